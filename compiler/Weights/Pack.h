@@ -1,0 +1,79 @@
+//===- Pack.h - Quantising rows and packing them for the CPU kernels --------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// Turns rows of float32 into the "rows16" layout that kernels/cpu/kernels.h defines, 16 rows at a
+// time, so that a parameter of any size is packed in the memory of one block. Round-to-nearest:
+// every group of `group` columns of a row gets its own scale (and minimum), stored as f16; codes
+// are chosen against the rounded scale, so that they are the nearest that can be represented.
+//
+//===----------------------------------------------------------------------------------===//
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace retort::weight {
+
+enum class Kind : uint8_t { F32, BF16, I8, I4 };
+
+/// How a matrix's elements are stored. `group` (32, 64 or 128) and `symmetric` matter for I8 and I4
+/// only; I8 is always symmetric.
+///   I8                w = d * q,       q in -127..127,  d = max|w| / 127           (as ggml's
+///   Q8_0) I4, symmetric     w = d * (q - 8), q in 0..15,      d = w_max / -8, where w_max is the
+///   element
+///                                                       of largest magnitude       (as ggml's
+///                                                       Q4_0)
+///   I4, asymmetric    w = d * q + m,   q in 0..15,      m = min, d = (max-min)/15  (as ggml's
+///   Q4_1)
+struct Format {
+  Kind kind = Kind::F32;
+  int group = 32;
+  bool symmetric = true;
+  bool operator==(const Format &) const = default;
+};
+
+/// "f32", "bf16", "i8g32", "i4g32s", "i4g128a": the names used in manifests and reports.
+std::string formatName(const Format &format);
+
+/// Rows of a block, the unit of packing.
+constexpr int64_t kBlockRows = 16;
+
+/// Columns as stored: `cols` rounded up to the group (I8, I4), to 2 (BF16), or `cols` (F32).
+int64_t paddedCols(const Format &format, int64_t cols);
+
+/// Bytes of one block of 16 rows: a multiple of 64. Throws retort::Error (Usage) if the format is
+/// none that the kernels have, or (BadInput) if the size overflows.
+int64_t blockBytes(const Format &format, int64_t cols);
+
+/// Bytes of a matrix of rows x cols: ceil(rows / 16) blocks.
+int64_t packedBytes(const Format &format, int64_t rows, int64_t cols);
+
+/// Bits of storage per element with scales, without padding: 4.5 for I4 symmetric, group 32.
+double bitsPerWeight(const Format &format);
+
+/// Packs one block. `rows` is [numRows][cols] float32, row-major, 1 <= numRows <= 16; rows missing
+/// are stored as zeros. `out` is blockBytes(format, cols) long; every byte of it is written.
+void packBlock(const Format &format, const float *rows, int64_t numRows, int64_t cols,
+               std::span<uint8_t> out);
+
+/// The inverse up to quantisation: writes the 16 rows of a block, padding rows too, as
+/// [16][cols] float32.
+void unpackBlock(const Format &format, std::span<const uint8_t> block, int64_t cols, float *rows);
+
+/// Replaces each element of the row by the value that packing stores for it, exactly:
+/// unpackBlock(packBlock(row)) == quantiseDequantise(row). For the executor and for quality checks.
+void quantiseDequantise(const Format &format, std::span<float> row);
+
+/// Codes and scales of one row before packing; what GPTQ-like methods and tests look at. `codes`
+/// has paddedCols elements, as stored (q + 128 for I8, q for I4); `scales` and `minima` (I4
+/// asymmetric, else empty) one per group, the f16 values widened.
+void quantiseRow(const Format &format, std::span<const float> row, std::span<uint8_t> codes,
+                 std::span<float> scales, std::span<float> minima);
+
+/// IEEE binary16, round to nearest even; out of range gives infinity. bfloat16 likewise.
+uint16_t toHalf(float value);
+float fromHalf(uint16_t bits);
+uint16_t toBFloat16(float value);
+float fromBFloat16(uint16_t bits);
+
+} // namespace retort::weight
