@@ -27,7 +27,7 @@ endif()
 # Finds MLIR and LLVM 19 and sets what targets that include their headers need.
 macro(retort_find_mlir)
   list(APPEND CMAKE_PREFIX_PATH /usr/lib/llvm-19)
-  find_package(MLIR 19 REQUIRED CONFIG)
+  find_package(MLIR 19.1 REQUIRED CONFIG)
   list(APPEND CMAKE_MODULE_PATH ${MLIR_CMAKE_DIR} ${LLVM_CMAKE_DIR})
   include(TableGen)
   include(AddLLVM)
