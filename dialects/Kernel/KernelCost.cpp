@@ -1,0 +1,150 @@
+//===- KernelCost.cpp - What the phases of a program move and compute -----===//
+// SPDX-License-Identifier: Apache-2.0
+#include "dialects/Kernel/KernelCost.h"
+#include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+namespace retort::kernel {
+
+int64_t tileBytes(BufferOp weights) {
+  int64_t blocks = (weights.getTensor().getDimSize(0) + 15) / 16;
+  return weights.sizeInBytes() / std::max<int64_t>(blocks, 1);
+}
+
+namespace {
+struct Costs {
+  SymbolTable symbols;
+  PhaseCost cost;
+
+  BufferOp buffer(FlatSymbolRefAttr name) {
+    return name ? symbols.lookup<BufferOp>(name.getValue()) : BufferOp();
+  }
+  int64_t columns(FlatSymbolRefAttr name) { return buffer(name).getTensor().getShape().back(); }
+  /// One row of an activation, or all of a vector of weights.
+  void touch(FlatSymbolRefAttr name) {
+    BufferOp memory = buffer(name);
+    if (!memory)
+      return;
+    if (memory.getKind() == BufferKind::Weights)
+      cost.weightBytes += memory.sizeInBytes();
+    else if (memory.getKind() == BufferKind::Activation)
+      cost.activationBytes += columns(name) * memory.getTensor().getElementTypeBitWidth() / 8;
+  }
+  void product(FlatSymbolRefAttr weights) {
+    ArrayRef<int64_t> shape = buffer(weights).getTensor().getShape();
+    cost.flops += 2 * shape[0] * shape[1];
+    touch(weights);
+  }
+
+  void add(Operation *operation) {
+    llvm::TypeSwitch<Operation *>(operation)
+        .Case([&](EmbedOp op) {
+          cost.weightBytes += tileBytes(buffer(op.getTableAttr())) / 16;
+          touch(op.getDestAttr());
+        })
+        .Case([&](AnglesOp op) {
+          touch(op.getInvFreqAttr());
+          touch(op.getDestAttr());
+          cost.flops += 4 * columns(op.getDestAttr());
+        })
+        .Case([&](StageOp op) {
+          touch(op.getSourceAttr());
+          touch(op.getGainAttr());
+          cost.flops += (op.getGain() ? 4 : 0) * op.getResult().getType().getFeatures();
+        })
+        .Case([&](MatmulOp op) {
+          product(op.getWeightsAttr());
+          touch(op.getBiasAttr());
+          touch(op.getResidualAttr());
+          touch(op.getDestAttr());
+        })
+        .Case([&](MatmulGluOp op) {
+          product(op.getGateAttr());
+          if (op.getUp())
+            product(op.getUpAttr());
+          touch(op.getDestAttr());
+        })
+        .Case([&](RopeAppendOp op) {
+          int64_t values = (op.getHeads() + 2 * op.getKvHeads()) * op.getDims();
+          cost.activationBytes += 8 * values;
+          cost.flops += 3 * values;
+          touch(op.getAnglesAttr());
+        })
+        .Case([&](AttentionOp op) {
+          BufferOp cache = buffer(op.getCacheAttr());
+          cost.cacheBytesPerPosition += cache.sizeInBytes() / cache.getTensor().getDimSize(2);
+          cost.activationBytes += 8 * op.getHeads() * op.getDims();
+        })
+        .Case([&](NormOp op) {
+          touch(op.getSourceAttr());
+          touch(op.getGainAttr());
+          touch(op.getResidualAttr());
+          touch(op.getDestAttr());
+          cost.flops += 4 * columns(op.getDestAttr());
+        })
+        .Case([&](GluOp op) {
+          cost.activationBytes += 8 * columns(op.getDestAttr());
+          touch(op.getDestAttr());
+          cost.flops += 8 * columns(op.getDestAttr());
+        })
+        .Case([&](ResidualOp op) {
+          touch(op.getLhsAttr());
+          touch(op.getRhsAttr());
+          touch(op.getDestAttr());
+          cost.flops += columns(op.getDestAttr());
+        });
+  }
+};
+} // namespace
+
+std::vector<PhaseCost> phaseCosts(ProgramOp program) {
+  Costs costs{SymbolTable(program), {}};
+  std::vector<PhaseCost> result;
+  bool waits = false;
+  for (Operation &op : *program.getBody().begin()) {
+    waits |= isa<WaitOp>(op);
+    auto phase = dyn_cast<PhaseOp>(op);
+    if (!phase)
+      continue;
+    costs.cost = {};
+    costs.cost.name = phase.getSymName().str();
+    costs.cost.label = phase.getLabel().str();
+    costs.cost.tiles = phase.getTiles();
+    costs.cost.waits = std::exchange(waits, false);
+    for (Operation &tileOp : *phase.getBody().begin())
+      costs.add(&tileOp);
+    result.push_back(costs.cost);
+  }
+  return result;
+}
+
+int64_t bytesPerToken(ProgramOp program) {
+  int64_t bytes = 0;
+  for (const PhaseCost &cost : phaseCosts(program))
+    bytes += cost.weightBytes;
+  return bytes;
+}
+
+void printCosts(ProgramOp program, llvm::raw_ostream &os) {
+  PhaseCost sum;
+  int64_t waits = 0;
+  os << "phase tiles weight_bytes activation_bytes cache_bytes_per_position flops wait\n";
+  for (const PhaseCost &cost : phaseCosts(program)) {
+    os << cost.name << ' ' << cost.tiles << ' ' << cost.weightBytes << ' ' << cost.activationBytes
+       << ' ' << cost.cacheBytesPerPosition << ' ' << cost.flops
+       << (cost.waits ? " wait\n" : " -\n");
+    sum.tiles += cost.tiles;
+    sum.weightBytes += cost.weightBytes;
+    sum.activationBytes += cost.activationBytes;
+    sum.cacheBytesPerPosition += cost.cacheBytesPerPosition;
+    sum.flops += cost.flops;
+    waits += cost.waits;
+  }
+  os << "total " << sum.tiles << ' ' << sum.weightBytes << ' ' << sum.activationBytes << ' '
+     << sum.cacheBytesPerPosition << ' ' << sum.flops << ' ' << waits << " waits\n";
+}
+
+} // namespace retort::kernel

@@ -1,0 +1,41 @@
+//===- KernelCost.h - What the phases of a program move and compute -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "dialects/Kernel/KernelOps.h"
+#include <string>
+#include <vector>
+
+namespace llvm {
+class raw_ostream;
+}
+
+namespace retort::kernel {
+
+/// What a phase costs for a step of one row (decoding), apart from the cache, which grows with the
+/// position. Multiply the flops and activation bytes by the rows of a larger step; weights are read
+/// once.
+struct PhaseCost {
+  std::string name;                  ///< the phase's symbol
+  std::string label;                 ///< its layer
+  int64_t tiles = 0;                 ///< in a step of one row
+  int64_t weightBytes = 0;           ///< read from weights.bin
+  int64_t activationBytes = 0;       ///< read and written in the activation arena
+  int64_t cacheBytesPerPosition = 0; ///< read for each position attended to
+  int64_t flops = 0;                 ///< multiplications and additions
+  bool waits = false;                ///< a kernel.wait stands right before it
+};
+
+/// The phases of `program`, in order.
+std::vector<PhaseCost> phaseCosts(ProgramOp program);
+
+/// Weight bytes read to decode one token: the sum over the phases, where the embedding table counts
+/// with what one row of it takes.
+int64_t bytesPerToken(ProgramOp program);
+
+/// Bytes that 16 rows ("rows16" block) of a weights buffer take.
+int64_t tileBytes(BufferOp weights);
+
+/// Prints a line a phase and the sums.
+void printCosts(ProgramOp program, llvm::raw_ostream &os);
+
+} // namespace retort::kernel

@@ -1,0 +1,53 @@
+//===- KernelDialect.td - The kernel dialect: types and attributes -*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RETORT_KERNEL_DIALECT_TD
+#define RETORT_KERNEL_DIALECT_TD
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+
+def Kernel_Dialect : Dialect {
+  let name = "kernel";
+  let cppNamespace = "::retort::kernel";
+  let summary = "A lowered model: phases of independent tiles over planned buffers";
+  let description = [{
+    A `kernel.program` is one step of a model over R rows (token, slot, position): a list of
+    phases. A phase has a tile space; its tiles are independent and any worker (a CPU thread, a
+    CTA) may run any of them. A `kernel.wait` orders phases: what follows it may read what the
+    named phase, and every phase before that one, wrote. All memory is a `kernel.buffer` with a
+    planned offset. Nothing here names a machine: the CPU emitter runs a phase as a loop over a
+    thread's share of the tiles, a CUDA emitter as CTAs that take tiles.
+  }];
+  let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 0;
+}
+
+def Kernel_BufferKind : I32EnumAttr<"BufferKind", "What a buffer holds and who owns its memory", [
+    I32EnumAttrCase<"Weights", 0, "weights">,       // read-only, at `offset` in weights.bin
+    I32EnumAttrCase<"Activation", 1, "activation">, // shared by workers, at `offset` in the arena
+    I32EnumAttrCase<"Scratch", 2, "scratch">,       // a worker's own
+    I32EnumAttrCase<"Cache", 3, "cache">,           // at `offset` in a page of the KV cache
+    I32EnumAttrCase<"Input", 4, "input">,           // the step's: tokens, positions, wanted rows
+    I32EnumAttrCase<"Output", 5, "output">]> {      // the step's: logits
+  let cppNamespace = "::retort::kernel";
+}
+
+def Kernel_Activation : I32EnumAttr<"GateActivation", "The non-linearity of a gated unit", [
+    I32EnumAttrCase<"Silu", 0, "silu">, I32EnumAttrCase<"GeluTanh", 1, "gelu_tanh">,
+    I32EnumAttrCase<"Gelu", 2, "gelu">]> {
+  let cppNamespace = "::retort::kernel";
+}
+
+def Kernel_StagedType : TypeDef<Kernel_Dialect, "Staged"> {
+  let mnemonic = "staged";
+  let summary = "Rows that a worker holds in its local memory, ready to be multiplied";
+  let description = [{
+    The step's rows (or the wanted ones), each of `features` values: f32, or i8 with one f32 scale
+    for each `group` values. Local to a worker: per-thread scratch on a CPU, shared memory on a GPU.
+    Example: `!kernel.staged<576, i8, 32>`, `!kernel.staged<576, f32, 0>`.
+  }];
+  let parameters = (ins "int64_t":$features, "::mlir::Type":$elementType, "int64_t":$group);
+  let assemblyFormat = "`<` $features `,` $elementType `,` $group `>`";
+  let genVerifyDecl = 1;
+}
+#endif

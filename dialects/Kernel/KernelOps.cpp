@@ -1,0 +1,281 @@
+//===- KernelOps.cpp - Verifiers of the kernel dialect --------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "dialects/Kernel/KernelOps.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/OpImplementation.h"
+#include "llvm/ADT/DenseSet.h"
+
+using namespace mlir;
+using namespace retort::kernel;
+
+#define GET_OP_CLASSES
+#include "dialects/Kernel/KernelOps.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// Program, buffer
+//===----------------------------------------------------------------------===//
+
+LogicalResult ProgramOp::verify() {
+  bool seenPhase = false;
+  llvm::DenseSet<StringAttr> earlier;
+  for (Operation &op : *getBody().begin()) {
+    if (auto buffer = dyn_cast<BufferOp>(op)) {
+      if (seenPhase) // (C1)
+        return buffer.emitOpError() << "comes after a phase: buffers come first";
+    } else if (auto phase = dyn_cast<PhaseOp>(op)) {
+      seenPhase = true;
+      earlier.insert(phase.getSymNameAttr());
+    } else if (auto wait = dyn_cast<WaitOp>(op)) {
+      if (!earlier.contains(wait.getPhaseAttr().getAttr())) // (C2)
+        return wait.emitOpError() << "waits for '" << wait.getPhase()
+                                  << "', which is no earlier phase";
+    } else {
+      return op.emitOpError() << "cannot stand in a kernel.program: only buffers, phases and waits";
+    }
+  }
+  return success();
+}
+
+int64_t BufferOp::sizeInBytes() {
+  if (getBytes())
+    return *getBytes();
+  RankedTensorType type = getTensor();
+  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+}
+
+LogicalResult BufferOp::verify() {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (!type || !type.hasStaticShape()) // (C1)
+    return emitOpError() << "has type " << getType()
+                         << ": a ranked tensor of static shape is needed";
+  if (getOffset() && *getOffset() % 64 != 0) // (C2)
+    return emitOpError() << "is at offset " << *getOffset() << ", which is no multiple of 64";
+  auto program = cast<ProgramOp>((*this)->getParentOp());
+  switch (getKind()) {
+  case BufferKind::Activation:
+    if (type.getRank() != 2 ||
+        type.getDimSize(0) != static_cast<int64_t>(program.getMaxRows())) // (C3)
+      return emitOpError() << "is an activation of type " << type << ": " << program.getMaxRows()
+                           << " rows (max_rows) are needed";
+    break;
+  case BufferKind::Cache:
+    if (type.getRank() != 4 || type.getDimSize(0) != 2 ||
+        type.getDimSize(2) != static_cast<int64_t>(program.getPageRows()) ||
+        !(type.getElementType().isF32() || type.getElementType().isF16())) // (C4)
+      return emitOpError() << "is a cache of type " << type << ": 2 x kv_heads x "
+                           << program.getPageRows() << " x head_dim of f32 or f16 is needed";
+    break;
+  case BufferKind::Weights:
+    if (!getBytes()) // (C5)
+      return emitOpError() << "holds weights but does not say its bytes";
+    break;
+  default:
+    break;
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Tile ops
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Looks up a tile op's buffers; the first failure is kept and reported once.
+struct Buffers {
+  Operation *op;
+  SymbolTableCollection &tables;
+  bool failed = false;
+
+  BufferOp get(FlatSymbolRefAttr name) {
+    if (!name)
+      return {};
+    auto buffer = tables.lookupNearestSymbolFrom<BufferOp>(op, name);
+    if (!buffer && !failed) {
+      op->emitOpError() << "names '" << name.getValue() << "', which is no buffer of the program";
+      failed = true;
+    }
+    return buffer;
+  }
+  int64_t phaseTiles() { return cast<PhaseOp>(op->getParentOp()).getTiles(); }
+  bool perRow() { return cast<PhaseOp>(op->getParentOp()).getPerRow(); }
+  LogicalResult checkTiles(int64_t tiles, bool perRow) {
+    if (phaseTiles() == tiles && this->perRow() == perRow)
+      return success();
+    return op->emitOpError() << "needs " << tiles << (perRow ? " tiles per row" : " tiles")
+                             << ", its phase has " << phaseTiles()
+                             << (this->perRow() ? " per row" : "");
+  }
+};
+
+int64_t columns(BufferOp buffer) { return buffer.getTensor().getShape().back(); }
+int64_t rowsOf(BufferOp buffer) { return buffer.getTensor().getDimSize(0); }
+
+LogicalResult checkColumns(Operation *op, BufferOp buffer, int64_t needed, bool exact = true) {
+  if (exact ? columns(buffer) == needed : columns(buffer) >= needed)
+    return success();
+  return op->emitOpError() << "needs " << needed << " columns of '" << buffer.getSymName()
+                           << "', which has " << columns(buffer);
+}
+
+LogicalResult checkElements(Operation *op, BufferOp buffer, int64_t needed) {
+  if (!buffer || buffer.getTensor().getNumElements() == needed)
+    return success();
+  return op->emitOpError() << "needs " << needed << " elements of '" << buffer.getSymName()
+                           << "', which has " << buffer.getTensor().getNumElements();
+}
+
+LogicalResult checkCache(Operation *op, BufferOp cache, int64_t kvHeads, int64_t dims) {
+  ArrayRef<int64_t> shape = cache.getTensor().getShape();
+  if (shape.size() == 4 && shape[1] == kvHeads && shape[3] == dims)
+    return success();
+  return op->emitOpError() << "has " << kvHeads << " key/value heads of " << dims
+                           << " dims, its cache is " << cache.getTensor();
+}
+} // namespace
+
+LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp tokens = buffers.get(getTokensAttr()), table = buffers.get(getTableAttr()),
+           dest = buffers.get(getDestAttr());
+  if (!tokens || !table || !dest)
+    return failure();
+  if (failed(checkColumns(*this, dest, columns(table)))) // (C1)
+    return failure();
+  return buffers.checkTiles(1, true); // (C2)
+}
+
+LogicalResult AnglesOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp positions = buffers.get(getPositionsAttr()), freq = buffers.get(getInvFreqAttr()),
+           dest = buffers.get(getDestAttr());
+  if (!positions || !freq || !dest)
+    return failure();
+  return checkColumns(*this, dest, 2 * freq.getTensor().getNumElements()); // (C1)
+}
+
+LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp source = buffers.get(getSourceAttr()), gain = buffers.get(getGainAttr());
+  buffers.get(getRowsAttr());
+  if (!source || buffers.failed)
+    return failure();
+  int64_t features = getResult().getType().getFeatures();
+  if (failed(checkColumns(*this, source, getAt() + features, /*exact=*/false))) // (C1)
+    return failure();
+  return checkElements(*this, gain, features); // (C2)
+}
+
+LogicalResult MatmulOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp weights = buffers.get(getWeightsAttr()), dest = buffers.get(getDestAttr()),
+           bias = buffers.get(getBiasAttr()), residual = buffers.get(getResidualAttr());
+  if (buffers.failed)
+    return failure();
+  int64_t out = rowsOf(weights);
+  if (failed(checkColumns(*this, weights, getSource().getType().getFeatures())) ||       // (C1)
+      failed(checkColumns(*this, dest, out)) || failed(checkElements(*this, bias, out))) // (C2)
+    return failure();
+  if (residual && failed(checkColumns(*this, residual, out))) // (C4)
+    return failure();
+  return buffers.checkTiles((out + 15) / 16, false); // (C3)
+}
+
+LogicalResult MatmulGluOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp gate = buffers.get(getGateAttr()), up = buffers.get(getUpAttr()),
+           dest = buffers.get(getDestAttr());
+  if (buffers.failed)
+    return failure();
+  int64_t features = getSource().getType().getFeatures(), channels = columns(dest);
+  if (failed(checkColumns(*this, gate, features)) ||
+      (up && failed(checkColumns(*this, up, features)))) // (C1)
+    return failure();
+  int64_t gateRows = up ? channels : 2 * channels;
+  if (rowsOf(gate) != gateRows || (up && rowsOf(up) != channels)) // (C2)
+    return emitOpError() << "makes " << channels << " channels of '" << gate.getSymName()
+                         << "' with " << rowsOf(gate) << " rows: " << gateRows << " are needed";
+  if (!up && channels % 16 != 0)
+    return emitOpError() << "makes " << channels
+                         << " channels, no multiple of 16: gate and up need two buffers";
+  return buffers.checkTiles((channels + 15) / 16, false); // (C3)
+}
+
+LogicalResult RopeAppendOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp q = buffers.get(getQAttr()), k = buffers.get(getKAttr()), v = buffers.get(getVAttr()),
+           cache = buffers.get(getCacheAttr()), angles = buffers.get(getAnglesAttr()),
+           qNorm = buffers.get(getQNormAttr()), kNorm = buffers.get(getKNormAttr());
+  if (buffers.failed)
+    return failure();
+  int64_t heads = getHeads(), kvHeads = getKvHeads(), dims = getDims();
+  if (failed(checkColumns(*this, q, getQAt() + heads * dims, false)) ||
+      failed(checkColumns(*this, k, getKAt() + kvHeads * dims, false)) ||
+      failed(checkColumns(*this, v, getVAt() + kvHeads * dims, false)) || // (C1)
+      failed(checkCache(*this, cache, kvHeads, dims)) ||                  // (C2)
+      failed(buffers.checkTiles(1, true)))                                // (C3)
+    return failure();
+  if (angles && failed(checkColumns(*this, angles, dims))) // (C4)
+    return failure();
+  return success(succeeded(checkElements(*this, qNorm, dims)) &&
+                 succeeded(checkElements(*this, kNorm, dims)));
+}
+
+LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp q = buffers.get(getQAttr()), cache = buffers.get(getCacheAttr()),
+           dest = buffers.get(getDestAttr());
+  if (buffers.failed)
+    return failure();
+  int64_t heads = getHeads(), kvHeads = getKvHeads(), dims = getDims();
+  if (heads % kvHeads != 0) // (C1)
+    return emitOpError() << "has " << heads << " query heads, not a multiple of its " << kvHeads
+                         << " key/value heads";
+  if (failed(checkCache(*this, cache, kvHeads, dims)) ||
+      failed(checkColumns(*this, dest, heads * dims)) || // (C2)
+      failed(checkColumns(*this, q, getQAt() + heads * dims, false)))
+    return failure();
+  return buffers.checkTiles(heads, true); // (C3)
+}
+
+LogicalResult NormOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp source = buffers.get(getSourceAttr()), gain = buffers.get(getGainAttr()),
+           dest = buffers.get(getDestAttr()), residual = buffers.get(getResidualAttr());
+  if (buffers.failed)
+    return failure();
+  int64_t features = columns(source), groups = getGroups().value_or(1);
+  if (features % groups != 0)
+    return emitOpError() << "has " << features << " columns, not a multiple of its " << groups
+                         << " groups";
+  if (failed(checkElements(*this, gain, features / groups)) || // (C1)
+      failed(checkColumns(*this, dest, features)))             // (C2)
+    return failure();
+  if (residual && failed(checkColumns(*this, residual, features)))
+    return failure();
+  return buffers.checkTiles(1, true); // (C3)
+}
+
+LogicalResult GluOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp gate = buffers.get(getGateAttr()), up = buffers.get(getUpAttr()),
+           dest = buffers.get(getDestAttr());
+  if (buffers.failed)
+    return failure();
+  int64_t channels = columns(dest);
+  if (failed(checkColumns(*this, gate, getGateAt() + channels, false)) ||
+      failed(checkColumns(*this, up, getUpAt() + channels, false))) // (C1)
+    return failure();
+  return buffers.checkTiles(1, true); // (C2)
+}
+
+LogicalResult ResidualOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp lhs = buffers.get(getLhsAttr()), rhs = buffers.get(getRhsAttr()),
+           dest = buffers.get(getDestAttr());
+  if (buffers.failed)
+    return failure();
+  if (failed(checkColumns(*this, lhs, columns(dest))) ||
+      failed(checkColumns(*this, rhs, columns(dest)))) // (C1)
+    return failure();
+  return buffers.checkTiles(1, true); // (C2)
+}

@@ -1,0 +1,245 @@
+//===- KernelOps.td - Programs, buffers, phases and tile ops -----------*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RETORT_KERNEL_OPS_TD
+#define RETORT_KERNEL_OPS_TD
+include "dialects/Kernel/KernelDialect.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/IR/RegionKindInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+
+class Kernel_Op<string mnemonic, list<Trait> traits = []> : Op<Kernel_Dialect, mnemonic, traits>;
+
+/// A tile op: stands in a phase, reads and writes buffers by symbol.
+class Kernel_TileOp<string mnemonic, list<Trait> traits = []>
+    : Kernel_Op<mnemonic, [HasParent<"PhaseOp">, DeclareOpInterfaceMethods<SymbolUserOpInterface>] # traits>;
+
+def PositiveI64 : ConfinedAttr<I64Attr, [IntPositive]>;
+def NaturalI64 : ConfinedAttr<I64Attr, [IntNonNegative]>;
+
+def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTable, SingleBlock,
+                                             NoTerminator, NoRegionArguments]> {
+  let summary = "One step of one model: buffers, then phases in order";
+  let description = [{
+    `max_rows` is the most rows of a step, `page_rows` the positions in a page of the KV cache.
+    `plan-buffers` sets `page_bytes` (a page holds every block's share), `activation_bytes` and
+    `weight_bytes`. Run by test/dialects/Kernel/ops.mlir:
+    ```mlir
+    kernel.program @m max_rows 64 page_rows 16 vocab 512 { ... }
+    ```
+    - (C1) Buffers come before phases.
+    - (C2) A `kernel.wait` names an earlier phase.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, PositiveI64:$max_rows, PositiveI64:$page_rows,
+                       PositiveI64:$vocab, OptionalAttr<NaturalI64>:$page_bytes,
+                       OptionalAttr<NaturalI64>:$activation_bytes,
+                       OptionalAttr<NaturalI64>:$weight_bytes);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name `max_rows` $max_rows `page_rows` $page_rows `vocab` $vocab "
+                       "(`page_bytes` $page_bytes^)? (`activation_bytes` $activation_bytes^)? "
+                       "(`weight_bytes` $weight_bytes^)? attr-dict-with-keyword $body";
+  let hasVerifier = 1;
+}
+
+def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
+  let summary = "Memory of a program";
+  let description = [{
+    `type` is the logical shape: weights OUT x IN with their format, activations max_rows x
+    features, a block's cache 2 (K, V) x kv_heads x page_rows x head_dim. `offset` is in bytes from
+    the start of what `kind` says, a multiple of 64; `bytes` is what the buffer takes there (for
+    packed weights what the layout takes, which the logical shape does not tell).
+    - (C1) The type is a ranked tensor of static shape.
+    - (C2) `offset` is a multiple of 64.
+    - (C3) An activation has max_rows rows.
+    - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32 or f16.
+    - (C5) Weights say their `bytes`.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, Kernel_BufferKind:$kind, TypeAttr:$type,
+                       OptionalAttr<StrAttr>:$layout, OptionalAttr<NaturalI64>:$bytes,
+                       OptionalAttr<NaturalI64>:$offset);
+  let assemblyFormat = "$sym_name $kind $type (`layout` $layout^)? (`bytes` $bytes^)? "
+                       "(`offset` $offset^)? attr-dict";
+  let extraClassDeclaration = [{
+    ::mlir::RankedTensorType getTensor() { return ::mlir::cast<::mlir::RankedTensorType>(getType()); }
+    /// Bytes that the buffer takes: `bytes` if given, else what its shape and element type take.
+    int64_t sizeInBytes();
+  }];
+  let hasVerifier = 1;
+}
+
+def Kernel_PhaseOp : Kernel_Op<"phase", [HasParent<"ProgramOp">, Symbol, SingleBlock, NoTerminator,
+                                         NoRegionArguments]> {
+  let summary = "Independent tiles, each run by the ops of the body in order";
+  let description = [{
+    The tile space is `tiles` tiles, or with `per_row` that many for each row of the step. `label`
+    names the layer (`blk.3`). A `kernel.stage` in the body runs once for a worker that has any
+    tile of the phase; the other ops run for each tile, and say what a tile is to them.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$label, PositiveI64:$tiles,
+                       UnitAttr:$per_row);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name $label `tiles` $tiles (`per_row` $per_row^)? attr-dict-with-keyword $body";
+}
+
+def Kernel_WaitOp : Kernel_Op<"wait", [HasParent<"ProgramOp">]> {
+  let summary = "Wait until a phase, and all before it, are done by all workers";
+  let arguments = (ins FlatSymbolRefAttr:$phase);
+  let assemblyFormat = "$phase attr-dict";
+}
+
+//===----------------------------------------------------------------------===//
+// Tile ops
+//===----------------------------------------------------------------------===//
+
+def Kernel_EmbedOp : Kernel_TileOp<"embed"> {
+  let summary = "Rows of the embedding table, a tile a row";
+  let description = [{
+    `dest[r] = scale * table[tokens[r]]`.
+    - (C1) `dest` is max_rows x the table's columns.
+    - (C2) The phase has one tile per row.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$tokens, FlatSymbolRefAttr:$table, FlatSymbolRefAttr:$dest,
+                       F32Attr:$scale);
+  let assemblyFormat = "$tokens `,` $table `->` $dest `scale` $scale attr-dict";
+}
+
+def Kernel_AnglesOp : Kernel_TileOp<"angles"> {
+  let summary = "Cosines and sines of the rotary embedding, a tile a row";
+  let description = [{
+    `dest[r][i] = scale * cos(positions[r] * inv_freq[i])` for the first half of the columns, sine for
+    the second (RoFormer, arXiv:2104.09864). `scale` is yarn's attention factor, else 1.
+    - (C1) `dest` is max_rows x twice the length of `inv_freq`, f32.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$positions, FlatSymbolRefAttr:$inv_freq,
+                       FlatSymbolRefAttr:$dest, F32Attr:$scale);
+  let assemblyFormat = "$positions `,` $inv_freq `->` $dest `scale` $scale attr-dict";
+}
+
+def Kernel_StageOp : Kernel_TileOp<"stage"> {
+  let summary = "Bring rows into a worker's local memory: optional RMS norm, optional quantisation";
+  let description = [{
+    Reads columns `at` to `at + features` of `source`, all rows or those that `rows` lists. With
+    `norm`, each row becomes `gain[i] * x[i] / sqrt(mean(x^2) + eps)`, `1 + gain[i]` with `offset`.
+    If the result is i8, each group of values is divided by its scale `max|x| / 127` and rounded.
+    Done by every worker for itself: for few rows that is cheaper than a phase and a wait.
+    - (C1) `source` has at least `at` + features columns.
+    - (C2) `gain` has as many elements as the result has features.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$source, DefaultValuedAttr<NaturalI64, "0">:$at,
+                       OptionalAttr<FlatSymbolRefAttr>:$gain, DefaultValuedAttr<F32Attr, "0.0f">:$eps,
+                       UnitAttr:$offset, OptionalAttr<FlatSymbolRefAttr>:$rows);
+  let results = (outs Kernel_StagedType:$result);
+  let assemblyFormat = "$source (`at` $at^)? (`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
+                       "(`rows` $rows^)? attr-dict `:` type($result)";
+}
+
+def Kernel_MatmulOp : Kernel_TileOp<"matmul"> {
+  let summary = "Products of staged rows with 16 rows of packed weights, a tile";
+  let description = [{
+    `dest[r][n] = cap(x[r] . weights[n] + bias[n] + residual[r][n])` for the 16 `n` of the tile, where
+    `cap(y) = c * tanh(y / c)` if `soft_cap` c is given (Gemma 2, arXiv:2408.00118). `dest` may be
+    the logits; then the staged rows are the wanted ones.
+    - (C1) The weights have as many columns as the staged rows have features.
+    - (C2) `dest` has as many columns as the weights have rows, `bias` as many elements.
+    - (C3) The phase has ceil(rows of weights / 16) tiles.
+    - (C4) `residual` has `dest`'s columns.
+  }];
+  let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$weights, FlatSymbolRefAttr:$dest,
+                       OptionalAttr<FlatSymbolRefAttr>:$bias, OptionalAttr<FlatSymbolRefAttr>:$residual,
+                       OptionalAttr<F32Attr>:$soft_cap);
+  let assemblyFormat = "$source `,` $weights `->` $dest (`bias` $bias^)? (`residual` $residual^)? "
+                       "(`soft_cap` $soft_cap^)? attr-dict `:` type($source)";
+}
+
+def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu"> {
+  let summary = "Gate and up products of 16 channels and their gated product, a tile";
+  let description = [{
+    `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). With one
+    weights buffer its rows alternate: 16 of gate, then the same 16 channels of up.
+    - (C1) The weights have as many columns as the staged rows have features.
+    - (C2) Two buffers: `gate` and `up` each have `dest`'s columns of rows. One: twice as many, and
+      `dest`'s columns are a multiple of 16.
+    - (C3) The phase has ceil(columns of dest / 16) tiles.
+  }];
+  let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$gate,
+                       OptionalAttr<FlatSymbolRefAttr>:$up, FlatSymbolRefAttr:$dest,
+                       Kernel_Activation:$act);
+  let assemblyFormat = "$source `,` $gate (`,` $up^)? `->` $dest `act` $act attr-dict `:` type($source)";
+}
+
+def Kernel_RopeAppendOp : Kernel_TileOp<"rope_append"> {
+  let summary = "Norm and rotate Q and K in place, append K and V to the cache; a tile a row";
+  let description = [{
+    The row's heads of Q are columns `q_at` on of `q`, likewise K and V. A head is first normed if its gain is given (q/k norm), then rotated by `angles`
+    if given: `y[i] = x[i] cos[i] - x[i + d/2] sin[i]`, `y[i + d/2] = x[i + d/2] cos[i] + x[i] sin[i]`.
+    K and V go to the page of the row's slot and position.
+    - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
+    - (C2) `cache` is 2 x kv_heads x page_rows x dims.
+    - (C3) The phase has one tile per row.
+    - (C4) `angles` has dims columns, a norm's gain dims elements.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$q, NaturalI64:$q_at, FlatSymbolRefAttr:$k, NaturalI64:$k_at,
+                       FlatSymbolRefAttr:$v, NaturalI64:$v_at, FlatSymbolRefAttr:$cache,
+                       PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims,
+                       OptionalAttr<FlatSymbolRefAttr>:$angles,
+                       OptionalAttr<FlatSymbolRefAttr>:$q_norm, OptionalAttr<FlatSymbolRefAttr>:$k_norm,
+                       DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset);
+  let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `->` $cache `heads` $heads "
+                       "`kv_heads` $kv_heads `dims` $dims (`angles` $angles^)? (`q_norm` $q_norm^)? "
+                       "(`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` $offset^)? attr-dict";
+}
+
+def Kernel_AttentionOp : Kernel_TileOp<"attention"> {
+  let summary = "Causal attention of a head of a row over its slot's pages, a tile a head";
+  let description = [{
+    `softmax(cap(scale * q . K^T)) V` over the positions up to the row's own, only the latest `window`
+    ones if given. Query head `h` reads key/value head `h / (heads / kv_heads)` (arXiv:2305.13245).
+    - (C1) `heads` is a multiple of `kv_heads`.
+    - (C2) `cache` is 2 x kv_heads x page_rows x dims; `dest` has heads * dims columns.
+    - (C3) The phase has `heads` tiles per row.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$q, NaturalI64:$q_at, FlatSymbolRefAttr:$cache,
+                       FlatSymbolRefAttr:$dest, PositiveI64:$heads, PositiveI64:$kv_heads,
+                       PositiveI64:$dims, F32Attr:$scale, OptionalAttr<PositiveI64>:$window,
+                       OptionalAttr<F32Attr>:$soft_cap);
+  let assemblyFormat = "$q `at` $q_at `,` $cache `->` $dest `heads` $heads `kv_heads` $kv_heads "
+                       "`dims` $dims `scale` $scale (`window` $window^)? (`soft_cap` $soft_cap^)? attr-dict";
+}
+
+def Kernel_NormOp : Kernel_TileOp<"norm"> {
+  let summary = "RMS norm of a row, a tile; with `residual` added to it";
+  let description = [{
+    `dest[r] = residual[r] + norm(source[r])`, the norm as in `kernel.stage`, over each of `groups`
+    equal slices of the row (1 if absent) with the same gain.
+    - (C1) `gain` has source's columns divided by `groups` elements.
+    - (C2) `source`, `dest` and `residual` have the same columns.
+    - (C3) The phase has one tile per row.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$source, FlatSymbolRefAttr:$gain, FlatSymbolRefAttr:$dest,
+                       F32Attr:$eps, UnitAttr:$offset, OptionalAttr<PositiveI64>:$groups,
+                       OptionalAttr<FlatSymbolRefAttr>:$residual);
+  let assemblyFormat = "$source `,` $gain `->` $dest `eps` $eps (`offset` $offset^)? (`groups` $groups^)? "
+                       "(`residual` $residual^)? attr-dict";
+}
+
+def Kernel_GluOp : Kernel_TileOp<"glu"> {
+  let summary = "Gated product of two rows, a tile a row";
+  let description = [{
+    `dest[r][i] = act(gate[r][i]) * up[r][i]`: what `kernel.matmul_glu` does, when it cannot be used.
+    - (C1) `gate` and `up` have the columns that the offsets and `dest`'s columns reach.
+    - (C2) The phase has one tile per row.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$gate, NaturalI64:$gate_at, FlatSymbolRefAttr:$up,
+                       NaturalI64:$up_at, FlatSymbolRefAttr:$dest, Kernel_Activation:$act);
+  let assemblyFormat = "$gate `at` $gate_at `,` $up `at` $up_at `->` $dest `act` $act attr-dict";
+}
+
+def Kernel_ResidualOp : Kernel_TileOp<"residual"> {
+  let summary = "Sum of two rows, a tile a row";
+  let description = [{
+    - (C1) `lhs`, `rhs` and `dest` have the same columns.
+    - (C2) The phase has one tile per row.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$lhs, FlatSymbolRefAttr:$rhs, FlatSymbolRefAttr:$dest);
+  let assemblyFormat = "$lhs `,` $rhs `->` $dest attr-dict";
+}
+#endif
