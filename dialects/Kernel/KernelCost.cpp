@@ -62,9 +62,7 @@ struct Costs {
           touch(op.getDestAttr());
         })
         .Case([&](MatmulGluOp op) {
-          product(op.getGateAttr());
-          if (op.getUp())
-            product(op.getUpAttr());
+          product(op.getWeightsAttr());
           touch(op.getDestAttr());
         })
         .Case([&](RopeAppendOp op) {

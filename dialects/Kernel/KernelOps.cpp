@@ -36,6 +36,24 @@ LogicalResult ProgramOp::verify() {
   return success();
 }
 
+std::optional<PackedFormat> PackedFormat::parse(StringRef name) {
+  if (name == "f32")
+    return PackedFormat{Kind::F32, 0, true};
+  if (name == "bf16")
+    return PackedFormat{Kind::BF16, 0, true};
+  PackedFormat format{name.starts_with("i8g") ? Kind::I8 : Kind::I4, 0, true};
+  if (format.kind == Kind::I4) {
+    if (!name.starts_with("i4g") || !(name.ends_with("s") || name.ends_with("a")))
+      return std::nullopt;
+    format.symmetric = name.ends_with("s");
+    name = name.drop_back();
+  }
+  if (name.drop_front(3).getAsInteger(10, format.group) ||
+      (format.group != 32 && format.group != 64 && format.group != 128))
+    return std::nullopt;
+  return format;
+}
+
 int64_t BufferOp::sizeInBytes() {
   if (getBytes())
     return *getBytes();
@@ -68,6 +86,12 @@ LogicalResult BufferOp::verify() {
   case BufferKind::Weights:
     if (!getBytes()) // (C5)
       return emitOpError() << "holds weights but does not say its bytes";
+    if (type.getRank() == 2 &&
+        (!getLayout() || (*getLayout() != "rows16" && *getLayout() != "rows16_gated")))
+      return emitOpError() << "holds a matrix whose layout is not rows16 or rows16_gated";
+    if (type.getRank() == 2 && !PackedFormat::parse(getFormat().value_or("")))
+      return emitOpError() << "holds a matrix of format '" << getFormat().value_or("")
+                           << "': f32, bf16, i8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed";
     break;
   default:
     break;
@@ -182,21 +206,18 @@ LogicalResult MatmulOp::verifySymbolUses(SymbolTableCollection &tables) {
 
 LogicalResult MatmulGluOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
-  BufferOp gate = buffers.get(getGateAttr()), up = buffers.get(getUpAttr()),
-           dest = buffers.get(getDestAttr());
+  BufferOp weights = buffers.get(getWeightsAttr()), dest = buffers.get(getDestAttr());
   if (buffers.failed)
     return failure();
-  int64_t features = getSource().getType().getFeatures(), channels = columns(dest);
-  if (failed(checkColumns(*this, gate, features)) ||
-      (up && failed(checkColumns(*this, up, features)))) // (C1)
+  int64_t channels = columns(dest);
+  if (failed(checkColumns(*this, weights, getSource().getType().getFeatures()))) // (C1)
     return failure();
-  int64_t gateRows = up ? channels : 2 * channels;
-  if (rowsOf(gate) != gateRows || (up && rowsOf(up) != channels)) // (C2)
-    return emitOpError() << "makes " << channels << " channels of '" << gate.getSymName()
-                         << "' with " << rowsOf(gate) << " rows: " << gateRows << " are needed";
-  if (!up && channels % 16 != 0)
-    return emitOpError() << "makes " << channels
-                         << " channels, no multiple of 16: gate and up need two buffers";
+  if (rowsOf(weights) != 2 * channels) // (C2)
+    return emitOpError() << "makes " << channels << " channels of '" << weights.getSymName()
+                         << "' with " << rowsOf(weights) << " rows: " << 2 * channels
+                         << " are needed";
+  if (weights.getLayout() != "rows16_gated")
+    return emitOpError() << "needs layout rows16_gated of '" << weights.getSymName() << "'";
   return buffers.checkTiles((channels + 15) / 16, false); // (C3)
 }
 

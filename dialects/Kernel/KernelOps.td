@@ -51,13 +51,15 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     - (C2) `offset` is a multiple of 64.
     - (C3) An activation has max_rows rows.
     - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32 or f16.
-    - (C5) Weights say their `bytes`.
+    - (C5) Weights say their `bytes`, and those of rank 2 a `layout` (`rows16`, `rows16_gated`) and a
+      `format` that kernels know (`f32`, `bf16`, `i8g32`, `i4g32s`, `i4g128a`, ...: bits, group,
+      symmetric or not).
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Kernel_BufferKind:$kind, TypeAttr:$type,
-                       OptionalAttr<StrAttr>:$layout, OptionalAttr<NaturalI64>:$bytes,
-                       OptionalAttr<NaturalI64>:$offset);
-  let assemblyFormat = "$sym_name $kind $type (`layout` $layout^)? (`bytes` $bytes^)? "
-                       "(`offset` $offset^)? attr-dict";
+                       OptionalAttr<StrAttr>:$format, OptionalAttr<StrAttr>:$layout,
+                       OptionalAttr<NaturalI64>:$bytes, OptionalAttr<NaturalI64>:$offset);
+  let assemblyFormat = "$sym_name $kind $type (`format` $format^)? (`layout` $layout^)? "
+                       "(`bytes` $bytes^)? (`offset` $offset^)? attr-dict";
   let extraClassDeclaration = [{
     ::mlir::RankedTensorType getTensor() { return ::mlir::cast<::mlir::RankedTensorType>(getType()); }
     /// Bytes that the buffer takes: `bytes` if given, else what its shape and element type take.
@@ -153,17 +155,16 @@ def Kernel_MatmulOp : Kernel_TileOp<"matmul"> {
 def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu"> {
   let summary = "Gate and up products of 16 channels and their gated product, a tile";
   let description = [{
-    `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). With one
-    weights buffer its rows alternate: 16 of gate, then the same 16 channels of up.
+    `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). The first half
+    of the weights' rows is gate, the second up; layout `rows16_gated` stores 16 rows of gate, then the
+    same 16 channels of up, so that a tile reads one contiguous range.
     - (C1) The weights have as many columns as the staged rows have features.
-    - (C2) Two buffers: `gate` and `up` each have `dest`'s columns of rows. One: twice as many, and
-      `dest`'s columns are a multiple of 16.
+    - (C2) The weights have twice as many rows as `dest` has columns, and layout `rows16_gated`.
     - (C3) The phase has ceil(columns of dest / 16) tiles.
   }];
-  let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$gate,
-                       OptionalAttr<FlatSymbolRefAttr>:$up, FlatSymbolRefAttr:$dest,
-                       Kernel_Activation:$act);
-  let assemblyFormat = "$source `,` $gate (`,` $up^)? `->` $dest `act` $act attr-dict `:` type($source)";
+  let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$weights,
+                       FlatSymbolRefAttr:$dest, Kernel_Activation:$act);
+  let assemblyFormat = "$source `,` $weights `->` $dest `act` $act attr-dict `:` type($source)";
 }
 
 def Kernel_RopeAppendOp : Kernel_TileOp<"rope_append"> {
