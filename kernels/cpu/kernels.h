@@ -207,20 +207,20 @@ void RK(rk_cache_append_f32)(const float *k, const float *v, int64_t kvHeads, in
 void RK(rk_cache_append_f16)(const float *k, const float *v, int64_t kvHeads, int64_t headDim,
                              uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                              int64_t layerOffsetBytes, int64_t position);
-/* Attention of one row for one key/value head and the heads/kvHeads query heads that share it:
- * positions max(0, position-window+1)..position (window 0: from 0), online softmax in steps of a
+/* (H2: changed kvHead to a range of query heads, so that heads split evenly over threads.)
+ * Attention of one row for query heads head0..head1-1, which share one key/value head (head0 / G,
+ * G = heads/kvHeads; head1 <= (head0/G + 1) * G; often all G of them): positions max(0, position-window+1)..position (window 0: from 0), online softmax in steps of a
  * page, s = scale * q.k; softCap != 0: s = softCap * tanh(s / softCap). q and out are the row's
- * [heads*headDim] f32; writes out[kvHead*G*headDim .. (kvHead+1)*G*headDim), G = heads/kvHeads, and
- * uses it as accumulator; out does not overlap q. headDim: a multiple of 16. Traffic: K and V of
+ * [heads*headDim] f32; writes out[head0*headDim .. head1*headDim) and uses it as accumulator; out does not overlap q. headDim: a multiple of 16. Traffic: K and V of
  * the positions once for the G heads. */
 void RK(rk_attention_f32)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
-                          float softCap, int64_t kvHead, float *out);
+                          float softCap, int64_t head0, int64_t head1, float *out);
 void RK(rk_attention_f16)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
-                          float softCap, int64_t kvHead, float *out);
+                          float softCap, int64_t head0, int64_t head1, float *out);
 
 /*===--- The threads' barrier
  * -----------------------------------------------------------------------===*/
