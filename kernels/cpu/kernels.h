@@ -187,8 +187,7 @@ void RK(rk_rope_table)(const int32_t *positions, int64_t rows, const float *invF
  * r*dims. */
 void RK(rk_rope)(float *x, int64_t heads, int64_t headDim, int64_t dims, const float *tableRow);
 
-/*===--- Paged KV cache
- * ------------------------------------------------------------------------------===*/
+/*===--- Paged KV cache -------------------------------------------------------------------===*/
 /* A page holds RK_PAGE_ROWS = 16 positions of one slot for every layer: page p is at cache +
  * p*pageBytes, layer l's part at layerOffsetBytes in the page, of rk_cache_layer_bytes: K
  * [kvHeads][headDim][16 positions]   so that scores of 16 positions are one vector V [kvHeads][16
@@ -207,12 +206,12 @@ void RK(rk_cache_append_f32)(const float *k, const float *v, int64_t kvHeads, in
 void RK(rk_cache_append_f16)(const float *k, const float *v, int64_t kvHeads, int64_t headDim,
                              uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                              int64_t layerOffsetBytes, int64_t position);
-/* (H2: changed kvHead to a range of query heads, so that heads split evenly over threads.)
- * Attention of one row for query heads head0..head1-1, which share one key/value head (head0 / G,
- * G = heads/kvHeads; head1 <= (head0/G + 1) * G; often all G of them): positions max(0, position-window+1)..position (window 0: from 0), online softmax in steps of a
- * page, s = scale * q.k; softCap != 0: s = softCap * tanh(s / softCap). q and out are the row's
- * [heads*headDim] f32; writes out[head0*headDim .. head1*headDim) and uses it as accumulator; out does not overlap q. headDim: a multiple of 16. Traffic: K and V of
- * the positions once for the G heads. */
+/* Attention of one row for query heads head0..head1-1, which share one key/value head: with
+ * G = heads/kvHeads, head1 <= (head0/G + 1) * G; best all G of them. Positions
+ * max(0, position-window+1)..position (window 0: from 0), online softmax in steps of a page,
+ * s = scale * q.k; softCap != 0: s = softCap * tanh(s / softCap). q and out are the row's
+ * [heads*headDim] f32; writes out[head0*headDim .. head1*headDim) and uses it as accumulator; out
+ * does not overlap q. headDim: a multiple of 16. Traffic: K and V of the positions once a call. */
 void RK(rk_attention_f32)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
@@ -222,11 +221,11 @@ void RK(rk_attention_f16)(const float *q, int64_t heads, int64_t kvHeads, int64_
                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
                           float softCap, int64_t head0, int64_t head1, float *out);
 
-/*===--- The threads' barrier
- * -----------------------------------------------------------------------===*/
+/*===--- The threads' barrier -------------------------------------------------------------===*/
 struct retort_cpu_barrier;
-/* Waits until all `threads` threads have called it; what they wrote before is seen after. Spins.
- * threads 1: returns at once. */
+/* Waits until all `threads` threads have called it; what they wrote before is seen after. Spins for
+ * some 20 microseconds, then gives its core away between looks (Linux's sched_yield, as a bare
+ * system call), so that a machine with other work does not stall it. threads 1: returns at once. */
 void RK(rk_barrier)(struct retort_cpu_barrier *barrier, int32_t threads);
 
 #ifdef __cplusplus

@@ -1,0 +1,63 @@
+/*===- embed.c - One row of a packed matrix, as float32
+ * -----------------------------------------===*/
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "simd.h"
+
+RK_INLINE float halfAt(const uint8_t *p, int64_t index) {
+  return (float)((const _Float16 *)p)[index];
+}
+
+void RK(rk_embed_f32)(const uint8_t *w, int64_t in, int64_t token, float scale, float *y) {
+  const uint8_t *block = w + token / 16 * (64 * in) + token % 16 * 4;
+  for (int64_t k = 0; k < in; ++k)
+    y[k] = scale * *(const f32u *)(block + 64 * k);
+}
+
+void RK(rk_embed_bf16)(const uint8_t *w, int64_t in, int64_t token, float scale, float *y) {
+  int64_t kp = (in + 1) / 2 * 2;
+  const uint8_t *block = w + token / 16 * (32 * kp) + token % 16 * 4;
+  for (int64_t k = 0; k < in; ++k) {
+    uint32_t pair = *(const u32u *)(block + 64 * (k / 2));
+    uint32_t bits = k % 2 ? pair & 0xffff0000u : pair << 16;
+    y[k] = scale * __builtin_bit_cast(float, bits);
+  }
+}
+
+void RK(rk_embed_i8)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
+                     float *y) {
+  int64_t kp = (in + group - 1) / group * group;
+  int64_t scaleBytes = (32 * (kp / group) + 63) / 64 * 64, lane = token % 16;
+  const uint8_t *block = w + token / 16 * (scaleBytes + 16 * kp);
+  const uint8_t *codes = block + scaleBytes + 4 * lane;
+  for (int64_t k = 0; k < in; ++k) {
+    int q = (int)codes[k / 4 * 64 + k % 4] - 128;
+    y[k] = scale * (halfAt(block, k / group * 16 + lane) * (float)q);
+  }
+}
+
+RK_INLINE void embedInt4(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
+                         int asymmetric, float *y) {
+  int64_t kp = (in + group - 1) / group * group, groups = kp / group, lane = token % 16;
+  int64_t scaleBytes = asymmetric ? 64 * groups : (32 * groups + 63) / 64 * 64;
+  const uint8_t *block = w + token / 16 * (scaleBytes + 8 * kp);
+  const uint8_t *codes = block + scaleBytes + 4 * lane;
+  for (int64_t k = 0; k < in; ++k) {
+    int byte = codes[k / 8 * 64 + k % 4], code = k % 8 < 4 ? byte & 15 : byte >> 4;
+    int64_t g = k / group;
+    float value;
+    if (asymmetric)
+      value = halfAt(block, g * 32 + lane) * (float)code + halfAt(block, g * 32 + 16 + lane);
+    else
+      value = halfAt(block, g * 16 + lane) * (float)(code - 8);
+    y[k] = scale * value;
+  }
+}
+
+void RK(rk_embed_i4s)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
+                      float *y) {
+  embedInt4(w, in, group, token, scale, 0, y);
+}
+void RK(rk_embed_i4a)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
+                      float *y) {
+  embedInt4(w, in, group, token, scale, 1, y);
+}

@@ -1,0 +1,63 @@
+/*===- linear.h - What linear kernels do with a finished vector of 16 outputs
+ * -------------------===*/
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef RETORT_KERNELS_CPU_LINEAR_H
+#define RETORT_KERNELS_CPU_LINEAR_H
+#include "simd.h"
+
+/* Activation rows that share one unpacking of a block: what the registers hold. */
+#ifdef __AVX512F__
+#define RK_MAX_ROWS 8
+#define RK_FLOAT_ROWS 8 /* of two blocks */
+#else
+#define RK_MAX_ROWS 4
+#define RK_FLOAT_ROWS 2
+#endif
+
+/* Bytes that decoding asks for in advance: the hardware prefetchers stop at 4 KiB pages. */
+#define RK_PREFETCH_BYTES 2048
+
+/* Asks for the lines that are read RK_PREFETCH_BYTES from now; `bytes` is read at p meanwhile. May
+ * run past the tile, and so past the buffer: a prefetch never faults. */
+RK_INLINE void prefetchAhead(const uint8_t *p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64)
+    __builtin_prefetch(p + RK_PREFETCH_BYTES + i, 0, 3);
+}
+
+typedef struct Tile { /* the epilogue's constants; see rk_linear_* and rk_glu_linear_* */
+  int64_t gated, act, n1;
+  float scale;
+  const float *bias;
+  float softCap;
+  const float *residual;
+  int64_t ldr;
+  float *y;
+  int64_t ldy;
+} Tile;
+
+RK_INLINE void storeLinear(Tile t, int64_t r, int64_t n, f32x16 a) {
+  int64_t count = t.n1 - n;
+  a *= t.scale;
+  if (t.bias)
+    a += loadPart(t.bias + n, count);
+  if (t.softCap != 0)
+    a = softCap16(a, t.softCap);
+  if (t.residual)
+    a += loadPart(t.residual + r * t.ldr + n, count);
+  storePart(t.y + r * t.ldy + n, a, count);
+}
+
+/* Stores y [blocks][rows] (gated: [gate, up][rows]) as rows r0.. and columns n... One copy of the
+ * code for all rows and blocks: it is long, and little of the time. */
+RK_INLINE void storeRows(Tile t, int64_t r0, int64_t rows, int64_t n, int64_t blocks,
+                         const f32x16 *y) {
+  _Pragma("clang loop unroll(disable)") for (int64_t i = 0; i < blocks * rows; ++i) {
+    int64_t r = r0 + i % rows, column = n + i / rows * 16;
+    if (t.gated)
+      storePart(t.y + r * t.ldy + column, activate16(y[i], t.act) * y[rows + i], t.n1 - column);
+    else
+      storeLinear(t, r, column, y[i]);
+  }
+}
+
+#endif
