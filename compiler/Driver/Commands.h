@@ -1,0 +1,70 @@
+//===- Commands.h - What the commands of `retort` do ----------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+// One function a command. Each prints its result on stdout, progress on stderr, and throws Error;
+// tools/retort only parses options, calls these and turns an Error into its line and exit code.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace retort {
+
+struct CompileOptions {
+  std::string teacher;             ///< a .gguf file or a Hugging Face folder
+  std::vector<std::string> corpus; ///< files or folders of documents; may be empty
+  std::string output;              ///< OUT.retort, or a folder if it ends in '/'
+  std::string target = "cpu";
+  std::string recipe;              ///< a built-in name or a file; empty: specialist or none
+  std::string passes;              ///< a pipeline that replaces the recipe's
+  bool printPipeline = false;
+  uint64_t budgetBytes = 0;        ///< most bytes of the bundle; 0: the recipe decides
+  uint64_t distillTokens = 0;      ///< tokens that the student is trained on; 0: the recipe decides
+  std::string workspace;           ///< empty: Workspace::defaultDir()
+  uint64_t seed = 0;
+  unsigned threads = 0;            ///< threads of data work; 0: one a core
+  bool baselines = false;          ///< also train the honest baselines for the report
+  bool dryRun = false;
+  bool force = false;              ///< replace OUT if it exists
+  bool quiet = false;
+};
+void compileCommand(const CompileOptions &options);
+
+struct EvalOptions {
+  std::string model, against;
+  std::vector<std::string> corpus;
+  uint64_t textBytes = 250'000; ///< most bytes of held-out text to score; 0: all
+  unsigned threads = 0;
+  uint64_t seed = 0;
+  bool json = false, quiet = false;
+};
+void evalCommand(const EvalOptions &options);
+
+struct RunOptions {
+  std::string bundle, prompt;
+  bool chat = false, json = false;
+  unsigned maxTokens = 256, threads = 0, topK = 40;
+  double temperature = 0.7, topP = 0.95;
+  uint64_t seed = 0;
+  std::vector<std::string> stops;
+};
+void runCommand(const RunOptions &options);
+
+struct BenchOptions {
+  std::string bundle;
+  unsigned prompt = 128, generate = 128, threads = 0, repeat = 5;
+  bool json = false;
+};
+void benchCommand(const BenchOptions &options);
+
+struct InspectOptions {
+  std::string file;
+  bool json = false;
+};
+void inspectCommand(const InspectOptions &options);
+
+struct ImportOptions {
+  std::string teacher, output;
+};
+void importCommand(const ImportOptions &options);
+
+} // namespace retort

@@ -1,0 +1,126 @@
+//===- Recipe.cpp - What a compile does, as pass pipelines -----------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Driver/Recipe.h"
+#include "runtime/src/base/Error.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace retort {
+namespace {
+
+/// Fills a template: every `{{name}}` becomes its value.
+std::string fill(std::string text, const std::vector<std::pair<std::string, std::string>> &values) {
+  for (const auto &[name, value] : values) {
+    const std::string mark = "{{" + name + "}}";
+    for (size_t at; (at = text.find(mark)) != std::string::npos;)
+      text.replace(at, mark.size(), value);
+  }
+  return text;
+}
+
+std::string number(double value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
+/// The vocabulary goes first, so that the teacher that is tuned, observed and learned from speaks
+/// the student's tokens and their distributions can be compared.
+constexpr const char *kSpecialist = R"(builtin.module(
+  insert-observation{model=teacher statistics=vocabulary},
+  run-data-work,
+  prune-vocabulary{model=teacher max-tokens={{max-tokens}}},
+  insert-tuning{model=teacher tokens={{tune-tokens}} seed={{seed}}},
+  run-data-work,
+  apply-training{model=teacher},
+  insert-observation{model=teacher statistics=ffn,influence tokens={{observe-tokens}}},
+  run-data-work,
+  derive-student{teacher=teacher student=student},
+  prune-depth{model=student count={{drop-blocks}}},
+  prune-ffn{model=student keep={{ffn-keep}}},
+  insert-distillation{teacher=teacher student=student tokens={{distill-tokens}} seed={{seed}} bits=4},
+  run-data-work,
+  apply-training{model=student},
+  quantize-weights{model=student bits=4 group=32}))";
+
+constexpr const char *kInt8 = "builtin.module(quantize-weights{bits=8 group=32})";
+constexpr const char *kInt4 = "builtin.module(quantize-weights{bits=4 group=32})";
+constexpr const char *kNone = "builtin.module()";
+constexpr const char *kNoneBf16 = "builtin.module(cast-weights{type=bf16})";
+
+size_t editDistance(const std::string &a, const std::string &b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j)
+    row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+[[noreturn]] void failUnknown(const std::string &name) {
+  std::string nearest, list;
+  size_t best = 3; // a typo, not another word
+  for (const auto &[known, summary] : builtinRecipes()) {
+    list += (list.empty() ? "" : ", ") + known;
+    if (size_t distance = editDistance(name, known); distance < best) {
+      best = distance;
+      nearest = known;
+    }
+  }
+  fail(ExitCode::Usage, "--recipe " + name + ": neither a file nor a built-in recipe" +
+                            (nearest.empty() ? ": there are " + list
+                                             : ": did you mean '" + nearest + "'?"));
+}
+
+} // namespace
+
+std::vector<std::pair<std::string, std::string>> builtinRecipes() {
+  return {{"none", "compile the teacher as it is, unquantised"},
+          {"int8", "quantise the teacher's weights to 8 bits in groups of 32"},
+          {"int4", "quantise the teacher's weights to 4 bits in groups of 32"},
+          {"specialist", "prune, distil on the corpus and quantise to 4 bits"}};
+}
+
+Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
+  Recipe recipe{nameOrFile, {}, false};
+  if (nameOrFile == "none")
+    recipe.pipeline = p.bf16Checkpoint ? kNoneBf16 : kNone;
+  else if (nameOrFile == "int8")
+    recipe.pipeline = kInt8;
+  else if (nameOrFile == "int4")
+    recipe.pipeline = kInt4;
+  else if (nameOrFile == "specialist")
+    recipe.pipeline = kSpecialist;
+  else {
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(nameOrFile, error))
+      failUnknown(nameOrFile);
+    std::ifstream file(nameOrFile);
+    for (std::string line; std::getline(file, line);)
+      recipe.pipeline += line.substr(0, line.find("//")) + "\n";
+    if (!file.eof() || recipe.pipeline.find_first_not_of(" \n\t\r") == std::string::npos)
+      fail(ExitCode::Io, nameOrFile + ": holds no pipeline: write one as `retort compile "
+                                      "--print-pipeline` prints it");
+  }
+  recipe.pipeline = fill(recipe.pipeline, {{"max-tokens", std::to_string(p.maxVocabulary)},
+                                           {"tune-tokens", std::to_string(p.tuneTokens)},
+                                           {"observe-tokens", std::to_string(p.observeTokens)},
+                                           {"distill-tokens", std::to_string(p.distillTokens)},
+                                           {"drop-blocks", std::to_string(p.dropBlocks)},
+                                           {"ffn-keep", number(p.ffnKeep)},
+                                           {"seed", std::to_string(p.seed)}});
+  recipe.needsCorpus = recipe.pipeline.find("run-data-work") != std::string::npos;
+  return recipe;
+}
+
+} // namespace retort

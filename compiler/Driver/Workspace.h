@@ -1,0 +1,57 @@
+//===- Workspace.h - The content-addressed store of data work --*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace retort {
+
+/// A folder of results of data work. Each is a file named by the SHA-256 of everything that it
+/// depends on (its key), so a compile that was killed finds what it had finished, and recipes that
+/// share a prefix share its work. Objects appear by an atomic rename and are never changed, so any
+/// number of processes may share a workspace.
+///
+///     <dir>/objects/<key>.<kind>       a finished result
+///     <dir>/partial/<key>.<kind>       a training checkpoint, removed when its result is there
+///     <dir>/locks/<key>                held while one process makes the object
+class Workspace {
+public:
+  /// Makes the folders. Throws Error (Io) if it cannot.
+  explicit Workspace(std::string dir);
+
+  const std::string &dir() const { return dir_; }
+  /// $RETORT_WORKSPACE, else $XDG_CACHE_HOME/retort, else ~/.cache/retort.
+  static std::string defaultDir();
+
+  /// Where the object of this key and kind ("json", "safetensors") is or would be.
+  std::string objectPath(const std::string &key, const std::string &kind) const;
+  std::string partialPath(const std::string &key, const std::string &kind) const;
+  bool has(const std::string &key, const std::string &kind) const;
+
+  /// Returns the object's path, calling `make` first if it is not there yet. `make` writes the file
+  /// whose path it is given (a temporary beside the object) or throws; another process that makes
+  /// the same object is waited for, `waiting` being called once if it must.
+  std::string getOrMake(const std::string &key, const std::string &kind,
+                        const std::function<void(const std::string &temporary)> &make,
+                        const std::function<void()> &waiting = {});
+
+  /// Writes `text` as the object's content (atomically).
+  void put(const std::string &key, const std::string &kind, const std::string &text);
+  /// The object's content; nothing if it is not there.
+  std::optional<std::string> read(const std::string &key, const std::string &kind) const;
+
+private:
+  std::string dir_;
+};
+
+/// Writes a whole file by a temporary beside it, fsync and rename. Throws Error (Io or Resources,
+/// the latter if the disk is full), leaving nothing behind.
+void writeFileAtomically(const std::string &path, const std::string &content);
+
+/// Bytes free for this user on the file system of `path` (an existing folder or its nearest parent).
+uint64_t freeDiskBytes(const std::string &path);
+/// MemAvailable of /proc/meminfo, further limited by the control group where there is one.
+uint64_t availableMemoryBytes();
+
+} // namespace retort

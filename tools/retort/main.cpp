@@ -1,0 +1,181 @@
+//===- main.cpp - The command line of Retort --------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+// Parses options and calls compiler/Driver, nothing else. Exit codes: docs/errors.md.
+#include "compiler/Driver/Commands.h"
+#include "runtime/src/base/Error.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <new>
+
+namespace {
+using namespace retort;
+
+/// "100MB", "1.5 GiB", "4096": decimal units and binary ones.
+uint64_t parseSize(const std::string &text) {
+  size_t used = 0;
+  double value = -1;
+  try {
+    value = std::stod(text, &used);
+  } catch (const std::exception &) {
+  }
+  std::string unit = text.substr(std::min(used, text.size()));
+  unit.erase(std::remove(unit.begin(), unit.end(), ' '), unit.end());
+  const std::vector<std::pair<std::string, double>> units = {
+      {"", 1},      {"B", 1},          {"kB", 1e3},          {"KB", 1e3},
+      {"MB", 1e6},  {"GB", 1e9},       {"TB", 1e12},         {"KiB", 1024},
+      {"MiB", 1048576}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
+  for (const auto &[name, factor] : units)
+    if (unit == name && value > 0 && value * factor < 9e18)
+      return static_cast<uint64_t>(value * factor);
+  fail(ExitCode::Usage, "'" + text + "' is not a size: write for example 100MB or 1.5GiB");
+}
+
+/// The commands, their options, and what to call once they are parsed.
+struct CommandLine {
+  CLI::App app{"Retort makes a small model of one field from a general one and that field's "
+               "documents.",
+               "retort"};
+  CompileOptions compile;
+  EvalOptions eval;
+  RunOptions run;
+  BenchOptions bench;
+  InspectOptions inspect;
+  ImportOptions import;
+  std::string budget;
+
+  CommandLine() {
+    app.require_subcommand(1);
+    app.set_version_flag("--version", std::string("retort " RETORT_VERSION));
+    app.option_defaults()->always_capture_default();
+    app.footer("example: retort compile teacher.gguf --corpus docs/ -o field.retort\n"
+               "         retort run field.retort -p \"How do I ...?\"\n"
+               "exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 unsupported, 5 resources, "
+               "6 I/O, 130 interrupted");
+    addCompile();
+    addEval();
+    addRun();
+    addBench();
+    addInspect();
+    addImport();
+  }
+
+  void addCompile() {
+    auto *c = app.add_subcommand("compile", "Make a bundle from a teacher and documents");
+    c->add_option("TEACHER", compile.teacher, "A .gguf file or a Hugging Face folder")->required();
+    c->add_option("--corpus", compile.corpus, "Documents of the field: files or folders")->type_name("DIR...");
+    c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")->type_name("OUT.retort");
+    c->add_option("--target", compile.target, "What to emit code for: cpu")->type_name("TARGET");
+    c->add_option("--recipe", compile.recipe,
+                  "none, int8, int4, specialist or a file (default: specialist with a corpus, none without)")->type_name("NAME|FILE")->always_capture_default(false);
+    c->add_option("--passes", compile.passes, "An MLIR pipeline in the recipe's place")->type_name("PIPELINE")->always_capture_default(false);
+    c->add_flag("--print-pipeline", compile.printPipeline, "Print the pipeline in use and stop");
+    c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")->type_name("SIZE")->always_capture_default(false);
+    c->add_option("--distill-tokens", compile.distillTokens, "Tokens to distil on (default: the recipe's)")->type_name("N")->always_capture_default(false);
+    c->add_option("--workspace", compile.workspace, "Where data work is kept (default: ~/.cache/retort)")->type_name("DIR")->always_capture_default(false);
+    c->add_option("--seed", compile.seed, "Of the shuffle and the training")->type_name("N");
+    c->add_option("--threads", compile.threads, "Of data work; 0: one a core")->type_name("N");
+    c->add_flag("--baselines", compile.baselines, "Also train the student without a teacher, for the report");
+    c->add_flag("--dry-run", compile.dryRun, "Print stages, cache, memory, disk and time, and stop");
+    c->add_flag("--force", compile.force, "Replace the output if it exists");
+    c->add_flag("-q,--quiet", compile.quiet, "No progress");
+    c->callback([this] {
+      if (!budget.empty())
+        compile.budgetBytes = parseSize(budget);
+      compileCommand(compile);
+    });
+  }
+
+  void addEval() {
+    auto *c = app.add_subcommand("eval", "Score a model on a corpus' held-out documents");
+    c->add_option("MODEL", eval.model, "A bundle, a .gguf file or a Hugging Face folder")->required();
+    c->add_option("--corpus", eval.corpus, "Documents; only their held-out part is read")->required()->type_name("DIR...");
+    c->add_option("--against", eval.against, "A second model, scored on the same text")->type_name("MODEL")->always_capture_default(false);
+    c->add_option("--text-bytes", eval.textBytes, "Most bytes of text to score; 0: all")->type_name("N");
+    c->add_option("--threads", eval.threads, "0: one a core")->type_name("N");
+    c->add_flag("--json", eval.json, "Print JSON");
+    c->add_flag("-q,--quiet", eval.quiet, "No progress");
+    c->callback([this] { evalCommand(eval); });
+  }
+
+  void addRun() {
+    auto *c = app.add_subcommand("run", "Generate text with a bundle");
+    c->add_option("BUNDLE", run.bundle)->required();
+    auto *prompt = c->add_option("-p,--prompt", run.prompt, "The text to continue")->type_name("PROMPT")->always_capture_default(false);
+    c->add_flag("--chat", run.chat, "Talk in the terminal, in the model's own chat format")->excludes(prompt);
+    c->add_option("-n,--tokens", run.maxTokens, "Most tokens to generate")->type_name("N");
+    c->add_option("--temperature", run.temperature, "0: the likeliest token each time")->type_name("T")->check(CLI::Range(0.0, 100.0));
+    c->add_option("--top-k", run.topK, "Sample among the K likeliest; 0: all")->type_name("K");
+    c->add_option("--top-p", run.topP, "Sample among the likeliest that reach probability P")->type_name("P")->check(CLI::Range(0.0, 1.0));
+    c->add_option("--seed", run.seed, "Of the sampling")->type_name("S");
+    c->add_option("--stop", run.stops, "End before this text (may be repeated)")->type_name("S")->always_capture_default(false)->expected(1);
+    c->add_option("--threads", run.threads, "0: one a core")->type_name("N");
+    c->add_flag("--json", run.json, "Print one JSON object at the end");
+    c->callback([this] { runCommand(run); });
+  }
+
+  void addBench() {
+    auto *c = app.add_subcommand("bench", "Time a bundle");
+    c->add_option("BUNDLE", bench.bundle)->required();
+    c->add_option("--prompt", bench.prompt, "Tokens of prompt")->type_name("N")->check(CLI::Range(1, 1 << 20));
+    c->add_option("--generate", bench.generate, "Tokens to generate")->type_name("N")->check(CLI::Range(1, 1 << 20));
+    c->add_option("--threads", bench.threads, "0: one a core")->type_name("N");
+    c->add_option("--repeat", bench.repeat, "Runs; the median is printed")->type_name("N")->check(CLI::Range(1, 1000));
+    c->add_flag("--json", bench.json, "Print JSON");
+    c->callback([this] { benchCommand(bench); });
+  }
+
+  void addInspect() {
+    auto *c = app.add_subcommand("inspect", "Show a checkpoint, an .mlir file or a bundle");
+    c->add_option("FILE", inspect.file)->required();
+    c->add_flag("--json", inspect.json, "Print JSON");
+    c->callback([this] { inspectCommand(inspect); });
+  }
+
+  void addImport() {
+    auto *c = app.add_subcommand("import", "Write a teacher's lm IR; weights stay in the checkpoint");
+    c->add_option("TEACHER", import.teacher, "A .gguf file or a Hugging Face folder")->required();
+    c->add_option("-o,--output", import.output, "The .mlir file; '-' for stdout")->required()->type_name("model.mlir");
+    c->callback([this] { importCommand(import); });
+  }
+};
+
+/// Runs `body`; the exit code is the process's.
+int guarded(const std::function<void()> &body) {
+  try {
+    body();
+    return static_cast<int>(ExitCode::Ok);
+  } catch (const Error &error) {
+    if (!error.message.empty())
+      std::fprintf(stderr, "retort: %s\n", error.message.c_str());
+    return static_cast<int>(error.code);
+  } catch (const std::bad_alloc &) {
+    std::fprintf(stderr, "retort: out of memory: close other programs, or see `retort compile "
+                         "--dry-run` for what it needs\n");
+    return static_cast<int>(ExitCode::Resources);
+  }
+}
+} // namespace
+
+int main(int argc, char **argv) {
+  int code = 0;
+  CommandLine line;
+  code = guarded([&] {
+    try {
+      line.app.parse(argc, argv);
+    } catch (const CLI::CallForHelp &e) {
+      line.app.exit(e);
+    } catch (const CLI::CallForVersion &e) {
+      line.app.exit(e);
+    } catch (const CLI::CallForAllHelp &e) {
+      line.app.exit(e);
+    } catch (const CLI::ParseError &e) {
+      fail(ExitCode::Usage, std::string(e.what()) + ": see `retort " +
+                                (argc > 1 && argv[1][0] != '-' ? std::string(argv[1]) + " " : "") +
+                                "--help`");
+    }
+  });
+  return code;
+}
