@@ -95,3 +95,59 @@ function(retort_fuzzer name)
            -artifact_prefix=${CMAKE_CURRENT_BINARY_DIR}/ ${CMAKE_CURRENT_BINARY_DIR}/${name}.corpus ${ARG_SEEDS})
   set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 180)
 endfunction()
+
+# add_retort_dialect(LM lm [SOURCES ...] [PUBLIC_LIBS ...])
+# dialects/<Name>/<Name>Ops.td, .h and .cpp -> library Retort<Name>Dialect; headers are generated
+# under the build tree at the same path, so that #include "dialects/LM/LMOps.h.inc" works. The
+# reference page is docs/reference/<mnemonic>.md in the build tree (target retort-docs).
+function(add_retort_dialect name mnemonic)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK_LIBS;PUBLIC_LIBS" ${ARGN})
+  set(tablegen_flags EXTRA_INCLUDES ${MLIR_INCLUDE_DIRS} ${PROJECT_SOURCE_DIR})
+  set(LLVM_TARGET_DEFINITIONS ${name}Ops.td)
+  mlir_tablegen(${name}Ops.h.inc -gen-op-decls ${tablegen_flags})
+  mlir_tablegen(${name}Ops.cpp.inc -gen-op-defs ${tablegen_flags})
+  mlir_tablegen(${name}Dialect.h.inc -gen-dialect-decls -dialect=${mnemonic} ${tablegen_flags})
+  mlir_tablegen(${name}Dialect.cpp.inc -gen-dialect-defs -dialect=${mnemonic} ${tablegen_flags})
+  mlir_tablegen(${name}Enums.h.inc -gen-enum-decls ${tablegen_flags})
+  mlir_tablegen(${name}Enums.cpp.inc -gen-enum-defs ${tablegen_flags})
+  mlir_tablegen(${name}Attrs.h.inc -gen-attrdef-decls -attrdefs-dialect=${mnemonic} ${tablegen_flags})
+  mlir_tablegen(${name}Attrs.cpp.inc -gen-attrdef-defs -attrdefs-dialect=${mnemonic} ${tablegen_flags})
+  mlir_tablegen(${name}Types.h.inc -gen-typedef-decls -typedefs-dialect=${mnemonic} ${tablegen_flags})
+  mlir_tablegen(${name}Types.cpp.inc -gen-typedef-defs -typedefs-dialect=${mnemonic} ${tablegen_flags})
+  add_custom_target(Retort${name}IncGen DEPENDS ${TABLEGEN_OUTPUT})
+  if(NOT ARG_SOURCES)
+    set(ARG_SOURCES ${name}Ops.cpp)
+  endif()
+  retort_mlir_library(Retort${name}Dialect SOURCES ${ARG_SOURCES} DEPENDS Retort${name}IncGen
+                      LINK_LIBS ${ARG_LINK_LIBS} PUBLIC_LIBS ${ARG_PUBLIC_LIBS})
+  retort_reference(${mnemonic}-dialect ${name}Ops.td -gen-dialect-doc -dialect=${mnemonic})
+endfunction()
+
+# add_retort_passes(Prune SOURCES ... [LINK_LIBS ...] [PUBLIC_LIBS ...])
+# passes/<Name>/Passes.td and one .cpp a pass -> library Retort<Name>Passes.
+function(add_retort_passes name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK_LIBS;PUBLIC_LIBS" ${ARGN})
+  set(LLVM_TARGET_DEFINITIONS Passes.td)
+  mlir_tablegen(Passes.h.inc -gen-pass-decls -name ${name} EXTRA_INCLUDES ${MLIR_INCLUDE_DIRS} ${PROJECT_SOURCE_DIR})
+  add_custom_target(Retort${name}PassIncGen DEPENDS ${TABLEGEN_OUTPUT})
+  retort_mlir_library(Retort${name}Passes SOURCES ${ARG_SOURCES} DEPENDS Retort${name}PassIncGen
+                      LINK_LIBS ${ARG_LINK_LIBS} PUBLIC_LIBS ${ARG_PUBLIC_LIBS})
+  string(TOLOWER ${name} lower)
+  retort_reference(${lower}-passes Passes.td -gen-pass-doc)
+endfunction()
+
+# retort_reference(PAGE FILE.td MLIR_TBLGEN_ARGS...): a page of the generated reference,
+# <build>/docs/reference/PAGE.md; the target retort-docs makes all of them.
+function(retort_reference page td)
+  set(out ${PROJECT_BINARY_DIR}/docs/reference/${page}.md)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/docs/reference
+    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${PROJECT_SOURCE_DIR} -I ${MLIR_INCLUDE_DIRS}
+            ${CMAKE_CURRENT_SOURCE_DIR}/${td} -o ${out}
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${td} VERBATIM)
+  add_custom_target(retort-docs-${page} DEPENDS ${out})
+  if(NOT TARGET retort-docs)
+    add_custom_target(retort-docs)
+  endif()
+  add_dependencies(retort-docs retort-docs-${page})
+endfunction()

@@ -1,0 +1,212 @@
+//===- DistillOps.cpp - The distill dialect: verifiers --------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "dialects/Distill/DistillOps.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace retort;
+using namespace retort::distill;
+
+#include "dialects/Distill/DistillDialect.cpp.inc"
+#include "dialects/Distill/DistillEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Distill/DistillAttrs.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/Distill/DistillOps.cpp.inc"
+
+void DistillDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/Distill/DistillAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/Distill/DistillOps.cpp.inc"
+      >();
+}
+
+static bool isPositive(double value) { return std::isfinite(value) && value > 0; }
+
+//===- Attributes ---------------------------------------------------------===//
+
+LogicalResult FileAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
+                               StringRef sha256) {
+  if (!weight::isObjectHash(sha256))
+    return emitError() << "\"" << sha256
+                       << "\" is not a SHA-256 of 64 lower-case hexadecimal digits"; // (C1)
+  return success();
+}
+
+LossAttr LossAttr::get(MLIRContext *context, LossKind kind, double weight, double temperature) {
+  Builder builder(context);
+  return get(context, kind, builder.getF64FloatAttr(weight), builder.getF64FloatAttr(temperature));
+}
+
+LogicalResult LossAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, LossKind kind,
+                               FloatAttr weight, FloatAttr temperature) {
+  double factor = weight.getValueAsDouble(), degrees = temperature.getValueAsDouble();
+  if (!isPositive(factor))
+    return emitError() << "loss weight must be finite and above 0, is " << factor; // (C1)
+  bool soft =
+      kind == LossKind::ForwardKL || kind == LossKind::ReverseKL || kind == LossKind::JensenShannon;
+  if (!isPositive(degrees) || (!soft && degrees != 1))
+    return emitError() << "temperature of " << stringifyLossKind(kind) << " must be "
+                       << (soft ? "finite and above 0" : "1") << ", is " << degrees; // (C2)
+  return success();
+}
+
+Attribute LossAttr::parse(AsmParser &parser, Type) {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef keyword;
+  if (parser.parseLess() || parser.parseKeyword(&keyword))
+    return {};
+  auto kind = symbolizeLossKind(keyword);
+  if (!kind)
+    return parser.emitError(loc, "unknown loss '") << keyword << "'", Attribute();
+  double weight = 1, temperature = 1;
+  if (parser.parseComma() || parser.parseKeyword("weight") || parser.parseEqual() ||
+      parser.parseFloat(weight))
+    return {};
+  if (succeeded(parser.parseOptionalComma()) &&
+      (parser.parseKeyword("temperature") || parser.parseEqual() || parser.parseFloat(temperature)))
+    return {};
+  if (parser.parseGreater())
+    return {};
+  Builder builder(parser.getContext());
+  return parser.getChecked<LossAttr>(loc, parser.getContext(), *kind,
+                                     builder.getF64FloatAttr(weight),
+                                     builder.getF64FloatAttr(temperature));
+}
+
+void LossAttr::print(AsmPrinter &printer) const {
+  printer << "<" << stringifyLossKind(getKind()) << ", weight = ";
+  printer.printFloat(getWeightAttr().getValue());
+  if (hasTemperature()) {
+    printer << ", temperature = ";
+    printer.printFloat(getTemperatureAttr().getValue());
+  }
+  printer << ">";
+}
+
+//===- Looking symbols up -------------------------------------------------===//
+
+/// The op of type OpT that `op` calls `name`; an error that says what it ought to be where not.
+template <typename OpT>
+static FailureOr<OpT> lookup(Operation *op, SymbolTableCollection &symbols, StringRef role,
+                             FlatSymbolRefAttr name) {
+  if (auto found = symbols.lookupNearestSymbolFrom<OpT>(op, name))
+    return found;
+  return op->emitOpError() << role << " " << name << " is no " << OpT::getOperationName();
+}
+
+/// What a count must be: at least one.
+static LogicalResult verifyCount(Operation *op, StringRef what, int64_t count) {
+  if (count < 1)
+    return op->emitOpError() << what << " must be at least 1, is " << count;
+  return success();
+}
+
+//===- observe, train -----------------------------------------------------===//
+
+LogicalResult ObserveOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr())) ||
+      failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
+    return failure();
+  if (failed(verifyCount(*this, "tokens", getTokens())) ||
+      failed(verifyCount(*this, "sequence_length", getSequenceLength()))) // (C2)
+    return failure();
+  if (getStatistics().empty())
+    return emitOpError("observes no statistic"); // (C3)
+  ArrayRef<Attribute> all = getStatistics().getValue();
+  for (auto [i, statistic] : llvm::enumerate(all))
+    if (llvm::is_contained(all.drop_front(i + 1), statistic))
+      return emitOpError() << "observes "
+                           << stringifyStatistic(cast<StatisticAttr>(statistic).getValue())
+                           << " twice"; // (C3)
+  return success();
+}
+
+/// A student learns its teacher's distribution, so it has the teacher's tokens or some of them.
+static LogicalResult verifyVocabularies(TrainOp op, lm::ModelOp teacher, lm::ModelOp student) {
+  if (teacher.getVocab() == student.getVocab() && teacher.getVocabKept() == student.getVocabKept())
+    return success();
+  if (teacher.getVocabKept() || !student.getVocabKept())
+    return op.emitOpError() << "student has " << student.getVocab() << " tokens, teacher "
+                            << teacher.getVocab()
+                            << ", and no vocab_kept says which they are"; // (C5)
+  if (student.getVocabKept()->back() >= teacher.getVocab())
+    return op.emitOpError() << "student keeps token " << student.getVocabKept()->back()
+                            << " of a teacher with " << teacher.getVocab(); // (C5)
+  return success();
+}
+
+static LogicalResult verifyHyperparameters(TrainOp op) {
+  for (auto [what, count] :
+       {std::pair("tokens", op.getTokens()), std::pair("sequence_length", op.getSequenceLength()),
+        std::pair("batch_tokens", op.getBatchTokens())})
+    if (failed(verifyCount(op, what, count))) // (C3)
+      return failure();
+  if (op.getBatchTokens() % op.getSequenceLength() != 0)
+    return op.emitOpError() << "batch_tokens " << op.getBatchTokens()
+                            << " is not a multiple of sequence_length "
+                            << op.getSequenceLength(); // (C3)
+  if (!isPositive(op.getLearningRate()) || !isPositive(op.getClip()))
+    return op.emitOpError("learning_rate and clip must be finite and above 0"); // (C4)
+  if (!std::isfinite(op.getWeightDecay()) || op.getWeightDecay() < 0)
+    return op.emitOpError("weight_decay must be finite and not negative"); // (C4)
+  if (!(op.getWarmup() >= 0 && op.getWarmup() <= 1))
+    return op.emitOpError() << "warmup must be from 0 to 1, is " << op.getWarmup(); // (C4)
+  return success();
+}
+
+LogicalResult TrainOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto student = lookup<lm::ModelOp>(*this, symbols, "student", getStudentAttr());
+  if (failed(student) ||
+      failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
+    return failure();
+  bool needsTeacher = llvm::any_of(getLossList(), [](LossAttr l) { return l.needsTeacher(); });
+  if (getLosses().empty())
+    return emitOpError("has no loss"); // (C2)
+  if (needsTeacher != getTeacherAttr().operator bool())
+    return emitOpError(needsTeacher ? "has a loss that compares with a teacher, but no teacher"
+                                    : "has a teacher that no loss compares with"); // (C2)
+  if (getTeacherAttr()) {
+    auto teacher = lookup<lm::ModelOp>(*this, symbols, "teacher", getTeacherAttr());
+    if (failed(teacher) || failed(verifyVocabularies(*this, *teacher, *student)))
+      return failure();
+  }
+  if (getFrozen())
+    for (auto name : getFrozen()->getAsRange<StringAttr>())
+      if (!student->lookupParam(name))
+        return emitOpError() << "freezes \"" << name.getValue()
+                             << "\", but the student has no such parameter"; // (C6)
+  return verifyHyperparameters(*this);
+}
+
+bool TrainOp::isFrozen(StringRef name) {
+  return getFrozen() && llvm::any_of(getFrozen()->getAsRange<StringAttr>(),
+                                     [&](StringAttr frozen) { return frozen.getValue() == name; });
+}
+
+//===- score, gate --------------------------------------------------------===//
+
+LogicalResult ScoreOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr())) ||
+      failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
+    return failure();
+  return getTokens() ? verifyCount(*this, "tokens", *getTokens()) : success(); // (C2)
+}
+
+LogicalResult GateOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(lookup<ScoreOp>(*this, symbols, "score", getScoreAttr())) ||
+      (getAgainstAttr() && failed(lookup<ScoreOp>(*this, symbols, "against", getAgainstAttr()))))
+    return failure(); // (C1)
+  if (!getAgainst() && !getMaximum())
+    return emitOpError("needs a score to beat or a maximum"); // (C2)
+  if (getMaximum() && !isPositive(*getMaximum()))
+    return emitOpError() << "maximum must be finite and above 0, is " << *getMaximum(); // (C2)
+  return success();
+}

@@ -1,0 +1,14 @@
+//===- DistillOps.h - The distill dialect: work on data -------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "dialects/LM/LMOps.h"
+#include "dialects/Weight/WeightOps.h"
+#include <functional>
+#include <string>
+
+#include "dialects/Distill/DistillDialect.h.inc"
+#include "dialects/Distill/DistillEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Distill/DistillAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/Distill/DistillOps.h.inc"

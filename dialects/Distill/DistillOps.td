@@ -1,0 +1,162 @@
+//===- DistillOps.td - Operations of the distill dialect ------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RETORT_DIALECTS_DISTILL_DISTILLOPS_TD
+#define RETORT_DIALECTS_DISTILL_DISTILLOPS_TD
+
+include "dialects/Distill/DistillDialect.td"
+include "mlir/IR/BuiltinAttributeInterfaces.td"
+include "mlir/IR/SymbolInterfaces.td"
+
+def Distill_Losses : TypedArrayAttrBase<Distill_LossAttr, "losses">;
+def Distill_Statistics : TypedArrayAttrBase<Distill_StatisticAttr, "statistics">;
+/// The format of fake-quantised weights.
+def Distill_Format : Attr<CPred<"::llvm::isa<::retort::weight::FormatAttr>($_self)">,
+                          "a weight format"> {
+  let storageType = "::retort::weight::FormatAttr";
+  let returnType = "::retort::weight::FormatAttr";
+  let convertFromStorage = "$_self";
+}
+
+class Distill_Op<string mnemonic, list<Trait> traits = []>
+    : Op<Distill_Dialect, mnemonic, !listconcat([Symbol], traits)>;
+/// Work that names models and a corpus: its symbols are looked up.
+class Distill_Work<string mnemonic>
+    : Distill_Op<mnemonic, [DeclareOpInterfaceMethods<SymbolUserOpInterface>]>;
+
+def Distill_CorpusOp : Distill_Op<"corpus"> {
+  let summary = "Name the field's documents";
+  let description = [{
+    The result is the prepared corpus: near-duplicates dropped, split by document hash, the text of
+    each part (compiler/Data). It does not depend on any tokenizer.
+    ```mlir
+    distill.corpus @corpus
+    distill.corpus @field result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<Distill_FileAttr>:$result,
+                       OptionalAttr<StrAttr>:$sym_visibility);
+  let assemblyFormat = "$sym_name (`result` $result^)? attr-dict";
+}
+
+def Distill_ObserveOp : Distill_Work<"observe"> {
+  let summary = "Measure what a model does on the corpus";
+  let description = [{
+    Runs the model over `tokens` tokens of the train documents and writes a statistics file
+    (docs/ir.md says what it holds): `vocabulary` counts tokens, `ffn` measures each
+    channel's part in its block's output, `influence` how much each block turns the residual stream
+    (1 - cosine of its input and output, arXiv:2403.03853), `heads` each key/value group's part.
+    ```mlir
+    distill.observe @seen model @teacher corpus @corpus tokens 40000
+        statistics [#distill.statistic<vocabulary>, #distill.statistic<ffn>]
+    ```
+    - (C1) `model` is an `lm.model`, `corpus` a `distill.corpus`.
+    - (C2) `tokens` and `sequence_length` are at least 1.
+    - (C3) There is at least one statistic, none twice.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model,
+                       FlatSymbolRefAttr:$corpus, Retort_Int:$tokens,
+                       DefaultValuedAttr<Retort_Int, "512">:$sequence_length,
+                       Distill_Statistics:$statistics, OptionalAttr<Distill_FileAttr>:$result,
+                       OptionalAttr<StrAttr>:$sym_visibility);
+  let assemblyFormat = [{
+    $sym_name `model` $model `corpus` $corpus `tokens` $tokens
+    (`sequence_length` $sequence_length^)? `statistics` $statistics (`result` $result^)? attr-dict
+  }];
+}
+
+def Distill_TrainOp : Distill_Work<"train"> {
+  let summary = "Train a model on the corpus, after a teacher or alone";
+  let description = [{
+    Trains `student` on `tokens` tokens of the train documents, in steps of `batch_tokens` tokens
+    in packed sequences of `sequence_length`, rows attending to their own document only. AdamW
+    (arXiv:1711.05101; betas 0.9 and 0.95) with f32 master weights; the learning rate rises
+    linearly for the `warmup` part of the steps, then falls as `schedule` says to a tenth (cosine,
+    linear) or stays; the gradient's norm is clipped to `clip`. With `quantize` the weights of
+    linear layers, embedding and logits are rounded to that format in the forward pass and gradients
+    pass straight through (arXiv:1308.3432), so that the student learns to be quantised. Parameters
+    in `frozen` stay as they are. The result is a safetensors file of the other parameters, F32,
+    by their symbols' names; the training curve is part of its metadata.
+    ```mlir
+    distill.train @heal teacher @teacher student @student corpus @corpus
+        losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<cross_entropy, weight = 0.5>]
+        tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
+        schedule cosine weight_decay 0.01 clip 1.0 seed 1 mode full
+        quantize #weight.format<bits = 4, group = 32, symmetric>
+    ```
+    - (C1) `teacher` and `student` are `lm.model`s, `corpus` a `distill.corpus`.
+    - (C2) There is at least one loss; a loss that compares with a teacher needs a `teacher`, and
+      a `teacher` needs such a loss.
+    - (C3) `tokens`, `sequence_length` and `batch_tokens` are at least 1, and `batch_tokens` is a
+      multiple of `sequence_length`.
+    - (C4) `learning_rate` and `clip` are finite and above 0, `weight_decay` finite and not
+      negative, `warmup` from 0 to 1.
+    - (C5) Teacher and student have the same vocabulary, or the student's is the part of
+      it that its `vocab_kept` says.
+    - (C6) `frozen` names parameters of the student.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<FlatSymbolRefAttr>:$teacher,
+                       FlatSymbolRefAttr:$student, FlatSymbolRefAttr:$corpus,
+                       Distill_Losses:$losses, Retort_Int:$tokens, Retort_Int:$sequence_length,
+                       Retort_Int:$batch_tokens, Retort_Float:$learning_rate, Retort_Float:$warmup,
+                       DefaultValuedAttr<Distill_ScheduleAttr, "Schedule::Cosine">:$schedule,
+                       Retort_Float:$weight_decay, Retort_Float:$clip, Retort_Int:$seed,
+                       DefaultValuedAttr<Distill_ModeAttr, "Mode::Full">:$mode,
+                       OptionalAttr<Distill_Format>:$quantize, OptionalAttr<StrArrayAttr>:$frozen,
+                       OptionalAttr<Distill_FileAttr>:$result,
+                       OptionalAttr<StrAttr>:$sym_visibility);
+  let assemblyFormat = [{
+    $sym_name (`teacher` $teacher^)? `student` $student `corpus` $corpus `losses` $losses
+    `tokens` $tokens `sequence_length` $sequence_length `batch_tokens` $batch_tokens
+    `learning_rate` $learning_rate `warmup` $warmup `schedule` $schedule
+    `weight_decay` $weight_decay `clip` $clip `seed` $seed `mode` $mode
+    (`quantize` $quantize^)? (`frozen` $frozen^)? (`result` $result^)? attr-dict
+  }];
+  let extraClassDeclaration = [{
+    ::llvm::SmallVector<LossAttr> getLossList() {
+      return ::llvm::to_vector(getLosses().getAsRange<LossAttr>());
+    }
+    /// Whether training leaves the student's parameter `name` as it is.
+    bool isFrozen(::llvm::StringRef name);
+  }];
+}
+
+def Distill_ScoreOp : Distill_Work<"score"> {
+  let summary = "Measure a model's bits per byte on held-out documents";
+  let description = [{
+    Runs the model over the held-out documents (the first `tokens` tokens of them, where given) and
+    writes a JSON file with `bits_per_byte`, `bits_per_byte_stderr`, `text_bytes` and `tokens`.
+    ```mlir
+    distill.score @before model @teacher corpus @corpus tokens 20000
+    ```
+    - (C1) `model` is an `lm.model`, `corpus` a `distill.corpus`.
+    - (C2) `tokens` is at least 1.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model,
+                       FlatSymbolRefAttr:$corpus, OptionalAttr<Retort_Int>:$tokens,
+                       OptionalAttr<Distill_FileAttr>:$result,
+                       OptionalAttr<StrAttr>:$sym_visibility);
+  let assemblyFormat = [{
+    $sym_name `model` $model `corpus` $corpus (`tokens` $tokens^)? (`result` $result^)? attr-dict
+  }];
+}
+
+def Distill_GateOp : Distill_Work<"gate"> {
+  let summary = "Say what the specialist must reach";
+  let description = [{
+    The compile fails, with the figures, if the score's bits per byte are above `maximum` or not
+    below those of the score `against`.
+    ```mlir
+    distill.gate @better score @after against @before maximum 1.25
+    ```
+    - (C1) `score` and `against` are `distill.score`s.
+    - (C2) `against` or `maximum` is given, and `maximum` is finite and above 0.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$score,
+                       OptionalAttr<FlatSymbolRefAttr>:$against,
+                       OptionalAttr<Retort_Float>:$maximum, OptionalAttr<StrAttr>:$sym_visibility);
+  let assemblyFormat = [{
+    $sym_name `score` $score (`against` $against^)? (`maximum` $maximum^)? attr-dict
+  }];
+}
+
+#endif // RETORT_DIALECTS_DISTILL_DISTILLOPS_TD

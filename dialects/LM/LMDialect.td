@@ -1,0 +1,111 @@
+//===- LMDialect.td - The lm dialect, its enums and attributes ------------===//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RETORT_DIALECTS_LM_LMDIALECT_TD
+#define RETORT_DIALECTS_LM_LMDIALECT_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/DialectBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+
+def LM_Dialect : Dialect {
+  let name = "lm";
+  let cppNamespace = "::retort::lm";
+  let summary = "Language models at the level at which the field talks of them";
+  let description = [{
+    A model is an `lm.model`: its parameters (`lm.param`, each with a program in the `weight`
+    dialect that makes it) and one `lm.forward`, the computation from tokens to logits, cut into
+    `lm.block`s so that passes can drop, reorder or share layers. Parameters have GGUF's names
+    whatever the checkpoint's format; a parameter's location is its name in the checkpoint.
+
+    Activations are `tensor<?xHxf32>`: rows by features. A row is one token of one sequence; that
+    rows belong to sequences matters only to `lm.attention`, whose cache is its own affair and not
+    an operand. Linear layers hold outputs x inputs and compute `y = x W^T`. Rows of query and
+    key projections are in the half-split order of Hugging Face everywhere in the IR.
+  }];
+  let dependentDialects = ["::retort::weight::WeightDialect"];
+  let useDefaultAttributePrinterParser = 1;
+}
+
+def LM_Activation : I32EnumAttr<"Activation", "the non-linearity of a gated unit", [
+    I32EnumAttrCase<"SiLU", 0, "silu">, I32EnumAttrCase<"GELU", 1, "gelu">,
+    I32EnumAttrCase<"GELUTanh", 2, "gelu_tanh">]> {
+  let cppNamespace = "::retort::lm";
+  let genSpecializedAttr = 0;
+}
+def LM_ActivationAttr : EnumAttr<LM_Dialect, LM_Activation, "activation"> {
+  let assemblyFormat = "$value";
+}
+
+def LM_CacheFormat : I32EnumAttr<"CacheFormat", "the number format of a key/value cache", [
+    I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">]> {
+  let cppNamespace = "::retort::lm";
+  let genSpecializedAttr = 0;
+}
+def LM_CacheFormatAttr : EnumAttr<LM_Dialect, LM_CacheFormat, "cache_format"> {
+  let assemblyFormat = "$value";
+}
+
+def LM_RopeScalingKind : I32EnumAttr<"RopeScalingKind", "a way to stretch rotary embeddings", [
+    I32EnumAttrCase<"Linear", 0, "linear">, I32EnumAttrCase<"Llama3", 1, "llama3">,
+    I32EnumAttrCase<"YaRN", 2, "yarn">, I32EnumAttrCase<"Factors", 3, "factors">]> {
+  let cppNamespace = "::retort::lm";
+  let genSpecializedAttr = 0;
+}
+
+def LM_RopeScalingAttr : AttrDef<LM_Dialect, "RopeScaling"> {
+  let mnemonic = "rope_scaling";
+  let summary = "How rotary frequencies are stretched beyond the context a model was trained on";
+  let description = [{
+    Changes `lm.rope`'s inverse frequencies `f_i = base^(-2i/dims)`, as Hugging Face's
+    `rope_scaling` of the same name does:
+
+    - `linear`: `f_i / factor` (arXiv:2306.15595).
+    - `llama3`: `f_i` where its wavelength is below `original_context / high_freq_factor`,
+      `f_i / factor` where it is above `original_context / low_freq_factor`, in between a linear
+      mix by `original_context / wavelength`.
+    - `yarn` (arXiv:2309.00071): from `f_i` to `f_i / factor` by a linear ramp over `i`, whose ends
+      are where `beta_fast` and `beta_slow` turns fit in `original_context` (rounded outwards to
+      whole numbers unless `truncate = false`). The rotated values are multiplied by
+      `attention_factor`; where it is absent, by `m(mscale) / m(mscale_all_dim)` if both
+      are given and not 0, else by `m(1)`, with `m(s) = 0.1 s ln(factor) + 1`, or 1 for a factor of
+      at most 1.
+    - `factors`: `f_i / factors[i]`: a table out of the checkpoint (GGUF's `rope_freqs.weight`),
+      one number for each pair of rotated features. It has no other field.
+    ```mlir
+    #lm.rope_scaling<linear, factor = 8.0>
+    #lm.rope_scaling<llama3, factor = 8.0, original_context = 8192, low_freq_factor = 1.0, high_freq_factor = 4.0>
+    #lm.rope_scaling<yarn, factor = 4.0, original_context = 32768>
+    #lm.rope_scaling<factors, factors = [1.0, 8.0]>
+    ```
+    - (C1) `factor` is finite and above 0; for `factors` every factor is.
+    - (C2) `llama3` and `yarn` have an `original_context` of at least 1.
+    - (C3) `llama3`: `high_freq_factor` is above `low_freq_factor`, which is above 0.
+    - (C4) `yarn`: `beta_fast` is at least `beta_slow`, which is above 0.
+  }];
+  let parameters = (ins
+    EnumParameter<LM_RopeScalingKind>:$kind,
+    "::mlir::DictionaryAttr":$fields);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// A field that is a number, or `otherwise` where it is absent.
+    double getNumber(::llvm::StringRef field, double otherwise) const;
+    double getFactor() const { return getNumber("factor", 1.0); }
+    double getOriginalContext() const { return getNumber("original_context", 0.0); }
+    double getLowFreqFactor() const { return getNumber("low_freq_factor", 1.0); }
+    double getHighFreqFactor() const { return getNumber("high_freq_factor", 4.0); }
+    double getBetaFast() const { return getNumber("beta_fast", 32.0); }
+    double getBetaSlow() const { return getNumber("beta_slow", 1.0); }
+    bool getTruncate() const;
+    ::llvm::ArrayRef<double> getFactors() const;
+    /// What the rotated values are multiplied by (yarn's attention factor); 1 for other kinds.
+    double getAmplitude() const;
+    /// Fields are set by name, as they print; numbers are f64.
+    static RopeScalingAttr get(::mlir::MLIRContext *context, RopeScalingKind kind,
+                               ::llvm::ArrayRef<std::pair<::llvm::StringRef, double>> numbers);
+    static RopeScalingAttr getTable(::mlir::MLIRContext *context, ::llvm::ArrayRef<double> factors);
+  }];
+}
+
+#endif // RETORT_DIALECTS_LM_LMDIALECT_TD

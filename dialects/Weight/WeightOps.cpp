@@ -1,0 +1,388 @@
+//===- WeightOps.cpp - The weight dialect: verifiers and folders ----------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "dialects/Weight/WeightOps.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace retort::weight;
+
+#include "dialects/Weight/WeightDialect.cpp.inc"
+#include "dialects/Weight/WeightEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Weight/WeightAttrs.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/Weight/WeightOps.cpp.inc"
+
+void WeightDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/Weight/WeightAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/Weight/WeightOps.cpp.inc"
+      >();
+}
+
+//===- Types --------------------------------------------------------------===//
+
+FormatAttr retort::weight::getFormat(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor ? dyn_cast_or_null<FormatAttr>(tensor.getEncoding()) : FormatAttr();
+}
+
+bool retort::weight::isWeightTensor(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || !tensor.hasStaticShape() || tensor.getEncoding())
+    return false;
+  Type element = tensor.getElementType();
+  return (tensor.getRank() == 1 || tensor.getRank() == 2) &&
+         (element.isF32() || element.isF16() || element.isBF16());
+}
+
+bool retort::weight::isParamType(Type type) {
+  if (isWeightTensor(type))
+    return true;
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || !tensor.hasStaticShape())
+    return false;
+  if (getFormat(tensor))
+    return true;
+  return !tensor.getEncoding() && tensor.getRank() == 1 && tensor.getElementType().isInteger(8);
+}
+
+bool retort::weight::isObjectHash(StringRef text) {
+  return text.size() == 64 &&
+         llvm::all_of(text, [](char c) { return llvm::isDigit(c) || (c >= 'a' && c <= 'f'); });
+}
+
+//===- #weight.format -----------------------------------------------------===//
+
+LogicalResult FormatAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, unsigned bits,
+                                 int64_t group, Scheme) {
+  if (bits != 4 && bits != 8)
+    return emitError() << "has " << bits << " bits a weight, must be 4 or 8"; // (C1)
+  if (group < 16 || group > 1024 || (group & (group - 1)) != 0)
+    return emitError() << "has groups of " << group
+                       << " weights, must be a power of two from 16 to 1024"; // (C2)
+  return success();
+}
+
+LogicalResult FormatAttr::verifyEncoding(llvm::ArrayRef<int64_t> shape, Type elementType,
+                                         llvm::function_ref<InFlightDiagnostic()> emitError) const {
+  if (shape.size() != 2 || ShapedType::isDynamicShape(shape))
+    return emitError() << "a quantised tensor must be a matrix of static shape, has rank "
+                       << shape.size(); // (C3)
+  if (!elementType.isSignlessInteger(getBits()))
+    return emitError() << "a format of " << getBits() << " bits needs elements of type i"
+                       << getBits() << ", has " << elementType; // (C3)
+  return success();
+}
+
+RankedTensorType FormatAttr::typeOf(int64_t rows, int64_t columns) const {
+  return RankedTensorType::get({rows, columns}, IntegerType::get(getContext(), getBits()), *this);
+}
+
+//===- load, cast, quantize, pack -----------------------------------------===//
+
+LogicalResult LoadOp::verify() {
+  if (getName().empty() || getStored().empty())
+    return emitOpError("needs the tensor's name and stored type"); // (C1)
+  if (getFile() && !isObjectHash(*getFile()))
+    return emitOpError() << "file \"" << *getFile()
+                         << "\" is not a SHA-256 of 64 lower-case hexadecimal digits"; // (C2)
+  return success();
+}
+
+/// Rounding changes no shape.
+static LogicalResult verifySameShape(Operation *op, RankedTensorType from, RankedTensorType to) {
+  if (from.getShape() != to.getShape())
+    return op->emitOpError() << "changes the shape: " << from << " to " << to;
+  return success();
+}
+
+LogicalResult CastOp::verify() {
+  return verifySameShape(*this, getInput().getType(), getType()); // (C1)
+}
+
+OpFoldResult CastOp::fold(FoldAdaptor) {
+  return getInput().getType() == getType() ? getInput() : Value();
+}
+
+LogicalResult QuantizeOp::verify() {
+  return verifySameShape(*this, getInput().getType(), getType()); // (C1)
+}
+
+FormatAttr QuantizeOp::getFormat() { return ::retort::weight::getFormat(getType()); }
+
+LogicalResult PackOp::verify() {
+  if (getLayout().empty())
+    return emitOpError("needs the name of a layout"); // (C1)
+  return success();
+}
+
+//===- take ---------------------------------------------------------------===//
+
+/// The operand's size along `axis`; an error where a vector is asked for its columns.
+static FailureOr<int64_t> sizeAlong(std::optional<Location> loc, StringRef op,
+                                    RankedTensorType type, Axis axis) {
+  unsigned dim = unsigned(axis);
+  if (dim >= type.getRank())
+    return emitOptionalError(loc, "'weight.", op, "' op a vector has no columns: use rows");
+  return type.getDimSize(dim);
+}
+
+/// `type` with another size along `axis`.
+static RankedTensorType resized(RankedTensorType type, Axis axis, int64_t size) {
+  SmallVector<int64_t> shape(type.getShape());
+  shape[unsigned(axis)] = size;
+  return RankedTensorType::get(shape, type.getElementType());
+}
+
+LogicalResult TakeOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
+                                       SmallVectorImpl<Type> &types) {
+  auto type = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
+  if (!type)
+    return failure();
+  auto size = sizeAlong(loc, "take", type, adaptor.getAxis()); // (C2)
+  if (failed(size))
+    return failure();
+  if (adaptor.getIndices().empty())
+    return emitOptionalError(loc, "'weight.take' op takes nothing"); // (C1)
+  for (int32_t index : adaptor.getIndices())
+    if (index < 0 || index >= *size)
+      return emitOptionalError(loc, "'weight.take' op takes index ", index, " of ",
+                               stringifyAxis(adaptor.getAxis()), " 0 to ", *size - 1); // (C1)
+  types.push_back(resized(type, adaptor.getAxis(), adaptor.getIndices().size()));
+  return success();
+}
+
+/// All rows in order: the operand.
+OpFoldResult TakeOp::fold(FoldAdaptor) {
+  if (getType() != getInput().getType())
+    return {};
+  for (auto [i, index] : llvm::enumerate(getIndices()))
+    if (index != int32_t(i))
+      return {};
+  return getInput();
+}
+
+namespace {
+/// take(take(x, a), b) along one axis = take(x, a[b]).
+struct TakeOfTake : OpRewritePattern<TakeOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(TakeOp op, PatternRewriter &rewriter) const override {
+    auto inner = op.getInput().getDefiningOp<TakeOp>();
+    if (!inner || inner.getAxis() != op.getAxis())
+      return rewriter.notifyMatchFailure(op, "not a take along the same axis");
+    SmallVector<int32_t> indices;
+    for (int32_t index : op.getIndices())
+      indices.push_back(inner.getIndices()[index]);
+    rewriter.replaceOpWithNewOp<TakeOp>(op, inner.getInput(), op.getAxis(), indices);
+    return success();
+  }
+};
+
+/// slice(slice(x)) along one axis is one slice.
+struct SliceOfSlice : OpRewritePattern<SliceOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(SliceOp op, PatternRewriter &rewriter) const override {
+    auto inner = op.getInput().getDefiningOp<SliceOp>();
+    if (!inner || inner.getAxis() != op.getAxis())
+      return rewriter.notifyMatchFailure(op, "not a slice along the same axis");
+    rewriter.replaceOpWithNewOp<SliceOp>(op, inner.getInput(), op.getAxis(),
+                                         inner.getOffset() + op.getOffset(), op.getSize());
+    return success();
+  }
+};
+
+/// A slice of a concatenation that lies within one operand reads that operand.
+struct SliceOfConcat : OpRewritePattern<SliceOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(SliceOp op, PatternRewriter &rewriter) const override {
+    auto concat = op.getInput().getDefiningOp<ConcatOp>();
+    if (!concat || concat.getAxis() != op.getAxis())
+      return rewriter.notifyMatchFailure(op, "not a concatenation along the same axis");
+    int64_t offset = op.getOffset();
+    for (Value input : concat.getInputs()) {
+      int64_t size = cast<RankedTensorType>(input.getType()).getDimSize(unsigned(op.getAxis()));
+      if (offset < size) {
+        if (offset + int64_t(op.getSize()) > size)
+          break;
+        rewriter.replaceOpWithNewOp<SliceOp>(op, input, op.getAxis(), offset, op.getSize());
+        return success();
+      }
+      offset -= size;
+    }
+    return rewriter.notifyMatchFailure(op, "spans several operands");
+  }
+};
+
+/// concat(a, concat(b, c)) along one axis = concat(a, b, c).
+struct ConcatOfConcat : OpRewritePattern<ConcatOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(ConcatOp op, PatternRewriter &rewriter) const override {
+    SmallVector<Value> flat;
+    for (Value input : op.getInputs()) {
+      auto inner = input.getDefiningOp<ConcatOp>();
+      if (inner && inner.getAxis() == op.getAxis())
+        llvm::append_range(flat, inner.getInputs());
+      else
+        flat.push_back(input);
+    }
+    if (flat.size() == op.getInputs().size())
+      return rewriter.notifyMatchFailure(op, "no operand is a concatenation");
+    rewriter.replaceOpWithNewOp<ConcatOp>(op, op.getAxis(), flat);
+    return success();
+  }
+};
+
+/// scale(scale(x, a), b) = scale(x, a * b).
+struct ScaleOfScale : OpRewritePattern<ScaleOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(ScaleOp op, PatternRewriter &rewriter) const override {
+    auto inner = op.getInput().getDefiningOp<ScaleOp>();
+    if (!inner)
+      return rewriter.notifyMatchFailure(op, "not a scale of a scale");
+    double factor = inner.getFactor() * op.getFactor();
+    if (!std::isfinite(factor))
+      return rewriter.notifyMatchFailure(op, "the product of the factors overflows");
+    rewriter.replaceOpWithNewOp<ScaleOp>(op, op.getType(), inner.getInput(),
+                                         rewriter.getF64FloatAttr(factor));
+    return success();
+  }
+};
+} // namespace
+
+void TakeOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<TakeOfTake>(context);
+}
+
+//===- slice, concat, transpose -------------------------------------------===//
+
+LogicalResult SliceOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
+                                        SmallVectorImpl<Type> &types) {
+  auto type = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
+  if (!type)
+    return failure();
+  auto total = sizeAlong(loc, "slice", type, adaptor.getAxis()); // (C2)
+  if (failed(total))
+    return failure();
+  int64_t offset = adaptor.getOffset(), size = adaptor.getSize();
+  if (offset < 0 || size < 1 || offset > *total || size > *total - offset)
+    return emitOptionalError(loc, "'weight.slice' op takes ", size, " ",
+                             stringifyAxis(adaptor.getAxis()), " from ", offset, " of ",
+                             *total); // (C1)
+  types.push_back(resized(type, adaptor.getAxis(), size));
+  return success();
+}
+
+OpFoldResult SliceOp::fold(FoldAdaptor) {
+  return getType() == getInput().getType() ? getInput() : Value();
+}
+
+void SliceOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<SliceOfSlice, SliceOfConcat>(context);
+}
+
+LogicalResult ConcatOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc,
+                                         Adaptor adaptor, SmallVectorImpl<Type> &types) {
+  if (adaptor.getInputs().empty())
+    return emitOptionalError(loc, "'weight.concat' op has no operands"); // (C1)
+  auto first = dyn_cast<RankedTensorType>(adaptor.getInputs().front().getType());
+  if (!first)
+    return failure();
+  unsigned dim = unsigned(adaptor.getAxis());
+  int64_t total = 0;
+  for (Value input : adaptor.getInputs()) {
+    auto type = dyn_cast<RankedTensorType>(input.getType());
+    if (!type || type.getRank() != first.getRank() ||
+        type.getElementType() != first.getElementType())
+      return emitOptionalError(loc, "'weight.concat' op joins ", first, " and ",
+                               input.getType());                   // (C1)
+    auto size = sizeAlong(loc, "concat", type, adaptor.getAxis()); // (C3)
+    if (failed(size))
+      return failure();
+    if (type.getRank() == 2 && type.getDimSize(1 - dim) != first.getDimSize(1 - dim))
+      return emitOptionalError(loc, "'weight.concat' op joins ", stringifyAxis(adaptor.getAxis()),
+                               " of ", first, " and ", type); // (C2)
+    total += *size;
+  }
+  types.push_back(resized(first, adaptor.getAxis(), total));
+  return success();
+}
+
+OpFoldResult ConcatOp::fold(FoldAdaptor) {
+  return getInputs().size() == 1 ? getInputs().front() : Value();
+}
+
+void ConcatOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<ConcatOfConcat>(context);
+}
+
+LogicalResult TransposeOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor,
+                                            SmallVectorImpl<Type> &types) {
+  auto type = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
+  if (!type || type.getRank() != 2)
+    return failure();
+  types.push_back(
+      RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType()));
+  return success();
+}
+
+OpFoldResult TransposeOp::fold(FoldAdaptor) {
+  auto inner = getInput().getDefiningOp<TransposeOp>();
+  return inner ? inner.getInput() : Value();
+}
+
+//===- scale, rotate ------------------------------------------------------===//
+
+LogicalResult ScaleOp::verify() {
+  if (!std::isfinite(getFactor()))
+    return emitOpError("needs a finite factor"); // (C1)
+  return success();
+}
+
+OpFoldResult ScaleOp::fold(FoldAdaptor) { return getFactor() == 1.0 ? getInput() : Value(); }
+
+void ScaleOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<ScaleOfScale>(context);
+}
+
+LogicalResult RotateOp::verify() {
+  if (getHadamard().has_value() == bool(getMatrix()))
+    return emitOpError("needs either a hadamard size or a matrix"); // (C1)
+  int64_t size;
+  if (getHadamard()) {
+    size = *getHadamard();
+    if (size < 1 || (size & (size - 1)) != 0)
+      return emitOpError() << "has a Hadamard matrix of size " << size
+                           << ", not a power of two"; // (C2)
+  } else {
+    RankedTensorType type = getMatrix().getType();
+    size = type.getDimSize(0);
+    if (size != type.getDimSize(1))
+      return emitOpError() << "rotates by a matrix that is not square: " << type; // (C3)
+  }
+  auto total = sizeAlong(getLoc(), "rotate", getInput().getType(), getAxis()); // (C5)
+  if (failed(total))
+    return failure();
+  if (size == 0 || *total % size != 0)
+    return emitOpError() << "has " << *total << " " << stringifyAxis(getAxis())
+                         << ", not a multiple of the rotation's " << size; // (C4)
+  return success();
+}
+
+/// A rotation by the same matrix the other way round undoes it; Hadamard's undoes itself.
+OpFoldResult RotateOp::fold(FoldAdaptor) {
+  auto inner = getInput().getDefiningOp<RotateOp>();
+  if (!inner || inner.getAxis() != getAxis() || inner.getHadamard() != getHadamard() ||
+      inner.getMatrix() != getMatrix())
+    return {};
+  return getHadamard() || inner.getInverse() != getInverse() ? inner.getInput() : Value();
+}

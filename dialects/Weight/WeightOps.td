@@ -1,0 +1,252 @@
+//===- WeightOps.td - Operations of the weight dialect --------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RETORT_DIALECTS_WEIGHT_WEIGHTOPS_TD
+#define RETORT_DIALECTS_WEIGHT_WEIGHTOPS_TD
+
+include "dialects/Weight/WeightDialect.td"
+include "mlir/IR/BuiltinAttributeInterfaces.td"
+include "dialects/Common.td"
+include "mlir/IR/CommonTypeConstraints.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+/// A vector or matrix of static shape whose weights are numbers: not quantised.
+def Weight_Tensor : Type<
+    CPred<"::retort::weight::isWeightTensor($_self)">,
+    "a vector or matrix of f32, f16 or bf16 with a static shape", "::mlir::RankedTensorType">;
+def Weight_Matrix : Type<
+    And<[Weight_Tensor.predicate, CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 2">]>,
+    "a matrix of f32, f16 or bf16 with a static shape", "::mlir::RankedTensorType">;
+def Weight_QuantizedMatrix : Type<
+    CPred<"::retort::weight::getFormat($_self) != nullptr">,
+    "a quantised matrix, its format as the type's encoding", "::mlir::RankedTensorType">;
+/// What a program may yield and a model may use.
+def Weight_Any : Type<
+    CPred<"::retort::weight::isParamType($_self)">,
+    "a vector or matrix of static shape, quantised, packed or not", "::mlir::RankedTensorType">;
+
+class Weight_Op<string mnemonic, list<Trait> traits = []> : Op<Weight_Dialect, mnemonic, traits>;
+class Weight_InferredOp<string mnemonic, list<Trait> traits = []>
+    : Weight_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptor], traits)>;
+
+def Weight_LoadOp : Weight_Op<"load", [Pure]> {
+  let summary = "Read a tensor from the checkpoint or from the workspace";
+  let description = [{
+    The tensor called `name`, as numbers: what the checkpoint stores in a quantised format (`stored`
+    is its name there: `Q4_1`, `BF16`, ...) is dequantised. With `file` the tensor comes from
+    the safetensors object of that hash in the workspace, the result of a `distill.train`, instead
+    of from the checkpoint.
+    ```mlir
+    %0 = weight.load "blk.0.ffn_up.weight" stored "Q4_1" : tensor<1536x576xf32>
+    %1 = weight.load "output_norm.weight" stored "F32"
+         file "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" : tensor<576xf32>
+    ```
+    - (C1) `name` and `stored` are not empty.
+    - (C2) `file` is 64 lower-case hexadecimal digits.
+  }];
+  let arguments = (ins StrAttr:$name, StrAttr:$stored, OptionalAttr<StrAttr>:$file);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = "$name `stored` $stored (`file` $file^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Weight_TakeOp : Weight_InferredOp<"take"> {
+  let summary = "Take some rows or columns, in the order given";
+  let description = [{
+    Row (or column) `i` of the result is row `indices[i]` of the operand. Pruning keeps what it
+    names this way, and importing puts permuted rows back in order. A vector has rows only.
+    ```mlir
+    %1 = weight.take %0 rows [0, 2, 5] : tensor<6x4xf32> -> tensor<3x4xf32>
+    ```
+    A take of a take is one take; a take of all rows in order is its operand.
+    - (C1) `indices` is not empty, and each index is at least 0 and below the axis's size.
+    - (C2) A vector is taken along its rows.
+  }];
+  let arguments = (ins Weight_Tensor:$input, Weight_AxisAttr:$axis, DenseI32ArrayAttr:$indices);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = "$input $axis $indices attr-dict `:` type($input) `->` type($result)";
+  let hasFolder = 1;
+  let hasCanonicalizer = 1;
+}
+
+def Weight_SliceOp : Weight_InferredOp<"slice"> {
+  let summary = "Take a contiguous range of rows or columns";
+  let description = [{
+    ```mlir
+    %1 = weight.slice %0 rows offset 2 size 3 : tensor<6x4xf32> -> tensor<3x4xf32>
+    ```
+    A slice of a slice is one slice; a slice of a concatenation that lies in one of its operands
+    is a slice of that operand; a slice of everything is its operand.
+    - (C1) `offset` is at least 0, `size` at least 1, and `offset + size` within the axis.
+    - (C2) A vector is sliced along its rows.
+  }];
+  let arguments = (ins Weight_Tensor:$input, Weight_AxisAttr:$axis, Retort_Int:$offset, Retort_Int:$size);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = [{
+    $input $axis `offset` $offset `size` $size attr-dict `:` type($input) `->` type($result)
+  }];
+  let hasFolder = 1;
+  let hasCanonicalizer = 1;
+}
+
+def Weight_ConcatOp : Weight_InferredOp<"concat"> {
+  let summary = "Put tensors one after another";
+  let description = [{
+    Along `rows` the operands are stacked, along `columns` they stand side by side. The matrices of
+    query, key and value become one this way.
+    ```mlir
+    %2 = weight.concat rows %0, %1 : tensor<6x4xf32>, tensor<2x4xf32> -> tensor<8x4xf32>
+    ```
+    - (C1) There is at least one operand, and all have the same rank and element type.
+    - (C2) All have the same size along the other axis.
+    - (C3) Vectors are concatenated along their rows.
+  }];
+  let arguments = (ins Weight_AxisAttr:$axis, Variadic<Weight_Tensor>:$inputs);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = "$axis $inputs attr-dict `:` type($inputs) `->` type($result)";
+  let hasFolder = 1;
+  let hasCanonicalizer = 1;
+}
+
+def Weight_TransposeOp : Weight_InferredOp<"transpose"> {
+  let summary = "Swap rows and columns";
+  let description = [{
+    ```mlir
+    %1 = weight.transpose %0 : tensor<6x4xf32> -> tensor<4x6xf32>
+    ```
+    Twice is not at all.
+  }];
+  let arguments = (ins Weight_Matrix:$input);
+  let results = (outs Weight_Matrix:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasFolder = 1;
+}
+
+def Weight_ScaleOp : Weight_Op<"scale", [Pure, SameOperandsAndResultType]> {
+  let summary = "Multiply by a number";
+  let description = [{
+    ```mlir
+    %1 = weight.scale %0 by 0.125 : tensor<6x4xf32>
+    ```
+    By 1 is not at all; a scale of a scale is one scale.
+    - (C1) `factor` is finite.
+  }];
+  let arguments = (ins Weight_Tensor:$input, Retort_Float:$factor);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = "$input `by` $factor attr-dict `:` type($result)";
+  let hasFolder = 1;
+  let hasCanonicalizer = 1;
+  let hasVerifier = 1;
+}
+
+def Weight_RotateOp : Weight_Op<"rotate", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "Multiply runs of rows or columns by an orthogonal matrix";
+  let description = [{
+    Cuts the axis into runs of `n` and multiplies each run by an orthogonal n x n matrix `Q`: along
+    columns `W Q`, along rows `Q^T W`, so that rotating the columns of one linear layer and the
+    rows of the layer before it changes nothing in their product. With `inverse` it is `Q^T` in
+    place of `Q`. `Q` is the operand after `by`, or with `hadamard n` Sylvester's Hadamard
+    matrix over sqrt(n) (QuaRot, arXiv:2404.00456, section 3), which is its own inverse.
+    ```mlir
+    %1 = weight.rotate %0 columns hadamard 64 : tensor<6x128xf32>
+    %2 = weight.rotate %1 rows by %q inverse : tensor<6x128xf32>, tensor<6x6xf32>
+    ```
+    A rotation followed by its inverse is nothing.
+    - (C1) Exactly one of `hadamard` and `by` is given.
+    - (C2) The Hadamard size is a power of two.
+    - (C3) The matrix after `by` is square.
+    - (C4) The axis is a multiple of the size.
+    - (C5) A vector is rotated along its rows.
+  }];
+  let arguments = (ins Weight_Tensor:$input, Weight_AxisAttr:$axis,
+                       OptionalAttr<Retort_Int>:$hadamard, Optional<Weight_Matrix>:$matrix,
+                       UnitAttr:$inverse);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = [{
+    $input $axis (`hadamard` $hadamard^)? (`by` $matrix^)? (`inverse` $inverse^)? attr-dict
+    `:` type($input) (`,` type($matrix)^)?
+  }];
+  let hasFolder = 1;
+  let hasVerifier = 1;
+}
+
+def Weight_AddOp : Weight_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
+  let summary = "Add two tensors";
+  let description = [{
+    A low-rank update's product, or a learned correction, is added to its matrix this way.
+    ```mlir
+    %2 = weight.add %0, %1 : tensor<6x4xf32>
+    ```
+  }];
+  let arguments = (ins Weight_Tensor:$lhs, Weight_Tensor:$rhs);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
+}
+
+def Weight_CastOp : Weight_Op<"cast", [Pure]> {
+  let summary = "Round to another floating-point type";
+  let description = [{
+    To nearest, ties to even. A bf16 tensor in a bundle is a program that ends in this.
+    ```mlir
+    %1 = weight.cast %0 : tensor<6x4xf32> -> tensor<6x4xbf16>
+    ```
+    - (C1) Operand and result have the same shape.
+  }];
+  let arguments = (ins Weight_Tensor:$input);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
+}
+
+def Weight_QuantizeOp : Weight_Op<"quantize", [Pure]> {
+  let summary = "Round a matrix to a few bits a weight";
+  let description = [{
+    The format is the result type's encoding. `rtn` rounds each weight to the nearest integer of
+    its group's range (`#weight.format` says what an integer means).
+    ```mlir
+    %1 = weight.quantize %0 method rtn
+         : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
+    ```
+    - (C1) Operand and result have the same shape.
+  }];
+  let arguments = (ins Weight_Matrix:$input,
+                       DefaultValuedAttr<Weight_MethodAttr, "Method::RoundToNearest">:$method);
+  let results = (outs Weight_QuantizedMatrix:$result);
+  let assemblyFormat = "$input `method` $method attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    FormatAttr getFormat();
+  }];
+}
+
+def Weight_PackOp : Weight_Op<"pack", [Pure]> {
+  let summary = "Lay a matrix out as a target's kernels read it";
+  let description = [{
+    The bytes of the packed layout called `layout`; the target's packers say which there are and
+    how many bytes each takes.
+    ```mlir
+    %2 = weight.pack %1 layout "rows16"
+         : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>
+    ```
+    - (C1) `layout` is not empty.
+  }];
+  let arguments = (ins Weight_Any:$input, StrAttr:$layout);
+  let results = (outs 1DTensorOf<[I8]>:$result);
+  let assemblyFormat = "$input `layout` $layout attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Weight_YieldOp : Weight_Op<"yield", [Pure, Terminator, ReturnLike]> {
+  let summary = "End a weight program with the parameter's value";
+  let description = [{
+    ```mlir
+    weight.yield %0 : tensor<6x4xf32>
+    ```
+  }];
+  let arguments = (ins Weight_Any:$value);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+}
+
+#endif // RETORT_DIALECTS_WEIGHT_WEIGHTOPS_TD
