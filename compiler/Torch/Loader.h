@@ -1,0 +1,20 @@
+//===- Loader.h - Opens libretort_torch.so when a stage needs it ---*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Torch/Executor.h"
+#include <memory>
+#include <string>
+
+namespace retort::exec {
+
+/// Where the library is unless said otherwise: $RETORT_TORCH_LIBRARY, else ../lib beside the
+/// running binary.
+std::string defaultExecutorPath();
+
+/// Opens the library (the first time; it stays open until the process ends, as libtorch cannot be
+/// unloaded) and makes an executor. Throws Error: Io if it cannot be opened, with the loader's
+/// reason.
+std::unique_ptr<Executor> loadExecutor(const ExecutorOptions &options = {},
+                                       const std::string &path = defaultExecutorPath());
+
+} // namespace retort::exec
