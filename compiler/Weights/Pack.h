@@ -62,6 +62,7 @@ void unpackBlock(const Format &format, std::span<const uint8_t> block, int64_t c
 
 /// Replaces each element of the row by the value that packing stores for it, exactly:
 /// unpackBlock(packBlock(row)) == quantiseDequantise(row). For the executor and for quality checks.
+/// Quantising throws retort::Error (BadInput) on NaN, infinity and values beyond f16 scales.
 void quantiseDequantise(const Format &format, std::span<float> row);
 
 /// Codes and scales of one row before packing; what GPTQ-like methods and tests look at. `codes`

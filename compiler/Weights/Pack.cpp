@@ -1,0 +1,322 @@
+//===- Pack.cpp - Quantising rows and packing them for the CPU kernels ------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Weights/Pack.h"
+#include "runtime/src/base/Error.h"
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace retort::weight {
+namespace {
+
+constexpr int kI8Bias = 128; // int8 codes are stored unsigned, as the dot products want them
+
+bool isQuantised(const Format &format) {
+  return format.kind == Kind::I8 || format.kind == Kind::I4;
+}
+bool hasMinima(const Format &format) { return format.kind == Kind::I4 && !format.symmetric; }
+
+void check(const Format &format) {
+  if (!isQuantised(format))
+    return;
+  if (format.group != 32 && format.group != 64 && format.group != 128)
+    fail(ExitCode::Usage, "weight format: group " + std::to_string(format.group) +
+                              " is none of 32, 64, 128: choose one of these");
+  if (format.kind == Kind::I8 && !format.symmetric)
+    fail(ExitCode::Usage, "weight format: int8 is symmetric only: use int4 for asymmetric groups");
+}
+
+int64_t multiply(int64_t a, int64_t b) {
+  int64_t result;
+  if (a < 0 || b < 0 || __builtin_mul_overflow(a, b, &result))
+    fail(ExitCode::BadInput, "weight of " + std::to_string(a) + " x " + std::to_string(b) +
+                                 " bytes or elements overflows: the checkpoint's shapes are wrong");
+  return result;
+}
+
+int64_t scaleBytes(const Format &format, int64_t groups) {
+  return hasMinima(format) ? multiply(groups, 64) : (multiply(groups, 32) + 63) / 64 * 64;
+}
+
+/// Nearest code for `value` among low..high, where code c stands for d * (c - zero) + m. Adding
+/// 1.5 * 2^23 leaves no bits for a fraction, so the sum is rounded to nearest even.
+uint8_t nearest(float value, float d, float m, int zero, int low, int high) {
+  constexpr float kRound = 12582912.0f;
+  float code = ((value - m) / d + kRound) - kRound + float(zero);
+  return uint8_t(std::clamp(code, float(low), float(high)));
+}
+
+/// What one group is stored with. For I8 and symmetric I4 the minimum is 0.
+struct GroupScale {
+  float scale, minimum;
+  int zero, lowest, highest; ///< codes
+};
+
+GroupScale chooseScale(const Format &format, std::span<const float> values) {
+  float most = 0, low = values.empty() ? 0 : values[0], high = low;
+  bool finite = true;
+  for (float v : values) {
+    finite &= std::fabs(v) <= 3.4e38f;
+    most = std::fabs(v) > std::fabs(most) ? v : most;
+    low = std::min(low, v), high = std::max(high, v);
+  }
+  GroupScale group;
+  if (format.kind == Kind::I8)
+    group = {std::fabs(most) / 127, 0, kI8Bias, kI8Bias - 127, kI8Bias + 127};
+  else if (format.symmetric)
+    group = {most / -8, 0, 8, 0, 15};
+  else
+    group = {(high - low) / 15, fromHalf(toHalf(low)), 0, 0, 15};
+  group.scale = fromHalf(toHalf(group.scale));
+  if (!finite || std::isinf(group.scale) || std::isinf(group.minimum))
+    fail(ExitCode::BadInput, "weights: a group of " + std::to_string(values.size()) +
+                                 " elements holds NaN, infinity or values beyond 16-bit scales: "
+                                 "the checkpoint is damaged, or keep this parameter in f32");
+  return group;
+}
+
+void quantiseGroup(const Format &format, std::span<const float> values, uint8_t *codes,
+                   float &scale, float &minimum) {
+  GroupScale group = chooseScale(format, values);
+  scale = group.scale, minimum = group.minimum;
+  for (size_t i = 0; i < values.size(); ++i)
+    codes[i] = scale == 0
+                   ? uint8_t(group.zero)
+                   : nearest(values[i], scale, minimum, group.zero, group.lowest, group.highest);
+}
+
+float dequantised(const Format &format, uint8_t code, float scale, float minimum) {
+  if (format.kind == Kind::I8)
+    return scale * float(int(code) - kI8Bias);
+  if (format.symmetric)
+    return scale * float(int(code) - 8);
+  return scale * float(code) + minimum;
+}
+
+uint8_t zeroCode(const Format &format) {
+  return format.kind == Kind::I8 ? uint8_t(kI8Bias) : format.symmetric ? 8 : 0;
+}
+
+/// Where the code of row `lane`, column k lies after the scales: its byte, and for int4 its nibble.
+int64_t codeByte(const Format &format, int64_t lane, int64_t k) {
+  if (format.kind == Kind::I8)
+    return k / 4 * 64 + lane * 4 + k % 4;
+  return k / 8 * 64 + lane * 4 + k % 4;
+}
+int nibbleShift(int64_t k) { return k % 8 < 4 ? 0 : 4; }
+
+template <typename T> void put(std::span<uint8_t> out, int64_t offset, T value) {
+  std::memcpy(out.data() + offset, &value, sizeof value);
+}
+template <typename T> T get(std::span<const uint8_t> in, int64_t offset) {
+  T value;
+  std::memcpy(&value, in.data() + offset, sizeof value);
+  return value;
+}
+
+/// Byte offset of the scale (or the minimum) of group g of row `lane`.
+int64_t scaleOffset(const Format &format, int64_t g, int64_t lane, bool minimum) {
+  return hasMinima(format) ? g * 64 + (minimum ? 32 : 0) + lane * 2 : g * 32 + lane * 2;
+}
+
+void packQuantised(const Format &format, const float *rows, int64_t numRows, int64_t cols,
+                   std::span<uint8_t> out) {
+  int64_t padded = paddedCols(format, cols), groups = padded / format.group;
+  std::span<uint8_t> stored = out.subspan(scaleBytes(format, groups));
+  std::vector<uint8_t> codes(padded);
+  std::vector<float> scales(groups), minima(hasMinima(format) ? groups : 0);
+  for (int64_t lane = 0; lane < kBlockRows; ++lane) {
+    if (lane < numRows) {
+      quantiseRow(format, {rows + lane * cols, size_t(cols)}, codes, scales, minima);
+    } else {
+      std::ranges::fill(codes, zeroCode(format));
+      std::ranges::fill(scales, 0.0f);
+      std::ranges::fill(minima, 0.0f);
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      put(out, scaleOffset(format, g, lane, false), toHalf(scales[g]));
+      if (hasMinima(format))
+        put(out, scaleOffset(format, g, lane, true), toHalf(minima[g]));
+    }
+    for (int64_t k = 0; k < padded; ++k) {
+      uint8_t &byte = stored[codeByte(format, lane, k)];
+      byte = format.kind == Kind::I8 ? codes[k] : uint8_t(byte | codes[k] << nibbleShift(k));
+    }
+  }
+}
+
+void unpackQuantised(const Format &format, std::span<const uint8_t> block, int64_t cols,
+                     float *rows) {
+  int64_t groups = paddedCols(format, cols) / format.group;
+  std::span<const uint8_t> stored = block.subspan(scaleBytes(format, groups));
+  for (int64_t lane = 0; lane < kBlockRows; ++lane)
+    for (int64_t k = 0; k < cols; ++k) {
+      int64_t g = k / format.group;
+      float scale = fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, false)));
+      float minimum = 0;
+      if (hasMinima(format))
+        minimum = fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, true)));
+      uint8_t byte = stored[codeByte(format, lane, k)];
+      uint8_t code = format.kind == Kind::I8 ? byte : uint8_t(byte >> nibbleShift(k) & 15);
+      rows[lane * cols + k] = dequantised(format, code, scale, minimum);
+    }
+}
+
+} // namespace
+
+std::string formatName(const Format &format) {
+  switch (format.kind) {
+  case Kind::F32:
+    return "f32";
+  case Kind::BF16:
+    return "bf16";
+  case Kind::I8:
+    return "i8g" + std::to_string(format.group);
+  case Kind::I4:
+    return "i4g" + std::to_string(format.group) + (format.symmetric ? "s" : "a");
+  }
+  fail(ExitCode::Internal, "weight format: unknown kind");
+}
+
+int64_t paddedCols(const Format &format, int64_t cols) {
+  int64_t unit = isQuantised(format) ? format.group : format.kind == Kind::BF16 ? 2 : 1;
+  return multiply(cols / unit + (cols % unit != 0), unit);
+}
+
+int64_t blockBytes(const Format &format, int64_t cols) {
+  check(format);
+  int64_t padded = paddedCols(format, cols);
+  switch (format.kind) {
+  case Kind::F32:
+    return multiply(padded, 64);
+  case Kind::BF16:
+    return multiply(padded, 32);
+  case Kind::I8:
+    return multiply(padded, 16) + scaleBytes(format, padded / format.group);
+  case Kind::I4:
+    return multiply(padded, 8) + scaleBytes(format, padded / format.group);
+  }
+  fail(ExitCode::Internal, "weight format: unknown kind");
+}
+
+int64_t packedBytes(const Format &format, int64_t rows, int64_t cols) {
+  return multiply(rows / kBlockRows + (rows % kBlockRows != 0), blockBytes(format, cols));
+}
+
+double bitsPerWeight(const Format &format) {
+  switch (format.kind) {
+  case Kind::F32:
+    return 32;
+  case Kind::BF16:
+    return 16;
+  case Kind::I8:
+    return 8 + 16.0 / format.group;
+  case Kind::I4:
+    return 4 + (format.symmetric ? 16.0 : 32.0) / format.group;
+  }
+  fail(ExitCode::Internal, "weight format: unknown kind");
+}
+
+void quantiseRow(const Format &format, std::span<const float> row, std::span<uint8_t> codes,
+                 std::span<float> scales, std::span<float> minima) {
+  check(format);
+  int64_t cols = int64_t(row.size()), groups = paddedCols(format, cols) / format.group;
+  std::ranges::fill(codes, zeroCode(format));
+  for (int64_t g = 0; g < groups; ++g) {
+    int64_t begin = g * format.group, count = std::min<int64_t>(format.group, cols - begin);
+    float minimum;
+    quantiseGroup(format, row.subspan(begin, count), &codes[begin], scales[g], minimum);
+    if (hasMinima(format))
+      minima[g] = minimum;
+  }
+}
+
+void packBlock(const Format &format, const float *rows, int64_t numRows, int64_t cols,
+               std::span<uint8_t> out) {
+  std::ranges::fill(out, uint8_t(0));
+  if (isQuantised(format)) {
+    packQuantised(format, rows, numRows, cols, out);
+    return;
+  }
+  for (int64_t lane = 0; lane < numRows; ++lane)
+    for (int64_t k = 0; k < cols; ++k) {
+      float value = rows[lane * cols + k];
+      if (format.kind == Kind::F32)
+        put(out, (k * 16 + lane) * 4, value);
+      else
+        put(out, k / 2 * 64 + lane * 4 + k % 2 * 2, toBFloat16(value));
+    }
+}
+
+void unpackBlock(const Format &format, std::span<const uint8_t> block, int64_t cols, float *rows) {
+  if (isQuantised(format)) {
+    unpackQuantised(format, block, cols, rows);
+    return;
+  }
+  for (int64_t lane = 0; lane < kBlockRows; ++lane)
+    for (int64_t k = 0; k < cols; ++k)
+      rows[lane * cols + k] =
+          format.kind == Kind::F32
+              ? get<float>(block, (k * 16 + lane) * 4)
+              : fromBFloat16(get<uint16_t>(block, k / 2 * 64 + lane * 4 + k % 2 * 2));
+}
+
+void quantiseDequantise(const Format &format, std::span<float> row) {
+  check(format);
+  if (format.kind == Kind::F32)
+    return;
+  if (format.kind == Kind::BF16) {
+    for (float &v : row)
+      v = fromBFloat16(toBFloat16(v));
+    return;
+  }
+  uint8_t codes[128];
+  for (size_t begin = 0; begin < row.size(); begin += size_t(format.group)) {
+    std::span<float> values =
+        row.subspan(begin, std::min<size_t>(size_t(format.group), row.size() - begin));
+    float scale, minimum;
+    quantiseGroup(format, values, codes, scale, minimum);
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = dequantised(format, codes[i], scale, minimum);
+  }
+}
+
+uint16_t toHalf(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000u;
+  bits &= 0x7fffffffu;
+  if (bits >= 0x7f800000u) // infinity, NaN (kept a NaN)
+    return uint16_t(sign | 0x7c00u | (bits > 0x7f800000u ? 0x200u : 0u));
+  if (bits >= 0x477ff000u) // rounds to 2^16 or more
+    return uint16_t(sign | 0x7c00u);
+  if (bits < 0x38800000u) { // subnormal: adding 0.5 puts the half's last bit at the float's
+    float shifted = std::bit_cast<float>(bits) + 0.5f;
+    return uint16_t(sign | (std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(0.5f)));
+  }
+  uint32_t odd = bits >> 13 & 1;
+  return uint16_t(sign | ((bits - 0x38000000u + 0xfffu + odd) >> 13));
+}
+
+float fromHalf(uint16_t half) {
+  uint32_t sign = uint32_t(half & 0x8000u) << 16, exponent = half >> 10 & 31u,
+           mantissa = half & 1023u;
+  float magnitude;
+  if (exponent == 0)
+    magnitude = float(mantissa) * 0x1p-24f;
+  else
+    magnitude =
+        std::bit_cast<float>((exponent == 31 ? 255u : exponent + 112u) << 23 | mantissa << 13);
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | sign);
+}
+
+uint16_t toBFloat16(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u)
+    return uint16_t(bits >> 16 | 0x40u);
+  return uint16_t((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+float fromBFloat16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
+
+} // namespace retort::weight

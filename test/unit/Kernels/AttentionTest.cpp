@@ -1,0 +1,133 @@
+//===- AttentionTest.cpp - Appending to the paged cache and attending over it -------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "Kernels.h"
+#include <cmath>
+
+using namespace retort::test;
+
+namespace {
+
+struct Shape {
+  int64_t heads, kvHeads, dim, length, window;
+  float softCap;
+  bool half;
+};
+
+class AttentionTest : public KernelTest {
+protected:
+  /// A slot whose `length` positions are in pages in random order, amid pages full of NaN.
+  struct Slot {
+    std::vector<float> keys, values; // [length][kvHeads*dim], as the cache holds them
+    Bytes cache{0};
+    std::vector<int32_t> pages;
+    int64_t pageBytes, layerOffset;
+  };
+
+  Slot fill(const Shape &s) {
+    int64_t width = s.kvHeads * s.dim, numPages = (s.length + 15) / 16;
+    Slot slot{floats(s.length * width), floats(s.length * width), Bytes(0), {}, 0, 0};
+    int64_t layer = v3::rk_cache_layer_bytes(s.kvHeads, s.dim, s.half ? 2 : 4);
+    slot.pageBytes = 3 * layer, slot.layerOffset = layer;
+    slot.cache = Bytes(2 * numPages * slot.pageBytes);
+    std::ranges::fill(slot.cache.span(), uint8_t(0xff)); // NaN in both formats
+    for (int64_t p = 0; p < 2 * numPages; ++p)
+      slot.pages.push_back(int32_t(p));
+    std::ranges::shuffle(slot.pages, random);
+    for (int64_t t = 0; t < s.length; ++t)
+      (s.half ? isa().rk_cache_append_f16 : isa().rk_cache_append_f32)(
+          &slot.keys[t * width], &slot.values[t * width], s.kvHeads, s.dim, slot.cache.data(),
+          slot.pages.data(), slot.pageBytes, slot.layerOffset, t);
+    if (s.half)
+      for (auto *stored : {&slot.keys, &slot.values})
+        for (float &v : *stored)
+          v = float(_Float16(v));
+    return slot;
+  }
+
+  std::vector<float> attend(const Shape &s, const Slot &slot, const std::vector<float> &q,
+                            int64_t position, int64_t step) {
+    std::vector<float> out(q.size(), NAN);
+    int64_t group = s.heads / s.kvHeads;
+    for (int64_t h = 0; h < s.heads;) {
+      int64_t end = std::min({s.heads, h + step, (h / group + 1) * group});
+      (s.half ? isa().rk_attention_f16 : isa().rk_attention_f32)(
+          q.data(), s.heads, s.kvHeads, s.dim, slot.cache.data(), slot.pages.data(), slot.pageBytes,
+          slot.layerOffset, position, s.window, 0.17f, s.softCap, h, end, out.data());
+      h = end;
+    }
+    return out;
+  }
+};
+
+/// Attention of one query head in double precision.
+std::vector<double> reference(const Shape &s, const float *q, const float *keys,
+                              const float *values, int64_t kvHead, int64_t position) {
+  int64_t width = s.kvHeads * s.dim,
+          begin = s.window ? std::max<int64_t>(0, position - s.window + 1) : 0;
+  std::vector<double> scores, out(s.dim);
+  double most = -INFINITY, total = 0;
+  for (int64_t t = begin; t <= position; ++t) {
+    double score = 0;
+    for (int64_t d = 0; d < s.dim; ++d)
+      score += double(q[d]) * keys[t * width + kvHead * s.dim + d];
+    score *= double(0.17f);
+    if (s.softCap != 0)
+      score = s.softCap * std::tanh(score / s.softCap);
+    scores.push_back(score);
+    most = std::max(most, score);
+  }
+  for (double score : scores)
+    total += std::exp(score - most);
+  for (int64_t t = begin; t <= position; ++t)
+    for (int64_t d = 0; d < s.dim; ++d)
+      out[d] += std::exp(scores[t - begin] - most) / total * values[t * width + kvHead * s.dim + d];
+  return out;
+}
+
+const Shape kShapes[] = {{9, 3, 64, 70, 0, 0, false},   {9, 3, 64, 70, 0, 0, true},
+                         {4, 4, 16, 33, 0, 0, false},   {8, 1, 32, 100, 17, 0, false},
+                         {14, 2, 64, 49, 16, 30, true}, {2, 1, 256, 40, 5, 50, false},
+                         {5, 1, 80, 16, 1, 0, true},    {3, 3, 48, 1, 0, 0, false}};
+
+TEST_P(AttentionTest, MatchesDoublePrecision) {
+  for (const Shape &s : kShapes) {
+    Slot slot = fill(s);
+    for (int64_t position = 0; position < s.length; position += 1 + position / 5) {
+      std::vector<float> q = floats(s.heads * s.dim);
+      std::vector<float> out = attend(s, slot, q, position, s.heads);
+      for (int64_t h = 0; h < s.heads; ++h) {
+        std::vector<double> exact =
+            reference(s, &q[h * s.dim], slot.keys.data(), slot.values.data(),
+                      h / (s.heads / s.kvHeads), position);
+        for (int64_t d = 0; d < s.dim; ++d)
+          ASSERT_NEAR(out[h * s.dim + d], exact[d], 3e-6)
+              << "heads " << s.heads << " dim " << s.dim << " position " << position << " head "
+              << h;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, AHeadsBitsDoNotDependOnTheSplit) {
+  for (const Shape &s : kShapes) {
+    Slot slot = fill(s);
+    std::vector<float> q = floats(s.heads * s.dim);
+    std::vector<float> all = attend(s, slot, q, s.length - 1, s.heads);
+    for (int64_t step : {1, 2, 3, 5})
+      EXPECT_EQ(attend(s, slot, q, s.length - 1, step), all) << "step " << step;
+  }
+}
+
+TEST_P(AttentionTest, LargeScoresNeitherOverflowNorVanish) {
+  Shape s{1, 1, 16, 40, 0, 0, false};
+  Slot slot = fill(s);
+  std::vector<float> q(16, 3000.0f);
+  std::vector<float> out = attend(s, slot, q, 39, 1);
+  std::vector<double> exact = reference(s, q.data(), slot.keys.data(), slot.values.data(), 0, 39);
+  for (int64_t d = 0; d < 16; ++d)
+    EXPECT_NEAR(out[d], exact[d], 1e-4);
+}
+
+RETORT_BOTH_ISAS(AttentionTest);
+
+} // namespace

@@ -1,0 +1,153 @@
+//===- PackTest.cpp - Quantising and packing ---------------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Weights/Pack.h"
+#include "runtime/src/base/Error.h"
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <limits>
+#include <random>
+#include <vector>
+
+using namespace retort;
+using namespace retort::weight;
+
+namespace {
+
+const Format kFormats[] = {{Kind::F32},           {Kind::BF16},          {Kind::I8, 32},
+                           {Kind::I8, 64},        {Kind::I8, 128},       {Kind::I4, 32, true},
+                           {Kind::I4, 64, true},  {Kind::I4, 128, true}, {Kind::I4, 32, false},
+                           {Kind::I4, 64, false}, {Kind::I4, 128, false}};
+
+std::vector<float> randomRows(int64_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 0.05f);
+  std::vector<float> values(count);
+  for (float &v : values)
+    v = normal(random);
+  return values;
+}
+
+TEST(Pack, UnpackGivesExactlyWhatFakeQuantisationGives) {
+  for (const Format &format : kFormats)
+    for (int64_t cols : {1, 2, 31, 32, 33, 100, 128, 200, 576})
+      for (int64_t rows : {1, 7, 16}) {
+        std::vector<float> values = randomRows(rows * cols, unsigned(cols * 31 + rows));
+        std::vector<uint8_t> block(blockBytes(format, cols));
+        packBlock(format, values.data(), rows, cols, block);
+        std::vector<float> unpacked(16 * cols);
+        unpackBlock(format, block, cols, unpacked.data());
+        for (int64_t r = 0; r < rows; ++r)
+          quantiseDequantise(format, {values.data() + r * cols, size_t(cols)});
+        for (int64_t i = 0; i < 16 * cols; ++i)
+          ASSERT_EQ(unpacked[i], i < rows * cols ? values[i] : 0.0f)
+              << formatName(format) << " cols " << cols << " rows " << rows << " at " << i;
+      }
+}
+
+TEST(Pack, ErrorIsAtMostHalfAStep) {
+  for (const Format &format : kFormats) {
+    std::vector<float> values = randomRows(1024, 7), stored = values;
+    quantiseDequantise(format, stored);
+    for (size_t i = 0; i < values.size(); ++i) {
+      float step = 0;
+      if (format.kind == Kind::BF16)
+        step = std::fabs(values[i]) / 128;
+      if (format.kind == Kind::I8 || format.kind == Kind::I4) {
+        size_t begin = i / size_t(format.group) * size_t(format.group);
+        float most = 0, low = values[begin], high = low;
+        for (size_t j = begin; j < begin + size_t(format.group); ++j) {
+          most = std::max(most, std::fabs(values[j]));
+          low = std::min(low, values[j]), high = std::max(high, values[j]);
+        }
+        step = format.kind == Kind::I8 ? most / 127
+               : format.symmetric      ? most / 8
+                                       : (high - low) / 15;
+        // The symmetric format's codes end at 7: the far end is off by up to a whole step.
+        step *= format.kind == Kind::I4 && format.symmetric ? 2.01f : 1.02f;
+      }
+      ASSERT_LE(std::fabs(values[i] - stored[i]), step / 2 + 1e-5f)
+          << formatName(format) << " " << i;
+    }
+  }
+}
+
+TEST(Pack, QuantisingTwiceChangesLittleAndPaddingNothing) {
+  for (const Format &format : kFormats) {
+    std::vector<float> row = randomRows(200, 3);
+    std::vector<float> longer(row);
+    longer.resize(256, 0.0f);
+    quantiseDequantise(format, row);
+    if (format.symmetric) { // zeros do not move a symmetric group's scale
+      quantiseDequantise(format, longer);
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), longer.begin())) << formatName(format);
+    }
+  }
+}
+
+TEST(Pack, SizesAreBlocksOf64Bytes) {
+  EXPECT_EQ(blockBytes({Kind::I4, 32, true}, 576), 576 + 8 * 576);
+  EXPECT_EQ(blockBytes({Kind::I4, 32, false}, 576), 64 * 18 + 8 * 576);
+  EXPECT_EQ(blockBytes({Kind::I8, 32}, 100), 128 + 16 * 128);
+  EXPECT_EQ(blockBytes({Kind::BF16}, 3), 32 * 4);
+  EXPECT_EQ(packedBytes({Kind::F32}, 17, 5), 2 * 64 * 5);
+  for (const Format &format : kFormats)
+    for (int64_t cols = 1; cols < 300; cols += 13)
+      EXPECT_EQ(blockBytes(format, cols) % 64, 0) << formatName(format) << " " << cols;
+  EXPECT_EQ(formatName({Kind::I4, 64, false}), "i4g64a");
+  EXPECT_DOUBLE_EQ(bitsPerWeight({Kind::I4, 32, true}), 4.5);
+}
+
+TEST(Pack, ConstantRowsAreExactWhereTheFormatAllows) {
+  std::vector<float> zeros(64, 0.0f), halves(64, 0.5f);
+  for (const Format &format : kFormats) {
+    std::vector<float> row = zeros;
+    quantiseDequantise(format, row);
+    EXPECT_EQ(row, zeros) << formatName(format);
+  }
+  quantiseDequantise({Kind::I4, 32, false}, halves);
+  EXPECT_EQ(halves, std::vector<float>(64, 0.5f));
+}
+
+TEST(Pack, RefusesWhatItCannotStore) {
+  Format odd{Kind::I4, 48, true};
+  EXPECT_THROW(blockBytes(odd, 96), Error);
+  EXPECT_THROW(blockBytes({Kind::I8, 32, false}, 96), Error);
+  EXPECT_THROW(packedBytes({Kind::F32}, int64_t(1) << 40, int64_t(1) << 40), Error);
+  for (float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 1e30f}) {
+    std::vector<float> row(32, 1.0f);
+    row[5] = bad;
+    EXPECT_THROW(quantiseDequantise({Kind::I4, 32, true}, row), Error) << bad;
+    EXPECT_THROW(quantiseDequantise({Kind::I4, 32, false}, row), Error) << bad;
+    EXPECT_THROW(quantiseDequantise({Kind::I8, 32}, row), Error) << bad;
+  }
+}
+
+TEST(Pack, HalfConversionsAgreeWithTheCompiler) {
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    _Float16 half;
+    uint16_t narrow = uint16_t(bits);
+    memcpy(&half, &narrow, 2);
+    float wide = float(half);
+    if (std::isnan(wide)) {
+      EXPECT_TRUE(std::isnan(fromHalf(narrow)));
+      continue;
+    }
+    ASSERT_EQ(fromHalf(narrow), wide) << bits;
+    ASSERT_EQ(toHalf(wide), narrow) << bits;
+  }
+  std::mt19937 random(1);
+  for (int i = 0; i < 1000000; ++i) {
+    float value = std::bit_cast<float>(uint32_t(random()));
+    if (std::isnan(value))
+      continue;
+    _Float16 half = _Float16(value);
+    uint16_t expected;
+    memcpy(&expected, &half, 2);
+    ASSERT_EQ(toHalf(value), expected) << value;
+  }
+}
+
+} // namespace
