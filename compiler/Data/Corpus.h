@@ -1,0 +1,99 @@
+//===- Corpus.h - The documents of a field --------------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+// Reads files and folders into documents, drops what is not text and what is there twice, and
+// splits what remains by document hash. docs/corpus.md is the manual.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace retort {
+
+/// What a document is for. Figures are reported on HeldOut, which nothing else ever reads.
+enum class Split : uint8_t { Train, Validation, HeldOut };
+/// "train", "validation", "held-out".
+std::string_view splitName(Split split);
+
+/// One text of the corpus.
+struct Document {
+  std::string name; ///< path below its folder; "a.jsonl:7" is line 7, "book.txt@2" its second piece
+  std::string text; ///< UTF-8 without a byte-order mark, lines ended by '\n', never empty
+  std::string sha256; ///< of `text`: 64 lower-case hexadecimal digits
+  Split split;
+};
+
+struct CorpusOptions {
+  double validationShare = 0.05;      ///< expected share of the documents, 0 to 1
+  double heldOutShare = 0.05;         ///< likewise; the rest is for training
+  double nearDuplicateJaccard = 0.8;  ///< shingle sets at least this alike are one document
+  unsigned shingleWords = 5;          ///< words in a shingle
+  uint64_t maxFileBytes = 1ull << 30; ///< larger files are dropped (a .jsonl file may be any size)
+  uint64_t maxDocumentBytes = 1u << 20; ///< longer texts are cut into pieces at ends of lines
+  uint64_t maxTextBytes = 2ull << 30; ///< more text than this is refused: documents stay in memory
+};
+
+/// What was read, and what was dropped and why. Every file that was met and every document that was
+/// found is counted exactly once: files = readFiles + the first six reasons.
+struct CorpusCounts {
+  uint64_t files = 0;     ///< regular files met
+  uint64_t readFiles = 0; ///< files that were opened as text, whatever became of their documents
+  // Reasons to drop a file.
+  uint64_t hiddenFiles = 0;      ///< the name, or a folder on the way, begins with '.'
+  uint64_t unknownTypeFiles = 0; ///< an extension that Retort does not read
+  uint64_t binaryFiles = 0;      ///< it holds a NUL byte
+  uint64_t invalidUtf8Files = 0;
+  uint64_t tooLargeFiles = 0;
+  uint64_t unreadableFiles = 0;
+  // Reasons to drop a document.
+  uint64_t badLines = 0;       ///< lines of .jsonl without a usable "text" or "content"
+  uint64_t emptyDocuments = 0; ///< nothing but white space
+  uint64_t exactDuplicates = 0;
+  uint64_t nearDuplicates = 0;
+  uint64_t droppedBytes = 0; ///< text of exact and near-duplicates
+  // What remains, by Split.
+  uint64_t documents[3] = {0, 0, 0};
+  uint64_t textBytes[3] = {0, 0, 0};
+
+  uint64_t keptDocuments() const { return documents[0] + documents[1] + documents[2]; }
+  nlohmann::json toJson() const;
+  /// "1,032 documents, 7.4 MB: 930 train, 51 validation, 51 held-out; dropped 68: ...".
+  std::string summary() const;
+};
+
+/// A corpus in memory. Documents are in the order of their hashes, so nothing downstream depends on
+/// where files lie or in which order they were named.
+class Corpus {
+public:
+  /// Reads `paths`, files or folders (recursively, by name; links are followed, loops are not).
+  /// Folders give .txt .text .md .markdown .rst .html .htm .jsonl; a file named in `paths` is read
+  /// as plain text if it has another extension. `progress(done, total)` counts files if it is set.
+  /// Throws Error: Io (a path does not exist or may not be read), BadInput (no document remains;
+  /// the message has the counts), Resources (more text than maxTextBytes), Usage (impossible
+  /// shares).
+  static Corpus read(const std::vector<std::string> &paths, const CorpusOptions &options = {},
+                     const std::function<void(uint64_t, uint64_t)> &progress = {});
+
+  const std::vector<Document> &documents() const { return documents_; }
+  /// The documents of one split. They live as long as the corpus.
+  std::vector<const Document *> of(Split split) const;
+  /// Likewise, but throws Error (BadInput) that says how many documents are needed if there is
+  /// none.
+  std::vector<const Document *> require(Split split) const;
+  const CorpusCounts &counts() const { return counts_; }
+  /// SHA-256 of the options and of the sorted hashes of the kept documents: two corpora with the
+  /// same identity give the same documents in the same splits. For the workspace's keys.
+  const std::string &identity() const { return identity_; }
+
+private:
+  std::vector<Document> documents_;
+  CorpusCounts counts_;
+  std::string identity_;
+};
+
+/// The split of the document with this SHA-256: a function of the hash and the shares only.
+Split splitOf(std::string_view sha256, const CorpusOptions &options);
+
+} // namespace retort

@@ -1,0 +1,48 @@
+//===- NearDuplicates.h - Texts that are almost the same ------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace retort {
+
+/// The hashes of a text's shingles (runs of `shingleWords` words), sorted, each once. Words are
+/// runs of letters, digits and '_' with ASCII in lower case; a code point from U+2E80 on (CJK) is a
+/// word by itself. A text of fewer words is one shingle.
+std::vector<uint64_t> shinglesOf(std::string_view text, unsigned shingleWords);
+
+/// |a and b| / |a or b| of two results of shinglesOf; 1 if both are empty.
+double jaccard(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b);
+
+/// Finds, among the texts added so far, one whose shingle set is at least `threshold` alike.
+///
+/// MinHash signatures of 128 permutations (Broder, "On the resemblance and containment of
+/// documents", 1997) in 32 bands of 4 rows: a pair at Jaccard similarity s shares a band with
+/// probability 1 - (1 - s^4)^32, which is 1 - 5e-8 at 0.8. Such a candidate is then judged by the
+/// exact similarity, so a pair is never dropped for an estimate. Memory: 512 bytes of signature and
+/// about 1.5 kB of bands a text; the texts themselves must stay where they are.
+class NearDuplicateIndex {
+public:
+  static constexpr unsigned permutations = 128, bands = 32, bandRows = permutations / bands;
+
+  NearDuplicateIndex(double threshold, unsigned shingleWords);
+  /// The index (in order of adding, from 0) of a text at least `threshold` alike `text`; or adds
+  /// `text` and returns -1.
+  int64_t findOrAdd(std::string_view text);
+
+private:
+  using Signature = std::array<uint32_t, permutations>;
+  Signature signatureOf(const std::vector<uint64_t> &shingles) const;
+
+  double threshold_;
+  unsigned shingleWords_;
+  std::array<uint64_t, permutations> multipliers_, increments_;
+  std::vector<std::string_view> texts_;
+  std::vector<Signature> signatures_;
+  std::unordered_multimap<uint64_t, uint32_t> buckets_; ///< hash of band number and rows -> text
+};
+
+} // namespace retort

@@ -1,0 +1,81 @@
+//===- Report.h - What a compile made, for people and programs -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+// report.json and report.html of a bundle, and the table that `retort eval` prints. The keys of the
+// JSON are documented in docs/report.md.
+#pragma once
+#include "compiler/Data/Scoring.h"
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace retort {
+
+/// One model of the comparison. What was not measured is left empty and shown as "-".
+struct ModelFigures {
+  std::string name;                    ///< "teacher", "specialist", "student without a teacher"
+  std::string note;                    ///< what it is, in a few words; may be empty
+  std::optional<Estimate> bitsPerByte; ///< on held-out documents
+  std::optional<uint64_t> diskBytes;   ///< of the file or bundle
+  std::optional<uint64_t> weightBytesPerToken; ///< weights read from memory to decode one token
+  std::optional<double> textBytesPerToken;     ///< mean, on held-out documents
+  std::optional<double> decodeTokensPerSecond; ///< leave empty in a bundle's report: see Report
+
+  /// weightBytesPerToken / textBytesPerToken.
+  std::optional<double> weightBytesPerTextByte() const;
+  /// decodeTokensPerSecond * textBytesPerToken.
+  std::optional<double> textBytesPerSecond() const;
+};
+
+/// Loss of one training along its way.
+struct LossCurve {
+  std::string name; ///< "tuning the teacher", "distilling"
+  struct Point {
+    uint64_t tokens = 0;              ///< targets trained on so far
+    double loss = 0;                  ///< the training loss, nats a token
+    std::optional<double> validation; ///< bits per byte on the validation split
+  };
+  std::vector<Point> points; ///< by tokens, ascending
+};
+
+/// One parameter of the specialist.
+struct ParameterRow {
+  std::string name;                  ///< "blk.3.ffn_up.weight"
+  std::vector<int64_t> shape;        ///< rows, columns
+  std::vector<int64_t> teacherShape; ///< empty if the teacher has no such parameter
+  std::string format;                ///< "int4 g32", "f32"
+  uint64_t bytes = 0;                ///< packed
+};
+
+/// Everything that report.json and report.html say. A bundle's report holds nothing that differs
+/// between two runs with the same inputs (no clock, host name or speed), so that the same inputs
+/// and seed give the same bytes; `retort eval` fills in speeds in a report of its own.
+struct Report {
+  std::string title; ///< the model's name
+  std::vector<ModelFigures> models;
+  std::string heldOut; ///< what the figures were measured on, one line
+  std::vector<LossCurve> curves;
+  std::vector<ParameterRow> parameters;
+  std::vector<std::pair<std::string, std::string>>
+      provenance; ///< teacher, corpus, recipe, versions
+  std::optional<CorpusCounts> corpus;
+  std::vector<std::string> notes; ///< warnings: what the reader should know before using the model
+
+  /// "format": 1 and the fields; what was not measured is null.
+  nlohmann::json toJson() const;
+  /// A self-contained page: no scripts, nothing fetched, light and dark. All text is escaped.
+  std::string toHtml() const;
+};
+
+/// The models as a plain-text table of at most 100 columns, ended by a newline.
+std::string modelTable(const std::vector<ModelFigures> &models);
+/// The same as a Markdown table, for README and build/quickstart/table.md.
+std::string modelTableMarkdown(const std::vector<ModelFigures> &models);
+
+/// `text` with & < > " ' replaced, fit for HTML text and quoted attributes. Control characters that
+/// HTML forbids become U+FFFD, and so does each byte that is not UTF-8.
+std::string escapeHtml(std::string_view text);
+
+} // namespace retort
