@@ -68,6 +68,10 @@ LogicalResult BufferOp::verify() {
                          << ": a ranked tensor of static shape is needed";
   if (getOffset() && *getOffset() % 64 != 0) // (C2)
     return emitOpError() << "is at offset " << *getOffset() << ", which is no multiple of 64";
+  bool isConstant = getKind() == BufferKind::Constant;
+  if (isConstant != getValue().has_value() || (isConstant && getValue()->getType() != type)) // (C6)
+    return emitOpError() << (isConstant ? "is a constant without a value of its type"
+                                        : "has a value but is no constant");
   auto program = cast<ProgramOp>((*this)->getParentOp());
   switch (getKind()) {
   case BufferKind::Activation:
@@ -235,8 +239,8 @@ LogicalResult RopeAppendOp::verifySymbolUses(SymbolTableCollection &tables) {
       failed(checkCache(*this, cache, kvHeads, dims)) ||                  // (C2)
       failed(buffers.checkTiles(1, true)))                                // (C3)
     return failure();
-  if (angles && failed(checkColumns(*this, angles, dims))) // (C4)
-    return failure();
+  if (angles && columns(angles) > dims) // (C4)
+    return emitOpError() << "rotates " << columns(angles) << " features of heads of " << dims;
   return success(succeeded(checkElements(*this, qNorm, dims)) &&
                  succeeded(checkElements(*this, kNorm, dims)));
 }

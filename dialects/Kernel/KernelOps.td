@@ -54,12 +54,14 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     - (C5) Weights say their `bytes`, and those of rank 2 a `layout` (`rows16`, `rows16_gated`) and a
       `format` that kernels know (`f32`, `bf16`, `i8g32`, `i4g32s`, `i4g128a`, ...: bits, group,
       symmetric or not).
+    - (C6) A constant has a `value` of its type, nothing else has one.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Kernel_BufferKind:$kind, TypeAttr:$type,
                        OptionalAttr<StrAttr>:$format, OptionalAttr<StrAttr>:$layout,
-                       OptionalAttr<NaturalI64>:$bytes, OptionalAttr<NaturalI64>:$offset);
+                       OptionalAttr<NaturalI64>:$bytes, OptionalAttr<NaturalI64>:$offset,
+                       OptionalAttr<ElementsAttr>:$value);
   let assemblyFormat = "$sym_name $kind $type (`format` $format^)? (`layout` $layout^)? "
-                       "(`bytes` $bytes^)? (`offset` $offset^)? attr-dict";
+                       "(`bytes` $bytes^)? (`offset` $offset^)? (`value` $value^)? attr-dict";
   let extraClassDeclaration = [{
     ::mlir::RankedTensorType getTensor() { return ::mlir::cast<::mlir::RankedTensorType>(getType()); }
     /// Bytes that the buffer takes: `bytes` if given, else what its shape and element type take.
@@ -176,7 +178,8 @@ def Kernel_RopeAppendOp : Kernel_TileOp<"rope_append"> {
     - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims.
     - (C3) The phase has one tile per row.
-    - (C4) `angles` has dims columns, a norm's gain dims elements.
+    - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
+      gain has dims elements.
   }];
   let arguments = (ins FlatSymbolRefAttr:$q, NaturalI64:$q_at, FlatSymbolRefAttr:$k, NaturalI64:$k_at,
                        FlatSymbolRefAttr:$v, NaturalI64:$v_at, FlatSymbolRefAttr:$cache,

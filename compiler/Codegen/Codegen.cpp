@@ -1,0 +1,76 @@
+//===- Codegen.cpp - From a kernel.program to a CPU program ---------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Codegen/Codegen.h"
+#include "compiler/Codegen/CpuEmitter.h"
+#include "compiler/Codegen/Object.h"
+#include "dialects/Kernel/KernelCost.h"
+#include "runtime/src/base/Error.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+namespace retort {
+namespace {
+
+std::string compileFor(kernel::ProgramOp program, const std::string &isa) {
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> module = codegen::loadKernels(context, isa);
+  std::string entry = codegen::entrySymbol(isa);
+  codegen::emitProgram(program, *module, entry, codegen::anyKernel(*module));
+  return codegen::compileObject(*module, entry);
+}
+
+std::vector<CompiledProgram::Param> layOut(kernel::ProgramOp program) {
+  std::vector<CompiledProgram::Param> params;
+  for (auto buffer : program.getBody().getOps<kernel::BufferOp>()) {
+    if (buffer.getKind() != kernel::BufferKind::Weights)
+      continue;
+    ArrayRef<int64_t> shape = buffer.getTensor().getShape();
+    params.push_back({buffer.getSymName().str(),
+                      buffer.getFormat().value_or("f32").str(),
+                      buffer.getLayout().value_or("").str(),
+                      {shape.begin(), shape.end()},
+                      static_cast<int64_t>(buffer.getOffset().value_or(0)),
+                      buffer.sizeInBytes()});
+  }
+  llvm::sort(params, [](const auto &a, const auto &b) { return a.offset < b.offset; });
+  return params;
+}
+} // namespace
+
+std::vector<std::string> cpuIsas() { return {"x86-64-v3", "x86-64-v4"}; }
+
+std::string emitCpuText(kernel::ProgramOp program, const std::string &isa) {
+  llvm::LLVMContext context;
+  llvm::Module module("program", context);
+  codegen::emitProgram(program, module, codegen::entrySymbol(isa), nullptr);
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << module;
+  return text;
+}
+
+CompiledProgram emitCpu(kernel::ProgramOp program, const CpuOptions &options) {
+  if (!program.getPageBytes() || !program.getActivationBytes() || !program.getWeightBytes())
+    fail(ExitCode::Internal, "codegen: '" + program.getSymName().str() +
+                                 "' has no planned buffers: run plan-buffers first");
+  CompiledProgram result;
+  std::vector<std::string> objects, symbols;
+  for (const std::string &isa : options.isas) {
+    objects.push_back(compileFor(program, isa));
+    symbols.push_back(codegen::entrySymbol(isa));
+    result.entries.push_back({isa, symbols.back()});
+  }
+  result.sharedObject = codegen::linkShared(objects, symbols);
+  result.params = layOut(program);
+  result.weightBytes = *program.getWeightBytes();
+  result.activationBytes = *program.getActivationBytes();
+  result.scratchBytesPerThread = codegen::scratchBytes(program);
+  result.cachePageBytes = *program.getPageBytes();
+  result.pageRows = program.getPageRows();
+  result.maxRows = program.getMaxRows();
+  result.vocab = program.getVocab();
+  result.bytesPerToken = kernel::bytesPerToken(program);
+  return result;
+}
+
+} // namespace retort

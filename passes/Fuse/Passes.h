@@ -1,0 +1,12 @@
+//===- Passes.h - Passes that join parameters and ops ----------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "dialects/LM/LMOps.h"
+#include "dialects/Weight/WeightOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace retort {
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "passes/Fuse/Passes.h.inc"
+} // namespace retort

@@ -1,0 +1,532 @@
+//===- LowerToKernel.cpp - Make a kernel.program of a model ---------------===//
+// SPDX-License-Identifier: Apache-2.0
+// One walk over the computation in order. `columns` holds where each value is. Norms and ropes are
+// deferred: they are emitted by what reads them, as a prologue where it can have one.
+#include "passes/Lower/Passes.h"
+#include "passes/Lower/ProgramBuilder.h"
+#include "runtime/src/base/Error.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+namespace retort {
+#define GEN_PASS_DEF_LOWERTOKERNEL
+#include "passes/Lower/Passes.h.inc"
+namespace {
+
+constexpr int64_t kPageRows = 16; ///< positions in a page of the KV cache
+
+kernel::GateActivation gateActivation(lm::Activation act) {
+  switch (act) {
+  case lm::Activation::SiLU:
+    return kernel::GateActivation::Silu;
+  case lm::Activation::GELU:
+    return kernel::GateActivation::Gelu;
+  case lm::Activation::GELUTanh:
+    return kernel::GateActivation::GeluTanh;
+  }
+  llvm_unreachable("all activations are above");
+}
+
+/// "blk.0.attn_qkv" of "blk.0.attn_qkv.weight".
+std::string stem(StringRef param) {
+  param.consume_back(".weight");
+  return param.str();
+}
+
+class Lowering {
+public:
+  Lowering(lm::ModelOp model, int64_t maxRows) : model(model), builder(model, maxRows, kPageRows) {}
+
+  LogicalResult run() {
+    lm::ForwardOp forward = model.getForward();
+    if (failed(lowerAngles(forward)) || failed(lower(*forward.getBody())))
+      return failure();
+    builder.packParams();
+    return success();
+  }
+  ProgramBuilder &getBuilder() { return builder; }
+
+private:
+  lm::ModelOp model;
+  ProgramBuilder builder;
+  llvm::DenseMap<Value, Columns> columns;
+  llvm::DenseSet<Operation *> fused;                    ///< ops that an earlier phase computes
+  llvm::DenseMap<Operation *, kernel::BufferOp> angles; ///< of each rope
+  std::string label = "model";
+
+  FlatSymbolRefAttr symbol(kernel::BufferOp buffer) {
+    return buffer ? FlatSymbolRefAttr::get(buffer.getSymNameAttr()) : FlatSymbolRefAttr();
+  }
+  FloatAttr f32(double value) {
+    return FloatAttr::get(Float32Type::get(builder.getContext()), static_cast<float>(value));
+  }
+  FloatAttr f32(std::optional<double> value) { return value ? f32(*value) : FloatAttr(); }
+  kernel::GateActivationAttr act(lm::Activation activation) {
+    return kernel::GateActivationAttr::get(builder.getContext(), gateActivation(activation));
+  }
+  IntegerAttr i64(int64_t value) {
+    return IntegerAttr::get(IntegerType::get(builder.getContext(), 64), value);
+  }
+  UnitAttr unit(bool set) { return set ? UnitAttr::get(builder.getContext()) : UnitAttr(); }
+
+  kernel::BufferOp rowInput(StringRef name) {
+    int64_t rows = builder.getProgram().getMaxRows();
+    return builder.stepBuffer(
+        name, kernel::BufferKind::Input,
+        RankedTensorType::get({rows}, IntegerType::get(builder.getContext(), 32)));
+  }
+  kernel::BufferOp fresh(Operation *op, StringRef name, int64_t features) {
+    return builder.activation(op->getLoc(), name, features);
+  }
+  Columns whole(kernel::BufferOp buffer) { return {buffer, 0, buffer.getTensor().getDimSize(1)}; }
+
+  //===--- Where values are -----------------------------------------------------------------===//
+
+  /// A norm that no phase has computed: its reader may do it.
+  lm::NormOp deferredNorm(Value value) {
+    return columns.contains(value) ? lm::NormOp() : value.getDefiningOp<lm::NormOp>();
+  }
+
+  /// Where `value` is; a deferred norm is computed by a phase now.
+  FailureOr<Columns> place(Value value, Operation *reader) {
+    if (auto found = columns.find(value); found != columns.end())
+      return found->second;
+    if (lm::NormOp norm = deferredNorm(value)) {
+      if (failed(lowerNorm(norm, norm.getResult(), Value())))
+        return failure();
+      return columns.at(value);
+    }
+    return reader->emitOpError() << "reads a value that no kernel can compute on its own: "
+                                 << "a rope must feed an attention";
+  }
+  FailureOr<kernel::BufferOp> placeWhole(Value value, Operation *reader) {
+    FailureOr<Columns> at = place(value, reader);
+    if (failed(at))
+      return failure();
+    if (!at->isWhole())
+      return reader->emitOpError() << "reads columns " << at->at << " to " << at->at + at->width
+                                   << " of a fused product, whole rows are needed";
+    return at->buffer;
+  }
+
+  //===--- Ops ------------------------------------------------------------------------------===//
+
+  LogicalResult lower(Block &block) {
+    for (Operation &op : block) {
+      if (fused.contains(&op))
+        continue;
+      LogicalResult result =
+          llvm::TypeSwitch<Operation *, LogicalResult>(&op)
+              .Case<lm::NormOp, lm::RopeOp, lm::YieldOp>([](auto) { return success(); })
+              .Case<lm::EmbedOp, lm::BlockOp, lm::LinearOp, lm::SplitOp, lm::AttentionOp, lm::GluOp,
+                    lm::ResidualOp, lm::LogitsOp, lm::ReturnOp>([&](auto op) { return lower(op); })
+              .Default([](Operation *op) { return op->emitOpError("has no lowering to kernels"); });
+      if (failed(result))
+        return failure();
+    }
+    return success();
+  }
+
+  LogicalResult lower(lm::BlockOp op) {
+    FailureOr<Columns> input = place(op.getInput(), op);
+    if (failed(input))
+      return failure();
+    columns[op.getEntry()] = *input;
+    label = op.getLabel().str();
+    if (failed(lower(*op.getBody())))
+      return failure();
+    FailureOr<Columns> output = place(op.getYield().getValue(), op);
+    if (failed(output))
+      return failure();
+    columns[op.getResult()] = *output;
+    label = "model";
+    return success();
+  }
+
+  LogicalResult lower(lm::EmbedOp op) {
+    FailureOr<kernel::BufferOp> table = builder.matrixParam(op, op.getWeight());
+    if (failed(table))
+      return failure();
+    kernel::BufferOp tokens = rowInput("tokens"),
+                     dest = fresh(op, "embedding", lm::features(op.getResult()));
+    OpBuilder body =
+        builder.phase(op.getLoc(), "embedding", label, 1, true, {tokens, dest}, {dest});
+    body.create<kernel::EmbedOp>(op.getLoc(), symbol(tokens), symbol(*table), symbol(dest),
+                                 f32(op.getScale()));
+    columns[op.getResult()] = whole(dest);
+    return success();
+  }
+
+  /// The tables of all ropes come first, beside the embedding, so that no layer waits for them.
+  LogicalResult lowerAngles(lm::ForwardOp forward) {
+    SmallVector<std::tuple<SmallVector<float>, float, kernel::BufferOp>> tables;
+    forward.walk([&](lm::RopeOp op) {
+      SmallVector<float> frequencies;
+      for (double frequency : op.getInverseFrequencies())
+        frequencies.push_back(static_cast<float>(frequency));
+      float amplitude = static_cast<float>(op.getAmplitude());
+      for (auto &[known, factor, buffer] : tables)
+        if (known == frequencies && factor == amplitude) {
+          angles[op] = buffer;
+          return;
+        }
+      kernel::BufferOp inverse = builder.constant(op.getLoc(), "rope.inv_freq", frequencies);
+      kernel::BufferOp dest =
+          fresh(op, "rope.angles", 2 * static_cast<int64_t>(frequencies.size()));
+      kernel::BufferOp positions = rowInput("positions");
+      OpBuilder body =
+          builder.phase(op.getLoc(), "rope.angles", "model", 1, true, {positions, dest}, {dest});
+      body.create<kernel::AnglesOp>(op.getLoc(), symbol(positions), symbol(inverse), symbol(dest),
+                                    f32(amplitude));
+      tables.emplace_back(frequencies, amplitude, dest);
+      angles[op] = dest;
+    });
+    return success();
+  }
+
+  /// A phase that norms rows, adding `residual` if given, and says that `result` is there.
+  LogicalResult lowerNorm(lm::NormOp op, Value result, Value residual) {
+    FailureOr<kernel::BufferOp> source = placeWhole(op.getInput(), op);
+    FailureOr<kernel::BufferOp> gain = builder.vectorParam(op, op.getWeight());
+    if (failed(source) || failed(gain))
+      return failure();
+    kernel::BufferOp added;
+    if (residual) {
+      FailureOr<kernel::BufferOp> stream = placeWhole(residual, op);
+      if (failed(stream))
+        return failure();
+      added = *stream;
+    }
+    std::string name = stem(op.getWeight());
+    kernel::BufferOp dest = fresh(op, name, lm::features(result));
+    SmallVector<kernel::BufferOp> touched = {*source, dest};
+    if (added)
+      touched.push_back(added);
+    OpBuilder body = builder.phase(op.getLoc(), name, label, 1, true, touched, {dest});
+    body.create<kernel::NormOp>(op.getLoc(), symbol(*source), symbol(*gain), symbol(dest),
+                                f32(op.getEps()), unit(op.getOffset()),
+                                op.getGroups() > 1 ? i64(op.getGroups()) : IntegerAttr(),
+                                symbol(added));
+    columns[result] = whole(dest);
+    return success();
+  }
+
+  //===--- Products -------------------------------------------------------------------------===//
+
+  /// What the prologue of a product reads: rows, and the gain of a norm or none.
+  struct Prologue {
+    Columns source;
+    lm::NormOp norm;
+    kernel::BufferOp gain;
+  };
+  FailureOr<Prologue> prologue(Value input, Operation *reader) {
+    Prologue result;
+    result.norm = deferredNorm(input);
+    if (result.norm && result.norm.getGroups() != 1)
+      result.norm = {};
+    FailureOr<Columns> source = place(result.norm ? result.norm.getInput() : input, reader);
+    if (failed(source))
+      return failure();
+    result.source = *source;
+    if (result.norm) {
+      FailureOr<kernel::BufferOp> gain = builder.vectorParam(result.norm, result.norm.getWeight());
+      if (failed(gain))
+        return failure();
+      result.gain = *gain;
+    }
+    return result;
+  }
+  Value stage(OpBuilder &body, Location loc, const Prologue &from, kernel::BufferOp weights,
+              kernel::BufferOp rows) {
+    auto format = *kernel::PackedFormat::parse(*weights.getFormat());
+    Type element = format.quantised() ? Type(body.getI8Type()) : Type(body.getF32Type());
+    auto type = kernel::StagedType::get(body.getContext(), from.source.width, element,
+                                        format.quantised() ? format.group : 0);
+    lm::NormOp norm = from.norm;
+    return body.create<kernel::StageOp>(loc, type, symbol(from.source.buffer), i64(from.source.at),
+                                        symbol(from.gain), norm ? f32(norm.getEps()) : f32(0.0),
+                                        unit(norm && norm.getOffset()), symbol(rows));
+  }
+
+  /// The residual add that the product can do: its only reader, the stream known before it.
+  lm::ResidualOp fusibleResidual(lm::LinearOp op, Value &stream) {
+    if (!op.getResult().hasOneUse())
+      return {};
+    auto residual = dyn_cast<lm::ResidualOp>(*op.getResult().user_begin());
+    if (!residual || residual->getBlock() != op->getBlock())
+      return {};
+    stream = residual.getStream() == op.getResult() ? residual.getOutput() : residual.getStream();
+    auto found = columns.find(stream);
+    return found != columns.end() && found->second.isWhole() ? residual : lm::ResidualOp();
+  }
+
+  /// The gated unit that the product can do: it reads the product's two halves, and nothing else
+  /// does.
+  lm::GluOp fusibleGlu(lm::LinearOp op, lm::SplitOp &split) {
+    if (op.getBias() || !op.getResult().hasOneUse())
+      return {};
+    split = dyn_cast<lm::SplitOp>(*op.getResult().user_begin());
+    if (!split || split->getNumResults() != 2 || !split->getResult(0).hasOneUse() ||
+        !split->getResult(1).hasOneUse())
+      return {};
+    auto glu = dyn_cast<lm::GluOp>(*split->getResult(0).user_begin());
+    if (!glu || glu.getGate() != split->getResult(0) || glu.getUp() != split->getResult(1) ||
+        !builder.canHaveLayout(op.getWeight(), "rows16_gated"))
+      return {};
+    return glu;
+  }
+
+  LogicalResult lower(lm::LinearOp op) {
+    lm::SplitOp split;
+    if (lm::GluOp glu = fusibleGlu(op, split))
+      return lowerGated(op, split, glu);
+    FailureOr<Prologue> from = prologue(op.getInput(), op);
+    FailureOr<kernel::BufferOp> weights = builder.matrixParam(op, op.getWeight());
+    if (failed(from) || failed(weights))
+      return failure();
+    kernel::BufferOp bias, added;
+    if (op.getBias()) {
+      FailureOr<kernel::BufferOp> param = builder.vectorParam(op, *op.getBias());
+      if (failed(param))
+        return failure();
+      bias = *param;
+    }
+    Value stream;
+    lm::ResidualOp residual = fusibleResidual(op, stream);
+    if (residual)
+      added = columns.at(stream).buffer;
+    std::string name = stem(op.getWeight());
+    int64_t features = lm::features(op.getResult());
+    kernel::BufferOp dest = fresh(op, name, features);
+    SmallVector<kernel::BufferOp> touched = {from->source.buffer, dest};
+    if (added)
+      touched.push_back(added);
+    OpBuilder body =
+        builder.phase(op.getLoc(), name, label, (features + 15) / 16, false, touched, {dest});
+    Value staged = stage(body, op.getLoc(), *from, *weights, {});
+    body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(dest), symbol(bias),
+                                  symbol(added), FloatAttr());
+    columns[residual ? residual.getResult() : op.getResult()] = whole(dest);
+    if (residual)
+      fused.insert(residual);
+    return success();
+  }
+
+  LogicalResult lowerGated(lm::LinearOp op, lm::SplitOp split, lm::GluOp glu) {
+    FailureOr<Prologue> from = prologue(op.getInput(), op);
+    FailureOr<kernel::BufferOp> weights = builder.matrixParam(op, op.getWeight(), "rows16_gated");
+    if (failed(from) || failed(weights))
+      return failure();
+    std::string name = stem(op.getWeight());
+    int64_t channels = lm::features(glu.getResult());
+    kernel::BufferOp dest = fresh(op, name, channels);
+    OpBuilder body = builder.phase(op.getLoc(), name, label, (channels + 15) / 16, false,
+                                   {from->source.buffer, dest}, {dest});
+    Value staged = stage(body, op.getLoc(), *from, *weights, {});
+    body.create<kernel::MatmulGluOp>(op.getLoc(), staged, symbol(*weights), symbol(dest),
+                                     act(glu.getAct()));
+    columns[glu.getResult()] = whole(dest);
+    fused.insert(split);
+    fused.insert(glu);
+    return success();
+  }
+
+  LogicalResult lower(lm::LogitsOp op) {
+    FailureOr<Prologue> from = prologue(op.getInput(), op);
+    FailureOr<kernel::BufferOp> weights = builder.matrixParam(op, op.getWeight());
+    if (failed(from) || failed(weights))
+      return failure();
+    int64_t vocab = lm::features(op.getResult()), rows = builder.getProgram().getMaxRows();
+    kernel::BufferOp wanted = rowInput("wanted");
+    kernel::BufferOp logits = builder.stepBuffer(
+        "logits", kernel::BufferKind::Output,
+        RankedTensorType::get({rows, vocab}, Float32Type::get(builder.getContext())));
+    OpBuilder body = builder.phase(op.getLoc(), "logits", label, (vocab + 15) / 16, false,
+                                   {from->source.buffer, logits}, {logits});
+    Value staged = stage(body, op.getLoc(), *from, *weights, wanted);
+    body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(logits),
+                                  FlatSymbolRefAttr(), FlatSymbolRefAttr(), f32(op.getSoftCap()));
+    columns[op.getResult()] = whole(logits);
+    return success();
+  }
+
+  LogicalResult lower(lm::ReturnOp op) {
+    if (op.getLogits().getDefiningOp<lm::LogitsOp>())
+      return success();
+    return op.emitOpError("returns what is no lm.logits: kernels write logits only");
+  }
+
+  //===--- The rest -------------------------------------------------------------------------===//
+
+  LogicalResult lower(lm::SplitOp op) {
+    FailureOr<Columns> source = place(op.getInput(), op);
+    if (failed(source))
+      return failure();
+    int64_t at = source->at;
+    for (Value part : op.getResults()) {
+      columns[part] = {source->buffer, at, lm::features(part)};
+      at += lm::features(part);
+    }
+    return success();
+  }
+
+  LogicalResult lower(lm::GluOp op) {
+    FailureOr<Columns> gate = place(op.getGate(), op), up = place(op.getUp(), op);
+    if (failed(gate) || failed(up))
+      return failure();
+    kernel::BufferOp dest = fresh(op, label + ".glu", lm::features(op.getResult()));
+    OpBuilder body = builder.phase(op.getLoc(), label + ".glu", label, 1, true,
+                                   {gate->buffer, up->buffer, dest}, {dest});
+    body.create<kernel::GluOp>(op.getLoc(), symbol(gate->buffer), i64(gate->at), symbol(up->buffer),
+                               i64(up->at), symbol(dest), act(op.getAct()));
+    columns[op.getResult()] = whole(dest);
+    return success();
+  }
+
+  LogicalResult lower(lm::ResidualOp op) {
+    for (auto [output, stream] : {std::pair<Value, Value>(op.getOutput(), op.getStream()),
+                                  std::pair<Value, Value>(op.getStream(), op.getOutput())})
+      if (lm::NormOp norm = deferredNorm(output); norm && output.hasOneUse())
+        return lowerNorm(norm, op.getResult(), stream);
+    FailureOr<kernel::BufferOp> lhs = placeWhole(op.getStream(), op);
+    FailureOr<kernel::BufferOp> rhs = placeWhole(op.getOutput(), op);
+    if (failed(lhs) || failed(rhs))
+      return failure();
+    kernel::BufferOp dest = fresh(op, label + ".residual", lm::features(op.getResult()));
+    OpBuilder body =
+        builder.phase(op.getLoc(), label + ".residual", label, 1, true, {*lhs, *rhs, dest}, {dest});
+    body.create<kernel::ResidualOp>(op.getLoc(), symbol(*lhs), symbol(*rhs), symbol(dest));
+    columns[op.getResult()] = whole(dest);
+    return success();
+  }
+
+  //===--- Attention ------------------------------------------------------------------------===//
+
+  /// What stands between a projection and the attention: a norm of its heads, a rope, both or none.
+  struct Heads {
+    Columns source;
+    lm::NormOp norm;
+    lm::RopeOp rope;
+    kernel::BufferOp gain;
+  };
+  FailureOr<Heads> heads(Value value, lm::AttentionOp attention) {
+    Heads result;
+    auto alone = [&](Value read) {
+      return read.hasOneUse()
+                 ? success()
+                 : attention.emitOpError("reads heads that another op reads too: they are "
+                                         "rotated in place");
+    };
+    if ((result.rope = value.getDefiningOp<lm::RopeOp>())) {
+      if (failed(alone(value)))
+        return failure();
+      value = result.rope.getInput();
+    }
+    if ((result.norm = deferredNorm(value))) {
+      if (lm::features(value) / result.norm.getGroups() != attention.getHeadDim()) {
+        result.norm = {}; // A norm over more than a head: computed on its own.
+      } else {
+        FailureOr<kernel::BufferOp> gain =
+            builder.vectorParam(result.norm, result.norm.getWeight());
+        if (failed(gain) || failed(alone(value)))
+          return failure();
+        result.gain = *gain;
+        value = result.norm.getInput();
+      }
+    }
+    FailureOr<Columns> source = place(value, attention);
+    if (failed(source) || failed(alone(value)))
+      return failure();
+    result.source = *source;
+    return result;
+  }
+
+  LogicalResult lower(lm::AttentionOp op) {
+    FailureOr<Heads> q = heads(op.getQuery(), op), k = heads(op.getKey(), op);
+    if (failed(q) || failed(k))
+      return failure();
+    FailureOr<Columns> v = place(op.getValue(), op);
+    if (failed(v))
+      return failure();
+    if (static_cast<bool>(q->rope) != static_cast<bool>(k->rope) ||
+        (q->rope && angles.at(q->rope) != angles.at(k->rope)))
+      return op.emitOpError("rotates query and key by different angles");
+    if (q->norm && k->norm &&
+        (q->norm.getEps() != k->norm.getEps() || q->norm.getOffset() != k->norm.getOffset()))
+      return op.emitOpError("norms query and key heads with different eps or offset");
+    Type element = op.getCache() == lm::CacheFormat::F32
+                       ? Type(Float32Type::get(builder.getContext()))
+                       : Type(Float16Type::get(builder.getContext()));
+    int64_t kvHeads = op.getKvHeads(), dims = op.getHeadDim();
+    kernel::BufferOp cache = builder.cache(op.getLoc(), label + ".cache", kvHeads, dims, element);
+    lowerAppend(op, *q, *k, *v, cache);
+    lowerAttend(op, *q, cache);
+    return success();
+  }
+
+  void lowerAppend(lm::AttentionOp op, Heads &q, Heads &k, Columns v, kernel::BufferOp cache) {
+    kernel::BufferOp turned = q.rope ? angles.at(q.rope) : kernel::BufferOp();
+    SmallVector<kernel::BufferOp> touched = {q.source.buffer, k.source.buffer, v.buffer, cache};
+    if (turned)
+      touched.push_back(turned);
+    OpBuilder body = builder.phase(op.getLoc(), label + ".append", label, 1, true, touched,
+                                   {q.source.buffer, k.source.buffer, cache});
+    lm::NormOp norm = q.norm ? q.norm : k.norm;
+    body.create<kernel::RopeAppendOp>(
+        op.getLoc(), symbol(q.source.buffer), i64(q.source.at), symbol(k.source.buffer),
+        i64(k.source.at), symbol(v.buffer), i64(v.at), symbol(cache), i64(op.getHeads()),
+        i64(op.getKvHeads()), i64(op.getHeadDim()), symbol(turned), symbol(q.gain), symbol(k.gain),
+        norm ? f32(norm.getEps()) : f32(0.0), unit(norm && norm.getOffset()));
+  }
+
+  void lowerAttend(lm::AttentionOp op, Heads &q, kernel::BufferOp cache) {
+    kernel::BufferOp dest = fresh(op, label + ".attention", lm::features(op.getResult()));
+    OpBuilder body = builder.phase(op.getLoc(), label + ".attention", label, op.getHeads(), true,
+                                   {q.source.buffer, cache, dest}, {dest});
+    body.create<kernel::AttentionOp>(
+        op.getLoc(), symbol(q.source.buffer), i64(q.source.at), symbol(cache), symbol(dest),
+        i64(op.getHeads()), i64(op.getKvHeads()), i64(op.getHeadDim()), f32(op.getScale()),
+        op.getWindow() ? i64(*op.getWindow()) : IntegerAttr(), f32(op.getSoftCap()));
+    columns[op.getResult()] = whole(dest);
+  }
+};
+
+struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
+  using LowerToKernelBase::LowerToKernelBase;
+
+  /// The model that the option names, or the only one.
+  lm::ModelOp chooseModel() {
+    SmallVector<lm::ModelOp> models(getOperation().getOps<lm::ModelOp>());
+    if (model.empty() && models.size() == 1)
+      return models.front();
+    for (lm::ModelOp candidate : models)
+      if (candidate.getSymName() == model)
+        return candidate;
+    if (model.empty())
+      getOperation().emitError() << "lower-to-kernel: the module has " << models.size()
+                                 << " models: name one with the option model";
+    else
+      getOperation().emitError() << "lower-to-kernel: the module has no model '" << model << "'";
+    return {};
+  }
+
+  void runOnOperation() override {
+    if (maxRows < 1) {
+      getOperation().emitError() << "lower-to-kernel: max-rows is " << maxRows
+                                 << ": at least 1 is needed";
+      return signalPassFailure();
+    }
+    lm::ModelOp chosen = chooseModel();
+    if (!chosen)
+      return signalPassFailure();
+    Lowering lowering(chosen, maxRows);
+    if (failed(lowering.run())) {
+      lowering.getBuilder().getProgram().erase();
+      return signalPassFailure();
+    }
+    numPhases += lowering.getBuilder().numPhases();
+    numWaits += lowering.getBuilder().numWaits();
+  }
+};
+} // namespace
+} // namespace retort

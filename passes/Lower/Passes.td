@@ -1,0 +1,46 @@
+//===- Passes.td - Passes that lower a model to a kernel program ----------===//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RETORT_PASSES_LOWER_TD
+#define RETORT_PASSES_LOWER_TD
+include "mlir/Pass/PassBase.td"
+
+def LowerToKernel : Pass<"lower-to-kernel", "::mlir::ModuleOp"> {
+  let summary = "Make a kernel.program of a model";
+  let description = [{
+    Walks the model's computation and emits phases. A norm becomes the prologue of the products that
+    read it, with quantisation to i8 where the weights are quantised; bias, residual, soft cap and
+    the gated product become epilogues; head norms, rope and the cache's append become one phase
+    before the attention. What does not fit that (a norm of a product before the residual, an unfused
+    gate) is a phase of its own. A phase waits only where it reads what a phase since the last wait
+    wrote. Every matrix gets a `weight.pack` at the end of its program; the model stays beside
+    the program as its source. Every layer may have shapes and formats of its own.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "", "Symbol of the model; needed if the module has several">,
+    Option<"maxRows", "max-rows", "int64_t", "64", "Most rows (tokens) of one step">];
+  let statistics = [Statistic<"numPhases", "phases", "Phases of the program">,
+                    Statistic<"numWaits", "waits", "Waits of the program">];
+  let dependentDialects = ["::retort::kernel::KernelDialect"];
+}
+
+def PlanBuffers : Pass<"plan-buffers", "::retort::kernel::ProgramOp"> {
+  let summary = "Give every buffer of a program its offset";
+  let description = [{
+    Weights lie one after the other in the order of the program, a block's cache in each page of the
+    KV cache likewise. Activations share one arena: two whose lives do not touch may have
+    the same bytes, where a life goes from the wait before the first use to the wait after the last,
+    since phases between two waits run at the same time. Largest first, each at the lowest offset that
+    is free (Pisarchyk and Lee, arXiv:2001.03288, greedy by size). Offsets are multiples of 64.
+  }];
+  let statistics = [Statistic<"arenaBytes", "arena-bytes", "Bytes of the activation arena">,
+                    Statistic<"unsharedBytes", "unshared-bytes", "Bytes of all activations">];
+}
+
+def PrintKernelCosts : Pass<"print-kernel-costs", "::retort::kernel::ProgramOp"> {
+  let summary = "Print what each phase moves and computes when one token is decoded";
+  let description = [{
+    A line a phase: tiles, bytes of weights, of activations and of cache per position attended
+    to, flops, and whether it waits; then the sums. The weight bytes are `bytes_per_token`.
+  }];
+}
+#endif

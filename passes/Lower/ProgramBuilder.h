@@ -1,0 +1,87 @@
+//===- ProgramBuilder.h - Append phases to a kernel.program ----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "dialects/Kernel/KernelOps.h"
+#include "dialects/LM/LMOps.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
+
+namespace retort {
+
+/// Columns `at` to `at + width - 1` of an activation's rows.
+struct Columns {
+  kernel::BufferOp buffer;
+  int64_t at = 0, width = 0;
+  bool isWhole() { return at == 0 && width == buffer.getTensor().getDimSize(1); }
+};
+
+/// How a matrix parameter's values are stored for kernels.
+struct MatrixFormat {
+  std::string name; ///< compiler/Weights/Pack.h's formatName
+  bool quantised = false;
+  int64_t group = 0;
+};
+
+/// Builds a kernel.program in order: buffers as they are asked for, phases with a wait before each
+/// that touches what a phase since the last wait wrote.
+class ProgramBuilder {
+public:
+  ProgramBuilder(lm::ModelOp model, int64_t maxRows, int64_t pageRows);
+
+  kernel::ProgramOp getProgram() { return program; }
+  lm::ModelOp getModel() { return model; }
+  mlir::MLIRContext *getContext() { return program.getContext(); }
+  mlir::Operation *getLastPhase() { return lastPhase; }
+
+  /// A new activation of max_rows x features f32.
+  kernel::BufferOp activation(mlir::Location loc, mlir::StringRef name, int64_t features);
+  /// A block's share of a page of the KV cache.
+  kernel::BufferOp cache(mlir::Location loc, mlir::StringRef name, int64_t kvHeads, int64_t dims,
+                         mlir::Type element);
+  /// Inputs and outputs of the step: one buffer a name.
+  kernel::BufferOp stepBuffer(mlir::StringRef name, kernel::BufferKind kind,
+                              mlir::RankedTensorType type);
+  kernel::BufferOp constant(mlir::Location loc, mlir::StringRef name, mlir::ArrayRef<float> values);
+
+  /// The buffer of a vector parameter (a gain, a bias). Fails with a diagnostic at `user`.
+  mlir::FailureOr<kernel::BufferOp> vectorParam(mlir::Operation *user, mlir::StringRef name);
+  /// The buffer of a matrix parameter in `layout`, which is "rows16" or "rows16_gated"; a parameter
+  /// has one layout. Fails with a diagnostic at `user`.
+  mlir::FailureOr<kernel::BufferOp> matrixParam(mlir::Operation *user, mlir::StringRef name,
+                                                mlir::StringRef layout = "rows16");
+  /// Whether nothing has asked for the parameter in another layout than `layout`.
+  bool canHaveLayout(mlir::StringRef param, mlir::StringRef layout);
+
+  /// Opens a phase, after a wait if it needs one; ops are then created through the builder
+  /// returned. `touched` are all buffers that its ops name, `written` those that they write.
+  mlir::OpBuilder phase(mlir::Location loc, mlir::StringRef name, mlir::StringRef label,
+                        int64_t tiles, bool perRow, mlir::ArrayRef<kernel::BufferOp> touched,
+                        mlir::ArrayRef<kernel::BufferOp> written);
+
+  /// Appends weight.pack to the program of every matrix asked for, and a cast to f32 to vectors of
+  /// another type.
+  void packParams();
+
+  int64_t numPhases() const { return phases; }
+  int64_t numWaits() const { return waits; }
+
+private:
+  lm::ModelOp model;
+  kernel::ProgramOp program;
+  kernel::PhaseOp lastPhase;
+  mlir::Operation *firstPhase = nullptr;
+  llvm::MapVector<mlir::StringAttr, kernel::BufferOp> params;
+  llvm::StringMap<kernel::BufferOp> stepBuffers;
+  llvm::StringSet<> names;
+  mlir::SmallVector<kernel::BufferOp> dirty; ///< written since the last wait
+  int64_t phases = 0, waits = 0;
+
+  std::string unique(mlir::StringRef name);
+  mlir::OpBuilder bufferBuilder();
+  mlir::FailureOr<lm::ParamOp> lookup(mlir::Operation *user, mlir::StringRef name, int64_t rank);
+};
+
+/// The format of a parameter's matrix, or a diagnostic at `user` for one that no kernel reads.
+mlir::FailureOr<MatrixFormat> matrixFormat(mlir::Operation *user, lm::ParamOp param);
+
+} // namespace retort
