@@ -1,0 +1,60 @@
+//===- ModelConfig.h - What a checkpoint says of its model ------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace retort {
+
+/// Rotary embeddings of some layers; fields as in lm.rope and #lm.rope_scaling.
+struct RopeConfig {
+  enum class Scaling { None, Linear, Llama3, Yarn, Factors };
+  double base = 10000;
+  int64_t dims = 0; ///< features of a head that are rotated
+  Scaling scaling = Scaling::None;
+  double factor = 1;
+  double originalContext = 0;
+  double lowFreqFactor = 1, highFreqFactor = 4;
+  double betaFast = 32, betaSlow = 1;
+  double mscale = 0, mscaleAllDim = 0;
+  std::optional<double> attentionFactor;
+  bool truncate = true;
+  std::vector<double> factors; ///< Factors: dims / 2 of them
+};
+
+enum class ActivationKind { Silu, Gelu, GeluTanh };
+
+/// Everything that the families need to build a model's IR. All numbers are range-checked.
+struct ModelConfig {
+  /// One layer; pruned models have layers of different sizes.
+  struct Layer {
+    int64_t heads = 0, kvHeads = 0, ffn = 0;
+    int64_t window = 0;     ///< latest rows seen by attention; 0: all
+    bool localRope = false; ///< rotates by `ropeLocal` (Gemma 3's sliding layers)
+  };
+
+  std::string family; ///< "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"
+  std::string name;   ///< the model's own name; may be empty
+  int64_t hidden = 0, headDim = 0, vocab = 0, context = 0;
+  std::vector<Layer> layers;
+  ActivationKind activation = ActivationKind::Silu;
+
+  double normEps = 1e-6;
+  bool normOffset = false; ///< gains are stored as w, meaning 1 + w (Gemma from Hugging Face)
+  bool qkNorm = false;     ///< query and key heads are normalised before rope
+  bool postNorms = false;  ///< attention's and FFN's outputs are normalised (Gemma)
+
+  double embedScale = 1;
+  double attentionScale = 0; ///< multiplies scores before the soft cap
+  std::optional<double> attentionSoftCap, logitSoftCap;
+  RopeConfig rope, ropeLocal;
+  /// Query and key rows are stored with each rotated pair side by side (GGUF's llama).
+  bool interleavedRope = false;
+
+  bool tiedEmbeddings = false;
+  bool qkvBias = false, outputBias = false, ffnBias = false;
+};
+
+} // namespace retort
