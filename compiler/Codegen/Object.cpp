@@ -23,6 +23,7 @@ std::unique_ptr<llvm::TargetMachine> makeTarget(const llvm::Module &module) {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser();
     return true;
   }();
   (void)initialised;

@@ -1,0 +1,230 @@
+//===- TinyModel.cpp - Small random models as lm IR -----------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "test/unit/Codegen/TinyModel.h"
+#include <cmath>
+#include <random>
+#include <span>
+#include <sstream>
+
+namespace retort::test {
+namespace {
+
+std::string block(size_t layer, const std::string &name) {
+  return "blk." + std::to_string(layer) + "." + name;
+}
+
+class Filler {
+public:
+  Filler(Tensors &tensors, unsigned seed) : tensors(tensors), random(seed) {}
+  void matrix(const std::string &name, int64_t rows, int64_t cols, weight::Format format) {
+    Tensor &tensor = tensors[name] = {rows, cols, format, {}};
+    fill(tensor.values, rows * cols, 0.0f, 1.2f / std::sqrt(static_cast<float>(cols)));
+    for (int64_t r = 0; r < rows; ++r)
+      weight::quantiseDequantise(format, std::span<float>(tensor.values).subspan(r * cols, cols));
+  }
+  void vector(const std::string &name, int64_t size, float mean) {
+    Tensor &tensor = tensors[name] = {size, 0, {}, {}};
+    fill(tensor.values, size, mean, 0.2f);
+  }
+
+private:
+  Tensors &tensors;
+  std::mt19937 random;
+  void fill(std::vector<float> &values, int64_t count, float mean, float deviation) {
+    std::normal_distribution<float> normal(mean, deviation);
+    values.resize(count);
+    for (float &value : values)
+      value = normal(random);
+  }
+};
+
+std::string typeOf(const Tensor &tensor) {
+  std::ostringstream os;
+  os << "tensor<" << tensor.rows << "x";
+  if (tensor.cols)
+    os << tensor.cols << "x";
+  switch (tensor.format.kind) {
+  case weight::Kind::F32:
+    os << "f32>";
+    break;
+  case weight::Kind::BF16:
+    os << "bf16>";
+    break;
+  default:
+    int bits = tensor.format.kind == weight::Kind::I8 ? 8 : 4;
+    os << "i" << bits << ", #weight.format<bits = " << bits << ", group = " << tensor.format.group
+       << ", " << (tensor.format.symmetric ? "symmetric" : "asymmetric") << ">>";
+  }
+  return os.str();
+}
+
+std::string paramText(const std::string &name, const Tensor &tensor) {
+  std::ostringstream os;
+  std::string type = typeOf(tensor);
+  Tensor plain = tensor;
+  plain.format = {};
+  std::string f32 = typeOf(plain);
+  os << "  lm.param @" << name << " : " << type << " {\n    %0 = weight.load \"" << name
+     << "\" stored \"F32\" : " << f32 << "\n";
+  bool cast = tensor.format.kind == weight::Kind::BF16;
+  if (type != f32)
+    os << "    %1 = weight." << (cast ? "cast %0" : "quantize %0 method rtn") << " : " << f32
+       << " -> " << type << "\n";
+  os << "    weight.yield %" << (type == f32 ? 0 : 1) << " : " << type << "\n  }\n";
+  return os.str();
+}
+
+std::string rows(int64_t features) { return "tensor<?x" + std::to_string(features) + "xf32>"; }
+
+/// Writes the ops of one block.
+class BlockWriter {
+public:
+  BlockWriter(std::ostringstream &os, const ModelSpec &spec, size_t layer)
+      : os(os), spec(spec), layer(spec.layers[layer]), index(layer) {}
+
+  void write() {
+    std::string x = "%a";
+    if (layer.attention)
+      x = attention(x);
+    if (layer.feedForward)
+      x = feedForward(x);
+    os << "      lm.yield " << x << " : " << rows(spec.hidden) << "\n";
+  }
+
+private:
+  std::ostringstream &os;
+  const ModelSpec &spec;
+  const LayerSpec &layer;
+  size_t index;
+
+  void norm(const std::string &result, const std::string &x, const std::string &gain,
+            int64_t features, int64_t groups = 1) {
+    os << "      " << result << " = lm.norm " << x << ", @" << block(index, gain) << " eps 1.0e-5";
+    if (groups > 1)
+      os << " groups " << groups;
+    os << (spec.normOffset ? " offset" : "") << " : " << rows(features) << "\n";
+  }
+  void linear(const std::string &result, const std::string &x, const std::string &name, int64_t in,
+              int64_t out, bool bias = false) {
+    os << "      " << result << " = lm.linear " << x << ", @" << block(index, name + ".weight");
+    if (bias)
+      os << " bias @" << block(index, name + ".bias");
+    os << " : " << rows(in) << " -> " << rows(out) << "\n";
+  }
+  std::string heads(const std::string &x, int64_t count, const std::string &gain) {
+    std::string value = x;
+    int64_t features = count * spec.headDim;
+    if (spec.headNorm) {
+      norm(value + "n", value, gain, features, count);
+      value += "n";
+    }
+    os << "      " << value << "r = lm.rope " << value << " heads " << count << " dims "
+       << (spec.ropeDims ? spec.ropeDims : spec.headDim) << " base " << std::scientific
+       << spec.ropeBase;
+    if (!spec.ropeScaling.empty())
+      os << " scaling " << spec.ropeScaling;
+    os << " : " << rows(features) << "\n";
+    return value + "r";
+  }
+  std::string attention(const std::string &x) {
+    int64_t q = layer.heads * spec.headDim, kv = layer.kvHeads * spec.headDim;
+    norm("%n", x, "attn_norm.weight", spec.hidden);
+    linear("%q", "%n", "attn_q", spec.hidden, q, spec.bias);
+    linear("%k", "%n", "attn_k", spec.hidden, kv, spec.bias);
+    linear("%v", "%n", "attn_v", spec.hidden, kv, spec.bias);
+    std::string query = heads("%q", layer.heads, "attn_q_norm.weight");
+    std::string key = heads("%k", layer.kvHeads, "attn_k_norm.weight");
+    os << "      %o = lm.attention " << query << ", " << key << ", %v heads " << layer.heads
+       << " kv_heads " << layer.kvHeads << " scale " << std::scientific
+       << 1.0 / std::sqrt(static_cast<double>(spec.headDim));
+    if (layer.window)
+      os << " window " << *layer.window;
+    if (spec.attentionCap)
+      os << " soft_cap " << *spec.attentionCap;
+    os << " cache " << spec.cache << " : " << rows(q) << ", " << rows(kv) << "\n";
+    linear("%p", "%o", "attn_output", q, spec.hidden);
+    return residual("%h", x, "%p", "post_attention_norm.weight");
+  }
+  std::string feedForward(const std::string &x) {
+    norm("%m", x, "ffn_norm.weight", spec.hidden);
+    linear("%g", "%m", "ffn_gate", spec.hidden, layer.ffn);
+    linear("%u", "%m", "ffn_up", spec.hidden, layer.ffn);
+    os << "      %s = lm.glu %g, %u act " << spec.act << " : " << rows(layer.ffn) << "\n";
+    linear("%d", "%s", "ffn_down", layer.ffn, spec.hidden);
+    return residual("%f", x, "%d", "post_ffw_norm.weight");
+  }
+  std::string residual(const std::string &result, const std::string &x, std::string y,
+                       const std::string &gain) {
+    if (spec.postNorm) {
+      norm(y + "n", y, gain, spec.hidden);
+      y += "n";
+    }
+    os << "      " << result << " = lm.residual " << x << ", " << y << " : " << rows(spec.hidden)
+       << "\n";
+    return result;
+  }
+};
+} // namespace
+
+Tensors makeTensors(const ModelSpec &spec) {
+  Tensors tensors;
+  Filler filler(tensors, spec.seed);
+  float gain = spec.normOffset ? 0.0f : 1.0f;
+  filler.matrix("token_embd.weight", spec.vocab, spec.hidden, spec.embedding);
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    const LayerSpec &layer = spec.layers[i];
+    int64_t q = layer.heads * spec.headDim, kv = layer.kvHeads * spec.headDim;
+    if (layer.attention) {
+      filler.vector(block(i, "attn_norm.weight"), spec.hidden, gain);
+      for (auto [name, out] : {std::pair<std::string, int64_t>("q", q), {"k", kv}, {"v", kv}}) {
+        filler.matrix(block(i, "attn_" + name + ".weight"), out, spec.hidden, layer.format);
+        if (spec.bias)
+          filler.vector(block(i, "attn_" + name + ".bias"), out, 0.0f);
+        if (spec.headNorm && name != "v")
+          filler.vector(block(i, "attn_" + name + "_norm.weight"), spec.headDim, gain);
+      }
+      filler.matrix(block(i, "attn_output.weight"), spec.hidden, q, layer.format);
+      if (spec.postNorm)
+        filler.vector(block(i, "post_attention_norm.weight"), spec.hidden, gain);
+    }
+    if (layer.feedForward) {
+      filler.vector(block(i, "ffn_norm.weight"), spec.hidden, gain);
+      filler.matrix(block(i, "ffn_gate.weight"), layer.ffn, spec.hidden, layer.format);
+      filler.matrix(block(i, "ffn_up.weight"), layer.ffn, spec.hidden, layer.format);
+      filler.matrix(block(i, "ffn_down.weight"), spec.hidden, layer.ffn, layer.format);
+      if (spec.postNorm)
+        filler.vector(block(i, "post_ffw_norm.weight"), spec.hidden, gain);
+    }
+  }
+  filler.vector("output_norm.weight", spec.hidden, gain);
+  if (!spec.tied)
+    filler.matrix("output.weight", spec.vocab, spec.hidden, spec.embedding);
+  return tensors;
+}
+
+std::string modelText(const ModelSpec &spec, const Tensors &tensors) {
+  std::ostringstream os;
+  os << "lm.model @tiny family \"llama\" context 512 vocab " << spec.vocab << " hidden "
+     << spec.hidden << " {\n";
+  for (const auto &[name, tensor] : tensors)
+    os << paramText(name, tensor);
+  os << "  lm.forward {\n  ^bb0(%tokens: tensor<?xi32>):\n    %x0 = lm.embed %tokens, "
+     << "@token_embd.weight scale " << std::scientific << spec.embeddingScale << " : "
+     << rows(spec.hidden) << "\n";
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    os << "    %x" << i + 1 << " = lm.block \"blk." << i << "\"(%x" << i
+       << ") {\n    ^bb0(%a: " << rows(spec.hidden) << "):\n";
+    BlockWriter(os, spec, i).write();
+    os << "    } : " << rows(spec.hidden) << "\n";
+  }
+  os << "    %f = lm.norm %x" << spec.layers.size() << ", @output_norm.weight eps 1.0e-5"
+     << (spec.normOffset ? " offset" : "") << " : " << rows(spec.hidden)
+     << "\n    %l = lm.logits %f, @" << (spec.tied ? "token_embd.weight" : "output.weight");
+  if (spec.logitsCap)
+    os << " soft_cap " << *spec.logitsCap;
+  os << " : " << rows(spec.hidden) << " -> " << rows(spec.vocab)
+     << "\n    lm.return %l : " << rows(spec.vocab) << "\n  }\n}\n";
+  return os.str();
+}
+
+} // namespace retort::test

@@ -1,0 +1,60 @@
+//===- TinyModel.h - Small random models for tests of emitted programs -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Weights/Pack.h"
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace retort::test {
+
+/// A layer: every one may have a shape and a format of its own.
+struct LayerSpec {
+  int64_t heads = 2, kvHeads = 1, ffn = 48;
+  std::optional<int64_t> window;
+  weight::Format format; ///< of the layer's matrices
+  bool attention = true; ///< absent attention: only the feed-forward part
+  bool feedForward = true;
+};
+
+struct ModelSpec {
+  int64_t vocab = 70, hidden = 64, headDim = 32;
+  std::vector<LayerSpec> layers;
+  weight::Format embedding; ///< of the token table, and the output matrix where it is another
+  bool tied = true;
+  bool bias = false;       ///< of q, k, v (Qwen2)
+  bool headNorm = false;   ///< q/k norm (Qwen3, Gemma 3)
+  bool postNorm = false;   ///< norms after attention and feed-forward (Gemma)
+  bool normOffset = false; ///< gain is 1 + w (Gemma)
+  std::string act = "silu";
+  double embeddingScale = 1.0, ropeBase = 1e4;
+  std::optional<double> attentionCap, logitsCap;
+  std::string ropeScaling; ///< text after `scaling`, or empty
+  int64_t ropeDims = 0;    ///< rotated features of a head; 0: all
+  std::string cache = "f32";
+  unsigned seed = 1;
+};
+
+/// A parameter: rows x cols (cols 0: a vector) of random values that its format stores exactly.
+struct Tensor {
+  int64_t rows = 0, cols = 0;
+  weight::Format format;
+  std::vector<float> values;
+};
+
+using Tensors = std::map<std::string, Tensor>;
+
+/// The parameters that `spec` has, filled from its seed.
+Tensors makeTensors(const ModelSpec &spec);
+
+/// The model as lm IR.
+std::string modelText(const ModelSpec &spec, const Tensors &tensors);
+
+/// Logits of every row of one sequence, [tokens][vocab], computed by plain loops. Products with
+/// quantised weights quantise their input as the kernels do.
+std::vector<float> referenceLogits(const ModelSpec &spec, const Tensors &tensors,
+                                   const std::vector<int32_t> &tokens);
+
+} // namespace retort::test
