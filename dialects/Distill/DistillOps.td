@@ -75,7 +75,8 @@ def Distill_TrainOp : Distill_Work<"train"> {
     linear layers, embedding and logits are rounded to that format in the forward pass and gradients
     pass straight through (arXiv:1308.3432), so that the student learns to be quantised. Parameters
     in `frozen` stay as they are. The result is a safetensors file of the other parameters, F32,
-    by their symbols' names; the training curve is part of its metadata.
+    by their symbols' names; the training curve is part of its metadata. `applied` says that
+    `apply-training` has put the result into the student.
     ```mlir
     distill.train @heal teacher @teacher student @student corpus @corpus
         losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<cross_entropy, weight = 0.5>]
@@ -102,14 +103,15 @@ def Distill_TrainOp : Distill_Work<"train"> {
                        Retort_Float:$weight_decay, Retort_Float:$clip, Retort_Int:$seed,
                        DefaultValuedAttr<Distill_ModeAttr, "Mode::Full">:$mode,
                        OptionalAttr<Distill_Format>:$quantize, OptionalAttr<StrArrayAttr>:$frozen,
-                       OptionalAttr<Distill_FileAttr>:$result,
+                       OptionalAttr<Distill_FileAttr>:$result, UnitAttr:$applied,
                        OptionalAttr<StrAttr>:$sym_visibility);
   let assemblyFormat = [{
     $sym_name (`teacher` $teacher^)? `student` $student `corpus` $corpus `losses` $losses
     `tokens` $tokens `sequence_length` $sequence_length `batch_tokens` $batch_tokens
     `learning_rate` $learning_rate `warmup` $warmup `schedule` $schedule
     `weight_decay` $weight_decay `clip` $clip `seed` $seed `mode` $mode
-    (`quantize` $quantize^)? (`frozen` $frozen^)? (`result` $result^)? attr-dict
+    (`quantize` $quantize^)? (`frozen` $frozen^)? (`result` $result^)?
+    (`applied` $applied^)? attr-dict
   }];
   let extraClassDeclaration = [{
     ::llvm::SmallVector<LossAttr> getLossList() {

@@ -222,6 +222,29 @@ StringRef ParamOp::getCheckpointName() {
   return getSymName();
 }
 
+FailureOr<ModelOp> lm::findModel(ModuleOp module, StringRef name) {
+  auto models = llvm::to_vector(module.getOps<ModelOp>());
+  for (ModelOp model : models)
+    if (model.getSymName() == (name.empty() ? "student" : name))
+      return model;
+  if (!name.empty())
+    return module.emitError() << "there is no model @" << name;
+  if (models.size() != 1)
+    return module.emitError() << "the module has " << models.size()
+                              << " models and none is @student: say which with model=NAME";
+  return models.front();
+}
+
+bool lm::isShared(ParamOp param) {
+  unsigned users = 0;
+  getModel(param).getForward().walk([&](Operation *op) {
+    for (NamedAttribute attr : op->getAttrs())
+      if (auto name = dyn_cast<FlatSymbolRefAttr>(attr.getValue()))
+        users += name.getValue() == param.getSymName();
+  });
+  return users > 1;
+}
+
 //===- forward, block -----------------------------------------------------===//
 
 void ForwardOp::build(OpBuilder &builder, OperationState &state) {

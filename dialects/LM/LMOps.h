@@ -5,6 +5,7 @@
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -48,4 +49,10 @@ inline ParamOp lookupParam(mlir::Operation *op, llvm::StringRef name) {
   ModelOp model = getModel(op);
   return model ? model.lookupParam(name) : ParamOp();
 }
+/// The model of `module` called `name`; with an empty name the student, or the only model. Emits an
+/// error at the module where there is no such model.
+mlir::FailureOr<ModelOp> findModel(mlir::ModuleOp module, llvm::StringRef name);
+/// Whether a parameter is read by more than one op of the computation: a pass that changes it for
+/// one would change it for the other.
+bool isShared(ParamOp param);
 } // namespace retort::lm

@@ -1,0 +1,25 @@
+//===- Insert.cpp - What passes that insert work share --------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/Distill/Insert.h"
+
+using namespace mlir;
+
+namespace retort {
+
+distill::CorpusOp getOrInsertCorpus(ModuleOp module) {
+  auto corpora = module.getOps<distill::CorpusOp>();
+  if (!corpora.empty())
+    return *corpora.begin();
+  auto builder = OpBuilder::atBlockBegin(module.getBody());
+  return builder.create<distill::CorpusOp>(module.getLoc(), uniqueSymbol(module, "corpus"),
+                                           distill::FileAttr(), StringAttr());
+}
+
+std::string uniqueSymbol(ModuleOp module, StringRef name) {
+  std::string unique = name.str();
+  for (unsigned i = 2; SymbolTable::lookupSymbolIn(module, unique); ++i)
+    unique = (name + "_" + Twine(i)).str();
+  return unique;
+}
+
+} // namespace retort

@@ -1,0 +1,39 @@
+//===- InsertTraining.h - Putting a distill.train into a module -----------===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "dialects/Distill/DistillOps.h"
+#include "passes/Distill/Insert.h"
+
+namespace retort {
+
+/// Appends a distill.train as the options of `pass` say, which are those of TrainingPass
+/// (Passes.td) and the learning rate; teacher and format may be null.
+template <typename PassT>
+distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp teacher,
+                                lm::ModelOp student, mlir::ArrayRef<mlir::Attribute> losses,
+                                weight::FormatAttr format) {
+  mlir::ModuleOp module = pass.getOperation();
+  distill::CorpusOp corpus = getOrInsertCorpus(module);
+  auto builder = mlir::OpBuilder::atBlockEnd(module.getBody());
+  auto symbol = [&](mlir::StringRef text) {
+    return mlir::FlatSymbolRefAttr::get(builder.getContext(), text);
+  };
+  llvm::SmallVector<mlir::StringRef> frozen;
+  for (const std::string &param : pass.frozen)
+    frozen.push_back(param);
+  auto *context = builder.getContext();
+  return builder.create<distill::TrainOp>(
+      student.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
+      teacher ? symbol(teacher.getSymName()) : mlir::FlatSymbolRefAttr(),
+      symbol(student.getSymName()), symbol(corpus.getSymName()), builder.getArrayAttr(losses),
+      builder.getI64IntegerAttr(pass.tokens), builder.getI64IntegerAttr(pass.sequenceLength),
+      builder.getI64IntegerAttr(pass.batchTokens), builder.getF64FloatAttr(pass.learningRate),
+      builder.getF64FloatAttr(pass.warmup),
+      distill::ScheduleAttr::get(context, distill::Schedule::Cosine),
+      builder.getF64FloatAttr(pass.weightDecay), builder.getF64FloatAttr(pass.clip),
+      builder.getI64IntegerAttr(pass.seed), distill::ModeAttr::get(context, distill::Mode::Full),
+      format, frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen),
+      distill::FileAttr(), mlir::UnitAttr(), mlir::StringAttr());
+}
+
+} // namespace retort

@@ -1,0 +1,107 @@
+//===- Passes.td - Passes that put work on data into a module -------------===//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RETORT_PASSES_DISTILL_TD
+#define RETORT_PASSES_DISTILL_TD
+include "mlir/Pass/PassBase.td"
+
+class DistillPass<string name> : Pass<name, "::mlir::ModuleOp"> {
+  let dependentDialects = ["::retort::distill::DistillDialect", "::retort::lm::LMDialect",
+                           "::retort::weight::WeightDialect"];
+}
+
+def InsertObservation : DistillPass<"insert-observation"> {
+  let summary = "Ask for statistics of a model on the corpus";
+  let description = [{
+    Appends a `distill.observe`, and a `distill.corpus` if the module has none. It gets its result
+    when the driver executes it; passes that prune read it.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    ListOption<"statistics", "statistics", "std::string", "vocabulary, ffn, influence, heads">,
+    Option<"tokens", "tokens", "int64_t", "16384", "Tokens of the corpus to run">,
+    Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">
+  ];
+}
+
+class TrainingPass<string name> : DistillPass<name> {
+  list<Option> training = [
+    Option<"tokens", "tokens", "int64_t", "100000", "Tokens to train on">,
+    Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">,
+    Option<"batchTokens", "batch-tokens", "int64_t", "2048", "Tokens of a step">,
+    Option<"warmup", "warmup", "double", "0.05", "Share of the steps that the learning rate rises">,
+    Option<"weightDecay", "weight-decay", "double", "0.01", "AdamW's weight decay">,
+    Option<"clip", "clip", "double", "1.0", "Largest norm of the gradient">,
+    Option<"seed", "seed", "int64_t", "0", "Seed of the data's order">,
+    ListOption<"frozen", "frozen", "std::string", "Parameters that training leaves alone">
+  ];
+}
+
+def InsertTuning : TrainingPass<"insert-tuning"> {
+  let summary = "Ask for a model to be trained on the corpus";
+  let description = [{
+    Appends a `distill.train` with cross-entropy alone: the teacher adapts to the field before it
+    is pruned and learned from.
+  }];
+  let options = !listconcat([
+    Option<"model", "model", "std::string", "\"teacher\"", "The model's symbol">,
+    Option<"learningRate", "learning-rate", "double", "1e-4", "Highest learning rate">
+  ], training);
+}
+
+def InsertDistillation : TrainingPass<"insert-distillation"> {
+  let summary = "Ask for a student to be trained after its teacher";
+  let description = [{
+    Appends a `distill.train` with forward KL to the teacher and cross-entropy. With `bits` the
+    student's weights are rounded in the forward pass as `quantize-weights` with the same
+    `bits`, `group` and `asymmetric` will round them.
+  }];
+  let options = !listconcat([
+    Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
+    Option<"student", "student", "std::string", "\"student\"", "The student's symbol">,
+    Option<"learningRate", "learning-rate", "double", "5e-4", "Highest learning rate">,
+    Option<"klWeight", "kl-weight", "double", "1.0", "Weight of the forward KL">,
+    Option<"ceWeight", "ce-weight", "double", "0.5", "Weight of the cross-entropy (0: none)">,
+    Option<"temperature", "temperature", "double", "1.0", "Temperature of the forward KL">,
+    Option<"bits", "bits", "unsigned", "0", "Bits a weight in the forward pass: 4 or 8 (0: unquantised)">,
+    Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
+    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">
+  ], training);
+}
+
+def DeriveStudent : DistillPass<"derive-student"> {
+  let summary = "Start the student as a copy of its teacher";
+  let description = [{
+    Clones the teacher's model under the student's name: the same programs, for passes to prune.
+  }];
+  let options = [
+    Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
+    Option<"student", "student", "std::string", "\"student\"", "The student's symbol">
+  ];
+}
+
+def ApplyTraining : DistillPass<"apply-training"> {
+  let summary = "Make a trained model's parameters from its training's result";
+  let description = [{
+    Each parameter that the model's latest finished `distill.train` changed becomes a load from its
+    result; frozen parameters keep their programs. The training is marked `applied`.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">
+  ];
+  let statistics = [Statistic<"numReplaced", "params-replaced", "Parameters replaced">];
+}
+
+def InsertGate : DistillPass<"insert-gate"> {
+  let summary = "Say what a model must reach on held-out documents";
+  let description = [{
+    Appends a `distill.score` of the model, one of the model that it must beat if `against` names
+    one, and a `distill.gate` over them.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    Option<"against", "against", "std::string", "", "Symbol of a model to beat">,
+    Option<"maximum", "maximum", "double", "0", "Most bits per byte (0: no limit)">,
+    Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">
+  ];
+}
+#endif

@@ -1,0 +1,14 @@
+//===- Passes.h - Passes that make a model smaller -------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "dialects/Distill/DistillOps.h"
+#include "dialects/LM/LMOps.h"
+#include "dialects/Weight/WeightOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace retort {
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "passes/Prune/Passes.h.inc"
+} // namespace retort

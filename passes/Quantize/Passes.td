@@ -1,0 +1,41 @@
+//===- Passes.td - Passes that choose number formats for weights ----------===//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RETORT_PASSES_QUANTIZE_TD
+#define RETORT_PASSES_QUANTIZE_TD
+include "mlir/Pass/PassBase.td"
+
+class QuantizePass<string name> : Pass<name, "::mlir::ModuleOp"> {
+  let dependentDialects = ["::retort::weight::WeightDialect"];
+}
+
+def QuantizeWeights : QuantizePass<"quantize-weights"> {
+  let summary = "Round matrices to 8 or 4 bits a weight";
+  let description = [{
+    Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear
+    layer, the embedding or the logits read. Gains and biases stay as they are, and so do
+    matrices that are quantised already. An embedding table that is also the logits' matrix is
+    made once, with `embedding-bits`.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    Option<"bits", "bits", "unsigned", "4", "Bits a weight: 4 or 8">,
+    Option<"embeddingBits", "embedding-bits", "unsigned", "0", "Bits a weight of embedding and logits: 4 or 8 (0: as bits)">,
+    Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
+    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">
+  ];
+  let statistics = [Statistic<"numQuantized", "params-quantized", "Parameters quantised">];
+}
+
+def CastWeights : QuantizePass<"cast-weights"> {
+  let summary = "Round matrices to another floating-point type";
+  let description = [{
+    Appends `weight.cast` to the program of every matrix that a linear layer, the embedding or the
+    logits read, unless it has the type already or is quantised. Gains and biases stay f32.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    Option<"type", "type", "std::string", "\"bf16\"", "bf16 or f32">
+  ];
+  let statistics = [Statistic<"numCast", "params-cast", "Parameters cast">];
+}
+#endif
