@@ -1,0 +1,431 @@
+/*===- retort.h - Running a specialist: the C API of libretort --------------------------------===*/
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * This header is the manual: what is not in it is not API. A program that uses all of it is in
+ * examples/service; docs/runtime.md tells the same as a story.
+ *
+ *   retort_model     a bundle, opened and checked. Immutable: any number of threads may use one.
+ *   retort_session   a model at work: slots (sequences), their KV cache, a pool of threads. One
+ *                    thread at a time; make one session a thread, or lock.
+ *   retort_sampler   picks tokens from logits. One thread at a time.
+ *   retort_decoder   turns tokens into text piece by piece. One thread at a time.
+ *
+ * The library has no global state, prints nothing, never aborts or exits, and installs no signal
+ * handlers. A bundle holds native code, so open only bundles that you would run; a bundle that is
+ * damaged, or was changed after it was made, is refused, with the name of the part.
+ *
+ * Ownership. What a *_create or *_open returns is the caller's, to be given to the *_destroy of the
+ * same type (NULL is allowed there). A session, sampler or decoder must be destroyed before its
+ * model. Pointers passed in are not kept after the call unless it says so. Strings and arrays that
+ * a call returns belong to the object they came from; each call says how long they live.
+ *
+ * Errors. Every call that can fail returns a retort_status. The message is one line: what is wrong,
+ * where, what to do; in retort_session_error() for calls on a session, else in the retort_error
+ * that the caller passes (NULL: not wanted). Out-parameters are written only on RETORT_OK, unless
+ * the call says otherwise. A NULL where none is allowed is RETORT_E_ARGUMENT. Besides the codes
+ * named at a call, each may return RETORT_E_RESOURCES (no memory) and RETORT_E_INTERNAL (a bug).
+ *
+ * Texts are UTF-8 with a length in bytes; bytes that are not UTF-8 count as U+FFFD. Tokens are
+ * int32_t from 0 to vocab - 1. Positions and slots count from 0. Sizes are in bytes, times in
+ * seconds.
+ *
+ * Structs with `struct_bytes`: set it to sizeof(the struct) and the rest to 0 for the defaults
+ * (`retort_session_options options = {sizeof options};` does both). Later versions add fields only
+ * at the end, so a program keeps working with a newer library.
+ */
+#ifndef RETORT_H
+#define RETORT_H
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define RETORT_API __attribute__((visibility("default")))
+#else
+#define RETORT_API
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RETORT_VERSION_MAJOR 0
+#define RETORT_VERSION_MINOR 1
+#define RETORT_VERSION_PATCH 0
+
+/** Outcome of a call. The numbers are those of the tools' exit codes where the meaning is the same.
+ */
+typedef enum retort_status {
+  RETORT_OK = 0,
+  RETORT_E_INTERNAL = 1,    /**< a bug of Retort's */
+  RETORT_E_ARGUMENT = 2,    /**< an argument is out of range: nothing was done */
+  RETORT_E_BAD_INPUT = 3,   /**< a bundle is damaged, or is none */
+  RETORT_E_UNSUPPORTED = 4, /**< a good bundle that this library or this CPU cannot run */
+  RETORT_E_RESOURCES = 5,   /**< memory or cache pages do not suffice; the message has the counts */
+  RETORT_E_IO = 6,          /**< the operating system refused a file */
+  RETORT_E_DEVICE = 7,      /**< the device failed: only *_destroy may follow */
+  RETORT_E_CONTEXT = 8,     /**< more tokens than the context holds; the message has both counts */
+  RETORT_E_CAPACITY = 9 /**< the caller's buffer is too small; the count says what it must hold */
+} retort_status;
+
+/** A message of a call that belongs to no session. The caller's. */
+typedef struct retort_error {
+  char message[1024]; /**< one line, ended by NUL, cut if longer; "" after RETORT_OK */
+} retort_error;
+
+typedef struct retort_model retort_model;
+typedef struct retort_session retort_session;
+typedef struct retort_sampler retort_sampler;
+typedef struct retort_decoder retort_decoder;
+
+/** The library's version, "0.1.0". Static. */
+RETORT_API const char *retort_version(void);
+
+/** The name of a status, "RETORT_E_IO"; "RETORT_E_?" if it is none. Static. */
+RETORT_API const char *retort_status_name(retort_status status);
+
+/*===--- Models -----------------------------------------------------------------------------===*/
+
+typedef struct retort_model_options {
+  size_t struct_bytes;
+  const char *isa;  /**< run this entry, "x86-64-v3" or "x86-64-v4"; NULL: the best this CPU has */
+  uint32_t threads; /**< threads that check hashes while opening; 0: one a core */
+} retort_model_options;
+
+/**
+ * Opens a bundle: a .retort file, or the directory form. Every part is checked against its SHA-256,
+ * then weights are mapped (shared with other processes), never copied: memory is only used for what
+ * the manifest's lists need. The file must not be changed while the model is open.
+ *
+ * @param path     NUL-terminated.
+ * @param options  may be NULL.
+ * @param model    [out] for retort_model_destroy(); NULL if the call fails.
+ * @return RETORT_OK,
+ *         RETORT_E_IO           the file cannot be opened or read;
+ *         RETORT_E_BAD_INPUT    it is no bundle, or the part that the message names is damaged;
+ *         RETORT_E_UNSUPPORTED  a newer bundle format, or no entry for this CPU (or options->isa);
+ *         RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_model_open(const char *path, const retort_model_options *options,
+                                           retort_model **model, retort_error *error);
+RETORT_API void retort_model_destroy(retort_model *model);
+
+/** What is known of a model. Strings live as long as the model. */
+typedef struct retort_model_info {
+  size_t struct_bytes;
+  const char *name;         /**< for people */
+  const char *family;       /**< "llama", ... */
+  const char *isa;          /**< the entry in use, "x86-64-v4" */
+  int32_t vocab;            /**< logits of a row; tokens are 0 to vocab - 1 */
+  int32_t tokenizer_vocab;  /**< tokens that stand for text, at most vocab; 0: no tokenizer */
+  int32_t context;          /**< most positions of a slot */
+  int32_t max_rows;         /**< most rows of a step */
+  int32_t hidden;           /**< features of a row */
+  int32_t blocks;           /**< transformer layers */
+  int32_t page_rows;        /**< positions in a page of the KV cache */
+  int32_t bos_token;        /**< -1: none */
+  int32_t eos_token;        /**< -1: none */
+  int32_t has_chat;         /**< 1 if retort_chat_tokens() works, else 0 */
+  uint64_t page_bytes;      /**< of a page of the KV cache, all layers */
+  uint64_t weight_bytes;    /**< of weights.bin */
+  uint64_t bytes_per_token; /**< weight bytes read to decode one token */
+} retort_model_info;
+
+/** Fills `info`, as much of it as info->struct_bytes says. @return RETORT_OK, RETORT_E_ARGUMENT. */
+RETORT_API retort_status retort_model_get_info(const retort_model *model, retort_model_info *info);
+
+/** The manifest (docs/bundle.md): JSON, NUL-terminated. Lives as long as the model. */
+RETORT_API const char *retort_model_manifest(const retort_model *model);
+
+/**
+ * The bytes of a part of the bundle by its name: "report.json", "tokenizer.json", "program.mlir".
+ *
+ * @param data  [out] [*bytes] as checked at opening; lives as long as the model.
+ * @return RETORT_OK, or RETORT_E_ARGUMENT if the bundle has no such part.
+ */
+RETORT_API retort_status retort_model_part(const retort_model *model, const char *name,
+                                           const void **data, size_t *bytes, retort_error *error);
+
+/*===--- Text and tokens --------------------------------------------------------------------===*/
+
+/** Flags of retort_tokenize() and retort_chat_tokens(), to be or-ed. */
+enum {
+  RETORT_NO_SPECIAL = 1, /**< leaves out what the model wants around a text (a beginning token) */
+  RETORT_PARSE_SPECIAL = 2, /**< special tokens spelt out in the text become those tokens: never for
+                                 text from users */
+  RETORT_NO_ANSWER = 4      /**< chat: does not end with the words that ask for an answer */
+};
+
+/**
+ * Text to tokens. Takes O(n log n) time in the text's bytes whatever they are.
+ *
+ * @param text        [text_bytes]; may be NULL if text_bytes is 0.
+ * @param tokens      [capacity], written up to *num_tokens; NULL if capacity is 0.
+ * @param num_tokens  [out] tokens of the whole text, also if they do not fit. At most
+ *                    3 * text_bytes + 16, so a buffer of that size always suffices.
+ * @return RETORT_OK,
+ *         RETORT_E_CAPACITY     there are more than `capacity`: none were written;
+ *         RETORT_E_UNSUPPORTED  the bundle has no tokenizer;
+ *         RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_tokenize(const retort_model *model, const char *text,
+                                         size_t text_bytes, uint32_t flags, int32_t *tokens,
+                                         size_t capacity, size_t *num_tokens, retort_error *error);
+
+/**
+ * Tokens to text. Special tokens are left out, unless keep_special is 1. What is not UTF-8 becomes
+ * U+FFFD. To decode token by token use a retort_decoder.
+ *
+ * @param text        [capacity], not ended by NUL; NULL if capacity is 0.
+ * @param text_bytes  [out] bytes of the whole text, also if they do not fit.
+ * @return RETORT_OK, RETORT_E_CAPACITY (nothing was written), RETORT_E_UNSUPPORTED (no tokenizer),
+ *         RETORT_E_ARGUMENT (a token is not in the vocabulary).
+ */
+RETORT_API retort_status retort_detokenize(const retort_model *model, const int32_t *tokens,
+                                           size_t num_tokens, int keep_special, char *text,
+                                           size_t capacity, size_t *text_bytes,
+                                           retort_error *error);
+
+/**
+ * The bytes that a token adds to a text: perhaps a part of a character, "" for tokens that stand
+ * for no text. `bytes` is not ended by NUL and lives as long as the model.
+ * @return RETORT_OK, RETORT_E_UNSUPPORTED (no tokenizer), RETORT_E_ARGUMENT (no such token).
+ */
+RETORT_API retort_status retort_token_bytes(const retort_model *model, int32_t token,
+                                            const char **bytes, size_t *num_bytes);
+
+/** 1 if the token ends a text or an answer in a conversation, else 0. */
+RETORT_API int retort_token_is_stop(const retort_model *model, int32_t token);
+
+/** A message of a conversation. */
+typedef struct retort_message {
+  const char *role;    /**< "system", "user" or "assistant"; NUL-terminated */
+  const char *content; /**< [content_bytes] */
+  size_t content_bytes;
+} retort_message;
+
+/**
+ * A conversation as the model's own format writes it, as tokens. Special tokens spelt out in a
+ * message's content stay plain text. With retort_chat_text() one can look at it.
+ *
+ * @param messages  [num_messages], oldest first.
+ * @param flags     RETORT_NO_ANSWER or 0.
+ * @param tokens, capacity, num_tokens  as in retort_tokenize().
+ * @return RETORT_OK, RETORT_E_CAPACITY,
+ *         RETORT_E_UNSUPPORTED  the bundle has no chat format or no tokenizer;
+ *         RETORT_E_ARGUMENT     a role or an order of roles that the format does not know.
+ */
+RETORT_API retort_status retort_chat_tokens(const retort_model *model,
+                                            const retort_message *messages, size_t num_messages,
+                                            uint32_t flags, int32_t *tokens, size_t capacity,
+                                            size_t *num_tokens, retort_error *error);
+
+/** The same as text: [capacity], not ended by NUL; *text_bytes counts as in retort_detokenize(). */
+RETORT_API retort_status retort_chat_text(const retort_model *model, const retort_message *messages,
+                                          size_t num_messages, uint32_t flags, char *text,
+                                          size_t capacity, size_t *text_bytes, retort_error *error);
+
+/** Makes a decoder of a model with a tokenizer. @return RETORT_OK, RETORT_E_UNSUPPORTED. */
+RETORT_API retort_status retort_decoder_create(const retort_model *model, retort_decoder **decoder,
+                                               retort_error *error);
+RETORT_API void retort_decoder_destroy(retort_decoder *decoder);
+
+/**
+ * Takes the next token and gives the text that is complete with it: whole characters, perhaps none.
+ * `text` is ended by NUL (not counted) and lives until the decoder's next call.
+ * @return RETORT_OK, or RETORT_E_ARGUMENT if there is no such token (the decoder is as before).
+ */
+RETORT_API retort_status retort_decoder_push(retort_decoder *decoder, int32_t token,
+                                             const char **text, size_t *text_bytes);
+
+/** Gives what is left at the end (U+FFFD for characters never completed); the decoder starts anew.
+ */
+RETORT_API retort_status retort_decoder_finish(retort_decoder *decoder, const char **text,
+                                               size_t *text_bytes);
+
+/*===--- Sessions ---------------------------------------------------------------------------===*/
+
+typedef struct retort_session_options {
+  size_t struct_bytes;
+  uint32_t threads;     /**< that compute, the caller's among them, 1 to 1024; 0: one a core that
+                             this process may use */
+  uint32_t slots;       /**< sequences, 1 to 65536; 0: 1 */
+  uint32_t max_context; /**< most positions of a slot, at most the model's context; 0: that */
+  uint64_t cache_bytes; /**< of the KV cache, rounded down to pages, shared by all slots; 0: enough
+                             for every slot to be full. Memory is taken as pages are first used. */
+} retort_session_options;
+
+/**
+ * Makes a session. Its threads sleep when it is not in use.
+ *
+ * @param options  may be NULL.
+ * @param session  [out] for retort_session_destroy(), before the model's. NULL if the call fails.
+ * @return RETORT_OK,
+ *         RETORT_E_ARGUMENT   an option is out of range;
+ *         RETORT_E_RESOURCES  memory or threads are refused; the message has the sizes.
+ */
+RETORT_API retort_status retort_session_create(const retort_model *model,
+                                               const retort_session_options *options,
+                                               retort_session **session, retort_error *error);
+RETORT_API void retort_session_destroy(retort_session *session);
+
+/** The message of the session's last call, "" if it was RETORT_OK. Lives until its next call. */
+RETORT_API const char *retort_session_error(const retort_session *session);
+
+/** A session's counts. */
+typedef struct retort_session_info {
+  size_t struct_bytes;
+  uint32_t threads, slots, max_context; /**< as decided */
+  uint32_t max_rows;                    /**< most rows of a step */
+  uint64_t pages, free_pages;           /**< of the KV cache */
+  uint64_t cache_bytes;                 /**< pages times the model's page_bytes */
+} retort_session_info;
+RETORT_API retort_status retort_session_get_info(const retort_session *session,
+                                                 retort_session_info *info);
+
+/** One row of a step: the token at a position of a slot. */
+typedef struct retort_row {
+  int32_t token;    /**< 0 to vocab - 1 */
+  int32_t slot;     /**< 0 to slots - 1 */
+  int32_t position; /**< the slot's length, plus 1 for each earlier row of the same slot */
+} retort_row;
+
+/**
+ * Runs one step: appends each row's K and V to its slot's cache and computes the wanted logits.
+ * Decoding passes one row a sequence, prefill many of one slot, continuous batching rows of many
+ * slots. The same rows of a slot give the same logits, bit for bit, whatever other slots are in the
+ * step.
+ *
+ * @param rows    [num_rows], 1 to max_rows; a slot's rows by position, rows of several slots in any
+ *                order.
+ * @param wanted  [num_wanted] indices into `rows`, ascending; NULL if num_wanted is 0.
+ * @param logits  [num_wanted][vocab] float32, row-major, the caller's: natural-log scale, before
+ *                softmax. NULL if num_wanted is 0.
+ * @return RETORT_OK, or
+ *         RETORT_E_ARGUMENT   a token, slot, position or index is out of range;
+ *         RETORT_E_CONTEXT    a slot would be longer than max_context;
+ *         RETORT_E_RESOURCES  too few free pages of cache: reset or truncate a slot and try again;
+ *                             in these three cases nothing ran and no slot changed;
+ *         RETORT_E_DEVICE     the device failed: only retort_session_destroy() may follow.
+ */
+RETORT_API retort_status retort_step(retort_session *session, const retort_row *rows,
+                                     size_t num_rows, const size_t *wanted, size_t num_wanted,
+                                     float *logits);
+
+/**
+ * Appends tokens to a slot in steps of at most max_rows rows.
+ *
+ * @param tokens  [num_tokens], at least 1, any number that the slot has room for.
+ * @param logits  [vocab] of the last token, the caller's; NULL: not wanted.
+ * @return as retort_step(). RETORT_E_ARGUMENT, RETORT_E_CONTEXT and RETORT_E_RESOURCES are found
+ *         before the first step, so then too nothing ran.
+ */
+RETORT_API retort_status retort_prefill(retort_session *session, int32_t slot,
+                                        const int32_t *tokens, size_t num_tokens, float *logits);
+
+/** Positions that a slot holds; 0 for a slot that does not exist. */
+RETORT_API size_t retort_slot_length(const retort_session *session, int32_t slot);
+
+/**
+ * Forgets the positions from `length` on; pages that this empties are free for every slot.
+ * @return RETORT_OK, or RETORT_E_ARGUMENT if there is no such slot or it is shorter than that.
+ */
+RETORT_API retort_status retort_slot_truncate(retort_session *session, int32_t slot, size_t length);
+
+/** retort_slot_truncate(session, slot, 0). */
+RETORT_API retort_status retort_slot_reset(retort_session *session, int32_t slot);
+
+/*===--- Sampling ---------------------------------------------------------------------------===*/
+
+/**
+ * How tokens are picked: the logits are cut to the top_k largest, divided by temperature, made
+ * probabilities, cut to the fewest tokens whose probabilities sum to top_p at least
+ * (arXiv:1904.09751), and one is drawn. Equal logits rank by token. The same seed, options and
+ * logits give the same tokens.
+ */
+typedef struct retort_sampling {
+  size_t struct_bytes;
+  float temperature; /**< 0 (the default): always the largest logit; else up to 100 */
+  float top_p;       /**< over 0 to 1; 0: 1, no cut */
+  uint32_t top_k;    /**< 0: no cut */
+  uint64_t seed;
+} retort_sampling;
+
+/** Makes a sampler. `options` may be NULL. @return RETORT_OK, RETORT_E_ARGUMENT. */
+RETORT_API retort_status retort_sampler_create(const retort_sampling *options,
+                                               retort_sampler **sampler, retort_error *error);
+RETORT_API void retort_sampler_destroy(retort_sampler *sampler);
+
+/**
+ * Picks a token.
+ * @param logits  [num_logits] float32, at least 1.
+ * @return RETORT_OK, or RETORT_E_ARGUMENT if no logit is a number (NaN and -infinity are never
+ *         picked).
+ */
+RETORT_API retort_status retort_sample(retort_sampler *sampler, const float *logits,
+                                       size_t num_logits, int32_t *token);
+
+/*===--- Generating -------------------------------------------------------------------------===*/
+
+/** Why a generation ended. */
+typedef enum retort_finish {
+  RETORT_FINISH_STOP = 0,    /**< a stop token, or a stop string */
+  RETORT_FINISH_LENGTH = 1,  /**< max_tokens */
+  RETORT_FINISH_CONTEXT = 2, /**< the slot is full */
+  RETORT_FINISH_CANCELLED = 3
+} retort_finish;
+
+/**
+ * Called with each piece of text as it becomes known, in order, on the thread that called
+ * retort_generate(). Pieces are whole characters and never hold a stop string or a part of one.
+ *
+ * @param text  [text_bytes], ended by NUL (not counted), gone after the call; text_bytes >= 1.
+ * @return 0 to go on, else the generation ends as cancelled. Must not throw or use the session.
+ */
+typedef int (*retort_on_text)(void *user, const char *text, size_t text_bytes);
+
+typedef struct retort_generate_options {
+  size_t struct_bytes;
+  retort_sampling sampling; /**< its struct_bytes may be 0, then the rest is the default */
+  size_t max_tokens;        /**< of the answer; 0: until the slot is full */
+  const char *const *stop;  /**< [num_stop] texts, NUL-terminated, not empty; the answer ends before
+                                 the first that appears */
+  size_t num_stop;
+  int32_t ignore_stop_tokens; /**< 1: goes on after tokens that end a text (for measuring) */
+  const int *cancel;          /**< may be NULL; read atomically before each step: once it is not 0
+                                   the generation ends. Set it from another thread (an atomic int)
+                                   or a signal handler. */
+  retort_on_text on_text;     /**< may be NULL */
+  void *user;                 /**< for on_text */
+} retort_generate_options;
+
+typedef struct retort_generation {
+  size_t struct_bytes;
+  retort_finish finish;
+  size_t prompt_tokens;
+  size_t tokens;          /**< of the answer, the stop token not counted */
+  double prefill_seconds; /**< from the call to the first logits */
+  double decode_seconds;  /**< from there to the end; tokens - 1 steps, or tokens if it stopped */
+} retort_generation;
+
+/**
+ * Appends a prompt to a slot and then an answer, token by token. The slot keeps both (but the last
+ * token of the answer, which was not run), so that a conversation goes on by giving what is new;
+ * reset the slot to start anew. If the bundle has no tokenizer, on_text is never called.
+ *
+ * @param prompt   [num_prompt] tokens, at least 1. Never cut.
+ * @param options  may be NULL: greedy, until the slot is full.
+ * @param result   [out] may be NULL.
+ * @return RETORT_OK, cancelled or not, or
+ *         RETORT_E_CONTEXT    the prompt is longer than the room in the slot: nothing ran;
+ *         RETORT_E_RESOURCES  no free page of cache: before the first step nothing ran, later the
+ *                             text so far has been given to on_text and `result` is filled;
+ *         RETORT_E_ARGUMENT, RETORT_E_DEVICE  as retort_step().
+ */
+RETORT_API retort_status retort_generate(retort_session *session, int32_t slot,
+                                         const int32_t *prompt, size_t num_prompt,
+                                         const retort_generate_options *options,
+                                         retort_generation *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
