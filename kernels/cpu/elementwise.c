@@ -1,4 +1,4 @@
-/*===- elementwise.c - Residuals, activations and other maps over one row
+/*===- elementwise.c - Residuals, activations, other maps over one row; prefetch
  * ----------------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simd.h"
@@ -31,4 +31,9 @@ void RK(rk_activate)(const float *x, int64_t n, int64_t act, float *y) {
 void RK(rk_glu)(const float *gate, const float *up, int64_t n, int64_t act, float *y) {
   for (int64_t i = 0; i < n; i += 16)
     storePart(y + i, activate16(loadPart(gate + i, n - i), act) * loadPart(up + i, n - i), n - i);
+}
+
+void RK(rk_prefetch)(const uint8_t *p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64)
+    __builtin_prefetch(p + i, 0, 2);
 }

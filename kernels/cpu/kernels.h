@@ -164,6 +164,12 @@ void RK(rk_rms_norm_quantize)(const float *x, const float *gain, float offset, i
 void RK(rk_quantize)(const float *x, int64_t in, int64_t group, int64_t c0, int64_t c1,
                      uint8_t *xq);
 
+/*===--- Prefetch ---------------------------------------------------------------------------===*/
+/* Asks for bytes 0..bytes-1 at p into this core's L2 cache and returns at once. Worth calling
+ * before each barrier with the first 8 to 16 KiB of the weights that this thread reads in the next
+ * phase: the linear kernels ask 8 KiB ahead, but never past the end of their tile. */
+void RK(rk_prefetch)(const uint8_t *p, int64_t bytes);
+
 /*===--- Elementwise, n elements; y may be any of the inputs
  * --------------------------------------===*/
 void RK(rk_copy)(const float *x, int64_t n, float *y);

@@ -14,14 +14,19 @@
 #define RK_FLOAT_ROWS 2
 #endif
 
-/* Bytes that decoding asks for in advance: the hardware prefetchers stop at 4 KiB pages. */
-#define RK_PREFETCH_BYTES 2048
+/* How far ahead of its reads a kernel asks for weights, into the L2 cache: the hardware's
+ * prefetchers stop at 4 KiB pages, and asking into L1 runs out of its few miss buffers (Zen 4, one
+ * row of int4 from memory: 10 GB/s with L1 hints at any distance, 13, 17, 20 with L2 hints at 2, 4,
+ * 8 KiB, which is what a plain read gets; tools/bench/kernels_bench). */
+#define RK_PREFETCH_BYTES 8192
 
-/* Asks for the lines that are read RK_PREFETCH_BYTES from now; `bytes` is read at p meanwhile. May
- * run past the tile, and so past the buffer: a prefetch never faults. */
-RK_INLINE void prefetchAhead(const uint8_t *p, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64)
-    __builtin_prefetch(p + RK_PREFETCH_BYTES + i, 0, 3);
+/* Asks for what lies RK_PREFETCH_BYTES after the `bytes` read at p meanwhile, up to the tile's end.
+ */
+RK_INLINE void prefetchAhead(const uint8_t *p, int64_t bytes, const uint8_t *end) {
+  for (int64_t i = 0; i < bytes; i += 64) {
+    const uint8_t *ahead = p + RK_PREFETCH_BYTES + i;
+    __builtin_prefetch(ahead < end ? ahead : p, 0, 2);
+  }
 }
 
 typedef struct Tile { /* the epilogue's constants; see rk_linear_* and rk_glu_linear_* */

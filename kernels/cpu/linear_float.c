@@ -6,16 +6,17 @@
  * latency. */
 #include "linear.h"
 
-/* y[b*rows + r] = outputs of block b for row r; `blocks`, `rows`, `half` (bf16) are constants. */
+/* y[b*rows + r] = outputs of block b for row r; `blocks`, `rows`, `half` (bf16) are constants.
+ * `end`: of the tile's weights. */
 RK_INLINE void blockRows(int half, const float *x, int64_t ldx, const uint8_t *w,
-                         int64_t blockBytes, int64_t in, const int blocks, const int rows,
-                         f32x16 *y) {
+                         const uint8_t *end, int64_t blockBytes, int64_t in, const int blocks,
+                         const int rows, f32x16 *y) {
   RK_UNROLL for (int i = 0; i < blocks * rows; ++i) y[i] = splat(0);
   int64_t step = half ? 2 : 1, k = 0;
   for (; k + step <= in; k += step)
     RK_UNROLL for (int b = 0; b < blocks; ++b) {
       const uint8_t *p = w + b * blockBytes + (half ? 32 : 64) * k;
-      prefetchAhead(p, 64);
+      prefetchAhead(p, 64, end);
       if (!half) {
         f32x16 v = load16((const float *)p);
         RK_UNROLL for (int r = 0; r < rows; ++r) y[b * rows + r] =
@@ -39,33 +40,35 @@ RK_INLINE void blockRows(int half, const float *x, int64_t ldx, const uint8_t *w
 
 /* Rows r0.. of the outputs of `blocks` blocks from n on (gated: of one pair of blocks). */
 RK_INLINE void someRows(int half, const float *x, int64_t ldx, int64_t r0, const uint8_t *w,
-                        int64_t blockBytes, int64_t in, const int blocks, const int rows, Tile tile,
-                        int64_t n) {
+                        const uint8_t *end, int64_t blockBytes, int64_t in, const int blocks,
+                        const int rows, Tile tile, int64_t n) {
   f32x16 sums[2 * RK_FLOAT_ROWS], y[2 * RK_FLOAT_ROWS];
-  blockRows(half, x + r0 * ldx, ldx, w, blockBytes, in, blocks, rows, sums);
+  blockRows(half, x + r0 * ldx, ldx, w, end, blockBytes, in, blocks, rows, sums);
   RK_UNROLL for (int i = 0; i < blocks * rows; ++i) y[i] = sums[i];
   storeRows(tile, r0, rows, n, tile.gated ? 1 : blocks, y);
 }
 
 /* All rows for `blocks` blocks from output n on. */
 RK_INLINE void allRows(int half, const float *x, int64_t ldx, int64_t rows, const uint8_t *w,
-                       int64_t blockBytes, int64_t in, const int blocks, Tile tile, int64_t n) {
+                       const uint8_t *end, int64_t blockBytes, int64_t in, const int blocks,
+                       Tile tile, int64_t n) {
   int64_t r = 0;
   for (; r + RK_FLOAT_ROWS <= rows; r += RK_FLOAT_ROWS)
-    someRows(half, x, ldx, r, w, blockBytes, in, blocks, RK_FLOAT_ROWS, tile, n);
+    someRows(half, x, ldx, r, w, end, blockBytes, in, blocks, RK_FLOAT_ROWS, tile, n);
   for (; r < rows; ++r)
-    someRows(half, x, ldx, r, w, blockBytes, in, blocks, 1, tile, n);
+    someRows(half, x, ldx, r, w, end, blockBytes, in, blocks, 1, tile, n);
 }
 
 RK_INLINE void tileOf(int half, const float *x, int64_t ldx, int64_t rows, const uint8_t *w,
                       int64_t in, int64_t n0, int64_t n1, Tile tile) {
   int64_t bytes = half ? 32 * ((in + 1) / 2 * 2) : 64 * in, n = n0;
+  const uint8_t *end = w + (n1 + 15) / 16 * (tile.gated ? 2 : 1) * bytes;
   w += n0 / 16 * (tile.gated ? 2 : 1) * bytes;
   int64_t columns = tile.gated ? 16 : 32; /* of a pair of blocks */
   for (; n + columns - 16 < n1; n += columns, w += 2 * bytes)
-    allRows(half, x, ldx, rows, w, bytes, in, 2, tile, n);
+    allRows(half, x, ldx, rows, w, end, bytes, in, 2, tile, n);
   if (n < n1)
-    allRows(half, x, ldx, rows, w, bytes, in, 1, tile, n);
+    allRows(half, x, ldx, rows, w, end, bytes, in, 1, tile, n);
 }
 
 #define RK_FLOAT_KERNELS(name, half)                                                               \

@@ -122,16 +122,17 @@ RK_INLINE void dot32(enum WeightKind kind, const uint8_t *codes, QuantRows x, in
 
 /* y[r] = the 16 outputs of `block` for row r of `rows` rows from x on. `rows`, `kind`: constants.
  */
-RK_INLINE void blockRows(enum WeightKind kind, QuantRows x, const uint8_t *block, int64_t group,
-                         const int rows, f32x16 *y) {
-  int64_t groups = x.kp / group;
+RK_INLINE void blockRows(enum WeightKind kind, QuantRows x, const uint8_t *block,
+                         const uint8_t *end, int64_t group, const int rows, f32x16 *y) {
+  int64_t groups = x.kp / group, columnBytes = kind == KindI8 ? 16 : 8;
   const uint8_t *codes = block + int4ScaleBytes(kind, groups);
   RK_UNROLL for (int r = 0; r < rows; ++r) y[r] = splat(0);
   for (int64_t g = 0; g < groups; ++g) {
     f32x16 d = loadHalf16(block + (kind == KindI4A ? 64 : 32) * g), m = d;
     if (kind == KindI4A)
       m = loadHalf16(block + 64 * g + 32);
-    prefetchAhead(codes + (kind == KindI8 ? 16 : 8) * g * group, (kind == KindI8 ? 16 : 8) * group);
+    prefetchAhead(block + (kind == KindI4A ? 64 : 32) * g, 1, end);
+    prefetchAhead(codes + columnBytes * g * group, columnBytes * group, end);
     i32x16 sums[RK_MAX_ROWS];
     RK_UNROLL for (int r = 0; r < rows; ++r) sums[r] =
         kind == KindI8 && RK_I8_SIGNED ? (i32x16)(0) : zeroPoint(kind, minusSumOf(x, r, groups, g));
@@ -143,20 +144,21 @@ RK_INLINE void blockRows(enum WeightKind kind, QuantRows x, const uint8_t *block
 }
 
 /* The groups' size as a constant lets the loop inside a group unroll. */
-RK_INLINE void blockRowsOf(enum WeightKind kind, QuantRows x, const uint8_t *block, int64_t group,
-                           const int rows, f32x16 *y) {
+RK_INLINE void blockRowsOf(enum WeightKind kind, QuantRows x, const uint8_t *block,
+                           const uint8_t *end, int64_t group, const int rows, f32x16 *y) {
   if (group == 32)
-    blockRows(kind, x, block, 32, rows, y);
+    blockRows(kind, x, block, end, 32, rows, y);
   else
-    blockRows(kind, x, block, group, rows, y);
+    blockRows(kind, x, block, end, group, rows, y);
 }
 
 RK_INLINE void someRows(enum WeightKind kind, QuantRows x, int64_t r0, const uint8_t *block,
-                        int64_t blockBytes, int64_t group, const int rows, Tile tile, int64_t n) {
+                        const uint8_t *end, int64_t blockBytes, int64_t group, const int rows,
+                        Tile tile, int64_t n) {
   f32x16 sums[RK_MAX_ROWS], y[2 * RK_MAX_ROWS];
   x.base += r0 * x.rowBytes;
   for (int part = 0; part < 1 + tile.gated; ++part) {
-    blockRowsOf(kind, x, block + part * blockBytes, group, rows, sums);
+    blockRowsOf(kind, x, block + part * blockBytes, end, group, rows, sums);
     RK_UNROLL for (int r = 0; r < rows; ++r) y[part * rows + r] = sums[r];
   }
   storeRows(tile, r0, rows, n, 1, y);
@@ -167,15 +169,17 @@ RK_INLINE void tileOf(enum WeightKind kind, const uint8_t *xq, int64_t rows, con
   int64_t kp = (in + group - 1) / group * group;
   int64_t bytes = int4ScaleBytes(kind, kp / group) + (kind == KindI8 ? 16 : 8) * kp;
   QuantRows x = {xq, rk_quant_row_bytes(in, group), kp};
+  int64_t parts = tile.gated ? 2 : 1;
+  const uint8_t *end = w + (n1 + 15) / 16 * parts * bytes;
   for (int64_t n = n0; n < n1; n += 16) {
-    const uint8_t *block = w + n / 16 * (tile.gated ? 2 : 1) * bytes;
+    const uint8_t *block = w + n / 16 * parts * bytes;
     int64_t r = 0;
     for (; r + RK_MAX_ROWS <= rows; r += RK_MAX_ROWS)
-      someRows(kind, x, r, block, bytes, group, RK_MAX_ROWS, tile, n);
+      someRows(kind, x, r, block, end, bytes, group, RK_MAX_ROWS, tile, n);
     for (; r + 4 <= rows && RK_MAX_ROWS > 4; r += 4)
-      someRows(kind, x, r, block, bytes, group, 4, tile, n);
+      someRows(kind, x, r, block, end, bytes, group, 4, tile, n);
     for (; r < rows; ++r)
-      someRows(kind, x, r, block, bytes, group, 1, tile, n);
+      someRows(kind, x, r, block, end, bytes, group, 1, tile, n);
   }
 }
 

@@ -24,6 +24,7 @@ typedef uint32_t u32u __attribute__((aligned(4), may_alias));
 
 #define RK_INLINE static inline __attribute__((always_inline))
 #define RK_UNROLL _Pragma("clang loop unroll(full)")
+#define RK_SHORT _Pragma("clang loop vectorize(disable) unroll(disable)")
 
 RK_INLINE f32x16 splat(float value) { return (f32x16)(value); }
 RK_INLINE f32x16 load16(const float *p) { return *(const f32x16u *)p; }
@@ -38,8 +39,7 @@ RK_INLINE f32x16 loadPart(const float *p, int64_t count) {
   if (count >= 16)
     return load16(p);
   float lanes[16] = {0};
-  for (int64_t i = 0; i < count; ++i)
-    lanes[i] = p[i];
+  RK_SHORT for (int64_t i = 0; i < count; ++i) lanes[i] = p[i];
   return load16(lanes);
 }
 RK_INLINE void storePart(float *p, f32x16 v, int64_t count) {
@@ -49,8 +49,7 @@ RK_INLINE void storePart(float *p, f32x16 v, int64_t count) {
   }
   float lanes[16];
   store16(lanes, v);
-  for (int64_t i = 0; i < count; ++i)
-    p[i] = lanes[i];
+  RK_SHORT for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
 }
 
 RK_INLINE f32x16 loadHalf16(const uint8_t *p) {
