@@ -1,0 +1,144 @@
+//===- NearDuplicates.cpp - Texts that are almost the same ------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Data/NearDuplicates.h"
+#include "compiler/Data/Hash.h"
+
+#include <algorithm>
+
+namespace retort {
+namespace {
+
+bool isWordByte(unsigned char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c >= 0x80;
+}
+
+/// The bytes of the code point at `at` if it is U+2E80 or later (lead byte of three or four bytes),
+/// else 0. The text is valid UTF-8 or, at worst, read bytewise.
+size_t ideographBytes(std::string_view text, size_t at) {
+  const auto lead = static_cast<unsigned char>(text[at]);
+  const size_t bytes = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 0;
+  if (!bytes || at + bytes > text.size())
+    return 0;
+  // U+2E80 is E2 BA 80.
+  const auto second = static_cast<unsigned char>(text[at + 1]);
+  return bytes == 4 || lead > 0xE2 || (lead == 0xE2 && second >= 0xBA) ? bytes : 0;
+}
+
+/// FNV-1a over the word with ASCII in lower case, mixed so that every bit counts.
+uint64_t hashWord(std::string_view word) {
+  uint64_t hash = 0xcbf29ce484222325ull;
+  for (unsigned char c : word) {
+    hash ^= c >= 'A' && c <= 'Z' ? c + 32u : c;
+    hash *= 0x100000001b3ull;
+  }
+  return mix64(hash);
+}
+
+std::vector<uint64_t> wordsOf(std::string_view text) {
+  std::vector<uint64_t> words;
+  for (size_t i = 0; i < text.size();) {
+    if (!isWordByte(static_cast<unsigned char>(text[i]))) {
+      ++i;
+      continue;
+    }
+    size_t end = i + ideographBytes(text, i);
+    if (end == i)
+      while (end < text.size() && isWordByte(static_cast<unsigned char>(text[end])) &&
+             !ideographBytes(text, end))
+        ++end;
+    words.push_back(hashWord(text.substr(i, end - i)));
+    i = end;
+  }
+  return words;
+}
+} // namespace
+
+std::vector<uint64_t> shinglesOf(std::string_view text, unsigned shingleWords) {
+  const std::vector<uint64_t> words = wordsOf(text);
+  const size_t width = std::min<size_t>(std::max(shingleWords, 1u), words.size());
+  std::vector<uint64_t> shingles;
+  for (size_t begin = 0; width && begin + width <= words.size(); ++begin) {
+    uint64_t hash = width;
+    for (size_t i = begin; i < begin + width; ++i)
+      hash = mix64(hash ^ words[i]) + 0x9e3779b97f4a7c15ull;
+    shingles.push_back(hash);
+  }
+  std::sort(shingles.begin(), shingles.end());
+  shingles.erase(std::unique(shingles.begin(), shingles.end()), shingles.end());
+  return shingles;
+}
+
+double jaccard(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b) {
+  size_t both = 0;
+  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    both += a[i] == b[j];
+    const bool stepA = a[i] <= b[j], stepB = b[j] <= a[i];
+    i += stepA;
+    j += stepB;
+  }
+  const size_t either = a.size() + b.size() - both;
+  return either ? static_cast<double>(both) / static_cast<double>(either) : 1.0;
+}
+
+NearDuplicateIndex::NearDuplicateIndex(double threshold, unsigned shingleWords)
+    : threshold_(threshold), shingleWords_(shingleWords) {
+  // Fixed for ever: signatures depend on them, and through them which documents are kept.
+  for (unsigned i = 0; i < permutations; ++i) {
+    multipliers_[i] = mix64(2 * i + 1) | 1;
+    increments_[i] = mix64(2 * i + 2);
+  }
+}
+
+/// The high half of the least value of each of 128 hash functions h(x) = a x + b mod 2^64, a odd
+/// (Dietzfelbinger's multiply-shift), which stand in for permutations.
+NearDuplicateIndex::Signature
+NearDuplicateIndex::signatureOf(const std::vector<uint64_t> &shingles) const {
+  std::array<uint64_t, permutations> least;
+  least.fill(~0ull);
+  for (uint64_t shingle : shingles)
+    for (unsigned i = 0; i < permutations; ++i)
+      least[i] = std::min(least[i], shingle * multipliers_[i] + increments_[i]);
+  Signature signature;
+  for (unsigned i = 0; i < permutations; ++i)
+    signature[i] = static_cast<uint32_t>(least[i] >> 32);
+  return signature;
+}
+
+int64_t NearDuplicateIndex::findOrAdd(std::string_view text) {
+  const std::vector<uint64_t> shingles = shinglesOf(text, shingleWords_);
+  const Signature signature = signatureOf(shingles);
+  std::array<uint64_t, bands> keys;
+  std::vector<uint32_t> candidates;
+  for (unsigned band = 0; band < bands; ++band) {
+    uint64_t key = band;
+    for (unsigned row = 0; row < bandRows; ++row)
+      key = mix64(key ^ signature[band * bandRows + row]) + 0x9e3779b97f4a7c15ull;
+    keys[band] = key;
+    const auto [first, last] = buckets_.equal_range(key);
+    for (auto it = first; it != last; ++it)
+      candidates.push_back(it->second);
+  }
+  std::sort(candidates.begin(), candidates.end());
+  candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
+
+  for (uint32_t candidate : candidates) {
+    unsigned equal = 0;
+    for (unsigned i = 0; i < permutations; ++i)
+      equal += signature[i] == signatures_[candidate][i];
+    // The estimate's standard deviation is at most 0.045, so this leaves out no pair that matters
+    // and spares reading most candidates again.
+    if (equal < (threshold_ - 0.25) * permutations)
+      continue;
+    if (jaccard(shingles, shinglesOf(texts_[candidate], shingleWords_)) >= threshold_)
+      return candidate;
+  }
+  const auto index = static_cast<uint32_t>(texts_.size());
+  for (uint64_t key : keys)
+    buckets_.emplace(key, index);
+  texts_.push_back(text);
+  signatures_.push_back(signature);
+  return -1;
+}
+
+} // namespace retort
