@@ -39,15 +39,15 @@ enum class PrependScheme { Always, First, Never };
 
 struct PreTokenizerStep {
   enum Kind { Split, ByteLevel, Digits, Metaspace } kind;
-  std::string pattern;   ///< Split
-  bool isRegex = false;  ///< Split: a regular expression, else a literal
+  std::string pattern;  ///< Split
+  bool isRegex = false; ///< Split: a regular expression, else a literal
   SplitBehavior behavior = SplitBehavior::Isolated;
   bool invert = false;
   bool addPrefixSpace = false, useRegex = true, trimOffsets = true; ///< ByteLevel
-  bool individualDigits = false;                                   ///< Digits
-  std::string replacement;                                         ///< Metaspace, one character
-  PrependScheme prepend = PrependScheme::Always;                   ///< Metaspace
-  bool split = true;                                               ///< Metaspace
+  bool individualDigits = false;                                    ///< Digits
+  std::string replacement;                                          ///< Metaspace, one character
+  PrependScheme prepend = PrependScheme::Always;                    ///< Metaspace
+  bool split = true;                                                ///< Metaspace
 };
 
 /// How tokens become text again.
@@ -70,26 +70,27 @@ struct TokenizerSpec {
   std::vector<std::string> tokens;
   /// Whether id i is a piece of the model (added tokens need not be).
   std::vector<bool> inModel;
-  std::vector<double> scores;                    ///< Unigram: log probability by id
-  std::vector<std::array<int32_t, 3>> merges;    ///< BPE: left, right, result; best first
-  std::vector<AddedToken> added;                 ///< ascending ids
+  std::vector<double> scores;                 ///< Unigram: log probability by id
+  std::vector<std::array<int32_t, 3>> merges; ///< BPE: left, right, result; best first
+  std::vector<AddedToken> added;              ///< ascending ids
   std::vector<NormalizerStep> normalizers;
   std::vector<PreTokenizerStep> preTokenizers;
   DecoderSpec decoder;
   bool byteFallback = false, ignoreMerges = false, fuseUnknown = false;
-  int32_t unknown = -1;                          ///< -1: none
-  std::vector<int32_t> prefix, suffix;           ///< ids put around a text (TemplateProcessing)
+  int32_t unknown = -1;                ///< -1: none
+  std::vector<int32_t> prefix, suffix; ///< ids put around a text (TemplateProcessing)
   int32_t bos = -1, eos = -1, pad = -1;
-  std::vector<int32_t> stop;                     ///< ascending; eos among them
-  std::optional<ChatFormat> chat;                ///< none: the checkpoint has no chat template
-  std::string source;                            ///< for messages: the file it came from
+  std::vector<int32_t> stop;      ///< ascending; eos among them
+  std::optional<ChatFormat> chat; ///< none: the checkpoint has no chat template
+  std::string source;             ///< for messages: the file it came from
 
   int32_t vocabSize() const { return static_cast<int32_t>(tokens.size()); }
   bool byteLevel() const { return decoder.kind == DecoderSpec::ByteLevel; }
 };
 
-/// Reads the tokenizer of a checkpoint: a .gguf file, a Hugging Face directory, or a tokenizer.json.
-/// Throws Error: Io, BadInput (what is damaged, with the token or key), Unsupported (what is not known).
+/// Reads the tokenizer of a checkpoint: a .gguf file, a Hugging Face directory, or a
+/// tokenizer.json. Throws Error: Io, BadInput (what is damaged, with the token or key), Unsupported
+/// (what is not known).
 TokenizerSpec readTokenizer(const std::string &path);
 TokenizerSpec readTokenizer(const GgufFile &file);
 /// From texts, for fuzzing and tests; `config`, `generation` and `chatTemplate` may be empty.
@@ -97,7 +98,8 @@ TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_vie
                                  std::string_view generation, std::string_view chatTemplate,
                                  const std::string &source);
 
-/// The tables of runtime/src/tokenizer/Tokenizer.h (the bundle's tokenizer.bin). Same spec, same bytes.
+/// The tables of runtime/src/tokenizer/Tokenizer.h (the bundle's tokenizer.bin). Same spec, same
+/// bytes.
 std::vector<uint8_t> compileTokenizer(const TokenizerSpec &spec);
 
 /// The spec as Hugging Face's tokenizer.json; `tokenizers` gives the same ids with it.
@@ -108,12 +110,12 @@ std::string writeTokenizerJson(const TokenizerSpec &spec);
 /// keepAlways' bytes and specials is missing, or a kept token has lost every merge that makes it.
 TokenizerSpec pruneVocabulary(const TokenizerSpec &spec, std::span<const int32_t> keptIds);
 
-/// BPE's merges (left id, right id, result id), best first; empty for unigram. To keep a token, keep
-/// the parts of at least one of its merges, and so on down.
+/// BPE's merges (left id, right id, result id), best first; empty for unigram. To keep a token,
+/// keep the parts of at least one of its merges, and so on down.
 std::vector<std::array<int32_t, 3>> mergeTriples(const TokenizerSpec &spec);
 
-/// Ids that pruning must keep, ascending: bytes, added and special tokens, and what the chat format's
-/// own words need, with the parts of their merges.
+/// Ids that pruning must keep, ascending: bytes, added and special tokens, and what the chat
+/// format's own words need, with the parts of their merges.
 std::vector<int32_t> keepAlways(const TokenizerSpec &spec);
 
 /// The format of a chat template (Jinja text) that Retort knows exactly. Throws Error (Unsupported)

@@ -46,6 +46,7 @@ struct ChatFormat {
   std::string begin;            ///< once, before everything: usually the beginning token's text
   Role system, user, assistant;
   System systemPlace = System::Own;
+  bool trimJoined = false;      ///< FirstUser, LastUser: user.trim applies to the joined text
   bool systemFirstOnly = false; ///< a system message is allowed only as the first one
   std::string systemHead;       ///< before the content of the first system message (Llama 3.1: dates)
   bool systemAlways = false;    ///< a system message is written even if none was given

@@ -66,9 +66,10 @@ public:
   std::span<const int32_t> stopIds() const;
   bool isStop(int32_t id) const;
 
+  struct Tables; ///< the opened file (Tables.h), for this folder's own code
+  const Tables &tables() const { return *tables_; }
+
 private:
-  friend class StreamDecoder;
-  struct Tables;
   explicit Tokenizer(std::unique_ptr<Tables> tables);
   std::unique_ptr<Tables> tables_;
 };
