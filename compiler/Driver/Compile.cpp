@@ -1,0 +1,265 @@
+//===- Compile.cpp - `retort compile` ----------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Driver/Assemble.h"
+#include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Estimate.h"
+#include "compiler/Driver/Recipe.h"
+#include "compiler/Import/Import.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace retort {
+namespace {
+
+/// Bytes of a bundle besides weights: code for two instruction sets, tokenizer, IR and report.
+constexpr uint64_t kBundleOverheadBytes = 6'000'000;
+/// Memory of a compile without data work: MLIR, code generation, and pieces of parameters.
+constexpr uint64_t kCompileBytes = 500'000'000;
+/// Shares of FFN channels that --budget chooses among, in percent.
+constexpr int kLeastKeepPercent = 10;
+
+/// A compile under way.
+class Compile {
+public:
+  explicit Compile(const CompileOptions &options)
+      : options_(options), progress_(options.quiet),
+        workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
+        context_(workspace_), teacher_(options.teacher, workspace_) {
+    parameters_.hasCorpus = !options.corpus.empty();
+    parameters_.seed = options.seed;
+    if (options.distillTokens)
+      parameters_.distillTokens = options.distillTokens;
+    parameters_.bf16Checkpoint = mostlyBf16();
+  }
+
+  void run() {
+    if (options_.printPipeline) {
+      std::printf("%s\n", context_.normalise(pipeline()).c_str());
+      return;
+    }
+    if (options_.output.empty() && !options_.dryRun)
+      fail(ExitCode::Usage, "name the bundle to write with -o OUT.retort");
+    if (!options_.output.empty())
+      BundleWriter::checkOutput(options_.output, options_.force);
+    planned_ = plan();
+    if (options_.budgetBytes)
+      fitBudget();
+    if (options_.dryRun)
+      return printPlan();
+    checkResources();
+    make();
+  }
+
+private:
+  std::string pipeline() {
+    if (!options_.passes.empty())
+      return options_.passes;
+    return recipe().pipeline;
+  }
+
+  Recipe recipe() {
+    std::string name = options_.recipe;
+    if (name.empty())
+      name = options_.corpus.empty() ? "none" : "specialist";
+    Recipe recipe = loadRecipe(name, parameters_);
+    if (recipe.needsCorpus && options_.corpus.empty())
+      fail(ExitCode::Usage, "the recipe " + name + " works on documents: name them with --corpus DIR");
+    return recipe;
+  }
+
+  bool mostlyBf16() const {
+    uint64_t bf16 = 0, all = 0;
+    for (const CheckpointTensor &tensor : teacher_.checkpoint().tensors()) {
+      all += tensor.bytes.size();
+      bf16 += tensor.type == DType::BF16 ? tensor.bytes.size() : 0;
+    }
+    return bf16 * 2 > all;
+  }
+
+  DataWorkOptions workOptions(bool planOnly) const {
+    return {options_.corpus, options_.threads, planOnly};
+  }
+
+  /// What the compile will do and make, from shapes alone.
+  struct Plan {
+    std::vector<PlannedWork> work;
+    uint64_t weightBytes = 0, bytesPerToken = 0;
+    uint64_t bundleBytes() const { return weightBytes + kBundleOverheadBytes; }
+  };
+
+  Plan plan() {
+    Progress silent(true);
+    auto module = importModel(context_.mlir(), teacher_.checkpoint());
+    DataWork work(teacher_, workspace_, silent, workOptions(true));
+    context_.run(*module, pipeline(), &work);
+    LoweredModel lowered = lowerModel(context_, finalModel(*module), options_.target);
+    return {work.plan(), lowered.weightBytes, lowered.bytesPerToken};
+  }
+
+  /// Chooses the widest student that the budget holds, or explains why there is none.
+  void fitBudget() {
+    if (planned_.bundleBytes() <= options_.budgetBytes &&
+        !(options_.passes.empty() && recipe().name == "specialist"))
+      return;
+    if (!options_.passes.empty() || recipe().name != "specialist")
+      fail(ExitCode::Resources, "the bundle will take " + formatBytes(planned_.bundleBytes()) +
+                                    ", over the budget of " + formatBytes(options_.budgetBytes) +
+                                    ": raise --budget, or choose the recipe specialist, which prunes");
+    int low = kLeastKeepPercent, high = 100;
+    auto fits = [&](int percent) {
+      parameters_.ffnKeep = percent / 100.0;
+      planned_ = plan();
+      return planned_.bundleBytes() <= options_.budgetBytes;
+    };
+    if (!fits(low))
+      fail(ExitCode::Resources, "no shape meets the budget of " + formatBytes(options_.budgetBytes) +
+                                    ": the smallest bundle of this teacher takes " +
+                                    formatBytes(planned_.bundleBytes()) + ": raise --budget");
+    while (low < high) {
+      const int middle = (low + high + 1) / 2;
+      if (fits(middle))
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    fits(low);
+    progress_.note("the budget keeps " + std::to_string(low) + " % of the FFN channels");
+  }
+
+  uint64_t peakMemory() const {
+    uint64_t peak = kCompileBytes;
+    for (const PlannedWork &work : planned_.work)
+      if (!work.cached)
+        peak = std::max(peak, work.memoryBytes);
+    return peak;
+  }
+
+  uint64_t workspaceBytes() const {
+    uint64_t bytes = 0;
+    for (const PlannedWork &work : planned_.work)
+      bytes += work.cached ? 0 : work.diskBytes;
+    return bytes;
+  }
+
+  /// Stops a compile that cannot fit before it starts.
+  void checkResources() const {
+    if (uint64_t free = availableMemoryBytes(); peakMemory() > free)
+      fail(ExitCode::Resources, "the compile needs about " + formatBytes(peakMemory()) +
+                                    " of memory but " + formatBytes(free) +
+                                    " are free: see --dry-run, lower --distill-tokens' batch or use "
+                                    "a smaller teacher");
+    if (uint64_t free = freeDiskBytes(workspace_.dir()); workspaceBytes() > free)
+      fail(ExitCode::Resources, workspace_.dir() + ": the workspace needs " +
+                                    formatBytes(workspaceBytes()) + " but " + formatBytes(free) +
+                                    " are free: name another with --workspace");
+    if (uint64_t free = freeDiskBytes(options_.output); planned_.bundleBytes() > free)
+      fail(ExitCode::Resources, options_.output + ": the bundle needs " +
+                                    formatBytes(planned_.bundleBytes()) + " but " +
+                                    formatBytes(free) + " are free on that disk");
+  }
+
+  void printPlan() const {
+    std::printf("%-26s %10s %10s %10s  %s\n", "stage", "time", "memory", "disk", "");
+    double seconds = 0;
+    for (const PlannedWork &work : planned_.work) {
+      std::printf("%-26s %10s %10s %10s  %s\n", work.name.c_str(),
+                  work.cached ? "-" : ("~" + formatSeconds(work.seconds)).c_str(),
+                  formatBytes(work.memoryBytes).c_str(), formatBytes(work.diskBytes).c_str(),
+                  work.cached ? "cached" : "");
+      seconds += work.cached ? 0 : work.seconds;
+    }
+    std::printf("%-26s %10s %10s %10s\n", "emit and write the bundle", "~10 s",
+                formatBytes(kCompileBytes).c_str(), formatBytes(planned_.bundleBytes()).c_str());
+    std::printf("\nin all about %s, peak memory %s (free: %s), bundle %s, %s of weights a token\n",
+                formatSeconds(seconds + 10).c_str(), formatBytes(peakMemory()).c_str(),
+                formatBytes(availableMemoryBytes()).c_str(),
+                formatBytes(planned_.bundleBytes()).c_str(),
+                formatBytes(planned_.bytesPerToken).c_str());
+  }
+
+  nlohmann::json provenance(const std::string &pipelineText, const DataWork &work) {
+    nlohmann::json result = {
+        {"teacher",
+         {{"file", std::filesystem::path(options_.teacher).filename().string()},
+          {"sha256", teacher_.sha256()}}},
+        {"recipe", options_.passes.empty() ? recipe().name : "custom"},
+        {"pipeline", pipelineText},
+        {"seed", options_.seed},
+        {"retort", RETORT_VERSION}};
+    if (const Corpus *corpus = work.corpus())
+      result["corpus"] = {{"identity", corpus->identity()}, {"counts", corpus->counts().toJson()}};
+    return result;
+  }
+
+  /// A score's result as a line of the report; nothing if the module has no such score.
+  void addScores(Report &report, mlir::ModuleOp module) const {
+    for (auto op : module.getOps<distill::ScoreOp>()) {
+      if (!op.getResult())
+        continue;
+      auto text = workspace_.read(op.getResult()->getSha256().str(), "json");
+      auto score = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
+      if (!score.is_object() || !score.contains("bits_per_byte"))
+        continue;
+      ModelFigures figures{.name = op.getSymName().str()};
+      figures.bitsPerByte = Estimate{score["bits_per_byte"].get<double>(),
+                                     score["bits_per_byte_stderr"].is_number()
+                                         ? score["bits_per_byte_stderr"].get<double>()
+                                         : NAN};
+      const double tokens = score["tokens"].get<double>();
+      figures.textBytesPerToken = score["text_bytes"].get<double>() / std::max(1.0, tokens);
+      if (op.getModel() == "student")
+        figures.weightBytesPerToken = planned_.bytesPerToken;
+      report.heldOut = formatCount(score["text_bytes"].get<uint64_t>()) +
+                       " bytes of held-out documents, never trained on";
+      report.models.push_back(std::move(figures));
+    }
+  }
+
+  void make() {
+    auto module = importModel(context_.mlir(), teacher_.checkpoint());
+    const std::string text = pipeline();
+    auto original = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
+    DataWork work(teacher_, workspace_, progress_, workOptions(false));
+    context_.run(*module, text, &work);
+    lm::ModelOp model = finalModel(*module);
+    LoweredModel lowered = lowerModel(context_, model, options_.target);
+    Report report;
+    const std::string stem = std::filesystem::path(options_.teacher).stem().string();
+    report.title = stem + ", " + (options_.passes.empty() ? recipe().name : "custom");
+    nlohmann::json facts = provenance(context_.normalise(text), work);
+    addScores(report, *module);
+    report.curves = work.curves();
+    if (work.corpus())
+      report.corpus = work.corpus()->counts();
+    report.provenance = {{"teacher", facts["teacher"]["file"].get<std::string>()},
+                         {"teacher sha256", teacher_.sha256()},
+                         {"recipe", facts["recipe"].get<std::string>()},
+                         {"pipeline", facts["pipeline"].get<std::string>()},
+                         {"seed", std::to_string(options_.seed)},
+                         {"retort", RETORT_VERSION}};
+    BundleInfo info{report.title, &facts, &report, finalModel(*original)};
+    writeBundle(options_.output, lowered, teacher_, info, progress_);
+  }
+
+  const CompileOptions &options_;
+  Progress progress_;
+  Workspace workspace_;
+  CompilerContext context_;
+  Teacher teacher_;
+  RecipeParameters parameters_;
+  Plan planned_;
+};
+
+} // namespace
+
+void compileCommand(const CompileOptions &options) {
+  Progress::handleSignals();
+  Compile(options).run();
+}
+
+} // namespace retort

@@ -1,0 +1,87 @@
+//===- DataWork.h - Executing the ops of the distill dialect --*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Driver/Progress.h"
+#include "compiler/Driver/Teacher.h"
+#include "compiler/Driver/Workspace.h"
+#include "compiler/Data/Corpus.h"
+#include "compiler/Data/Packing.h"
+#include "compiler/Report/Report.h"
+#include "compiler/Torch/Executor.h"
+#include "dialects/Distill/DistillOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace retort {
+
+struct DataWorkOptions {
+  std::vector<std::string> corpus; ///< files and folders
+  unsigned threads = 0;            ///< 0: one a core
+  /// Runs nothing that takes long: an op without a finished result gets the key it will have, and
+  /// an observation a stand-in in which all is equally important, so that the passes that follow
+  /// give the shapes and sizes that the real compile will have.
+  bool planOnly = false;
+};
+
+/// What one piece of data work will take; seconds and bytes are estimates from its flops and shapes.
+struct PlannedWork {
+  std::string name;
+  bool cached = false;
+  double seconds = 0;
+  uint64_t memoryBytes = 0, diskBytes = 0;
+};
+
+/// Executes the ops of the distill dialect: the only impure part of a compile. Each op's result is
+/// an object of the workspace whose key covers the op, the models that it names (their whole
+/// programs), the checkpoint and the corpus; work that is there already is not done again.
+class DataWork {
+public:
+  /// All references must outlive the object.
+  DataWork(Teacher &teacher, Workspace &workspace, Progress &progress, DataWorkOptions options);
+  ~DataWork();
+
+  /// Executes every op of `module` that has no result, in order, and sets the results. Throws Error;
+  /// Interrupted if the user asked to stop.
+  void run(mlir::ModuleOp module);
+
+  const std::vector<PlannedWork> &plan() const { return plan_; }
+  /// The corpus, if an op has read it.
+  const Corpus *corpus() const { return corpus_ ? &*corpus_ : nullptr; }
+  /// Loss curves of the trainings so far, in order.
+  const std::vector<LossCurve> &curves() const { return curves_; }
+
+private:
+  void runOp(distill::CorpusOp op);
+  void runOp(distill::ObserveOp op);
+  void runOp(distill::TrainOp op);
+  void runOp(distill::ScoreOp op);
+  void checkGate(distill::GateOp op);
+
+  const Corpus &requireCorpus();
+  exec::Executor &executor();
+  lm::ModelOp model(mlir::Operation *op, llvm::StringRef name);
+  std::string keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> models);
+  std::vector<exec::Sequence> packTrain(lm::ModelOp model, int64_t tokens, int64_t sequenceTokens,
+                                        uint64_t seed);
+  std::string observe(distill::ObserveOp op, lm::ModelOp model);
+  void train(distill::TrainOp op, const std::string &key, const std::string &output);
+  void readCurve(distill::TrainOp op, const std::string &key);
+  std::string score(distill::ScoreOp op, lm::ModelOp model);
+  /// The progress callback of executor calls; the note comes from the loss.
+  exec::OnProgress onProgress();
+
+  Teacher &teacher_;
+  Workspace &workspace_;
+  Progress &progress_;
+  DataWorkOptions options_;
+  std::optional<Corpus> corpus_;
+  std::unique_ptr<exec::Executor> executor_;
+  std::vector<PlannedWork> plan_;
+  std::vector<LossCurve> curves_;
+};
+
+} // namespace retort

@@ -1,0 +1,133 @@
+//===- Estimate.cpp - What data work will take ------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Driver/Estimate.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+namespace retort {
+namespace {
+
+/// Flops a second of libtorch's matrix products in bf16 on one core, as measured on an EPYC 9004
+/// (AVX512_BF16: 300-400 GFLOPS on two cores) and its f32 rate, which others come near to.
+double flopsPerSecond() {
+  const double core = __builtin_cpu_supports("avx512bf16") ? 150e9 : 50e9;
+  return core * std::max(1u, std::thread::hardware_concurrency());
+}
+
+/// Memory that libtorch and the process take besides weights and activations.
+constexpr uint64_t kBaseBytes = 600'000'000;
+
+/// Bytes of activations kept for a backward pass: about 34 numbers of 2 bytes a hidden feature and
+/// layer, besides the logits' chunk.
+uint64_t activationBytes(lm::ModelOp model, int64_t tokens) {
+  return static_cast<uint64_t>(model.getBlocks().size() * model.getHidden() * 68 * tokens);
+}
+
+int64_t largestBlockElements(lm::ModelOp model) {
+  return parameterCount(model) / std::max<int64_t>(1, model.getBlocks().size());
+}
+
+} // namespace
+
+int64_t parameterCount(lm::ModelOp model) {
+  int64_t count = 0;
+  for (lm::ParamOp param : model.getBody().getOps<lm::ParamOp>()) {
+    int64_t elements = 1;
+    for (int64_t size : param.getShape())
+      elements *= size;
+    count += elements;
+  }
+  return count;
+}
+
+PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string &name,
+                            bool cached) {
+  PlannedWork work{name, cached, 0, 0, 1'000'000};
+  work.seconds = 2.0 * parameterCount(model) * tokens / flopsPerSecond();
+  // Block by block: one block's weights in f32 and bf16, and the residual stream of all rows.
+  work.memoryBytes = kBaseBytes + 6 * largestBlockElements(model) + 2 * model.getHidden() * tokens;
+  return work;
+}
+
+PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &name, bool cached) {
+  PlannedWork work = estimateObserve(model, tokens ? tokens : 50'000, name, cached);
+  work.memoryBytes += 6 * model.getVocab() * model.getHidden();
+  work.diskBytes = 1000;
+  return work;
+}
+
+PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::TrainOp op,
+                          const std::string &name, bool cached) {
+  PlannedWork work{name, cached, 0, 0, 0};
+  const double parameters = parameterCount(student);
+  work.seconds = 6.0 * parameters * op.getTokens() / flopsPerSecond();
+  // Master weights, gradients, two moments in f32, and the bf16 copy.
+  work.memoryBytes = kBaseBytes + static_cast<uint64_t>(18 * parameters) +
+                     activationBytes(student, op.getBatchTokens());
+  if (teacher) {
+    work.seconds += 2.0 * parameterCount(teacher) * op.getTokens() / flopsPerSecond();
+    work.memoryBytes += 2 * parameterCount(teacher);
+  }
+  work.diskBytes = static_cast<uint64_t>(16 * parameters); // result, and checkpoint until then
+  return work;
+}
+
+nlohmann::json plannedStatistics(lm::ModelOp model) {
+  nlohmann::json result = {{"format", "retort-stats-1"}, {"tokens", 1}};
+  for (lm::BlockOp block : model.getBlocks()) {
+    nlohmann::json &entry = result["blocks"][block.getLabel().str()];
+    entry = {{"influence", 1.0}};
+    block.walk([&](lm::GluOp glu) {
+      entry["ffn"] = std::vector<double>(lm::features(glu.getGate()), 1.0);
+    });
+    block.walk([&](lm::AttentionOp attention) {
+      entry["heads"] = std::vector<double>(attention.getKvHeads(), 1.0);
+    });
+  }
+  return result;
+}
+
+exec::TrainOptions trainOptions(distill::TrainOp op) {
+  exec::TrainOptions options;
+  options.losses.crossEntropy = 0;
+  for (distill::LossAttr loss : op.getLossList()) {
+    const double weight = loss.getWeight();
+    switch (loss.getKind()) {
+    case distill::LossKind::ForwardKL:
+      options.losses.forwardKl = weight;
+      break;
+    case distill::LossKind::ReverseKL:
+      options.losses.reverseKl = weight;
+      break;
+    case distill::LossKind::JensenShannon:
+      options.losses.jensenShannon = weight;
+      break;
+    case distill::LossKind::HiddenState:
+      options.losses.hiddenMatching = weight;
+      break;
+    case distill::LossKind::CrossEntropy:
+      options.losses.crossEntropy = weight;
+      break;
+    case distill::LossKind::AttentionRelation:
+      fail(ExitCode::Unsupported, "the executor does not run the loss attention_relation: use "
+                                  "hidden_state in its place");
+    }
+    if (loss.hasTemperature())
+      options.losses.temperature = loss.getTemperature();
+  }
+  options.totalTokens = op.getTokens();
+  options.batchTokens = op.getBatchTokens();
+  // Each window of a packed sequence has one row more than targets: room for them.
+  options.microTokens = op.getBatchTokens() + op.getBatchTokens() / 8;
+  options.learningRate = op.getLearningRate().convertToDouble();
+  options.finalFraction = 0.1;
+  options.warmupFraction = op.getWarmup().convertToDouble();
+  options.weightDecay = op.getWeightDecay().convertToDouble();
+  options.clipNorm = op.getClip().convertToDouble();
+  options.quantisationAware = static_cast<bool>(op.getQuantize());
+  return options;
+}
+
+} // namespace retort

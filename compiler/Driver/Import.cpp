@@ -1,0 +1,27 @@
+//===- Import.cpp - `retort import` -------------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Import/Import.h"
+#include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Pipeline.h"
+
+#include "llvm/Support/raw_ostream.h"
+#include <cstdio>
+
+namespace retort {
+
+void importCommand(const ImportOptions &options) {
+  const Checkpoint checkpoint = Checkpoint::open(options.teacher);
+  Workspace workspace(Workspace::defaultDir());
+  CompilerContext context(workspace);
+  auto module = importModel(context.mlir(), checkpoint);
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module->print(stream);
+  stream << '\n';
+  if (options.output == "-")
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  else
+    writeFileAtomically(options.output, text);
+}
+
+} // namespace retort

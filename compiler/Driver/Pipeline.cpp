@@ -1,0 +1,161 @@
+//===- Pipeline.cpp - Running a recipe over a module ------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Driver/Pipeline.h"
+#include "passes/Register.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace retort {
+namespace {
+
+/// Executes the module's data work. MLIR's registry makes passes by name alone, so the work that
+/// the pass of a running pipeline is for is handed over here.
+struct RunDataWork : mlir::PassWrapper<RunDataWork, mlir::OperationPass<mlir::ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(RunDataWork)
+  static inline thread_local DataWork *work = nullptr;
+  static inline thread_local std::optional<Error> error;
+
+  llvm::StringRef getArgument() const final { return "run-data-work"; }
+  llvm::StringRef getDescription() const final {
+    return "Execute the ops of the distill dialect that have no result yet";
+  }
+  void runOnOperation() final {
+    // MLIR's frames do not pass exceptions on.
+    try {
+      if (!work)
+        fail(ExitCode::Usage, "run-data-work: there is no corpus to work on: name one with --corpus");
+      work->run(getOperation());
+    } catch (const Error &thrown) {
+      error = thrown;
+      signalPassFailure();
+    } catch (const std::exception &thrown) {
+      error = Error{ExitCode::Internal, thrown.what()};
+      signalPassFailure();
+    }
+  }
+};
+
+void registerOnce() {
+  static const bool done = [] {
+    registerAllPasses();
+    mlir::PassRegistration<RunDataWork>();
+    return true;
+  }();
+  (void)done;
+}
+
+/// Where a diagnostic points, for people: a parameter's name, or file:line:column.
+std::string describe(mlir::Location location) {
+  if (auto name = location->findInstanceOf<mlir::NameLoc>())
+    return name.getName().str() + ": ";
+  if (auto file = location->findInstanceOf<mlir::FileLineColLoc>())
+    return (file.getFilename().getValue() + ":" + llvm::Twine(file.getLine()) + ":" +
+            llvm::Twine(file.getColumn()) + ": ")
+        .str();
+  return {};
+}
+
+/// Keeps the first error that MLIR reports.
+class FirstError {
+public:
+  explicit FirstError(mlir::MLIRContext *context)
+      : handler_(context, [this](mlir::Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error && text_.empty())
+            text_ = describe(diagnostic.getLocation()) + diagnostic.str();
+          return mlir::success();
+        }) {}
+  const std::string &text() const { return text_; }
+
+private:
+  std::string text_;
+  mlir::ScopedDiagnosticHandler handler_;
+};
+
+void parsePipeline(const std::string &pipeline, mlir::OpPassManager &manager) {
+  std::string message;
+  llvm::raw_string_ostream stream(message);
+  // On one line, so that the caret stands under what it means.
+  std::string line;
+  for (char c : pipeline)
+    if (c != '\n' && c != '\t' && c != '\r' && !(c == ' ' && (line.empty() || line.back() == ' ')))
+      line += c;
+  auto parsed = mlir::parsePassPipeline(line, stream);
+  if (mlir::failed(parsed))
+    fail(ExitCode::Usage, "the pipeline does not parse: " + llvm::StringRef(message).rtrim().str());
+  if (parsed->getOpAnchorName() != mlir::ModuleOp::getOperationName())
+    fail(ExitCode::Usage, "the pipeline is anchored on '" + parsed->getOpAnchorName().str() +
+                              "': write builtin.module(...)");
+  manager = std::move(*parsed);
+}
+
+} // namespace
+
+CompilerContext::CompilerContext(const Workspace &workspace)
+    : context_(mlir::MLIRContext::Threading::DISABLED) {
+  registerOnce();
+  mlir::DialectRegistry registry;
+  registerAllDialects(registry);
+  context_.appendDialectRegistry(registry);
+  context_.loadAllAvailableDialects();
+  context_.getOrLoadDialect<distill::DistillDialect>()->setFileResolver(
+      [&workspace](llvm::StringRef key) {
+        std::string path = workspace.objectPath(key.str(), "json");
+        return workspace.has(key.str(), "json") ? path : std::string();
+      });
+}
+
+void CompilerContext::run(mlir::ModuleOp module, const std::string &pipeline, DataWork *work) {
+  mlir::PassManager manager(&context_, mlir::ModuleOp::getOperationName());
+  static_cast<mlir::OpPassManager &>(manager) = [&] {
+    mlir::OpPassManager parsed(mlir::ModuleOp::getOperationName());
+    parsePipeline(pipeline, parsed);
+    return parsed;
+  }();
+  RunDataWork::work = work;
+  RunDataWork::error.reset();
+  FirstError diagnostics(&context_);
+  const bool ok = mlir::succeeded(manager.run(module));
+  RunDataWork::work = nullptr;
+  if (ok)
+    return;
+  if (std::optional<Error> thrown = std::exchange(RunDataWork::error, std::nullopt))
+    throw *thrown;
+  fail(ExitCode::Usage, diagnostics.text().empty() ? "a pass failed without saying why"
+                                                   : diagnostics.text());
+}
+
+std::string CompilerContext::normalise(const std::string &pipeline) {
+  mlir::OpPassManager parsed(mlir::ModuleOp::getOperationName());
+  parsePipeline(pipeline, parsed);
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  parsed.printAsTextualPipeline(stream);
+  return text;
+}
+
+mlir::OwningOpRef<mlir::ModuleOp> CompilerContext::parse(const std::string &path) {
+  FirstError diagnostics(&context_);
+  auto module = mlir::parseSourceFile<mlir::ModuleOp>(path, &context_);
+  if (!module)
+    fail(ExitCode::BadInput, diagnostics.text().empty() ? path + ": cannot be read as MLIR"
+                                                        : diagnostics.text());
+  return module;
+}
+
+lm::ModelOp finalModel(mlir::ModuleOp module) {
+  if (auto student = module.lookupSymbol<lm::ModelOp>("student"))
+    return student;
+  auto models = llvm::to_vector(module.getOps<lm::ModelOp>());
+  if (models.size() != 1)
+    fail(ExitCode::Usage, "the recipe leaves " + std::to_string(models.size()) +
+                              " models and none is named 'student': end it with the one to compile");
+  return models.front();
+}
+
+} // namespace retort

@@ -1,0 +1,63 @@
+//===- Teacher.h - The checkpoint a compile starts from -------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Data/Packing.h"
+#include "compiler/Driver/Workspace.h"
+#include "compiler/Import/Checkpoint.h"
+#include "compiler/Import/TokenizerSpec.h"
+#include "compiler/Torch/Executor.h"
+#include "dialects/LM/LMOps.h"
+#include "runtime/src/tokenizer/Tokenizer.h"
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace retort {
+
+/// A tokenizer with the tables that it walks.
+struct LoadedTokenizer {
+  TokenizerSpec spec;
+  std::vector<uint8_t> tables;
+  Tokenizer tokenizer;
+
+  explicit LoadedTokenizer(TokenizerSpec spec);
+  /// Ids of a document's text: nothing is added, and special tokens written in it are text.
+  TokenizeFn tokenizeDocument() const;
+  /// The id that stands before a text that is scored or trained on: the beginning token, else the
+  /// end token. Throws Error (Unsupported) if the vocabulary has neither.
+  int32_t startToken() const;
+};
+
+/// A checkpoint with its tokenizers. Weights stay in the file.
+class Teacher {
+public:
+  /// Maps the checkpoint at `path`, a .gguf file or a Hugging Face folder, and reads its tokenizer.
+  /// `workspace` keeps the file's SHA-256 between runs. Throws Error.
+  Teacher(const std::string &path, const Workspace &workspace);
+
+  const std::string &path() const { return path_; }
+  const Checkpoint &checkpoint() const { return *checkpoint_; }
+  /// SHA-256 of everything in the checkpoint; computed once, then remembered by the files' names,
+  /// sizes and times.
+  const std::string &sha256();
+
+  /// The tokenizer of a model made from this checkpoint: its own, or with a pruned vocabulary.
+  const LoadedTokenizer &tokenizerOf(lm::ModelOp model);
+  const LoadedTokenizer &tokenizer();
+
+  /// Feeds the executor the values of `model`'s parameters in graph order. `model` must outlive the
+  /// callback.
+  exec::ReadRows readRows(lm::ModelOp model, const exec::Graph &graph);
+
+  const Workspace &workspace() const { return workspace_; }
+
+private:
+  std::string path_, sha256_;
+  const Workspace &workspace_;
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  TokenizerSpec spec_;
+  std::map<std::vector<int32_t>, std::unique_ptr<LoadedTokenizer>> tokenizers_;
+};
+
+} // namespace retort
