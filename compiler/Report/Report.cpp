@@ -1,0 +1,133 @@
+//===- Report.cpp - The report as JSON --------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Report/Report.h"
+#include "runtime/src/tokenizer/Utf8.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace retort {
+namespace {
+using Json = nlohmann::json;
+
+/// `text` with each broken part of UTF-8 as U+FFFD: JSON and HTML take nothing else, and the paths
+/// in the provenance may hold any bytes.
+std::string repaired(std::string_view text) {
+  std::string result;
+  for (size_t at = 0; at < text.size();) {
+    const tok::Utf8Char c = tok::readUtf8(text.data() + at, text.size() - at);
+    result += c.valid ? text.substr(at, c.bytes) : tok::kReplacement;
+    at += c.bytes;
+  }
+  return result;
+}
+
+template <typename T> Json orNull(const std::optional<T> &value) {
+  return value ? Json(*value) : Json();
+}
+
+Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+Json modelJson(const ModelFigures &model) {
+  Json json = {{"name", repaired(model.name)},
+               {"note", repaired(model.note)},
+               {"bits_per_byte", nullptr},
+               {"bits_per_byte_stderr", nullptr},
+               {"disk_bytes", orNull(model.diskBytes)},
+               {"weight_bytes_per_token", orNull(model.weightBytesPerToken)},
+               {"text_bytes_per_token", orNull(model.textBytesPerToken)},
+               {"weight_bytes_per_text_byte", orNull(model.weightBytesPerTextByte())},
+               {"decode_tokens_per_s", orNull(model.decodeTokensPerSecond)},
+               {"decode_text_bytes_per_s", orNull(model.textBytesPerSecond())}};
+  if (model.bitsPerByte) {
+    json["bits_per_byte"] = finite(model.bitsPerByte->value);
+    json["bits_per_byte_stderr"] = finite(model.bitsPerByte->standardError);
+  }
+  return json;
+}
+
+Json curveJson(const LossCurve &curve) {
+  Json points = Json::array();
+  for (const LossCurve::Point &point : curve.points)
+    points.push_back(
+        {{"tokens", point.tokens},
+         {"loss", finite(point.loss)},
+         {"validation_bits_per_byte", point.validation ? finite(*point.validation) : Json()}});
+  return {{"name", repaired(curve.name)}, {"points", std::move(points)}};
+}
+
+Json parameterJson(const ParameterRow &row) {
+  return {{"name", repaired(row.name)},
+          {"shape", row.shape},
+          {"teacher_shape", row.teacherShape.empty() ? Json() : Json(row.teacherShape)},
+          {"format", repaired(row.format)},
+          {"bytes", row.bytes}};
+}
+} // namespace
+
+std::optional<double> ModelFigures::weightBytesPerTextByte() const {
+  if (!weightBytesPerToken || !textBytesPerToken || *textBytesPerToken <= 0)
+    return std::nullopt;
+  return static_cast<double>(*weightBytesPerToken) / *textBytesPerToken;
+}
+
+std::optional<double> ModelFigures::textBytesPerSecond() const {
+  if (!decodeTokensPerSecond || !textBytesPerToken)
+    return std::nullopt;
+  return *decodeTokensPerSecond * *textBytesPerToken;
+}
+
+nlohmann::json Report::toJson() const {
+  Json json = {{"format", 1},
+               {"title", repaired(title)},
+               {"held_out", repaired(heldOut)},
+               {"models", Json::array()},
+               {"loss_curves", Json::array()},
+               {"parameters", Json::array()},
+               {"provenance", Json::object()},
+               {"corpus", corpus ? corpus->toJson() : Json()},
+               {"notes", Json::array()}};
+  for (const ModelFigures &model : models)
+    json["models"].push_back(modelJson(model));
+  for (const LossCurve &curve : curves)
+    json["loss_curves"].push_back(curveJson(curve));
+  for (const ParameterRow &row : parameters)
+    json["parameters"].push_back(parameterJson(row));
+  for (const auto &[key, value] : provenance)
+    json["provenance"][repaired(key)] = repaired(value);
+  for (const std::string &note : notes)
+    json["notes"].push_back(repaired(note));
+  return json;
+}
+
+std::string escapeHtml(std::string_view text) {
+  std::string result;
+  for (char c : repaired(text)) {
+    const auto byte = static_cast<unsigned char>(c);
+    switch (c) {
+    case '&':
+      result += "&amp;";
+      break;
+    case '<':
+      result += "&lt;";
+      break;
+    case '>':
+      result += "&gt;";
+      break;
+    case '"':
+      result += "&quot;";
+      break;
+    case '\'':
+      result += "&#39;";
+      break;
+    default:
+      if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F)
+        result += tok::kReplacement;
+      else
+        result += c;
+    }
+  }
+  return result;
+}
+
+} // namespace retort
