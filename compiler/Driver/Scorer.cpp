@@ -1,0 +1,166 @@
+//===- Scorer.cpp - Scoring bundles and teachers alike ----------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Driver/Scorer.h"
+#include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Driver/Pipeline.h"
+#include "compiler/Driver/Runtime.h"
+#include "compiler/Import/Import.h"
+#include "compiler/Torch/FromIR.h"
+#include "compiler/Torch/Loader.h"
+#include "runtime/src/base/Sha256.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace retort {
+namespace {
+
+class BundleScorer : public Scorer {
+public:
+  BundleScorer(const std::string &path, unsigned threads)
+      : model_(openModel(path)), session_(openSession(model_.get(), threads)),
+        info_(modelInfo(model_.get())), path_(path) {
+    nlohmann::json manifest = nlohmann::json::parse(retort_model_manifest(model_.get()));
+    identity_ = manifest["parts"]["tokenizer.json"].value("sha256", "");
+    if (manifest["provenance"].contains("corpus"))
+      corpus_ = manifest["provenance"]["corpus"].value("identity", "");
+  }
+
+  TokenizeFn tokenize() const override {
+    return [this](std::string_view text) { return retort::tokenize(model_.get(), text, RETORT_NO_SPECIAL); };
+  }
+  int32_t startToken() const override {
+    const int32_t start = info_.bos_token >= 0 ? info_.bos_token : info_.eos_token;
+    if (start < 0)
+      fail(ExitCode::Unsupported, path_ + ": the vocabulary has neither a beginning nor an end token");
+    return start;
+  }
+  uint32_t context() const override { return info_.context; }
+  std::string vocabularyIdentity() const override { return identity_; }
+  std::string corpusIdentity() const override { return corpus_; }
+
+  void logits(std::span<const int32_t> tokens, const OnRow &onRow) override {
+    retort_slot_reset(session_.get(), 0);
+    std::vector<retort_row> rows;
+    std::vector<size_t> wanted;
+    std::vector<float> out(static_cast<size_t>(info_.max_rows) * info_.vocab);
+    for (size_t begin = 0; begin < tokens.size(); begin += rows.size()) {
+      rows.clear();
+      wanted.clear();
+      for (size_t r = begin; r < tokens.size() && rows.size() < size_t(info_.max_rows); ++r) {
+        wanted.push_back(rows.size());
+        rows.push_back({tokens[r], 0, static_cast<int32_t>(r)});
+      }
+      check(session_.get(), retort_step(session_.get(), rows.data(), rows.size(), wanted.data(),
+                                        wanted.size(), out.data()));
+      for (size_t r = 0; r < rows.size(); ++r)
+        onRow(begin + r, std::span(out).subspan(r * info_.vocab, info_.vocab));
+    }
+  }
+
+private:
+  ModelPointer model_;
+  SessionPointer session_;
+  retort_model_info info_;
+  std::string path_, identity_, corpus_;
+};
+
+class TeacherScorer : public Scorer {
+public:
+  TeacherScorer(const std::string &path, const Workspace &workspace, unsigned threads)
+      : context_(workspace), teacher_(path, workspace),
+        module_(importModel(context_.mlir(), teacher_.checkpoint())), model_(finalModel(*module_)),
+        graph_(exec::graphFromModel(model_)),
+        executor_(exec::loadExecutor({.threads = static_cast<int>(threads)})) {}
+
+  TokenizeFn tokenize() const override { return tokenizer().tokenizeDocument(); }
+  int32_t startToken() const override { return tokenizer().startToken(); }
+  uint32_t context() const override { return model().getContext(); }
+  std::string vocabularyIdentity() const override {
+    return sha256Hex(std::string_view(writeTokenizerJson(tokenizer().spec)));
+  }
+
+  void logits(std::span<const int32_t> tokens, const OnRow &onRow) override {
+    std::vector<std::vector<float>> rows;
+    exec::check(executor_->logits({&graph_, teacher_.readRows(model_, graph_)},
+                                  {{std::vector<int32_t>(tokens.begin(), tokens.end()), {}}},
+                                  exec::Precision::Bf16, rows));
+    const size_t vocab = rows.at(0).size() / tokens.size();
+    for (size_t r = 0; r < tokens.size(); ++r)
+      onRow(r, std::span(rows[0]).subspan(r * vocab, vocab));
+  }
+
+  /// Block by block over all windows, so that each weight is read once.
+  std::vector<double> nll(const EvalWindows &windows, Progress &progress) override {
+    std::vector<exec::Sequence> sequences;
+    for (const EvalWindow &window : windows.windows) {
+      exec::Sequence sequence{{windows.startToken}, {}};
+      sequence.tokens.insert(sequence.tokens.end(), window.tokens.begin(), window.tokens.end());
+      sequences.push_back(std::move(sequence));
+    }
+    exec::Scores scores;
+    exec::check(executor_->score({&graph_, teacher_.readRows(model_, graph_)}, nullptr, sequences, {},
+                                 [&](const exec::Progress &at) {
+                                   progress.update(at.step, at.totalSteps);
+                                   return !Progress::interrupted();
+                                 },
+                                 scores));
+    std::vector<double> result;
+    for (const exec::SequenceScore &score : scores.sequences)
+      result.push_back(score.nll);
+    return result;
+  }
+
+private:
+  const LoadedTokenizer &tokenizer() const { return teacher_.tokenizer(); }
+  lm::ModelOp model() const { return model_; }
+
+  CompilerContext context_;
+  mutable Teacher teacher_;
+  mlir::OwningOpRef<mlir::ModuleOp> module_;
+  mutable lm::ModelOp model_;
+  exec::Graph graph_;
+  std::unique_ptr<exec::Executor> executor_;
+};
+
+} // namespace
+
+double logSumExp(std::span<const float> logits) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float logit : logits)
+    sum += std::exp(logit - largest);
+  return largest + std::log(sum);
+}
+
+std::vector<int32_t> windowRows(const EvalWindows &windows, const EvalWindow &window) {
+  std::vector<int32_t> rows{windows.startToken};
+  rows.insert(rows.end(), window.tokens.begin(), window.tokens.end() - 1);
+  return rows;
+}
+
+std::vector<double> Scorer::nll(const EvalWindows &windows, Progress &progress) {
+  std::vector<double> result;
+  uint64_t done = 0;
+  for (const EvalWindow &window : windows.windows) {
+    if (Progress::interrupted())
+      fail(ExitCode::Interrupted, "stopped");
+    double sum = 0;
+    logits(windowRows(windows, window), [&](size_t r, std::span<const float> row) {
+      sum += logSumExp(row) - row[window.tokens[r]];
+    });
+    result.push_back(sum);
+    progress.update(done += window.tokens.size(), windows.tokens);
+  }
+  return result;
+}
+
+std::unique_ptr<Scorer> openScorer(const std::string &path, const Workspace &workspace,
+                                   unsigned threads) {
+  if (isBundle(path))
+    return std::make_unique<BundleScorer>(path, threads);
+  return std::make_unique<TeacherScorer>(path, workspace, threads);
+}
+
+} // namespace retort

@@ -1,0 +1,48 @@
+//===- Scorer.h - Scoring bundles and teachers alike ----------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Data/Scoring.h"
+#include "compiler/Driver/Progress.h"
+#include "compiler/Driver/Workspace.h"
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace retort {
+
+/// A model whose next-token distributions can be asked for: a bundle, run by its own program, or a
+/// checkpoint, run by the executor.
+class Scorer {
+public:
+  virtual ~Scorer() = default;
+
+  virtual TokenizeFn tokenize() const = 0;
+  virtual int32_t startToken() const = 0;
+  /// Most tokens of a window with its start token.
+  virtual uint32_t context() const = 0;
+  /// Two models with the same identity have the same tokens for the same ids.
+  virtual std::string vocabularyIdentity() const = 0;
+  /// Corpus::identity() of the documents that the model was made from; empty if none is known.
+  virtual std::string corpusIdentity() const { return {}; }
+
+  /// Gives the logits of every row of `tokens`, in order: row r's [vocab] predict token r + 1.
+  using OnRow = std::function<void(size_t row, std::span<const float> logits)>;
+  virtual void logits(std::span<const int32_t> tokens, const OnRow &onRow) = 0;
+
+  /// The negative log-likelihood of each window's tokens, in nats. Here by way of logits().
+  virtual std::vector<double> nll(const EvalWindows &windows, Progress &progress);
+};
+
+/// ln(sum(exp(logits))).
+double logSumExp(std::span<const float> logits);
+
+/// The rows that a window is run as: the start token and all its tokens but the last.
+std::vector<int32_t> windowRows(const EvalWindows &windows, const EvalWindow &window);
+
+/// Opens a bundle, a .gguf file or a Hugging Face folder. `threads` 0: one a core. Throws Error.
+std::unique_ptr<Scorer> openScorer(const std::string &path, const Workspace &workspace,
+                                   unsigned threads);
+
+} // namespace retort
