@@ -15,13 +15,15 @@ namespace retort {
 
 /// One model of the comparison. What was not measured is left empty and shown as "-".
 struct ModelFigures {
-  std::string name;                    ///< "teacher", "specialist", "student without a teacher"
-  std::string note;                    ///< what it is, in a few words; may be empty
-  std::optional<Estimate> bitsPerByte; ///< on held-out documents
-  std::optional<uint64_t> diskBytes;   ///< of the file or bundle
-  std::optional<uint64_t> weightBytesPerToken; ///< weights read from memory to decode one token
-  std::optional<double> textBytesPerToken;     ///< mean, on held-out documents
-  std::optional<double> decodeTokensPerSecond; ///< leave empty in a bundle's report: see Report
+  std::string name = {}; ///< "teacher", "specialist", "student without a teacher"
+  std::string note = {}; ///< what it is, in a few words; may be empty
+  std::optional<Estimate> bitsPerByte = {}; ///< on held-out documents
+  std::optional<uint64_t> diskBytes = {};   ///< of the file or bundle
+  std::optional<uint64_t> weightBytesPerToken =
+      {};                                       ///< weights read from memory to decode one token
+  std::optional<double> textBytesPerToken = {}; ///< mean, on held-out documents
+  std::optional<double> decodeTokensPerSecond =
+      {}; ///< leave empty in a bundle's report: see Report
 
   /// weightBytesPerToken / textBytesPerToken.
   std::optional<double> weightBytesPerTextByte() const;

@@ -1,0 +1,112 @@
+//===- ReportTest.cpp - Reports and tables ----------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Report/Report.h"
+
+#include <cmath>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+using namespace retort;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::Not;
+
+namespace {
+Report sample() {
+  Report report;
+  report.title = "man <pages> & \"more\"";
+  report.models = {{.name = "teacher",
+                    .bitsPerByte = Estimate{0.911, 0.012},
+                    .diskBytes = 98'362'432,
+                    .weightBytesPerToken = 84'000'000,
+                    .textBytesPerToken = 4.2},
+                   {.name = "<script>alert(1)</script>",
+                    .note = "<b>",
+                    .bitsPerByte = Estimate{0.725, std::numeric_limits<double>::quiet_NaN()},
+                    .textBytesPerToken = 3.5,
+                    .decodeTokensPerSecond = 1234.5}};
+  LossCurve curve{"distilling", {}};
+  for (uint64_t i = 0; i < 50; ++i)
+    curve.points.push_back({i * 1000, 3.0 + 1.0 / static_cast<double>(i + 1), std::nullopt});
+  curve.points[10].validation = 0.9;
+  curve.points[40].validation = 0.8;
+  report.curves = {curve};
+  report.parameters = {{"token_embd.weight", {49152, 576}, {49152, 576}, "int8 g32", 31'850'496},
+                       {"blk.0.ffn_up.weight", {1024, 576}, {1536, 576}, "int4 g32", 331'776}};
+  report.provenance = {{"teacher", "caf\xE9.gguf <"}, {"recipe", "specialist"}};
+  report.corpus = CorpusCounts();
+  report.corpus->nearDuplicates = 7;
+  report.notes = {"a & b"};
+  return report;
+}
+} // namespace
+
+TEST(Report, JsonHasEveryFigureAndNullForWhatWasNotMeasured) {
+  const nlohmann::json json = nlohmann::json::parse(sample().toJson().dump());
+  EXPECT_EQ(json["format"], 1);
+  EXPECT_EQ(json["models"][0]["weight_bytes_per_text_byte"], 20e6);
+  EXPECT_EQ(json["models"][0]["decode_tokens_per_s"], nullptr);
+  EXPECT_EQ(json["models"][1]["bits_per_byte_stderr"], nullptr);
+  EXPECT_EQ(json["models"][1]["decode_text_bytes_per_s"], 1234.5 * 3.5);
+  EXPECT_EQ(json["provenance"]["teacher"], "caf\uFFFD.gguf <");
+  EXPECT_EQ(json["corpus"]["dropped_documents"]["near_duplicate"], 7);
+  EXPECT_EQ(json["parameters"][1]["teacher_shape"], nlohmann::json({1536, 576}));
+  EXPECT_EQ(json["loss_curves"][0]["points"][10]["validation_bits_per_byte"], 0.9);
+}
+
+TEST(Report, HtmlIsEscapedAndSelfContained) {
+  const std::string html = sample().toHtml();
+  EXPECT_THAT(html, Not(HasSubstr("<script")));
+  EXPECT_THAT(html, HasSubstr("&lt;script&gt;alert(1)&lt;/script&gt;"));
+  EXPECT_THAT(html, HasSubstr("man &lt;pages&gt; &amp; &quot;more&quot;"));
+  EXPECT_THAT(html, Not(HasSubstr("http")));
+  EXPECT_THAT(html, HasSubstr("<polyline"));
+  EXPECT_THAT(html, HasSubstr("validation, bits per byte"));
+  EXPECT_THAT(html, HasSubstr("near duplicate"));
+  EXPECT_THAT(html, Not(ContainsRegex("[ >,-]nan")));
+  EXPECT_EQ(html, sample().toHtml());
+}
+
+TEST(Report, AnEmptyReportIsAPage) {
+  EXPECT_THAT(Report().toHtml(), HasSubstr("</html>"));
+  EXPECT_EQ(Report().toJson()["corpus"], nullptr);
+}
+
+TEST(Report, CurvesOfOddShapeDraw) {
+  Report report;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  report.curves = {{"flat", {{0, 1, {}}, {10, 1, {}}}},
+                   {"zero", {{0, 0, {}}, {10, 0, {}}}},
+                   {"gap", {{0, 2, {}}, {5, nan, {}}, {10, 1, {}}}},
+                   {"one", {{0, 1, {}}}},
+                   {"same place", {{3, 1, {}}, {3, 2, {}}}},
+                   {"large", {{0, -1e308, {}}, {10, 1e308, {}}}}};
+  const std::string html = report.toHtml();
+  EXPECT_THAT(html, HasSubstr("flat"));
+  EXPECT_THAT(html, HasSubstr("gap"));
+  EXPECT_THAT(html, Not(HasSubstr("same place")));
+}
+
+TEST(Report, EscapesEverything) {
+  EXPECT_EQ(escapeHtml("<a href='x'>\"&\"</a>"),
+            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&quot;&lt;/a&gt;");
+  EXPECT_EQ(escapeHtml(std::string_view("\0\x1b\x7f\n\xff", 5)), "\uFFFD\uFFFD\uFFFD\n\uFFFD");
+}
+
+TEST(ModelTable, AlignsAndLeavesOutWhatNobodyMeasured) {
+  std::vector<ModelFigures> models = {
+      {.name = "teacher", .bitsPerByte = Estimate{0.911, 0.012}, .diskBytes = 98'362'432},
+      {.name = "specialist", .bitsPerByte = Estimate{0.7254, 0.01}, .diskBytes = 31'000'000}};
+  EXPECT_EQ(modelTable(models), "model           bits/byte  on disk\n"
+                                "teacher     0.911 ± 0.012  98.4 MB\n"
+                                "specialist  0.725 ± 0.010  31.0 MB\n");
+  EXPECT_EQ(modelTableMarkdown(models), "| model | bits/byte | on disk |\n"
+                                        "|---|---:|---:|\n"
+                                        "| teacher | 0.911 ± 0.012 | 98.4 MB |\n"
+                                        "| specialist | 0.725 ± 0.010 | 31.0 MB |\n");
+  models[0].name = "a|b\nc";
+  EXPECT_THAT(modelTableMarkdown(models), HasSubstr("a\\|b c"));
+  EXPECT_EQ(modelTable({}), "");
+}
