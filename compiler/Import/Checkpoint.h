@@ -5,6 +5,7 @@
 #include "compiler/Import/ModelConfig.h"
 #include "runtime/src/base/MappedFile.h"
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -64,6 +65,11 @@ public:
 
 private:
   Checkpoint() = default;
+  void openGguf();
+  void openDirectory();
+  /// Adds the file's tensors, with a map only those that it gives to `shard`; returns how many.
+  size_t addShard(const std::string &path, const std::map<std::string, std::string> *map,
+                  const std::string &shard);
   void index();
   std::string path_, configJson_;
   std::unique_ptr<GgufFile> gguf_;

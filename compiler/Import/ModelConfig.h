@@ -19,9 +19,9 @@ struct RopeConfig {
   double lowFreqFactor = 1, highFreqFactor = 4;
   double betaFast = 32, betaSlow = 1;
   double mscale = 0, mscaleAllDim = 0;
-  std::optional<double> attentionFactor;
+  std::optional<double> attentionFactor = std::nullopt;
   bool truncate = true;
-  std::vector<double> factors; ///< Factors: dims / 2 of them
+  std::vector<double> factors = {}; ///< Factors: dims / 2 of them
 };
 
 enum class ActivationKind { Silu, Gelu, GeluTanh };
