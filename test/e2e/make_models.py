@@ -1,0 +1,274 @@
+# Makes small models with random weights, one for each family that Retort imports, and the same
+# models as GGUF files. SPDX-License-Identifier: Apache-2.0
+"""make_models.py OUT_DIR [--only NAME] [--no-gguf]
+
+Writes OUT_DIR/NAME/{config.json,model.safetensors} by transformers itself (float32, seeded), and
+OUT_DIR/NAME.gguf with the same weights as llama.cpp's converter would write them (query and key
+rows of llama permuted, Gemma's norm gains plus one, llama3's rope factors as a tensor).
+Other scripts import MODELS, make() and write_gguf().
+"""
+import argparse
+import json
+import math
+import pathlib
+
+import numpy as np
+import torch
+
+VOCAB = 320
+
+
+def base(**changes):
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "tie_word_embeddings": False,
+        **changes,
+    }
+
+
+def rope(theta=10000.0, **scaling):
+    return {"rope_theta": theta, "rope_type": "default", **scaling}
+
+
+LLAMA3 = rope(
+    500000.0,
+    rope_type="llama3",
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=32,
+)
+YARN = rope(10000.0, rope_type="yarn", factor=4.0, original_max_position_embeddings=64)
+GEMMA3_ROPES = {
+    "full_attention": rope(1000000.0, rope_type="linear", factor=8.0),
+    "sliding_attention": rope(10000.0),
+}
+
+# name -> (configuration class, its arguments)
+MODELS = {
+    "llama": ("LlamaConfig", base(rms_norm_eps=1e-5, tie_word_embeddings=True)),
+    "llama_bias": ("LlamaConfig", base(attention_bias=True, mlp_bias=True, head_dim=24)),
+    "llama3_rope": ("LlamaConfig", base(rope_parameters=LLAMA3)),
+    "yarn": ("LlamaConfig", base(rope_parameters=YARN)),
+    "linear_rope": (
+        "LlamaConfig",
+        base(rope_parameters=rope(10000.0, rope_type="linear", factor=4.0)),
+    ),
+    "mistral": ("MistralConfig", base(sliding_window=8, head_dim=16)),
+    "qwen2": ("Qwen2Config", base(rope_parameters=rope(1000000.0), tie_word_embeddings=True)),
+    "qwen2_window": (
+        "Qwen2Config",
+        base(use_sliding_window=True, sliding_window=8, max_window_layers=1),
+    ),
+    "qwen3": ("Qwen3Config", base(head_dim=32, rope_parameters=rope(1000000.0))),
+    "gemma2": (
+        "Gemma2Config",
+        base(
+            head_dim=32,
+            query_pre_attn_scalar=24,
+            sliding_window=8,
+            num_hidden_layers=4,
+            attn_logit_softcapping=5.0,
+            final_logit_softcapping=3.0,
+            tie_word_embeddings=True,
+        ),
+    ),
+    "gemma3": (
+        "Gemma3TextConfig",
+        base(
+            head_dim=32,
+            query_pre_attn_scalar=24,
+            sliding_window=8,
+            num_hidden_layers=7,
+            rope_parameters=GEMMA3_ROPES,
+            tie_word_embeddings=True,
+        ),
+    ),
+}
+
+
+def make(name, directory, seed=0, dtype=torch.float32):
+    """Writes the model `name` into `directory` and returns it, in eval mode."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    class_name, arguments = MODELS[name]
+    config = getattr(transformers, class_name)(**arguments)
+    config._attn_implementation = "eager"  # the only one with soft caps and windows everywhere
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            # Larger than initialisers make them, so that every part of the model matters.
+            spread = 0.3 if value.dim() == 1 else 1.5 / math.sqrt(value.shape[-1])
+            noise = torch.randn(value.shape) * spread
+            is_gain = key.endswith("norm.weight") and not name.startswith("gemma")
+            value.copy_(noise + 1 if is_gain else noise)
+    model = model.to(dtype).eval()
+    model.save_pretrained(directory)
+    return model
+
+
+def permute(weight, heads):
+    """Rows of each head from halves to pairs, as llama.cpp's converter stores llama's q and k."""
+    shape = weight.shape
+    return (
+        weight.reshape(heads, 2, shape[0] // heads // 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
+    )
+
+
+LAYER_NAMES = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "post_feedforward_layernorm": "post_ffw_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+}
+
+
+def gguf_name(key, gemma):
+    if key == "model.embed_tokens.weight":
+        return "token_embd.weight"
+    if key == "model.norm.weight":
+        return "output_norm.weight"
+    if key == "lm_head.weight":
+        return "output.weight"
+    _, _, layer, rest = key.split(".", 3)
+    module, suffix = rest.rsplit(".", 1)
+    if module == "post_attention_layernorm":
+        local = "post_attention_norm" if gemma else "ffn_norm"
+    else:
+        local = LAYER_NAMES[module]
+    return f"blk.{layer}.{local}.{suffix}"
+
+
+def llama3_factors(config, parameters):
+    """What llama.cpp's converter writes as rope_freqs.weight."""
+    dims = config["head_dim"]
+    low = parameters["original_max_position_embeddings"] / parameters["low_freq_factor"]
+    high = parameters["original_max_position_embeddings"] / parameters["high_freq_factor"]
+    factors = []
+    for i in range(0, dims, 2):
+        wavelength = 2 * math.pi * parameters["rope_theta"] ** (i / dims)
+        if wavelength < high:
+            factors.append(1.0)
+        elif wavelength > low:
+            factors.append(parameters["factor"])
+        else:
+            smooth = (
+                parameters["original_max_position_embeddings"] / wavelength
+                - parameters["low_freq_factor"]
+            ) / (parameters["high_freq_factor"] - parameters["low_freq_factor"])
+            factors.append(1 / ((1 - smooth) / parameters["factor"] + smooth))
+    return np.array(factors, dtype=np.float32)
+
+
+def write_metadata(writer, config, family):
+    heads, layers = config["num_attention_heads"], config["num_hidden_layers"]
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(config["head_dim"])
+    writer.add_value_length(config["head_dim"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    if family == "mistral" and config.get("sliding_window"):
+        writer.add_sliding_window(config["sliding_window"])
+    if family.startswith("gemma"):
+        writer.add_sliding_window(config["sliding_window"])
+        writer.add_attention_scale(config["query_pre_attn_scalar"] ** -0.5)
+    if family == "gemma2":
+        writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+
+
+def write_rope(writer, parameters):
+    import gguf
+
+    parameters = parameters.get("full_attention", parameters)
+    writer.add_rope_freq_base(parameters["rope_theta"])
+    if parameters["rope_type"] in ("linear", "yarn"):
+        kind = "LINEAR" if parameters["rope_type"] == "linear" else "YARN"
+        writer.add_rope_scaling_type(gguf.RopeScalingType[kind])
+        writer.add_rope_scaling_factor(parameters["factor"])
+    if parameters["rope_type"] == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(parameters["original_max_position_embeddings"])
+
+
+def write_gguf(directory, path, quantisation=None):
+    """Writes the Hugging Face model in `directory` as GGUF; matrices as `quantisation`, or F32."""
+    import gguf
+    from safetensors import safe_open
+
+    config = json.loads((pathlib.Path(directory) / "config.json").read_text())
+    config.setdefault("head_dim", None)
+    if config["head_dim"] is None:
+        config["head_dim"] = config["hidden_size"] // config["num_attention_heads"]
+    family = config["model_type"].removesuffix("_text")
+    gemma = family.startswith("gemma")
+    arch = "llama" if family == "mistral" else family
+    writer = gguf.GGUFWriter(str(path), arch)
+    writer.add_name("test")
+    write_metadata(writer, config, family)
+    write_rope(writer, config["rope_parameters"])
+    with safe_open(str(pathlib.Path(directory) / "model.safetensors"), "pt") as tensors:
+        for key in tensors.keys():
+            value = tensors.get_tensor(key).to(torch.float32).numpy()
+            name = gguf_name(key, gemma)
+            if gemma and name.endswith("norm.weight"):
+                value = value + np.float32(1)
+            if arch == "llama" and ".attn_q." in name:
+                value = permute(value, config["num_attention_heads"])
+            if arch == "llama" and ".attn_k." in name:
+                value = permute(value, config["num_key_value_heads"])
+            value = np.ascontiguousarray(value)
+            if quantisation is not None and value.ndim == 2:
+                value = gguf.quants.quantize(value, quantisation)
+                writer.add_tensor(name, value, raw_dtype=quantisation)
+            else:
+                writer.add_tensor(name, value)
+    if config["rope_parameters"].get("rope_type") == "llama3":
+        writer.add_tensor("rope_freqs.weight", llama3_factors(config, config["rope_parameters"]))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--only", choices=MODELS)
+    parser.add_argument("--no-gguf", action="store_true")
+    options = parser.parse_args()
+    for name in [options.only] if options.only else MODELS:
+        directory = options.out / name
+        directory.mkdir(parents=True, exist_ok=True)
+        make(name, directory)
+        # GGUF's metadata has no per-layer windows for qwen2.
+        if not options.no_gguf and name != "qwen2_window":
+            write_gguf(directory, options.out / f"{name}.gguf")
+        print(name, flush=True)
+
+
+if __name__ == "__main__":
+    main()
