@@ -512,7 +512,7 @@ struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
 
   void runOnOperation() override {
     if (maxRows < 1) {
-      getOperation().emitError() << "lower-to-kernel: max-rows is " << maxRows
+      getOperation().emitError() << "lower-to-kernel: max-rows is " << int64_t(maxRows)
                                  << ": at least 1 is needed";
       return signalPassFailure();
     }

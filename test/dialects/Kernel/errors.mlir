@@ -1,0 +1,345 @@
+// RUN: retort-opt %s --split-input-file --verify-diagnostics
+// Each constraint of the kernel dialect, by its label.
+
+// C1 of program
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.phase @p "model" tiles 1 per_row {
+  }
+  // expected-error @below {{comes after a phase: buffers come first}}
+  kernel.buffer @late activation tensor<8x4xf32>
+}
+
+// -----
+
+// C2 of program
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{waits for 'p', which is no earlier phase}}
+  kernel.wait @p
+  kernel.phase @p "model" tiles 1 {
+  }
+}
+
+// -----
+
+// buffer C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{has type 'tensor<?x64xf32>': a ranked tensor of static shape is needed}}
+  kernel.buffer @x activation tensor<?x64xf32>
+}
+
+// -----
+
+// buffer C2
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{is at offset 32, which is no multiple of 64}}
+  kernel.buffer @x activation tensor<8x64xf32> offset 32
+}
+
+// -----
+
+// buffer C3
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{is an activation of type 'tensor<4x64xf32>': 8 rows (max_rows) are needed}}
+  kernel.buffer @x activation tensor<4x64xf32>
+}
+
+// -----
+
+// buffer C4
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{is a cache of type 'tensor<2x1x8x16xf16>': 2 x kv_heads x 16 x head_dim of f32 or f16 is needed}}
+  kernel.buffer @c cache tensor<2x1x8x16xf16>
+}
+
+// -----
+
+// buffer C5
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{holds weights but does not say its bytes}}
+  kernel.buffer @w weights tensor<64xf32>
+}
+
+// -----
+
+// buffer C5
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{holds a matrix whose layout is not rows16 or rows16_gated}}
+  kernel.buffer @w weights tensor<64x64xf32> format "f32" bytes 16384
+}
+
+// -----
+
+// buffer C5
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{holds a matrix of format 'i4g48s': f32, bf16, i8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed}}
+  kernel.buffer @w weights tensor<64x64xi4> format "i4g48s" layout "rows16" bytes 4096
+}
+
+// -----
+
+// buffer C6
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{is a constant without a value of its type}}
+  kernel.buffer @c constant tensor<2xf32> value dense<[1.0]> : tensor<1xf32>
+}
+
+// -----
+
+// buffer C6
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{has a value but is no constant}}
+  kernel.buffer @c input tensor<1xf32> value dense<[1.0]> : tensor<1xf32>
+}
+
+// -----
+
+// an unknown buffer
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.phase @p "model" tiles 2 {
+    // expected-error @below {{names 'y', which is no buffer of the program}}
+    %0 = kernel.stage @y : <64, f32, 0>
+  }
+}
+
+// -----
+
+// staged: type
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.phase @p "model" tiles 2 {
+    // expected-error @below {{staged rows of 'f32' cannot have groups of 32: f32 has group 0}}
+    %0 = kernel.stage @x : <64, f32, 32>
+  }
+}
+
+// -----
+
+// stage C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.phase @p "model" tiles 2 {
+    // expected-error @below {{needs 96 columns of 'x', which has 64}}
+    %0 = kernel.stage @x at 32 : <64, f32, 0>
+  }
+}
+
+// -----
+
+// stage C2
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @g weights tensor<32xf32> bytes 128
+  kernel.phase @p "model" tiles 2 {
+    // expected-error @below {{needs 64 elements of 'g', which has 32}}
+    %0 = kernel.stage @x norm @g eps 1.0e-5 : <64, f32, 0>
+  }
+}
+
+// -----
+
+// matmul C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.phase @p "model" tiles 2 {
+    %0 = kernel.stage @x : <48, f32, 0>
+    // expected-error @below {{needs 48 columns of 'w', which has 64}}
+    kernel.matmul %0, @w -> @y : <48, f32, 0>
+  }
+}
+
+// -----
+
+// matmul C2
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.phase @p "model" tiles 2 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{needs 32 columns of 'x', which has 64}}
+    kernel.matmul %0, @w -> @x : <64, f32, 0>
+  }
+}
+
+// -----
+
+// matmul C3
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.phase @p "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{needs 2 tiles, its phase has 3}}
+    kernel.matmul %0, @w -> @y : <64, f32, 0>
+  }
+}
+
+// -----
+
+// matmul C4
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.phase @p "model" tiles 2 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{needs 32 columns of 'x', which has 64}}
+    kernel.matmul %0, @w -> @y residual @x : <64, f32, 0>
+  }
+}
+
+// -----
+
+// matmul_glu C2
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16_gated" bytes 8192
+  kernel.phase @p "model" tiles 2 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{makes 32 channels of 'w' with 32 rows: 64 are needed}}
+    kernel.matmul_glu %0, @w -> @y act silu : <64, f32, 0>
+  }
+}
+
+// -----
+
+// matmul_glu C2
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @w weights tensor<64x64xf32> format "f32" layout "rows16" bytes 16384
+  kernel.phase @p "model" tiles 2 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{needs layout rows16_gated of 'w'}}
+    kernel.matmul_glu %0, @w -> @y act silu : <64, f32, 0>
+  }
+}
+
+// -----
+
+// rope_append C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf32>
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 80 columns of 'x', which has 64}}
+    kernel.rope_append @x at 0, @x at 16, @x at 48 -> @c heads 1 kv_heads 2 dims 16
+  }
+}
+
+// -----
+
+// rope_append C2
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf32>
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{has 1 key/value heads of 16 dims, its cache is 'tensor<2x2x16x16xf32>'}}
+    kernel.rope_append @x at 0, @x at 16, @x at 32 -> @c heads 1 kv_heads 1 dims 16
+  }
+}
+
+// -----
+
+// rope_append C4
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf32>
+  kernel.buffer @angles activation tensor<8x32xf32>
+  kernel.buffer @wide activation tensor<8x128xf32>
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{rotates 32 features of heads of 16}}
+    kernel.rope_append @wide at 0, @wide at 32, @wide at 64 -> @c heads 2 kv_heads 2 dims 16 angles @angles
+  }
+}
+
+// -----
+
+// attention C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf32>
+  kernel.phase @p "blk.0" tiles 3 per_row {
+    // expected-error @below {{has 3 query heads, not a multiple of its 2 key/value heads}}
+    kernel.attention @x at 0, @c -> @x heads 3 kv_heads 2 dims 16 scale 1.0
+  }
+}
+
+// -----
+
+// attention C3
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf32>
+  kernel.phase @p "blk.0" tiles 4 {
+    // expected-error @below {{needs 4 tiles per row, its phase has 4}}
+    kernel.attention @x at 0, @c -> @x heads 4 kv_heads 2 dims 16 scale 1.0
+  }
+}
+
+// -----
+
+// norm C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @g weights tensor<64xf32> bytes 256
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 16 elements of 'g', which has 64}}
+    kernel.norm @x, @g -> @x eps 1.0e-5 groups 4
+  }
+}
+
+// -----
+
+// glu C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 80 columns of 'x', which has 64}}
+    kernel.glu @x at 0, @x at 48 -> @y act silu
+  }
+}
+
+// -----
+
+// residual C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 64 columns of 'y', which has 32}}
+    kernel.residual @x, @y -> @x
+  }
+}
+
+// -----
+
+// embed C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @tokens input tensor<8xi32>
+  kernel.phase @p "model" tiles 1 per_row {
+    // expected-error @below {{needs 64 columns of 'y', which has 32}}
+    kernel.embed @tokens, @w -> @y scale 1.0
+  }
+}
+
+// -----
+
+// angles C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @positions input tensor<8xi32>
+  kernel.buffer @freq constant tensor<2xf32> value dense<[1.0, 0.01]> : tensor<2xf32>
+  kernel.phase @p "model" tiles 1 per_row {
+    // expected-error @below {{needs 4 columns of 'y', which has 32}}
+    kernel.angles @positions, @freq -> @y scale 1.0
+  }
+}

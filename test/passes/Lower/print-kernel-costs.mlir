@@ -1,0 +1,29 @@
+// RUN: retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs))' -o /dev/null | FileCheck %s
+
+// A table of one row of 48 x 64 int4 weights (3 blocks of 576 bytes, a 16th of a block a token), then
+// a product with all of it.
+// CHECK:      phase tiles weight_bytes activation_bytes cache_bytes_per_position flops wait
+// CHECK-NEXT: embed 1 36 256 0 0 -
+// CHECK-NEXT: attend 4 0 512 128 0 wait
+// CHECK-NEXT: logits_ 3 1728 256 0 6144 -
+// CHECK-NEXT: total 8 1764 1024 128 6144 1 waits
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @tokens input tensor<8xi32>
+  kernel.buffer @wanted input tensor<8xi32>
+  kernel.buffer @embd weights tensor<48x64xi4> format "i4g32s" layout "rows16" bytes 1728
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x64xf32>
+  kernel.buffer @cache cache tensor<2x2x16x16xf16>
+  kernel.buffer @logits output tensor<8x48xf32>
+  kernel.phase @embed "model" tiles 1 per_row {
+    kernel.embed @tokens, @embd -> @x scale 1.0
+  }
+  kernel.wait @embed
+  kernel.phase @attend "blk.0" tiles 4 per_row {
+    kernel.attention @x at 0, @cache -> @y heads 4 kv_heads 2 dims 16 scale 0.25
+  }
+  kernel.phase @logits_ "model" tiles 3 {
+    %0 = kernel.stage @x rows @wanted : <64, i8, 32>
+    kernel.matmul %0, @embd -> @logits : <64, i8, 32>
+  }
+}
