@@ -15,9 +15,10 @@
  * damaged, or was changed after it was made, is refused, with the name of the part.
  *
  * Ownership. What a *_create or *_open returns is the caller's, to be given to the *_destroy of the
- * same type (NULL is allowed there). A session, sampler or decoder must be destroyed before its
- * model. Pointers passed in are not kept after the call unless it says so. Strings and arrays that
- * a call returns belong to the object they came from; each call says how long they live.
+ * same type (NULL is allowed there). Sessions and decoders keep what they need of their model, so
+ * the order of destruction does not matter. Pointers passed in are not kept after the call. Strings
+ * and arrays that a call returns belong to the object they came from; each call says how long they
+ * live.
  *
  * Errors. Every call that can fail returns a retort_status. The message is one line: what is wrong,
  * where, what to do; in retort_session_error() for calls on a session, else in the retort_error
@@ -257,7 +258,7 @@ typedef struct retort_session_options {
  * Makes a session. Its threads sleep when it is not in use.
  *
  * @param options  may be NULL.
- * @param session  [out] for retort_session_destroy(), before the model's. NULL if the call fails.
+ * @param session  [out] for retort_session_destroy(). NULL if the call fails.
  * @return RETORT_OK,
  *         RETORT_E_ARGUMENT   an option is out of range;
  *         RETORT_E_RESOURCES  memory or threads are refused; the message has the sizes.

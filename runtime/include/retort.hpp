@@ -1,0 +1,314 @@
+//===- retort.hpp - Running a specialist: C++20 over retort.h --*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thin layer, all inline: handles become movable objects, statuses become retort::Failure,
+// buffers become vectors and strings. What a call means, its shapes and errors, stands in retort.h.
+//
+//===----------------------------------------------------------------------===//
+#ifndef RETORT_HPP
+#define RETORT_HPP
+#include "retort.h"
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace retort {
+
+/// A call that failed: what() is its one-line message.
+class Failure : public std::runtime_error {
+public:
+  Failure(retort_status status, const std::string &message)
+      : std::runtime_error(message.empty() ? retort_status_name(status) : message),
+        status_(status) {}
+  retort_status status() const noexcept { return status_; }
+
+private:
+  retort_status status_;
+};
+
+struct Message {
+  std::string role, content; ///< "system", "user" or "assistant"
+};
+
+namespace detail {
+template <auto Destroy> struct Deleter {
+  template <class T> void operator()(T *handle) const noexcept { Destroy(handle); }
+};
+inline void check(retort_status status, const retort_error &error) {
+  if (status != RETORT_OK)
+    throw Failure(status, error.message);
+}
+/// Calls `call(buffer, capacity, &count)`, again with a larger buffer if the first is too small.
+template <class Buffer, class Call>
+Buffer fill(size_t guess, const retort_error &error, Call call) {
+  Buffer buffer;
+  buffer.resize(guess);
+  size_t count = 0;
+  retort_status status = call(buffer.data(), buffer.size(), &count);
+  if (status == RETORT_E_CAPACITY) {
+    buffer.resize(count);
+    status = call(buffer.data(), buffer.size(), &count);
+  }
+  check(status, error);
+  buffer.resize(count);
+  return buffer;
+}
+} // namespace detail
+
+/// A bundle, opened. Copies share it; any number of threads may use it.
+class Model {
+public:
+  /// `isa`: empty for the best that the CPU has. `threads` check hashes; 0: one a core.
+  explicit Model(const std::string &path, const std::string &isa = {}, uint32_t threads = 0) {
+    retort_model_options options = {sizeof options, isa.empty() ? nullptr : isa.c_str(), threads};
+    retort_model *model = nullptr;
+    retort_error error;
+    detail::check(retort_model_open(path.c_str(), &options, &model, &error), error);
+    handle_.reset(model, retort_model_destroy);
+  }
+
+  retort_model_info info() const {
+    retort_model_info info = {};
+    info.struct_bytes = sizeof info;
+    retort_model_get_info(get(), &info);
+    return info;
+  }
+  std::string_view manifest() const { return retort_model_manifest(get()); }
+  std::string_view part(const std::string &name) const {
+    const void *data = nullptr;
+    size_t bytes = 0;
+    retort_error error;
+    detail::check(retort_model_part(get(), name.c_str(), &data, &bytes, &error), error);
+    return {static_cast<const char *>(data), bytes};
+  }
+
+  /// `flags`: RETORT_NO_SPECIAL, RETORT_PARSE_SPECIAL.
+  std::vector<int32_t> tokenize(std::string_view text, uint32_t flags = 0) const {
+    retort_error error;
+    auto call = [&](int32_t *out, size_t capacity, size_t *count) {
+      return retort_tokenize(get(), text.data(), text.size(), flags, out, capacity, count, &error);
+    };
+    return detail::fill<std::vector<int32_t>>(text.size() + 16, error, call);
+  }
+  std::string detokenize(std::span<const int32_t> tokens, bool keepSpecial = false) const {
+    retort_error error;
+    auto call = [&](char *out, size_t capacity, size_t *count) {
+      return retort_detokenize(get(), tokens.data(), tokens.size(), keepSpecial, out, capacity,
+                               count, &error);
+    };
+    return detail::fill<std::string>(tokens.size() * 8, error, call);
+  }
+  std::string_view tokenBytes(int32_t token) const {
+    const char *bytes = nullptr;
+    size_t size = 0;
+    retort_status status = retort_token_bytes(get(), token, &bytes, &size);
+    if (status != RETORT_OK)
+      throw Failure(status, "token " + std::to_string(token) + " has no bytes");
+    return {bytes, size};
+  }
+  bool isStop(int32_t token) const { return retort_token_is_stop(get(), token) != 0; }
+
+  std::vector<int32_t> chatTokens(std::span<const Message> messages, uint32_t flags = 0) const {
+    auto list = view(messages);
+    retort_error error;
+    auto call = [&](int32_t *out, size_t capacity, size_t *count) {
+      return retort_chat_tokens(get(), list.data(), list.size(), flags, out, capacity, count,
+                                &error);
+    };
+    return detail::fill<std::vector<int32_t>>(1024, error, call);
+  }
+  std::string chatText(std::span<const Message> messages, uint32_t flags = 0) const {
+    auto list = view(messages);
+    retort_error error;
+    auto call = [&](char *out, size_t capacity, size_t *count) {
+      return retort_chat_text(get(), list.data(), list.size(), flags, out, capacity, count, &error);
+    };
+    return detail::fill<std::string>(4096, error, call);
+  }
+
+  const retort_model *get() const { return handle_.get(); }
+
+private:
+  static std::vector<retort_message> view(std::span<const Message> messages) {
+    std::vector<retort_message> list;
+    for (const Message &message : messages)
+      list.push_back({message.role.c_str(), message.content.data(), message.content.size()});
+    return list;
+  }
+  std::shared_ptr<retort_model> handle_;
+};
+
+/// Turns tokens into text as they come.
+class Decoder {
+public:
+  explicit Decoder(const Model &model) {
+    retort_decoder *decoder = nullptr;
+    retort_error error;
+    detail::check(retort_decoder_create(model.get(), &decoder, &error), error);
+    handle_.reset(decoder);
+  }
+  /// The text that is complete with this token; valid until the next call.
+  std::string_view push(int32_t token) {
+    const char *text = "";
+    size_t bytes = 0;
+    retort_status status = retort_decoder_push(handle_.get(), token, &text, &bytes);
+    if (status != RETORT_OK)
+      throw Failure(status, "no token " + std::to_string(token));
+    return {text, bytes};
+  }
+  std::string_view finish() {
+    const char *text = "";
+    size_t bytes = 0;
+    retort_decoder_finish(handle_.get(), &text, &bytes);
+    return {text, bytes};
+  }
+
+private:
+  std::unique_ptr<retort_decoder, detail::Deleter<retort_decoder_destroy>> handle_;
+};
+
+/// retort_sampling with its defaults.
+struct Sampling {
+  float temperature = 0, topP = 1;
+  uint32_t topK = 0;
+  uint64_t seed = 0;
+  retort_sampling c() const { return {sizeof(retort_sampling), temperature, topP, topK, seed}; }
+};
+
+class Sampler {
+public:
+  explicit Sampler(const Sampling &sampling = {}) {
+    retort_sampling options = sampling.c();
+    retort_sampler *sampler = nullptr;
+    retort_error error;
+    detail::check(retort_sampler_create(&options, &sampler, &error), error);
+    handle_.reset(sampler);
+  }
+  int32_t sample(std::span<const float> logits) {
+    int32_t token = -1;
+    retort_status status = retort_sample(handle_.get(), logits.data(), logits.size(), &token);
+    if (status != RETORT_OK)
+      throw Failure(status, "no logit is a number");
+    return token;
+  }
+
+private:
+  std::unique_ptr<retort_sampler, detail::Deleter<retort_sampler_destroy>> handle_;
+};
+
+/// Options of Session, as retort_session_options.
+struct SessionOptions {
+  uint32_t threads = 0, slots = 0, maxContext = 0;
+  uint64_t cacheBytes = 0;
+};
+
+/// Options of Session::generate, as retort_generate_options.
+struct GenerateOptions {
+  Sampling sampling;
+  size_t maxTokens = 0;
+  std::vector<std::string> stop;
+  bool ignoreStopTokens = false;
+  const std::atomic<int> *cancel = nullptr;
+  /// Returns whether to go on. What it throws comes out of generate().
+  std::function<bool(std::string_view)> onText;
+};
+
+/// A model at work. One thread at a time.
+class Session {
+public:
+  explicit Session(const Model &model, const SessionOptions &options = {}) : model_(model) {
+    retort_session_options given = {sizeof given, options.threads, options.slots,
+                                    options.maxContext, options.cacheBytes};
+    retort_session *session = nullptr;
+    retort_error error;
+    detail::check(retort_session_create(model.get(), &given, &session, &error), error);
+    handle_.reset(session);
+  }
+  const Model &model() const { return model_; }
+  retort_session_info info() const {
+    retort_session_info info = {};
+    info.struct_bytes = sizeof info;
+    retort_session_get_info(get(), &info);
+    return info;
+  }
+
+  /// `logits` holds wanted.size() * vocab floats.
+  void step(std::span<const retort_row> rows, std::span<const size_t> wanted,
+            std::span<float> logits) {
+    if (logits.size() < wanted.size() * size_t(model_.info().vocab))
+      throw Failure(RETORT_E_ARGUMENT, "logits has no room for the rows wanted");
+    check(
+        retort_step(get(), rows.data(), rows.size(), wanted.data(), wanted.size(), logits.data()));
+  }
+  /// `logits` is empty, or holds vocab floats for the last token.
+  void prefill(int32_t slot, std::span<const int32_t> tokens, std::span<float> logits = {}) {
+    if (!logits.empty() && logits.size() < size_t(model_.info().vocab))
+      throw Failure(RETORT_E_ARGUMENT, "logits has no room for a row");
+    check(retort_prefill(get(), slot, tokens.data(), tokens.size(),
+                         logits.empty() ? nullptr : logits.data()));
+  }
+  size_t length(int32_t slot) const { return retort_slot_length(get(), slot); }
+  void truncate(int32_t slot, size_t length) { check(retort_slot_truncate(get(), slot, length)); }
+  void reset(int32_t slot) { check(retort_slot_reset(get(), slot)); }
+
+  retort_generation generate(int32_t slot, std::span<const int32_t> prompt,
+                             const GenerateOptions &options = {}) {
+    static_assert(sizeof(std::atomic<int>) == sizeof(int));
+    std::vector<const char *> stop;
+    for (const std::string &text : options.stop)
+      stop.push_back(text.c_str());
+    struct Call {
+      const GenerateOptions &options;
+      std::exception_ptr thrown = nullptr;
+    } call{options};
+    retort_generate_options given = {};
+    given.struct_bytes = sizeof given;
+    given.sampling = options.sampling.c();
+    given.max_tokens = options.maxTokens;
+    given.stop = stop.data();
+    given.num_stop = stop.size();
+    given.ignore_stop_tokens = options.ignoreStopTokens;
+    given.cancel = reinterpret_cast<const int *>(options.cancel);
+    given.on_text = options.onText ? onText<Call> : nullptr;
+    given.user = &call;
+    retort_generation result = {};
+    result.struct_bytes = sizeof result;
+    retort_status status =
+        retort_generate(get(), slot, prompt.data(), prompt.size(), &given, &result);
+    if (call.thrown)
+      std::rethrow_exception(call.thrown);
+    check(status);
+    return result;
+  }
+
+  retort_session *get() const { return handle_.get(); }
+
+private:
+  template <class Call> static int onText(void *user, const char *text, size_t bytes) {
+    Call &call = *static_cast<Call *>(user);
+    try {
+      return call.options.onText(std::string_view(text, bytes)) ? 0 : 1;
+    } catch (...) { // exceptions must not pass through C
+      call.thrown = std::current_exception();
+      return 1;
+    }
+  }
+  void check(retort_status status) const {
+    if (status != RETORT_OK)
+      throw Failure(status, retort_session_error(get()));
+  }
+  Model model_;
+  std::unique_ptr<retort_session, detail::Deleter<retort_session_destroy>> handle_;
+};
+
+} // namespace retort
+#endif

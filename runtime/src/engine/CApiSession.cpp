@@ -1,0 +1,147 @@
+//===- CApiSession.cpp - retort.h: sessions, sampling, generating ----------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/engine/CApi.h"
+#include "runtime/src/engine/Generate.h"
+
+using namespace retort;
+using namespace retort::capi;
+
+struct retort_sampler {
+  Sampler sampler;
+};
+
+namespace {
+
+SamplerOptions readSampling(const retort_sampling &given) {
+  return {given.temperature, given.top_p, given.top_k, given.seed};
+}
+
+GenerateOptions readGenerate(const retort_generate_options *given) {
+  auto values = optionsOr(given, "retort_generate_options.struct_bytes is not set");
+  GenerateOptions options;
+  options.sampling = readSampling(values.sampling);
+  options.maxTokens = values.max_tokens;
+  require(values.stop || values.num_stop == 0, "stop is NULL though num_stop is not 0");
+  for (size_t i = 0; i < values.num_stop; ++i) {
+    require(values.stop[i], "a stop string is NULL");
+    options.stops.emplace_back(values.stop[i]);
+  }
+  options.ignoreStopTokens = values.ignore_stop_tokens != 0;
+  options.cancel = values.cancel;
+  options.onText = values.on_text;
+  options.user = values.user;
+  return options;
+}
+
+} // namespace
+
+retort_status retort_session_create(const retort_model *model,
+                                    const retort_session_options *options, retort_session **session,
+                                    retort_error *error) {
+  if (session)
+    *session = nullptr;
+  return guard(error, [&] {
+    require(model && session, "model or session is NULL");
+    auto given = optionsOr(options, "retort_session_options.struct_bytes is not set");
+    *session = new retort_session{
+        Session(model->model, {given.threads, given.slots, given.max_context, given.cache_bytes})};
+  });
+}
+
+void retort_session_destroy(retort_session *session) { delete session; }
+
+const char *retort_session_error(const retort_session *session) {
+  return session ? session->session.error.c_str() : "the session is NULL";
+}
+
+retort_status retort_session_get_info(const retort_session *session, retort_session_info *info) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(session && info, "a pointer is NULL");
+    const Session &s = session->session;
+    retort_session_info values = {};
+    values.threads = s.threads();
+    values.slots = s.cache().slots();
+    values.max_context = s.cache().maxContext();
+    values.max_rows = uint32_t(s.model().manifest().maxRows);
+    values.pages = s.cache().pages();
+    values.free_pages = s.cache().freePages();
+    values.cache_bytes = s.cache().bytes();
+    fillInfo(info, values, "retort_session_info.struct_bytes is not set");
+  });
+}
+
+retort_status retort_step(retort_session *session, const retort_row *rows, size_t num_rows,
+                          const size_t *wanted, size_t num_wanted, float *logits) {
+  return guard(session, [&] {
+    require(session && rows && (wanted || num_wanted == 0), "a pointer is NULL");
+    session->session.step({rows, num_rows}, {wanted, num_wanted}, logits);
+  });
+}
+
+retort_status retort_prefill(retort_session *session, int32_t slot, const int32_t *tokens,
+                             size_t num_tokens, float *logits) {
+  return guard(session, [&] {
+    require(session && tokens && num_tokens > 0, "session or tokens is NULL, or there are none");
+    Session &s = session->session;
+    s.requireTokens(slot, {tokens, num_tokens});
+    s.requireRoom(slot, num_tokens, "there are");
+    s.prefill(slot, {tokens, num_tokens}, logits);
+  });
+}
+
+size_t retort_slot_length(const retort_session *session, int32_t slot) {
+  return session ? session->session.length(slot) : 0;
+}
+
+retort_status retort_slot_truncate(retort_session *session, int32_t slot, size_t length) {
+  return guard(session, [&] {
+    require(session, "session is NULL");
+    session->session.truncate(slot, length);
+  });
+}
+
+retort_status retort_slot_reset(retort_session *session, int32_t slot) {
+  return retort_slot_truncate(session, slot, 0);
+}
+
+retort_status retort_sampler_create(const retort_sampling *options, retort_sampler **sampler,
+                                    retort_error *error) {
+  if (sampler)
+    *sampler = nullptr;
+  return guard(error, [&] {
+    require(sampler, "sampler is NULL");
+    auto given = optionsOr(options, "retort_sampling.struct_bytes is not set");
+    *sampler = new retort_sampler{Sampler(readSampling(given))};
+  });
+}
+
+void retort_sampler_destroy(retort_sampler *sampler) { delete sampler; }
+
+retort_status retort_sample(retort_sampler *sampler, const float *logits, size_t num_logits,
+                            int32_t *token) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(sampler && logits && token && num_logits <= size_t(INT32_MAX), "a pointer is NULL");
+    *token = sampler->sampler.pick({logits, num_logits});
+  });
+}
+
+retort_status retort_generate(retort_session *session, int32_t slot, const int32_t *prompt,
+                              size_t num_prompt, const retort_generate_options *options,
+                              retort_generation *result) {
+  return guard(session, [&] {
+    require(session && (prompt || num_prompt == 0), "session or prompt is NULL");
+    require(!result || (result->struct_bytes >= sizeof result->struct_bytes &&
+                        result->struct_bytes <= 4096),
+            "retort_generation.struct_bytes is not set");
+    struct Filled { // also when a later step finds no free page
+      retort_generation values = {};
+      retort_generation *out;
+      ~Filled() {
+        if (out)
+          fillInfo(out, values, "");
+      }
+    } filled{{}, result};
+    GenerateOptions given = readGenerate(options);
+    generate(session->session, slot, {prompt, num_prompt}, given, filled.values);
+  });
+}

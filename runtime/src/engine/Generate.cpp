@@ -1,0 +1,170 @@
+//===- Generate.cpp - Answering a prompt -----------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/engine/Generate.h"
+#include "runtime/src/base/Error.h"
+#include "runtime/src/tokenizer/Utf8.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+namespace retort {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double secondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// The answer's text on its way to the caller: whole characters, no stop strings.
+class TextOutput {
+public:
+  TextOutput(const Model &model, const GenerateOptions &options)
+      : options_(options), stops_(options.stops) {
+    if (model.hasTokenizer())
+      decoder_.emplace(model.tokenizer());
+  }
+  /// False if the answer ends here: a stop string (stopped()), or the caller does not want more.
+  bool push(int32_t token) {
+    return !decoder_ || (show(stops_.push(decoder_->push(token))) && !stops_.found());
+  }
+  bool finish() {
+    if (!decoder_ || stops_.found())
+      return true;
+    bool wanted = show(stops_.push(decoder_->finish()));
+    return wanted && (stops_.found() || show(stops_.finish()));
+  }
+  bool stopped() const { return stops_.found(); }
+
+private:
+  bool show(const std::string &text) {
+    return text.empty() || !options_.onText ||
+           options_.onText(options_.user, text.c_str(), text.size()) == 0;
+  }
+  const GenerateOptions &options_;
+  StopFinder stops_;
+  std::optional<StreamDecoder> decoder_;
+};
+
+/// One generation: prompt, then token after token.
+class Generation {
+public:
+  Generation(Session &session, int32_t slot, const GenerateOptions &options,
+             retort_generation &result)
+      : session_(session), slot_(slot), options_(options), result_(result),
+        sampler_(options.sampling), output_(session.model(), options),
+        logits_(size_t(session.model().manifest().vocab)) {}
+
+  void run(std::span<const int32_t> prompt) {
+    auto start = Clock::now();
+    if (!prefill(prompt))
+      return end(RETORT_FINISH_CANCELLED);
+    result_.prefill_seconds = secondsSince(start);
+    start = Clock::now();
+    struct Timer { // also when a step throws
+      Clock::time_point start;
+      double &seconds;
+      ~Timer() { seconds = secondsSince(start); }
+    } timer{start, result_.decode_seconds};
+    decode();
+  }
+
+private:
+  bool cancelled() const {
+    return options_.cancel && __atomic_load_n(options_.cancel, __ATOMIC_RELAXED) != 0;
+  }
+
+  /// In steps of max_rows, so that cancelling does not wait for a long prompt.
+  bool prefill(std::span<const int32_t> prompt) {
+    const size_t maxRows = size_t(session_.model().manifest().maxRows);
+    for (size_t begin = 0; begin < prompt.size(); begin += maxRows) {
+      if (cancelled())
+        return false;
+      const size_t rows = std::min(maxRows, prompt.size() - begin);
+      const bool last = begin + rows == prompt.size();
+      session_.prefill(slot_, prompt.subspan(begin, rows), last ? logits_.data() : nullptr);
+      result_.prompt_tokens = begin + rows;
+    }
+    return true;
+  }
+
+  void decode() {
+    const std::span<const float> pickable(logits_.data(), size_t(session_.model().pickable()));
+    while (true) {
+      const int32_t token = sampler_.pick(pickable);
+      if (!options_.ignoreStopTokens && session_.model().isStop(token))
+        return end(RETORT_FINISH_STOP);
+      ++result_.tokens;
+      if (!output_.push(token))
+        return end(output_.stopped() ? RETORT_FINISH_STOP : RETORT_FINISH_CANCELLED);
+      if (result_.tokens == options_.maxTokens)
+        return end(RETORT_FINISH_LENGTH);
+      if (session_.length(slot_) == session_.cache().maxContext())
+        return end(RETORT_FINISH_CONTEXT);
+      if (cancelled())
+        return end(RETORT_FINISH_CANCELLED);
+      const retort_row row = {token, slot_, int32_t(session_.length(slot_))};
+      const size_t wanted = 0;
+      session_.step({&row, 1}, {&wanted, 1}, logits_.data());
+    }
+  }
+
+  void end(retort_finish finish) {
+    result_.finish = finish;
+    const bool wanted = finish == RETORT_FINISH_CANCELLED || output_.finish();
+    if (!wanted)
+      result_.finish = RETORT_FINISH_CANCELLED;
+    else if (output_.stopped())
+      result_.finish = RETORT_FINISH_STOP;
+  }
+
+  Session &session_;
+  int32_t slot_;
+  const GenerateOptions &options_;
+  retort_generation &result_;
+  Sampler sampler_;
+  TextOutput output_;
+  std::vector<float> logits_;
+};
+
+} // namespace
+
+StopFinder::StopFinder(std::vector<std::string> stops) : stops_(std::move(stops)) {
+  for (const std::string &stop : stops_)
+    if (stop.empty() || tok::validPrefix(stop) != stop.size())
+      fail(ExitCode::Usage, "a stop string is empty or not UTF-8");
+}
+
+std::string StopFinder::push(std::string_view text) {
+  // A stop string that was not there before ends in the new text.
+  held_ += text;
+  size_t end = std::string::npos;
+  for (const std::string &stop : stops_)
+    end = std::min(end, held_.find(stop));
+  if (end != std::string::npos) {
+    found_ = true;
+    held_.resize(end);
+    return std::move(held_);
+  }
+  size_t keep = 0; // the longest end of the text that begins a stop string
+  for (const std::string &stop : stops_)
+    for (size_t n = std::min(stop.size() - 1, held_.size()); n > keep; --n)
+      if (std::string_view(held_).substr(held_.size() - n) == std::string_view(stop).substr(0, n))
+        keep = n;
+  std::string shown = held_.substr(0, held_.size() - keep);
+  held_.erase(0, held_.size() - keep);
+  return shown;
+}
+
+void generate(Session &session, int32_t slot, std::span<const int32_t> prompt,
+              const GenerateOptions &options, retort_generation &result) {
+  if (prompt.empty())
+    fail(ExitCode::Usage, "the prompt has no tokens: give it at least one");
+  session.requireTokens(slot, prompt);
+  Generation generation(session, slot, options, result);
+  session.requireRoom(slot, prompt.size(), "the prompt has");
+  generation.run(prompt);
+}
+
+} // namespace retort

@@ -1,0 +1,55 @@
+//===- KvCache.h - Which page holds which positions ------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pages of `pageRows` positions for all layers, given to slots as they grow (after vLLM,
+// arXiv:2309.06180) and taken back when they shrink. Freed pages are used again first, so memory
+// stays at its high-water mark.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+#include "runtime/src/engine/Buffer.h"
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace retort {
+
+class KvCache {
+public:
+  /// Throws Error (Resources) if the sizes overflow or memory is refused. `pages` may be less than
+  /// all slots' need.
+  KvCache(uint32_t slots, uint32_t maxContext, uint32_t pageRows, uint64_t pageBytes,
+          uint64_t pages);
+
+  bool hasSlot(int64_t slot) const { return slot >= 0 && size_t(slot) < lengths_.size(); }
+  uint32_t slots() const { return uint32_t(lengths_.size()); }
+  uint32_t maxContext() const { return maxContext_; }
+  uint32_t pageRows() const { return pageRows_; }
+  uint32_t pagesPerSlot() const { return pagesPerSlot_; }
+  uint64_t pages() const { return pages_; }
+  uint64_t freePages() const { return free_.size() + (pages_ - fresh_); }
+  size_t length(int32_t slot) const { return lengths_[size_t(slot)]; }
+  /// Pages that a slot lacks to grow by `rows`.
+  uint64_t missingPages(int32_t slot, size_t rows) const;
+  /// Makes room for `rows` more positions; they must fit the context and the free pages.
+  void grow(int32_t slot, size_t rows);
+  /// Forgets positions from `length` on.
+  void truncate(int32_t slot, size_t length);
+
+  uint8_t *data() const { return memory_.data(); }
+  uint64_t bytes() const { return memory_.bytes(); }
+  /// [slots][pagesPerSlot]; entries past a slot's length are 0.
+  const int32_t *table() const { return table_.data(); }
+
+private:
+  uint64_t pagesFor(size_t length) const { return (length + pageRows_ - 1) / pageRows_; }
+
+  uint32_t maxContext_, pageRows_, pagesPerSlot_;
+  uint64_t pages_, fresh_ = 0; ///< pages from fresh_ on were never used
+  std::vector<int32_t> free_;  ///< used before; the last one is taken first
+  std::vector<int32_t> table_;
+  std::vector<size_t> lengths_;
+  Buffer memory_;
+};
+
+} // namespace retort

@@ -1,0 +1,90 @@
+//===- Model.cpp - An opened bundle ----------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/engine/Model.h"
+#include "runtime/src/base/Error.h"
+
+#include <algorithm>
+
+namespace retort {
+namespace {
+
+std::optional<Tokenizer> openTokenizer(const BundleReader &bundle) {
+  const Manifest::Part *part = bundle.manifest().findPart("tokenizer.bin");
+  if (!part)
+    return std::nullopt;
+  Tokenizer tokenizer = Tokenizer::open(bundle.bytes(*part), bundle.path() + ": tokenizer.bin");
+  if (tokenizer.vocabSize() > bundle.manifest().vocab)
+    fail(ExitCode::BadInput,
+         bundle.path() + ": the tokenizer has " + std::to_string(tokenizer.vocabSize()) +
+             " tokens but the model has logits for " + std::to_string(bundle.manifest().vocab) +
+             ": compile the model again");
+  return tokenizer;
+}
+
+} // namespace
+
+std::shared_ptr<const Model> Model::open(const std::string &path, const std::string &isa,
+                                         unsigned threads) {
+  BundleReader bundle = BundleReader::open(path);
+  bundle.verify(threads);
+  // Every part is as it was made: only now is anything but the manifest parsed or run.
+  std::optional<Tokenizer> tokenizer = openTokenizer(bundle);
+  const Manifest &manifest = bundle.manifest();
+  Program program =
+      Program::load(bundle.bytes(*manifest.findPart("program.so")), manifest, isa, path);
+  return std::shared_ptr<const Model>(
+      new Model(std::move(bundle), std::move(program), std::move(tokenizer)));
+}
+
+Model::Model(BundleReader bundle, Program program, std::optional<Tokenizer> tokenizer)
+    : bundle_(std::move(bundle)), program_(std::move(program)), tokenizer_(std::move(tokenizer)) {
+  if (!tokenizer_)
+    return;
+  stop_.assign(tokenizer_->stopIds().begin(), tokenizer_->stopIds().end());
+  if (manifest().chat)
+    for (const std::string &text : manifest().chat->stop)
+      if (int32_t id = tokenizer_->specialId(text); id >= 0)
+        stop_.push_back(id);
+  std::sort(stop_.begin(), stop_.end());
+}
+
+std::span<const uint8_t> Model::part(std::string_view name) const {
+  const Manifest::Part *part = manifest().findPart(name);
+  if (!part)
+    fail(ExitCode::Usage, bundle_.path() + ": has no part '" + std::string(name) + "'");
+  return bundle_.bytes(*part);
+}
+
+const Tokenizer &Model::tokenizer() const {
+  if (!tokenizer_)
+    fail(ExitCode::Unsupported,
+         bundle_.path() + ": has no tokenizer: give it tokens, or compile the model with one");
+  return *tokenizer_;
+}
+
+int32_t Model::pickable() const {
+  return tokenizer_ ? tokenizer_->vocabSize() : int32_t(manifest().vocab);
+}
+
+bool Model::isStop(int32_t token) const {
+  return std::binary_search(stop_.begin(), stop_.end(), token);
+}
+
+RenderedChat Model::renderChat(const std::vector<ChatMessage> &messages, bool askForAnswer) const {
+  if (!manifest().chat)
+    fail(ExitCode::Unsupported,
+         bundle_.path() + ": the model has no chat format: give it a prompt");
+  return manifest().chat->render(messages, askForAnswer);
+}
+
+std::vector<int32_t> Model::encodeChat(const RenderedChat &chat) const {
+  EncodeOptions options;
+  options.addSpecial = false;
+  options.parseSpecial = false;
+  options.trusted = chat.trusted;
+  std::vector<int32_t> tokens;
+  tokenizer().encode(chat.text, options, tokens);
+  return tokens;
+}
+
+} // namespace retort

@@ -1,0 +1,91 @@
+//===- Sampler.cpp - Picking tokens ----------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/engine/Sampler.h"
+#include "runtime/src/base/Error.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+namespace retort {
+namespace {
+
+int32_t largest(std::span<const float> logits) {
+  int32_t best = -1;
+  for (size_t i = 0; i < logits.size(); ++i) // NaN compares false
+    if (logits[i] > (best < 0 ? -std::numeric_limits<float>::infinity() : logits[size_t(best)]))
+      best = int32_t(i);
+  if (best < 0)
+    fail(ExitCode::Usage,
+         "none of the " + std::to_string(logits.size()) + " logits is a number above -infinity");
+  return best;
+}
+
+} // namespace
+
+Sampler::Sampler(const SamplerOptions &options) : options_(options), state_(options.seed) {
+  if (!(options.temperature >= 0 && options.temperature <= 100))
+    fail(ExitCode::Usage,
+         "temperature is " + std::to_string(options.temperature) + ", not from 0 to 100");
+  if (!(options.topP >= 0 && options.topP <= 1))
+    fail(ExitCode::Usage, "top_p is " + std::to_string(options.topP) + ", not from 0 to 1");
+  if (options_.topP == 0)
+    options_.topP = 1;
+}
+
+/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), its upper 53 bits as a number in [0, 1).
+double Sampler::uniform() {
+  uint64_t z = state_ += 0x9E3779B97F4A7C15ull;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
+  z ^= z >> 31;
+  return double(z >> 11) * 0x1.0p-53;
+}
+
+int32_t Sampler::pick(std::span<const float> logits) {
+  const int32_t best = largest(logits);
+  const float top = logits[size_t(best)];
+  if (options_.temperature == 0 || std::isinf(top))
+    return best;
+  candidates_.clear();
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] > -std::numeric_limits<float>::infinity())
+      candidates_.push_back({logits[i], int32_t(i)});
+  auto better = [](const Candidate &a, const Candidate &b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  };
+  if (options_.topK && options_.topK < candidates_.size()) {
+    std::nth_element(candidates_.begin(), candidates_.begin() + options_.topK, candidates_.end(),
+                     better);
+    candidates_.resize(options_.topK);
+  }
+  // A fixed order makes sums, and so draws, the same on every machine.
+  const bool rank = options_.topP < 1;
+  double total = 0;
+  std::sort(candidates_.begin(), candidates_.end(), [&](const Candidate &a, const Candidate &b) {
+    return rank ? better(a, b) : a.token < b.token;
+  });
+  weights_.clear();
+  for (const Candidate &candidate : candidates_) {
+    weights_.push_back(std::exp((double(candidate.logit) - top) / options_.temperature));
+    total += weights_.back();
+  }
+  if (!rank)
+    return draw(candidates_.size(), total);
+  size_t kept = 0;
+  double sum = 0;
+  while (kept < weights_.size() && (kept == 0 || sum < options_.topP * total))
+    sum += weights_[kept++];
+  return draw(kept, sum);
+}
+
+int32_t Sampler::draw(size_t kept, double total) {
+  double left = uniform() * total;
+  for (size_t i = 0; i + 1 < kept; ++i)
+    if ((left -= weights_[i]) < 0)
+      return candidates_[i].token;
+  return candidates_[kept - 1].token;
+}
+
+} // namespace retort

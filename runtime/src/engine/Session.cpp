@@ -1,0 +1,208 @@
+//===- Session.cpp - A model at work ---------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/engine/Session.h"
+#include "runtime/src/base/Error.h"
+
+#include <algorithm>
+#include <unistd.h>
+
+namespace retort {
+namespace {
+
+uint32_t optionOr(uint32_t value, uint32_t fallback, uint32_t high, const char *name) {
+  if (value > high)
+    fail(ExitCode::Usage, std::string(name) + " is " + std::to_string(value) + ", more than " +
+                              std::to_string(high));
+  return value ? value : fallback;
+}
+
+KvCache makeCache(const Manifest &manifest, const SessionOptions &options) {
+  const uint32_t context = uint32_t(manifest.context), pageRows = uint32_t(manifest.pageRows);
+  const uint32_t slots = optionOr(options.slots, 1, 1 << 16, "slots");
+  const uint32_t maxContext = optionOr(options.maxContext, context, context, "max_context");
+  const uint64_t most = uint64_t(slots) * ((maxContext + pageRows - 1) / pageRows);
+  uint64_t pages = options.cacheBytes ? options.cacheBytes / manifest.pageBytes : most;
+  if (pages == 0)
+    fail(ExitCode::Usage, "cache_bytes is " + std::to_string(options.cacheBytes) +
+                              ", less than one page of " + std::to_string(manifest.pageBytes));
+  if (most > (uint64_t(1) << 26))
+    fail(ExitCode::Resources, std::to_string(slots) + " slots of " + std::to_string(maxContext) +
+                                  " positions need " + std::to_string(most) +
+                                  " pages: ask for fewer slots or a shorter max_context");
+  return {slots, maxContext, pageRows, manifest.pageBytes, std::min(pages, most)};
+}
+
+/// A buffer that every step uses whole must fit the machine's memory.
+Buffer makeBuffer(uint64_t bytes, uint64_t count, const char *what) {
+  const uint64_t memory = uint64_t(::sysconf(_SC_PHYS_PAGES)) * uint64_t(::sysconf(_SC_PAGESIZE));
+  if (bytes != 0 && count > memory / bytes)
+    fail(ExitCode::Resources, "the model needs " + std::to_string(count) + " times " +
+                                  sizeText(bytes) + " of " + what + " and the machine has " +
+                                  sizeText(memory));
+  return {bytes * count, what};
+}
+
+} // namespace
+
+Session::Session(std::shared_ptr<const Model> model, const SessionOptions &options)
+    : model_(std::move(model)),
+      pool_(optionOr(options.threads, std::min(usableCores(), 1024u), 1024, "threads")),
+      cache_(makeCache(model_->manifest(), options)),
+      activations_(makeBuffer(model_->manifest().activationBytes, 1, "activations")),
+      scratch_(makeBuffer(model_->manifest().scratchBytesPerThread, pool_.threads(), "scratch")),
+      added_(cache_.slots()) {
+  const size_t maxRows = size_t(model_->manifest().maxRows);
+  for (std::vector<int32_t> *list : {&tokens_, &slots_, &positions_, &wanted_, &touched_})
+    list->reserve(maxRows);
+}
+
+void Session::requireTokens(int32_t slot, std::span<const int32_t> tokens) const {
+  if (!cache_.hasSlot(slot))
+    fail(ExitCode::Usage, "slot " + std::to_string(slot) + " does not exist: the session has " +
+                              std::to_string(cache_.slots()));
+  for (size_t i = 0; i < tokens.size(); ++i)
+    if (tokens[i] < 0 || tokens[i] >= model_->manifest().vocab)
+      fail(ExitCode::Usage, "token " + std::to_string(i) + " is " + std::to_string(tokens[i]) +
+                                ", not one of the vocabulary's " +
+                                std::to_string(model_->manifest().vocab));
+}
+
+void Session::requireRoom(int32_t slot, size_t tokens, const char *what) const {
+  const size_t length = cache_.length(slot), room = cache_.maxContext() - length;
+  if (tokens > room)
+    throw ContextError{std::string(what) + " " + std::to_string(tokens) +
+                       " tokens but the context holds " + std::to_string(cache_.maxContext()) +
+                       (length ? ", of which " + std::to_string(length) + " are taken" : "") +
+                       ": shorten it" + (length ? " or reset the slot" : "")};
+  if (uint64_t need = cache_.missingPages(slot, tokens); need > cache_.freePages())
+    fail(ExitCode::Resources, std::string(what) + " " + std::to_string(tokens) +
+                                  " tokens, which need " + std::to_string(need) +
+                                  " pages of cache, and " + std::to_string(cache_.freePages()) +
+                                  " of " + std::to_string(cache_.pages()) +
+                                  " are free: reset a slot or give the session more cache_bytes");
+}
+
+void Session::truncate(int32_t slot, size_t length) {
+  requireTokens(slot, {});
+  if (length > cache_.length(slot))
+    fail(ExitCode::Usage, "slot " + std::to_string(slot) + " holds " +
+                              std::to_string(cache_.length(slot)) + " positions, fewer than " +
+                              std::to_string(length));
+  cache_.truncate(slot, length);
+}
+
+/// Copies the rows for the program and checks everything but room. added_ and touched_ say
+/// afterwards how many rows each slot has.
+void Session::takeRows(std::span<const retort_row> rows) {
+  tokens_.clear(), slots_.clear(), positions_.clear();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const retort_row &row = rows[i];
+    auto bad = [&](const std::string &what) {
+      fail(ExitCode::Usage, "row " + std::to_string(i) + what);
+    };
+    if (row.token < 0 || row.token >= model_->manifest().vocab)
+      bad(" has token " + std::to_string(row.token) + ", not one of the vocabulary's " +
+          std::to_string(model_->manifest().vocab));
+    if (!cache_.hasSlot(row.slot))
+      bad(" has slot " + std::to_string(row.slot) + ", and the session has " +
+          std::to_string(cache_.slots()));
+    uint32_t &added = added_[size_t(row.slot)];
+    const size_t next = cache_.length(row.slot) + added;
+    if (row.position < 0 || size_t(row.position) != next)
+      bad(" has position " + std::to_string(row.position) + ", but slot " +
+          std::to_string(row.slot) + " goes on at " + std::to_string(next));
+    if (next >= cache_.maxContext())
+      throw ContextError{"row " + std::to_string(i) + " would make slot " +
+                         std::to_string(row.slot) + " " + std::to_string(next + 1) +
+                         " positions long, but the context holds " +
+                         std::to_string(cache_.maxContext()) + ": reset or truncate the slot"};
+    if (added++ == 0)
+      touched_.push_back(row.slot);
+    tokens_.push_back(row.token), slots_.push_back(row.slot), positions_.push_back(row.position);
+  }
+}
+
+void Session::takeWanted(std::span<const size_t> wanted, size_t numRows) {
+  wanted_.clear();
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i] >= numRows || (i > 0 && wanted[i] <= wanted[i - 1]))
+      fail(ExitCode::Usage, "wanted[" + std::to_string(i) + "] is " + std::to_string(wanted[i]) +
+                                ": indices must ascend and be below the " +
+                                std::to_string(numRows) + " rows");
+    wanted_.push_back(int32_t(wanted[i]));
+  }
+}
+
+void Session::step(std::span<const retort_row> rows, std::span<const size_t> wanted,
+                   float *logits) {
+  if (rows.empty() || rows.size() > size_t(model_->manifest().maxRows))
+    fail(ExitCode::Usage, "a step has " + std::to_string(rows.size()) + " rows, not 1 to " +
+                              std::to_string(model_->manifest().maxRows));
+  if (!wanted.empty() && !logits)
+    fail(ExitCode::Usage, "logits is NULL though rows are wanted");
+  struct Forget { // added_ is all zero between steps
+    Session &session;
+    ~Forget() {
+      for (int32_t slot : session.touched_)
+        session.added_[size_t(slot)] = 0;
+      session.touched_.clear();
+    }
+  } forget{*this};
+  takeRows(rows);
+  takeWanted(wanted, rows.size());
+  uint64_t need = 0;
+  for (int32_t slot : touched_)
+    need += cache_.missingPages(slot, added_[size_t(slot)]);
+  if (need > cache_.freePages())
+    fail(ExitCode::Resources, "the step needs " + std::to_string(need) + " pages of cache, and " +
+                                  std::to_string(cache_.freePages()) + " of " +
+                                  std::to_string(cache_.pages()) +
+                                  " are free: reset a slot or give the session more cache_bytes");
+  for (int32_t slot : touched_)
+    cache_.grow(slot, added_[size_t(slot)]);
+  run(rows.size(), wanted.size(), logits);
+}
+
+void Session::prefill(int32_t slot, std::span<const int32_t> tokens, float *logits) {
+  const size_t maxRows = size_t(model_->manifest().maxRows);
+  for (size_t begin = 0; begin < tokens.size(); begin += maxRows) {
+    const size_t rows = std::min(maxRows, tokens.size() - begin);
+    const bool last = logits && begin + rows == tokens.size();
+    tokens_.assign(&tokens[begin], &tokens[begin] + rows);
+    slots_.assign(rows, slot);
+    positions_.resize(rows);
+    for (size_t i = 0; i < rows; ++i)
+      positions_[i] = int32_t(cache_.length(slot) + i);
+    wanted_.assign(last ? 1 : 0, int32_t(rows - 1));
+    cache_.grow(slot, rows);
+    run(rows, wanted_.size(), logits);
+  }
+}
+
+void Session::run(size_t numRows, size_t numWanted, float *logits) {
+  retort_cpu_step step = {};
+  step.weights = model_->weights().data();
+  step.activations = activations_.data();
+  step.scratch = scratch_.data();
+  step.cache = cache_.data();
+  step.tokens = tokens_.data();
+  step.slots = slots_.data();
+  step.positions = positions_.data();
+  step.page_table = cache_.table();
+  step.wanted = wanted_.data();
+  step.logits = logits;
+  step.barrier = &barrier_;
+  step.num_rows = int32_t(numRows);
+  step.num_wanted = int32_t(numWanted);
+  step.num_threads = int32_t(pool_.threads());
+  step.pages_per_slot = int32_t(cache_.pagesPerSlot());
+  const std::pair<retort_cpu_entry, const retort_cpu_step *> call{model_->program().entry(), &step};
+  pool_.run(
+      [](const void *argument, int32_t thread) {
+        const auto &[entry, cpuStep] = *static_cast<const decltype(call) *>(argument);
+        entry(cpuStep, thread);
+      },
+      &call);
+}
+
+} // namespace retort

@@ -1,0 +1,123 @@
+//===- ThreadPool.cpp - The threads that run a step ------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/engine/ThreadPool.h"
+#include "runtime/src/base/Error.h"
+
+#include <algorithm>
+#include <chrono>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string>
+#include <system_error>
+
+namespace retort {
+namespace {
+
+/// How long a thread looks for the next job before it sleeps: longer than sampling and detokenising
+/// take between two steps, far shorter than anybody's idle time.
+constexpr auto kSpinTime = std::chrono::microseconds(50);
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+/// Blocks all signals for the threads that are made while it lives.
+class BlockSignals {
+public:
+  BlockSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~BlockSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+private:
+  sigset_t before_;
+};
+
+} // namespace
+
+unsigned usableCores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    return unsigned(std::max(1, CPU_COUNT(&set)));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+void runOnThreads(unsigned threads, const std::function<void()> &work) {
+  std::vector<std::thread> others;
+  {
+    BlockSignals block;
+    try {
+      while (others.size() + 1 < threads)
+        others.emplace_back(work);
+    } catch (const std::system_error &) { // fewer threads do the same work
+    }
+  }
+  work();
+  for (std::thread &thread : others)
+    thread.join();
+}
+
+ThreadPool::ThreadPool(unsigned threads) {
+  BlockSignals block;
+  try {
+    workers_.reserve(threads - 1);
+    for (unsigned i = 1; i < threads; ++i)
+      workers_.emplace_back([this, i] { work(int32_t(i)); });
+  } catch (const std::system_error &error) {
+    const size_t made = workers_.size() + 1;
+    stop();
+    fail(ExitCode::Resources, "only " + std::to_string(made) + " of " + std::to_string(threads) +
+                                  " threads could be made (" + error.code().message() +
+                                  "): ask for fewer threads");
+  }
+}
+
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
+  job_ = nullptr;
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread &worker : workers_)
+    worker.join();
+  workers_.clear();
+}
+
+void ThreadPool::run(Job job, const void *argument) {
+  if (workers_.empty())
+    return job(argument, 0);
+  job_ = job;
+  argument_ = argument;
+  running_.store(uint32_t(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all(); // a system call only if a thread sleeps
+  job(argument, 0);
+  // The job ends together on all threads, so this is short; a core may still be wanted elsewhere.
+  for (int spins = 0; running_.load(std::memory_order_acquire) != 0; ++spins)
+    spins < 1000 ? relax() : std::this_thread::yield();
+}
+
+void ThreadPool::work(int32_t thread) {
+  for (uint32_t seen = 0;; ++seen) {
+    const auto until = std::chrono::steady_clock::now() + kSpinTime;
+    while (generation_.load(std::memory_order_acquire) == seen) {
+      for (int i = 0; i < 32 && generation_.load(std::memory_order_relaxed) == seen; ++i)
+        relax();
+      if (std::chrono::steady_clock::now() >= until)
+        generation_.wait(seen, std::memory_order_acquire);
+    }
+    if (!job_)
+      return;
+    job_(argument_, thread);
+    running_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+} // namespace retort

@@ -1,0 +1,48 @@
+//===- ThreadPool.h - The threads that run a step --------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <atomic>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace retort {
+
+/// Cores that this process may use (sched_getaffinity), at least 1.
+unsigned usableCores();
+
+/// Runs `work` on the calling thread and `threads` - 1 others, and waits for all. If threads are
+/// refused, fewer run it: `work` must take its share from a common counter. It must not throw.
+void runOnThreads(unsigned threads, const std::function<void()> &work);
+
+/// A fixed set of threads that run one job together again and again: steps follow each other within
+/// microseconds, so a thread that has finished looks for the next job for a while before it sleeps.
+/// An idle pool uses no CPU. One thread at a time may call run().
+class ThreadPool {
+public:
+  using Job = void (*)(const void *argument, int32_t thread);
+
+  /// `threads` counts the caller of run(). Throws Error (Resources) if threads are refused. The
+  /// threads block all signals, so an application's handlers run on its own threads.
+  explicit ThreadPool(unsigned threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool &) = delete;
+  ThreadPool &operator=(const ThreadPool &) = delete;
+
+  unsigned threads() const { return unsigned(workers_.size()) + 1; }
+  /// Calls job(argument, i) for each thread i, thread 0 being the caller; returns when all have
+  /// returned.
+  void run(Job job, const void *argument);
+
+private:
+  void work(int32_t thread);
+  void stop();
+
+  std::vector<std::thread> workers_;
+  alignas(64) std::atomic<uint32_t> generation_{0}; ///< counts jobs
+  Job job_ = nullptr;                               ///< nullptr: end
+  const void *argument_ = nullptr;
+  alignas(64) std::atomic<uint32_t> running_{0};
+};
+
+} // namespace retort
