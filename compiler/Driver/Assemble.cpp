@@ -13,15 +13,18 @@ namespace {
 
 using nlohmann::json;
 
-json manifestOf(const CompiledProgram &program, LoweredModel &lowered, const LoadedTokenizer &tokenizer,
-                const BundleInfo &info) {
+json manifestOf(const CompiledProgram &program, LoweredModel &lowered,
+                const LoadedTokenizer &tokenizer, const BundleInfo &info) {
   lm::ModelOp model = lowered.model;
   json entries = json::array(), params = json::array();
   for (const CompiledProgram::Entry &entry : program.entries)
     entries.push_back({{"target", "cpu"}, {"isa", entry.isa}, {"symbol", entry.symbol}});
   for (const CompiledProgram::Param &param : program.params) {
-    json row = {{"name", param.name}, {"format", param.format}, {"shape", param.shape},
-                {"offset", param.offset}, {"bytes", param.bytes}};
+    json row = {{"name", param.name},
+                {"format", param.format},
+                {"shape", param.shape},
+                {"offset", param.offset},
+                {"bytes", param.bytes}};
     if (!param.layout.empty())
       row["layout"] = param.layout;
     params.push_back(std::move(row));
@@ -62,11 +65,13 @@ void writeWeights(BundleWriter &writer, const CompiledProgram &program, LoweredM
       writer.alignTo(64);
     lm::ParamOp op = lowered.model.lookupParam(param.name);
     if (!op)
-      fail(ExitCode::Internal, "the program reads '" + param.name + "', which the model does not have");
+      fail(ExitCode::Internal,
+           "the program reads '" + param.name + "', which the model does not have");
     ParamStream stream(op, sources);
     if (stream.packedBytes() != param.bytes)
-      fail(ExitCode::Internal, "'" + param.name + "' packs to " + std::to_string(stream.packedBytes()) +
-                                   " bytes, but the program expects " + std::to_string(param.bytes));
+      fail(ExitCode::Internal,
+           "'" + param.name + "' packs to " + std::to_string(stream.packedBytes()) +
+               " bytes, but the program expects " + std::to_string(param.bytes));
     stream.writePacked([&](std::span<const uint8_t> bytes) {
       writer.append(bytes);
       progress.update(writer.partBytes(), program.weightBytes);

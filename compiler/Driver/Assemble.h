@@ -12,7 +12,7 @@ namespace retort {
 struct LoweredModel {
   mlir::OwningOpRef<mlir::ModuleOp> module;
   kernel::ProgramOp program;
-  lm::ModelOp model;       ///< the source of the program's parameters
+  lm::ModelOp model; ///< the source of the program's parameters
   uint64_t weightBytes = 0, bytesPerToken = 0;
 };
 

@@ -48,12 +48,13 @@ void benchCommand(const BenchOptions &options) {
   for (unsigned run = 0; run <= options.repeat; ++run) { // the first warms up
     check(session.get(), retort_slot_reset(session.get(), 0));
     const double before = seconds([&] {
-      check(session.get(), retort_prefill(session.get(), 0, prompt.data(), prompt.size(), logits.data()));
+      check(session.get(),
+            retort_prefill(session.get(), 0, prompt.data(), prompt.size(), logits.data()));
     });
     const double after = seconds([&] {
       for (unsigned t = 0; t < options.generate; ++t) {
-        const int32_t token = static_cast<int32_t>(
-            std::max_element(logits.begin(), logits.end()) - logits.begin());
+        const int32_t token =
+            static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
         check(session.get(), retort_prefill(session.get(), 0, &token, 1, logits.data()));
       }
     });
@@ -65,17 +66,16 @@ void benchCommand(const BenchOptions &options) {
   retort_session_info sessionInfo = {};
   sessionInfo.struct_bytes = sizeof sessionInfo;
   check(retort_session_get_info(session.get(), &sessionInfo), "the session's facts cannot be read");
-  const nlohmann::json result = {
-      {"decode_tokens_per_s", median(decode)},
-      {"prefill_tokens_per_s", median(prefill)},
-      {"bytes_per_token", info.bytes_per_token},
-      {"bandwidth_gb_s", median(decode) * info.bytes_per_token / 1e9},
-      {"load_ms", load * 1e3},
-      {"prompt", options.prompt},
-      {"generate", options.generate},
-      {"threads", sessionInfo.threads},
-      {"isa", info.isa},
-      {"repeat", options.repeat}};
+  const nlohmann::json result = {{"decode_tokens_per_s", median(decode)},
+                                 {"prefill_tokens_per_s", median(prefill)},
+                                 {"bytes_per_token", info.bytes_per_token},
+                                 {"bandwidth_gb_s", median(decode) * info.bytes_per_token / 1e9},
+                                 {"load_ms", load * 1e3},
+                                 {"prompt", options.prompt},
+                                 {"generate", options.generate},
+                                 {"threads", sessionInfo.threads},
+                                 {"isa", info.isa},
+                                 {"repeat", options.repeat}};
   if (options.json) {
     std::printf("%s\n", result.dump(1).c_str());
     return;

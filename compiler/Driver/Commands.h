@@ -14,17 +14,17 @@ struct CompileOptions {
   std::vector<std::string> corpus; ///< files or folders of documents; may be empty
   std::string output;              ///< OUT.retort, or a folder if it ends in '/'
   std::string target = "cpu";
-  std::string recipe;              ///< a built-in name or a file; empty: specialist or none
-  std::string passes;              ///< a pipeline that replaces the recipe's
+  std::string recipe; ///< a built-in name or a file; empty: specialist or none
+  std::string passes; ///< a pipeline that replaces the recipe's
   bool printPipeline = false;
-  uint64_t budgetBytes = 0;        ///< most bytes of the bundle; 0: the recipe decides
-  uint64_t distillTokens = 0;      ///< tokens that the student is trained on; 0: the recipe decides
-  std::string workspace;           ///< empty: Workspace::defaultDir()
+  uint64_t budgetBytes = 0;   ///< most bytes of the bundle; 0: the recipe decides
+  uint64_t distillTokens = 0; ///< tokens that the student is trained on; 0: the recipe decides
+  std::string workspace;      ///< empty: Workspace::defaultDir()
   uint64_t seed = 0;
-  unsigned threads = 0;            ///< threads of data work; 0: one a core
-  bool baselines = false;          ///< also train the honest baselines for the report
+  unsigned threads = 0;   ///< threads of data work; 0: one a core
+  bool baselines = false; ///< also train the honest baselines for the report
   bool dryRun = false;
-  bool force = false;              ///< replace OUT if it exists
+  bool force = false; ///< replace OUT if it exists
   bool quiet = false;
 };
 void compileCommand(const CompileOptions &options);

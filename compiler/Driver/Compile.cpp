@@ -68,7 +68,8 @@ private:
       name = options_.corpus.empty() ? "none" : "specialist";
     Recipe recipe = loadRecipe(name, parameters_);
     if (recipe.needsCorpus && options_.corpus.empty())
-      fail(ExitCode::Usage, "the recipe " + name + " works on documents: name them with --corpus DIR");
+      fail(ExitCode::Usage,
+           "the recipe " + name + " works on documents: name them with --corpus DIR");
     return recipe;
   }
 
@@ -107,9 +108,10 @@ private:
         !(options_.passes.empty() && recipe().name == "specialist"))
       return;
     if (!options_.passes.empty() || recipe().name != "specialist")
-      fail(ExitCode::Resources, "the bundle will take " + formatBytes(planned_.bundleBytes()) +
-                                    ", over the budget of " + formatBytes(options_.budgetBytes) +
-                                    ": raise --budget, or choose the recipe specialist, which prunes");
+      fail(ExitCode::Resources,
+           "the bundle will take " + formatBytes(planned_.bundleBytes()) + ", over the budget of " +
+               formatBytes(options_.budgetBytes) +
+               ": raise --budget, or choose the recipe specialist, which prunes");
     int low = kLeastKeepPercent, high = 100;
     auto fits = [&](int percent) {
       parameters_.ffnKeep = percent / 100.0;
@@ -117,7 +119,8 @@ private:
       return planned_.bundleBytes() <= options_.budgetBytes;
     };
     if (!fits(low))
-      fail(ExitCode::Resources, "no shape meets the budget of " + formatBytes(options_.budgetBytes) +
+      fail(ExitCode::Resources, "no shape meets the budget of " +
+                                    formatBytes(options_.budgetBytes) +
                                     ": the smallest bundle of this teacher takes " +
                                     formatBytes(planned_.bundleBytes()) + ": raise --budget");
     while (low < high) {
@@ -149,10 +152,11 @@ private:
   /// Stops a compile that cannot fit before it starts.
   void checkResources() const {
     if (uint64_t free = availableMemoryBytes(); peakMemory() > free)
-      fail(ExitCode::Resources, "the compile needs about " + formatBytes(peakMemory()) +
-                                    " of memory but " + formatBytes(free) +
-                                    " are free: see --dry-run, lower --distill-tokens' batch or use "
-                                    "a smaller teacher");
+      fail(ExitCode::Resources,
+           "the compile needs about " + formatBytes(peakMemory()) + " of memory but " +
+               formatBytes(free) +
+               " are free: see --dry-run, lower --distill-tokens' batch or use "
+               "a smaller teacher");
     if (uint64_t free = freeDiskBytes(workspace_.dir()); workspaceBytes() > free)
       fail(ExitCode::Resources, workspace_.dir() + ": the workspace needs " +
                                     formatBytes(workspaceBytes()) + " but " + formatBytes(free) +

@@ -1,8 +1,8 @@
 //===- DataWork.cpp - Executing the ops of the distill dialect -------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/DataWork.h"
-#include "compiler/Driver/Estimate.h"
 #include "compiler/Data/Scoring.h"
+#include "compiler/Driver/Estimate.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
 #include "runtime/src/base/Sha256.h"
@@ -86,9 +86,8 @@ const Corpus &DataWork::requireCorpus() {
     if (options_.corpus.empty())
       fail(ExitCode::Usage, "the recipe works on documents: name them with --corpus");
     progress_.begin("read the corpus");
-    corpus_ = Corpus::read(options_.corpus, {}, [&](uint64_t done, uint64_t total) {
-      progress_.update(done, total);
-    });
+    corpus_ = Corpus::read(options_.corpus, {},
+                           [&](uint64_t done, uint64_t total) { progress_.update(done, total); });
     progress_.end(corpus_->counts().summary());
   }
   return *corpus_;
@@ -189,11 +188,10 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
     }
     const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(observed);
     std::vector<const Document *> documents = requireCorpus().require(Split::Train);
-    result["vocabulary"] = {
-        {"counts", countTokens(documents, tokenizer.tokenizeDocument(),
-                               static_cast<uint32_t>(observed.getVocab()))},
-        {"merges", mergeTriples(tokenizer.spec)},
-        {"keep", keepAlways(tokenizer.spec)}};
+    result["vocabulary"] = {{"counts", countTokens(documents, tokenizer.tokenizeDocument(),
+                                                   static_cast<uint32_t>(observed.getVocab()))},
+                            {"merges", mergeTriples(tokenizer.spec)},
+                            {"keep", keepAlways(tokenizer.spec)}};
   }
   if (!runsModel)
     return result.dump();
@@ -252,11 +250,12 @@ void DataWork::train(distill::TrainOp op, const std::string &key, const std::str
   options.outputPath = output;
   options.key = key;
   exec::TrainResult result;
-  exec::check(executor().train(
-      studentModel, guide ? &*guide : nullptr,
-      packTrain(student, op.getTokens(), op.getSequenceLength(), op.getSeed()), options,
-      onProgress(), result));
-  nlohmann::json curve = {{"steps", result.steps}, {"tokens", result.tokens}, {"loss", result.curve}};
+  exec::check(
+      executor().train(studentModel, guide ? &*guide : nullptr,
+                       packTrain(student, op.getTokens(), op.getSequenceLength(), op.getSeed()),
+                       options, onProgress(), result));
+  nlohmann::json curve = {
+      {"steps", result.steps}, {"tokens", result.tokens}, {"loss", result.curve}};
   workspace_.put(key, "json", curve.dump() + "\n");
   char text[96];
   std::snprintf(text, sizeof text, "%s tokens, loss %.3f to %.3f, %.0f tokens/s",
@@ -272,9 +271,8 @@ void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
   LossCurve points{op.getTeacher() ? "distilling the student" : "tuning the teacher", {}};
   const double steps = std::max<double>(1, curve["loss"].size());
   for (size_t i = 0; i < curve["loss"].size(); ++i)
-    points.points.push_back(
-        {static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
-         curve["loss"][i].get<double>(), std::nullopt});
+    points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
+                             curve["loss"][i].get<double>(), std::nullopt});
   curves_.push_back(std::move(points));
 }
 
@@ -286,7 +284,8 @@ void DataWork::runOp(distill::ScoreOp op) {
   lm::ModelOp scored = model(op, op.getModel());
   const std::string key = keyOf(op, scored);
   const std::string name = ("score the " + op.getModel()).str();
-  plan_.push_back(estimateScore(scored, op.getTokens().value_or(0), name, workspace_.has(key, "json")));
+  plan_.push_back(
+      estimateScore(scored, op.getTokens().value_or(0), name, workspace_.has(key, "json")));
   if (!options_.planOnly)
     workspace_.getOrMake(key, "json", [&](const std::string &path) {
       progress_.begin(name);
@@ -304,11 +303,10 @@ void DataWork::runOp(distill::ScoreOp op) {
 
 std::string DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
   const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(scored);
-  EvalWindows windows =
-      evalWindows(requireCorpus().require(Split::HeldOut), tokenizer.tokenizeDocument(),
-                  tokenizer.startToken(),
-                  std::min<uint32_t>(kScoreWindowTokens, scored.getContext() - 1),
-                  op.getTokens().value_or(0) * kBytesPerScoredToken);
+  EvalWindows windows = evalWindows(requireCorpus().require(Split::HeldOut),
+                                    tokenizer.tokenizeDocument(), tokenizer.startToken(),
+                                    std::min<uint32_t>(kScoreWindowTokens, scored.getContext() - 1),
+                                    op.getTokens().value_or(0) * kBytesPerScoredToken);
   std::vector<exec::Sequence> sequences;
   for (const EvalWindow &window : windows.windows) {
     exec::Sequence sequence{{windows.startToken}, {}};

@@ -1,11 +1,11 @@
 //===- DataWork.h - Executing the ops of the distill dialect --*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "compiler/Data/Corpus.h"
+#include "compiler/Data/Packing.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Teacher.h"
 #include "compiler/Driver/Workspace.h"
-#include "compiler/Data/Corpus.h"
-#include "compiler/Data/Packing.h"
 #include "compiler/Report/Report.h"
 #include "compiler/Torch/Executor.h"
 #include "dialects/Distill/DistillOps.h"
@@ -27,7 +27,8 @@ struct DataWorkOptions {
   bool planOnly = false;
 };
 
-/// What one piece of data work will take; seconds and bytes are estimates from its flops and shapes.
+/// What one piece of data work will take; seconds and bytes are estimates from its flops and
+/// shapes.
 struct PlannedWork {
   std::string name;
   bool cached = false;
@@ -44,8 +45,8 @@ public:
   DataWork(Teacher &teacher, Workspace &workspace, Progress &progress, DataWorkOptions options);
   ~DataWork();
 
-  /// Executes every op of `module` that has no result, in order, and sets the results. Throws Error;
-  /// Interrupted if the user asked to stop.
+  /// Executes every op of `module` that has no result, in order, and sets the results. Throws
+  /// Error; Interrupted if the user asked to stop.
   void run(mlir::ModuleOp module);
 
   const std::vector<PlannedWork> &plan() const { return plan_; }

@@ -33,7 +33,7 @@ int64_t largestBlockElements(lm::ModelOp model) {
 
 int64_t parameterCount(lm::ModelOp model) {
   int64_t count = 0;
-  for (lm::ParamOp param : model.getBody().getOps<lm::ParamOp>()) {
+  for (lm::ParamOp param : model.getBody()->getOps<lm::ParamOp>()) {
     int64_t elements = 1;
     for (int64_t size : param.getShape())
       elements *= size;
@@ -121,11 +121,11 @@ exec::TrainOptions trainOptions(distill::TrainOp op) {
   options.batchTokens = op.getBatchTokens();
   // Each window of a packed sequence has one row more than targets: room for them.
   options.microTokens = op.getBatchTokens() + op.getBatchTokens() / 8;
-  options.learningRate = op.getLearningRate().convertToDouble();
+  options.learningRate = op.getLearningRate();
   options.finalFraction = 0.1;
-  options.warmupFraction = op.getWarmup().convertToDouble();
-  options.weightDecay = op.getWeightDecay().convertToDouble();
-  options.clipNorm = op.getClip().convertToDouble();
+  options.warmupFraction = op.getWarmup();
+  options.weightDecay = op.getWeightDecay();
+  options.clipNorm = op.getClip();
   options.quantisationAware = static_cast<bool>(op.getQuantize());
   return options;
 }

@@ -9,7 +9,8 @@ namespace retort {
 /// Estimates count multiplications with weights (2 flops a parameter and token forward, 6 forward
 /// and backward) at the rate that libtorch reaches on this kind of core; attention over short
 /// sequences is small beside them. docs/recipes.md says how far they were off when measured.
-PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string &name, bool cached);
+PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string &name,
+                            bool cached);
 /// `tokens` 0: unknown until the corpus is cut; counted as 50,000.
 PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &name, bool cached);
 PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::TrainOp op,

@@ -39,9 +39,10 @@ public:
 
   /// Scores one model; with `reference` (of the same vocabulary) also the divergence from it and,
   /// in `referenceScored`, the reference itself: both models see each window once.
-  Scored score(const std::string &name, Scorer &scorer, Scorer *reference, Scored *referenceScored) {
-    const uint32_t length =
-        std::min({kWindowTokens, scorer.context(), reference ? reference->context() : kWindowTokens});
+  Scored score(const std::string &name, Scorer &scorer, Scorer *reference,
+               Scored *referenceScored) {
+    const uint32_t length = std::min(
+        {kWindowTokens, scorer.context(), reference ? reference->context() : kWindowTokens});
     const EvalWindows windows = windowsOf(scorer, length - 1);
     Scored scored = begin(windows);
     if (reference)
@@ -86,7 +87,8 @@ private:
     std::vector<std::vector<float>> kept;
     reference.logits(rows, [&](size_t r, std::span<const float> logits) {
       kept.emplace_back(logits.begin(), logits.end());
-      referenceScored.documents[window.document].nll += logSumExp(logits) - logits[window.tokens[r]];
+      referenceScored.documents[window.document].nll +=
+          logSumExp(logits) - logits[window.tokens[r]];
     });
     scorer.logits(rows, [&](size_t r, std::span<const float> logits) {
       const double normaliser = logSumExp(logits);
@@ -136,14 +138,12 @@ void addDivergence(json &result, Scored &scored) {
 }
 
 void printLine(const std::string &name, const json &figures) {
-  const std::string error = figures["bits_per_byte_stderr"].is_number()
-                                ? [&] {
-                                    char text[32];
-                                    std::snprintf(text, sizeof text, " +- %.4f",
-                                                  figures["bits_per_byte_stderr"].get<double>());
-                                    return std::string(text);
-                                  }()
-                                : "";
+  const std::string error = figures["bits_per_byte_stderr"].is_number() ? [&] {
+    char text[32];
+    std::snprintf(text, sizeof text, " +- %.4f", figures["bits_per_byte_stderr"].get<double>());
+    return std::string(text);
+  }()
+                                                                        : "";
   std::printf("%s: %.4f%s bits per byte on %s bytes of held-out text (%s tokens, %s documents)\n",
               name.c_str(), figures["bits_per_byte"].get<double>(), error.c_str(),
               formatCount(figures["text_bytes"].get<uint64_t>()).c_str(),
@@ -164,14 +164,15 @@ void evalCommand(const EvalOptions &options) {
   // A document's split is a function of its text, so none that was trained on is held out here; but
   // near-duplicates are only dropped within a corpus.
   if (!scorer->corpusIdentity().empty() && scorer->corpusIdentity() != corpus.identity())
-    std::fprintf(stderr, "retort: note: %s was made from other documents than these; near-duplicates "
-                         "of what it was trained on may be among them\n",
+    std::fprintf(stderr,
+                 "retort: note: %s was made from other documents than these; near-duplicates "
+                 "of what it was trained on may be among them\n",
                  options.model.c_str());
   Evaluation evaluation(corpus, options, progress);
-  const bool comparable =
-      against && scorer->vocabularyIdentity() == against->vocabularyIdentity();
+  const bool comparable = against && scorer->vocabularyIdentity() == against->vocabularyIdentity();
   Scored other;
-  Scored scored = evaluation.score(options.model, *scorer, comparable ? against.get() : nullptr, &other);
+  Scored scored =
+      evaluation.score(options.model, *scorer, comparable ? against.get() : nullptr, &other);
   json result = toJson(scored);
   addDivergence(result, scored);
   if (against) {
@@ -190,14 +191,15 @@ void evalCommand(const EvalOptions &options) {
   printLine(options.model, result);
   if (against) {
     printLine(options.against, result["against"]);
-    std::printf("difference: %+.4f bits per byte\n", result["bits_per_byte_difference"].get<double>());
+    std::printf("difference: %+.4f bits per byte\n",
+                result["bits_per_byte_difference"].get<double>());
   }
   if (result.contains("kl_mean"))
-    std::printf("KL to %s: mean %.5f, 99th percentile %.4f, largest %.3f; the likeliest token agrees "
-                "on %.2f %%\n",
-                options.against.c_str(), result["kl_mean"].get<double>(),
-                result["kl_p99"].get<double>(), result["kl_max"].get<double>(),
-                100 * result["top1_agreement"].get<double>());
+    std::printf(
+        "KL to %s: mean %.5f, 99th percentile %.4f, largest %.3f; the likeliest token agrees "
+        "on %.2f %%\n",
+        options.against.c_str(), result["kl_mean"].get<double>(), result["kl_p99"].get<double>(),
+        result["kl_max"].get<double>(), 100 * result["top1_agreement"].get<double>());
 }
 
 } // namespace retort

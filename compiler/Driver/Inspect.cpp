@@ -87,12 +87,13 @@ json describeModule(const std::string &path) {
   json models = json::array();
   for (lm::ModelOp model : module->getOps<lm::ModelOp>()) {
     json params = json::array();
-    for (lm::ParamOp param : model.getBody().getOps<lm::ParamOp>()) {
+    for (lm::ParamOp param : model.getBody()->getOps<lm::ParamOp>()) {
       std::string type;
       llvm::raw_string_ostream(type) << param.getParamType();
-      params.push_back({{"name", param.getSymName().str()},
-                        {"shape", std::vector<int64_t>(param.getShape().begin(), param.getShape().end())},
-                        {"format", type}});
+      params.push_back(
+          {{"name", param.getSymName().str()},
+           {"shape", std::vector<int64_t>(param.getShape().begin(), param.getShape().end())},
+           {"format", type}});
     }
     models.push_back({{"symbol", model.getSymName().str()},
                       {"model",

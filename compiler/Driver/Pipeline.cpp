@@ -29,7 +29,8 @@ struct RunDataWork : mlir::PassWrapper<RunDataWork, mlir::OperationPass<mlir::Mo
     // MLIR's frames do not pass exceptions on.
     try {
       if (!work)
-        fail(ExitCode::Usage, "run-data-work: there is no corpus to work on: name one with --corpus");
+        fail(ExitCode::Usage,
+             "run-data-work: there is no corpus to work on: name one with --corpus");
       work->run(getOperation());
     } catch (const Error &thrown) {
       error = thrown;
@@ -126,8 +127,8 @@ void CompilerContext::run(mlir::ModuleOp module, const std::string &pipeline, Da
     return;
   if (std::optional<Error> thrown = std::exchange(RunDataWork::error, std::nullopt))
     throw *thrown;
-  fail(ExitCode::Usage, diagnostics.text().empty() ? "a pass failed without saying why"
-                                                   : diagnostics.text());
+  fail(ExitCode::Usage,
+       diagnostics.text().empty() ? "a pass failed without saying why" : diagnostics.text());
 }
 
 std::string CompilerContext::normalise(const std::string &pipeline) {
@@ -143,8 +144,8 @@ mlir::OwningOpRef<mlir::ModuleOp> CompilerContext::parse(const std::string &path
   FirstError diagnostics(&context_);
   auto module = mlir::parseSourceFile<mlir::ModuleOp>(path, &context_);
   if (!module)
-    fail(ExitCode::BadInput, diagnostics.text().empty() ? path + ": cannot be read as MLIR"
-                                                        : diagnostics.text());
+    fail(ExitCode::BadInput,
+         diagnostics.text().empty() ? path + ": cannot be read as MLIR" : diagnostics.text());
   return module;
 }
 
@@ -153,8 +154,9 @@ lm::ModelOp finalModel(mlir::ModuleOp module) {
     return student;
   auto models = llvm::to_vector(module.getOps<lm::ModelOp>());
   if (models.size() != 1)
-    fail(ExitCode::Usage, "the recipe leaves " + std::to_string(models.size()) +
-                              " models and none is named 'student': end it with the one to compile");
+    fail(ExitCode::Usage,
+         "the recipe leaves " + std::to_string(models.size()) +
+             " models and none is named 'student': end it with the one to compile");
   return models.front();
 }
 

@@ -24,7 +24,7 @@ Progress::Progress(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FILENO
 bool Progress::interrupted() { return stopRequested != 0; }
 
 void Progress::handleSignals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = onSignal;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);

@@ -77,9 +77,9 @@ size_t editDistance(const std::string &a, const std::string &b) {
       nearest = known;
     }
   }
-  fail(ExitCode::Usage, "--recipe " + name + ": neither a file nor a built-in recipe" +
-                            (nearest.empty() ? ": there are " + list
-                                             : ": did you mean '" + nearest + "'?"));
+  fail(ExitCode::Usage,
+       "--recipe " + name + ": neither a file nor a built-in recipe" +
+           (nearest.empty() ? ": there are " + list : ": did you mean '" + nearest + "'?"));
 }
 
 } // namespace

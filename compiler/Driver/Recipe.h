@@ -10,13 +10,13 @@ namespace retort {
 /// What the command line may vary in a built-in recipe. Every field has the recipe's default.
 struct RecipeParameters {
   bool hasCorpus = false;
-  bool bf16Checkpoint = false;     ///< `none` keeps the checkpoint's precision: bf16, else f32
-  uint64_t tuneTokens = 40'000;    ///< tokens that the teacher is adapted on
-  uint64_t distillTokens = 150'000;///< tokens that the student is trained on
-  uint64_t observeTokens = 16'384; ///< tokens that activations are observed on
-  double ffnKeep = 0.5;            ///< share of FFN channels that the student keeps
-  unsigned dropBlocks = 4;         ///< blocks that the student loses
-  unsigned maxVocabulary = 16'384; ///< most tokens of the student's vocabulary
+  bool bf16Checkpoint = false;      ///< `none` keeps the checkpoint's precision: bf16, else f32
+  uint64_t tuneTokens = 40'000;     ///< tokens that the teacher is adapted on
+  uint64_t distillTokens = 150'000; ///< tokens that the student is trained on
+  uint64_t observeTokens = 16'384;  ///< tokens that activations are observed on
+  double ffnKeep = 0.5;             ///< share of FFN channels that the student keeps
+  unsigned dropBlocks = 4;          ///< blocks that the student loses
+  unsigned maxVocabulary = 16'384;  ///< most tokens of the student's vocabulary
   uint64_t seed = 0;
   bool baselines = false;
 };
@@ -34,6 +34,5 @@ std::vector<std::pair<std::string, std::string>> builtinRecipes();
 /// The recipe of this name, or, if it names a file, that file's pipeline ('//' comments allowed).
 /// Throws Error (Usage) with the nearest name, or (Io).
 Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &parameters);
-
 
 } // namespace retort

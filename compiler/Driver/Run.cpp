@@ -88,8 +88,8 @@ void complete(const retort_model *model, retort_session *session, const RunOptio
   Output output{{}, !options.json};
   const retort_generation result = generate(session, prompt, options, output, options.seed);
   if (options.json)
-    std::printf("%s\n", describe(result, output.text).dump(1, ' ', false,
-                                                            nlohmann::json::error_handler_t::replace)
+    std::printf("%s\n", describe(result, output.text)
+                            .dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
                             .c_str());
   else
     std::printf("\n");
@@ -108,8 +108,8 @@ std::vector<int32_t> chatTokens(const retort_model *model,
     messages.push_back({role.c_str(), content.data(), content.size()});
   size_t count = 0;
   retort_error error;
-  retort_status status = retort_chat_tokens(model, messages.data(), messages.size(), 0, nullptr, 0,
-                                            &count, &error);
+  retort_status status =
+      retort_chat_tokens(model, messages.data(), messages.size(), 0, nullptr, 0, &count, &error);
   std::vector<int32_t> tokens(count);
   if (status == RETORT_E_CAPACITY)
     status = retort_chat_tokens(model, messages.data(), messages.size(), 0, tokens.data(),
@@ -130,7 +130,8 @@ void chat(const retort_model *model, retort_session *session, const RunOptions &
     const std::vector<int32_t> tokens = chatTokens(model, turns);
     size_t common = 0;
     const size_t length = retort_slot_length(session, 0);
-    while (common < std::min({held.size(), length, tokens.size() - 1}) && held[common] == tokens[common])
+    while (common < std::min({held.size(), length, tokens.size() - 1}) &&
+           held[common] == tokens[common])
       ++common;
     check(session, retort_slot_truncate(session, 0, common));
     cancelled = 0;
@@ -146,7 +147,7 @@ void chat(const retort_model *model, retort_session *session, const RunOptions &
 } // namespace
 
 void runCommand(const RunOptions &options) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = onInterrupt;
   action.sa_flags = 0; // reading a line is interrupted
   ModelPointer model = openModel(options.bundle);

@@ -68,7 +68,8 @@ inline retort_model_info modelInfo(const retort_model *model) {
   return info;
 }
 
-inline std::vector<int32_t> tokenize(const retort_model *model, std::string_view text, uint32_t flags) {
+inline std::vector<int32_t> tokenize(const retort_model *model, std::string_view text,
+                                     uint32_t flags) {
   std::vector<int32_t> tokens(text.size() / 2 + 16);
   size_t count = 0;
   retort_error error;

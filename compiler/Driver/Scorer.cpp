@@ -28,12 +28,15 @@ public:
   }
 
   TokenizeFn tokenize() const override {
-    return [this](std::string_view text) { return retort::tokenize(model_.get(), text, RETORT_NO_SPECIAL); };
+    return [this](std::string_view text) {
+      return retort::tokenize(model_.get(), text, RETORT_NO_SPECIAL);
+    };
   }
   int32_t startToken() const override {
     const int32_t start = info_.bos_token >= 0 ? info_.bos_token : info_.eos_token;
     if (start < 0)
-      fail(ExitCode::Unsupported, path_ + ": the vocabulary has neither a beginning nor an end token");
+      fail(ExitCode::Unsupported,
+           path_ + ": the vocabulary has neither a beginning nor an end token");
     return start;
   }
   uint32_t context() const override { return info_.context; }
@@ -100,12 +103,13 @@ public:
       sequences.push_back(std::move(sequence));
     }
     exec::Scores scores;
-    exec::check(executor_->score({&graph_, teacher_.readRows(model_, graph_)}, nullptr, sequences, {},
-                                 [&](const exec::Progress &at) {
-                                   progress.update(at.step, at.totalSteps);
-                                   return !Progress::interrupted();
-                                 },
-                                 scores));
+    exec::check(executor_->score(
+        {&graph_, teacher_.readRows(model_, graph_)}, nullptr, sequences, {},
+        [&](const exec::Progress &at) {
+          progress.update(at.step, at.totalSteps);
+          return !Progress::interrupted();
+        },
+        scores));
     std::vector<double> result;
     for (const exec::SequenceScore &score : scores.sequences)
       result.push_back(score.nll);

@@ -68,7 +68,8 @@ exec::ReadRows Teacher::readRows(lm::ModelOp model, const exec::Graph &graph) {
     int32_t open = exec::kNone;
     std::optional<ParamStream> stream;
     State(std::shared_ptr<const Checkpoint> file, const Workspace &workspace)
-        : checkpoint(std::move(file)), sources(checkpoint.get(), [&workspace](const std::string &hash) {
+        : checkpoint(std::move(file)),
+          sources(checkpoint.get(), [&workspace](const std::string &hash) {
             return workspace.objectPath(hash, "safetensors");
           }) {}
   };

@@ -139,8 +139,7 @@ std::optional<std::string> Workspace::read(const std::string &key, const std::st
 void writeFileAtomically(const std::string &path, const std::string &content) {
   const std::string temporary = temporaryFor(path);
   try {
-    Descriptor file{
-        ::open(temporary.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0666)};
+    Descriptor file{::open(temporary.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0666)};
     if (file.fd < 0)
       failErrno(path, "cannot be written");
     for (size_t done = 0; done < content.size();) {

@@ -49,7 +49,8 @@ private:
 /// the latter if the disk is full), leaving nothing behind.
 void writeFileAtomically(const std::string &path, const std::string &content);
 
-/// Bytes free for this user on the file system of `path` (an existing folder or its nearest parent).
+/// Bytes free for this user on the file system of `path` (an existing folder or its nearest
+/// parent).
 uint64_t freeDiskBytes(const std::string &path);
 /// MemAvailable of /proc/meminfo, further limited by the control group where there is one.
 uint64_t availableMemoryBytes();

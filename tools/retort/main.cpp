@@ -23,10 +23,17 @@ uint64_t parseSize(const std::string &text) {
   }
   std::string unit = text.substr(std::min(used, text.size()));
   unit.erase(std::remove(unit.begin(), unit.end(), ' '), unit.end());
-  const std::vector<std::pair<std::string, double>> units = {
-      {"", 1},      {"B", 1},          {"kB", 1e3},          {"KB", 1e3},
-      {"MB", 1e6},  {"GB", 1e9},       {"TB", 1e12},         {"KiB", 1024},
-      {"MiB", 1048576}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
+  const std::vector<std::pair<std::string, double>> units = {{"", 1},
+                                                             {"B", 1},
+                                                             {"kB", 1e3},
+                                                             {"KB", 1e3},
+                                                             {"MB", 1e6},
+                                                             {"GB", 1e9},
+                                                             {"TB", 1e12},
+                                                             {"KiB", 1024},
+                                                             {"MiB", 1048576},
+                                                             {"GiB", 1073741824.0},
+                                                             {"TiB", 1099511627776.0}};
   for (const auto &[name, factor] : units)
     if (unit == name && value > 0 && value * factor < 9e18)
       return static_cast<uint64_t>(value * factor);
@@ -65,20 +72,37 @@ struct CommandLine {
   void addCompile() {
     auto *c = app.add_subcommand("compile", "Make a bundle from a teacher and documents");
     c->add_option("TEACHER", compile.teacher, "A .gguf file or a Hugging Face folder")->required();
-    c->add_option("--corpus", compile.corpus, "Documents of the field: files or folders")->type_name("DIR...");
-    c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")->type_name("OUT.retort");
+    c->add_option("--corpus", compile.corpus, "Documents of the field: files or folders")
+        ->type_name("DIR...");
+    c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")
+        ->type_name("OUT.retort");
     c->add_option("--target", compile.target, "What to emit code for: cpu")->type_name("TARGET");
-    c->add_option("--recipe", compile.recipe,
-                  "none, int8, int4, specialist or a file (default: specialist with a corpus, none without)")->type_name("NAME|FILE")->always_capture_default(false);
-    c->add_option("--passes", compile.passes, "An MLIR pipeline in the recipe's place")->type_name("PIPELINE")->always_capture_default(false);
+    c->add_option(
+         "--recipe", compile.recipe,
+         "none, int8, int4, specialist or a file (default: specialist with a corpus, none without)")
+        ->type_name("NAME|FILE")
+        ->always_capture_default(false);
+    c->add_option("--passes", compile.passes, "An MLIR pipeline in the recipe's place")
+        ->type_name("PIPELINE")
+        ->always_capture_default(false);
     c->add_flag("--print-pipeline", compile.printPipeline, "Print the pipeline in use and stop");
-    c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")->type_name("SIZE")->always_capture_default(false);
-    c->add_option("--distill-tokens", compile.distillTokens, "Tokens to distil on (default: the recipe's)")->type_name("N")->always_capture_default(false);
-    c->add_option("--workspace", compile.workspace, "Where data work is kept (default: ~/.cache/retort)")->type_name("DIR")->always_capture_default(false);
+    c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")
+        ->type_name("SIZE")
+        ->always_capture_default(false);
+    c->add_option("--distill-tokens", compile.distillTokens,
+                  "Tokens to distil on (default: the recipe's)")
+        ->type_name("N")
+        ->always_capture_default(false);
+    c->add_option("--workspace", compile.workspace,
+                  "Where data work is kept (default: ~/.cache/retort)")
+        ->type_name("DIR")
+        ->always_capture_default(false);
     c->add_option("--seed", compile.seed, "Of the shuffle and the training")->type_name("N");
     c->add_option("--threads", compile.threads, "Of data work; 0: one a core")->type_name("N");
-    c->add_flag("--baselines", compile.baselines, "Also train the student without a teacher, for the report");
-    c->add_flag("--dry-run", compile.dryRun, "Print stages, cache, memory, disk and time, and stop");
+    c->add_flag("--baselines", compile.baselines,
+                "Also train the student without a teacher, for the report");
+    c->add_flag("--dry-run", compile.dryRun,
+                "Print stages, cache, memory, disk and time, and stop");
     c->add_flag("--force", compile.force, "Replace the output if it exists");
     c->add_flag("-q,--quiet", compile.quiet, "No progress");
     c->callback([this] {
@@ -90,10 +114,16 @@ struct CommandLine {
 
   void addEval() {
     auto *c = app.add_subcommand("eval", "Score a model on a corpus' held-out documents");
-    c->add_option("MODEL", eval.model, "A bundle, a .gguf file or a Hugging Face folder")->required();
-    c->add_option("--corpus", eval.corpus, "Documents; only their held-out part is read")->required()->type_name("DIR...");
-    c->add_option("--against", eval.against, "A second model, scored on the same text")->type_name("MODEL")->always_capture_default(false);
-    c->add_option("--text-bytes", eval.textBytes, "Most bytes of text to score; 0: all")->type_name("N");
+    c->add_option("MODEL", eval.model, "A bundle, a .gguf file or a Hugging Face folder")
+        ->required();
+    c->add_option("--corpus", eval.corpus, "Documents; only their held-out part is read")
+        ->required()
+        ->type_name("DIR...");
+    c->add_option("--against", eval.against, "A second model, scored on the same text")
+        ->type_name("MODEL")
+        ->always_capture_default(false);
+    c->add_option("--text-bytes", eval.textBytes, "Most bytes of text to score; 0: all")
+        ->type_name("N");
     c->add_option("--threads", eval.threads, "0: one a core")->type_name("N");
     c->add_flag("--json", eval.json, "Print JSON");
     c->add_flag("-q,--quiet", eval.quiet, "No progress");
@@ -103,14 +133,24 @@ struct CommandLine {
   void addRun() {
     auto *c = app.add_subcommand("run", "Generate text with a bundle");
     c->add_option("BUNDLE", run.bundle)->required();
-    auto *prompt = c->add_option("-p,--prompt", run.prompt, "The text to continue")->type_name("PROMPT")->always_capture_default(false);
-    c->add_flag("--chat", run.chat, "Talk in the terminal, in the model's own chat format")->excludes(prompt);
+    auto *prompt = c->add_option("-p,--prompt", run.prompt, "The text to continue")
+                       ->type_name("PROMPT")
+                       ->always_capture_default(false);
+    c->add_flag("--chat", run.chat, "Talk in the terminal, in the model's own chat format")
+        ->excludes(prompt);
     c->add_option("-n,--tokens", run.maxTokens, "Most tokens to generate")->type_name("N");
-    c->add_option("--temperature", run.temperature, "0: the likeliest token each time")->type_name("T")->check(CLI::Range(0.0, 100.0));
+    c->add_option("--temperature", run.temperature, "0: the likeliest token each time")
+        ->type_name("T")
+        ->check(CLI::Range(0.0, 100.0));
     c->add_option("--top-k", run.topK, "Sample among the K likeliest; 0: all")->type_name("K");
-    c->add_option("--top-p", run.topP, "Sample among the likeliest that reach probability P")->type_name("P")->check(CLI::Range(0.0, 1.0));
+    c->add_option("--top-p", run.topP, "Sample among the likeliest that reach probability P")
+        ->type_name("P")
+        ->check(CLI::Range(0.0, 1.0));
     c->add_option("--seed", run.seed, "Of the sampling")->type_name("S");
-    c->add_option("--stop", run.stops, "End before this text (may be repeated)")->type_name("S")->always_capture_default(false)->expected(1);
+    c->add_option("--stop", run.stops, "End before this text (may be repeated)")
+        ->type_name("S")
+        ->always_capture_default(false)
+        ->expected(1);
     c->add_option("--threads", run.threads, "0: one a core")->type_name("N");
     c->add_flag("--json", run.json, "Print one JSON object at the end");
     c->callback([this] { runCommand(run); });
@@ -119,10 +159,16 @@ struct CommandLine {
   void addBench() {
     auto *c = app.add_subcommand("bench", "Time a bundle");
     c->add_option("BUNDLE", bench.bundle)->required();
-    c->add_option("--prompt", bench.prompt, "Tokens of prompt")->type_name("N")->check(CLI::Range(1, 1 << 20));
-    c->add_option("--generate", bench.generate, "Tokens to generate")->type_name("N")->check(CLI::Range(1, 1 << 20));
+    c->add_option("--prompt", bench.prompt, "Tokens of prompt")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1 << 20));
+    c->add_option("--generate", bench.generate, "Tokens to generate")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1 << 20));
     c->add_option("--threads", bench.threads, "0: one a core")->type_name("N");
-    c->add_option("--repeat", bench.repeat, "Runs; the median is printed")->type_name("N")->check(CLI::Range(1, 1000));
+    c->add_option("--repeat", bench.repeat, "Runs; the median is printed")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1000));
     c->add_flag("--json", bench.json, "Print JSON");
     c->callback([this] { benchCommand(bench); });
   }
@@ -135,9 +181,12 @@ struct CommandLine {
   }
 
   void addImport() {
-    auto *c = app.add_subcommand("import", "Write a teacher's lm IR; weights stay in the checkpoint");
+    auto *c =
+        app.add_subcommand("import", "Write a teacher's lm IR; weights stay in the checkpoint");
     c->add_option("TEACHER", import.teacher, "A .gguf file or a Hugging Face folder")->required();
-    c->add_option("-o,--output", import.output, "The .mlir file; '-' for stdout")->required()->type_name("model.mlir");
+    c->add_option("-o,--output", import.output, "The .mlir file; '-' for stdout")
+        ->required()
+        ->type_name("model.mlir");
     c->callback([this] { importCommand(import); });
   }
 };
