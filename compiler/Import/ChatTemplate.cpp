@@ -20,7 +20,8 @@ ChatFormat recogniseChatTemplate(std::string_view jinja, std::string_view bos, s
     f.stop = {"<|im_end|>"};
     return f;
   }
-  fail(ExitCode::Unsupported, source + ": the chat template " + tokspec::inQuotes(jinja) + " is not known to Retort");
+  fail(ExitCode::Unsupported,
+       source + ": the chat template " + tokspec::inQuotes(jinja) + " is not known to Retort");
 }
 
 } // namespace retort

@@ -2,4 +2,4 @@
 retort_library(RetortTokenizerImport
   SOURCES ChatTemplate.cpp TokenizerCompile.cpp TokenizerGguf.cpp TokenizerJson.cpp
           TokenizerJsonWriter.cpp TokenizerRead.cpp TokenizerRegex.cpp TokenizerSpec.cpp TokenizerUnicode.cpp
-  PUBLIC_LIBS RetortTokenizer)
+  PUBLIC_LIBS RetortTokenizer RetortCheckpoint)

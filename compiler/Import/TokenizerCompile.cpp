@@ -75,7 +75,8 @@ private:
 };
 
 /// A two-stage table of `values`[code point]: u16 index, then the blocks that differ.
-template <class T> std::pair<std::vector<uint16_t>, std::vector<T>> twoStage(const std::vector<T> &values) {
+template <class T>
+std::pair<std::vector<uint16_t>, std::vector<T>> twoStage(const std::vector<T> &values) {
   std::vector<uint16_t> index;
   std::vector<T> blocks;
   std::map<std::vector<T>, uint16_t> known;
@@ -137,19 +138,20 @@ public:
   explicit TokenizerCompiler(const TokenizerSpec &spec) : s_(spec) {}
 
   std::vector<uint8_t> run() {
+    normaliseAdded();
     configure();
     tokens();
+    wordClass();
     normalizers();
     preTokenizers();
     s_.model == TokenizerSpec::Model::Bpe ? bpe() : unigram();
     writer_.add(kStrings, strings_);
-    // Normalised contents of added tokens, and the words that encode as themselves, are found with
-    // the tables made so far.
-    std::vector<uint8_t> first = file(writer_);
-    Tokenizer tokenizer = Tokenizer::open(first, s_.source);
-    if (s_.model == TokenizerSpec::Model::Bpe)
-      words(tokenizer);
-    addedTokens(tokenizer);
+    addedTokens();
+    if (s_.model == TokenizerSpec::Model::Bpe) {
+      // Which words encode as themselves is found with the tables made so far.
+      std::vector<uint8_t> first = file(writer_);
+      words(Tokenizer::open(first, s_.source));
+    }
     return file(writer_);
   }
 
@@ -157,6 +159,30 @@ private:
   std::vector<uint8_t> file(TableWriter writer) const {
     writer.add(kConfig, std::vector<Config>{config_});
     return writer.finish();
+  }
+
+  /// What added tokens look like after the normalisers, by a tokenizer that has nothing else.
+  void normaliseAdded() {
+    if (s_.normalizers.empty() || std::none_of(s_.added.begin(), s_.added.end(),
+                                               [](const AddedToken &t) { return t.normalized; }))
+      return;
+    TokenizerSpec bare;
+    bare.tokens = {"a"};
+    bare.inModel = {true};
+    bare.normalizers = s_.normalizers;
+    bare.decoder.kind = DecoderSpec::SentencePiece;
+    bare.source = s_.source;
+    std::vector<uint8_t> tables = TokenizerCompiler(bare).run();
+    Tokenizer tokenizer = Tokenizer::open(tables, s_.source);
+    std::vector<int32_t> none;
+    Encoder encoder(tokenizer.tables(), {}, none);
+    for (const AddedToken &token : s_.added)
+      if (token.normalized)
+        normalised_[token.id] = encoder.normalise(token.content);
+  }
+  const std::string &spelling(int32_t id) const {
+    auto it = normalised_.find(id);
+    return it == normalised_.end() ? s_.tokens[id] : it->second;
   }
 
   void configure() {
@@ -167,14 +193,18 @@ private:
     config_.bos = s_.bos;
     config_.eos = s_.eos;
     config_.pad = s_.pad;
-    bool addsBos = s_.bos >= 0 && std::find(s_.prefix.begin(), s_.prefix.end(), s_.bos) != s_.prefix.end();
+    bool addsBos =
+        s_.bos >= 0 && std::find(s_.prefix.begin(), s_.prefix.end(), s_.bos) != s_.prefix.end();
     bool byteTokens = s_.decoder.kind == DecoderSpec::SentencePiece || s_.decoder.byteFallback;
-    config_.stripSpaces = s_.decoder.kind == DecoderSpec::SentencePiece ? s_.decoder.stripSpaces : 0;
-    config_.flags = (s_.byteLevel() ? kByteLevel : 0) | (s_.byteFallback ? kByteFallback : 0) |
-                    (s_.ignoreMerges ? kIgnoreMerges : 0) | (s_.fuseUnknown ? kFuseUnknown : 0) |
-                    (addsBos ? kAddsBos : 0) | (byteTokens && !s_.byteLevel() ? kDecodeBytes : 0) |
-                    (s_.decoder.kind == DecoderSpec::Metaspace && s_.decoder.prepend != PrependScheme::Never
-                         ? kDecodeFirstBare : 0);
+    config_.stripSpaces =
+        s_.decoder.kind == DecoderSpec::SentencePiece ? s_.decoder.stripSpaces : 0;
+    config_.flags =
+        (s_.byteLevel() ? kByteLevel : 0) | (s_.byteFallback ? kByteFallback : 0) |
+        (s_.ignoreMerges ? kIgnoreMerges : 0) | (s_.fuseUnknown ? kFuseUnknown : 0) |
+        (addsBos ? kAddsBos : 0) | (byteTokens && !s_.byteLevel() ? kDecodeBytes : 0) |
+        (s_.decoder.kind == DecoderSpec::Metaspace && s_.decoder.prepend != PrependScheme::Never
+             ? kDecodeFirstBare
+             : 0);
     writer_.add(kStopIds, s_.stop);
     writer_.add(kPrefixIds, s_.prefix);
     writer_.add(kSuffixIds, s_.suffix);
@@ -207,7 +237,7 @@ private:
     std::vector<std::string> texts;
     std::vector<uint8_t> flags;
     for (size_t i = 0; i < s_.tokens.size(); ++i) {
-      texts.push_back(decoded(s_.tokens[i]));
+      texts.push_back(decoded(spelling(int32_t(i))));
       bool byte = !s_.byteLevel() && byteToken(s_.tokens[i]) >= 0;
       flags.push_back(uint8_t((s_.inModel[i] ? kInModel : 0) | (byte ? kByte : 0)));
       if (s_.inModel[i])
@@ -223,10 +253,27 @@ private:
 
     std::vector<int32_t> byteIds;
     for (int b = 0; b < 256; ++b) {
-      auto it = byName_.find(s_.byteLevel() ? alphabetLetter(uint8_t(b)) : byteTokenName(uint8_t(b)));
+      auto it =
+          byName_.find(s_.byteLevel() ? alphabetLetter(uint8_t(b)) : byteTokenName(uint8_t(b)));
       byteIds.push_back(it == byName_.end() ? -1 : it->second);
     }
     writer_.add(kByteIds, byteIds);
+  }
+
+  /// What may stand beside an added token that is a word of its own.
+  void wordClass() {
+    if (std::none_of(s_.added.begin(), s_.added.end(),
+                     [](const AddedToken &t) { return t.singleWord; }))
+      return;
+    std::vector<uint8_t> isWord(kCodePoints);
+    const CodeSet word = unicodeWord();
+    for (auto [low, high] : word.ranges())
+      std::fill(isWord.begin() + low, isWord.begin() + high + 1, 1);
+    auto [index, blocks] = twoStage(isWord);
+    std::vector<uint8_t> bytes;
+    appendBytes(bytes, index);
+    appendBytes(bytes, blocks);
+    writer_.add(kWordClass, bytes);
   }
 
   std::pair<uint32_t, uint32_t> string(std::string_view text) {
@@ -353,14 +400,16 @@ private:
         break;
       case Step::Digits:
         addAutomaton(compileSet(unicodeNumeric()),
-                     step.individualDigits ? SplitBehavior::Isolated : SplitBehavior::Contiguous, false);
+                     step.individualDigits ? SplitBehavior::Isolated : SplitBehavior::Contiguous,
+                     false);
         break;
       case Step::Metaspace:
         addRewrite(2, step.replacement, false);
         if (step.prepend != PrependScheme::Never)
           addRewrite(1, step.replacement, step.prepend == PrependScheme::First);
         if (step.split)
-          addAutomaton(compilePattern(step.replacement, false), SplitBehavior::MergedWithNext, false);
+          addAutomaton(compilePattern(step.replacement, false), SplitBehavior::MergedWithNext,
+                       false);
         break;
       }
     }
@@ -398,8 +447,8 @@ private:
     bigrams();
   }
 
-  /// Pairs of characters inside any result of a merge. Only where a character without a token becomes
-  /// bytes that no merge touches: else what lies between two characters may vanish or fuse.
+  /// Pairs of characters inside any result of a merge. Only where a character without a token
+  /// becomes bytes that no merge touches: else what lies between two characters may vanish or fuse.
   void bigrams() {
     if (!s_.byteFallback)
       return;
@@ -416,8 +465,8 @@ private:
       }
     }
     auto [table, probes] = hashTable<uint64_t>(
-        std::vector<uint64_t>(keys.begin(), keys.end()), 0, [](const uint64_t &k) { return hash64(k); },
-        [](const uint64_t &k) { return k == 0; });
+        std::vector<uint64_t>(keys.begin(), keys.end()), 0,
+        [](const uint64_t &k) { return hash64(k); }, [](const uint64_t &k) { return k == 0; });
     config_.bigramProbes = probes;
     writer_.add(kBigrams, table);
   }
@@ -427,7 +476,8 @@ private:
     std::vector<int32_t> ids;
     BpeModel model(tokenizer.tables(), ids);
     for (uint32_t i = 0; i < s_.tokens.size(); ++i) {
-      if (!s_.inModel[i] || s_.tokens[i].empty() || (s_.byteLevel() && !alphabetBytes(s_.tokens[i])))
+      if (!s_.inModel[i] || s_.tokens[i].empty() ||
+          (s_.byteLevel() && !alphabetBytes(s_.tokens[i])))
         continue;
       ids.clear();
       if (!s_.ignoreMerges)
@@ -456,36 +506,20 @@ private:
     writer_.add(kScores, s_.scores);
   }
 
-  void addedTokens(const Tokenizer &tokenizer) {
+  void addedTokens() {
     TrieBuilder tries[3];
-    bool normalisedSpecial = false, singleWord = false;
-    std::vector<int32_t> none;
-    Encoder encoder(tokenizer.tables(), {}, none);
+    bool normalisedSpecial = false;
     for (bool special : {true, false}) // of equal ones the special token wins
       for (const AddedToken &token : s_.added) {
         if (token.special != special)
           continue;
-        if (token.normalized)
-          tries[1].insert(encoder.normalise(token.content), uint32_t(token.id));
-        else
-          tries[0].insert(token.content, uint32_t(token.id));
+        tries[token.normalized].insert(spelling(token.id), uint32_t(token.id));
         if (!token.normalized || special)
           tries[2].insert(token.content, uint32_t(token.id));
         normalisedSpecial |= token.normalized && special;
-        singleWord |= token.singleWord;
       }
     for (uint32_t i = 0; i < (normalisedSpecial ? 3 : 2); ++i)
       tries[i].write(writer_, kAddedTrie, kAddedTrieEdges, i);
-    if (!singleWord)
-      return;
-    std::vector<uint8_t> isWord(kCodePoints);
-    for (auto [low, high] : unicodeWord().ranges())
-      std::fill(isWord.begin() + low, isWord.begin() + high + 1, 1);
-    auto [index, blocks] = twoStage(isWord);
-    std::vector<uint8_t> bytes;
-    appendBytes(bytes, index);
-    appendBytes(bytes, blocks);
-    writer_.add(kWordClass, bytes);
   }
 
   const TokenizerSpec &s_;
@@ -495,6 +529,8 @@ private:
   std::vector<tok::PreTokenizerStep> steps_;
   uint32_t automata_ = 0;
   std::map<std::string, int32_t> byName_;
+  std::map<int32_t, std::string>
+      normalised_; ///< of added tokens that are matched after normalising
 };
 
 } // namespace

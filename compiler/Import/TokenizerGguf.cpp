@@ -30,7 +30,8 @@ public:
 
   TokenizerSpec run() {
     if (g_.types.size() != g_.tokens.size() && !g_.types.empty())
-      bad(std::to_string(g_.types.size()) + " token types for " + std::to_string(g_.tokens.size()) + " tokens");
+      bad(std::to_string(g_.types.size()) + " token types for " + std::to_string(g_.tokens.size()) +
+          " tokens");
     tokens();
     specials();
     if (g_.model == "gpt2")
@@ -66,8 +67,8 @@ private:
       spec_.tokens.emplace_back(g_.tokens[i]);
       spec_.inModel.push_back(true);
       if (isAdded(i))
-        spec_.added.push_back({int32_t(i), spec_.tokens[i], false, false, false, false,
-                               type(i) != UserDefined});
+        spec_.added.push_back(
+            {int32_t(i), spec_.tokens[i], false, false, false, false, type(i) != UserDefined});
     }
   }
 
@@ -77,8 +78,8 @@ private:
     if (*value == UINT32_MAX)
       return -1; // how some converters say "none"
     if (*value >= spec_.tokens.size())
-      bad(std::string("tokenizer.ggml.") + key + " is " + std::to_string(*value) + ", but there are " +
-          std::to_string(spec_.tokens.size()) + " tokens");
+      bad(std::string("tokenizer.ggml.") + key + " is " + std::to_string(*value) +
+          ", but there are " + std::to_string(spec_.tokens.size()) + " tokens");
     return int32_t(*value);
   }
 
@@ -146,14 +147,16 @@ private:
     auto find = [&](std::string_view token, size_t merge) {
       auto it = ids.find(token);
       if (it == ids.end())
-        bad("merge " + std::to_string(merge) + " names " + inQuotes(token) + ", which is not in the vocabulary");
+        bad("merge " + std::to_string(merge) + " names " + inQuotes(token) +
+            ", which is not in the vocabulary");
       return it->second;
     };
     for (size_t i = 0; i < g_.merges.size(); ++i) {
       std::string_view text = g_.merges[i];
       size_t space = text.find(' ', 1);
       if (space == std::string_view::npos || space + 1 == text.size())
-        bad("merge " + std::to_string(i) + " is " + inQuotes(text) + ", not two tokens with a space between");
+        bad("merge " + std::to_string(i) + " is " + inQuotes(text) +
+            ", not two tokens with a space between");
       std::string left(text.substr(0, space)), right(text.substr(space + 1));
       int32_t l = find(left, i), r = find(right, i);
       spec_.merges.push_back({l, r, find(left + right, i)});
@@ -181,11 +184,13 @@ private:
     mergesFromScores();
   }
 
-  /// SentencePiece merges whatever makes the piece with the best score: every way to cut a piece in two
-  /// is a merge. The order is transformers' (generate_merges): by score, then the longer left part.
+  /// SentencePiece merges whatever makes the piece with the best score: every way to cut a piece in
+  /// two is a merge. The order is transformers' (generate_merges): by score, then the longer left
+  /// part.
   void mergesFromScores() {
     if (g_.scores.size() != g_.tokens.size())
-      bad(std::to_string(g_.scores.size()) + " scores for " + std::to_string(g_.tokens.size()) + " tokens");
+      bad(std::to_string(g_.scores.size()) + " scores for " + std::to_string(g_.tokens.size()) +
+          " tokens");
     std::unordered_map<std::string_view, int32_t> ids;
     auto usable = [&](size_t i) { return type(i) == Normal || type(i) == UserDefined; };
     for (size_t i = 0; i < spec_.tokens.size(); ++i)
@@ -199,14 +204,16 @@ private:
     };
     std::vector<Candidate> found, local;
     auto chars = [](std::string_view text) {
-      return uint32_t(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+      return uint32_t(
+          std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
     };
     for (size_t i = 0; i < spec_.tokens.size(); ++i) {
       std::string_view piece = spec_.tokens[i];
       if (!usable(i))
         continue;
       if (piece.size() > 1024)
-        bad("token " + std::to_string(i) + " has " + std::to_string(piece.size()) + " bytes: at most 1024 are allowed");
+        bad("token " + std::to_string(i) + " has " + std::to_string(piece.size()) +
+            " bytes: at most 1024 are allowed");
       local.clear();
       for (size_t cut = 1; cut < piece.size(); ++cut) {
         if ((piece[cut] & 0xC0) == 0x80)
@@ -239,7 +246,8 @@ private:
     if (g_.charsMap)
       unsupported("a precompiled normaliser");
     if (g_.scores.size() != g_.tokens.size())
-      bad(std::to_string(g_.scores.size()) + " scores for " + std::to_string(g_.tokens.size()) + " tokens");
+      bad(std::to_string(g_.scores.size()) + " scores for " + std::to_string(g_.tokens.size()) +
+          " tokens");
     spec_.scores.assign(g_.scores.begin(), g_.scores.end());
     bool prefix = g_.addSpacePrefix.value_or(true);
     PreTokenizerStep words{};
@@ -256,7 +264,8 @@ private:
   void chat() {
     auto text = [&](int32_t id) { return id < 0 ? std::string() : spec_.tokens[id]; };
     if (!g_.chatTemplate.empty())
-      spec_.chat = recogniseChatTemplate(g_.chatTemplate, text(spec_.bos), text(spec_.eos), source_);
+      spec_.chat =
+          recogniseChatTemplate(g_.chatTemplate, text(spec_.bos), text(spec_.eos), source_);
   }
 
   const GgufTokenizer &g_;

@@ -7,14 +7,14 @@ namespace retort {
 
 /// The keys tokenizer.* of a GGUF file, read but not yet checked. Views point into the file.
 struct GgufTokenizer {
-  std::string model;               ///< tokenizer.ggml.model: gpt2, llama or t5
-  std::string pre;                 ///< tokenizer.ggml.pre
+  std::string model; ///< tokenizer.ggml.model: gpt2, llama or t5
+  std::string pre;   ///< tokenizer.ggml.pre
   std::vector<std::string_view> tokens, merges;
   std::vector<float> scores;
-  std::vector<int32_t> types;      ///< 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
+  std::vector<int32_t> types; ///< 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
   std::optional<uint64_t> bos, eos, unknown, pad, eot;
   std::optional<bool> addBos, addEos, addSpacePrefix;
-  bool charsMap = false;           ///< a precompiled normaliser is there
+  bool charsMap = false; ///< a precompiled normaliser is there
   std::string chatTemplate;
 };
 

@@ -22,7 +22,8 @@ json parseJson(std::string_view text, const std::string &source) {
   std::vector<size_t> keys;
   auto watch = [&](int depth, json::parse_event_t event, json &value) {
     if (depth > kMaxDepth)
-      fail(ExitCode::BadInput, source + ": nested more than " + std::to_string(kMaxDepth) + " deep");
+      fail(ExitCode::BadInput,
+           source + ": nested more than " + std::to_string(kMaxDepth) + " deep");
     if (event == json::parse_event_t::object_start)
       keys.push_back(0);
     else if (event == json::parse_event_t::key)
@@ -113,13 +114,16 @@ private:
 
 class JsonReader {
 public:
-  JsonReader(const json &root, const std::string &source) : root_(root, "", source), source_(source) {
+  JsonReader(const json &root, const std::string &source)
+      : root_(root, "", source), source_(source) {
     spec_.source = source;
   }
 
   TokenizerSpec run() {
     Place model = root_.at("model");
-    std::string type = model.has("type") ? model.text("type") : model.has("merges") ? "BPE" : "Unigram";
+    std::string type = model.has("type")     ? model.text("type")
+                       : model.has("merges") ? "BPE"
+                                             : "Unigram";
     if (type == "BPE")
       bpe(model);
     else if (type == "Unigram")
@@ -142,8 +146,8 @@ public:
 private:
   void place(int32_t id, const std::string &token, const Place &where) {
     if (size_t(id) >= spec_.tokens.size())
-      where.bad("gives " + inQuotes(token) + " the id " + std::to_string(id) + ", but there are only " +
-                std::to_string(spec_.tokens.size()) + " tokens");
+      where.bad("gives " + inQuotes(token) + " the id " + std::to_string(id) +
+                ", but there are only " + std::to_string(spec_.tokens.size()) + " tokens");
     if (filled_[id])
       where.bad("gives the id " + std::to_string(id) + " to " + inQuotes(token) + " and " +
                 inQuotes(spec_.tokens[id]));
@@ -180,7 +184,8 @@ private:
     spec_.fuseUnknown = model.flag("fuse_unk", false);
     spec_.ignoreMerges = model.flag("ignore_merges", false);
     Place vocab = model.at("vocab");
-    makeRoom(vocab.object().size(), [&](const std::string &t) { return vocab.object().contains(t); });
+    makeRoom(vocab.object().size(),
+             [&](const std::string &t) { return vocab.object().contains(t); });
     for (const auto &[token, id] : vocab.object().items()) {
       int32_t number = Place(id, "model.vocab[" + inQuotes(token) + "]", source_).id();
       place(number, token, vocab);
@@ -282,7 +287,8 @@ private:
       Place pattern = step.at("pattern");
       if (!pattern.has("String"))
         step.unsupported("the normaliser Replace with a regular expression");
-      spec_.normalizers.push_back({NormalizerStep::Replace, pattern.text("String"), step.text("content")});
+      spec_.normalizers.push_back(
+          {NormalizerStep::Replace, pattern.text("String"), step.text("content")});
     } else {
       step.unsupported("the normaliser " + inQuotes(type));
     }
@@ -392,7 +398,8 @@ private:
     DecoderSpec &d = spec_.decoder;
     if (chain == "ByteLevel") {
       d.kind = DecoderSpec::ByteLevel;
-    } else if (chain == "Replace, ByteFallback, Fuse" || chain == "Replace, ByteFallback, Fuse, Strip") {
+    } else if (chain == "Replace, ByteFallback, Fuse" ||
+               chain == "Replace, ByteFallback, Fuse, Strip") {
       d.kind = DecoderSpec::SentencePiece;
       d.stripSpaces = steps.size() == 4;
     } else if (chain == "Metaspace" || chain == "ByteFallback, Metaspace") {

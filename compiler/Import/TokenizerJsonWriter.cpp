@@ -39,13 +39,16 @@ json normalizers(const TokenizerSpec &spec) {
     else if (s.kind == NormalizerStep::Prepend)
       steps.push_back({{"type", "Prepend"}, {"prepend", s.content}});
     else
-      steps.push_back({{"type", "Replace"}, {"pattern", {{"String", s.pattern}}}, {"content", s.content}});
+      steps.push_back(
+          {{"type", "Replace"}, {"pattern", {{"String", s.pattern}}}, {"content", s.content}});
   }
   return sequence("normalizers", std::move(steps));
 }
 
 const char *schemeName(PrependScheme scheme) {
-  return scheme == PrependScheme::Always ? "always" : scheme == PrependScheme::First ? "first" : "never";
+  return scheme == PrependScheme::Always  ? "always"
+         : scheme == PrependScheme::First ? "first"
+                                          : "never";
 }
 
 json metaspace(std::string_view replacement, PrependScheme scheme, bool split) {
@@ -63,8 +66,8 @@ json byteLevel(bool addPrefixSpace, bool trimOffsets, bool useRegex) {
 }
 
 json preTokenizers(const TokenizerSpec &spec) {
-  static const char *const behaviors[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
-                                          "Contiguous"};
+  static const char *const behaviors[] = {"Removed", "Isolated", "MergedWithPrevious",
+                                          "MergedWithNext", "Contiguous"};
   std::vector<json> steps;
   for (const PreTokenizerStep &s : spec.preTokenizers) {
     switch (s.kind) {
@@ -102,7 +105,10 @@ json templateProcessing(const TokenizerSpec &spec) {
   add(spec.suffix);
   json pair = single;
   pair.push_back({{"Sequence", {{"id", "B"}, {"type_id", 1}}}});
-  return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", specials}};
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"pair", pair},
+          {"special_tokens", specials}};
 }
 
 json postProcessor(const TokenizerSpec &spec) {
@@ -178,8 +184,9 @@ std::string writeTokenizerJson(const TokenizerSpec &spec) {
   // tokenizers numbers the tokens outside the model after those in it.
   auto outside = std::find(spec.inModel.begin(), spec.inModel.end(), false);
   if (std::find(outside, spec.inModel.end(), true) != spec.inModel.end())
-    fail(ExitCode::Unsupported, spec.source + ": tokenizer: an added token stands before the model's last "
-                                              "token: tokenizer.json cannot say that");
+    fail(ExitCode::Unsupported, spec.source +
+                                    ": tokenizer: an added token stands before the model's last "
+                                    "token: tokenizer.json cannot say that");
   json root = {{"version", "1.0"},
                {"truncation", nullptr},
                {"padding", nullptr},

@@ -234,18 +234,30 @@ private:
   CodeSet escape(bool ignoreCase) {
     uint32_t c = read();
     switch (c) {
-    case 's': return unicodeSpace();
-    case 'S': return unicodeSpace().complement();
-    case 'd': return *unicodeCategory("Nd");
-    case 'D': return unicodeCategory("Nd")->complement();
-    case 'p': return property(false);
-    case 'P': return property(true);
-    case 'r': return CodeSet::of('\r');
-    case 'n': return CodeSet::of('\n');
-    case 't': return CodeSet::of('\t');
-    case 'f': return CodeSet::of('\f');
-    case 'v': return CodeSet::of('\v');
-    case 'x': return CodeSet::of(hexEscape());
+    case 's':
+      return unicodeSpace();
+    case 'S':
+      return unicodeSpace().complement();
+    case 'd':
+      return *unicodeCategory("Nd");
+    case 'D':
+      return unicodeCategory("Nd")->complement();
+    case 'p':
+      return property(false);
+    case 'P':
+      return property(true);
+    case 'r':
+      return CodeSet::of('\r');
+    case 'n':
+      return CodeSet::of('\n');
+    case 't':
+      return CodeSet::of('\t');
+    case 'f':
+      return CodeSet::of('\f');
+    case 'v':
+      return CodeSet::of('\v');
+    case 'x':
+      return CodeSet::of(hexEscape());
     }
     bool alphanumeric = c < 128 && ((c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z'));
     if (alphanumeric) {
@@ -325,12 +337,17 @@ private:
     const Node &node = parser_.nodes[index];
     auto null = [this](int kid) { return nullable_(kid); };
     switch (node.kind) {
-    case Node::Set: return false;
+    case Node::Set:
+      return false;
     case Node::Ahead:
-    case Node::NotAhead: return true;
-    case Node::Cat: return std::all_of(node.kids.begin(), node.kids.end(), null);
-    case Node::Alt: return std::any_of(node.kids.begin(), node.kids.end(), null);
-    case Node::Repeat: return node.min == 0 || null(node.kids[0]);
+    case Node::NotAhead:
+      return true;
+    case Node::Cat:
+      return std::all_of(node.kids.begin(), node.kids.end(), null);
+    case Node::Alt:
+      return std::any_of(node.kids.begin(), node.kids.end(), null);
+    case Node::Repeat:
+      return node.min == 0 || null(node.kids[0]);
     }
     return false;
   }
@@ -339,9 +356,12 @@ private:
   int build(int index, int then, int depth) {
     const Node &node = parser_.nodes[index];
     switch (node.kind) {
-    case Node::Set: return emit({Step::Set, setIndex(node.set), then});
-    case Node::Ahead: return emit({Step::Ahead, setIndex(node.set), then});
-    case Node::NotAhead: return emit({Step::NotAhead, setIndex(node.set), then});
+    case Node::Set:
+      return emit({Step::Set, setIndex(node.set), then});
+    case Node::Ahead:
+      return emit({Step::Ahead, setIndex(node.set), then});
+    case Node::NotAhead:
+      return emit({Step::NotAhead, setIndex(node.set), then});
     case Node::Cat:
       for (size_t i = node.kids.size(); i-- > 0;)
         then = build(node.kids[i], then, depth + 1);
@@ -352,7 +372,8 @@ private:
         rest = emit({Step::Fork, -1, build(node.kids[i], then, depth + 1), rest});
       return rest;
     }
-    case Node::Repeat: return buildRepeat(node, then, depth);
+    case Node::Repeat:
+      return buildRepeat(node, then, depth);
     }
     return then;
   }
@@ -428,7 +449,8 @@ private:
         seen[at] = 1;
         const Step &step = program_[at];
         switch (step.kind) {
-        case Step::Match: return {next, true}; // cuts off all that is worse
+        case Step::Match:
+          return {next, true}; // cuts off all that is worse
         case Step::Fork:
           stack.push_back(step.other);
           stack.push_back(step.to);
@@ -482,7 +504,8 @@ Automaton compilePattern(std::string_view pattern, bool isRegex) {
   std::string escaped;
   if (!isRegex)
     for (char c : pattern) {
-      if (uint8_t(c) < 128 && std::string_view("\\^$.|?*+()[]{}-&").find(c) != std::string_view::npos)
+      if (uint8_t(c) < 128 &&
+          std::string_view("\\^$.|?*+()[]{}-&").find(c) != std::string_view::npos)
         escaped += '\\';
       escaped += c;
     }

@@ -116,14 +116,16 @@ private:
     if (s_.tokens.empty())
       bad("the vocabulary is empty");
     if (s_.tokens.size() > 1u << 24)
-      bad("a vocabulary of " + std::to_string(s_.tokens.size()) + " tokens: at most 16777216 are allowed");
+      bad("a vocabulary of " + std::to_string(s_.tokens.size()) +
+          " tokens: at most 16777216 are allowed");
     if (s_.inModel.size() != s_.tokens.size())
       bad("the vocabulary's lists have different lengths");
     size_t total = 0;
     for (size_t i = 0; i < s_.tokens.size(); ++i) {
       const std::string &token = s_.tokens[i];
       if (token.size() > 4096)
-        bad(name(int32_t(i)) + " has " + std::to_string(token.size()) + " bytes: at most 4096 are allowed");
+        bad(name(int32_t(i)) + " has " + std::to_string(token.size()) +
+            " bytes: at most 4096 are allowed");
       if (tok::validPrefix(token) != token.size())
         bad(name(int32_t(i)) + " is not UTF-8");
       total += token.size();
@@ -131,7 +133,8 @@ private:
         continue;
       auto [it, fresh] = byName_.try_emplace(token, int32_t(i));
       if (!fresh)
-        bad(name(int32_t(i)) + " stands twice in the vocabulary: also as " + std::to_string(it->second));
+        bad(name(int32_t(i)) + " stands twice in the vocabulary: also as " +
+            std::to_string(it->second));
     }
     if (total > 1u << 29)
       bad("the vocabulary's texts take more than 512 MB");
@@ -194,7 +197,8 @@ private:
 
   void scores() const {
     if (s_.scores.size() != s_.tokens.size())
-      bad(std::to_string(s_.scores.size()) + " scores for " + std::to_string(s_.tokens.size()) + " tokens");
+      bad(std::to_string(s_.scores.size()) + " scores for " + std::to_string(s_.tokens.size()) +
+          " tokens");
     for (size_t i = 0; i < s_.scores.size(); ++i)
       if (!std::isfinite(s_.scores[i]) || std::abs(s_.scores[i]) > 1e30)
         bad("the score of " + name(int32_t(i)) + " is no finite number");
@@ -227,7 +231,8 @@ private:
       if (step.kind == PreTokenizerStep::Split && step.pattern.empty())
         unsupported("the pre-tokeniser Split at the empty text");
       if (step.kind == PreTokenizerStep::Metaspace && step.replacement != kMetaspace)
-        unsupported("the pre-tokeniser Metaspace with the replacement " + inQuotes(step.replacement));
+        unsupported("the pre-tokeniser Metaspace with the replacement " +
+                    inQuotes(step.replacement));
     }
     if (s_.byteLevel() != (byteLevels > 0))
       unsupported("the pre-tokeniser ByteLevel without its decoder, or the other way round,");

@@ -50,8 +50,8 @@ bool CodeSet::contains(uint32_t code) const {
 std::optional<CodeSet> unicodeCategory(std::string_view name) {
   bool wanted[std::size(kCategoryNames)] = {}, any = false;
   for (size_t i = 0; i < std::size(kCategoryNames); ++i)
-    any |= wanted[i] = name == kCategoryNames[i] ||
-                       (name.size() == 1 && name[0] == kCategoryNames[i][0]);
+    any |= wanted[i] =
+        name == kCategoryNames[i] || (name.size() == 1 && name[0] == kCategoryNames[i][0]);
   if (!any)
     return std::nullopt;
   std::vector<std::pair<uint32_t, uint32_t>> ranges;
@@ -62,8 +62,15 @@ std::optional<CodeSet> unicodeCategory(std::string_view name) {
 }
 
 CodeSet unicodeSpace() {
-  return CodeSet({{9, 13}, {0x20, 0x20}, {0x85, 0x85}, {0xA0, 0xA0}, {0x1680, 0x1680},
-                  {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
+  return CodeSet({{9, 13},
+                  {0x20, 0x20},
+                  {0x85, 0x85},
+                  {0xA0, 0xA0},
+                  {0x1680, 0x1680},
+                  {0x2000, 0x200A},
+                  {0x2028, 0x2029},
+                  {0x202F, 0x202F},
+                  {0x205F, 0x205F},
                   {0x3000, 0x3000}});
 }
 

@@ -1,9 +1,9 @@
 //===- Bpe.cpp - Byte-pair encoding ---------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Merges the best-ranked pair first, the leftmost of equals (Sennrich et al., arXiv:1508.07909). Short
-// words scan for the best pair; long ones keep pairs in a heap and symbols in a linked list, so a
-// piece of n symbols takes O(n log n).
+// Merges the best-ranked pair first, the leftmost of equals (Sennrich et al., arXiv:1508.07909).
+// Short words scan for the best pair; long ones keep pairs in a heap and symbols in a linked list,
+// so a piece of n symbols takes O(n log n).
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/src/tokenizer/Encoder.h"
@@ -20,8 +20,8 @@ constexpr size_t kCacheSlots = 4096; ///< words
 void BpeModel::encode(std::string_view piece) {
   if (t_.bigrams.empty())
     return encodeWord(piece);
-  // No token crosses a pair of characters that stands in no token: cut there. It makes words of a text
-  // that has no pre-tokeniser, and changes nothing else.
+  // No token crosses a pair of characters that stands in no token: cut there. It makes words of a
+  // text that has no pre-tokeniser, and changes nothing else.
   const char *p = piece.data(), *end = p + piece.size(), *word = p;
   for (uint32_t previous = kNone; p < end;) {
     const char *here = p;
@@ -79,7 +79,8 @@ void BpeModel::symbols(std::string_view word) {
   for (const char *p = word.data(), *end = p + word.size(); p < end;) {
     const char *begin = p;
     if (t_.has(kByteLevel)) {
-      // Bytes of one character that have no token count one by one, as the byte alphabet's letters do.
+      // Bytes of one character that have no token count one by one, as the byte alphabet's letters
+      // do.
       known(t_.byteIds[uint8_t(*p++)]);
       continue;
     }

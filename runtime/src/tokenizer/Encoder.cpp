@@ -115,8 +115,7 @@ bool Encoder::mayMatch(const Found &found, std::string_view text, bool raw) cons
 }
 
 /// Emits the added tokens of `text` and hands the text between them to `onText`.
-template <class F>
-void Encoder::splitAdded(unsigned which, std::string_view text, F &&onText) {
+template <class F> void Encoder::splitAdded(unsigned which, std::string_view text, F &&onText) {
   const Trie &trie = t_.added[which];
   size_t done = 0;
   Found found;
@@ -194,7 +193,8 @@ void Encoder::preTokenise(std::string_view text, bool atStart) {
 }
 
 /// Copies the text with a prefix before its ranges, or with another text for each space.
-std::string_view Encoder::rewrite(const PreTokenizerStep &step, std::string_view text, bool atStart) {
+std::string_view Encoder::rewrite(const PreTokenizerStep &step, std::string_view text,
+                                  bool atStart) {
   std::string &out = rewritten_[text.data() == rewritten_[0].data() ? 1 : 0];
   std::string_view insert = t_.string(step.text, step.textBytes);
   out.clear();

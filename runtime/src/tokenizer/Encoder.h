@@ -15,9 +15,9 @@ struct Range {
   size_t begin, end;
 };
 
-/// Finds matches of an automaton in a text of valid UTF-8. Linear in the text for any automaton: what
-/// long scans found to lead nowhere is remembered (after Reps, "Maximal-Munch Tokenization in Linear
-/// Time", TOPLAS 1998).
+/// Finds matches of an automaton in a text of valid UTF-8. Linear in the text for any automaton:
+/// what long scans found to lead nowhere is remembered (after Reps, "Maximal-Munch Tokenization in
+/// Linear Time", TOPLAS 1998).
 class Scanner {
 public:
   Scanner(const AutomatonView &automaton, std::string_view text) : a_(automaton), text_(text) {}
@@ -32,7 +32,8 @@ private:
 
   const AutomatonView &a_;
   std::string_view text_;
-  std::map<std::pair<uint32_t, size_t>, size_t> futile_; ///< (state, begin) -> end of a run of places
+  std::map<std::pair<uint32_t, size_t>, size_t>
+      futile_; ///< (state, begin) -> end of a run of places
   std::vector<std::pair<uint32_t, Range>> path_;
 };
 
@@ -102,7 +103,8 @@ private:
   void segment(std::string_view text, bool atStart);
   void preTokenise(std::string_view text, bool atStart);
   void split(const PreTokenizerStep &step, std::string_view text);
-  void splitRange(const PreTokenizerStep &step, Scanner &scanner, std::string_view text, Range range);
+  void splitRange(const PreTokenizerStep &step, Scanner &scanner, std::string_view text,
+                  Range range);
   std::string_view rewrite(const PreTokenizerStep &step, std::string_view text, bool atStart);
   void model(std::string_view piece);
 

@@ -37,7 +37,8 @@ private:
   }
 
   void directory() {
-    need(reinterpret_cast<uintptr_t>(file_.data()) % 8 == 0, "they do not start at a multiple of 8");
+    need(reinterpret_cast<uintptr_t>(file_.data()) % 8 == 0,
+         "they do not start at a multiple of 8");
     FileHeader header;
     need(file_.size() >= sizeof header, "shorter than their header");
     std::memcpy(&header, file_.data(), sizeof header);
@@ -66,7 +67,8 @@ private:
   /// An open-addressing table: a power of two of slots, or none.
   template <class T> std::span<const T> table(uint32_t kind) const {
     auto slots = section<T>(kind);
-    need(slots.empty() || std::has_single_bit(slots.size()), "a hash table's size is no power of two");
+    need(slots.empty() || std::has_single_bit(slots.size()),
+         "a hash table's size is no power of two");
     return slots;
   }
 
@@ -105,7 +107,8 @@ private:
   }
 
   void checkText(uint32_t at, uint32_t bytes) const {
-    need(at <= t_.strings.size() && bytes <= t_.strings.size() - at, "a step's text is out of range");
+    need(at <= t_.strings.size() && bytes <= t_.strings.size() - at,
+         "a step's text is out of range");
     need(validPrefix(t_.string(at, bytes)) == bytes, "a step's text is not UTF-8");
   }
 
@@ -198,7 +201,8 @@ private:
       t_.wordClass = codeTable(bytes, (bytes.size() - kStageOne * 2) / 128, 2);
     }
     for (size_t i = 0; i < t_.flags.size(); ++i)
-      need(!(t_.flags[i] & kSingleWord) || t_.wordClass.index, "the table of word characters is missing");
+      need(!(t_.flags[i] & kSingleWord) || t_.wordClass.index,
+           "the table of word characters is missing");
   }
 
   void normalisation() {
@@ -231,7 +235,8 @@ private:
   std::span<const SectionHeader> sections_;
 };
 
-std::string_view slice(std::span<const uint32_t> offsets, std::span<const char> bytes, uint32_t id) {
+std::string_view slice(std::span<const uint32_t> offsets, std::span<const char> bytes,
+                       uint32_t id) {
   uint32_t begin = offsets[id], end = offsets[id + 1];
   if (begin > end || end > bytes.size())
     return {};

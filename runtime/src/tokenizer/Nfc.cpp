@@ -57,7 +57,8 @@ public:
       // Equal classes keep their order.
       std::vector<uint64_t> keys;
       for (auto mark = first; mark != it; ++mark)
-        keys.push_back(uint64_t(mark->combiningClass) << 56 | uint64_t(mark - first) << 24 | mark->code);
+        keys.push_back(uint64_t(mark->combiningClass) << 56 | uint64_t(mark - first) << 24 |
+                       mark->code);
       std::sort(keys.begin(), keys.end());
       for (uint64_t key : keys)
         *first++ = {uint32_t(key & 0xFFFFFF), uint8_t(key >> 56)};
@@ -71,7 +72,8 @@ public:
     for (Marked m : codes_) {
       bool adjacent = kept > 0 && starter == kept - 1;
       // A mark is blocked by one of its own class or a higher one behind the starter.
-      bool free = starter != SIZE_MAX && (adjacent || (lastClass != 0 && lastClass < m.combiningClass));
+      bool free =
+          starter != SIZE_MAX && (adjacent || (lastClass != 0 && lastClass < m.combiningClass));
       uint32_t joined = free ? pair(codes_[starter].code, m.code) : kNone;
       if (joined != kNone) {
         codes_[starter].code = joined;

@@ -1,9 +1,9 @@
 //===- TableFormat.h - The layout of tokenizer.bin ------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Written by compiler/Import/TokenizerCompile.cpp, mapped and read by Tokenizer. Little-endian. A file
-// header, a directory of sections, and the sections, each aligned to 8 bytes. docs/tokenizer.md
-// describes each section.
+// Written by compiler/Import/TokenizerCompile.cpp, mapped and read by Tokenizer. Little-endian. A
+// file header, a directory of sections, and the sections, each aligned to 8 bytes.
+// docs/tokenizer.md describes each section.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -29,23 +29,23 @@ struct SectionHeader {
 
 enum SectionKind : uint32_t {
   kConfig = 1,
-  kTokenOffsets,   ///< u32[vocab + 1] into kTokenBytes
-  kTokenBytes,     ///< what each token decodes to when it is not the first
-  kPieceOffsets,   ///< u32[vocab + 1] into kPieceBytes; absent for byte-level vocabularies
-  kPieceBytes,     ///< the model's own spelling of each token
-  kTokenFlags,     ///< u8[vocab]: TokenFlag
-  kStopIds,        ///< i32[], ascending
-  kPrefixIds,      ///< i32[]
-  kSuffixIds,      ///< i32[]
-  kNormalizerSteps, ///< NormalizerStep[]
+  kTokenOffsets,      ///< u32[vocab + 1] into kTokenBytes
+  kTokenBytes,        ///< what each token decodes to when it is not the first
+  kPieceOffsets,      ///< u32[vocab + 1] into kPieceBytes; absent for byte-level vocabularies
+  kPieceBytes,        ///< the model's own spelling of each token
+  kTokenFlags,        ///< u8[vocab]: TokenFlag
+  kStopIds,           ///< i32[], ascending
+  kPrefixIds,         ///< i32[]
+  kSuffixIds,         ///< i32[]
+  kNormalizerSteps,   ///< NormalizerStep[]
   kPreTokenizerSteps, ///< PreTokenizerStep[]
-  kStrings,        ///< the texts that steps name
-  kByteIds,        ///< i32[256]: byte-level: the token of each byte; else of <0xNN>; -1: none
-  kCharIds,        ///< BPE over characters: CharSlot[], open addressing
-  kMerges,         ///< MergeSlot[], open addressing
-  kWords,          ///< u32[], open addressing: tokens that encode as themselves, by their piece
-  kBigrams,        ///< u64[], open addressing: pairs of characters that stand together in a token
-  kPieceTrie,      ///< a trie over the pieces (unigram)
+  kStrings,           ///< the texts that steps name
+  kByteIds,           ///< i32[256]: byte-level: the token of each byte; else of <0xNN>; -1: none
+  kCharIds,           ///< BPE over characters: CharSlot[], open addressing
+  kMerges,            ///< MergeSlot[], open addressing
+  kWords,             ///< u32[], open addressing: tokens that encode as themselves, by their piece
+  kBigrams,   ///< u64[], open addressing: pairs of characters that stand together in a token
+  kPieceTrie, ///< a trie over the pieces (unigram)
   kPieceTrieEdges,
   kScores,         ///< f64[vocab] (unigram)
   kAddedTrie,      ///< tries over added tokens: index 0 in the raw text, 1 in the normalised text,
@@ -53,15 +53,15 @@ enum SectionKind : uint32_t {
   kAutomaton,      ///< AutomatonHeader and tables; index = number in PreTokenizerStep
   kNfcIndex,       ///< two-stage table of code points to NfcRecord
   kNfcRecords,
-  kNfcDecomposed,  ///< u32[] code points
-  kNfcPairs,       ///< NfcPair[], open addressing
-  kWordClass,      ///< two-stage table: 1 for \w (only if an added token stands for single words)
+  kNfcDecomposed, ///< u32[] code points
+  kNfcPairs,      ///< NfcPair[], open addressing
+  kWordClass,     ///< two-stage table: 1 for \w (only if an added token stands for single words)
   kSectionKinds
 };
 
 enum Model : uint32_t { kBpe, kUnigram };
 enum ConfigFlag : uint32_t {
-  kByteLevel = 1,       ///< BPE starts from bytes
+  kByteLevel = 1, ///< BPE starts from bytes
   kByteFallback = 2,
   kIgnoreMerges = 4,
   kFuseUnknown = 8,
@@ -72,7 +72,7 @@ enum ConfigFlag : uint32_t {
 enum TokenFlag : uint8_t {
   kSpecial = 1,
   kAdded = 2,
-  kByte = 4,         ///< <0xNN>
+  kByte = 4, ///< <0xNN>
   kInModel = 8,
   kLstrip = 16,
   kRstrip = 32,
@@ -89,7 +89,7 @@ struct Config {
 };
 
 struct NormalizerStep {
-  uint32_t kind; ///< 0 NFC, 1 prepend, 2 replace
+  uint32_t kind;                                         ///< 0 NFC, 1 prepend, 2 replace
   uint32_t pattern, patternBytes, content, contentBytes; ///< in kStrings
 };
 struct PreTokenizerStep {
@@ -122,11 +122,11 @@ struct AutomatonHeader {
 constexpr uint32_t kStageOne = 0x110000 / 128;
 
 struct NfcRecord {
-  uint32_t decomposed;    ///< into kNfcDecomposed
-  uint8_t length;         ///< 0: itself
+  uint32_t decomposed; ///< into kNfcDecomposed
+  uint8_t length;      ///< 0: itself
   uint8_t combiningClass;
-  uint8_t mayCompose;     ///< may join with what stands before it
-  uint8_t inert;          ///< nothing at all happens to it
+  uint8_t mayCompose; ///< may join with what stands before it
+  uint8_t inert;      ///< nothing at all happens to it
 };
 struct NfcPair {
   uint32_t first, second, composed; ///< first = kNone: empty

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Views into the mapped file. Small tables are checked whole when they are opened; the large ones
-// (merges, words, tries, offsets) are checked as they are walked, so that opening stays quick: every
-// index and id read from them is compared with its bound before it is used.
+// (merges, words, tries, offsets) are checked as they are walked, so that opening stays quick:
+// every index and id read from them is compared with its bound before it is used.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -61,9 +61,11 @@ struct Tokenizer::Tables {
 
   bool has(uint32_t flag) const { return config.flags & flag; }
   bool inRange(int64_t id) const { return id >= 0 && id < int64_t(config.vocab); }
-  std::string_view string(uint32_t at, uint32_t bytes) const { return {strings.data() + at, bytes}; }
-  std::string_view bytesOf(uint32_t id) const;  ///< what it decodes to
-  std::string_view pieceOf(uint32_t id) const;  ///< the model's spelling
+  std::string_view string(uint32_t at, uint32_t bytes) const {
+    return {strings.data() + at, bytes};
+  }
+  std::string_view bytesOf(uint32_t id) const; ///< what it decodes to
+  std::string_view pieceOf(uint32_t id) const; ///< the model's spelling
   /// The merge of two tokens, or null.
   const tok::MergeSlot *merge(uint32_t left, uint32_t right) const;
   int32_t charId(uint32_t code) const;

@@ -47,7 +47,8 @@ void appendBare(std::string &out, std::string_view piece) {
   }
 }
 
-/// A run of byte tokens: the text if it is UTF-8, else U+FFFD for every byte, as ByteFallback has it.
+/// A run of byte tokens: the text if it is UTF-8, else U+FFFD for every byte, as ByteFallback has
+/// it.
 void flushBytes(std::string &out, std::string &run) {
   if (validPrefix(run) == run.size())
     out += run;

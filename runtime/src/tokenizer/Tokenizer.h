@@ -32,16 +32,17 @@ struct EncodeOptions {
 /// A tokenizer over a table file (tokenizer.bin). Immutable: any number of threads may share one.
 class Tokenizer {
 public:
-  /// Checks the tables and keeps pointing into `bytes`, which must outlive the object and be aligned
-  /// to 8 bytes. `name` is used in messages. Throws Error (BadInput) that names the section that is
-  /// wrong. Takes well under 10 ms: it reads headers and the small tables only.
+  /// Checks the tables and keeps pointing into `bytes`, which must outlive the object and be
+  /// aligned to 8 bytes. `name` is used in messages. Throws Error (BadInput) that names the section
+  /// that is wrong. Takes well under 10 ms: it reads headers and the small tables only.
   static Tokenizer open(std::span<const uint8_t> bytes, std::string name);
   Tokenizer(Tokenizer &&) noexcept;
   Tokenizer &operator=(Tokenizer &&) noexcept;
   ~Tokenizer();
 
   /// Appends the ids of `text` to `ids`. Bytes that are not UTF-8 count as U+FFFD, one for each
-  /// maximal broken part (the WHATWG rule; Python's errors="replace"). O(n log n) in the text's bytes.
+  /// maximal broken part (the WHATWG rule; Python's errors="replace"). O(n log n) in the text's
+  /// bytes.
   void encode(std::string_view text, const EncodeOptions &options, std::vector<int32_t> &ids) const;
   std::vector<int32_t> encode(std::string_view text, bool addSpecial = true,
                               bool parseSpecial = true) const;
@@ -59,9 +60,9 @@ public:
 
   /// Ids are 0 to vocabSize() - 1. The model may have more logits than that (padding).
   int32_t vocabSize() const;
-  int32_t bos() const;     ///< -1 if the model has none
-  int32_t eos() const;     ///< -1 if the model has none
-  bool addsBos() const;    ///< encode(addSpecial) puts bos() first
+  int32_t bos() const;  ///< -1 if the model has none
+  int32_t eos() const;  ///< -1 if the model has none
+  bool addsBos() const; ///< encode(addSpecial) puts bos() first
   /// Ids that end a turn or a text, eos() among them; ascending.
   std::span<const int32_t> stopIds() const;
   bool isStop(int32_t id) const;

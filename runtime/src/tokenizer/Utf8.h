@@ -55,7 +55,8 @@ inline uint32_t nextCode(const char *&p) {
     return p += 2, (b[0] & 0x1F) << 6 | (b[1] & 0x3F);
   if (b[0] < 0xF0)
     return p += 3, (b[0] & 0x0F) << 12 | (b[1] & 0x3F) << 6 | (b[2] & 0x3F);
-  return p += 4, uint32_t(b[0] & 0x07) << 18 | (b[1] & 0x3F) << 12 | (b[2] & 0x3F) << 6 | (b[3] & 0x3F);
+  return p += 4,
+         uint32_t(b[0] & 0x07) << 18 | (b[1] & 0x3F) << 12 | (b[2] & 0x3F) << 6 | (b[3] & 0x3F);
 }
 
 inline void appendUtf8(std::string &out, uint32_t code) {

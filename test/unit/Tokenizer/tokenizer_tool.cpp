@@ -53,7 +53,9 @@ double seconds() {
 }
 
 int run(const std::string &path, const std::string &what, const std::vector<std::string> &flags) {
-  auto has = [&](const char *flag) { return std::find(flags.begin(), flags.end(), flag) != flags.end(); };
+  auto has = [&](const char *flag) {
+    return std::find(flags.begin(), flags.end(), flag) != flags.end();
+  };
   TokenizerSpec spec;
   MappedFile mapped;
   std::vector<uint8_t> made;
@@ -86,7 +88,8 @@ int run(const std::string &path, const std::string &what, const std::vector<std:
   std::string data = input();
   if (what == "encode") {
     forEach<char>(data, [&](const std::vector<char> &text) {
-      auto ids = tokenizer.encode({text.data(), text.size()}, !has("--no-special"), !has("--no-parse"));
+      auto ids =
+          tokenizer.encode({text.data(), text.size()}, !has("--no-special"), !has("--no-parse"));
       write(ids.data(), ids.size());
     });
   } else if (what == "decode") {
