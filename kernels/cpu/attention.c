@@ -15,6 +15,15 @@ RK_INLINE f32x16 loadElements(const uint8_t *p, int64_t index, int half) {
   return half ? loadHalf16(p + 2 * index) : load16((const float *)p + index);
 }
 
+/* Asks for this head's K and V of a page: 2 to 8 KiB each, too short for the hardware to notice. */
+RK_INLINE void prefetchPage(Cache cache, int64_t page, int half) {
+  const uint8_t *base = cache.base + cache.pageTable[page] * cache.pageBytes;
+  for (int64_t i = 0; i < cache.headDim * RK_PAGE_ROWS * (half ? 2 : 4); i += 64) {
+    __builtin_prefetch(base + cache.keyOffset + i, 0, 2);
+    __builtin_prefetch(base + cache.valueOffset + i, 0, 2);
+  }
+}
+
 /* Scores of the 16 positions of a page for `heads` query heads: scores[h] = q[h] . K. Two chains
  * each, even and odd d. */
 RK_INLINE void pageScores(const float *q, const uint8_t *keys, int64_t headDim, int half,
@@ -56,7 +65,10 @@ RK_INLINE void attendHeads(const float *q, Cache cache, int half, int64_t begin,
     most[h] = none, total[h] = 0;
   for (int64_t i = 0; i < heads * cache.headDim; i += 16)
     store16(out + i, splat(0));
+  prefetchPage(cache, begin / 16, half);
   for (int64_t page = begin / 16; page <= position / 16; ++page) {
+    if (page < position / 16)
+      prefetchPage(cache, page + 1, half);
     const uint8_t *base = cache.base + cache.pageTable[page] * cache.pageBytes;
     int64_t first = begin > 16 * page ? begin - 16 * page : 0;
     int64_t last = position - 16 * page < 15 ? position - 16 * page : 15;
