@@ -23,7 +23,7 @@ constexpr int kBundleFormat = 1;
 class BundleWriter {
 public:
   /// Starts a bundle that commit() will name `path`: a directory if `path` ends in '/' or is an
-  /// existing directory, else a file. Throws Error: Io if nothing can be written beside `path`.
+  /// existing directory, else a file. Throws Error as checkOutput(path, true).
   explicit BundleWriter(std::string path);
   /// Removes what was written unless commit() has returned.
   ~BundleWriter();

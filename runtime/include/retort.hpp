@@ -22,6 +22,7 @@
 #include <vector>
 
 namespace retort {
+inline namespace v0 { // the library's own C++ classes are others
 
 /// A call that failed: what() is its one-line message.
 class Failure : public std::runtime_error {
@@ -310,5 +311,6 @@ private:
   std::unique_ptr<retort_session, detail::Deleter<retort_session_destroy>> handle_;
 };
 
+} // namespace v0
 } // namespace retort
 #endif

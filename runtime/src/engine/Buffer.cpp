@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <utility>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 constexpr uint64_t kHugePage = 2u << 20;
 }
@@ -51,4 +51,4 @@ std::string sizeText(uint64_t bytes) {
   return text;
 }
 
-} // namespace retort
+} // namespace retort::engine

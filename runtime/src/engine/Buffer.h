@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-namespace retort {
+namespace retort::engine {
 
 /// Zeroed memory, aligned to 4096, taken from the system page by page as it is first written.
 class Buffer {
@@ -26,4 +26,4 @@ private:
 /// Bytes for people: "4096 bytes", "91.2 MB".
 std::string sizeText(uint64_t bytes);
 
-} // namespace retort
+} // namespace retort::engine

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <thread>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 uint64_t readU64(const uint8_t *bytes) {
@@ -175,4 +175,4 @@ void BundleReader::verify(const Manifest::Part &part) const {
                                  "copy it again");
 }
 
-} // namespace retort
+} // namespace retort::engine

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace retort {
+namespace retort::engine {
 
 constexpr char kBundleMagic[8] = {'R', 'E', 'T', 'O', 'R', 'T', 'B', '1'};
 
@@ -55,4 +55,4 @@ private:
   bool isDirectory_ = false;
 };
 
-} // namespace retort
+} // namespace retort::engine

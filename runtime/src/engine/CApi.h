@@ -17,13 +17,13 @@
 #include <string>
 
 struct retort_model {
-  std::shared_ptr<const retort::Model> model;
+  std::shared_ptr<const retort::engine::Model> model;
 };
 struct retort_session {
-  retort::Session session;
+  retort::engine::Session session;
 };
 
-namespace retort::capi {
+namespace retort::engine::capi {
 
 /// A one-line message goes to one of these.
 inline void put(retort_error *error, const std::string &message) noexcept {
@@ -116,4 +116,4 @@ template <class T> void fillInfo(T *out, T values, const char *what) {
   std::memcpy(static_cast<void *>(out), &values, std::min(out->struct_bytes, sizeof values));
 }
 
-} // namespace retort::capi
+} // namespace retort::engine::capi

@@ -3,7 +3,8 @@
 #include "runtime/src/engine/CApi.h"
 
 using namespace retort;
-using namespace retort::capi;
+using namespace retort::engine;
+using namespace retort::engine::capi;
 
 struct retort_decoder {
   std::shared_ptr<const Model> model;

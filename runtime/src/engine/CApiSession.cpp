@@ -4,7 +4,8 @@
 #include "runtime/src/engine/Generate.h"
 
 using namespace retort;
-using namespace retort::capi;
+using namespace retort::engine;
+using namespace retort::engine::capi;
 
 struct retort_sampler {
   Sampler sampler;

@@ -8,7 +8,7 @@
 #include <chrono>
 #include <optional>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -167,4 +167,4 @@ void generate(Session &session, int32_t slot, std::span<const int32_t> prompt,
   generation.run(prompt);
 }
 
-} // namespace retort
+} // namespace retort::engine

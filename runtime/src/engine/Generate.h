@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace retort {
+namespace retort::engine {
 
 /// Finds stop strings in text that comes in pieces, and holds back what may become one.
 class StopFinder {
@@ -41,4 +41,4 @@ struct GenerateOptions {
 void generate(Session &session, int32_t slot, std::span<const int32_t> prompt,
               const GenerateOptions &options, retort_generation &result);
 
-} // namespace retort
+} // namespace retort::engine

@@ -3,7 +3,7 @@
 #include "runtime/src/engine/KvCache.h"
 #include "runtime/src/base/Error.h"
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 uint64_t checkedProduct(uint64_t a, uint64_t b) {
@@ -53,4 +53,4 @@ void KvCache::truncate(int32_t slot, size_t length) {
   lengths_[size_t(slot)] = length;
 }
 
-} // namespace retort
+} // namespace retort::engine

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace retort {
+namespace retort::engine {
 
 class KvCache {
 public:
@@ -52,4 +52,4 @@ private:
   Buffer memory_;
 };
 
-} // namespace retort
+} // namespace retort::engine

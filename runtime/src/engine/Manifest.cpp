@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 using Json = nlohmann::json;
@@ -233,4 +233,4 @@ Manifest parseManifest(std::string_view text, const std::string &where,
   return manifest;
 }
 
-} // namespace retort
+} // namespace retort::engine

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-namespace retort {
+namespace retort::engine {
 
 constexpr int64_t kManifestFormat = 1;
 constexpr uint64_t kMaxManifestBytes = 16u << 20;
@@ -61,4 +61,4 @@ Manifest parseManifest(std::string_view text, const std::string &where,
 /// Letters, digits, '.', '_' and '-', 1 to 64 of them, the first no '.'.
 bool isPartName(std::string_view name);
 
-} // namespace retort
+} // namespace retort::engine

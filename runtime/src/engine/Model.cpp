@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 std::optional<Tokenizer> openTokenizer(const BundleReader &bundle) {
@@ -87,4 +87,4 @@ std::vector<int32_t> Model::encodeChat(const RenderedChat &chat) const {
   return tokens;
 }
 
-} // namespace retort
+} // namespace retort::engine

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace retort {
+namespace retort::engine {
 
 /// A checked bundle, its weights mapped, its program loaded. Immutable: threads may share it, and
 /// sessions keep it alive.
@@ -44,4 +44,4 @@ private:
   std::vector<int32_t> stop_; ///< ascending
 };
 
-} // namespace retort
+} // namespace retort::engine

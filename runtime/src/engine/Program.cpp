@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <utility>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 /// Instruction sets from the least to the best.
@@ -112,4 +112,4 @@ Program::~Program() {
     ::close(fd_);
 }
 
-} // namespace retort
+} // namespace retort::engine

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-namespace retort {
+namespace retort::engine {
 
 /// Whether this CPU and operating system can run code for an instruction set: "x86-64-v4" here
 /// means AVX-512 F, BW, VL and DQ with VNNI and BF16; "x86-64-v3" means AVX2, FMA, F16C and BMI2.
@@ -35,4 +35,4 @@ private:
   std::string isa_;
 };
 
-} // namespace retort
+} // namespace retort::engine

@@ -8,7 +8,7 @@
 #include <limits>
 #include <string>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 int32_t largest(std::span<const float> logits) {
@@ -88,4 +88,4 @@ int32_t Sampler::draw(size_t kept, double total) {
   return candidates_[kept - 1].token;
 }
 
-} // namespace retort
+} // namespace retort::engine

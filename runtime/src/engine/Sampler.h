@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-namespace retort {
+namespace retort::engine {
 
 struct SamplerOptions {
   float temperature = 0, topP = 1; ///< topP 0 means 1
@@ -37,4 +37,4 @@ private:
   std::vector<double> weights_;
 };
 
-} // namespace retort
+} // namespace retort::engine

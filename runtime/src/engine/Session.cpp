@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <unistd.h>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 uint32_t optionOr(uint32_t value, uint32_t fallback, uint32_t high, const char *name) {
@@ -205,4 +205,4 @@ void Session::run(size_t numRows, size_t numWanted, float *logits) {
       &call);
 }
 
-} // namespace retort
+} // namespace retort::engine

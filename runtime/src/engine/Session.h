@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace retort {
+namespace retort::engine {
 
 struct SessionOptions {
   uint32_t threads = 0, slots = 0, maxContext = 0; ///< 0: the default, as in retort.h
@@ -63,4 +63,4 @@ private:
   std::vector<int32_t> touched_;                             ///< slots with rows in the step
 };
 
-} // namespace retort
+} // namespace retort::engine

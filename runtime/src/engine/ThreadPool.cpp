@@ -11,7 +11,7 @@
 #include <string>
 #include <system_error>
 
-namespace retort {
+namespace retort::engine {
 namespace {
 
 /// How long a thread looks for the next job before it sleeps: longer than sampling and detokenising
@@ -120,4 +120,4 @@ void ThreadPool::work(int32_t thread) {
   }
 }
 
-} // namespace retort
+} // namespace retort::engine

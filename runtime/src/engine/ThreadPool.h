@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-namespace retort {
+namespace retort::engine {
 
 /// Cores that this process may use (sched_getaffinity), at least 1.
 unsigned usableCores();
@@ -45,4 +45,4 @@ private:
   alignas(64) std::atomic<uint32_t> running_{0};
 };
 
-} // namespace retort
+} // namespace retort::engine
