@@ -1,0 +1,29 @@
+//===- FamilyNames.h - What checkpoints call their tensors ------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Import/Checkpoint.h"
+#include <string>
+#include <string_view>
+
+namespace retort {
+
+/// Maps a parameter's name (GGUF's, as everywhere in the IR) to its tensor's in the checkpoint.
+class FamilyNames {
+public:
+  FamilyNames(const Checkpoint &checkpoint, const ModelConfig &config);
+
+  /// "blk.3.attn_q.weight" -> itself in GGUF, "model.layers.3.self_attn.q_proj.weight" in a Hugging
+  /// Face checkpoint.
+  std::string inCheckpoint(const std::string &parameter) const;
+
+  /// Whether a tensor that no parameter loads may be left out: what is derived (rotary tables), a
+  /// copy (lm_head of tied embeddings), or of a tower that is not imported (vision).
+  bool mayBeUnused(std::string_view tensor) const;
+
+private:
+  bool gguf_, tied_, postNorms_;
+  std::string prefix_; ///< of a Hugging Face model's tensors: "model."
+  std::string head_;   ///< of its output matrix
+};
+
+} // namespace retort
