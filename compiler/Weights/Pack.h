@@ -18,13 +18,10 @@ enum class Kind : uint8_t { F32, BF16, I8, I4 };
 
 /// How a matrix's elements are stored. `group` (32, 64 or 128) and `symmetric` matter for I8 and I4
 /// only; I8 is always symmetric.
-///   I8                w = d * q,       q in -127..127,  d = max|w| / 127           (as ggml's
-///   Q8_0) I4, symmetric     w = d * (q - 8), q in 0..15,      d = w_max / -8, where w_max is the
-///   element
-///                                                       of largest magnitude       (as ggml's
-///                                                       Q4_0)
-///   I4, asymmetric    w = d * q + m,   q in 0..15,      m = min, d = (max-min)/15  (as ggml's
-///   Q4_1)
+///   I8               w = d * q, q in -127..127; d = max|w| / 127 (as ggml's Q8_0)
+///   I4, symmetric    w = d * (q - 8), q in 0..15; d = w_max / -8, where w_max is the element of
+///                    largest magnitude, of two the negative one (as ggml's Q4_0)
+///   I4, asymmetric   w = d * q + m, q in 0..15; m = min, d = (max - min) / 15 (as ggml's Q4_1)
 struct Format {
   Kind kind = Kind::F32;
   int group = 32;
