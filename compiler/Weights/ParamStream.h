@@ -69,16 +69,20 @@ public:
   /// of the f32 (or bf16, f16) values, row-major, little endian.
   int64_t packedBytes() const;
   /// Gives the bytes to `sink` in order, in pieces of a few MB at most, which it must not keep.
-  void writePacked(const std::function<void(std::span<const uint8_t>)> &sink);
+  using Sink = std::function<void(std::span<const uint8_t>)>;
+  void writePacked(const Sink &sink);
 
 private:
-  void writeBlocks(const std::function<void(std::span<const uint8_t>)> &sink, int64_t firstRow,
-                   int64_t lastRow);
-  std::unique_ptr<weight::Node> root_;
+  void checkLayout() const;
+  void writeValues(const Sink &sink);
+  void writeBlocks(const Sink &sink, int64_t parts);
+  std::string name_;
+  std::shared_ptr<weight::Node> root_;      ///< the values, rounded as stored
+  std::shared_ptr<weight::Node> unrounded_; ///< what is packed
   int64_t rows_ = 1, columns_ = 0;
   bool isVector_ = false;
   std::string layout_; ///< empty: not packed
-  mlir::Type stored_;  ///< what is packed: its element type or format
+  mlir::Type stored_;  ///< before packing: an element type or a format
 };
 
 } // namespace retort
