@@ -5,6 +5,8 @@
     scripts/table.py DIR        reads DIR/eval.json, eval-int4.json, bench.json, bench-int4.json and
                                 the sizes of DIR/teacher.gguf, int4.retort and man.retort; writes
                                 the same table to DIR/table.md with the machine and the date
+    scripts/table.py DIR --readme FILE.md
+                                also puts that between the marks in FILE.md
 """
 import datetime
 import json
@@ -65,9 +67,20 @@ def markdown(rows):
     return "\n".join(lines)
 
 
+def fill_readme(path, table):
+    with open(path) as file:
+        text = file.read()
+    begin, rest = text.split("<!-- table of scripts/quickstart", 1)
+    mark, rest = rest.split("-->\n", 1)
+    _, end = rest.split("<!-- end of table -->", 1)
+    with open(path, "w") as file:
+        file.write(f"{begin}<!-- table of scripts/quickstart{mark}-->\n\n{table}\n"
+                   f"<!-- end of table -->{end}")
+
+
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: scripts/table.py DIR")
+    if len(sys.argv) not in (2, 4) or sys.argv[2:3] not in ([], ["--readme"]):
+        sys.exit("usage: scripts/table.py DIR [--readme FILE.md]")
     folder = sys.argv[1]
     evaluated, bench = load(folder, "eval.json"), load(folder, "bench.json")
     rows = [
@@ -81,8 +94,11 @@ def main():
                 f"{bench['threads']} threads of {cpu_name()}, {datetime.date.today()}.")
     print(aligned(rows))
     print(measured)
+    table = markdown(rows) + "\n\n" + measured + "\nCommand: `scripts/quickstart`.\n"
     with open(os.path.join(folder, "table.md"), "w") as file:
-        file.write(markdown(rows) + "\n\n" + measured + "\nCommand: `scripts/quickstart`.\n")
+        file.write(table)
+    if len(sys.argv) == 4:
+        fill_readme(sys.argv[3], table)
 
 
 if __name__ == "__main__":
