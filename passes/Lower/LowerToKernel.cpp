@@ -458,6 +458,9 @@ private:
                        ? Type(Float32Type::get(builder.getContext()))
                        : Type(Float16Type::get(builder.getContext()));
     int64_t kvHeads = op.getKvHeads(), dims = op.getHeadDim();
+    if (dims % 16 != 0)
+      return op.emitOpError() << "has heads of " << dims
+                              << " features: kernels know multiples of 16";
     kernel::BufferOp cache = builder.cache(op.getLoc(), label + ".cache", kvHeads, dims, element);
     lowerAppend(op, *q, *k, *v, cache);
     lowerAttend(op, *q, cache);

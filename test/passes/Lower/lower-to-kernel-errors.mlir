@@ -149,6 +149,38 @@ lm.model @m family "llama" context 8 vocab 20 hidden 32 {
     %0 = weight.load "v.weight" stored "F32" : tensor<32x32xf32>
     weight.yield %0 : tensor<32x32xf32>
   }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x32xf32>
+    %q = lm.linear %x, @q.weight : tensor<?x32xf32> -> tensor<?x32xf32>
+    %k = lm.linear %x, @k.weight : tensor<?x32xf32> -> tensor<?x32xf32>
+    %v = lm.linear %x, @v.weight : tensor<?x32xf32> -> tensor<?x32xf32>
+    // expected-error @below {{has heads of 8 features: kernels know multiples of 16}}
+    %o = lm.attention %q, %k, %v heads 4 kv_heads 4 scale 0.25 : tensor<?x32xf32>, tensor<?x32xf32>
+    %l = lm.logits %o, @token_embd.weight : tensor<?x32xf32> -> tensor<?x20xf32>
+    lm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+lm.model @m family "llama" context 8 vocab 20 hidden 32 {
+  lm.param @token_embd.weight : tensor<20x32xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
+    weight.yield %0 : tensor<20x32xf32>
+  }
+  lm.param @q.weight : tensor<32x32xf32> {
+    %0 = weight.load "q.weight" stored "F32" : tensor<32x32xf32>
+    weight.yield %0 : tensor<32x32xf32>
+  }
+  lm.param @k.weight : tensor<32x32xf32> {
+    %0 = weight.load "k.weight" stored "F32" : tensor<32x32xf32>
+    weight.yield %0 : tensor<32x32xf32>
+  }
+  lm.param @v.weight : tensor<32x32xf32> {
+    %0 = weight.load "v.weight" stored "F32" : tensor<32x32xf32>
+    weight.yield %0 : tensor<32x32xf32>
+  }
   lm.param @g.weight : tensor<16xf32> {
     %0 = weight.load "g.weight" stored "F32" : tensor<16xf32>
     weight.yield %0 : tensor<16xf32>
