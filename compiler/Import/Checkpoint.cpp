@@ -71,13 +71,21 @@ Checkpoint Checkpoint::open(const std::string &path) {
   if (fs::is_directory(path, ignored))
     checkpoint.openDirectory();
   else
-    checkpoint.openGguf();
+    checkpoint.addGguf(GgufFile::open(path));
   checkpoint.index();
   return checkpoint;
 }
 
-void Checkpoint::openGguf() {
-  gguf_ = std::make_unique<GgufFile>(GgufFile::open(path_));
+Checkpoint Checkpoint::of(GgufFile file) {
+  Checkpoint checkpoint;
+  checkpoint.path_ = file.path();
+  checkpoint.addGguf(std::move(file));
+  checkpoint.index();
+  return checkpoint;
+}
+
+void Checkpoint::addGguf(GgufFile file) {
+  gguf_ = std::make_unique<GgufFile>(std::move(file));
   files_ = {path_};
   for (const GgufTensor &tensor : gguf_->tensors())
     tensors_.push_back(

@@ -39,6 +39,9 @@ class Checkpoint {
 public:
   /// Maps and checks all files. Throws Error: Io; BadInput (file, byte or key); Unsupported.
   static Checkpoint open(const std::string &path);
+  /// Of a GGUF file that is open already (its bytes may be anywhere in memory: release() then does
+  /// nothing).
+  static Checkpoint of(GgufFile file);
   Checkpoint(Checkpoint &&) noexcept;
   Checkpoint &operator=(Checkpoint &&) noexcept;
   ~Checkpoint();
@@ -65,7 +68,7 @@ public:
 
 private:
   Checkpoint() = default;
-  void openGguf();
+  void addGguf(GgufFile file);
   void openDirectory();
   /// Adds the file's tensors, with a map only those that it gives to `shard`; returns how many.
   size_t addShard(const std::string &path, const std::map<std::string, std::string> *map,

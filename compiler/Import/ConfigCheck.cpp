@@ -112,14 +112,15 @@ void checkModelConfig(const ModelConfig &config, const std::string &where) {
 }
 
 ModelConfig readModelConfig(const Checkpoint &checkpoint) {
-  ModelConfig config =
-      checkpoint.gguf() ? readGgufConfig(checkpoint) : readHuggingFaceConfig(checkpoint);
+  const std::string where =
+      checkpoint.gguf() ? checkpoint.path() : checkpoint.path() + "/config.json";
+  ModelConfig config = checkpoint.gguf() ? readGgufConfig(checkpoint)
+                                         : readHuggingFaceConfig(checkpoint.configJson(), where);
   // A window that reaches over the whole context is none.
   for (ModelConfig::Layer &layer : config.layers)
     if (layer.window >= config.context)
       layer.window = 0;
-  checkModelConfig(config,
-                   checkpoint.gguf() ? checkpoint.path() : checkpoint.path() + "/config.json");
+  checkModelConfig(config, where);
   return config;
 }
 

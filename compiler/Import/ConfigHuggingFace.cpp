@@ -340,9 +340,8 @@ private:
 
 } // namespace
 
-ModelConfig readHuggingFaceConfig(const Checkpoint &checkpoint) {
-  const std::string path = checkpoint.path() + "/config.json";
-  const json document = parseJson(checkpoint.configJson(), path);
+ModelConfig readHuggingFaceConfig(const std::string &text, const std::string &path) {
+  const json document = parseJson(text, path);
   Keys keys(document, path);
   const std::string type = keys.string("model_type", "");
   ModelConfig config;

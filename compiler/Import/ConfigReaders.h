@@ -6,7 +6,8 @@
 namespace retort {
 
 ModelConfig readGgufConfig(const Checkpoint &checkpoint);
-ModelConfig readHuggingFaceConfig(const Checkpoint &checkpoint);
+/// From the text of a config.json; `path` is for messages.
+ModelConfig readHuggingFaceConfig(const std::string &text, const std::string &path);
 
 /// Compares every number with its range, and numbers with each other. `where` is the file, for
 /// messages.

@@ -35,6 +35,9 @@ nlohmann::json parseJson(std::string_view text, const std::string &path) {
                                    " is there twice: the file is damaged");
     return true;
   };
+  if (size_t nul = text.find('\0'); nul != text.npos) // where the library would stop reading
+    fail(ExitCode::BadInput, path + ": byte " + std::to_string(nul + 1) +
+                                 ": is not valid JSON: the file is damaged, download it again");
   try {
     return nlohmann::json::parse(text.begin(), text.end(), check);
   } catch (const nlohmann::json::parse_error &error) {

@@ -218,6 +218,9 @@ SafetensorsFile SafetensorsFile::parse(std::span<const uint8_t> bytes, std::stri
   std::span<const uint8_t> header = cursor.take(headerBytes, "the header");
   if (header.empty() || header[0] != '{')
     cursor.damaged(8, "the header does not start with '{'");
+  if (const void *nul = std::memchr(header.data(), 0, header.size())) // nlohmann's would end there
+    cursor.damaged(8 + static_cast<uint64_t>(static_cast<const uint8_t *>(nul) - header.data()),
+                   "the header is not valid JSON (a NUL byte)");
   const uint64_t start = cursor.position(), dataBytes = cursor.remaining();
 
   const char *text = reinterpret_cast<const char *>(header.data());

@@ -1,0 +1,257 @@
+//===- ConfigTest.cpp - What checkpoints say of their models --------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Import/ConfigReaders.h"
+#include "compiler/Import/Gguf.h"
+#include "runtime/src/base/Error.h"
+#include "test/unit/Import/GgufBytes.h"
+#include <cmath>
+#include <functional>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+using namespace retort;
+using retort::test::Bytes;
+using testing::HasSubstr;
+
+namespace {
+
+std::string errorOf(const std::function<void()> &action, ExitCode code) {
+  try {
+    action();
+  } catch (const Error &error) {
+    EXPECT_EQ(error.code, code) << error.message;
+    EXPECT_EQ(error.message.find('\n'), std::string::npos) << error.message;
+    return error.message;
+  }
+  ADD_FAILURE() << "was accepted";
+  return "";
+}
+
+ModelConfig read(const std::string &fields) {
+  ModelConfig config = readHuggingFaceConfig("{" + fields + "}", "config.json");
+  checkModelConfig(config, "config.json");
+  return config;
+}
+std::string unsupported(const std::string &fields) {
+  return errorOf([&] { read(fields); }, ExitCode::Unsupported);
+}
+std::string refused(const std::string &fields) {
+  return errorOf([&] { read(fields); }, ExitCode::BadInput);
+}
+
+std::string fields(const std::string &type, const std::string &more = "") {
+  return R"("model_type":")" + type +
+         R"(","hidden_size":64,"num_hidden_layers":4,"num_attention_heads":4,)"
+         R"("num_key_value_heads":2,"intermediate_size":96,"vocab_size":100)" +
+         (more.empty() ? "" : "," + more);
+}
+
+TEST(HuggingFaceConfig, Llama) {
+  ModelConfig config = read(fields("llama", R"("rms_norm_eps":1e-5,"rope_theta":5e5)"));
+  EXPECT_EQ(config.family, "llama");
+  EXPECT_EQ(config.headDim, 16);
+  EXPECT_EQ(config.layers.size(), 4u);
+  EXPECT_EQ(config.layers[3].kvHeads, 2);
+  EXPECT_EQ(config.layers[0].window, 0);
+  EXPECT_EQ(config.rope.base, 5e5);
+  EXPECT_EQ(config.rope.dims, 16);
+  EXPECT_DOUBLE_EQ(config.attentionScale, 0.25);
+  EXPECT_FALSE(config.tiedEmbeddings);
+  EXPECT_FALSE(config.qkvBias);
+}
+
+TEST(HuggingFaceConfig, RopeScalingsOfBothGenerations) {
+  ModelConfig old = read(
+      fields("llama",
+             R"("rope_theta":5e5,"rope_scaling":{"rope_type":"llama3","factor":8,)"
+             R"("low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":32})"));
+  ModelConfig now = read(
+      fields("llama",
+             R"("rope_parameters":{"rope_theta":5e5,"rope_type":"llama3","factor":8,)"
+             R"("low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":32})"));
+  for (const ModelConfig &config : {old, now}) {
+    EXPECT_EQ(config.rope.scaling, RopeConfig::Scaling::Llama3);
+    EXPECT_EQ(config.rope.base, 5e5);
+    EXPECT_EQ(config.rope.originalContext, 32);
+  }
+  EXPECT_THAT(unsupported(fields("llama", R"("rope_scaling":{"type":"dynamic","factor":2})")),
+              HasSubstr("rope scaling 'dynamic' is not supported"));
+  EXPECT_THAT(refused(fields("llama", R"("rope_scaling":{"type":"linear"})")),
+              HasSubstr("no key 'rope_scaling.factor'"));
+  EXPECT_THAT(refused(fields("llama", R"("rope_scaling":{"type":"linear","factor":0})")),
+              HasSubstr("rope scaling factor is 0"));
+}
+
+TEST(HuggingFaceConfig, Windows) {
+  EXPECT_EQ(read(fields("mistral", R"("sliding_window":8)")).layers[3].window, 8);
+  EXPECT_EQ(read(fields("mistral", R"("sliding_window":null)")).layers[0].window, 0);
+  EXPECT_EQ(read(fields("qwen2", R"("sliding_window":8)")).layers[3].window, 0);
+  ModelConfig qwen = read(
+      fields("qwen2", R"("use_sliding_window":true,"sliding_window":8,"max_window_layers":2)"));
+  EXPECT_EQ(qwen.layers[1].window, 0);
+  EXPECT_EQ(qwen.layers[2].window, 8);
+  EXPECT_TRUE(qwen.qkvBias);
+  EXPECT_FALSE(qwen.outputBias);
+  EXPECT_THAT(unsupported(fields("qwen3", R"("use_sliding_window":true,"sliding_window":8,)"
+                                          R"("layer_types":["x","x","x","x"])")),
+              HasSubstr("layer type 'x'"));
+}
+
+TEST(HuggingFaceConfig, Gemma) {
+  ModelConfig two = read(fields("gemma2", R"("head_dim":16,"torch_dtype":"bfloat16")"));
+  EXPECT_EQ(two.layers[0].window, 4096);
+  EXPECT_EQ(two.layers[1].window, 0);
+  EXPECT_EQ(two.attentionSoftCap, 50.0);
+  EXPECT_EQ(two.logitSoftCap, 30.0);
+  EXPECT_EQ(two.embedScale, 8.0);
+  EXPECT_TRUE(two.normOffset && two.postNorms && two.tiedEmbeddings);
+  EXPECT_EQ(two.activation, ActivationKind::GeluTanh);
+  EXPECT_DOUBLE_EQ(two.attentionScale, 1.0 / 16);
+  ModelConfig three =
+      read(fields("gemma3_text", R"("head_dim":16,"sliding_window":8,"sliding_window_pattern":2,)"
+                                 R"("rope_scaling":{"rope_type":"linear","factor":8})"));
+  EXPECT_TRUE(three.layers[0].localRope);
+  EXPECT_FALSE(three.layers[1].localRope);
+  EXPECT_EQ(three.rope.base, 1e6);
+  EXPECT_EQ(three.ropeLocal.base, 1e4);
+  EXPECT_EQ(three.rope.scaling, RopeConfig::Scaling::Linear);
+  EXPECT_EQ(three.ropeLocal.scaling, RopeConfig::Scaling::None);
+  EXPECT_EQ(three.attentionSoftCap, std::nullopt);
+  EXPECT_TRUE(three.qkNorm);
+}
+
+TEST(HuggingFaceConfig, EmbeddingScaleIsRoundedLikeTheModel) {
+  auto scale = [](const char *dtype) {
+    return read(R"("model_type":"gemma2","hidden_size":3072,"num_hidden_layers":1,)"
+                R"("intermediate_size":8,"dtype":")" +
+                std::string(dtype) + "\"")
+        .embedScale;
+  };
+  EXPECT_EQ(scale("bfloat16"), 55.5); // as transformers' comment says
+  EXPECT_EQ(scale("float32"), static_cast<double>(std::sqrt(3072.0f)));
+}
+
+TEST(HuggingFaceConfig, RefusesByName) {
+  EXPECT_THAT(unsupported(fields("phi3")), HasSubstr("model_type 'phi3' is not supported"));
+  EXPECT_THAT(unsupported(fields("llama", R"("hidden_act":"relu")")),
+              HasSubstr("activation 'relu' is not supported"));
+  EXPECT_THAT(unsupported(fields("llama", R"("quantization_config":{})")),
+              HasSubstr("quantization_config"));
+  EXPECT_THAT(unsupported(fields("gemma2", R"("use_bidirectional_attention":true)")),
+              HasSubstr("use_bidirectional_attention"));
+}
+
+TEST(HuggingFaceConfig, RefusesNumbersOutOfRange) {
+  auto with = [](const char *key, const char *value) {
+    std::string text = fields("llama", R"("x":0)");
+    const std::string name = std::string("\"") + key + "\":";
+    size_t at = text.find(name) + name.size();
+    return text.replace(at, text.find(',', at) - at, value);
+  };
+  for (const char *key : {"hidden_size", "num_hidden_layers", "num_attention_heads",
+                          "num_key_value_heads", "intermediate_size", "vocab_size"})
+    for (const char *value : {"0", "-1", "4000000000", "9223372036854775807",
+                              "18446744073709551615", "1.5", "\"4\"", "[]", "{}", "true"})
+      EXPECT_NE(refused(with(key, value)), "") << key << " " << value;
+}
+
+TEST(HuggingFaceConfig, RefusesDocuments) {
+  auto document = [](const std::string &text) {
+    return errorOf([&] { readHuggingFaceConfig(text, "config.json"); }, ExitCode::BadInput);
+  };
+  EXPECT_THAT(document(""), HasSubstr("config.json: byte 1: is not valid JSON"));
+  EXPECT_THAT(document("[]"), HasSubstr("is not a JSON object"));
+  EXPECT_THAT(document("{\"a\":" + std::string(100000, '[')), HasSubstr("nested deeper than 64"));
+  EXPECT_THAT(document(R"({"a":1,"a":2})"), HasSubstr("key 'a' is there twice"));
+  EXPECT_THAT(document(std::string("{}\0{}", 5)), HasSubstr("config.json: byte 3: is not valid"));
+  EXPECT_THAT(document("{\"a\":1e999}"), HasSubstr("config.json"));
+}
+
+/// A GGUF file with these values and an embedding table of 100 x 64.
+class GgufConfig : public testing::Test {
+protected:
+  GgufConfig() {
+    set("llama.embedding_length", 64);
+    set("llama.context_length", 128);
+    set("llama.block_count", 3);
+    set("llama.attention.head_count", 4);
+    set("llama.feed_forward_length", 96);
+  }
+  void set(const std::string &key, uint32_t value) {
+    values_.emplace_back([=](Bytes &b) { b.u32(key, value); });
+  }
+  void list(const std::string &key, std::vector<uint32_t> numbers) {
+    values_.emplace_back([=](Bytes &b) {
+      b.key(key, 9).put<uint32_t>(4).put<uint64_t>(numbers.size());
+      for (uint32_t number : numbers)
+        b.put(number);
+    });
+  }
+  void text(const std::string &key, const std::string &value) {
+    values_.emplace_back([=](Bytes &b) { b.key(key, 8).string(value); });
+  }
+  ModelConfig read(const std::string &arch = "llama") {
+    bytes_ = Bytes();
+    bytes_.header(1, values_.size() + 2).key("general.architecture", 8).string(arch);
+    bytes_.key(arch + ".attention.layer_norm_rms_epsilon", 6).put(1e-5f);
+    for (const auto &value : values_)
+      value(bytes_);
+    bytes_.tensor("token_embd.weight", {64, 100}, 1, 0).align().zeros(64 * 100 * 2);
+    return readModelConfig(Checkpoint::of(GgufFile::parse(bytes_.data, "m.gguf")));
+  }
+  std::string refused(ExitCode code = ExitCode::BadInput, const std::string &arch = "llama") {
+    return errorOf([&] { read(arch); }, code);
+  }
+
+private:
+  std::vector<std::function<void(Bytes &)>> values_;
+  Bytes bytes_;
+};
+
+TEST_F(GgufConfig, Llama) {
+  ModelConfig config = read();
+  EXPECT_EQ(config.vocab, 100);
+  EXPECT_EQ(config.headDim, 16);
+  EXPECT_EQ(config.layers[2].kvHeads, 4);
+  EXPECT_TRUE(config.tiedEmbeddings);
+  EXPECT_TRUE(config.interleavedRope);
+}
+
+TEST_F(GgufConfig, NumbersPerLayer) {
+  list("llama.attention.head_count_kv", {1, 2, 4});
+  ModelConfig config = read();
+  EXPECT_EQ(config.layers[0].kvHeads, 1);
+  EXPECT_EQ(config.layers[2].kvHeads, 4);
+}
+
+TEST_F(GgufConfig, ListOfTheWrongLength) {
+  list("llama.attention.head_count_kv", {1, 2});
+  EXPECT_THAT(refused(), HasSubstr("has 2 entries for 3 layers"));
+}
+
+TEST_F(GgufConfig, HeadsThatDoNotDivide) {
+  set("llama.attention.head_count_kv", 3);
+  EXPECT_THAT(refused(), HasSubstr("4 heads, not a multiple of its 3"));
+}
+
+TEST_F(GgufConfig, RopeBeyondTheHead) {
+  set("llama.rope.dimension_count", 18);
+  EXPECT_THAT(refused(), HasSubstr("rotated features of a head is 18"));
+}
+
+TEST_F(GgufConfig, UnknownNames) {
+  EXPECT_THAT(refused(ExitCode::Unsupported, "phi3"), HasSubstr("architecture 'phi3'"));
+  text("llama.rope.scaling.type", "longrope");
+  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("rope scaling 'longrope'"));
+}
+
+TEST_F(GgufConfig, Experts) {
+  set("llama.expert_count", 8);
+  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("mixture of experts"));
+}
+
+TEST_F(GgufConfig, MissingKey) {
+  EXPECT_THAT(refused(ExitCode::BadInput, "qwen2"), HasSubstr("no key 'qwen2.embedding_length'"));
+}
+
+} // namespace
