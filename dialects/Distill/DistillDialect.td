@@ -65,7 +65,7 @@ def Distill_Schedule : I32EnumAttr<"Schedule", "how the learning rate falls afte
   let genSpecializedAttr = 0;
 }
 def Distill_ScheduleAttr : EnumAttr<Distill_Dialect, Distill_Schedule, "schedule"> {
-  let assemblyFormat = "$value";
+  let assemblyFormat = "`` $value";
 }
 
 def Distill_Mode : I32EnumAttr<"Mode", "which numbers training changes", [
@@ -74,7 +74,7 @@ def Distill_Mode : I32EnumAttr<"Mode", "which numbers training changes", [
   let genSpecializedAttr = 0;
 }
 def Distill_ModeAttr : EnumAttr<Distill_Dialect, Distill_Mode, "mode"> {
-  let assemblyFormat = "$value";
+  let assemblyFormat = "`` $value";
 }
 
 def Distill_FileAttr : AttrDef<Distill_Dialect, "File"> {

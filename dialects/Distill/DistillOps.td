@@ -106,8 +106,9 @@ def Distill_TrainOp : Distill_Work<"train"> {
                        OptionalAttr<Distill_FileAttr>:$result, UnitAttr:$applied,
                        OptionalAttr<StrAttr>:$sym_visibility);
   let assemblyFormat = [{
-    $sym_name (`teacher` $teacher^)? `student` $student `corpus` $corpus `losses` $losses
-    `tokens` $tokens `sequence_length` $sequence_length `batch_tokens` $batch_tokens
+    $sym_name (`teacher` $teacher^)? `student` $student `corpus` $corpus `\n`
+    `losses` $losses `\n`
+    `tokens` $tokens `sequence_length` $sequence_length `batch_tokens` $batch_tokens `\n`
     `learning_rate` $learning_rate `warmup` $warmup `schedule` $schedule
     `weight_decay` $weight_decay `clip` $clip `seed` $seed `mode` $mode
     (`quantize` $quantize^)? (`frozen` $frozen^)? (`result` $result^)?

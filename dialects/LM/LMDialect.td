@@ -34,7 +34,7 @@ def LM_Activation : I32EnumAttr<"Activation", "the non-linearity of a gated unit
   let genSpecializedAttr = 0;
 }
 def LM_ActivationAttr : EnumAttr<LM_Dialect, LM_Activation, "activation"> {
-  let assemblyFormat = "$value";
+  let assemblyFormat = "`` $value";
 }
 
 def LM_CacheFormat : I32EnumAttr<"CacheFormat", "the number format of a key/value cache", [
@@ -43,7 +43,7 @@ def LM_CacheFormat : I32EnumAttr<"CacheFormat", "the number format of a key/valu
   let genSpecializedAttr = 0;
 }
 def LM_CacheFormatAttr : EnumAttr<LM_Dialect, LM_CacheFormat, "cache_format"> {
-  let assemblyFormat = "$value";
+  let assemblyFormat = "`` $value";
 }
 
 def LM_RopeScalingKind : I32EnumAttr<"RopeScalingKind", "a way to stretch rotary embeddings", [

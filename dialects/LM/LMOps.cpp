@@ -41,6 +41,12 @@ RankedTensorType lm::rowsType(MLIRContext *context, int64_t features) {
   return RankedTensorType::get({ShapedType::kDynamic, features}, Float32Type::get(context));
 }
 
+StringRef lm::shortName(StringRef param) {
+  if (StringRef rest = param; rest.consume_front("blk."))
+    param = rest.drop_until([](char c) { return c == '.'; }).drop_front();
+  return param.rsplit('.').first;
+}
+
 //===- Verifying parameters' uses -----------------------------------------===//
 
 /// " of block "blk.3"" where the op stands in one: diagnostics name the layer.
@@ -269,6 +275,14 @@ LogicalResult ForwardOp::verifyRegions() {
     if (!labels.insert(layer.getLabel()).second)
       return layer.emitOpError() << "label \"" << layer.getLabel() << "\" is used twice"; // (C3)
   return success();
+}
+
+void ForwardOp::getAsmBlockArgumentNames(Region &, OpAsmSetValueNameFn setName) {
+  setName(getTokens(), "tokens");
+}
+
+void BlockOp::getAsmBlockArgumentNames(Region &, OpAsmSetValueNameFn setName) {
+  setName(getEntry(), "x");
 }
 
 SmallVector<BlockOp> ForwardOp::getBlocks() {

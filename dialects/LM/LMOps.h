@@ -32,6 +32,8 @@ class YieldOp;
 bool isRows(mlir::Type type);
 /// tensor<?x`features`xf32>.
 mlir::RankedTensorType rowsType(mlir::MLIRContext *context, int64_t features);
+/// A parameter's name without its block and kind: attn_q of blk.0.attn_q.weight.
+llvm::StringRef shortName(llvm::StringRef param);
 /// The features of rows.
 inline int64_t features(mlir::Value rows) {
   return llvm::cast<mlir::RankedTensorType>(rows.getType()).getDimSize(1);

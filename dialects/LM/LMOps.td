@@ -7,7 +7,7 @@ include "dialects/LM/LMDialect.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "dialects/Common.td"
 include "mlir/IR/CommonTypeConstraints.td"
-include "mlir/IR/RegionKindInterface.td"
+include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
@@ -24,9 +24,17 @@ def LM_ParamType : TypeAttrBase<"::mlir::RankedTensorType",
     "the type of a parameter: a static vector or matrix, quantised, packed or not">;
 
 class LM_Op<string mnemonic, list<Trait> traits = []> : Op<LM_Dialect, mnemonic, traits>;
-/// An op that reads parameters: it checks their shapes against its own.
+/// An op that reads parameters: it checks their shapes against its own, and its result prints
+/// under its parameter's name, %attn_q for @blk.0.attn_q.weight.
 class LM_ParamUser<string mnemonic, list<Trait> traits = []> : LM_Op<mnemonic, !listconcat(
-    [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>], traits)>;
+    [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>], traits)> {
+  let extraClassDefinition = [{
+    void $cppClass::getAsmResultNames(::mlir::OpAsmSetValueNameFn setName) {
+      setName(getResult(), ::retort::lm::shortName(getWeight()));
+    }
+  }];
+}
 
 def LM_ModelOp : LM_Op<"model", [
     IsolatedFromAbove, NoRegionArguments, NoTerminator, SingleBlock, Symbol, SymbolTable]> {
@@ -123,7 +131,8 @@ def LM_ParamOp : LM_Op<"param", [
 }
 
 def LM_ForwardOp : LM_Op<"forward", [
-    HasParent<"ModelOp">, SingleBlock]> {
+    HasParent<"ModelOp">, SingleBlock,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
   let summary = "Compute the logits of rows of tokens";
   let description = [{
     The model's computation: from the rows' token ids to their logits.
@@ -164,8 +173,8 @@ def LM_ReturnOp : LM_Op<"return", [Pure, Terminator, HasParent<"ForwardOp">]> {
 }
 
 def LM_BlockOp : LM_Op<"block", [
-    Pure, IsolatedFromAbove, AllTypesMatch<["input", "result"]>,
-    SingleBlock]> {
+    Pure, IsolatedFromAbove, AllTypesMatch<["input", "result"]>, SingleBlock,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
   let summary = "Group a transformer layer";
   let description = [{
     One layer of the model. Its label is `blk.N`, N being its number in the teacher: when passes

@@ -31,7 +31,7 @@ def Weight_Axis : I32EnumAttr<"Axis", "an axis of a matrix", [
   let genSpecializedAttr = 0;
 }
 def Weight_AxisAttr : EnumAttr<Weight_Dialect, Weight_Axis, "axis"> {
-  let assemblyFormat = "$value";
+  let assemblyFormat = "`` $value";
 }
 
 def Weight_Method : I32EnumAttr<"Method", "a quantisation method", [
@@ -40,7 +40,7 @@ def Weight_Method : I32EnumAttr<"Method", "a quantisation method", [
   let genSpecializedAttr = 0;
 }
 def Weight_MethodAttr : EnumAttr<Weight_Dialect, Weight_Method, "method"> {
-  let assemblyFormat = "$value";
+  let assemblyFormat = "`` $value";
 }
 
 def Weight_Scheme : I32EnumAttr<"Scheme", "what a group of weights stores beside its integers", [

@@ -11,6 +11,43 @@
 using namespace mlir;
 using namespace retort::weight;
 
+/// Lists longer than this print under an alias.
+static constexpr size_t maxInlineIndices = 32;
+
+static ParseResult parseIndices(OpAsmParser &parser, DenseI32ArrayAttr &indices) {
+  if (succeeded(parser.parseOptionalLSquare())) {
+    SmallVector<int32_t> values;
+    auto parse = [&] { return parser.parseInteger(values.emplace_back()); };
+    if (failed(parser.parseOptionalRSquare()) &&
+        (parser.parseCommaSeparatedList(parse) || parser.parseRSquare()))
+      return failure();
+    indices = DenseI32ArrayAttr::get(parser.getContext(), values);
+    return success();
+  }
+  return parser.parseAttribute(indices);
+}
+
+static void printIndices(OpAsmPrinter &printer, Operation *, DenseI32ArrayAttr indices) {
+  if (size_t(indices.size()) > maxInlineIndices)
+    return printer.printAttribute(indices);
+  printer << "[";
+  llvm::interleaveComma(indices.asArrayRef(), printer);
+  printer << "]";
+}
+
+namespace {
+struct IndexAliases : OpAsmDialectInterface {
+  using OpAsmDialectInterface::OpAsmDialectInterface;
+  AliasResult getAlias(Attribute attr, raw_ostream &os) const override {
+    auto indices = llvm::dyn_cast<DenseI32ArrayAttr>(attr);
+    if (!indices || size_t(indices.size()) <= maxInlineIndices)
+      return AliasResult::NoAlias;
+    os << "indices";
+    return AliasResult::OverridableAlias;
+  }
+};
+} // namespace
+
 #include "dialects/Weight/WeightDialect.cpp.inc"
 #include "dialects/Weight/WeightEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
@@ -19,6 +56,7 @@ using namespace retort::weight;
 #include "dialects/Weight/WeightOps.cpp.inc"
 
 void WeightDialect::initialize() {
+  addInterfaces<IndexAliases>();
   addAttributes<
 #define GET_ATTRDEF_LIST
 #include "dialects/Weight/WeightAttrs.cpp.inc"
@@ -128,37 +166,48 @@ LogicalResult PackOp::verify() {
 
 //===- take ---------------------------------------------------------------===//
 
-/// The operand's size along `axis`; an error where a vector is asked for its columns.
-static FailureOr<int64_t> sizeAlong(std::optional<Location> loc, StringRef op,
-                                    RankedTensorType type, Axis axis) {
-  unsigned dim = unsigned(axis);
-  if (dim >= type.getRank())
-    return emitOptionalError(loc, "'weight.", op, "' op a vector has no columns: use rows");
-  return type.getDimSize(dim);
+/// Inference of result types never fails on what verifiers refuse, so that each mistake has one
+/// diagnostic: the verifier's.
+
+/// Refuses a vector that is asked for its columns.
+static LogicalResult verifyAxis(Operation *op, Value input, Axis axis) {
+  if (unsigned(axis) < cast<RankedTensorType>(input.getType()).getRank())
+    return success();
+  return op->emitOpError("a vector has no columns: use rows");
+}
+
+/// The size along `axis`; 1 for a vector's columns.
+static int64_t sizeAlong(RankedTensorType type, Axis axis) {
+  return unsigned(axis) < type.getRank() ? type.getDimSize(unsigned(axis)) : 1;
 }
 
 /// `type` with another size along `axis`.
 static RankedTensorType resized(RankedTensorType type, Axis axis, int64_t size) {
   SmallVector<int64_t> shape(type.getShape());
-  shape[unsigned(axis)] = size;
+  if (unsigned(axis) < shape.size())
+    shape[unsigned(axis)] = size;
   return RankedTensorType::get(shape, type.getElementType());
 }
 
-LogicalResult TakeOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
+LogicalResult TakeOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor,
                                        SmallVectorImpl<Type> &types) {
   auto type = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
   if (!type)
     return failure();
-  auto size = sizeAlong(loc, "take", type, adaptor.getAxis()); // (C2)
-  if (failed(size))
-    return failure();
-  if (adaptor.getIndices().empty())
-    return emitOptionalError(loc, "'weight.take' op takes nothing"); // (C1)
-  for (int32_t index : adaptor.getIndices())
-    if (index < 0 || index >= *size)
-      return emitOptionalError(loc, "'weight.take' op takes index ", index, " of ",
-                               stringifyAxis(adaptor.getAxis()), " 0 to ", *size - 1); // (C1)
   types.push_back(resized(type, adaptor.getAxis(), adaptor.getIndices().size()));
+  return success();
+}
+
+LogicalResult TakeOp::verify() {
+  if (failed(verifyAxis(*this, getInput(), getAxis()))) // (C2)
+    return failure();
+  if (getIndices().empty())
+    return emitOpError("takes nothing"); // (C1)
+  int64_t size = sizeAlong(getInput().getType(), getAxis());
+  for (int32_t index : getIndices())
+    if (index < 0 || index >= size)
+      return emitOpError() << "takes index " << index << " of " << stringifyAxis(getAxis())
+                           << " 0 to " << size - 1; // (C1)
   return success();
 }
 
@@ -265,20 +314,23 @@ void TakeOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContex
 
 //===- slice, concat, transpose -------------------------------------------===//
 
-LogicalResult SliceOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
+LogicalResult SliceOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor,
                                         SmallVectorImpl<Type> &types) {
   auto type = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
   if (!type)
     return failure();
-  auto total = sizeAlong(loc, "slice", type, adaptor.getAxis()); // (C2)
-  if (failed(total))
+  types.push_back(resized(type, adaptor.getAxis(), std::max<int64_t>(adaptor.getSize(), 0)));
+  return success();
+}
+
+LogicalResult SliceOp::verify() {
+  if (failed(verifyAxis(*this, getInput(), getAxis()))) // (C2)
     return failure();
-  int64_t offset = adaptor.getOffset(), size = adaptor.getSize();
-  if (offset < 0 || size < 1 || offset > *total || size > *total - offset)
-    return emitOptionalError(loc, "'weight.slice' op takes ", size, " ",
-                             stringifyAxis(adaptor.getAxis()), " from ", offset, " of ",
-                             *total); // (C1)
-  types.push_back(resized(type, adaptor.getAxis(), size));
+  int64_t offset = getOffset(), size = getSize(),
+          total = sizeAlong(getInput().getType(), getAxis());
+  if (offset < 0 || size < 1 || offset > total || size > total - offset)
+    return emitOpError() << "takes " << size << " " << stringifyAxis(getAxis()) << " from "
+                         << offset << " of " << total; // (C1)
   return success();
 }
 
@@ -294,26 +346,30 @@ LogicalResult ConcatOp::inferReturnTypes(MLIRContext *, std::optional<Location> 
                                          Adaptor adaptor, SmallVectorImpl<Type> &types) {
   if (adaptor.getInputs().empty())
     return emitOptionalError(loc, "'weight.concat' op has no operands"); // (C1)
+  int64_t total = 0;
+  for (Value input : adaptor.getInputs())
+    if (auto type = dyn_cast<RankedTensorType>(input.getType()))
+      total += sizeAlong(type, adaptor.getAxis());
   auto first = dyn_cast<RankedTensorType>(adaptor.getInputs().front().getType());
   if (!first)
     return failure();
-  unsigned dim = unsigned(adaptor.getAxis());
-  int64_t total = 0;
-  for (Value input : adaptor.getInputs()) {
-    auto type = dyn_cast<RankedTensorType>(input.getType());
-    if (!type || type.getRank() != first.getRank() ||
-        type.getElementType() != first.getElementType())
-      return emitOptionalError(loc, "'weight.concat' op joins ", first, " and ",
-                               input.getType());                   // (C1)
-    auto size = sizeAlong(loc, "concat", type, adaptor.getAxis()); // (C3)
-    if (failed(size))
-      return failure();
-    if (type.getRank() == 2 && type.getDimSize(1 - dim) != first.getDimSize(1 - dim))
-      return emitOptionalError(loc, "'weight.concat' op joins ", stringifyAxis(adaptor.getAxis()),
-                               " of ", first, " and ", type); // (C2)
-    total += *size;
-  }
   types.push_back(resized(first, adaptor.getAxis(), total));
+  return success();
+}
+
+LogicalResult ConcatOp::verify() {
+  auto first = cast<RankedTensorType>(getInputs().front().getType());
+  if (failed(verifyAxis(*this, getInputs().front(), getAxis()))) // (C3)
+    return failure();
+  unsigned other = 1 - unsigned(getAxis());
+  for (Value input : getInputs()) {
+    auto type = cast<RankedTensorType>(input.getType());
+    if (type.getRank() != first.getRank() || type.getElementType() != first.getElementType())
+      return emitOpError() << "joins " << first << " and " << type; // (C1)
+    if (type.getRank() == 2 && type.getDimSize(other) != first.getDimSize(other))
+      return emitOpError() << "joins " << stringifyAxis(getAxis()) << " of " << first << " and "
+                           << type; // (C2)
+  }
   return success();
 }
 
@@ -369,11 +425,11 @@ LogicalResult RotateOp::verify() {
     if (size != type.getDimSize(1))
       return emitOpError() << "rotates by a matrix that is not square: " << type; // (C3)
   }
-  auto total = sizeAlong(getLoc(), "rotate", getInput().getType(), getAxis()); // (C5)
-  if (failed(total))
+  if (failed(verifyAxis(*this, getInput(), getAxis()))) // (C5)
     return failure();
-  if (size == 0 || *total % size != 0)
-    return emitOpError() << "has " << *total << " " << stringifyAxis(getAxis())
+  int64_t total = sizeAlong(getInput().getType(), getAxis());
+  if (size == 0 || total % size != 0)
+    return emitOpError() << "has " << total << " " << stringifyAxis(getAxis())
                          << ", not a multiple of the rotation's " << size; // (C4)
   return success();
 }

@@ -59,15 +59,19 @@ def Weight_TakeOp : Weight_InferredOp<"take"> {
     ```mlir
     %1 = weight.take %0 rows [0, 2, 5] : tensor<6x4xf32> -> tensor<3x4xf32>
     ```
+    Lists of more than 32 indices print under an alias, so that equal lists are printed once.
     A take of a take is one take; a take of all rows in order is its operand.
     - (C1) `indices` is not empty, and each index is at least 0 and below the axis's size.
     - (C2) A vector is taken along its rows.
   }];
   let arguments = (ins Weight_Tensor:$input, Weight_AxisAttr:$axis, DenseI32ArrayAttr:$indices);
   let results = (outs Weight_Tensor:$result);
-  let assemblyFormat = "$input $axis $indices attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = [{
+    $input $axis custom<Indices>($indices) attr-dict `:` type($input) `->` type($result)
+  }];
   let hasFolder = 1;
   let hasCanonicalizer = 1;
+  let hasVerifier = 1;
 }
 
 def Weight_SliceOp : Weight_InferredOp<"slice"> {
@@ -88,6 +92,7 @@ def Weight_SliceOp : Weight_InferredOp<"slice"> {
   }];
   let hasFolder = 1;
   let hasCanonicalizer = 1;
+  let hasVerifier = 1;
 }
 
 def Weight_ConcatOp : Weight_InferredOp<"concat"> {
@@ -107,6 +112,7 @@ def Weight_ConcatOp : Weight_InferredOp<"concat"> {
   let assemblyFormat = "$axis $inputs attr-dict `:` type($inputs) `->` type($result)";
   let hasFolder = 1;
   let hasCanonicalizer = 1;
+  let hasVerifier = 1;
 }
 
 def Weight_TransposeOp : Weight_InferredOp<"transpose"> {

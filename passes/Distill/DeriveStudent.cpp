@@ -17,7 +17,7 @@ struct DeriveStudent : impl::DeriveStudentBase<DeriveStudent> {
     if (failed(model))
       return signalPassFailure();
     if (student.empty() || SymbolTable::lookupSymbolIn(getOperation(), student)) {
-      model->emitError() << "derive-student: the name '" << student << "' is "
+      model->emitError() << "derive-student: the name '" << student.getValue() << "' is "
                          << (student.empty() ? "empty" : "taken");
       return signalPassFailure();
     }

@@ -47,7 +47,7 @@ private:
     if (count == 0)
       return dropped;
     if (count >= blocks.size())
-      return model.emitError() << "prune-depth: cannot drop " << count << " of " << blocks.size()
+      return model.emitError() << "prune-depth: cannot drop " << unsigned(count) << " of " << blocks.size()
                                << " blocks";
     auto influences = readInfluences(blocks);
     if (failed(influences))

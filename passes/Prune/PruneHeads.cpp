@@ -108,7 +108,7 @@ LogicalResult PruneHeads::collect(std::vector<Unit> &units) {
   if (failed(model))
     return failure();
   if (keep < 1)
-    return model->emitError() << "prune-heads: keep must be at least 1, is " << keep;
+    return model->emitError() << "prune-heads: keep must be at least 1, is " << int64_t(keep);
   auto statistics = readStatistics(getOperation(), "prune-heads", stats, distill::Statistic::Heads);
   if (failed(statistics))
     return failure();

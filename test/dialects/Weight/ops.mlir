@@ -1,0 +1,39 @@
+// RUN: retort-opt %s --allow-unregistered-dialect | retort-opt --allow-unregistered-dialect | FileCheck %s
+// The examples of the reference, as they print.
+
+// CHECK: #indices = array<i32: 0, 1, 2, {{.*}}, 32>
+// CHECK: %[[A:.*]] = weight.load "blk.0.ffn_up.weight" stored "Q4_1" : tensor<64x96xf32>
+%0 = weight.load "blk.0.ffn_up.weight" stored "Q4_1" : tensor<64x96xf32>
+// CHECK: weight.load "output_norm.weight" stored "F32" file "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" : tensor<576xf32>
+%1 = weight.load "output_norm.weight" stored "F32"
+     file "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" : tensor<576xf32>
+// CHECK: weight.take %[[A]] rows [0, 2, 5] : tensor<64x96xf32> -> tensor<3x96xf32>
+%2 = weight.take %0 rows [0, 2, 5] : tensor<64x96xf32> -> tensor<3x96xf32>
+// A long list prints once, under an alias.
+// CHECK: weight.take %[[A]] columns #indices : tensor<64x96xf32> -> tensor<64x33xf32>
+%3 = weight.take %0 columns [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
+    25, 26, 27, 28, 29, 30, 31, 32] : tensor<64x96xf32> -> tensor<64x33xf32>
+// CHECK: weight.slice %[[A]] rows offset 2 size 3 : tensor<64x96xf32> -> tensor<3x96xf32>
+%4 = weight.slice %0 rows offset 2 size 3 : tensor<64x96xf32> -> tensor<3x96xf32>
+// CHECK: weight.concat rows %{{.*}}, %{{.*}} : tensor<3x96xf32>, tensor<3x96xf32> -> tensor<6x96xf32>
+%5 = weight.concat rows %2, %4 : tensor<3x96xf32>, tensor<3x96xf32> -> tensor<6x96xf32>
+// CHECK: weight.concat columns
+%6 = weight.concat columns %2, %4 : tensor<3x96xf32>, tensor<3x96xf32> -> tensor<3x192xf32>
+// CHECK: weight.transpose %[[A]] : tensor<64x96xf32> -> tensor<96x64xf32>
+%7 = weight.transpose %0 : tensor<64x96xf32> -> tensor<96x64xf32>
+// CHECK: weight.scale %[[A]] by 1.250000e-01 : tensor<64x96xf32>
+%8 = weight.scale %0 by 0.125 : tensor<64x96xf32>
+// CHECK: weight.rotate %[[A]] columns hadamard 32 : tensor<64x96xf32>
+%9 = weight.rotate %0 columns hadamard 32 : tensor<64x96xf32>
+// CHECK: %[[Q:.*]] = weight.load "rotation"
+%10 = weight.load "rotation" stored "F32" : tensor<16x16xf32>
+// CHECK: weight.rotate %[[A]] rows by %[[Q]] inverse : tensor<64x96xf32>, tensor<16x16xf32>
+%11 = weight.rotate %0 rows by %10 inverse : tensor<64x96xf32>, tensor<16x16xf32>
+// CHECK: weight.add %[[A]], %{{.*}} : tensor<64x96xf32>
+%12 = weight.add %0, %8 : tensor<64x96xf32>
+// CHECK: weight.cast %[[A]] : tensor<64x96xf32> -> tensor<64x96xbf16>
+%13 = weight.cast %0 : tensor<64x96xf32> -> tensor<64x96xbf16>
+// CHECK: %[[P:.*]] = weight.quantize %[[A]] method rtn : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
+%14 = weight.quantize %0 method rtn : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
+// CHECK: weight.pack %[[P]] layout "rows16" : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>
+%15 = weight.pack %14 layout "rows16" : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>

@@ -1,0 +1,34 @@
+// insert-tuning, derive-student and insert-distillation.
+// RUN: retort-opt %S/../Inputs/tiny.mlir \
+// RUN:   --insert-tuning='tokens=40000 batch-tokens=1024 seed=7 frozen=token_embd.weight,output_norm.weight' \
+// RUN:   --derive-student --insert-distillation='tokens=100000 bits=4 temperature=2' | FileCheck %s
+// RUN: retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-distillation='ce-weight=0' | FileCheck %s --check-prefix=PLAIN
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --derive-student=student=teacher 2>&1 | FileCheck %s --check-prefix=TAKEN
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --derive-student=student= 2>&1 | FileCheck %s --check-prefix=EMPTY
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-distillation 2>&1 | FileCheck %s --check-prefix=MODEL
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-distillation=bits=5 2>&1 | FileCheck %s --check-prefix=BITS
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-distillation=kl-weight=0 2>&1 | FileCheck %s --check-prefix=LOSS
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-tuning=batch-tokens=1000 2>&1 | FileCheck %s --check-prefix=BATCH
+
+// CHECK: distill.corpus @corpus
+// CHECK: lm.model @teacher
+// CHECK: lm.model @student
+// CHECK: distill.train @tune_teacher student @teacher corpus @corpus
+// CHECK-NEXT: losses [#distill.loss<cross_entropy, weight = 1.000000e+00>]
+// CHECK-NEXT: tokens 40000 sequence_length 512 batch_tokens 1024
+// CHECK-NEXT: learning_rate 1.000000e-04 warmup 5.000000e-02 schedule cosine weight_decay 1.000000e-02 clip 1.000000e+00 seed 7 mode full
+// CHECK-SAME: frozen ["token_embd.weight", "output_norm.weight"]
+// CHECK: distill.train @distill_student teacher @teacher student @student corpus @corpus
+// CHECK-NEXT: losses [#distill.loss<forward_kl, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<cross_entropy, weight = 5.000000e-01>]
+// CHECK-NEXT: tokens 100000
+// CHECK: quantize <bits = 4, group = 32, symmetric>
+
+// PLAIN: losses [#distill.loss<forward_kl, weight = 1.000000e+00, temperature = 1.000000e+00>]
+// PLAIN-NOT: quantize
+
+// TAKEN: derive-student: the name 'teacher' is taken
+// EMPTY: derive-student: the name '' is empty
+// MODEL: there is no model @student
+// BITS: insert-distillation: has 5 bits a weight, must be 4 or 8
+// LOSS: insert-distillation: loss weight must be finite and above 0, is 0
+// BATCH: 'distill.train' op batch_tokens 1000 is not a multiple of sequence_length 512
