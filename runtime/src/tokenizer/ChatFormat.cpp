@@ -3,6 +3,7 @@
 #include "runtime/src/tokenizer/ChatFormat.h"
 #include "runtime/src/base/Error.h"
 #include "runtime/src/tokenizer/Utf8.h"
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace retort {
@@ -37,10 +38,12 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-std::string withDate(std::string text, std::string_view date) {
-  for (size_t at; (at = text.find(kDate)) != std::string::npos;)
-    text.replace(at, kDate.size(), date.empty() ? "26 Jul 2024" : date);
-  return text;
+std::string withDate(const std::string &text, std::string_view date) {
+  size_t at = text.find(kDate);
+  if (at == std::string::npos)
+    return text;
+  std::string out = text;
+  return out.replace(at, kDate.size(), date.empty() ? "26 Jul 2024" : date);
 }
 
 class Renderer {
@@ -134,19 +137,33 @@ private:
 
   void user(std::string_view content, const std::string *system) {
     own(f_.user.prefix);
-    if (system) {
+    if (!system) {
+      theirs(content, f_.user.trim);
+    } else if (!f_.trimJoined) {
       own(f_.system.prefix);
       theirs(*system, f_.system.trim);
       own(f_.system.suffix);
-    }
-    if (system && f_.user.trim && f_.trimJoined) {
-      // Only the end can have space: what was joined starts with the format's own words.
-      std::string held = "|" + std::string(content);
-      theirs(trimmed(held).substr(1), false);
-    } else {
       theirs(content, f_.user.trim);
+    } else {
+      joined({f_.system.prefix, *system, f_.system.suffix, content});
     }
     own(f_.user.suffix);
+  }
+
+  /// Parts, the format's and theirs in turn, with the white space around the whole dropped.
+  void joined(const std::vector<std::string_view> &parts) {
+    std::string whole;
+    for (std::string_view part : parts)
+      whole += part;
+    std::string_view kept = trimmed(whole);
+    size_t begin = kept.data() - whole.data(), end = begin + kept.size(), at = 0;
+    for (size_t i = 0; i < parts.size(); at += parts[i++].size()) {
+      size_t from = std::max(begin, at), to = std::min(end, at + parts[i].size());
+      if (from < to && i % 2 == 0)
+        own(std::string_view(whole).substr(from, to - from));
+      else if (from < to)
+        theirs(std::string_view(whole).substr(from, to - from), false);
+    }
   }
 
   void assistant(std::string_view content) {

@@ -8,6 +8,9 @@
 //   tokenizer_tool TOKENIZER json | tables | keep               > file, ids
 //   tokenizer_tool TOKENIZER prune                              < ids   > tokenizer.json
 //   tokenizer_tool TOKENIZER time                               < one text; prints MB/s
+//   tokenizer_tool TEMPLATE.jinja chat BOS EOS                  < [[messages, generate], ...]
+//   (JSON)
+//     prints {"format": ..., "texts": [...]}: null for a conversation that the format refuses
 // Texts and lists are u32 lengths (bytes, ids) and their content.
 //
 //===----------------------------------------------------------------------===//
@@ -21,6 +24,7 @@
 #include <cstring>
 #include <iostream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
 using namespace retort;
 
@@ -48,6 +52,31 @@ template <class T> void write(const T *items, size_t count) {
   std::fwrite(items, sizeof(T), count, stdout);
 }
 
+std::string readFile(const std::string &path) {
+  MappedFile file = MappedFile::open(path);
+  return {reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size()};
+}
+
+int chat(const std::string &path, const std::vector<std::string> &tokens) {
+  ChatFormat format = recogniseChatTemplate(readFile(path), tokens.at(0), tokens.at(1), path);
+  if (ChatFormat::fromJson(format.toJson()) != format)
+    return std::fprintf(stderr, "toJson loses something\n"), 1;
+  nlohmann::json texts = nlohmann::json::array();
+  for (const auto &[messages, generate] :
+       nlohmann::json::parse(input()).get<std::vector<std::pair<nlohmann::json, bool>>>()) {
+    std::vector<ChatMessage> list;
+    for (const auto &m : messages)
+      list.push_back({m["role"], m["content"]});
+    try {
+      texts.push_back(format.render(list, generate).text);
+    } catch (const Error &) {
+      texts.push_back(nullptr);
+    }
+  }
+  std::cout << nlohmann::json{{"format", format.toJson()}, {"texts", texts}};
+  return 0;
+}
+
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -56,6 +85,8 @@ int run(const std::string &path, const std::string &what, const std::vector<std:
   auto has = [&](const char *flag) {
     return std::find(flags.begin(), flags.end(), flag) != flags.end();
   };
+  if (what == "chat")
+    return chat(path, flags);
   TokenizerSpec spec;
   MappedFile mapped;
   std::vector<uint8_t> made;
