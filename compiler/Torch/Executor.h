@@ -176,7 +176,7 @@ public:
 
   /// Negative log-likelihoods; with `reference`, of the same vocabulary, the divergence from it
   /// too. Works block by block: memory holds one block's weights and the residual stream of all
-  /// sequences (2 * hidden bytes a token, twice that in f32).
+  /// sequences (4 * hidden bytes a token).
   virtual Status score(const Model &model, const Model *reference,
                        const std::vector<Sequence> &sequences, const ScoreOptions &options,
                        const OnProgress &progress, Scores &scores) = 0;

@@ -1,0 +1,166 @@
+//===- AttentionOp.cpp - Causal attention within documents, with gradients --------===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs of query rows against the keys that any of them sees: matrix products by libtorch, softmax
+// with each row's own range of keys between them. Documents and windows only change the ranges.
+// The query heads of a key/value head are stacked, so the products are a batch of kv_heads.
+// Nothing but log(sum(exp(score))) is kept of the scores: backward makes them again, as in
+// FlashAttention (arXiv:2205.14135, section 3.1).
+//
+//===------------------------------------------------------------------------------===//
+#include "compiler/Torch/Ops.h"
+#include "compiler/Torch/Parallel.h"
+#include <algorithm>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace retort::exec {
+namespace {
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+/// Shapes of one attention, and the cut of its rows.
+struct Plan {
+  const Attention &op;
+  const Rows &rows;
+  int64_t count, kvHeads, group, headDim, step;
+
+  Plan(const Attention &op, const Rows &rows, int64_t features)
+      : op(op), rows(rows), count(rows.count()), kvHeads(op.kvHeads), group(op.heads / op.kvHeads),
+        headDim(features / op.heads), step(std::clamp<int64_t>(384 / group, 64, 256)) {}
+
+  /// The first key that a row sees.
+  int64_t firstKey(int64_t row) const {
+    const int64_t start = rows.documentStart(row);
+    return op.window ? std::max(start, row - *op.window + 1) : start;
+  }
+  /// The first key that one of rows [begin, ...) sees: first keys never decrease.
+  int64_t firstKeyOf(int64_t begin) const { return firstKey(begin); }
+  ScoreRule rule() const { return {float(op.scale), float(op.softCap.value_or(0))}; }
+};
+
+/// [rows, heads * headDim] -> [kv_heads, rows, headDim], contiguous.
+Tensor byHead(const Tensor &features, int64_t heads) {
+  return features.view({features.size(0), heads, -1}).permute({1, 0, 2}).contiguous();
+}
+
+/// Rows [begin, end) of queries -> [kv_heads, group * n, headDim], a head's rows together.
+Tensor stack(const Plan &plan, const Tensor &features, int64_t begin, int64_t end) {
+  const int64_t n = end - begin;
+  return features.narrow(0, begin, n)
+      .view({n, plan.kvHeads, plan.group, plan.headDim})
+      .permute({1, 2, 0, 3})
+      .reshape({plan.kvHeads, plan.group * n, plan.headDim});
+}
+/// The inverse, into rows [begin, end) of `features`.
+void unstack(const Plan &plan, const Tensor &stacked, const Tensor &features, int64_t begin,
+             int64_t end) {
+  const int64_t n = end - begin;
+  features.narrow(0, begin, n)
+      .view({n, plan.kvHeads, plan.group, plan.headDim})
+      .copy_(stacked.view({plan.kvHeads, plan.group, n, plan.headDim}).permute({2, 0, 1, 3}));
+}
+
+/// Calls work(index of the score row, its query row, its head) for the rows of a stack.
+template <typename Work>
+void forScoreRows(const Plan &plan, int64_t begin, int64_t end, int64_t keys, const Work &work) {
+  const int64_t n = end - begin;
+  parallel(plan.op.heads * n, kGrain / keys + 1, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r)
+      work(r, begin + r % n, r / n);
+  });
+}
+
+struct AttentionFunction : Function<AttentionFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &query, const Tensor &key,
+                        const Tensor &value, const Attention *op, const Rows *rows) {
+    const Plan plan(*op, *rows, query.size(1));
+    const Tensor keys = byHead(key, op->kvHeads), values = byHead(value, op->kvHeads);
+    Tensor out = at::empty_like(query);
+    const Tensor logSums = at::empty({op->heads, plan.count}, at::kFloat);
+    for (int64_t begin = 0; begin < plan.count; begin += plan.step) {
+      const int64_t end = std::min(plan.count, begin + plan.step), lo = plan.firstKeyOf(begin);
+      const Tensor seen = keys.narrow(1, lo, end - lo);
+      const Tensor scores = at::bmm(stack(plan, query, begin, end), seen.transpose(1, 2));
+      softmax(plan, scores, logSums, begin, end, lo);
+      unstack(plan, at::bmm(scores, values.narrow(1, lo, end - lo)), out, begin, end);
+    }
+    ctx->save_for_backward({query, key, value, out, logSums});
+    ctx->saved_data["op"] = reinterpret_cast<int64_t>(op);
+    ctx->saved_data["rows"] = reinterpret_cast<int64_t>(rows);
+    return out;
+  }
+
+  static void softmax(const Plan &plan, const Tensor &scores, const Tensor &logSums, int64_t begin,
+                      int64_t end, int64_t lo) {
+    const int64_t width = end - lo;
+    float *sums = data<float>(logSums);
+    withType(scores.scalar_type(), [&](auto zero) {
+      using T = decltype(zero);
+      T *score = data<T>(scores);
+      forScoreRows(plan, begin, end, width, [&](int64_t r, int64_t row, int64_t head) {
+        sums[head * plan.count + row] = kernels<T>().softmaxRow(
+            score + r * width, width, plan.firstKey(row) - lo, row + 1 - lo, plan.rule());
+      });
+    });
+  }
+
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Attention &op = *reinterpret_cast<const Attention *>(ctx->saved_data["op"].toInt());
+    const Rows &rows = *reinterpret_cast<const Rows *>(ctx->saved_data["rows"].toInt());
+    const Tensor &query = saved[0], gradOut = grads[0].contiguous();
+    const Plan plan(op, rows, query.size(1));
+    const Tensor keys = byHead(saved[1], op.kvHeads), values = byHead(saved[2], op.kvHeads);
+    // Per row and head: the sum over features of output times its gradient.
+    const Tensor delta = (saved[3].to(at::kFloat) * gradOut)
+                             .view({plan.count, op.heads, plan.headDim})
+                             .sum(2)
+                             .t()
+                             .contiguous();
+    Tensor gradQuery = at::empty_like(query);
+    Tensor gradKeys = at::zeros(keys.sizes(), at::kFloat), gradValues = at::zeros_like(gradKeys);
+    for (int64_t begin = 0; begin < plan.count; begin += plan.step) {
+      const int64_t end = std::min(plan.count, begin + plan.step), lo = plan.firstKeyOf(begin);
+      const int64_t width = end - lo;
+      const Tensor seen = keys.narrow(1, lo, width), queries = stack(plan, query, begin, end);
+      const Tensor gradRows = stack(plan, gradOut, begin, end);
+      const Tensor scores = at::bmm(queries, seen.transpose(1, 2));
+      const Tensor gradScores = at::bmm(gradRows, values.narrow(1, lo, width).transpose(1, 2));
+      softmaxBackward(plan, scores, gradScores, saved[4], delta, begin, end, lo);
+      unstack(plan, at::bmm(gradScores, seen), gradQuery, begin, end);
+      gradKeys.narrow(1, lo, width).add_(at::bmm(gradScores.transpose(1, 2), queries));
+      gradValues.narrow(1, lo, width).add_(at::bmm(scores.transpose(1, 2), gradRows));
+    }
+    auto back = [&](const Tensor &grad) {
+      return grad.permute({1, 0, 2}).to(query.scalar_type()).reshape({plan.count, -1});
+    };
+    return {gradQuery, back(gradKeys), back(gradValues), Tensor(), Tensor()};
+  }
+
+  static void softmaxBackward(const Plan &plan, const Tensor &scores, const Tensor &gradScores,
+                              const Tensor &logSums, const Tensor &delta, int64_t begin,
+                              int64_t end, int64_t lo) {
+    const int64_t width = end - lo;
+    const float *sums = data<float>(logSums), *deltas = data<float>(delta);
+    withType(scores.scalar_type(), [&](auto zero) {
+      using T = decltype(zero);
+      T *score = data<T>(scores), *grad = data<T>(gradScores);
+      forScoreRows(plan, begin, end, width, [&](int64_t r, int64_t row, int64_t head) {
+        const int64_t at = head * plan.count + row;
+        kernels<T>().softmaxRowBackward(score + r * width, grad + r * width, width,
+                                        plan.firstKey(row) - lo, row + 1 - lo, sums[at], deltas[at],
+                                        plan.rule());
+      });
+    });
+  }
+};
+} // namespace
+
+Tensor attention(const Attention &op, const Tensor &query, const Tensor &key, const Tensor &value,
+                 const Rows &rows) {
+  return AttentionFunction::apply(query, key, value, &op, &rows);
+}
+
+} // namespace retort::exec

@@ -1,0 +1,160 @@
+//===- Checkpoint.cpp - Saving a training run -------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Torch/Checkpoint.h"
+#include "compiler/Import/Safetensors.h"
+#include "compiler/Torch/Parallel.h"
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <span>
+
+namespace retort::exec {
+namespace {
+
+struct Named {
+  std::string name;
+  at::Tensor values;
+};
+
+void writeFile(const std::string &path, const std::vector<Named> &tensors,
+               const std::vector<std::pair<std::string, std::string>> &metadata) {
+  const std::string temporary = path + ".partial";
+  {
+    SafetensorsWriter writer(temporary);
+    for (const Named &tensor : tensors)
+      writer.addTensor(tensor.name, DType::F32,
+                       {tensor.values.sizes().begin(), tensor.values.sizes().end()});
+    for (const auto &[key, value] : metadata)
+      writer.setMetadata(key, value);
+    writer.begin();
+    for (const Named &tensor : tensors)
+      writer.append(
+          std::span<const float>(data<float>(tensor.values), size_t(tensor.values.numel())));
+    writer.finish();
+  }
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  if (error)
+    fail(ExitCode::Io, path + ": cannot be written: " + error.message());
+}
+
+bool copyFrom(const SafetensorsFile &file, const std::string &name, const at::Tensor &to) {
+  const SafetensorsTensor *from = file.find(name);
+  if (!from || from->type != DType::F32 || from->bytes.size() != to.nbytes())
+    return false;
+  std::memcpy(to.data_ptr(), from->bytes.data(), to.nbytes());
+  return true;
+}
+
+std::string metadataOf(const SafetensorsFile &file, const std::string &key) {
+  const auto found = file.metadata().find(key);
+  return found == file.metadata().end() ? "" : found->second;
+}
+
+} // namespace
+
+double nowSeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Checkpoints::Checkpoints(const TrainOptions &options, std::vector<Trained> &params)
+    : options_(options), params_(params), endedAt_(nowSeconds()) {}
+
+Checkpoints::~Checkpoints() {
+  if (writer_.joinable())
+    writer_.join();
+}
+
+bool Checkpoints::resume(RunState &state) {
+  if (options_.checkpointPath.empty() || !std::filesystem::exists(options_.checkpointPath))
+    return false;
+  try {
+    const SafetensorsFile file = SafetensorsFile::open(options_.checkpointPath);
+    const SafetensorsTensor *curve = file.find("training.curve");
+    if (metadataOf(file, "retort.checkpoint") != "1" || !curve ||
+        metadataOf(file, "retort.key") != options_.key)
+      return false;
+    // Every tensor is looked at before the first one is taken over.
+    for (const Trained &trained : params_)
+      for (const char *suffix : {"", ".mean", ".variance"}) {
+        const SafetensorsTensor *tensor = file.find(trained.param->name + suffix);
+        if (!tensor || tensor->type != DType::F32 ||
+            tensor->bytes.size() != trained.master.nbytes())
+          return false;
+      }
+    for (Trained &trained : params_) {
+      copyFrom(file, trained.param->name, trained.master);
+      copyFrom(file, trained.param->name + ".mean", trained.mean);
+      copyFrom(file, trained.param->name + ".variance", trained.variance);
+    }
+    state.curve.resize(curve->bytes.size() / sizeof(float));
+    std::memcpy(state.curve.data(), curve->bytes.data(), curve->bytes.size());
+    state.step = int64_t(state.curve.size());
+    return true;
+  } catch (const Error &) {
+    return false; // A damaged checkpoint costs time, not the run.
+  }
+}
+
+void Checkpoints::start(const RunState &state) {
+  std::vector<Named> copies;
+  for (const Trained &trained : params_) {
+    copies.push_back({trained.param->name, trained.master.clone()});
+    copies.push_back({trained.param->name + ".mean", trained.mean.clone()});
+    copies.push_back({trained.param->name + ".variance", trained.variance.clone()});
+  }
+  copies.push_back({"training.curve", at::tensor(state.curve)});
+  writing_ = true;
+  writer_ = std::thread([this, copies = std::move(copies), begun = nowSeconds()] {
+    try {
+      writeFile(options_.checkpointPath, copies,
+                {{"retort.checkpoint", "1"}, {"retort.key", options_.key}});
+    } catch (const Error &error) {
+      failure_ = error;
+    } catch (const std::exception &error) {
+      failure_ = Error{ExitCode::Internal, error.what()};
+    }
+    endedAt_ = nowSeconds();
+    tookSeconds_ = endedAt_ - begun;
+    writing_ = false;
+  });
+}
+
+void Checkpoints::maybeSave(const RunState &state) {
+  const double pause = std::max(options_.checkpointSeconds, 9 * tookSeconds_);
+  if (options_.checkpointPath.empty() || writing_ || nowSeconds() - endedAt_ < pause)
+    return;
+  wait();
+  start(state);
+}
+
+void Checkpoints::save(const RunState &state) {
+  if (options_.checkpointPath.empty())
+    return;
+  wait();
+  start(state);
+  wait();
+}
+
+void Checkpoints::wait() {
+  if (writer_.joinable())
+    writer_.join();
+  if (failure_)
+    throw *std::exchange(failure_, std::nullopt);
+}
+
+void Checkpoints::remove() {
+  wait();
+  std::error_code ignored;
+  if (!options_.checkpointPath.empty())
+    std::filesystem::remove(options_.checkpointPath, ignored);
+}
+
+void writeWeights(const std::vector<Trained> &params, const std::string &path) {
+  std::vector<Named> tensors;
+  for (const Trained &trained : params)
+    tensors.push_back({trained.param->name, trained.master});
+  writeFile(path, tensors, {{"format", "pt"}});
+}
+
+} // namespace retort::exec

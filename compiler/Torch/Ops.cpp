@@ -1,0 +1,257 @@
+//===- Ops.cpp - The operations of a model, with gradients ------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Torch/Ops.h"
+#include "compiler/Torch/Parallel.h"
+#include <cmath>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace retort::exec {
+namespace {
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+template <typename Pointer> Pointer pointer(AutogradContext *ctx, const char *name) {
+  return reinterpret_cast<Pointer>(ctx->saved_data[name].toInt());
+}
+template <typename Pointer> int64_t address(Pointer p) { return reinterpret_cast<int64_t>(p); }
+
+struct EmbedFunction : Function<EmbedFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &, const Rows *rows, Weight *table,
+                        double scale) {
+    ctx->saved_data["rows"] = address(rows);
+    ctx->saved_data["table"] = address(table);
+    ctx->saved_data["scale"] = scale;
+    const Tensor ids = at::from_blob(const_cast<int32_t *>(rows->tokens.data()), {rows->count()},
+                                     at::TensorOptions(at::kInt));
+    Tensor out = at::index_select(table->value, 0, ids).to(at::kFloat);
+    return scale == 1 ? out : out.mul_(scale);
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const Rows &rows = *pointer<const Rows *>(ctx, "rows");
+    Weight &table = *pointer<Weight *>(ctx, "table");
+    if (table.grad.defined()) {
+      if (!table.hasGrad)
+        table.grad.zero_();
+      table.hasGrad = true;
+      const Tensor grad = grads[0].contiguous();
+      const int64_t width = grad.size(1);
+      const float scale = float(ctx->saved_data["scale"].toDouble());
+      const float *from = data<float>(grad);
+      float *to = data<float>(table.grad);
+      // Shared out by features, so that each sum has one thread and one order.
+      parallel(width, 64, [&](int64_t begin, int64_t end) {
+        for (int64_t row = 0; row < rows.count(); ++row)
+          for (int64_t i = begin; i < end; ++i)
+            to[rows.tokens[size_t(row)] * width + i] += scale * from[row * width + i];
+      });
+    }
+    return {Tensor(), Tensor(), Tensor(), Tensor()};
+  }
+};
+
+struct NormFunction : Function<NormFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &in, const Norm *op, Weight *gain,
+                        int64_t type) {
+    const int64_t width = in.size(1) / op->groups, runs = in.size(0) * op->groups;
+    Tensor out = at::empty_like(in, at::TensorOptions(at::ScalarType(type)));
+    const Tensor rstd = at::empty({runs}, at::kFloat);
+    const float *g = data<float>(gain->value);
+    float *r = data<float>(rstd);
+    withType(out.scalar_type(), [&](auto zero) {
+      using T = decltype(zero);
+      parallel(runs, kGrain / width + 1, [&](int64_t begin, int64_t end) {
+        if (in.scalar_type() == at::kFloat)
+          kernels<T>().normStream(data<float>(in), g, data<T>(out), r, begin, end, width,
+                                  float(op->eps), op->offset);
+        else
+          kernels<T>().norm(data<T>(in), g, data<T>(out), r, begin, end, width, float(op->eps),
+                            op->offset);
+      });
+    });
+    ctx->save_for_backward({in, rstd});
+    ctx->saved_data["op"] = address(op);
+    ctx->saved_data["gain"] = address(gain);
+    return out;
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Norm &op = *pointer<const Norm *>(ctx, "op");
+    Weight &gain = *pointer<Weight *>(ctx, "gain");
+    const Tensor &in = saved[0], gradOut = grads[0].contiguous();
+    const int64_t width = in.size(1) / op.groups, runs = in.size(0) * op.groups;
+    // The gain's gradient in parts of fixed size: the sum does not depend on the threads.
+    const int64_t part = 256, parts = (runs + part - 1) / part;
+    const Tensor partial = at::zeros({parts, width}, at::kFloat);
+    Tensor gradIn = at::empty_like(in);
+    const float *g = data<float>(gain.value), *r = data<float>(saved[1]);
+    withType(gradOut.scalar_type(), [&](auto zero) {
+      using T = decltype(zero);
+      parallel(parts, 1, [&](int64_t first, int64_t last) {
+        for (int64_t p = first; p < last; ++p) {
+          const int64_t begin = p * part, end = std::min(runs, begin + part);
+          float *sum = data<float>(partial) + p * width;
+          if (in.scalar_type() == at::kFloat)
+            kernels<T>().normStreamBackward(data<float>(in), g, r, data<T>(gradOut),
+                                            data<float>(gradIn), sum, begin, end, width, op.offset);
+          else
+            kernels<T>().normBackward(data<T>(in), g, r, data<T>(gradOut), data<T>(gradIn), sum,
+                                      begin, end, width, op.offset);
+        }
+      });
+    });
+    gain.accumulate(partial.sum(0));
+    return {gradIn, Tensor(), Tensor(), Tensor()};
+  }
+};
+
+struct LinearFunction : Function<LinearFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &in, Weight *matrix, Weight *bias) {
+    ctx->save_for_backward({in});
+    ctx->saved_data["matrix"] = address(matrix);
+    ctx->saved_data["bias"] = address(bias);
+    return bias ? at::linear(in, matrix->value, bias->value.to(in.scalar_type()))
+                : at::linear(in, matrix->value);
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const Tensor in = ctx->get_saved_variables()[0], gradOut = grads[0].contiguous();
+    Weight &matrix = *pointer<Weight *>(ctx, "matrix");
+    if (matrix.grad.defined())
+      matrix.accumulate(at::mm(gradOut.t(), in));
+    if (Weight *bias = pointer<Weight *>(ctx, "bias"); bias && bias->grad.defined())
+      bias->accumulate(gradOut.sum(0, false, at::kFloat));
+    return {at::mm(gradOut, matrix.value), Tensor(), Tensor()};
+  }
+};
+
+void rotate(const Tensor &in, const Tensor &out, const Rope &op, const Rows &rows,
+            const Tensor &cosines, const Tensor &sines, float direction) {
+  withType(in.scalar_type(), [&](auto zero) {
+    using T = decltype(zero);
+    parallel(in.size(0), kGrain / in.size(1) + 1, [&](int64_t begin, int64_t end) {
+      kernels<T>().rope(data<T>(in), data<T>(out), rows.positions.data(), data<float>(cosines),
+                        data<float>(sines), begin, end, op.heads, in.size(1) / op.heads, op.dims,
+                        direction);
+    });
+  });
+}
+
+struct RopeFunction : Function<RopeFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &in, const Rope *op, const Rows *rows,
+                        Tensor cosines, Tensor sines) {
+    ctx->saved_data["op"] = address(op);
+    ctx->saved_data["rows"] = address(rows);
+    ctx->save_for_backward({cosines, sines});
+    Tensor out = at::empty_like(in);
+    rotate(in, out, *op, *rows, cosines, sines, 1);
+    return out;
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor gradOut = grads[0].contiguous();
+    Tensor gradIn = at::empty_like(gradOut);
+    rotate(gradOut, gradIn, *pointer<const Rope *>(ctx, "op"), *pointer<const Rows *>(ctx, "rows"),
+           saved[0], saved[1], -1);
+    return {gradIn, Tensor(), Tensor(), Tensor(), Tensor()};
+  }
+};
+
+struct GluFunction : Function<GluFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &gate, const Tensor &up, int64_t act) {
+    ctx->save_for_backward({gate, up});
+    ctx->saved_data["act"] = act;
+    Tensor out = at::empty_like(gate);
+    withType(gate.scalar_type(), [&](auto zero) {
+      using T = decltype(zero);
+      parallel(gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        kernels<T>().glu(data<T>(gate), data<T>(up), data<T>(out), begin, end, int(act));
+      });
+    });
+    return out;
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &gate = saved[0], &up = saved[1], gradOut = grads[0].contiguous();
+    const int act = int(ctx->saved_data["act"].toInt());
+    Tensor gradGate = at::empty_like(gate), gradUp = at::empty_like(up);
+    withType(gate.scalar_type(), [&](auto zero) {
+      using T = decltype(zero);
+      parallel(gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        kernels<T>().gluBackward(data<T>(gate), data<T>(up), data<T>(gradOut), data<T>(gradGate),
+                                 data<T>(gradUp), begin, end, act);
+      });
+    });
+    return {gradGate, gradUp, Tensor()};
+  }
+};
+
+struct ResidualFunction : Function<ResidualFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &stream, const Tensor &output) {
+    ctx->saved_data["type"] = int64_t(output.scalar_type());
+    Tensor out = at::empty_like(stream);
+    withType(output.scalar_type(), [&](auto zero) {
+      using T = decltype(zero);
+      parallel(out.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        kernels<T>().residual(data<float>(stream), data<T>(output), data<float>(out), begin, end);
+      });
+    });
+    return out;
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    return {grads[0], grads[0].to(at::ScalarType(ctx->saved_data["type"].toInt()))};
+  }
+};
+
+struct MatchFunction : Function<MatchFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &student, const Tensor &teacher,
+                        double weight, double *loss) {
+    const Tensor difference = student - teacher;
+    const Tensor size = teacher.square().sum(1, true).clamp_min_(1e-12);
+    *loss += weight * (difference.square().sum(1, true) / size).sum().item<double>();
+    ctx->save_for_backward({difference.mul(2 * weight).div_(size)});
+    return student.alias();
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    return {grads[0] + ctx->get_saved_variables()[0], Tensor(), Tensor(), Tensor()};
+  }
+};
+} // namespace
+
+RopeTable ropeTable(const Rope &op, int64_t positions) {
+  const int64_t half = op.dims / 2;
+  RopeTable table{at::empty({positions, half}, at::kFloat),
+                  at::empty({positions, half}, at::kFloat)};
+  float *c = data<float>(table.cosines), *s = data<float>(table.sines);
+  for (int64_t p = 0; p < positions; ++p)
+    for (int64_t i = 0; i < half; ++i) {
+      const double angle = double(p) * op.inverseFrequencies[size_t(i)];
+      c[p * half + i] = float(std::cos(angle) * op.amplitude);
+      s[p * half + i] = float(std::sin(angle) * op.amplitude);
+    }
+  return table;
+}
+
+Tensor embed(const Embed &op, const Rows &rows, Weight &table, const Tensor &anchor) {
+  return EmbedFunction::apply(anchor, &rows, &table, op.scale);
+}
+Tensor norm(const Norm &op, const Tensor &in, Weight &gain, at::ScalarType type) {
+  return NormFunction::apply(in, &op, &gain, int64_t(type));
+}
+Tensor linear(const Tensor &in, Weight &matrix, Weight *bias) {
+  return LinearFunction::apply(in, &matrix, bias);
+}
+Tensor rope(const Rope &op, const Tensor &in, const Rows &rows, const RopeTable &table) {
+  return RopeFunction::apply(in, &op, &rows, table.cosines, table.sines);
+}
+Tensor glu(const Glu &op, const Tensor &gate, const Tensor &up) {
+  return GluFunction::apply(gate, up, int64_t(op.act));
+}
+Tensor residual(const Tensor &stream, const Tensor &output) {
+  return ResidualFunction::apply(stream, output);
+}
+Tensor matchHidden(const Tensor &student, const Tensor &teacher, double weight, double *loss) {
+  return MatchFunction::apply(student, teacher, weight, loss);
+}
+
+} // namespace retort::exec

@@ -1,0 +1,120 @@
+//===- Optimizer.cpp - AdamW over float32 weights ---------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Torch/Optimizer.h"
+#include "compiler/Torch/Parallel.h"
+#include "compiler/Weights/Pack.h"
+#include <cmath>
+#include <numbers>
+
+namespace retort::exec {
+
+void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix) {
+  const weight::Format as{format.bits == 8 ? weight::Kind::I8 : weight::Kind::I4, format.group,
+                          format.symmetric};
+  float *values = data<float>(matrix);
+  const int64_t cols = matrix.size(1);
+  parallel(matrix.size(0), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      weight::quantiseDequantise(as, {values + row * cols, size_t(cols)});
+  });
+}
+
+double learningRate(const TrainOptions &options, int64_t step, int64_t totalSteps) {
+  const int64_t warmup =
+      std::max<int64_t>(1, std::llround(options.warmupFraction * double(totalSteps)));
+  if (step < warmup)
+    return options.learningRate * double(step + 1) / double(warmup);
+  const double done = double(step - warmup) / double(std::max<int64_t>(1, totalSteps - warmup));
+  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * done));
+  return options.learningRate * (options.finalFraction + (1 - options.finalFraction) * cosine);
+}
+
+Optimizer::Optimizer(const Model &model, Weights &weights, const TrainOptions &options)
+    : options_(options), params_(model.graph->params.size()) {
+  for (size_t i = 0; i < params_.size(); ++i) {
+    Trained &trained = params_[i];
+    trained.param = &model.graph->params[i];
+    trained.weight = &weights.slot(ParamId(i));
+    trained.master = readParam(model, ParamId(i));
+    trained.mean = at::zeros_like(trained.master);
+    trained.variance = at::zeros_like(trained.master);
+    trained.weight->grad = at::empty_like(trained.master);
+    trained.fakeQuantised = options.quantisationAware && trained.param->format.has_value();
+    const bool copied = !trained.param->isVector && weights.type() != at::kFloat;
+    trained.weight->value =
+        copied || trained.fakeQuantised
+            ? at::empty_like(trained.master,
+                             at::TensorOptions(copied ? weights.type() : at::kFloat))
+            : trained.master;
+  }
+  publish();
+}
+
+void Optimizer::publish() {
+  for (Trained &trained : params_)
+    publish(trained);
+}
+
+void Optimizer::publish(Trained &trained) {
+  at::Tensor &value = trained.weight->value;
+  if (trained.fakeQuantised) {
+    const at::Tensor quantised = trained.master.clone();
+    fakeQuantise(*trained.param->format, quantised);
+    value.copy_(quantised);
+  } else if (value.data_ptr() != trained.master.data_ptr()) {
+    value.copy_(trained.master);
+  }
+}
+
+double Optimizer::gradientNorm() const {
+  double sum = 0;
+  for (const Trained &trained : params_) {
+    if (!trained.weight->hasGrad)
+      continue;
+    // Parts of fixed size, added in order: the same sum for any number of threads.
+    const at::Tensor &grad = trained.weight->grad;
+    const int64_t part = 65536, count = (grad.numel() + part - 1) / part;
+    std::vector<double> sums(static_cast<size_t>(count));
+    parallel(count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p)
+        sums[size_t(p)] =
+            sumOfSquares(data<float>(grad), p * part, std::min(grad.numel(), (p + 1) * part));
+    });
+    for (const double s : sums)
+      sum += s;
+  }
+  return std::sqrt(sum);
+}
+
+void Optimizer::apply(Trained &trained, double rate, double scale, int64_t step) {
+  const at::Tensor &value = trained.weight->value, &master = trained.master;
+  const bool copies = value.scalar_type() == at::kBFloat16 && !trained.fakeQuantised;
+  const double decay = trained.param->isVector ? 0 : options_.weightDecay;
+  const float step1 = float(1 / (1 - std::pow(options_.beta1, double(step + 1))));
+  const float step2 = float(1 / (1 - std::pow(options_.beta2, double(step + 1))));
+  parallel(master.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    kernels<Bf16>().adamw(data<float>(master), data<float>(trained.mean),
+                          data<float>(trained.variance), data<float>(trained.weight->grad),
+                          copies ? data<Bf16>(value) : nullptr, begin, end, float(rate),
+                          float(decay), float(options_.beta1), float(options_.beta2),
+                          float(options_.epsilon), step1, step2, float(scale));
+  });
+  if (trained.fakeQuantised)
+    publish(trained);
+}
+
+double Optimizer::update(int64_t step, int64_t totalSteps, int64_t predicted) {
+  const double mean = 1.0 / double(std::max<int64_t>(1, predicted));
+  const double norm = gradientNorm() * mean;
+  const bool clip = options_.clipNorm > 0 && norm > options_.clipNorm;
+  const double scale = mean * (clip ? options_.clipNorm / norm : 1);
+  const double rate = learningRate(options_, step, totalSteps);
+  for (Trained &trained : params_) {
+    if (trained.weight->hasGrad)
+      apply(trained, rate, scale, step);
+    trained.weight->hasGrad = false;
+  }
+  return norm;
+}
+
+} // namespace retort::exec

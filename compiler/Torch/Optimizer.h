@@ -1,0 +1,44 @@
+//===- Optimizer.h - AdamW over float32 weights ---------------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Torch/Executor.h"
+#include "compiler/Torch/Weights.h"
+
+namespace retort::exec {
+
+/// A trained parameter: the float32 weights, Adam's moments, and where the model reads it.
+struct Trained {
+  at::Tensor master, mean, variance; ///< float, [rows, cols] or [cols]
+  Weight *weight = nullptr;
+  const Param *param = nullptr;
+  bool fakeQuantised = false; ///< the model sees what quantisation leaves of `master`
+};
+
+/// Replaces each value of a matrix by the one that packing to `format` would store.
+void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix);
+
+class Optimizer {
+public:
+  /// Reads all parameters of `model` and points `weights` at them.
+  Optimizer(const Model &model, Weights &weights, const TrainOptions &options);
+
+  std::vector<Trained> &params() { return params_; }
+  /// Makes what the model reads from the float32 weights, after they were loaded.
+  void publish();
+  /// One update by the gradients' sum over `predicted` tokens; clears them. Returns the norm of the
+  /// mean gradient before clipping. `step` counts from 0.
+  double update(int64_t step, int64_t totalSteps, int64_t predicted);
+
+private:
+  double gradientNorm() const;
+  void publish(Trained &trained);
+  void apply(Trained &trained, double rate, double scale, int64_t step);
+
+  const TrainOptions &options_;
+  std::vector<Trained> params_;
+};
+
+/// The learning rate of a step: linear warm-up, then a cosine down to finalFraction.
+double learningRate(const TrainOptions &options, int64_t step, int64_t totalSteps);
+
+} // namespace retort::exec

@@ -1,0 +1,30 @@
+//===- Parallel.h - Sharing kernels out among threads ---------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Torch/Kernels.h"
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/util/BFloat16.h>
+
+namespace retort::exec {
+
+/// The elements of a contiguous tensor as the kernels want them: float or Bf16.
+template <typename T> T *data(const at::Tensor &tensor) {
+  TORCH_INTERNAL_ASSERT(tensor.is_contiguous() && tensor.element_size() == sizeof(T));
+  return static_cast<T *>(tensor.data_ptr());
+}
+
+/// Calls work(T()) with the element type of activations of `type`.
+template <typename Work> auto withType(at::ScalarType type, Work &&work) {
+  return type == at::kBFloat16 ? work(Bf16{}) : work(float{});
+}
+
+/// Calls work(begin, end) for chunks of [0, count), of at least `grain`, in any order.
+template <typename Work> void parallel(int64_t count, int64_t grain, const Work &work) {
+  at::parallel_for(0, count, grain, work);
+}
+
+/// Elements a thread should have at least, so that starting it pays.
+constexpr int64_t kGrain = 16384;
+
+} // namespace retort::exec

@@ -1,0 +1,250 @@
+//===- Streaming.cpp - Scoring and observing, block by block ----------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Torch/Streaming.h"
+#include "compiler/Torch/Checkpoint.h"
+#include "compiler/Torch/Forward.h"
+#include "compiler/Torch/Loss.h"
+#include <algorithm>
+#include <cmath>
+
+namespace retort::exec {
+namespace {
+using at::Tensor;
+
+/// Rows of one pass: enough for matrix products to be efficient.
+constexpr int64_t kRunRows = 2048;
+
+/// Counts the steps of a call: each is one block of one run of rows.
+class Meter {
+public:
+  Meter(const char *what, const OnProgress &progress, int64_t total)
+      : what_(what), progress_(progress), total_(total), begun_(nowSeconds()) {}
+  /// `tokens` is the share of the text that the step stands for.
+  void step(double tokens) {
+    tokens_ += tokens;
+    ++done_;
+    if (progress_ &&
+        !progress_({what_, done_, total_, 0, tokens_ / std::max(1e-9, nowSeconds() - begun_)}))
+      fail(ExitCode::Interrupted, std::string(what_) + " was interrupted");
+  }
+
+private:
+  const char *what_;
+  const OnProgress &progress_;
+  int64_t total_, done_ = 0;
+  double tokens_ = 0, begun_;
+};
+
+/// A model whose weights are in memory one block at a time, and all sequences' rows.
+class Stream {
+public:
+  Stream(const Model &model, const std::vector<Sequence> &sequences, Precision precision)
+      : graph_(*model.graph),
+        weights_(model, precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat),
+        forward_(graph_, weights_) {
+    checkSequences(sequences, graph_);
+    const std::vector<size_t> starts = cutIntoRuns(sequences, kRunRows);
+    for (size_t i = 0; i + 1 < starts.size(); ++i) {
+      std::vector<const Sequence *> together;
+      for (size_t s = starts[i]; s < starts[i + 1]; ++s)
+        together.push_back(&sequences[s]);
+      runs_.push_back(layOut(together));
+    }
+  }
+
+  /// How many steps run() makes.
+  int64_t steps() const {
+    return int64_t(runs_.size()) * int64_t(std::max<size_t>(1, graph_.blocks.size()));
+  }
+  const std::vector<Rows> &runs() const { return runs_; }
+  const Graph &graph() const { return graph_; }
+
+  /// Called after each block of each run.
+  using AtBlock =
+      std::function<void(size_t block, const Rows &rows, const Tensor &in, const Tensor &out)>;
+
+  /// All blocks, each over all runs; then what Logits reads, a tensor a run.
+  std::vector<Tensor> run(Meter &meter, const Forward::Watch &watch, const AtBlock &atBlock) {
+    std::vector<Tensor> states;
+    for (const Rows &rows : runs_)
+      states.push_back(forward_.enter(rows));
+    dropAllBut({});
+    for (size_t b = 0; b < graph_.blocks.size(); ++b) {
+      for (size_t r = 0; r < runs_.size(); ++r) {
+        const Tensor in = states[r];
+        states[r] = forward_.block(b, runs_[r], in, watch);
+        if (atBlock)
+          atBlock(b, runs_[r], in, states[r]);
+        meter.step(double(runs_[r].count()) / double(graph_.blocks.size()));
+      }
+      dropAllBut({});
+    }
+    for (size_t r = 0; r < runs_.size(); ++r)
+      states[r] = forward_.leave(runs_[r], states[r]).to(weights_.type());
+    return states;
+  }
+
+  Head head(const Tensor &hidden) {
+    return {hidden, weights_.get(forward_.logits().weight).value,
+            float(forward_.logits().softCap.value_or(0))};
+  }
+
+private:
+  void dropAllBut(const std::vector<ParamId> &kept) {
+    for (size_t p = 0; p < graph_.params.size(); ++p)
+      if (std::find(kept.begin(), kept.end(), ParamId(p)) == kept.end())
+        weights_.drop(ParamId(p));
+  }
+
+  const Graph &graph_;
+  Weights weights_;
+  Forward forward_;
+  std::vector<Rows> runs_;
+};
+
+/// Shares the rows' figures out to the sequences that they came from.
+void addFigures(const std::vector<Sequence> &sequences, size_t &sequence, const Rows &rows,
+                const std::vector<RowFigures> &figures, bool tokens, Scores &scores) {
+  size_t next = 0;
+  for (size_t row = 0; row < size_t(rows.count()); ++sequence) {
+    const size_t size = sequences[sequence].tokens.size();
+    SequenceScore &score = scores.sequences[sequence];
+    score.tokenNll.assign(tokens ? size : 0, 0.0f);
+    for (size_t i = 0; i < size; ++i, ++row) {
+      if (rows.targets[row] == kNone)
+        continue;
+      const float nll = figures[next++].nll;
+      score.nll += nll;
+      ++score.predicted;
+      if (tokens)
+        score.tokenNll[i + 1] = nll;
+    }
+    scores.nll += score.nll;
+    scores.predicted += score.predicted;
+  }
+}
+
+KlStatistics statisticsOf(std::vector<float> &divergences, int64_t agreeing) {
+  KlStatistics kl;
+  if (divergences.empty())
+    return kl;
+  double sum = 0;
+  for (const float value : divergences)
+    sum += value;
+  std::sort(divergences.begin(), divergences.end());
+  kl.mean = sum / double(divergences.size());
+  kl.max = divergences.back();
+  kl.p99 = divergences[size_t(double(divergences.size() - 1) * 0.99)];
+  kl.top1Agreement = double(agreeing) / double(divergences.size());
+  return kl;
+}
+
+/// Sums of one block's statistics over rows.
+struct BlockSums {
+  Tensor ffn, heads; ///< double
+  int64_t group = 1; ///< query heads of a key/value head
+};
+
+void watchOp(const Op &op, const Tensor &result, BlockSums &sums) {
+  if (std::holds_alternative<Glu>(op)) {
+    const Tensor sum = result.to(at::kFloat).abs_().sum(0).to(at::kDouble);
+    sums.ffn = sums.ffn.defined() ? sums.ffn + sum : sum;
+  } else if (const auto *attention = std::get_if<Attention>(&op)) {
+    const Tensor perHead = result.to(at::kFloat).view({result.size(0), attention->heads, -1});
+    const Tensor sum = perHead.square().sum(2).sqrt().sum(0).to(at::kDouble);
+    sums.heads = sums.heads.defined() ? sums.heads + sum : sum;
+    sums.group = attention->heads / attention->kvHeads;
+  }
+}
+
+std::vector<float> means(const Tensor &sums, int64_t rows, int64_t group) {
+  if (!sums.defined())
+    return {};
+  const Tensor mean = (sums.view({-1, group}).mean(1) / double(rows)).to(at::kFloat).contiguous();
+  return {mean.data_ptr<float>(), mean.data_ptr<float>() + mean.numel()};
+}
+} // namespace
+
+void logits(const Model &model, const std::vector<Sequence> &sequences, Precision precision,
+            std::vector<std::vector<float>> &logits) {
+  const c10::NoGradGuard noGrad;
+  checkSequences(sequences, *model.graph);
+  Weights weights(model, precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat);
+  Forward forward(*model.graph, weights);
+  const Tensor matrix = weights.get(forward.logits().weight).value;
+  logits.clear();
+  for (const Sequence &sequence : sequences) {
+    const Sequence *one[] = {&sequence};
+    Tensor all = at::linear(forward.run(layOut(one)), matrix).to(at::kFloat);
+    if (const auto cap = forward.logits().softCap)
+      all = all.div(*cap).tanh().mul(*cap);
+    all = all.contiguous();
+    logits.emplace_back(all.data_ptr<float>(), all.data_ptr<float>() + all.numel());
+  }
+}
+
+void score(const Model &model, const Model *reference, const std::vector<Sequence> &sequences,
+           const ScoreOptions &options, const OnProgress &progress, Scores &scores) {
+  const c10::NoGradGuard noGrad;
+  if (reference && (reference->graph->vocab != model.graph->vocab ||
+                    reference->graph->vocabKept != model.graph->vocabKept))
+    fail(ExitCode::Usage, "the models' vocabularies differ, so their distributions do");
+  Stream stream(model, sequences, options.precision);
+  std::optional<Stream> other;
+  if (reference)
+    other.emplace(*reference, sequences, options.precision);
+  Meter meter("score", progress, stream.steps() + (other ? other->steps() : 0));
+  const std::vector<Tensor> theirs = other ? other->run(meter, {}, {}) : std::vector<Tensor>();
+  const std::vector<Tensor> ours = stream.run(meter, {}, {});
+
+  LossRule rule{};
+  rule.temperature = 1;
+  scores = {};
+  scores.sequences.resize(sequences.size());
+  std::vector<float> divergences;
+  int64_t agreeing = 0;
+  size_t sequence = 0;
+  for (size_t r = 0; r < ours.size(); ++r) {
+    std::optional<Head> target;
+    if (other)
+      target = other->head(theirs[r]);
+    const Rows &rows = stream.runs()[r];
+    const std::vector<RowFigures> figures = lossOfRows(
+        stream.head(ours[r]), target ? &*target : nullptr, rows.targets, rule, nullptr, nullptr);
+    addFigures(sequences, sequence, rows, figures, options.tokenNll, scores);
+    if (other)
+      for (const RowFigures &row : figures) {
+        divergences.push_back(std::max(0.0f, row.kl));
+        agreeing += row.agree;
+      }
+  }
+  if (other)
+    scores.kl = statisticsOf(divergences, agreeing);
+}
+
+void observe(const Model &model, const std::vector<Sequence> &sequences, const OnProgress &progress,
+             Observation &observation) {
+  const c10::NoGradGuard noGrad;
+  Stream stream(model, sequences, Precision::Bf16);
+  Meter meter("observe", progress, stream.steps());
+  observation = {};
+  for (const Rows &rows : stream.runs())
+    observation.tokens += rows.count();
+  std::vector<double> influence(stream.graph().blocks.size());
+  std::vector<BlockSums> sums(influence.size());
+  size_t current = 0;
+  stream.run(
+      meter, [&](const Op &op, const Tensor &result) { watchOp(op, result, sums[current]); },
+      [&](size_t block, const Rows &rows, const Tensor &in, const Tensor &out) {
+        const Tensor cosine = at::cosine_similarity(in, out, 1);
+        influence[block] += double(rows.count()) - cosine.sum(at::kDouble).item<double>();
+        current = &rows == &stream.runs().back() ? block + 1 : block;
+      });
+  for (size_t b = 0; b < influence.size(); ++b)
+    observation.blocks.push_back({stream.graph().blocks[b].label,
+                                  influence[b] / double(observation.tokens),
+                                  means(sums[b].ffn, observation.tokens, 1),
+                                  means(sums[b].heads, observation.tokens, sums[b].group)});
+}
+
+} // namespace retort::exec

@@ -1,0 +1,258 @@
+//===- Train.cpp - Training and distillation --------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Torch/Train.h"
+#include "compiler/Torch/Checkpoint.h"
+#include "compiler/Torch/Forward.h"
+#include "compiler/Torch/Loss.h"
+#include <cmath>
+#include <numeric>
+
+namespace retort::exec {
+namespace {
+using at::Tensor;
+
+/// SplitMix64 (Steele et al., OOPSLA 2014).
+uint64_t nextRandom(uint64_t &state) {
+  uint64_t z = (state += 0x9e3779b97f4a7c15);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+at::ScalarType typeOf(Precision precision) {
+  return precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat;
+}
+
+/// The teacher, resident, without gradients. Its tokens are the student's, by vocabKept where the
+/// student has fewer; so are its logits.
+class Teacher {
+public:
+  Teacher(const Model &model, const Graph &student, Precision precision)
+      : weights_(model, typeOf(precision)), forward_(*model.graph, weights_) {
+    const Graph &graph = *model.graph;
+    if (graph.vocab != student.vocab || graph.vocabKept != student.vocabKept) {
+      kept_ = student.vocabKept;
+      const bool fits = graph.vocabKept.empty() && int64_t(kept_.size()) == student.vocab;
+      if (!fits || kept_.back() >= graph.vocab)
+        fail(ExitCode::Usage, "the teacher's vocabulary of " + std::to_string(graph.vocab) +
+                                  " does not contain the student's of " +
+                                  std::to_string(student.vocab) + ": prune it by --prune-vocab");
+    }
+    head_ = weights_.get(forward_.logits().weight).value;
+    if (!kept_.empty())
+      head_ = head_.index_select(0, at::tensor(kept_));
+  }
+
+  /// `blocks`, if asked for, gets each block's output by label.
+  Head run(Rows rows, std::map<std::string, Tensor> *blocks) {
+    const c10::NoGradGuard noGrad;
+    if (!kept_.empty())
+      for (int32_t &token : rows.tokens)
+        token = kept_[size_t(token)];
+    const Tensor hidden = forward_.run(rows, [&](size_t block, Tensor out) {
+      if (blocks)
+        (*blocks)[weights_.graph().blocks[block].label] = out;
+      return out;
+    });
+    return {hidden, head_, float(forward_.logits().softCap.value_or(0))};
+  }
+
+private:
+  Weights weights_;
+  Forward forward_;
+  std::vector<int32_t> kept_;
+  Tensor head_;
+};
+
+/// One run: the student, the teacher, the losses and the data.
+class Run {
+public:
+  Run(const Model &student, const Model *teacher, const std::vector<Sequence> &sequences,
+      const TrainOptions &options)
+      : graph_(*student.graph), sequences_(sequences), options_(options),
+        rule_(lossRule(options.losses)), weights_(student, typeOf(options.precision)),
+        optimizer_(student, weights_, options), forward_(graph_, weights_),
+        checkpoints_(options, optimizer_.params()), order_(sequences.size(), options.seed) {
+    if (teacher)
+      teacher_.emplace(*teacher, graph_, options.precision);
+    if (teacher && options.losses.hiddenMatching > 0)
+      matched_ = blocksOfBoth(graph_, *teacher->graph);
+  }
+
+  void operator()(const OnProgress &progress, TrainResult &result);
+
+private:
+  struct Sum {
+    double loss = 0;
+    int64_t predicted = 0, rows = 0;
+  };
+  static int64_t blocksOfBoth(const Graph &student, const Graph &teacher);
+  Sum step(int64_t first, int64_t last);
+  void micro(const std::vector<const Sequence *> &sequences, Sum &sum);
+  bool report(const OnProgress &progress, int64_t steps, double loss, double tokensPerSecond);
+
+  const Graph &graph_;
+  const std::vector<Sequence> &sequences_;
+  const TrainOptions &options_;
+  LossRule rule_;
+  Weights weights_;
+  Optimizer optimizer_;
+  Forward forward_;
+  Checkpoints checkpoints_;
+  Order order_;
+  std::optional<Teacher> teacher_;
+  int64_t matched_ = 0; ///< blocks whose outputs are matched
+  RunState state_;
+};
+
+int64_t Run::blocksOfBoth(const Graph &student, const Graph &teacher) {
+  int64_t both = 0;
+  for (const Block &block : student.blocks)
+    for (const Block &other : teacher.blocks)
+      both += block.label == other.label;
+  if (both == 0 || student.hidden != teacher.hidden)
+    fail(ExitCode::Usage,
+         "hidden-state matching needs a teacher with blocks of the same labels and " +
+             std::to_string(student.hidden) + " hidden features");
+  return both;
+}
+
+/// Adds the gradients of some sequences that are run together.
+void Run::micro(const std::vector<const Sequence *> &sequences, Sum &sum) {
+  const Rows rows = layOut(sequences);
+  std::map<std::string, Tensor> blocks;
+  std::optional<Head> target;
+  if (teacher_)
+    target = teacher_->run(rows, matched_ ? &blocks : nullptr);
+  const double matchWeight = matched_ ? options_.losses.hiddenMatching / double(matched_) : 0;
+  double matchLoss = 0;
+  const Tensor hidden = forward_.run(rows, [&](size_t block, Tensor out) {
+    const auto same = blocks.find(graph_.blocks[block].label);
+    return same == blocks.end() ? out : matchHidden(out, same->second, matchWeight, &matchLoss);
+  });
+  Weight &head = weights_.get(forward_.logits().weight);
+  const Head student{hidden.detach(), head.value, float(forward_.logits().softCap.value_or(0))};
+  Tensor gradHidden;
+  const std::vector<RowFigures> figures =
+      lossOfRows(student, target ? &*target : nullptr, rows.targets, rule_, &head, &gradHidden);
+  hidden.backward(gradHidden);
+  for (const RowFigures &row : figures)
+    sum.loss += row.loss;
+  sum.loss += matchLoss;
+  sum.predicted += int64_t(figures.size());
+  sum.rows += rows.count();
+}
+
+Run::Sum Run::step(int64_t first, int64_t last) {
+  Sum sum;
+  std::vector<const Sequence *> together;
+  int64_t size = 0;
+  for (int64_t position = first; position < last; ++position) {
+    const Sequence &sequence = sequences_[order_.at(position)];
+    const int64_t more = int64_t(sequence.tokens.size());
+    if (!together.empty() && size + more > options_.microTokens) {
+      micro(together, sum);
+      together.clear();
+      size = 0;
+    }
+    together.push_back(&sequence);
+    size += more;
+  }
+  micro(together, sum);
+  return sum;
+}
+
+bool Run::report(const OnProgress &progress, int64_t steps, double loss, double tokensPerSecond) {
+  return !progress || progress({"train", state_.step, steps, loss, tokensPerSecond});
+}
+
+void Run::operator()(const OnProgress &progress, TrainResult &result) {
+  const std::vector<int64_t> plan = planSteps(order_, sequences_, options_);
+  const int64_t steps = int64_t(plan.size()) - 1;
+  if (checkpoints_.resume(state_)) {
+    optimizer_.publish();
+    result.resumedAt = state_.step;
+  }
+  const double begun = nowSeconds();
+  int64_t rows = 0;
+  while (state_.step < steps) {
+    const Sum sum = step(plan[size_t(state_.step)], plan[size_t(state_.step) + 1]);
+    const double loss = sum.loss / double(std::max<int64_t>(1, sum.predicted));
+    if (!std::isfinite(loss))
+      fail(ExitCode::Usage, "training: the loss is not finite at step " +
+                                std::to_string(state_.step + 1) + " of " + std::to_string(steps) +
+                                ": lower the learning rate");
+    optimizer_.update(state_.step++, steps, sum.predicted);
+    state_.curve.push_back(float(loss));
+    rows += sum.rows;
+    result.tokensPerSecond = double(rows) / (nowSeconds() - begun);
+    if (!report(progress, steps, loss, result.tokensPerSecond)) {
+      checkpoints_.save(state_);
+      fail(ExitCode::Interrupted, "training was interrupted at step " +
+                                      std::to_string(state_.step) + " of " + std::to_string(steps));
+    }
+    if (state_.step < steps)
+      checkpoints_.maybeSave(state_);
+  }
+  checkpoints_.wait();
+  if (!options_.outputPath.empty())
+    writeWeights(optimizer_.params(), options_.outputPath);
+  checkpoints_.remove();
+  result.steps = steps;
+  result.tokens = 0;
+  for (int64_t p = 0; p < plan.back(); ++p)
+    result.tokens += int64_t(sequences_[order_.at(p)].tokens.size());
+  result.curve = state_.curve;
+}
+
+void checkOptions(const TrainOptions &options, const Model *teacher,
+                  const std::vector<Sequence> &sequences) {
+  if (sequences.empty())
+    fail(ExitCode::BadInput, "training: there are no sequences");
+  if (options.losses.needTeacher() && !teacher)
+    fail(ExitCode::Usage, "training: these losses need a teacher");
+  if (!(options.losses.temperature > 0))
+    fail(ExitCode::Usage, "training: the temperature must be above 0");
+  if (options.batchTokens < 1 || options.microTokens < 1 || options.totalTokens < 0)
+    fail(ExitCode::Usage, "training: token counts must be above 0");
+}
+} // namespace
+
+size_t Order::at(int64_t position) {
+  const int64_t epoch = position / int64_t(count_);
+  if (epoch != epoch_) {
+    shuffled_.resize(count_);
+    std::iota(shuffled_.begin(), shuffled_.end(), size_t(0));
+    uint64_t state = seed_ * 0x2545f4914f6cdd1d + uint64_t(epoch);
+    for (size_t i = count_; i > 1; --i)
+      std::swap(shuffled_[i - 1], shuffled_[nextRandom(state) % i]);
+    epoch_ = epoch;
+  }
+  return shuffled_[size_t(position % int64_t(count_))];
+}
+
+std::vector<int64_t> planSteps(Order &order, const std::vector<Sequence> &sequences,
+                               const TrainOptions &options) {
+  std::vector<int64_t> starts{0};
+  int64_t position = 0, tokens = 0, inStep = 0;
+  while (tokens < options.totalTokens) {
+    const int64_t size = int64_t(sequences[order.at(position++)].tokens.size());
+    tokens += size;
+    inStep += size;
+    if (inStep >= options.batchTokens || tokens >= options.totalTokens) {
+      starts.push_back(position);
+      inStep = 0;
+    }
+  }
+  return starts;
+}
+
+void train(const Model &student, const Model *teacher, const std::vector<Sequence> &sequences,
+           const TrainOptions &options, const OnProgress &progress, TrainResult &result) {
+  checkOptions(options, teacher, sequences);
+  checkSequences(sequences, *student.graph);
+  Run run(student, options.losses.needTeacher() ? teacher : nullptr, sequences, options);
+  run(progress, result);
+}
+
+} // namespace retort::exec
