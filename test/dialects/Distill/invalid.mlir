@@ -1,0 +1,794 @@
+// RUN: retort-opt %s --split-input-file --verify-diagnostics
+// Each case has one mistake; the label of the constraint is the case's.
+
+// observe (C1)
+distill.corpus @corpus
+// expected-error @below {{model @teacher is no lm.model}}
+distill.observe @o model @teacher corpus @corpus tokens 1 statistics [#distill.statistic<ffn>]
+
+// -----
+
+// observe (C1)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{corpus @corpus is no distill.corpus}}
+distill.observe @o model @teacher corpus @corpus tokens 1 statistics [#distill.statistic<ffn>]
+
+// -----
+
+// observe (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{tokens must be at least 1, is 0}}
+distill.observe @o model @teacher corpus @corpus tokens 0 statistics [#distill.statistic<ffn>]
+
+// -----
+
+// observe (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{sequence_length must be at least 1, is -4}}
+distill.observe @o model @teacher corpus @corpus tokens 1 sequence_length -4 statistics [#distill.statistic<ffn>]
+
+// -----
+
+// observe (C3)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{observes no statistic}}
+distill.observe @o model @teacher corpus @corpus tokens 1 statistics []
+
+// -----
+
+// observe (C3)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{observes ffn twice}}
+distill.observe @o model @teacher corpus @corpus tokens 1 statistics [#distill.statistic<ffn>, #distill.statistic<ffn>]
+
+// -----
+
+// train (C1)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{student @nobody is no lm.model}}
+distill.train @train teacher @teacher student @nobody corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C1)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{teacher @corpus is no lm.model}}
+distill.train @train teacher @corpus student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C1)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{corpus @teacher is no distill.corpus}}
+distill.train @train teacher @teacher student @student corpus @teacher losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{has no loss}}
+distill.train @train teacher @teacher student @student corpus @corpus losses []
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{has a loss that compares with a teacher, but no teacher}}
+distill.train @train student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{has a teacher that no loss compares with}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C3)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{batch_tokens must be at least 1, is 0}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 0 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C3)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{batch_tokens 25 is not a multiple of sequence_length 10}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 25 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C4)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{learning_rate and clip must be finite and above 0}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 0.0 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C4)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{weight_decay must be finite and not negative}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay -1.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C4)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{warmup must be from 0 to 1, is 1.5}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 1.5 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C5)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 3 hidden 8 {
+  lm.param @token_embd.weight : tensor<3x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<3x8xf32>
+    weight.yield %0 : tensor<3x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x3xf32>
+    lm.return %l : tensor<?x3xf32>
+  }
+}
+// expected-error @below {{student has 3 tokens, teacher 4, and no vocab_kept says which they are}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C5)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 3 hidden 8 attributes {vocab_kept = array<i32: 0, 1, 7>} {
+  lm.param @token_embd.weight : tensor<3x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<3x8xf32>
+    weight.yield %0 : tensor<3x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x3xf32>
+    lm.return %l : tensor<?x3xf32>
+  }
+}
+// expected-error @below {{student keeps token 7 of a teacher with 4}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// train (C6)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{freezes "output.weight", but the student has no such parameter}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full frozen ["output.weight"]
+
+// -----
+
+// score (C1)
+distill.corpus @corpus
+// expected-error @below {{model @m is no lm.model}}
+distill.score @s model @m corpus @corpus
+
+// -----
+
+// score (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{tokens must be at least 1, is 0}}
+distill.score @s model @teacher corpus @corpus tokens 0
+
+// -----
+
+// gate (C1)
+distill.corpus @corpus
+// expected-error @below {{score @corpus is no distill.score}}
+distill.gate @g score @corpus maximum 1.0
+
+// -----
+
+// gate (C1)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+distill.score @s model @teacher corpus @corpus
+// expected-error @below {{against @corpus is no distill.score}}
+distill.gate @g score @s against @corpus
+
+// -----
+
+// gate (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+distill.score @s model @teacher corpus @corpus
+// expected-error @below {{needs a score to beat or a maximum}}
+distill.gate @g score @s
+
+// -----
+
+// gate (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+distill.score @s model @teacher corpus @corpus
+// expected-error @below {{maximum must be finite and above 0, is 0}}
+distill.gate @g score @s maximum 0.0
+
+// -----
+
+// file (C1)
+// expected-error @below {{"ABC" is not a SHA-256 of 64 lower-case hexadecimal digits}}
+distill.corpus @corpus result <"ABC">
+
+// -----
+
+// loss (C1)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{loss weight must be finite and above 0, is 0}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 0.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// loss (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{temperature of forward_kl must be finite and above 0, is -1}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0, temperature = -1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// loss (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{temperature of cross_entropy must be 1, is 2}}
+distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0, temperature = 2.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
+
+// -----
+
+// loss
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{unknown loss 'envy'}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<envy, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 mode full
