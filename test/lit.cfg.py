@@ -8,7 +8,7 @@ from lit.llvm import llvm_config
 
 config.name = "Retort"
 config.test_format = lit.formats.ShTest(execute_external=False)
-config.suffixes = [".mlir"]
+config.suffixes = [".mlir", ".test"]
 config.excludes = ["Inputs", "e2e", "fuzz", "unit"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = config.retort_test_binary_dir
@@ -16,5 +16,5 @@ config.test_exec_root = config.retort_test_binary_dir
 llvm_config.with_environment("PATH", config.retort_tools_dir, append_path=True)
 llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
 llvm_config.add_tool_substitutions(
-    ["retort-opt", "FileCheck", "not", "split-file"],
+    ["retort-opt", "retort-lsp-server", "FileCheck", "not", "split-file"],
     [config.retort_tools_dir, config.llvm_tools_dir])
