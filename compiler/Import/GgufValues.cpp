@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/Cursor.h"
 #include "compiler/Import/Gguf.h"
+#include <charconv>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -65,9 +67,20 @@ std::optional<int64_t> integerAt(const Value &value, uint64_t index) {
   }
 }
 
+/// The number that was meant: 1e-5, where the float nearest to it is 9.99999975e-6.
+double decimal(float number) {
+  char text[32];
+  double result = number;
+  if (std::isfinite(number)) {
+    auto end = std::to_chars(text, text + sizeof text, number).ptr;
+    std::from_chars(text, end, result);
+  }
+  return result;
+}
+
 std::optional<double> numberAt(const Value &value, uint64_t index) {
   if (value.type == Type::F32)
-    return load<float>(value, index);
+    return decimal(load<float>(value, index));
   if (value.type == Type::F64)
     return load<double>(value, index);
   std::optional<int64_t> integer = integerAt(value, index);

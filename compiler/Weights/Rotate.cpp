@@ -52,11 +52,21 @@ public:
 private:
   void makePanel(int64_t begin, int64_t end, float *panel) override {
     forEachChunk(*input_, 0, columns_, buffer_, [&](int64_t from, int64_t to, const float *rows) {
-      for (int64_t row = from; row < to; ++row, rows += rows_)
-        for (int64_t column = begin; column < end; ++column)
-          panel[(column - begin) * columns_ + row] = rows[column];
+      // Tile by tile: both sides' cache lines are used whole.
+      for (int64_t row = from; row < to; row += kTile, rows += kTile * rows_)
+        for (int64_t column = begin; column < end; column += kTile)
+          transposeTile(rows + column, std::min(kTile, to - row), std::min(kTile, end - column),
+                        panel + (column - begin) * columns_ + row);
     });
   }
+
+  void transposeTile(const float *in, int64_t height, int64_t width, float *out) const {
+    for (int64_t column = 0; column < width; ++column)
+      for (int64_t row = 0; row < height; ++row)
+        out[column * columns_ + row] = in[row * rows_ + column];
+  }
+
+  static constexpr int64_t kTile = 16;
 
   NodePtr input_;
   std::vector<float> buffer_;

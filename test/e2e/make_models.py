@@ -74,7 +74,7 @@ MODELS = {
         "Gemma2Config",
         base(
             head_dim=32,
-            query_pre_attn_scalar=24,
+            query_pre_attn_scalar=16,
             sliding_window=8,
             num_hidden_layers=4,
             attn_logit_softcapping=5.0,
@@ -86,7 +86,7 @@ MODELS = {
         "Gemma3TextConfig",
         base(
             head_dim=32,
-            query_pre_attn_scalar=24,
+            query_pre_attn_scalar=16,
             sliding_window=8,
             num_hidden_layers=7,
             rope_parameters=GEMMA3_ROPES,

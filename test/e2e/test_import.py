@@ -1,0 +1,92 @@
+# One model from Hugging Face and from GGUF must be one model. SPDX-License-Identifier: Apache-2.0
+"""test_import.py DUMP_PARAMS
+
+Makes every model of make_models.py, imports its directory and its GGUF file by dump-params, and
+compares: all parameters bit for bit (Gemma's norm gains are stored plus one in GGUF), with the
+tensors as transformers saved them too, and the computation line by line.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import make_models
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+
+def run(dump, source, out):
+    text = out.with_suffix(".mlir")
+    subprocess.run([dump, str(source), str(out), str(text)], check=True)
+    return load_file(str(out)), text.read_text()
+
+
+def computation(text, name):
+    """The lines of lm.forward, without what the two formats say differently."""
+    text = text[text.index("lm.forward") :]
+    if name == "llama3_rope":  # GGUF has the table that HF's numbers give
+        text = re.sub(r"scaling <[^>]*>", "scaling", text)
+    return text.replace(" offset", "").splitlines()
+
+
+def check_against_saved(name, directory, params):
+    saved = load_file(str(directory / "model.safetensors"))
+    gemma = name.startswith("gemma")
+    names = {make_models.gguf_name(key, gemma): value for key, value in saved.items()}
+    assert names.keys() == params.keys(), names.keys() ^ params.keys()
+    for key, value in names.items():
+        assert np.array_equal(value, params[key]), f"{name}: {key} is not what was saved"
+
+
+def check(dump, name, root):
+    directory = root / name
+    make_models.make(name, directory)
+    ours, text = run(dump, directory, root / f"{name}.hf.safetensors")
+    check_against_saved(name, directory, ours)
+    if name == "qwen2_window":
+        return
+    gguf_file = root / f"{name}.gguf"
+    make_models.write_gguf(directory, gguf_file)
+    theirs, other = run(dump, gguf_file, root / f"{name}.gguf.safetensors")
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        if name.startswith("gemma") and key.endswith("norm.weight"):
+            value = value + np.float32(1)
+        assert np.array_equal(value, theirs[key]), f"{name}: {key} differs between the formats"
+    first, second = computation(text, name), computation(other, name)
+    assert first == second, [pair for pair in zip(first, second) if pair[0] != pair[1]][:3]
+
+
+def split_into_shards(directory, out):
+    """The same model as three shards and an index."""
+    import json
+    import shutil
+
+    out.mkdir()
+    shutil.copy(directory / "config.json", out)
+    tensors = load_file(str(directory / "model.safetensors"))
+    shards = [f"model-{i + 1:05}-of-00003.safetensors" for i in range(3)]
+    weight_map = {key: shards[i % 3] for i, key in enumerate(sorted(tensors))}
+    for shard in shards:
+        save_file({k: v for k, v in tensors.items() if weight_map[k] == shard}, str(out / shard))
+    index = {"metadata": {}, "weight_map": weight_map}
+    (out / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def main():
+    dump = sys.argv[1]
+    with tempfile.TemporaryDirectory() as directory:
+        root = pathlib.Path(directory)
+        for name in make_models.MODELS:
+            check(dump, name, root)
+            print(f"{name}: the same from both formats", flush=True)
+        split_into_shards(root / "llama", root / "sharded")
+        whole, _ = run(dump, root / "llama", root / "whole.safetensors")
+        parts, _ = run(dump, root / "sharded", root / "parts.safetensors")
+        assert all(np.array_equal(whole[key], parts[key]) for key in whole | parts)
+        print("sharded: the same as whole")
+
+
+if __name__ == "__main__":
+    main()

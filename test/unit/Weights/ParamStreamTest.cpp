@@ -1,0 +1,414 @@
+//===- ParamStreamTest.cpp - Weight programs against naive evaluation -----===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// Random programs over random tensors, evaluated whole by a few loops and by ParamStream in pieces
+// of random size; and programs that are too large to keep, whose memory is measured.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/Weights/ParamStream.h"
+#include "compiler/Import/Safetensors.h"
+#include "compiler/Weights/Pack.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Parser/Parser.h"
+#include "runtime/src/base/Error.h"
+#include <cmath>
+#include <filesystem>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <random>
+#include <sys/resource.h>
+
+using namespace retort;
+using namespace mlir;
+using testing::HasSubstr;
+
+namespace {
+
+struct Matrix {
+  int64_t rows, columns;
+  std::vector<float> values;
+  float &at(int64_t r, int64_t c) { return values[static_cast<size_t>(r * columns + c)]; }
+  float at(int64_t r, int64_t c) const { return values[static_cast<size_t>(r * columns + c)]; }
+};
+
+class ParamStreamTest : public testing::Test {
+protected:
+  ParamStreamTest() { context_.loadDialect<lm::LMDialect, weight::WeightDialect>(); }
+  ~ParamStreamTest() override { std::filesystem::remove(path_); }
+
+  Matrix random(int64_t rows, int64_t columns) {
+    Matrix m{rows, columns, std::vector<float>(static_cast<size_t>(rows * columns))};
+    std::normal_distribution<float> normal;
+    for (float &value : m.values)
+      value = normal(generator_);
+    return m;
+  }
+
+  /// Writes the workspace object that programs load from: w0, w1, ... (a vector if it has one
+  /// column).
+  void write(const std::vector<Matrix> &tensors) {
+    SafetensorsWriter writer(path_);
+    for (size_t i = 0; i < tensors.size(); ++i)
+      writer.addTensor("w" + std::to_string(i), DType::F32,
+                       tensors[i].columns == 0 ? std::vector<int64_t>{tensors[i].rows}
+                                               : std::vector{tensors[i].rows, tensors[i].columns});
+    writer.begin();
+    for (const Matrix &m : tensors)
+      writer.append(std::span<const float>(m.values));
+    writer.finish();
+    forget();
+  }
+  /// Of what was written before.
+  void forget() {
+    sources_.emplace(nullptr, [this](const std::string &) { return path_; });
+  }
+
+  static std::string load(const std::string &result, int tensor, const std::string &type) {
+    return result + " = weight.load \"w" + std::to_string(tensor) + "\" stored \"F32\" file \"" +
+           std::string(64, 'a') + "\" : " + type + "\n";
+  }
+
+  ParamStream stream(const std::string &type, const std::string &body) {
+    const std::string text =
+        "lm.model @m family \"test\" context 1 vocab 1 hidden 1 {\nlm.param @p : " + type + " {\n" +
+        body + "}\nlm.param @e : tensor<1x1xf32> {\n" + load("%0", 0, "tensor<1x1xf32>") +
+        "weight.yield %0 : tensor<1x1xf32>\n}\nlm.forward {\n^bb0(%t: tensor<?xi32>):\n"
+        "%x = lm.embed %t, @e : tensor<?x1xf32>\n"
+        "%l = lm.logits %x, @e : tensor<?x1xf32> -> tensor<?x1xf32>\n"
+        "lm.return %l : tensor<?x1xf32>\n}\n}\n";
+    module_ = parseSourceString<ModuleOp>(text, &context_);
+    EXPECT_TRUE(module_) << text;
+    auto model = *module_->getOps<lm::ModelOp>().begin();
+    return ParamStream(model.lookupParam("p"), *sources_);
+  }
+
+  /// All rows, read in pieces of random sizes, some of them out of order.
+  Matrix readAll(ParamStream &stream) {
+    Matrix m{stream.rows(), stream.columns(), {}};
+    m.values.resize(static_cast<size_t>(m.rows * m.columns));
+    std::vector<std::pair<int64_t, int64_t>> pieces;
+    for (int64_t at = 0; at < m.rows;) {
+      const int64_t size = std::uniform_int_distribution<int64_t>(1, m.rows - at)(generator_);
+      pieces.emplace_back(at, at + size);
+      at += size;
+    }
+    if (generator_() % 2)
+      std::ranges::reverse(pieces);
+    for (auto [begin, end] : pieces)
+      stream.readRows(begin, end, &m.values[static_cast<size_t>(begin * m.columns)]);
+    return m;
+  }
+
+  static void expectEqual(const Matrix &got, const Matrix &want, float tolerance = 0) {
+    ASSERT_EQ(got.rows, want.rows);
+    ASSERT_EQ(got.columns, want.columns);
+    for (size_t i = 0; i < want.values.size(); ++i)
+      ASSERT_NEAR(got.values[i], want.values[i], tolerance) << "at " << i;
+  }
+
+  const std::string path_ =
+      testing::TempDir() + "params-" + std::to_string(::getpid()) + ".safetensors";
+  std::mt19937 generator_{5};
+  MLIRContext context_;
+  std::optional<WeightSources> sources_;
+  OwningOpRef<ModuleOp> module_;
+};
+
+std::string type(int64_t rows, int64_t columns) {
+  return "tensor<" + std::to_string(rows) + "x" + std::to_string(columns) + "xf32>";
+}
+
+/// A program that grows by one random op at a time, with its value computed beside it.
+struct Program {
+  std::mt19937 &generator;
+  std::string text;
+  std::vector<std::pair<std::string, Matrix>> values;
+  int next = 0;
+
+  int64_t below(int64_t n) { return std::uniform_int_distribution<int64_t>(0, n - 1)(generator); }
+  std::string name() { return "%v" + std::to_string(next++); }
+  const std::pair<std::string, Matrix> &any() {
+    return values[static_cast<size_t>(below(static_cast<int64_t>(values.size())))];
+  }
+
+  void take(bool rows) {
+    auto [operand, m] = any();
+    std::string indices;
+    Matrix result{
+        rows ? 1 + below(2 * m.rows) : m.rows, rows ? m.columns : 1 + below(2 * m.columns), {}};
+    result.values.resize(static_cast<size_t>(result.rows * result.columns));
+    for (int64_t i = 0; i < (rows ? result.rows : result.columns); ++i) {
+      // often the next one, so that runs are read together
+      const int64_t size = rows ? m.rows : m.columns, index = below(3) ? i % size : below(size);
+      indices += (i ? ", " : "") + std::to_string(index);
+      for (int64_t k = 0; k < (rows ? m.columns : m.rows); ++k)
+        (rows ? result.at(i, k) : result.at(k, i)) = rows ? m.at(index, k) : m.at(k, index);
+    }
+    add("weight.take " + operand + (rows ? " rows [" : " columns [") + indices +
+            "] : " + type(m.rows, m.columns) + " -> " + type(result.rows, result.columns),
+        result);
+  }
+
+  void slice(bool rows) {
+    auto [operand, m] = any();
+    const int64_t axis = rows ? m.rows : m.columns, offset = below(axis);
+    const int64_t size = 1 + below(axis - offset);
+    Matrix result{rows ? size : m.rows, rows ? m.columns : size, {}};
+    for (int64_t r = 0; r < result.rows; ++r)
+      for (int64_t c = 0; c < result.columns; ++c)
+        result.values.push_back(rows ? m.at(offset + r, c) : m.at(r, offset + c));
+    add("weight.slice " + operand + (rows ? " rows" : " columns") + " offset " +
+            std::to_string(offset) + " size " + std::to_string(size) + " : " +
+            type(m.rows, m.columns) + " -> " + type(result.rows, result.columns),
+        result);
+  }
+
+  void concat(bool rows) {
+    auto [operand, m] = any();
+    Matrix result{rows ? 2 * m.rows : m.rows, rows ? m.columns : 2 * m.columns, {}};
+    for (int64_t r = 0; r < result.rows; ++r)
+      for (int64_t c = 0; c < result.columns; ++c)
+        result.values.push_back(m.at(r % m.rows, c % m.columns));
+    const std::string t = type(m.rows, m.columns);
+    add("weight.concat " + std::string(rows ? "rows " : "columns ") + operand + ", " + operand +
+            " : " + t + ", " + t + " -> " + type(result.rows, result.columns),
+        result);
+  }
+
+  void transpose() {
+    auto [operand, m] = any();
+    Matrix result{m.columns, m.rows, {}};
+    for (int64_t r = 0; r < result.rows; ++r)
+      for (int64_t c = 0; c < result.columns; ++c)
+        result.values.push_back(m.at(c, r));
+    add("weight.transpose " + operand + " : " + type(m.rows, m.columns) + " -> " +
+            type(result.rows, result.columns),
+        result);
+  }
+
+  void scale() {
+    auto [operand, m] = any();
+    for (float &value : m.values)
+      value *= 0.5f;
+    add("weight.scale " + operand + " by 0.5 : " + type(m.rows, m.columns), m);
+  }
+
+  void sum() {
+    auto [operand, m] = any();
+    for (float &value : m.values)
+      value += value;
+    add("weight.add " + operand + ", " + operand + " : " + type(m.rows, m.columns), m);
+  }
+
+  void hadamard(bool rows) {
+    auto [operand, m] = any();
+    const int64_t axis = rows ? m.rows : m.columns, n = axis & -axis; // the power of two in it
+    Matrix result{m.rows, m.columns, {}};
+    for (int64_t r = 0; r < m.rows; ++r)
+      for (int64_t c = 0; c < m.columns; ++c) {
+        const int64_t i = rows ? r : c, run = i / n * n;
+        double total = 0;
+        for (int64_t k = 0; k < n; ++k) {
+          const double v = rows ? m.at(run + k, c) : m.at(r, run + k);
+          total += __builtin_popcountll(uint64_t(k & (i - run))) % 2 ? -v : v;
+        }
+        result.values.push_back(static_cast<float>(total / std::sqrt(double(n))));
+      }
+    add("weight.rotate " + operand + (rows ? " rows" : " columns") + " hadamard " +
+            std::to_string(n) + " : " + type(m.rows, m.columns),
+        result);
+  }
+
+  void add(const std::string &op, Matrix value) {
+    if (value.rows * value.columns > 4000)
+      return; // small programs find as much
+    values.emplace_back(name(), std::move(value));
+    text += values.back().first + " = " + op + "\n";
+  }
+
+  void grow() {
+    const bool rows = below(2);
+    switch (below(7)) {
+    case 0:
+      return take(rows);
+    case 1:
+      return slice(rows);
+    case 2:
+      return concat(rows);
+    case 3:
+      return transpose();
+    case 4:
+      return scale();
+    case 5:
+      return sum();
+    default:
+      return hadamard(rows);
+    }
+  }
+};
+
+TEST_F(ParamStreamTest, RandomPrograms) {
+  for (int round = 0; round < 300; ++round) {
+    Program program{generator_, "", {}};
+    Matrix start = random(1 + program.below(40), 1 + program.below(40));
+    write({start});
+    program.values.emplace_back("%w", start);
+    program.text = load("%w", 0, type(start.rows, start.columns));
+    for (int64_t i = program.below(8); i >= 0; --i)
+      program.grow();
+    const auto &[last, want] = program.values.back();
+    const std::string t = type(want.rows, want.columns);
+    ParamStream made = stream(t, program.text + "weight.yield " + last + " : " + t + "\n");
+    SCOPED_TRACE(program.text);
+    expectEqual(readAll(made), want, 1e-4f);
+    if (HasFailure())
+      return;
+  }
+}
+
+TEST_F(ParamStreamTest, OrthogonalRotationAndItsInverse) {
+  const double c = std::cos(0.3), s = std::sin(0.3);
+  Matrix q{2, 2, {float(c), float(-s), float(s), float(c)}}, w = random(6, 8);
+  write({w, q});
+  for (bool rows : {true, false}) {
+    const std::string axis = rows ? "rows" : "columns", types = type(6, 8) + ", " + type(2, 2);
+    const std::string body = load("%w", 0, type(6, 8)) + load("%q", 1, type(2, 2)) +
+                             "%r = weight.rotate %w " + axis + " by %q : " + types + "\n";
+    ParamStream rotated = stream(type(6, 8), body + "weight.yield %r : " + type(6, 8) + "\n");
+    Matrix want = w;
+    for (int64_t r = 0; r < 6; ++r)
+      for (int64_t k = 0; k < 8; ++k) {
+        const int64_t i = rows ? r : k, run = i / 2 * 2;
+        float total = 0; // rows: Q^T W, columns: W Q
+        for (int64_t j = 0; j < 2; ++j)
+          total += (rows ? w.at(run + j, k) : w.at(r, run + j)) * q.at(j, i - run);
+        want.at(r, k) = total;
+      }
+    expectEqual(readAll(rotated), want, 1e-6f);
+    ParamStream back =
+        stream(type(6, 8), body + "%b = weight.rotate %r " + axis + " by %q inverse : " + types +
+                               "\nweight.yield %b : " + type(6, 8) + "\n");
+    expectEqual(readAll(back), w, 1e-6f);
+  }
+}
+
+TEST_F(ParamStreamTest, Vectors) {
+  Matrix v = random(64, 0);
+  v.values.resize(64);
+  for (size_t i = 0; i < 64; ++i)
+    v.values[i] = float(i);
+  write({v});
+  ParamStream made = stream("tensor<3xf32>", load("%0", 0, "tensor<64xf32>") +
+                                                 "%1 = weight.take %0 rows [7, 8, 2] : "
+                                                 "tensor<64xf32> -> tensor<3xf32>\n"
+                                                 "weight.yield %1 : tensor<3xf32>\n");
+  EXPECT_TRUE(made.isVector());
+  EXPECT_EQ(made.rows(), 1);
+  expectEqual(readAll(made), {1, 3, {7, 8, 2}});
+  std::vector<uint8_t> bytes;
+  made.writePacked([&](auto piece) { bytes.insert(bytes.end(), piece.begin(), piece.end()); });
+  EXPECT_EQ(made.packedBytes(), 12);
+  ASSERT_EQ(bytes.size(), 12u);
+  EXPECT_EQ(*reinterpret_cast<float *>(bytes.data()), 7.0f);
+}
+
+/// Packed bytes are what packing whole blocks gives, and readRows gives what they stand for.
+TEST_F(ParamStreamTest, PackedLayouts) {
+  struct Case {
+    std::string type;
+    weight::Format format;
+  };
+  const int64_t rows = 74, columns = 100; // short groups and short blocks
+  const std::string shape = "tensor<74x100x";
+  const std::vector<Case> cases = {
+      {"f32>", {weight::Kind::F32}},
+      {"bf16>", {weight::Kind::BF16}},
+      {"i8, #weight.format<bits = 8, group = 32, symmetric>>", {weight::Kind::I8, 32, true}},
+      {"i4, #weight.format<bits = 4, group = 64, symmetric>>", {weight::Kind::I4, 64, true}},
+      {"i4, #weight.format<bits = 4, group = 32, asymmetric>>", {weight::Kind::I4, 32, false}}};
+  Matrix w = random(rows, columns);
+  write({w});
+  for (const Case &c : cases)
+    for (bool gated : {false, true}) {
+      const std::string stored = shape + c.type, plain = type(rows, columns);
+      const int64_t partRows = gated ? rows / 2 : rows;
+      const int64_t size = (gated ? 2 : 1) * weight::packedBytes(c.format, partRows, columns);
+      std::string body = load("%0", 0, plain);
+      std::string value = "%0";
+      if (c.format.kind != weight::Kind::F32) {
+        body += c.format.kind == weight::Kind::BF16
+                    ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
+                    : "%1 = weight.quantize %0 method rtn : " + plain + " -> " + stored + "\n";
+        value = "%1";
+      }
+      const std::string packed = "tensor<" + std::to_string(size) + "xi8>";
+      body += "%2 = weight.pack " + value + " layout \"" + (gated ? "rows16_gated" : "rows16") +
+              "\" : " + stored + " -> " + packed + "\nweight.yield %2 : " + packed + "\n";
+      ParamStream made = stream(packed, body);
+      EXPECT_EQ(made.rows(), rows);
+      std::vector<uint8_t> bytes;
+      made.writePacked([&](auto piece) { bytes.insert(bytes.end(), piece.begin(), piece.end()); });
+      ASSERT_EQ(static_cast<int64_t>(bytes.size()), size);
+      EXPECT_EQ(made.packedBytes(), size);
+      Matrix got = readAll(made);
+      const size_t blockBytes = static_cast<size_t>(weight::blockBytes(c.format, columns));
+      std::vector<float> block(static_cast<size_t>(16 * columns));
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t part = row / partRows, within = row % partRows;
+        const size_t index = static_cast<size_t>(within / 16 * (gated ? 2 : 1) + part);
+        weight::unpackBlock(c.format, std::span(bytes).subspan(index * blockBytes, blockBytes),
+                            columns, block.data());
+        for (int64_t column = 0; column < columns; ++column)
+          ASSERT_EQ(got.at(row, column), block[static_cast<size_t>(within % 16 * columns + column)])
+              << c.type << " row " << row << " column " << column;
+      }
+    }
+}
+
+TEST_F(ParamStreamTest, NamesWhatIsWrong) {
+  write({random(2, 2)});
+  auto messageOf = [&](const std::string &body) -> std::string {
+    try {
+      stream(type(2, 2), body + "weight.yield %0 : " + type(2, 2) + "\n");
+    } catch (const Error &error) {
+      EXPECT_EQ(error.code, ExitCode::BadInput);
+      return error.message;
+    }
+    return "";
+  };
+  EXPECT_THAT(messageOf(load("%0", 9, type(2, 2))), HasSubstr("has no tensor 'w9'"));
+  EXPECT_THAT(messageOf(load("%a", 0, type(3, 2)) + "%0 = weight.slice %a rows offset 0 size 2 : " +
+                        type(3, 2) + " -> " + type(2, 2) + "\n"),
+              HasSubstr("tensor 'w0' is 2x2, but the program loads 3x2"));
+}
+
+/// Peak memory of a matrix of 256 MB that is transposed: a panel, a chunk, the pages not dropped
+/// yet.
+TEST_F(ParamStreamTest, MemoryIsBounded) {
+  const int64_t rows = 1 << 14, columns = 1 << 12;
+  {
+    SafetensorsWriter writer(path_);
+    writer.addTensor("w0", DType::F32, {rows, columns});
+    writer.begin();
+    std::vector<float> zeros(1 << 20);
+    for (int64_t at = 0; at < rows * columns; at += 1 << 20)
+      writer.append(std::span<const float>(zeros));
+    writer.finish();
+  }
+  forget();
+  auto residentKb = [] {
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+  };
+  const long before = residentKb();
+  const std::string wide = type(rows, columns), tall = type(columns, rows);
+  ParamStream made = stream(tall, load("%w", 0, wide) + "%t = weight.transpose %w : " + wide +
+                                      " -> " + tall + "\nweight.yield %t : " + tall + "\n");
+  std::vector<float> piece(static_cast<size_t>(64 * rows));
+  for (int64_t at = 0; at < columns; at += 64)
+    made.readRows(at, at + 64, piece.data());
+  EXPECT_LT(residentKb() - before, 128 * 1024);
+}
+
+} // namespace
