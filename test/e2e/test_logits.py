@@ -1,0 +1,99 @@
+# Executor logits in float32 against transformers, for each family. SPDX-License-Identifier: Apache-2.0
+"""test_logits.py EXECUTOR_TOOL LIBRARY [GGUF]
+
+Makes small random models with transformers and compares the logits of whole documents and of packed
+ones, from the safetensors and from the GGUF of the same weights. With GGUF, a llama-family teacher,
+compares it too, dequantised by the gguf package into a transformers model. At most 1e-3 may differ.
+"""
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import make_models
+
+LIMIT = 1e-3
+
+
+def executor_logits(tool, library, checkpoint, sequences, vocab, folder):
+    lines = []
+    for documents in sequences:
+        lines.append(" ".join("| " + " ".join(map(str, tokens)) for tokens in documents))
+    (folder / "sequences").write_text("\n".join(lines) + "\n")
+    out = folder / "logits"
+    subprocess.run(
+        [tool, library, checkpoint, "logits", "f32", folder / "sequences", out], check=True
+    )
+    return torch.from_numpy(np.fromfile(out, np.float32)).view(-1, vocab)
+
+
+def transformers_logits(model, sequences):
+    rows = []
+    with torch.no_grad():
+        for documents in sequences:
+            for tokens in documents:
+                rows.append(model(torch.tensor([tokens])).logits[0].float())
+    return torch.cat(rows)
+
+
+def worst(name, ours, theirs):
+    difference = (ours - theirs).abs().max().item()
+    agree = (ours.argmax(1) == theirs.argmax(1)).float().mean().item()
+    print(f"{name:24} max difference {difference:.2e}  largest logit {theirs.abs().max():.1f}"
+          f"  same top-1 {agree:.4f}", flush=True)
+    return difference
+
+
+def random_sequences(vocab, lengths, seed):
+    generator = np.random.default_rng(seed)
+    return [[generator.integers(3, vocab, n).tolist() for n in one] for one in lengths]
+
+
+def teacher_of(path):
+    """The GGUF's dequantised weights in a transformers model."""
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32
+    )
+    return model.eval()
+
+
+def main():
+    tool, library = sys.argv[1:3]
+    failed = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for model_name in make_models.MODELS:
+            directory = folder / model_name
+            directory.mkdir()
+            model = make_models.make(model_name, directory)
+            vocab = model.config.vocab_size
+            sequences = random_sequences(vocab, [[1], [100], [7, 40, 1, 33], [200]], 1)
+            theirs = transformers_logits(model, sequences)
+            checkpoints = {model_name: directory}
+            if model_name != "qwen2_window":
+                make_models.write_gguf(directory, folder / f"{model_name}.gguf")
+                checkpoints[model_name + ".gguf"] = folder / f"{model_name}.gguf"
+            for label, checkpoint in checkpoints.items():
+                ours = executor_logits(tool, library, checkpoint, sequences, vocab, folder)
+                if not worst(label, ours, theirs) <= LIMIT:
+                    failed.append(label)
+        if len(sys.argv) > 3 and pathlib.Path(sys.argv[3]).exists():
+            path = pathlib.Path(sys.argv[3]).resolve()
+            model = teacher_of(path)
+            vocab = model.config.vocab_size
+            sequences = random_sequences(vocab, [[64], [30, 20]], 2)
+            ours = executor_logits(tool, library, path, sequences, vocab, folder)
+            if not worst(path.name, ours, transformers_logits(model, sequences)) <= LIMIT:
+                failed.append(path.name)
+    if failed:
+        sys.exit(f"more than {LIMIT} differs: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
