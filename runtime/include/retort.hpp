@@ -214,13 +214,13 @@ struct SessionOptions {
 
 /// Options of Session::generate, as retort_generate_options.
 struct GenerateOptions {
-  Sampling sampling;
+  Sampling sampling = {};
   size_t maxTokens = 0;
-  std::vector<std::string> stop;
+  std::vector<std::string> stop = {};
   bool ignoreStopTokens = false;
   const std::atomic<int> *cancel = nullptr;
   /// Returns whether to go on. What it throws comes out of generate().
-  std::function<bool(std::string_view)> onText;
+  std::function<bool(std::string_view)> onText = {};
 };
 
 /// A model at work. One thread at a time.

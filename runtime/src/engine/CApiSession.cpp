@@ -74,7 +74,7 @@ retort_status retort_session_get_info(const retort_session *session, retort_sess
 retort_status retort_step(retort_session *session, const retort_row *rows, size_t num_rows,
                           const size_t *wanted, size_t num_wanted, float *logits) {
   return guard(session, [&] {
-    require(session && rows && (wanted || num_wanted == 0), "a pointer is NULL");
+    require(session && (rows || num_rows == 0) && (wanted || num_wanted == 0), "a pointer is NULL");
     session->session.step({rows, num_rows}, {wanted, num_wanted}, logits);
   });
 }

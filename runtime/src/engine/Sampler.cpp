@@ -60,23 +60,30 @@ int32_t Sampler::pick(std::span<const float> logits) {
                      better);
     candidates_.resize(options_.topK);
   }
-  // A fixed order makes sums, and so draws, the same on every machine.
-  const bool rank = options_.topP < 1;
-  double total = 0;
-  std::sort(candidates_.begin(), candidates_.end(), [&](const Candidate &a, const Candidate &b) {
-    return rank ? better(a, b) : a.token < b.token;
-  });
+  // Sums go over tokens in a fixed order, so that draws are the same on every machine.
+  std::sort(candidates_.begin(), candidates_.end(),
+            [](const Candidate &a, const Candidate &b) { return a.token < b.token; });
+  auto weightOf = [&](const Candidate &candidate) {
+    return std::exp((double(candidate.logit) - top) / options_.temperature);
+  };
   weights_.clear();
-  for (const Candidate &candidate : candidates_) {
-    weights_.push_back(std::exp((double(candidate.logit) - top) / options_.temperature));
-    total += weights_.back();
-  }
-  if (!rank)
+  double total = 0;
+  for (const Candidate &candidate : candidates_)
+    total += weights_.emplace_back(weightOf(candidate));
+  if (options_.topP >= 1)
     return draw(candidates_.size(), total);
-  size_t kept = 0;
+  // Few tokens usually reach top_p: rank the best 64, then 8 times as many, until they do.
   double sum = 0;
-  while (kept < weights_.size() && (kept == 0 || sum < options_.topP * total))
+  size_t kept = 0, ranked = 0;
+  while (kept < candidates_.size() && (kept == 0 || sum < options_.topP * total)) {
+    if (kept == ranked) {
+      ranked = std::min(std::max<size_t>(64, ranked * 8), candidates_.size());
+      std::partial_sort(candidates_.begin() + long(kept), candidates_.begin() + long(ranked),
+                        candidates_.end(), better);
+    }
+    weights_[kept] = weightOf(candidates_[kept]);
     sum += weights_[kept++];
+  }
   return draw(kept, sum);
 }
 

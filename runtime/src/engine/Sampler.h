@@ -28,7 +28,7 @@ private:
     float logit;
     int32_t token;
   };
-  int32_t draw(size_t ranked, double total);
+  int32_t draw(size_t kept, double total); ///< one of the first `kept` candidates
   double uniform();
 
   SamplerOptions options_;

@@ -1,0 +1,227 @@
+//===- ManifestTest.cpp - Damaged and malicious bundles --------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Bundle/BundleWriter.h"
+#include "retort.hpp"
+#include "runtime/src/base/Error.h"
+#include "runtime/src/base/Sha256.h"
+#include "runtime/src/engine/BundleReader.h"
+#include "test/unit/Runtime/TestBundle.h"
+
+#include <filesystem>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace retort::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+/// What opening says: "ok", or the status and message.
+std::string open(const std::string &path, const std::string &isa = {}) {
+  try {
+    Model model(path, isa);
+    return "ok";
+  } catch (const Failure &failure) {
+    return std::string(retort_status_name(failure.status())) + ": " + failure.what();
+  }
+}
+
+/// A bundle's file with another manifest, its hash made right: what a malicious writer would make.
+std::string withManifest(std::string file, const std::string &text) {
+  uint64_t offset = 0;
+  for (int i = 7; i >= 0; --i)
+    offset = offset << 8 | uint8_t(file[8 + size_t(i)]);
+  file.resize(offset);
+  file += text;
+  for (int i = 0; i < 8; ++i)
+    file[16 + size_t(i)] = char(text.size() >> 8 * i);
+  const std::string hash = sha256Hex(text);
+  for (size_t i = 0; i < 32; ++i)
+    file[24 + i] = char(std::stoi(hash.substr(2 * i, 2), nullptr, 16));
+  return file;
+}
+
+class ManifestTest : public testing::Test {
+protected:
+  ManifestTest() {
+    writeTestBundle(path);
+    file = readFile(path);
+    manifest = readBundleManifest(path);
+  }
+  std::string openWith(const std::string &text) {
+    writeFile(path, withManifest(file, text));
+    return open(path);
+  }
+  /// Sets one value of the manifest, by JSON pointer.
+  std::string openWith(const char *pointer, const json &value) {
+    json changed = manifest;
+    changed[json::json_pointer(pointer)] = value;
+    return openWith(changed.dump());
+  }
+  TempFolder folder;
+  std::string path = folder / "m.retort", file;
+  json manifest;
+};
+
+TEST_F(ManifestTest, TheOriginalOpens) { EXPECT_EQ(openWith(manifest.dump()), "ok"); }
+
+/// Every single byte of a small bundle, each with one bit flipped: never opens, and the message
+/// names the part that the byte is in.
+TEST_F(ManifestTest, EveryFlippedByteIsRefused) {
+  std::map<uint64_t, std::string> starts = {{0, ""}};
+  for (const auto &[name, part] : manifest["parts"].items()) {
+    starts[part["offset"]] = "the part " + name;
+    starts[part["offset"].get<uint64_t>() + part["bytes"].get<uint64_t>()] = "padding";
+  }
+  for (size_t i = 0; i < file.size(); ++i) {
+    // Some bytes of the larger parts, all bytes of the rest.
+    const std::string &where = std::prev(starts.upper_bound(i))->second;
+    if (where.starts_with("the part") && i % 97 != 0 && i % 4096 != 0)
+      continue;
+    std::string changed = file;
+    changed[i] = char(changed[i] ^ 1 << i % 8);
+    ASSERT_THROW(
+        {
+          try {
+            auto bytes =
+                std::span(reinterpret_cast<const uint8_t *>(changed.data()), changed.size());
+            engine::readBundleFile(bytes, "x");
+            writeFile(path, changed);
+            engine::BundleReader::open(path).verify(1);
+          } catch (const Error &error) {
+            if (where.starts_with("the part"))
+              EXPECT_THAT(error.message, HasSubstr(where));
+            throw;
+          }
+        },
+        Error)
+        << "byte " << i << " in " << where;
+  }
+}
+
+TEST_F(ManifestTest, FlippedPartsAreNamedAtTheApi) {
+  for (const auto &[name, part] : manifest["parts"].items()) {
+    std::string changed = file;
+    changed[part["offset"].get<size_t>() + part["bytes"].get<size_t>() / 2] ^= 4;
+    writeFile(path, changed);
+    EXPECT_THAT(open(path), HasSubstr("RETORT_E_BAD_INPUT: " + path + ": the part " + name +
+                                      " does not match its SHA-256"));
+  }
+}
+
+TEST_F(ManifestTest, TruncatedAnywhere) {
+  for (size_t size = 0; size < file.size(); size += size < 5000 ? 61 : 1009) {
+    writeFile(path, file.substr(0, size));
+    ASSERT_THAT(open(path), HasSubstr("RETORT_E_BAD_INPUT")) << size;
+  }
+  writeFile(path, file + "x");
+  EXPECT_THAT(open(path), HasSubstr("RETORT_E_BAD_INPUT"));
+}
+
+TEST_F(ManifestTest, WhatIsNoBundle) {
+  writeFile(path, "GGUF....");
+  EXPECT_THAT(open(path), HasSubstr("is not a Retort bundle"));
+  std::string newer = file;
+  newer[7] = '2';
+  writeFile(path, newer);
+  EXPECT_THAT(open(path), HasSubstr("RETORT_E_UNSUPPORTED: " + path + ": is a bundle of another"));
+  EXPECT_THAT(open(folder / "none"), HasSubstr("RETORT_E_IO: " + (folder / "none")));
+  EXPECT_THAT(open(folder.path()), HasSubstr("manifest.json: cannot be opened"));
+  EXPECT_THAT(openWith("/format", 2), HasSubstr("has format 2, and this runtime reads format 1"));
+}
+
+TEST_F(ManifestTest, NumbersOutOfRange) {
+  EXPECT_THAT(openWith("/model/vocab", -1),
+              HasSubstr("manifest: model.vocab is -1, not a whole number from 1 to 16777216"));
+  const json bad[] = {-1,      0,    uint64_t(1) << 63, 1.5,      1e300, "16",
+                      nullptr, true, json::array(),     INT64_MIN};
+  for (const char *pointer : {"/model/vocab", "/model/context", "/model/hidden", "/model/max_rows",
+                              "/cache/page_rows", "/cache/page_bytes"})
+    for (const json &value : bad)
+      EXPECT_THAT(openWith(pointer, value), HasSubstr("RETORT_E_BAD_INPUT")) << pointer << value;
+  for (const char *pointer :
+       {"/buffers/activations", "/buffers/scratch_per_thread", "/figures/bytes_per_token",
+        "/parts/weights.bin/bytes", "/parts/weights.bin/offset", "/params/0/offset",
+        "/params/0/bytes", "/params/0/shape/0", "/model/blocks"})
+    for (const json &value : {json(-1), json(1.5), json("1"), json(nullptr)})
+      EXPECT_THAT(openWith(pointer, value), HasSubstr("RETORT_E_BAD_INPUT")) << pointer << value;
+  EXPECT_THAT(openWith("/cache/page_bytes", 100), HasSubstr("not a multiple of 64"));
+  EXPECT_THAT(openWith("/params/0/offset", 4999), HasSubstr("params[0].offset is 4999"));
+  EXPECT_THAT(openWith("/params/0/bytes", 5001), HasSubstr("params[0].bytes is 5001"));
+}
+
+TEST_F(ManifestTest, PartsThatOverlapOrLeaveGaps) {
+  EXPECT_THAT(openWith("/parts/report.json/offset", manifest["parts"]["program.so"]["offset"]),
+              HasSubstr("not where the part before it ends"));
+  EXPECT_THAT(openWith("/parts/weights.bin/offset", 1u << 20), HasSubstr("not where the part"));
+  EXPECT_THAT(openWith("/parts/weights.bin/bytes", uint64_t(1) << 47), HasSubstr("hashes for"));
+  EXPECT_THAT(openWith("/parts/weights.bin/bytes", UINT64_MAX), HasSubstr("not a whole number"));
+  EXPECT_THAT(openWith("/parts/..~1x", manifest["parts"]["report.json"]),
+              HasSubstr("which is no part's name"));
+  for (const char *part : {"weights.bin", "program.so"}) {
+    json changed = manifest;
+    changed["parts"].erase(part);
+    EXPECT_THAT(openWith(changed.dump()), HasSubstr("RETORT_E_BAD_INPUT"));
+  }
+}
+
+TEST_F(ManifestTest, MissingKeysAndWrongTypes) {
+  for (const char *key : {"format", "model", "cache", "buffers", "entries", "parts", "figures"}) {
+    json changed = manifest;
+    changed.erase(key);
+    EXPECT_THAT(openWith(changed.dump()), HasSubstr(std::string(key) + " is missing")) << key;
+    changed[key] = "text";
+    EXPECT_THAT(openWith(changed.dump()), HasSubstr("RETORT_E_BAD_INPUT")) << key;
+  }
+  EXPECT_THAT(openWith("/chat", "text"), HasSubstr("RETORT_E_BAD_INPUT"));
+  EXPECT_THAT(openWith("/parts/weights.bin/sha256", "abc"), HasSubstr("64 hexadecimal digits"));
+  EXPECT_THAT(openWith("[1]"), HasSubstr("not an object"));
+  EXPECT_THAT(openWith("{\"format\":"), HasSubstr("is not JSON from byte"));
+  EXPECT_THAT(openWith("{\"format\":1e999}"), HasSubstr("number that is out of range"));
+  EXPECT_THAT(openWith(std::string(100'000, '[')), HasSubstr("nested more than 64 deep"));
+  EXPECT_THAT(openWith(std::string(17 << 20, ' ')), HasSubstr("should end with a manifest"));
+}
+
+/// Sizes that are allowed but that no machine has are refused before anything is allocated.
+TEST_F(ManifestTest, BuffersThatDoNotFit) {
+  for (const char *pointer : {"/buffers/activations", "/buffers/scratch_per_thread"}) {
+    ASSERT_EQ(openWith(pointer, uint64_t(1) << 40), "ok");
+    Model model(path);
+    try {
+      Session session(model, {.threads = 4});
+      FAIL();
+    } catch (const Failure &failure) {
+      EXPECT_EQ(failure.status(), RETORT_E_RESOURCES);
+      EXPECT_THAT(failure.what(), HasSubstr("and the machine has"));
+    }
+  }
+  ASSERT_EQ(openWith("/cache/page_bytes", uint64_t(1) << 40), "ok");
+  Model model(path);
+  EXPECT_THROW(Session(model, {.slots = 65536}), Failure);
+}
+
+TEST_F(ManifestTest, EntriesThatDoNotSuit) {
+  EXPECT_THAT(openWith("/entries/0/isa", "armv9"), HasSubstr("has code for armv9, and this CPU"));
+  EXPECT_THAT(openWith("/entries", json::array()), HasSubstr("has code for no CPU"));
+  EXPECT_THAT(openWith("/entries/0/symbol", "nothing"), HasSubstr("has no entry 'nothing'"));
+  writeFile(path, file);
+  EXPECT_THAT(open(path, "x86-64-v4"), HasSubstr("RETORT_E_UNSUPPORTED"));
+  EXPECT_EQ(open(path, "x86-64-v3"), "ok");
+}
+
+TEST_F(ManifestTest, ProgramsThatAreNone) {
+  for (const char *part : {"program.so", "tokenizer.bin"}) {
+    BundleWriter writer(path);
+    for (const char *name : {"weights.bin", "program.so", "tokenizer.bin"})
+      writer.addPart(name, name == std::string(part) ? "nonsense" : readBundlePart(path, name));
+    json plain = manifest;
+    writer.commit(plain);
+    EXPECT_THAT(open(path), HasSubstr("RETORT_E_BAD_INPUT")) << part;
+    EXPECT_THAT(open(path), HasSubstr(part));
+    writeFile(path, file);
+  }
+}
+
+} // namespace
+} // namespace retort::test

@@ -1,0 +1,139 @@
+//===- TestBundle.cpp - Bundles of the test program ------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "test/unit/Runtime/TestBundle.h"
+#include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Import/TokenizerSpec.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+namespace retort::test {
+namespace {
+
+/// GPT-2's spelling of a byte: printable Latin-1 as itself, the others from U+0100 on.
+std::string spelling(int byte) {
+  auto printable = [](int b) {
+    return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255);
+  };
+  int code = byte;
+  if (!printable(byte)) {
+    code = 256;
+    for (int b = 0; b < byte; ++b)
+      code += !printable(b);
+  }
+  if (code < 128)
+    return {char(code)};
+  return {char(0xC0 | code >> 6), char(0x80 | (code & 63))};
+}
+
+std::vector<uint8_t> testTokenizer() {
+  TokenizerSpec spec;
+  for (int byte = 0; byte < 256; ++byte)
+    spec.tokens.push_back(spelling(byte));
+  spec.inModel.assign(kTokens, true);
+  for (const char *text : {"<|end|>", "<|user|>", "<|answer|>"}) {
+    AddedToken added;
+    added.id = int32_t(spec.tokens.size());
+    added.content = text;
+    added.special = true;
+    spec.inModel[spec.tokens.size()] = false;
+    spec.tokens.push_back(text);
+    spec.added.push_back(added);
+  }
+  PreTokenizerStep step;
+  step.kind = PreTokenizerStep::ByteLevel;
+  spec.preTokenizers.push_back(step);
+  spec.eos = kEnd;
+  spec.stop = {kEnd};
+  return compileTokenizer(spec);
+}
+
+} // namespace
+
+TempFolder::TempFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "retort-test-XXXXXX").string();
+  if (!::mkdtemp(name.data()))
+    throw std::runtime_error("no temporary folder");
+  path_ = name;
+}
+
+TempFolder::~TempFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+nlohmann::json testManifest() {
+  ChatFormat chat;
+  chat.name = "test";
+  chat.user = {"<|user|>", "\n", false};
+  chat.assistant = {"<|answer|>", "<|end|>", false};
+  chat.system = {"", "\n", false};
+  chat.generate = "<|answer|>";
+  chat.stop = {"<|end|>"};
+  return {{"retort", "0.1.0"},
+          {"model",
+           {{"name", "hash"},
+            {"family", "test"},
+            {"vocab", kVocab},
+            {"context", kContext},
+            {"hidden", 16},
+            {"max_rows", TEST_MAX_ROWS},
+            {"blocks", 1}}},
+          {"cache", {{"page_rows", TEST_PAGE_ROWS}, {"page_bytes", TEST_PAGE_BYTES}}},
+          {"buffers",
+           {{"activations", TEST_ACTIVATION_BYTES}, {"scratch_per_thread", TEST_SCRATCH_BYTES}}},
+          {"entries", {{{"target", "cpu"}, {"isa", "x86-64-v3"}, {"symbol", "retort_test_step"}}}},
+          {"params",
+           {{{"name", "token_embd.weight"},
+             {"format", "f32"},
+             {"shape", {4, 16}},
+             {"offset", 64},
+             {"bytes", 256}}}},
+          {"figures", {{"bytes_per_token", 1}}},
+          {"chat", chat.toJson()},
+          {"provenance", {{"teacher", "none"}}}};
+}
+
+void writeTestBundle(const std::string &path, const nlohmann::json &manifest, uint64_t weightBytes,
+                     bool tokenizer) {
+  BundleWriter writer(path);
+  writer.beginPart("weights.bin");
+  std::string weights(weightBytes, 'w');
+  weights[0] = 7;
+  writer.append(weights);
+  writer.addPart("program.so", readFile(TEST_PROGRAM));
+  if (tokenizer)
+    writer.addPart("tokenizer.bin", testTokenizer());
+  writer.addPart("report.json", std::string_view("{\"format\": 1}\n"));
+  writer.commit(manifest);
+}
+
+uint64_t stateAfter(std::span<const int32_t> tokens) {
+  uint64_t state = 7;
+  for (size_t i = 0; i < tokens.size(); ++i)
+    state = testRead(state, tokens[i], int32_t(i));
+  return state;
+}
+
+std::vector<float> expectedLogits(std::span<const int32_t> tokens) {
+  std::vector<float> logits;
+  for (int32_t i = 0; i < kVocab; ++i)
+    logits.push_back(testLogit(stateAfter(tokens), i));
+  return logits;
+}
+
+std::string readFile(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+void writeFile(const std::string &path, const std::string &bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+} // namespace retort::test

@@ -1,0 +1,42 @@
+//===- TestBundle.h - Bundles of the test program --------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "test/unit/Runtime/TestProgram.h"
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace retort::test {
+
+/// An empty folder that is removed with the object.
+class TempFolder {
+public:
+  TempFolder();
+  ~TempFolder();
+  std::string operator/(const std::string &name) const { return path_ + "/" + name; }
+  const std::string &path() const { return path_; }
+
+private:
+  std::string path_;
+};
+
+constexpr int32_t kVocab = TEST_VOCAB, kContext = 64;
+/// Tokens: a byte each, then these; the rest of the logits stand for no token.
+constexpr int32_t kEnd = 256, kUser = 257, kAnswer = 258, kTokens = 259;
+
+/// The manifest that the driver would write for the test program, without "format" and "parts".
+nlohmann::json testManifest();
+/// The parts: weights.bin (`weightBytes`, 7 first), program.so, tokenizer.bin unless left out.
+void writeTestBundle(const std::string &path, const nlohmann::json &manifest = testManifest(),
+                     uint64_t weightBytes = 5000, bool tokenizer = true);
+
+/// The test program's state after reading tokens at positions 0, 1, ...
+uint64_t stateAfter(std::span<const int32_t> tokens);
+/// Its logits, computed from the tokens alone.
+std::vector<float> expectedLogits(std::span<const int32_t> tokens);
+
+std::string readFile(const std::string &path);
+void writeFile(const std::string &path, const std::string &bytes);
+
+} // namespace retort::test
