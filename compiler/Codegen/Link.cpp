@@ -86,8 +86,11 @@ std::string linkShared(const std::vector<std::string> &objects,
   std::string out, err;
   llvm::raw_string_ostream outStream(out), errStream(err);
   lld::Result result = lld::lldMain(argv, outStream, errStream, {{lld::Gnu, &lld::elf::link}});
-  if (result.retCode != 0)
-    fail(ExitCode::Internal, "linking program.so: " + oneLine(err));
+  if (result.retCode != 0) {
+    bool full = err.find("No space left") != std::string::npos;
+    fail(full ? ExitCode::Io : ExitCode::Internal,
+         "linking program.so: " + oneLine(err) + (full ? ": free some space or set TMPDIR" : ""));
+  }
   auto content = llvm::MemoryBuffer::getFile(folder.file("program.so"), false, false);
   if (!content)
     fail(ExitCode::Io, folder.file("program.so") + ": " + content.getError().message());

@@ -9,9 +9,11 @@
 #include "runtime/src/abi/cpu_program.h"
 #include "runtime/src/base/Error.h"
 #include "test/unit/Codegen/TinyModel.h"
+#include "llvm/Object/ELFObjectFile.h"
 #include "llvm/TargetParser/Host.h"
+#include <algorithm>
+#include <cstring>
 #include <dlfcn.h>
-#include <fstream>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <thread>
@@ -42,16 +44,15 @@ bool runsHere(const std::string &isa) {
          features.lookup("avx512bw");
 }
 
-/// A compiled model in memory: weights packed, program.so opened.
-class Program {
-public:
-  Program(const ModelSpec &spec, bool fuse = true) : spec(spec), tensors(makeTensors(spec)) {
-    DialectRegistry registry;
-    registry.insert<lm::LMDialect, weight::WeightDialect, kernel::KernelDialect>();
-    MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-    context.loadAllAvailableDialects();
-    std::string text = modelText(spec, tensors);
-    OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &context);
+/// A model lowered to a planned kernel.program.
+struct Lowered {
+  MLIRContext context{MLIRContext::Threading::DISABLED};
+  OwningOpRef<ModuleOp> module;
+  kernel::ProgramOp program;
+
+  explicit Lowered(const std::string &text, bool fuse = true) {
+    context.loadDialect<lm::LMDialect, weight::WeightDialect, kernel::KernelDialect>();
+    module = parseSourceString<ModuleOp>(text, &context);
     if (!module)
       throw Error{ExitCode::Internal, "the test's model does not parse:\n" + text};
     PassManager passes(&context);
@@ -63,7 +64,16 @@ public:
     passes.nest<kernel::ProgramOp>().addPass(createPlanBuffers());
     if (failed(passes.run(*module)))
       throw Error{ExitCode::Internal, "lowering failed"};
-    compiled = emitCpu(*module->getOps<kernel::ProgramOp>().begin());
+    program = *module->getOps<kernel::ProgramOp>().begin();
+  }
+};
+
+/// A compiled model in memory: weights packed, program.so opened.
+class Program {
+public:
+  Program(const ModelSpec &spec, bool fuse = true) : spec(spec), tensors(makeTensors(spec)) {
+    Lowered lowered(modelText(spec, tensors), fuse);
+    compiled = emitCpu(lowered.program);
     packWeights();
     open();
   }
@@ -362,6 +372,47 @@ TEST(CodegenTest, SlotsShareAStep) {
 TEST(CodegenTest, SameProgramSameBytes) {
   ModelSpec spec = twoLayers(quantised(weight::Kind::I4, 32, true));
   EXPECT_EQ(Program(spec).compiled.sharedObject, Program(spec).compiled.sharedObject);
+}
+
+// A deeper model of the same layers has a longer entry, and no more phase functions.
+TEST(CodegenTest, PhasesOfOneShapeShareCode) {
+  auto functions = [](size_t layers) {
+    ModelSpec spec;
+    spec.layers.resize(layers);
+    std::string text =
+        emitCpuText(Lowered(modelText(spec, makeTensors(spec))).program, "x86-64-v3");
+    size_t count = 0;
+    for (size_t at = 0; (at = text.find("define internal void @phase.", at)) != text.npos; ++at)
+      ++count;
+    return count;
+  };
+  EXPECT_EQ(functions(1), functions(6));
+  EXPECT_GT(functions(1), 6u);
+}
+
+TEST(CodegenTest, ExportsTheEntriesAndImportsNothing) {
+  Program program(twoLayers({}));
+  auto object = llvm::object::ObjectFile::createObjectFile(
+      llvm::MemoryBufferRef(program.compiled.sharedObject, "program.so"));
+  ASSERT_TRUE(static_cast<bool>(object));
+  auto *elf = llvm::cast<llvm::object::ELFObjectFileBase>(object->get());
+  std::vector<std::string> exported;
+  for (const llvm::object::ELFSymbolRef &symbol : elf->getDynamicSymbolIterators()) {
+    EXPECT_FALSE(llvm::cantFail(symbol.getFlags()) & llvm::object::SymbolRef::SF_Undefined)
+        << llvm::cantFail(symbol.getName()).str();
+    exported.push_back(llvm::cantFail(symbol.getName()).str());
+  }
+  std::sort(exported.begin(), exported.end());
+  EXPECT_EQ(exported, (std::vector<std::string>{"retort_step_v3", "retort_step_v4"}));
+}
+
+TEST(CodegenTest, UnplannedProgram) {
+  MLIRContext context;
+  context.loadDialect<kernel::KernelDialect>();
+  OwningOpRef<ModuleOp> module =
+      parseSourceString<ModuleOp>("kernel.program @p max_rows 1 page_rows 16 vocab 2 {}", &context);
+  ASSERT_TRUE(module);
+  EXPECT_THROW(emitCpu(*module->getOps<kernel::ProgramOp>().begin()), Error);
 }
 
 TEST(CodegenTest, UnknownInstructionSet) {
