@@ -32,6 +32,7 @@ public:
         context_(workspace_), teacher_(options.teacher, workspace_) {
     parameters_.hasCorpus = !options.corpus.empty();
     parameters_.seed = options.seed;
+    parameters_.baselines = options.baselines;
     if (options.distillTokens)
       parameters_.distillTokens = options.distillTokens;
     parameters_.bf16Checkpoint = mostlyBf16();

@@ -235,7 +235,12 @@ void DataWork::runOp(distill::TrainOp op) {
 
 void DataWork::train(distill::TrainOp op, const std::string &key, const std::string &output) {
   lm::ModelOp student = model(op, op.getStudent());
-  const exec::Graph graph = exec::graphFromModel(student);
+  exec::Graph graph = exec::graphFromModel(student);
+  if (weight::FormatAttr format = op.getQuantizeAttr())
+    for (exec::Param &param : graph.params)
+      if (!param.isVector)
+        param.format = exec::QuantFormat{static_cast<int>(format.getBits()),
+                                         static_cast<int>(format.getGroup()), format.isSymmetric()};
   exec::Model studentModel{&graph, teacher_.readRows(student, graph)};
   std::optional<exec::Graph> guideGraph;
   std::optional<exec::Model> guide;

@@ -31,23 +31,43 @@ std::string number(double value) {
 /// the student's tokens and their distributions can be compared.
 constexpr const char *kSpecialist = R"(builtin.module(
   insert-observation{model=teacher statistics=vocabulary},
+  insert-score{model=teacher name=teacher tokens={{score-tokens}}},
   run-data-work,
   prune-vocabulary{model=teacher max-tokens={{max-tokens}}},
-  insert-tuning{model=teacher tokens={{tune-tokens}} seed={{seed}}},
+  insert-tuning{model=teacher tokens={{tune-tokens}} learning-rate=2e-4 seed={{seed}}},
   run-data-work,
   apply-training{model=teacher},
+  insert-score{model=teacher name=tuned_teacher tokens={{score-tokens}}},
   insert-observation{model=teacher statistics=ffn,influence tokens={{observe-tokens}}},
   run-data-work,
   derive-student{teacher=teacher student=student},
   prune-depth{model=student count={{drop-blocks}}},
-  prune-ffn{model=student keep={{ffn-keep}}},
-  insert-distillation{teacher=teacher student=student tokens={{distill-tokens}} seed={{seed}} bits=4},
+  prune-ffn{model=student keep={{ffn-keep}}},{{baseline-models}}
+  insert-distillation{teacher=teacher student=student tokens={{distill-tokens}} learning-rate=8e-4 seed={{seed}} bits=4},
   run-data-work,
   apply-training{model=student},
-  quantize-weights{model=student bits=4 group=32}))";
+  quantize-weights{model=student bits=4 group=32},
+  cache-format{model=student format=f16},
+  insert-score{model=student name=specialist tokens={{score-tokens}}},{{baselines}}
+  run-data-work))";
 
-constexpr const char *kInt8 = "builtin.module(quantize-weights{bits=8 group=32})";
-constexpr const char *kInt4 = "builtin.module(quantize-weights{bits=4 group=32})";
+/// The honest baselines: the teacher tuned on the tokens that the student is distilled on as well,
+/// and the student trained on them without a teacher.
+constexpr const char *kBaselineModels = R"(
+  derive-student{teacher=student student=alone},)";
+constexpr const char *kBaselines = R"(
+  derive-student{teacher=teacher student=longer},
+  insert-tuning{model=longer tokens={{distill-tokens}} learning-rate=2e-4 seed={{seed}}},
+  insert-distillation{student=alone tokens={{distill-tokens}} learning-rate=8e-4 seed={{seed}} bits=4 kl-weight=0 ce-weight=1},
+  run-data-work,
+  apply-training{model=longer},
+  apply-training{model=alone},
+  quantize-weights{model=alone bits=4 group=32},
+  insert-score{model=longer name=teacher_tuned_longer tokens={{score-tokens}}},
+  insert-score{model=alone name=student_without_teacher tokens={{score-tokens}}},)";
+
+constexpr const char *kInt8 = "builtin.module(quantize-weights{bits=8 group=32},cache-format{format=f16})";
+constexpr const char *kInt4 = "builtin.module(quantize-weights{bits=4 group=32},cache-format{format=f16})";
 constexpr const char *kNone = "builtin.module()";
 constexpr const char *kNoneBf16 = "builtin.module(cast-weights{type=bf16})";
 
@@ -112,7 +132,10 @@ Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
       fail(ExitCode::Io, nameOrFile + ": holds no pipeline: write one as `retort compile "
                                       "--print-pipeline` prints it");
   }
-  recipe.pipeline = fill(recipe.pipeline, {{"max-tokens", std::to_string(p.maxVocabulary)},
+  recipe.pipeline = fill(recipe.pipeline, {{"baseline-models", p.baselines ? kBaselineModels : ""},
+                                           {"baselines", p.baselines ? kBaselines : ""},
+                                           {"score-tokens", std::to_string(p.scoreTokens)},
+                                           {"max-tokens", std::to_string(p.maxVocabulary)},
                                            {"tune-tokens", std::to_string(p.tuneTokens)},
                                            {"observe-tokens", std::to_string(p.observeTokens)},
                                            {"distill-tokens", std::to_string(p.distillTokens)},

@@ -22,4 +22,15 @@ std::string uniqueSymbol(ModuleOp module, StringRef name) {
   return unique;
 }
 
+distill::ScoreOp insertScore(OpBuilder &builder, lm::ModelOp model, StringRef name,
+                             int64_t tokens) {
+  auto module = model->getParentOfType<ModuleOp>();
+  distill::CorpusOp corpus = getOrInsertCorpus(module);
+  return builder.create<distill::ScoreOp>(
+      model.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
+      FlatSymbolRefAttr::get(model.getSymNameAttr()), FlatSymbolRefAttr::get(corpus.getSymNameAttr()),
+      tokens == 0 ? IntegerAttr() : builder.getI64IntegerAttr(tokens), distill::FileAttr(),
+      StringAttr());
+}
+
 } // namespace retort

@@ -33,8 +33,9 @@ struct InsertDistillation : impl::InsertDistillationBase<InsertDistillation> {
       if (!format)
         return signalPassFailure();
     }
-    insertTraining(*this, ("distill_" + studentModel->getSymName()).str(), *teacherModel,
-                   *studentModel, losses, format);
+    // Without KL nothing is learned from the teacher.
+    insertTraining(*this, ("distill_" + studentModel->getSymName()).str(),
+                   klWeight == 0 ? lm::ModelOp() : *teacherModel, *studentModel, losses, format);
   }
 
 private:
@@ -48,7 +49,7 @@ private:
       losses.push_back(loss);
       return success(loss != nullptr);
     };
-    if (failed(add(distill::LossKind::ForwardKL, klWeight, temperature)))
+    if (klWeight != 0 && failed(add(distill::LossKind::ForwardKL, klWeight, temperature)))
       return failure();
     return ceWeight == 0 ? success() : add(distill::LossKind::CrossEntropy, ceWeight, 1.0);
   }

@@ -33,15 +33,9 @@ struct InsertGate : impl::InsertGateBase<InsertGate> {
 
 private:
   FlatSymbolRefAttr insertScore(OpBuilder &builder, lm::ModelOp model) {
-    auto symbol = [&](StringRef text) { return FlatSymbolRefAttr::get(&getContext(), text); };
-    distill::CorpusOp corpus = getOrInsertCorpus(getOperation());
-    std::string name = uniqueSymbol(getOperation(), ("score_" + model.getSymName()).str());
-    builder.create<distill::ScoreOp>(model.getLoc(), builder.getStringAttr(name),
-                                     symbol(model.getSymName()), symbol(corpus.getSymName()),
-                                     tokens == 0 ? IntegerAttr()
-                                                 : builder.getI64IntegerAttr(tokens),
-                                     distill::FileAttr(), StringAttr());
-    return symbol(name);
+    distill::ScoreOp score =
+        retort::insertScore(builder, model, ("score_" + model.getSymName()).str(), tokens);
+    return FlatSymbolRefAttr::get(score.getSymNameAttr());
   }
 };
 

@@ -59,7 +59,7 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
     Option<"student", "student", "std::string", "\"student\"", "The student's symbol">,
     Option<"learningRate", "learning-rate", "double", "5e-4", "Highest learning rate">,
-    Option<"klWeight", "kl-weight", "double", "1.0", "Weight of the forward KL">,
+    Option<"klWeight", "kl-weight", "double", "1.0", "Weight of the forward KL (0: none, and no teacher)">,
     Option<"ceWeight", "ce-weight", "double", "0.5", "Weight of the cross-entropy (0: none)">,
     Option<"temperature", "temperature", "double", "1.0", "Temperature of the forward KL">,
     Option<"bits", "bits", "unsigned", "0", "Bits a weight in the forward pass: 4 or 8 (0: unquantised)">,
@@ -89,6 +89,19 @@ def ApplyTraining : DistillPass<"apply-training"> {
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">
   ];
   let statistics = [Statistic<"numReplaced", "params-replaced", "Parameters replaced">];
+}
+
+def InsertScore : DistillPass<"insert-score"> {
+  let summary = "Ask for a model's bits per byte on held-out documents";
+  let description = [{
+    Appends a `distill.score` of the model as it is now: a later pass that changes the model does not
+    change the score, which is executed by the next `run-data-work`. The report lists scores by name.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    Option<"name", "name", "std::string", "", "The score's symbol (default: score_MODEL)">,
+    Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">
+  ];
 }
 
 def InsertGate : DistillPass<"insert-gate"> {

@@ -38,4 +38,17 @@ def CastWeights : QuantizePass<"cast-weights"> {
   ];
   let statistics = [Statistic<"numCast", "params-cast", "Parameters cast">];
 }
+
+def CacheFormat : QuantizePass<"cache-format"> {
+  let summary = "Choose how attention keeps keys and values";
+  let description = [{
+    Sets the `cache` of every attention of the model. f16 halves the bytes that are read for each
+    position attended to; its rounding (2^-11) is far below that of 8-bit weights.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    Option<"format", "format", "std::string", "\"f16\"", "f16 or f32">
+  ];
+  let statistics = [Statistic<"numChanged", "caches-changed", "Attentions whose cache changed">];
+}
 #endif
