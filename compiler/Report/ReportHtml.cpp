@@ -109,7 +109,7 @@ std::string chart(const std::string &what, Points points) {
     f.minY = std::min(f.minY, y);
     f.maxY = std::max(f.maxY, y);
   }
-  if (!(f.maxX > f.minX))
+  if (!(f.maxX > f.minX) || !std::isfinite(f.maxY - f.minY))
     return {};
   if (f.maxY - f.minY <= 1e-9 * std::abs(f.maxY))
     f.maxY = f.minY + 1e-3 + std::abs(f.minY) * 1e-3; // a flat line still has a height to lie in

@@ -235,7 +235,7 @@ def numbers_out_of_range_in_config(b):
     for key, value in [("num_attention_heads", 0), ("num_attention_heads", -4),
                        ("num_attention_heads", 5), ("num_key_value_heads", 3),
                        ("num_hidden_layers", 10**9), ("vocab_size", -1), ("hidden_size", "128"),
-                       ("max_position_embeddings", 0), ("rms_norm_eps", None)]:
+                       ("max_position_embeddings", 0), ("rms_norm_eps", -1e-5)]:
         folder = b.hf_copy()
         (folder / "config.json").write_text(json.dumps(tiny.CONFIG | {key: value}))
         b.compile_fails(f"config.json with {key} = {value}", folder, BAD_INPUT)
@@ -302,8 +302,10 @@ def bad_commands(b):
                     options=("--recipe", "int8", "--target", "quantum"))
     b.compile_fails("a budget that is no size", b.gguf, USAGE, "lots",
                     options=("--recipe", "int8", "--budget", "lots"))
-    process = b.run("compile", b.gguf, "-o", b.out, "--passes", "builtin.module(no-such-pass,")
-    b.check("a pipeline that does not parse", process, USAGE, r"\^", lines=0)
+    process = b.run("compile", b.gguf, "-o", b.out, "--passes", "builtin.module(no-such-pass,)")
+    b.check("a pass that is not there", process, USAGE, "no-such-pass", r"(?m)^ *\^", lines=0)
+    process = b.run("compile", b.gguf, "-o", b.out, "--passes", "builtin.module(")
+    b.check("a pipeline that does not parse", process, USAGE, "builtin.module", lines=0)
     process = b.run("compile", b.gguf, "-o", b.out, "--passes",
                     "builtin.module(quantize-weights{bits=eight})")
     b.check("an option that does not parse", process, USAGE, "eight", lines=0)
@@ -327,7 +329,7 @@ def unwritable_outputs(b):
         b.check(what, process, codes, *patterns)
 
     fails("an output in a folder that is not there", b.work / "no" / "dir" / "x.retort", "no/dir")
-    fails("an output under /proc", "/proc/x.retort", "/proc")
+    fails("an output under /proc", "/proc/x.retort", "/proc", codes=(RESOURCES, IO))
     (b.work / "file").write_text("x")
     fails("an output below a file", b.work / "file" / "x.retort", "file")
     keep = b.work / "keep.retort"
@@ -341,8 +343,8 @@ def unwritable_outputs(b):
 @case
 def flipped_bytes(b):
     good = b.bundle().read_bytes()
-    manifest_bytes = struct.unpack_from("<Q", good, 8)[0]
-    manifest = json.loads(good[16:16 + manifest_bytes])
+    manifest_at, manifest_bytes = struct.unpack_from("<QQ", good, 8)
+    manifest = json.loads(good[manifest_at:manifest_at + manifest_bytes])
     bad = b.work / "bad.retort"
 
     def fails(what, content, *patterns):
@@ -357,10 +359,13 @@ def flipped_bytes(b):
         if name in ("weights.bin", "program.so", "tokenizer.bin"):  # what running reads
             fails(f"a flipped byte in {name}", flipped(at), re.escape(name))
     fails("a flipped byte in the magic", flipped(3))
+    fails("a flipped byte in the manifest", flipped(manifest_at + manifest_bytes // 2))
+    fails("a flipped byte in the manifest's hash", flipped(30))
     for size in (0, 5, 12, 100, len(good) // 2, len(good) - 1):
         fails(f"a bundle cut to {size} bytes", good[:size])
     for length in (2**63, 2**64 - 1, 2**40, 0):
-        fails(f"a manifest of {length} bytes", good[:8] + struct.pack("<Q", length) + good[16:])
+        fails(f"a manifest of {length} bytes", good[:16] + struct.pack("<Q", length) + good[24:])
+        fails(f"a manifest at {length}", good[:8] + struct.pack("<Q", length) + good[16:])
     b.check("no such bundle", b.run("run", b.work / "none.retort", "-p", "x"), IO, "none.retort")
     b.check("bench of a damaged bundle", b.run("bench", bad), BAD_INPUT, "bad.retort")
     b.check("inspect of a damaged bundle", b.run("inspect", bad), BAD_INPUT, "bad.retort")

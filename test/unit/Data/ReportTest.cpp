@@ -87,6 +87,7 @@ TEST(Report, CurvesOfOddShapeDraw) {
   EXPECT_THAT(html, HasSubstr("flat"));
   EXPECT_THAT(html, HasSubstr("gap"));
   EXPECT_THAT(html, Not(HasSubstr("same place")));
+  EXPECT_THAT(html, Not(HasSubstr("large")));
 }
 
 TEST(Report, EscapesEverything) {
