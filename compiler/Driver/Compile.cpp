@@ -39,8 +39,9 @@ public:
   }
 
   void run() {
+    const std::string text = context_.normalise(pipeline());
     if (options_.printPipeline) {
-      std::printf("%s\n", context_.normalise(pipeline()).c_str());
+      std::printf("%s\n", text.c_str());
       return;
     }
     if (options_.output.empty() && !options_.dryRun)

@@ -1,6 +1,7 @@
 //===- Recipe.cpp - What a compile does, as pass pipelines -----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Recipe.h"
+#include "compiler/Driver/Suggest.h"
 #include "runtime/src/base/Error.h"
 
 #include <algorithm>
@@ -66,37 +67,21 @@ constexpr const char *kBaselines = R"(
   insert-score{model=longer name=teacher_tuned_longer tokens={{score-tokens}}},
   insert-score{model=alone name=student_without_teacher tokens={{score-tokens}}},)";
 
-constexpr const char *kInt8 = "builtin.module(quantize-weights{bits=8 group=32},cache-format{format=f16})";
-constexpr const char *kInt4 = "builtin.module(quantize-weights{bits=4 group=32},cache-format{format=f16})";
+constexpr const char *kInt8 =
+    "builtin.module(quantize-weights{bits=8 group=32},cache-format{format=f16})";
+constexpr const char *kInt4 =
+    "builtin.module(quantize-weights{bits=4 group=32},cache-format{format=f16})";
 constexpr const char *kNone = "builtin.module()";
 constexpr const char *kNoneBf16 = "builtin.module(cast-weights{type=bf16})";
 
-size_t editDistance(const std::string &a, const std::string &b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j)
-    row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
 [[noreturn]] void failUnknown(const std::string &name) {
-  std::string nearest, list;
-  size_t best = 3; // a typo, not another word
+  std::vector<std::string> names;
+  std::string list;
   for (const auto &[known, summary] : builtinRecipes()) {
     list += (list.empty() ? "" : ", ") + known;
-    if (size_t distance = editDistance(name, known); distance < best) {
-      best = distance;
-      nearest = known;
-    }
+    names.push_back(known);
   }
+  const std::string nearest = nearestName(name, names);
   fail(ExitCode::Usage,
        "--recipe " + name + ": neither a file nor a built-in recipe" +
            (nearest.empty() ? ": there are " + list : ": did you mean '" + nearest + "'?"));

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parses options and calls compiler/Driver, nothing else. Exit codes: docs/errors.md.
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Suggest.h"
 #include "runtime/src/base/Error.h"
 
 #include <CLI/CLI.hpp>
@@ -67,6 +68,19 @@ struct CommandLine {
     addBench();
     addInspect();
     addImport();
+  }
+
+  /// Refuses a word that is no command, with the nearest one.
+  void checkCommand(const std::string &word) {
+    std::vector<std::string> names;
+    for (const CLI::App *command : app.get_subcommands({}))
+      names.push_back(command->get_name());
+    if (std::find(names.begin(), names.end(), word) != names.end())
+      return;
+    const std::string nearest = nearestName(word, names);
+    fail(ExitCode::Usage,
+         "'" + word + "' is no command: " +
+             (nearest.empty() ? "see `retort --help`" : "did you mean '" + nearest + "'?"));
   }
 
   void addCompile() {
@@ -212,6 +226,8 @@ int main(int argc, char **argv) {
   int code = 0;
   CommandLine line;
   code = guarded([&] {
+    if (argc > 1 && argv[1][0] != '-')
+      line.checkCommand(argv[1]);
     try {
       line.app.parse(argc, argv);
     } catch (const CLI::CallForHelp &e) {
