@@ -54,12 +54,56 @@ def random_sequences(vocab, lengths, seed):
 
 
 def teacher_of(path):
-    """The GGUF's dequantised weights in a transformers model."""
+    """The weights that the gguf package reads, in a transformers model."""
+    import gguf
     import transformers
 
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32
+    reader = gguf.GGUFReader(path)
+    number = lambda key: reader.fields["llama." + key].contents()
+    heads, kv_heads = number("attention.head_count"), number("attention.head_count_kv")
+    tensors = {
+        t.name: torch.from_numpy(
+            gguf.quants.dequantize(t.data, t.tensor_type).reshape(list(t.shape[::-1])).copy()
+        )
+        for t in reader.tensors
+    }
+    config = transformers.LlamaConfig(
+        vocab_size=tensors["token_embd.weight"].shape[0],
+        hidden_size=number("embedding_length"),
+        intermediate_size=number("feed_forward_length"),
+        num_hidden_layers=number("block_count"),
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=number("context_length"),
+        rms_norm_eps=number("attention.layer_norm_rms_epsilon"),
+        rope_parameters={"rope_type": "default", "rope_theta": number("rope.freq_base")},
+        tie_word_embeddings="output.weight" not in tensors,
     )
+    names = {
+        "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
+        "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+        "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
+        "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    }  # fmt: skip
+    outer = {
+        "token_embd.weight": "model.embed_tokens.weight",
+        "output_norm.weight": "model.norm.weight",
+        "output.weight": "lm_head.weight",
+    }
+    state = {}
+    for name, value in tensors.items():
+        if name in outer:
+            state[outer[name]] = value
+            continue
+        _, block, part, _ = name.split(".")
+        if part in ("attn_q", "attn_k"):  # llama.cpp keeps the pairs of a rotation together
+            n = heads if part == "attn_q" else kv_heads
+            shape = (n, value.shape[0] // n // 2, 2, value.shape[1])
+            value = value.reshape(shape).swapaxes(1, 2).reshape(value.shape)
+        state[f"model.layers.{block}.{names[part]}.weight"] = value
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected and missing in ([], ["lm_head.weight"]), (missing, unexpected)
     return model.eval()
 
 

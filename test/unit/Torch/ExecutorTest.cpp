@@ -1,0 +1,281 @@
+//===- ExecutorTest.cpp - The executor through its library -------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Torch/Loader.h"
+#include "compiler/Weights/Pack.h"
+#include "test/unit/Torch/TinyModel.h"
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace retort::exec {
+namespace {
+
+std::string slurp(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct ExecutorTest : testing::Test {
+  std::unique_ptr<Executor> executor = loadExecutor({.threads = 2}, RETORT_TORCH_LIBRARY_PATH);
+  TinyModel tiny{37, 1};
+  std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("retort-executor-" + std::to_string(getpid()));
+
+  void SetUp() override { std::filesystem::create_directories(folder); }
+  void TearDown() override { std::filesystem::remove_all(folder); }
+  std::string path(const char *name) const { return (folder / name).string(); }
+
+  TrainOptions options(const char *output) const {
+    TrainOptions options;
+    options.totalTokens = 700;
+    options.batchTokens = 60;
+    options.microTokens = 40;
+    options.learningRate = 5e-3;
+    options.seed = 3;
+    options.outputPath = path(output);
+    return options;
+  }
+  std::vector<Sequence> data() const {
+    return randomSequences({{20}, {9, 11}, {5, 5, 5}, {20}, {16}}, 37);
+  }
+};
+
+// Documents that are packed into one sequence give the logits that they give alone.
+TEST_F(ExecutorTest, PackedDocumentsAreSeparate) {
+  const auto packed = randomSequences({{9, 1, 14}}, 37);
+  std::vector<Sequence> alone;
+  for (const auto &[begin, end] : {std::pair{0, 9}, {9, 10}, {10, 24}})
+    alone.push_back({{packed[0].tokens.begin() + begin, packed[0].tokens.begin() + end}, {}});
+  std::vector<std::vector<float>> together, apart;
+  check(executor->logits(tiny.model(), packed, Precision::F32, together));
+  check(executor->logits(tiny.model(), alone, Precision::F32, apart));
+  std::vector<float> joined;
+  for (const auto &rows : apart)
+    joined.insert(joined.end(), rows.begin(), rows.end());
+  ASSERT_EQ(together[0].size(), joined.size());
+  for (size_t i = 0; i < joined.size(); ++i)
+    EXPECT_NEAR(together[0][i], joined[i], 1e-4f);
+}
+
+// The score of a sequence follows from its logits.
+TEST_F(ExecutorTest, ScoreIsTheLogits) {
+  const auto sequences = randomSequences({{6, 8}}, 37);
+  std::vector<std::vector<float>> logits;
+  check(executor->logits(tiny.model(), sequences, Precision::F32, logits));
+  Scores scores;
+  check(executor->score(tiny.model(), nullptr, sequences,
+                        {.precision = Precision::F32, .tokenNll = true}, {}, scores));
+  double sum = 0;
+  for (const size_t row : {0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12}) {
+    const float *l = logits[0].data() + row * 37;
+    double total = 0;
+    for (int i = 0; i < 37; ++i)
+      total += std::exp(double(l[i]));
+    const double nll = std::log(total) - l[sequences[0].tokens[row + 1]];
+    EXPECT_NEAR(scores.sequences[0].tokenNll[row + 1], nll, 1e-4);
+    sum += nll;
+  }
+  EXPECT_EQ(scores.predicted, 12);
+  EXPECT_NEAR(scores.nll, sum, 1e-3);
+  EXPECT_EQ(scores.sequences[0].tokenNll[6], 0);
+}
+
+TEST_F(ExecutorTest, DivergenceFromItselfIsNone) {
+  const auto sequences = data();
+  const Model model = tiny.model();
+  Scores scores;
+  check(executor->score(model, &model, sequences, {}, {}, scores));
+  EXPECT_NEAR(scores.kl->max, 0, 1e-5);
+  EXPECT_EQ(scores.kl->top1Agreement, 1);
+  const TinyModel other(37, 2);
+  const Model reference = other.model();
+  check(executor->score(model, &reference, sequences, {}, {}, scores));
+  EXPECT_GT(scores.kl->mean, 0.01);
+  EXPECT_GE(scores.kl->p99, scores.kl->mean);
+  EXPECT_GE(scores.kl->max, scores.kl->p99);
+}
+
+TEST_F(ExecutorTest, TrainingLearns) {
+  for (const Precision precision : {Precision::F32, Precision::Bf16}) {
+    TrainOptions train = options("out.safetensors");
+    train.precision = precision;
+    train.totalTokens = 6000;
+    TrainResult result;
+    check(executor->train(tiny.model(), nullptr, data(), train, {}, result));
+    EXPECT_LT(result.curve.back(), 0.6 * result.curve.front());
+    EXPECT_EQ(int64_t(result.curve.size()), result.steps);
+    EXPECT_GE(result.tokens, 6000);
+  }
+}
+
+TEST_F(ExecutorTest, SameSeedSameBits) {
+  TrainResult result;
+  check(executor->train(tiny.model(), nullptr, data(), options("a"), {}, result));
+  check(executor->train(tiny.model(), nullptr, data(), options("b"), {}, result));
+  EXPECT_EQ(slurp(path("a")), slurp(path("b")));
+  TrainOptions other = options("c");
+  other.seed = 4;
+  check(executor->train(tiny.model(), nullptr, data(), other, {}, result));
+  EXPECT_NE(slurp(path("a")), slurp(path("c")));
+}
+
+// A run that was stopped and taken up again ends with the bits of one that was not.
+TEST_F(ExecutorTest, ResumesToTheSameBits) {
+  const TinyModel other(37, 2);
+  const Model teacher = other.model();
+  TrainOptions train = options("whole");
+  train.losses = {.crossEntropy = 0.5, .forwardKl = 1};
+  TrainResult whole, part;
+  check(executor->train(tiny.model(), &teacher, data(), train, {}, whole));
+  train.outputPath = path("resumed");
+  train.checkpointPath = path("checkpoint");
+  train.key = "k";
+  const OnProgress stop = [](const Progress &at) { return at.step < 4; };
+  EXPECT_EQ(executor->train(tiny.model(), &teacher, data(), train, stop, part).code,
+            ExitCode::Interrupted);
+  EXPECT_FALSE(std::filesystem::exists(train.outputPath));
+  check(executor->train(tiny.model(), &teacher, data(), train, {}, part));
+  EXPECT_EQ(part.resumedAt, 4);
+  EXPECT_EQ(part.curve, whole.curve);
+  EXPECT_EQ(slurp(path("resumed")), slurp(path("whole")));
+  EXPECT_FALSE(std::filesystem::exists(train.checkpointPath));
+}
+
+// A checkpoint of other work, or a damaged one, is not taken up.
+TEST_F(ExecutorTest, ForeignCheckpointIsIgnored) {
+  TrainOptions train = options("out");
+  train.checkpointPath = path("checkpoint");
+  train.key = "one";
+  TrainResult result;
+  const OnProgress stop = [](const Progress &at) { return at.step < 4; };
+  executor->train(tiny.model(), nullptr, data(), train, stop, result);
+  ASSERT_TRUE(std::filesystem::exists(train.checkpointPath));
+  train.key = "two";
+  executor->train(tiny.model(), nullptr, data(), train, stop, result);
+  EXPECT_EQ(result.resumedAt, 0);
+  std::filesystem::resize_file(train.checkpointPath, 1000);
+  result = {};
+  check(executor->train(tiny.model(), nullptr, data(), train, {}, result));
+  EXPECT_EQ(result.resumedAt, 0);
+}
+
+// With quantisation-aware training the model runs with the values that packing stores.
+TEST_F(ExecutorTest, QuantisationAwareSeesStoredValues) {
+  TinyModel quantised = tiny;
+  for (size_t p = 0; p < tiny.graph.params.size(); ++p) {
+    Param &param = tiny.graph.params[p];
+    if (param.isVector)
+      continue;
+    param.format = QuantFormat{4, 32, false};
+    for (int64_t row = 0; row < param.rows; ++row)
+      weight::quantiseDequantise(
+          {weight::Kind::I4, 32, false},
+          {quantised.values[p].data() + row * param.cols, size_t(param.cols)});
+  }
+  const auto sequences = randomSequences({{20}}, 37);
+  TrainOptions train = options("out");
+  train.precision = Precision::F32;
+  train.quantisationAware = true;
+  train.totalTokens = 20;
+  TrainResult result;
+  check(executor->train(tiny.model(), nullptr, sequences, train, {}, result));
+  Scores scores;
+  check(executor->score(quantised.model(), nullptr, sequences, {.precision = Precision::F32}, {},
+                        scores));
+  EXPECT_NEAR(result.curve[0], scores.nll / double(scores.predicted), 1e-5);
+  check(
+      executor->score(tiny.model(), nullptr, sequences, {.precision = Precision::F32}, {}, scores));
+  EXPECT_GT(std::abs(result.curve[0] - scores.nll / double(scores.predicted)), 1e-4);
+}
+
+// A teacher with more tokens is asked about the student's only: here they are the same model.
+TEST_F(ExecutorTest, TeacherOverKeptTokens) {
+  TinyModel student = tiny;
+  const size_t table = size_t(tiny.find("token_embd.weight"));
+  std::vector<float> kept;
+  for (int32_t token = 1; token < 37; token += 3) {
+    student.graph.vocabKept.push_back(token);
+    const auto row = tiny.values[table].begin() + token * TinyModel::kHidden;
+    kept.insert(kept.end(), row, row + TinyModel::kHidden);
+  }
+  student.values[table] = kept;
+  student.graph.vocab = student.graph.params[table].rows = int64_t(student.graph.vocabKept.size());
+  const Model teacher = tiny.model();
+  TrainOptions train = options("out");
+  train.precision = Precision::F32;
+  train.losses = {.crossEntropy = 0, .forwardKl = 1};
+  train.totalTokens = 20;
+  TrainResult result;
+  const auto sequences = randomSequences({{20}}, student.graph.vocab);
+  check(executor->train(student.model(), &teacher, sequences, train, {}, result));
+  EXPECT_NEAR(result.curve[0], 0, 1e-5);
+}
+
+TEST_F(ExecutorTest, ObservesBlocks) {
+  // Block 1 adds nothing to the stream; channel 3 of block 0 is shut.
+  for (const char *name : {"blk.1.attn_output.weight", "blk.1.ffn_down.weight"})
+    std::ranges::fill(tiny.values[size_t(tiny.find(name))], 0.0f);
+  auto &up = tiny.values[size_t(tiny.find("blk.0.ffn_up.weight"))];
+  std::fill_n(up.begin() + 3 * TinyModel::kHidden, TinyModel::kHidden, 0.0f);
+  Observation seen;
+  check(executor->observe(tiny.model(), data(), {}, seen));
+  ASSERT_EQ(seen.blocks.size(), 2u);
+  EXPECT_EQ(seen.tokens, 20 + 20 + 15 + 20 + 16);
+  EXPECT_EQ(seen.blocks[0].label, "blk.0");
+  EXPECT_GT(seen.blocks[0].influence, 0.01);
+  EXPECT_NEAR(seen.blocks[1].influence, 0, 1e-5);
+  ASSERT_EQ(seen.blocks[0].ffn.size(), size_t(TinyModel::kFfn));
+  EXPECT_EQ(seen.blocks[0].ffn[3], 0);
+  EXPECT_GT(seen.blocks[0].ffn[4], 0);
+  ASSERT_EQ(seen.blocks[0].heads.size(), size_t(TinyModel::kKvHeads));
+  EXPECT_GT(seen.blocks[0].heads[1], 0);
+}
+
+TEST_F(ExecutorTest, RefusesWhatItCannotRun) {
+  Scores scores;
+  TrainResult result;
+  auto score = [&](std::vector<Sequence> sequences) {
+    return executor->score(tiny.model(), nullptr, sequences, {}, {}, scores);
+  };
+  EXPECT_EQ(score({{{1, 37}, {}}}).message, "sequence 0: token 37 is not in the vocabulary of 37");
+  EXPECT_EQ(score({{{}, {}}}).code, ExitCode::BadInput);
+  EXPECT_EQ(score({{{1, 2, 3}, {0, 2, 2}}}).code, ExitCode::BadInput);
+  EXPECT_EQ(score({{{1, 2, 3}, {1}}}).code, ExitCode::BadInput);
+  EXPECT_EQ(score({{{1, 2, 3}, {0, 4}}}).code, ExitCode::BadInput);
+  EXPECT_EQ(score({{std::vector<int32_t>(65, 1), {}}}).message,
+            "sequence 0: a document of 65 tokens is longer than the context of 64");
+  TrainOptions train = options("out");
+  train.losses.forwardKl = 1;
+  EXPECT_EQ(executor->train(tiny.model(), nullptr, data(), train, {}, result).code,
+            ExitCode::Usage);
+  EXPECT_EQ(executor->train(tiny.model(), nullptr, {}, options("out"), {}, result).code,
+            ExitCode::BadInput);
+  tiny.values[2][0] = std::nanf("");
+  EXPECT_EQ(executor->train(tiny.model(), nullptr, data(), options("out"), {}, result).code,
+            ExitCode::BadInput);
+  EXPECT_FALSE(std::filesystem::exists(path("out")));
+}
+
+// An error of the callback comes back as it is.
+TEST_F(ExecutorTest, PassesOnWhatReadingSays) {
+  Model model = tiny.model();
+  model.read = [](ParamId, int64_t, int64_t, float *) {
+    return Status{ExitCode::Io, "teacher.gguf: it is gone"};
+  };
+  std::vector<std::vector<float>> logits;
+  const Status status = executor->logits(model, data(), Precision::F32, logits);
+  EXPECT_EQ(status.code, ExitCode::Io);
+  EXPECT_EQ(status.message, "teacher.gguf: it is gone");
+}
+
+TEST_F(ExecutorTest, CancelsWhenAsked) {
+  Scores scores;
+  EXPECT_EQ(executor->score(
+                        tiny.model(), nullptr, data(), {}, [](auto &) { return false; }, scores)
+                .code,
+            ExitCode::Interrupted);
+}
+
+} // namespace
+} // namespace retort::exec

@@ -1,0 +1,174 @@
+//===- GradientTest.cpp - Gradients against differences of losses ------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Torch/Forward.h"
+#include "compiler/Torch/Loss.h"
+#include "compiler/Torch/Optimizer.h"
+#include "compiler/Weights/Pack.h"
+#include "test/unit/Torch/TinyModel.h"
+#include <gtest/gtest.h>
+
+namespace retort::exec {
+namespace {
+
+/// A student, a teacher of another seed, and the loss of some packed documents.
+struct Problem {
+  TinyModel tiny{37, 1}, other{37, 2};
+  Model model = tiny.model(), teacherModel = other.model();
+  Weights weights{model, at::kFloat}, teacherWeights{teacherModel, at::kFloat};
+  Forward forward{tiny.graph, weights}, teacher{other.graph, teacherWeights};
+  Losses losses;
+  Rows rows;
+
+  Problem() {
+    const auto sequences = randomSequences({{9, 1, 12}, {17}}, 37);
+    const Sequence *both[] = {&sequences[0], &sequences[1]};
+    rows = layOut(both);
+  }
+
+  Head head(Forward &of, Weights &with, const at::Tensor &hidden) {
+    return {hidden, with.get(of.logits().weight).value, float(*of.logits().softCap)};
+  }
+
+  /// The sum of the losses; with `train`, the gradients too.
+  double loss(bool train, int64_t logitsBytes = kLogitsBytes) {
+    std::map<std::string, at::Tensor> blocks;
+    at::Tensor theirs;
+    {
+      const c10::NoGradGuard noGrad;
+      theirs = teacher.run(rows, [&](size_t block, at::Tensor out) {
+        blocks[other.graph.blocks[block].label] = out;
+        return out;
+      });
+    }
+    double matched = 0;
+    const at::Tensor hidden = forward.run(rows, [&](size_t block, at::Tensor out) {
+      return losses.hiddenMatching > 0 ? matchHidden(out, blocks[tiny.graph.blocks[block].label],
+                                                     losses.hiddenMatching, &matched)
+                                       : out;
+    });
+    const Head target = head(teacher, teacherWeights, theirs);
+    at::Tensor gradHidden;
+    double sum = matched;
+    for (const RowFigures &row :
+         lossOfRows(head(forward, weights, hidden.detach()), &target, rows.targets,
+                    lossRule(losses), train ? &weights.get(forward.logits().weight) : nullptr,
+                    train ? &gradHidden : nullptr, logitsBytes))
+      sum += row.loss;
+    if (train)
+      hidden.backward(gradHidden);
+    return sum;
+  }
+
+  void clearGradients() {
+    for (size_t p = 0; p < tiny.graph.params.size(); ++p) {
+      Weight &weight = weights.get(ParamId(p));
+      weight.grad = at::zeros_like(weight.value);
+      weight.hasGrad = false;
+    }
+  }
+
+  void checkGradients() {
+    clearGradients();
+    loss(true);
+    for (size_t p = 0; p < tiny.graph.params.size(); ++p) {
+      Weight &weight = weights.get(ParamId(p));
+      ASSERT_TRUE(weight.hasGrad) << tiny.graph.params[p].name;
+      checkDirection(weight, tiny.graph.params[p].name);
+    }
+  }
+
+  /// Along the gradient's own direction the loss changes by |gradient|.
+  void checkDirection(Weight &weight, const std::string &name) {
+    const double norm = weight.grad.norm().item<double>();
+    ASSERT_GT(norm, 1e-4) << name;
+    const at::Tensor kept = weight.value.clone(), way = weight.grad / norm;
+    const double h = 4e-3;
+    weight.value.copy_(kept + h * way);
+    const double above = loss(false);
+    weight.value.copy_(kept - h * way);
+    const double below = loss(false);
+    weight.value.copy_(kept);
+    EXPECT_NEAR((above - below) / (2 * h), norm, 0.01 * norm + 2e-2) << name;
+  }
+};
+
+TEST(Gradient, CrossEntropy) {
+  Problem problem;
+  problem.losses = {.crossEntropy = 1};
+  problem.checkGradients();
+}
+
+TEST(Gradient, ForwardKlAndCrossEntropy) {
+  Problem problem;
+  problem.losses = {.crossEntropy = 0.5, .forwardKl = 1};
+  problem.checkGradients();
+}
+
+TEST(Gradient, AllLossesWithTemperature) {
+  Problem problem;
+  problem.losses = {.crossEntropy = 0.3,
+                    .forwardKl = 0.4,
+                    .reverseKl = 0.5,
+                    .jensenShannon = 0.6,
+                    .hiddenMatching = 0.2,
+                    .temperature = 1.7};
+  problem.checkGradients();
+}
+
+TEST(Gradient, ReverseKlAlone) {
+  Problem problem;
+  problem.losses = {.reverseKl = 1};
+  problem.checkGradients();
+}
+
+TEST(Gradient, JensenShannonAlone) {
+  Problem problem;
+  problem.losses = {.jensenShannon = 1};
+  problem.checkGradients();
+}
+
+// The memory that logits may take changes no loss and no gradient.
+TEST(Loss, ChunksGiveTheSame) {
+  Problem problem;
+  problem.losses = {.crossEntropy = 1, .forwardKl = 1};
+  problem.clearGradients();
+  const double whole = problem.loss(true);
+  const at::Tensor grad = problem.weights.get(0).grad.clone();
+  problem.clearGradients();
+  EXPECT_NEAR(problem.loss(true, 3 * 37 * 4), whole, 1e-4);
+  EXPECT_LT((problem.weights.get(0).grad - grad).abs().max().item<float>(), 1e-4f);
+}
+
+// What training sees of a quantised weight is what packing stores, to the bit.
+TEST(FakeQuantise, EqualsPacking) {
+  for (const QuantFormat &format : {QuantFormat{4, 32, true}, QuantFormat{4, 32, false},
+                                    QuantFormat{4, 128, false}, QuantFormat{8, 32, true}}) {
+    at::Tensor matrix = at::randn({19, 200}) * 0.05;
+    const at::Tensor before = matrix.clone();
+    fakeQuantise(format, matrix);
+    const weight::Format as{format.bits == 8 ? weight::Kind::I8 : weight::Kind::I4, format.group,
+                            format.symmetric};
+    std::vector<uint8_t> block(size_t(weight::blockBytes(as, 200)));
+    std::vector<float> unpacked(16 * 200);
+    weight::packBlock(as, before.data_ptr<float>(), 16, 200, block);
+    weight::unpackBlock(as, block, 200, unpacked.data());
+    EXPECT_TRUE(at::equal(matrix.narrow(0, 0, 16), at::tensor(unpacked).view({16, 200})));
+    EXPECT_FALSE(at::equal(matrix, before));
+  }
+}
+
+// A block's rows attend within their documents: packed rows are those of the documents alone.
+TEST(Rows, LayOut) {
+  const auto sequences = randomSequences({{3, 1}, {2}}, 37);
+  const Sequence *both[] = {&sequences[0], &sequences[1]};
+  const Rows rows = layOut(both);
+  EXPECT_EQ(rows.positions, (std::vector<int32_t>{0, 1, 2, 0, 0, 1}));
+  EXPECT_EQ(rows.targets[0], sequences[0].tokens[1]);
+  EXPECT_EQ(rows.targets[2], kNone);
+  EXPECT_EQ(rows.targets[3], kNone);
+  EXPECT_EQ(rows.targets[4], sequences[1].tokens[1]);
+  EXPECT_EQ(rows.targets[5], kNone);
+}
+
+} // namespace
+} // namespace retort::exec

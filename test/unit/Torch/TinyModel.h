@@ -1,0 +1,136 @@
+//===- TinyModel.h - Small graphs with random weights, for tests ---*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Torch/Executor.h"
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+namespace retort::exec {
+
+/// A model of two blocks that has every op and most options: grouped attention with a window and a
+/// soft cap in the second block, q/k norms, biases, a fused and split QKV, offset norms, a scaled
+/// embedding that is also the output matrix, and a soft cap of the logits.
+struct TinyModel {
+  static constexpr int64_t kHidden = 16, kHeads = 4, kKvHeads = 2, kHeadDim = 6, kFfn = 20;
+  Graph graph;
+  std::vector<std::vector<float>> values;
+
+  explicit TinyModel(int64_t vocab = 37, unsigned seed = 1) : random(seed) {
+    graph.name = "tiny";
+    graph.vocab = vocab;
+    graph.hidden = kHidden;
+    graph.context = 64;
+    const ParamId table = matrix("token_embd.weight", vocab, kHidden);
+    ValueId x = graph.numValues++;
+    graph.ops.push_back(Embed{x, table, 2.0});
+    x = block(x, 0);
+    x = block(x, 1);
+    x = norm(x, "output_norm.weight", kHidden, 1, false);
+    graph.ops.push_back(Logits{x, graph.numValues++, table, 8.0});
+  }
+
+  Model model() const {
+    return {&graph, [this](ParamId param, int64_t begin, int64_t end, float *out) {
+              const int64_t cols = graph.params[size_t(param)].cols;
+              std::copy_n(values[size_t(param)].data() + begin * cols, (end - begin) * cols, out);
+              return Status{};
+            }};
+  }
+
+  ParamId find(const std::string &name) const {
+    for (size_t i = 0; i < graph.params.size(); ++i)
+      if (graph.params[i].name == name)
+        return ParamId(i);
+    return kNone;
+  }
+
+private:
+  ParamId add(const std::string &name, int64_t rows, int64_t cols, bool isVector) {
+    graph.params.push_back({name, rows, cols, isVector, {}});
+    std::normal_distribution<float> normal(0, isVector ? 0.3f : 1.0f / std::sqrt(float(cols)));
+    std::vector<float> &made = values.emplace_back(size_t(rows * cols));
+    for (float &value : made)
+      value = normal(random) + (isVector ? 1.0f : 0.0f);
+    return ParamId(graph.params.size()) - 1;
+  }
+  ParamId matrix(const std::string &name, int64_t rows, int64_t cols) {
+    return add(name, rows, cols, false);
+  }
+  ValueId norm(ValueId in, const std::string &name, int64_t width, int64_t groups, bool offset) {
+    const ParamId gain = add(name, 1, width, true);
+    graph.ops.push_back(Norm{in, graph.numValues, gain, 1e-5, groups, offset});
+    return graph.numValues++;
+  }
+  ValueId linear(ValueId in, const std::string &name, int64_t rows, int64_t cols, bool bias) {
+    const ParamId weight = matrix(name + ".weight", rows, cols);
+    const ParamId added = bias ? add(name + ".bias", 1, rows, true) : kNone;
+    graph.ops.push_back(Linear{in, graph.numValues, weight, added});
+    return graph.numValues++;
+  }
+  ValueId rope(ValueId in, int64_t heads) {
+    graph.ops.push_back(Rope{in, graph.numValues, heads, 4, {1.0, 0.1}, 1.1});
+    return graph.numValues++;
+  }
+  ValueId residual(ValueId stream, ValueId output) {
+    graph.ops.push_back(Residual{stream, output, graph.numValues});
+    return graph.numValues++;
+  }
+
+  ValueId block(ValueId in, int index) {
+    const std::string name = "blk." + std::to_string(index);
+    const int64_t q = kHeads * kHeadDim, kv = kKvHeads * kHeadDim;
+    Block block{name, int32_t(graph.ops.size()), 0, in, kNone};
+    const ValueId n = norm(in, name + ".attn_norm.weight", kHidden, 1, index == 1);
+    const ValueId qkv = linear(n, name + ".attn_qkv", q + 2 * kv, kHidden, index == 0);
+    const ValueId first = graph.numValues;
+    graph.numValues += 3;
+    graph.ops.push_back(Split{qkv, {first, first + 1, first + 2}, {q, kv, kv}});
+    ValueId query = first, key = first + 1;
+    if (index == 1) {
+      query = norm(query, name + ".attn_q_norm.weight", kHeadDim, kHeads, false);
+      key = norm(key, name + ".attn_k_norm.weight", kHeadDim, kKvHeads, true);
+    }
+    query = rope(query, kHeads);
+    key = rope(key, kKvHeads);
+    Attention attention{query, key, first + 2, graph.numValues++, kHeads, kKvHeads, 0.4, {}, {}};
+    if (index == 1) {
+      attention.window = 5;
+      attention.softCap = 3.0;
+    }
+    graph.ops.push_back(attention);
+    const ValueId output = linear(attention.out, name + ".attn_output", kHidden, q, false);
+    const ValueId h = residual(in, output);
+    const ValueId m = norm(h, name + ".ffn_norm.weight", kHidden, 1, false);
+    const ValueId gate = linear(m, name + ".ffn_gate", kFfn, kHidden, false);
+    const ValueId up = linear(m, name + ".ffn_up", kFfn, kHidden, false);
+    graph.ops.push_back(
+        Glu{gate, up, graph.numValues, index == 0 ? Activation::Silu : Activation::GeluTanh});
+    const ValueId gated = graph.numValues++;
+    const ValueId down = linear(gated, name + ".ffn_down", kHidden, kFfn, false);
+    block.out = residual(h, down);
+    block.numOps = int32_t(graph.ops.size()) - block.firstOp;
+    graph.blocks.push_back(block);
+    return block.out;
+  }
+
+  std::mt19937 random;
+};
+
+/// Sequences of random tokens: sizes[s] lists the lengths of sequence s's documents.
+inline std::vector<Sequence> randomSequences(const std::vector<std::vector<int>> &sizes,
+                                             int64_t vocab, unsigned seed = 7) {
+  std::mt19937 random(seed);
+  std::vector<Sequence> sequences;
+  for (const std::vector<int> &documents : sizes) {
+    Sequence &sequence = sequences.emplace_back();
+    for (const int length : documents) {
+      sequence.documents.push_back(int32_t(sequence.tokens.size()));
+      for (int i = 0; i < length; ++i)
+        sequence.tokens.push_back(int32_t(random() % unsigned(vocab)));
+    }
+  }
+  return sequences;
+}
+
+} // namespace retort::exec
