@@ -1,0 +1,196 @@
+//===- SpecTest.cpp - Reading, refusing, writing and pruning --------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Import/TokenizerGguf.h"
+#include "test/unit/Tokenizer/Tiny.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace retort {
+namespace {
+using namespace test;
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+TokenizerSpec parse(const json &root) {
+  return parseTokenizerJson(root.dump(), "", "", "", "t.json");
+}
+json tinyJson() { return json::parse(writeTokenizerJson(tinyByteLevel())); }
+
+TEST(TokenizerJson, WritesWhatItReads) {
+  std::string text = writeTokenizerJson(tinyByteLevel());
+  TokenizerSpec again = parseTokenizerJson(text, "", "", "", "t.json");
+  EXPECT_EQ(writeTokenizerJson(again), text);
+  EXPECT_EQ(Compiled(again).tokenizer.encode("in the<end> x"),
+            Compiled(tinyByteLevel()).tokenizer.encode("in the<end> x"));
+}
+
+TEST(TokenizerJson, SameSpecSameBytes) {
+  EXPECT_EQ(compileTokenizer(tinyByteLevel()), compileTokenizer(tinyByteLevel()));
+}
+
+// One change each, and what the message must hold; the first digit is the exit code.
+TEST(TokenizerJson, RefusesByName) {
+  struct Case {
+    const char *at;
+    json value;
+    const char *says;
+  };
+  const Case cases[] = {
+      {"/model/type", "WordPiece", "4 t.json: model: the model 'WordPiece' is not known to Retort"},
+      {"/model/merges/0", "t", "3 t.json: model.merges[0] is 't', not two tokens"},
+      {"/model/merges/0", "t q", "names 'tq', which is not in the vocabulary"},
+      {"/model/merges/1", "t h", "merge 1 of token"},
+      {"/model/vocab/th", 255, "gives the id 255 to"},
+      {"/model/vocab/th", 70000, "but there are only 262 tokens"},
+      {"/model/vocab/th", -1, "is not a token id"},
+      {"/model/vocab/th", 1.5, "is not a token id"},
+      {"/model/dropout", 0.1, "4 t.json: model: dropout"},
+      {"/model/byte_fallback", true, "byte fallback in a byte-level vocabulary"},
+      {"/model/end_of_word_suffix", "</w>", "4 t.json: model: end_of_word_suffix '</w>'"},
+      {"/model/unk_token", "<unk>", "names '<unk>', which is not in the vocabulary"},
+      {"/added_tokens/0/id", 300, "but tokenizers would make it 260"},
+      {"/added_tokens/0/content", "", "is empty"},
+      {"/added_tokens/1/content", "<s>", "<s>"},
+      {"/normalizer", json{{"type", "NFKC"}}, "4 t.json: normalizer: the normaliser 'NFKC'"},
+      {"/normalizer", json{{"type", "Precompiled"}}, "the normaliser 'Precompiled'"},
+      {"/pre_tokenizer", json{{"type", "Whitespace"}},
+       "4 t.json: pre_tokenizer: the pre-tokeniser 'Whitespace'"},
+      {"/pre_tokenizer", nullptr, "ByteLevel without its decoder"},
+      {"/post_processor", json{{"type", "BertProcessing"}}, "the post-processor 'BertProcessing'"},
+      {"/decoder", json{{"type", "WordPiece"}}, "the decoder [WordPiece]"},
+      {"/decoder", nullptr, "a tokenizer without a decoder"},
+  };
+  for (const Case &c : cases) {
+    json root = tinyJson();
+    root[json::json_pointer(c.at)] = c.value;
+    std::string error = errorOf([&] { compileTokenizer(parse(root)); });
+    EXPECT_THAT(error, HasSubstr(c.says)) << c.at;
+    EXPECT_EQ(error.find('\n'), std::string::npos);
+  }
+}
+
+TEST(TokenizerJson, RefusesUnknownPatterns) {
+  for (const char *pattern :
+       {"(?<=a)b", "a++", "(?>a)", "\\bword", "a*", "[[:alpha:]]", "\\p{Greek}", "^a", "(a",
+        "a{2,1}", "(?!ab)c", "(a?)*b", "[b-a]", "\\1", "a|", ""}) {
+    json root = tinyJson();
+    root["pre_tokenizer"] = {{"type", "Sequence"},
+                             {"pretokenizers",
+                              {{{"type", "Split"},
+                                {"pattern", {{"Regex", pattern}}},
+                                {"behavior", "Isolated"},
+                                {"invert", false}},
+                               tinyJson()["pre_tokenizer"]}}};
+    EXPECT_THAT(errorOf([&] { compileTokenizer(parse(root)); }), StartsWith("4 ")) << pattern;
+  }
+}
+
+TEST(TokenizerJson, RefusesBrokenJson) {
+  auto error = [](const std::string &text) {
+    return errorOf([&] { parseTokenizerJson(text, "", "", "", "t.json"); });
+  };
+  EXPECT_THAT(error("{"), StartsWith("3 t.json: "));
+  EXPECT_THAT(error("{\"a\":1,\"a\":2}"), HasSubstr("repeats a key"));
+  EXPECT_THAT(error(std::string(100, '[') + std::string(100, ']')),
+              HasSubstr("nested more than 64 deep"));
+  EXPECT_THAT(error("[]"), HasSubstr("has no 'model'"));
+}
+
+GgufTokenizer tinyGguf() {
+  static const TokenizerSpec spec = tinyByteLevel();
+  GgufTokenizer g;
+  g.model = "gpt2";
+  g.pre = "smollm";
+  g.tokens.assign(spec.tokens.begin(), spec.tokens.end());
+  g.types.assign(260, 1);
+  g.types.insert(g.types.end(), {3, 3});
+  g.bos = 260;
+  g.eos = 261;
+  return g;
+}
+
+TEST(TokenizerGguf, ReadsAndRefuses) {
+  EXPECT_EQ(errorOf([] { compileTokenizer(tokenizerFromGguf(tinyGguf(), "m.gguf")); }), "");
+  auto error = [](auto change) {
+    GgufTokenizer g = tinyGguf();
+    change(g);
+    return errorOf([&] { compileTokenizer(tokenizerFromGguf(g, "m.gguf")); });
+  };
+  EXPECT_THAT(error([](auto &g) { g.pre = "deepseek-v9"; }),
+              HasSubstr("4 m.gguf: the pre-tokeniser 'deepseek-v9'"));
+  EXPECT_THAT(error([](auto &g) { g.pre = ""; }), HasSubstr("without tokenizer.ggml.pre"));
+  EXPECT_THAT(error([](auto &g) { g.model = "bert"; }),
+              HasSubstr("4 m.gguf: tokenizer.ggml.model 'bert'"));
+  EXPECT_THAT(error([](auto &g) { g.types.pop_back(); }),
+              HasSubstr("261 token types for 262 tokens"));
+  EXPECT_THAT(error([](auto &g) { g.types[3] = -1; }), HasSubstr("token 3 has the type -1"));
+  EXPECT_THAT(error([](auto &g) { g.eos = 262; }),
+              HasSubstr("eos_token_id is 262, but there are 262 tokens"));
+  EXPECT_THAT(error([](auto &g) { g.tokens[7] = g.tokens[8]; }), HasSubstr("stands twice"));
+  EXPECT_THAT(error([](auto &g) { g.tokens[7] = "\xFF"; }), HasSubstr("is not UTF-8"));
+  EXPECT_THAT(error([](auto &g) { g.merges = {"a zz"}; }), HasSubstr("merge 0 names 'zz'"));
+  EXPECT_THAT(error([](auto &g) { g.merges = {"ab"}; }), HasSubstr("not two tokens"));
+  EXPECT_THAT(error([](auto &g) { g.tokens.clear(), g.types.clear(); }), HasSubstr("3 m.gguf"));
+  EXPECT_THAT(error([](auto &g) { g.chatTemplate = "{{ x"; }),
+              HasSubstr("4 m.gguf: chat template, line 1"));
+}
+
+// llama.cpp's PLaMo-2 loader read <0x-1> as the byte -1 and wrote before its table.
+TEST(TokenizerGguf, ByteTokensAreTwoDigits) {
+  GgufTokenizer g;
+  g.model = "llama";
+  std::vector<std::string> names = {"<unk>"};
+  for (int b = 0; b < 256; ++b)
+    names.push_back(tokspec::byteTokenName(uint8_t(b)));
+  auto error = [&] {
+    g.tokens.assign(names.begin(), names.end());
+    g.types.assign(257, 6);
+    g.types[0] = 2;
+    g.scores.assign(257, 0);
+    return errorOf([&] { Compiled(tokenizerFromGguf(g, "m.gguf")).tokenizer.encode("\xC3\xA9"); });
+  };
+  EXPECT_EQ(error(), "");
+  for (const char *name : {"<0x-1>", "<0x+1>", "<0x1>", "<0x100>", "<0x  >"}) {
+    names[256] = name;
+    EXPECT_THAT(error(), HasSubstr("byte fallback, but the token <0xFF> is missing")) << name;
+  }
+}
+
+TEST(Prune, KeepsMergesClosed) {
+  TokenizerSpec spec = tinyByteLevel();
+  std::vector<int32_t> keep = keepAlways(spec);
+  EXPECT_EQ(keep.size(), 258u); // bytes and specials
+  TokenizerSpec bare = pruneVocabulary(spec, keep);
+  EXPECT_EQ(bare.merges.size(), 0u);
+  EXPECT_EQ(bare.bos, 256);
+  Compiled c(bare);
+  EXPECT_EQ(c.tokenizer.decode(c.tokenizer.encode("in the\xE2\x82\xAC", false)),
+            "in the\xE2\x82\xAC");
+
+  auto with = [&](std::vector<int32_t> more) {
+    more.insert(more.end(), keep.begin(), keep.end());
+    std::sort(more.begin(), more.end());
+    return errorOf([&] { pruneVocabulary(spec, more); });
+  };
+  EXPECT_EQ(with({256, 257}), "");
+  EXPECT_THAT(with({257}), HasSubstr("none of the merges that make it has both its parts"));
+  EXPECT_THAT(errorOf([&] { pruneVocabulary(spec, std::vector<int32_t>{0, 1}); }),
+              HasSubstr("cannot go"));
+  EXPECT_THAT(errorOf([&] { pruneVocabulary(spec, std::vector<int32_t>{0, 9999}); }),
+              HasSubstr("out of range"));
+}
+
+TEST(Prune, ChatWordsStay) {
+  TokenizerSpec spec = tinyByteLevel();
+  spec.chat.emplace();
+  spec.chat->user.prefix = " the";
+  std::vector<int32_t> keep = keepAlways(spec);
+  for (int32_t id : {256, 257, 258})
+    EXPECT_TRUE(std::binary_search(keep.begin(), keep.end(), id)) << id;
+  EXPECT_FALSE(std::binary_search(keep.begin(), keep.end(), 259));
+}
+
+} // namespace
+} // namespace retort
