@@ -25,6 +25,7 @@ struct Scored {
   uint64_t textBytes = 0, tokens = 0;
   std::vector<float> kl; ///< of each row, nats
   uint64_t agreed = 0;
+  double largestDifference = 0; ///< of any logit
 };
 
 class Evaluation {
@@ -99,6 +100,8 @@ private:
       const double otherNormaliser = logSumExp(std::span(other).first(vocab));
       double kl = 0;
       for (size_t t = 0; t < vocab; ++t) {
+        scored.largestDifference =
+            std::max(scored.largestDifference, std::abs(double(logits[t]) - other[t]));
         const double logP = other[t] - otherNormaliser;
         kl += std::exp(logP) * (logP - (logits[t] - normaliser));
       }
@@ -134,6 +137,7 @@ void addDivergence(json &result, Scored &scored) {
   result["kl_mean"] = sum / rows;
   result["kl_p99"] = scored.kl[std::min(rows - 1, rows * 99 / 100)];
   result["kl_max"] = scored.kl.back();
+  result["logits_max_difference"] = scored.largestDifference;
   result["top1_agreement"] = static_cast<double>(scored.agreed) / rows;
 }
 

@@ -88,7 +88,7 @@ public:
     std::vector<std::vector<float>> rows;
     exec::check(executor_->logits({&graph_, teacher_.readRows(model_, graph_)},
                                   {{std::vector<int32_t>(tokens.begin(), tokens.end()), {}}},
-                                  exec::Precision::Bf16, rows));
+                                  exec::Precision::F32, rows));
     const size_t vocab = rows.at(0).size() / tokens.size();
     for (size_t r = 0; r < tokens.size(); ++r)
       onRow(r, std::span(rows[0]).subspan(r * vocab, vocab));
