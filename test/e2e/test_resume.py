@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,22 @@ def expect(condition, message):
         print("FAILED: " + message, flush=True)
 
 
+def small_recipe(options, work):
+    """The specialist's pipeline with less of everything, so that a compile takes seconds."""
+    printed = subprocess.run([options.retort, "compile", work / "hf", "--corpus", work / "corpus",
+                              "--print-pipeline"], capture_output=True, text=True, check=True).stdout
+    tokens = {"insert-tuning": options.tokens // 2, "insert-distillation": options.tokens}
+    passes = []
+    for part in re.split(r"(?=\b(?:insert|run|prune|apply|derive|quantize|cache)-)", printed):
+        count = tokens.get(part.split("{")[0], 2000)
+        part = re.sub(r"(?<![-\w])tokens=\d+", f"tokens={count}", part)
+        part = part.replace("batch-tokens=2048", "batch-tokens=256")
+        passes.append(part.replace("sequence-length=512", "sequence-length=128"))
+    recipe = work / "small.pipeline"
+    recipe.write_text("".join(passes))
+    return recipe
+
+
 class Compile:
     def __init__(self, options, work, name):
         self.options, self.work = options, work
@@ -44,7 +61,7 @@ class Compile:
     def start(self):
         command = [self.options.retort, "compile", self.work / "hf", "--corpus",
                    self.work / "corpus", "-o", self.output, "--force", "--workspace",
-                   self.workspace, "--distill-tokens", self.options.tokens, "--threads", 2]
+                   self.workspace, "--recipe", self.work / "small.pipeline", "--threads", 1]
         return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, errors="replace")
 
@@ -210,13 +227,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("retort")
     parser.add_argument("--kills", type=int, default=6)
-    parser.add_argument("--tokens", type=int, default=30000)
+    parser.add_argument("--tokens", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="retort-resume-") as folder:
         work = pathlib.Path(folder)
         tiny.write_all(work)
+        small_recipe(options, work)
         seconds = test_kills(options, work)
         test_interrupt(options, work, seconds)
         test_full_disk(options, work, seconds)
