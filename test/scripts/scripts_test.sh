@@ -102,6 +102,7 @@ expect "the table again" 0 "teacher, int4 " python3 "$work/copy/scripts/table.py
 expect "the page" 0 "^\| teacher as it came \| 0.911 ± 0.012 \| 98.4 MB \| - " cat page.md
 cmp page.md once.md || failures=$((failures + 1))
 expect "usage of table.py" 1 "usage" python3 "$work/copy/scripts/table.py"
+cd "$work/copy" || exit 1
 
 # The form of files, in a repository of its own.
 git init -q "$work/repo" && mkdir "$work/repo/scripts" && cp scripts/format-check "$work/repo/scripts/" && cd "$work/repo" || exit 1
