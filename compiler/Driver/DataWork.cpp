@@ -10,6 +10,7 @@
 #include "mlir/IR/AsmState.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/raw_ostream.h"
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -54,6 +55,13 @@ std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {
       sequences.push_back(std::move(sequence));
   }
   return sequences;
+}
+
+/// A symbol for people: "tuned_teacher" is "tuned teacher".
+std::string wordsOf(llvm::StringRef symbol) {
+  std::string words = symbol.str();
+  std::replace(words.begin(), words.end(), '_', ' ');
+  return words;
 }
 
 template <typename OpT> void setResult(OpT op, const std::string &key) {
@@ -218,7 +226,7 @@ void DataWork::runOp(distill::TrainOp op) {
   if (op.getTeacher())
     models.push_back(guide = model(op, *op.getTeacher()));
   const std::string key = keyOf(op, models);
-  const std::string name = guide ? "distil the student" : "tune the teacher";
+  const std::string name = (guide ? "distil the " : "train the ") + wordsOf(op.getStudent());
   const bool cached = workspace_.has(key, "safetensors");
   plan_.push_back(estimateTrain(student, guide, op, name, cached));
   if (!options_.planOnly)
@@ -273,7 +281,7 @@ void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
   if (!workspace_.has(key, "json"))
     return;
   nlohmann::json curve = parseObject(workspace_.objectPath(key, "json"));
-  LossCurve points{op.getTeacher() ? "distilling the student" : "tuning the teacher", {}};
+  LossCurve points{(op.getTeacher() ? "distil the " : "train the ") + wordsOf(op.getStudent()), {}};
   const double steps = std::max<double>(1, curve["loss"].size());
   for (size_t i = 0; i < curve["loss"].size(); ++i)
     points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
@@ -288,7 +296,7 @@ void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
 void DataWork::runOp(distill::ScoreOp op) {
   lm::ModelOp scored = model(op, op.getModel());
   const std::string key = keyOf(op, scored);
-  const std::string name = ("score the " + op.getModel()).str();
+  const std::string name = "score the " + wordsOf(op.getSymName());
   plan_.push_back(
       estimateScore(scored, op.getTokens().value_or(0), name, workspace_.has(key, "json")));
   if (!options_.planOnly)
