@@ -65,9 +65,9 @@ TEST_P(BundleWriterTest, OpensAndHasItsParts) {
   EXPECT_EQ(filesIn(folder.path()), 1u);
   EXPECT_EQ(fs::is_directory(path()), path().ends_with('/'));
   auto manifest = readBundleManifest(path());
-  EXPECT_EQ(manifest["format"], kBundleFormat);
+  EXPECT_EQ(manifest["format"].get<int>(), kBundleFormat);
   for (const auto &[name, part] : manifest["parts"].items())
-    EXPECT_EQ(sha256Hex(readBundlePart(path(), name)), part["sha256"]) << name;
+    EXPECT_EQ(sha256Hex(readBundlePart(path(), name)), part["sha256"].get<std::string>()) << name;
   EXPECT_EQ(errorOf([&] { readBundlePart(path(), "none"); }).code, ExitCode::Usage);
 }
 
