@@ -236,6 +236,64 @@ def smollm2(work, name, teacher):
     return teacher, tok
 
 
+def write_gguf(path, model, pre, tokens, types, merges=None, scores=None, **keys):
+    import gguf
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model(model)
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    if merges:
+        writer.add_token_merges(merges)
+    if scores:
+        writer.add_token_scores(scores)
+    for key, value in keys.items():
+        getattr(writer, "add_" + key)(value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
+def byte_level_gguf(pattern, pre, nfc, ignore_merges, work, name):
+    """The names in GGUF that stand for Llama 3's and Qwen 2's pre-tokenisers."""
+    _, tok = byte_level(pattern, nfc, ignore_merges, work, name)
+    kept = [t for t in tok.get_added_tokens_decoder().values() if not (t.lstrip or t.rstrip or t.single_word or t.normalized)]
+    data = json.loads(tok.to_str())
+    data["added_tokens"] = [t for t in data["added_tokens"] if t["content"] in [k.content for k in kept]]
+    base = len(data["model"]["vocab"])
+    for i, t in enumerate(data["added_tokens"]):
+        t["id"] = base + i
+    data["post_processor"] = None
+    tok = Tokenizer.from_str(json.dumps(data))
+    if ignore_merges:
+        tok.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tok.token_to_id("<s>"))])
+    tokens = [tok.id_to_token(i) for i in range(tok.get_vocab_size())]
+    special = {t["content"]: 3 if t["special"] else 4 for t in data["added_tokens"]}
+    path = os.path.join(work, name + ".gguf")
+    write_gguf(path, "gpt2", pre, tokens, [special.get(t, 1) for t in tokens],
+               merges=[" ".join(m) if isinstance(m, list) else m for m in data["model"]["merges"]],
+               bos_token_id=tok.token_to_id("<s>"), eos_token_id=tok.token_to_id("</s>"))
+    return path, tok
+
+
+def sentencepiece_gguf(work, name):
+    """A SentencePiece vocabulary has scores, not merges: transformers' converter says which they are."""
+    from transformers.convert_slow_tokenizer import generate_merges
+    _, trained = sentencepiece_bpe(work, name, False)
+    vocab = sorted(json.loads(trained.to_str())["model"]["vocab"].items(), key=lambda item: item[1])
+    tokens = [t for t, _ in vocab]
+    types = [2 if t == "<unk>" else 3 if t in ("<s>", "</s>") else 6 if t in BYTES else 1 for t in tokens]
+    scores = [0.0 if k != 1 else -float(i) for i, k in enumerate(types)]
+    normal = {t: i for i, (t, k) in enumerate(zip(tokens, types)) if k == 1}
+    merges = generate_merges(normal, {t: scores[i] for t, i in normal.items()})
+    data = json.loads(trained.to_str())
+    data["added_tokens"] = data["added_tokens"][:3]
+    data["model"]["merges"] = [list(m) for m in merges]
+    path = os.path.join(work, name + ".gguf")
+    write_gguf(path, "llama", "default", tokens, types, scores=scores, bos_token_id=1, eos_token_id=2, unk_token_id=0)
+    return path, Tokenizer.from_str(json.dumps(data))
+
+
 def kinds(args):
     def make(name, f, *rest):
         return name, lambda: f(*rest)
@@ -247,10 +305,14 @@ def kinds(args):
              make("llama2", sentencepiece_bpe, work, "llama2", False),
              make("gemma", sentencepiece_bpe, work, "gemma", True),
              make("unigram", unigram, work, "unigram"),
-             make("unigram-first", unigram, work, "unigram-first", "first")]
+             make("unigram-first", unigram, work, "unigram-first", "first"),
+             make("gguf-llama3", byte_level_gguf, LLAMA3, "llama-bpe", False, True, work, "gguf-llama3"),
+             make("gguf-qwen2", byte_level_gguf, QWEN2, "qwen2", True, False, work, "gguf-qwen2"),
+             make("gguf-llama2", sentencepiece_gguf, work, "gguf-llama2")]
     if args.teacher:
         table.insert(0, make("smollm2", smollm2, work, "smollm2", args.teacher))
-    return [(n, f) for n, f in table if not args.kinds or n in args.kinds.split(",")]
+    wanted = args.kinds.split(",")
+    return [(n, f) for n, f in table if not args.kinds or n in wanted or ("gguf" in wanted and n.startswith("gguf"))]
 
 
 # -- running Retort --------------------------------------------------------------------------------
@@ -348,12 +410,46 @@ def check(name, path, tok, args):
     for i, (a, b) in enumerate(zip(retort(args.tool, path, "decode", [], ids, "i", True), tok.decode_batch(ids))):
         if a.decode() != b:
             differ(name, "decode", ids[i], a.decode(), b, tok)
+    pruned(name, path, tok, strings[-20000:], args)
     print(f"{name}: {len(strings)} strings agree ({len(broken)} not UTF-8), {same} came back whole, "
           f"{time.time() - start:.0f} s", flush=True)
 
 
+def pruned(name, path, tok, strings, args):
+    """Half of the vocabulary, closed under merges: Retort and tokenizers agree on what is left."""
+    data = json.loads(open(os.path.join(args.work, name + ".retort.json")).read())["model"]
+    raw = subprocess.run([args.tool, path, "keep"], capture_output=True, check=True).stdout
+    keep = set(struct.unpack("<%di" % (len(raw) // 4 - 1), raw[4:]))
+    rng = random.Random(args.seed)
+    keep |= set(rng.sample(range(tok.get_vocab_size()), tok.get_vocab_size() // 2))
+    ids, made_of = data["vocab"], {}
+    for merge in data.get("merges", []):
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        made_of.setdefault(ids[left + right], (ids[left], ids[right]))
+    work = list(keep)
+    while work:
+        for part in made_of.get(work.pop(), ()):
+            if part not in keep:
+                keep.add(part)
+                work.append(part)
+    keep = sorted(keep)
+    out = subprocess.run([args.tool, path, "prune"], input=struct.pack("<I%di" % len(keep), len(keep), *keep), capture_output=True)
+    if out.returncode:
+        sys.exit(f"{name}: prune: {out.stderr.decode()}")
+    smaller = os.path.join(args.work, name + ".pruned.json")
+    open(smaller, "wb").write(out.stdout)
+    reference = Tokenizer.from_file(smaller)
+    assert reference.get_vocab_size() == len(keep), (reference.get_vocab_size(), len(keep))
+    assert all(reference.id_to_token(i) == tok.id_to_token(k) for i, k in enumerate(keep))
+    ours = retort(args.tool, smaller, "encode", [], [s.encode() for s in strings], "i", False)
+    for text, a, e in zip(strings, ours, reference.encode_batch_fast(strings)):
+        if a != e.ids:
+            differ(name, "encode with the pruned vocabulary", text, a, e.ids, reference)
+
+
 def lossy_text(name, tok):
     """Texts that tokenizers itself does not give back."""
+    name = name.removeprefix("gguf-")
     if name == "qwen2":
         return lambda s: normalizers.NFC().normalize_str(s) != s
     if name == "smollm2":  # its vocabulary lacks the tokens of some bytes
@@ -422,7 +518,7 @@ def main():
     for name, make in kinds(args):
         path, tok = make()
         check(name, path, tok, args)
-        if not args.no_speed:
+        if not args.no_speed and not name.startswith("gguf"):
             speed(name, path, tok, args)
 
 
