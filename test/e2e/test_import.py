@@ -74,6 +74,39 @@ def split_into_shards(directory, out):
     (out / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def refusal(dump, source, code):
+    """The one line that `source` is refused with."""
+    done = subprocess.run([dump, str(source), "/dev/null"], capture_output=True, text=True)
+    assert done.returncode == code, (done.returncode, done.stderr)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def check_refusals(dump, root):
+    """What only shows when the model is built: tensors missing, misshapen, or too many."""
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "fuzz"))
+    import make_regression_corpus as corpus
+
+    path = root / "bad.gguf"
+    path.write_bytes(corpus.model())
+    run(dump, path, root / "sound.safetensors")
+    cases = [
+        (3, {"drop": ["blk.0.ffn_up.weight"]}, "has no tensor 'blk.0.ffn_up.weight' (8x8)"),
+        (3, {"drop": ["output_norm.weight"]}, "has no tensor 'output_norm.weight' (8)"),
+        (3, {"shapes": {"blk.0.attn_k.weight": [8, 8]}},
+         "tensor 'blk.0.attn_k.weight' is 8x8, but the model needs 4x8"),
+        (3, {"shapes": {"blk.0.attn_norm.weight": [8, 1]}}, "is 1x8, but the model needs 8"),
+        (3, {"changes": {"llama.block_count": (corpus.U32, 2)}}, "'blk.1.attn_norm.weight'"),
+        (4, {"shapes": {"blk.0.attn_q_norm.weight": [4]}}, "'blk.0.attn_q_norm.weight' has no place"),
+        (4, {"shapes": {"blk.7.attn_q.weight": [8, 8]}}, "'blk.7.attn_q.weight' has no place"),
+    ]
+    for code, arguments, message in cases:
+        path.write_bytes(corpus.model(**arguments))
+        line = refusal(dump, path, code)
+        assert message in line, line
+
+
 def main():
     dump = sys.argv[1]
     with tempfile.TemporaryDirectory() as directory:
@@ -86,6 +119,8 @@ def main():
         parts, _ = run(dump, root / "sharded", root / "parts.safetensors")
         assert all(np.array_equal(whole[key], parts[key]) for key in whole | parts)
         print("sharded: the same as whole")
+        check_refusals(dump, root)
+        print("models that do not fit together are refused by name")
 
 
 if __name__ == "__main__":
