@@ -201,11 +201,8 @@ ParamStream::~ParamStream() = default;
 ParamStream::ParamStream(ParamStream &&) noexcept = default;
 
 void ParamStream::checkLayout() const {
-  if (layout_.empty()) {
-    if (weight::getFormat(stored_))
-      fail(ExitCode::Internal, "parameter " + quote(name_) + " is quantised but not packed");
+  if (layout_.empty()) // the executor reads rows of quantised values before anything is packed
     return;
-  }
   const bool gated = layout_ == "rows16_gated";
   if ((layout_ != "rows16" && !gated) || isVector_ || !packFormat(stored_) ||
       (gated && rows_ % 2 != 0))
@@ -226,6 +223,8 @@ void ParamStream::readRows(int64_t begin, int64_t end, float *out) {
 }
 
 int64_t ParamStream::packedBytes() const {
+  if (layout_.empty() && weight::getFormat(stored_))
+    fail(ExitCode::Internal, "parameter " + quote(name_) + " is quantised but not packed");
   if (layout_.empty())
     return rows_ * columns_ * elementBytes(stored_);
   const weight::Format format = *packFormat(stored_);
@@ -234,6 +233,7 @@ int64_t ParamStream::packedBytes() const {
 }
 
 void ParamStream::writePacked(const Sink &sink) {
+  packedBytes(); // refuses what has no bytes
   try {
     if (layout_.empty())
       writeValues(sink);
