@@ -252,7 +252,7 @@ void expectNear(const std::vector<float> &actual, const std::vector<float> &expe
   EXPECT_LE(worst, tolerance) << what;
 }
 
-/// One pass, chunks and single rows, 1 to 4 threads, every instruction set of this machine: all
+/// One pass, chunks and single rows, 1, 2 and 4 threads, every instruction set of this machine: all
 /// near the reference, and equal bits among themselves on one instruction set.
 void check(const ModelSpec &spec, float tolerance, bool fuse = true) {
   Program program(spec, fuse);
@@ -262,8 +262,8 @@ void check(const ModelSpec &spec, float tolerance, bool fuse = true) {
     if (!runsHere(isa))
       continue;
     std::vector<float> first;
-    for (int threads : {1, 2, 3, 4})
-      for (size_t chunk : {size_t(40), size_t(1), size_t(7), size_t(17)}) {
+    for (int threads : {1, 2, 4})
+      for (size_t chunk : {size_t(40), size_t(1), size_t(17)}) {
         Session session(program, isa, threads);
         std::vector<float> logits = feed(session, tokens, chunk);
         std::string what =
