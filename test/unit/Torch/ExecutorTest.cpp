@@ -17,7 +17,7 @@ std::string slurp(const std::string &path) {
 }
 
 struct ExecutorTest : testing::Test {
-  std::unique_ptr<Executor> executor = loadExecutor({.threads = 2}, RETORT_TORCH_LIBRARY_PATH);
+  std::unique_ptr<Executor> executor = loadExecutor({.threads = 1}, RETORT_TORCH_LIBRARY_PATH);
   TinyModel tiny{37, 1};
   std::filesystem::path folder =
       std::filesystem::temp_directory_path() / ("retort-executor-" + std::to_string(getpid()));
