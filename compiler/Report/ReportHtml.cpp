@@ -143,9 +143,20 @@ std::string groupOf(const std::string &name) {
   return name.substr(0, name.find('.', 4));
 }
 
+/// One parameter's cells, "teacher's" shape only where the table has that column.
+Row parameterCells(const ParameterRow &row, bool withTeacher) {
+  Row cells = {row.name, shapeText(row.shape), row.format, withCommas(row.bytes)};
+  if (withTeacher)
+    cells.insert(cells.begin() + 2, shapeText(row.teacherShape));
+  return cells;
+}
+
 std::string parametersHtml(const std::vector<ParameterRow> &parameters) {
   if (parameters.empty())
     return {};
+  const bool withTeacher =
+      std::any_of(parameters.begin(), parameters.end(),
+                  [](const ParameterRow &row) { return !row.teacherShape.empty(); });
   uint64_t total = 0;
   std::vector<std::string> groups; // in the order of their first parameter
   for (const ParameterRow &row : parameters) {
@@ -156,13 +167,14 @@ std::string parametersHtml(const std::vector<ParameterRow> &parameters) {
   std::string html = "<h2>Shapes and formats</h2>\n<p>" + withCommas(parameters.size()) +
                      " parameters, " + humanBytes(total) + ".</p>\n";
   for (const std::string &group : groups) {
-    std::vector<Row> rows = {{"parameter", "shape", "teacher's", "format", "bytes"}};
+    std::vector<Row> rows = {{"parameter", "shape", "format", "bytes"}};
+    if (withTeacher)
+      rows[0].insert(rows[0].begin() + 2, "teacher's");
     uint64_t bytes = 0;
     for (const ParameterRow &row : parameters)
       if (groupOf(row.name) == group) {
         bytes += row.bytes;
-        rows.push_back({row.name, shapeText(row.shape), shapeText(row.teacherShape), row.format,
-                        withCommas(row.bytes)});
+        rows.push_back(parameterCells(row, withTeacher));
       }
     html += "<details><summary>" + escapeHtml(group) + ", " + humanBytes(bytes) + "</summary>\n" +
             table(rows) + "</details>\n";
