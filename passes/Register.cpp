@@ -8,11 +8,9 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/Distill/Passes.h"
 #include "passes/Fuse/Passes.h"
+#include "passes/Lower/Passes.h"
 #include "passes/Prune/Passes.h"
 #include "passes/Quantize/Passes.h"
-#ifdef RETORT_HAS_LOWER
-#include "passes/Lower/Passes.h"
-#endif
 #include <mutex>
 
 void retort::registerAllDialects(mlir::DialectRegistry &registry) {
@@ -32,8 +30,6 @@ void retort::registerAllPasses() {
     registerQuantizePasses();
     registerDistillPasses();
     registerFusePasses();
-#ifdef RETORT_HAS_LOWER
     registerLowerPasses();
-#endif
   });
 }
