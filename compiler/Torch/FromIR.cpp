@@ -88,17 +88,12 @@ private:
     graph_.ops.push_back(
         llvm::TypeSwitch<mlir::Operation *, Op>(&operation)
             .Case([&](lm::EmbedOp op) {
-              return Embed{define(op.getResult()), param(op.getWeight()),
-                           op.getScale()};
+              return Embed{define(op.getResult()), param(op.getWeight()), op.getScale()};
             })
             .Case([&](lm::NormOp op) {
               const ValueId in = id(op.getInput());
-              return Norm{in,
-                          define(op.getResult()),
-                          param(op.getWeight()),
-                          op.getEps(),
-                          int64_t(op.getGroups()),
-                          op.getOffset()};
+              return Norm{in,          define(op.getResult()),  param(op.getWeight()),
+                          op.getEps(), int64_t(op.getGroups()), op.getOffset()};
             })
             .Case([&](lm::LinearOp op) {
               const ValueId in = id(op.getInput());

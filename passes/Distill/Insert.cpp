@@ -28,7 +28,8 @@ distill::ScoreOp insertScore(OpBuilder &builder, lm::ModelOp model, StringRef na
   distill::CorpusOp corpus = getOrInsertCorpus(module);
   return builder.create<distill::ScoreOp>(
       model.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
-      FlatSymbolRefAttr::get(model.getSymNameAttr()), FlatSymbolRefAttr::get(corpus.getSymNameAttr()),
+      FlatSymbolRefAttr::get(model.getSymNameAttr()),
+      FlatSymbolRefAttr::get(corpus.getSymNameAttr()),
       tokens == 0 ? IntegerAttr() : builder.getI64IntegerAttr(tokens), distill::FileAttr(),
       StringAttr());
 }

@@ -47,8 +47,8 @@ private:
     if (count == 0)
       return dropped;
     if (count >= blocks.size())
-      return model.emitError() << "prune-depth: cannot drop " << unsigned(count) << " of " << blocks.size()
-                               << " blocks";
+      return model.emitError() << "prune-depth: cannot drop " << unsigned(count) << " of "
+                               << blocks.size() << " blocks";
     auto influences = readInfluences(blocks);
     if (failed(influences))
       return failure();

@@ -63,7 +63,8 @@ LogicalResult PruneFFN::collect(std::vector<Unit> &units) {
   if (failed(model))
     return failure();
   if (!(keep > 0 && keep <= 1))
-    return model->emitError() << "prune-ffn: keep must be above 0 and at most 1, is " << double(keep);
+    return model->emitError() << "prune-ffn: keep must be above 0 and at most 1, is "
+                              << double(keep);
   if (multiple < 1 || minKeep < 0)
     return model->emitError() << "prune-ffn: multiple must be at least 1 and min-keep at least 0";
   auto statistics = readStatistics(getOperation(), "prune-ffn", stats, distill::Statistic::FFN);

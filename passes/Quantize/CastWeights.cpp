@@ -24,7 +24,8 @@ struct CastWeights : impl::CastWeightsBase<CastWeights> {
     else if (type == "f32")
       element = builder.getF32Type();
     else {
-      model->emitError() << "cast-weights: type must be bf16 or f32, is '" << type.getValue() << "'";
+      model->emitError() << "cast-weights: type must be bf16 or f32, is '" << type.getValue()
+                         << "'";
       return signalPassFailure();
     }
     for (Matrix matrix : matricesOf(*model)) {

@@ -9,18 +9,19 @@ namespace retort {
 /// Exit codes of every tool, and the class of every error. docs/errors.md is their manual.
 enum class ExitCode : int {
   Ok = 0,
-  Internal = 1,    ///< a bug of Retort's
-  Usage = 2,       ///< the command line, a recipe or a pipeline is wrong
-  BadInput = 3,    ///< a file is damaged, malicious or not what it should be
-  Unsupported = 4, ///< a valid file that Retort does not handle: architecture, pre-tokeniser, template
-  Resources = 5,   ///< memory, disk or budget does not suffice
-  Io = 6,          ///< the operating system refused: not found, not writable, full
+  Internal = 1, ///< a bug of Retort's
+  Usage = 2,    ///< the command line, a recipe or a pipeline is wrong
+  BadInput = 3, ///< a file is damaged, malicious or not what it should be
+  Unsupported =
+      4, ///< a valid file that Retort does not handle: architecture, pre-tokeniser, template
+  Resources = 5, ///< memory, disk or budget does not suffice
+  Io = 6,        ///< the operating system refused: not found, not writable, full
   Interrupted = 130
 };
 
 /// The one exception type. `message` is one line: what is wrong, where (file and byte, or line and
-/// column), what to do. It is thrown by parsers and data work, caught at the C API, in passes and in
-/// tools/, and never crosses MLIR's or a shared library's frames.
+/// column), what to do. It is thrown by parsers and data work, caught at the C API, in passes and
+/// in tools/, and never crosses MLIR's or a shared library's frames.
 struct Error {
   ExitCode code;
   std::string message;

@@ -21,7 +21,8 @@ public:
 
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
   const std::string &path() const { return path_; }
-  /// Drops the pages of [offset, offset + size) from this process's memory (they can be read again).
+  /// Drops the pages of [offset, offset + size) from this process's memory (they can be read
+  /// again).
   void release(uint64_t offset, uint64_t size) const;
 
 private:

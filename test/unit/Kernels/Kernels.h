@@ -26,16 +26,19 @@ namespace retort::test::v4 {
 #include "kernels/cpu/kernels.h"
 } // namespace retort::test::v4
 
+// clang-format off: it does not settle on one form of a list of macros
 #define RETORT_KERNELS(X)                                                                          \
   X(rk_linear_f32)                                                                                 \
   X(rk_linear_bf16)                                                                                \
-  X(rk_linear_i8) X(rk_linear_i4s) X(rk_linear_i4a) X(rk_glu_linear_f32) X(rk_glu_linear_bf16)     \
-      X(rk_glu_linear_i8) X(rk_glu_linear_i4s) X(rk_glu_linear_i4a) X(rk_embed_f32)                \
-          X(rk_embed_bf16) X(rk_embed_i8) X(rk_embed_i4s) X(rk_embed_i4a) X(rk_rms_norm)           \
-              X(rk_rms_norm_groups) X(rk_rms_norm_quantize) X(rk_quantize) X(rk_copy) X(rk_add)    \
-                  X(rk_scale) X(rk_soft_cap) X(rk_activate) X(rk_glu) X(rk_rope_table) X(rk_rope)  \
+  X(rk_linear_i8)                                                                                  \
+  X(rk_linear_i4s) X(rk_linear_i4a) X(rk_glu_linear_f32) X(rk_glu_linear_bf16) X(rk_glu_linear_i8) \
+      X(rk_glu_linear_i4s) X(rk_glu_linear_i4a) X(rk_embed_f32) X(rk_embed_bf16) X(rk_embed_i8)    \
+          X(rk_embed_i4s) X(rk_embed_i4a) X(rk_rms_norm) X(rk_rms_norm_groups)                     \
+              X(rk_rms_norm_quantize) X(rk_quantize) X(rk_copy) X(rk_add) X(rk_scale)              \
+                  X(rk_soft_cap) X(rk_activate) X(rk_glu) X(rk_rope_table) X(rk_rope)              \
                       X(rk_cache_append_f32) X(rk_cache_append_f16) X(rk_attention_f32)            \
                           X(rk_attention_f16)
+// clang-format on
 
 namespace retort::test {
 
