@@ -95,9 +95,9 @@ function(retort_fuzzer name)
   target_link_libraries(${name} PRIVATE ${ARG_LINK_LIBS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name}.corpus)
-  add_test(NAME fuzz.${name} COMMAND ${name} -max_total_time=60 -timeout=10 -rss_limit_mb=2048
+  add_test(NAME fuzz.${name} COMMAND ${name} -max_total_time=60 -timeout=50 -rss_limit_mb=2048
            -artifact_prefix=${CMAKE_CURRENT_BINARY_DIR}/ ${CMAKE_CURRENT_BINARY_DIR}/${name}.corpus ${ARG_SEEDS})
-  set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 180)
+  set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 400)
 endfunction()
 
 # add_retort_dialect(LM lm [SOURCES ...] [PUBLIC_LIBS ...])
