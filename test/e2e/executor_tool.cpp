@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 //   executor-tool LIBRARY CHECKPOINT logits f32|bf16 SEQUENCES OUT
-//   executor-tool LIBRARY CHECKPOINT bench ROWS COUNT THREADS
+//   executor-tool LIBRARY CHECKPOINT bench ROWS COUNT THREADS [score|observe|train|distil]
 //   executor-tool LIBRARY CHECKPOINT memory TOKENS
 //
 // SEQUENCES is a text file: a sequence a line, token ids by spaces, '|' where a document begins.
@@ -98,11 +98,14 @@ double seconds(int threads) {
   return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
 }
 
-void bench(exec::Executor &executor, Teacher &teacher, int64_t rows, int64_t count, int threads) {
+void bench(exec::Executor &executor, Teacher &teacher, int64_t rows, int64_t count, int threads,
+           const std::string &only) {
   const auto sequences = randomSequences(rows, count, teacher.graph.vocab);
   const exec::Model model = teacher.executable();
   // The rate between the first and the last report: reading the weights is not in it.
   auto rate = [&](const char *what, auto call) {
+    if (!only.empty() && std::string(what).find(only) != 0)
+      return;
     std::optional<double> first;
     double last = 0;
     double steps = -1, all = 1;
@@ -119,7 +122,7 @@ void bench(exec::Executor &executor, Teacher &teacher, int64_t rows, int64_t cou
     std::fflush(stdout);
   };
   exec::Scores scores;
-  rate("blocks forward, bf16", [&](const exec::OnProgress &progress) {
+  rate("score: blocks forward, bf16", [&](const exec::OnProgress &progress) {
     return executor.score(model, nullptr, sequences, {}, progress, scores);
   });
   exec::Observation observation;
@@ -151,13 +154,14 @@ void memory(exec::Executor &executor, Teacher &teacher, int64_t tokens) {
 
 int run(int argc, char **argv) {
   const std::string command = argc > 3 ? argv[3] : "";
-  const bool isBench = command == "bench" && argc == 7;
+  const bool isBench = command == "bench" && (argc == 7 || argc == 8);
   auto executor = exec::loadExecutor({.threads = isBench ? std::atoi(argv[6]) : 0}, argv[1]);
   Teacher teacher(argv[2]);
   if (command == "logits" && argc == 7)
     writeLogits(*executor, teacher, argv + 4);
   else if (isBench)
-    bench(*executor, teacher, std::atoll(argv[4]), std::atoll(argv[5]), std::atoi(argv[6]));
+    bench(*executor, teacher, std::atoll(argv[4]), std::atoll(argv[5]), std::atoi(argv[6]),
+          argc == 8 ? argv[7] : "");
   else if (command == "memory" && argc == 5)
     memory(*executor, teacher, std::atoll(argv[4]));
   else
