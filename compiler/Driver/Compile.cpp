@@ -203,7 +203,7 @@ private:
   }
 
   /// A score's result as a line of the report; nothing if the module has no such score.
-  void addScores(Report &report, mlir::ModuleOp module) const {
+  void addScores(Report &report, mlir::ModuleOp module, uint64_t bytesPerToken) const {
     for (auto op : module.getOps<distill::ScoreOp>()) {
       if (!op.getResult())
         continue;
@@ -219,7 +219,7 @@ private:
       const double tokens = score["tokens"].get<double>();
       figures.textBytesPerToken = score["text_bytes"].get<double>() / std::max(1.0, tokens);
       if (op.getModel() == "student")
-        figures.weightBytesPerToken = planned_.bytesPerToken;
+        figures.weightBytesPerToken = bytesPerToken;
       report.heldOut = formatCount(score["text_bytes"].get<uint64_t>()) +
                        " bytes of held-out documents, never trained on";
       report.models.push_back(std::move(figures));
@@ -238,7 +238,8 @@ private:
     const std::string stem = std::filesystem::path(options_.teacher).stem().string();
     report.title = stem + ", " + (options_.passes.empty() ? recipe().name : "custom");
     nlohmann::json facts = provenance(context_.normalise(text), work);
-    addScores(report, *module);
+    // What was made, not what was planned: a plan prunes by stand-in statistics.
+    addScores(report, *module, lowered.bytesPerToken);
     report.curves = work.curves();
     if (work.corpus())
       report.corpus = work.corpus()->counts();
