@@ -1,5 +1,6 @@
 //===- TokenizerJson.cpp - Reading Hugging Face's tokenizer.json ----------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Import/Json.h"
 #include "compiler/Import/TokenizerInternal.h"
 #include "runtime/src/base/Error.h"
 #include "runtime/src/base/MappedFile.h"
@@ -14,35 +15,6 @@ namespace retort {
 namespace {
 using nlohmann::json;
 using namespace tokspec;
-
-constexpr int kMaxDepth = 64;
-
-/// Parses JSON of limited depth without repeated keys.
-json parseJson(std::string_view text, const std::string &source) {
-  std::vector<size_t> keys;
-  auto watch = [&](int depth, json::parse_event_t event, json &value) {
-    if (depth > kMaxDepth)
-      fail(ExitCode::BadInput,
-           source + ": nested more than " + std::to_string(kMaxDepth) + " deep");
-    if (event == json::parse_event_t::object_start)
-      keys.push_back(0);
-    else if (event == json::parse_event_t::key)
-      ++keys.back();
-    else if (event == json::parse_event_t::object_end) {
-      if (value.size() != keys.back())
-        fail(ExitCode::BadInput, source + ": an object repeats a key");
-      keys.pop_back();
-    }
-    return true;
-  };
-  try {
-    return json::parse(text.begin(), text.end(), watch);
-  } catch (const json::exception &error) {
-    std::string what = error.what();
-    std::replace(what.begin(), what.end(), '\n', ' ');
-    fail(ExitCode::BadInput, source + ": " + what.substr(what.find(']') + 2));
-  }
-}
 
 /// A place in the file: typed access with messages that name the key.
 class Place {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/ConfigReaders.h"
 #include "compiler/Import/Gguf.h"
+#include "compiler/Import/Json.h"
 #include "runtime/src/base/Error.h"
 #include "test/unit/Import/GgufBytes.h"
 #include <cmath>
@@ -165,6 +166,14 @@ TEST(HuggingFaceConfig, RefusesDocuments) {
   EXPECT_THAT(document(R"({"a":1,"a":2})"), HasSubstr("key 'a' is there twice"));
   EXPECT_THAT(document(std::string("{}\0{}", 5)), HasSubstr("config.json: byte 3: is not valid"));
   EXPECT_THAT(document("{\"a\":1e999}"), HasSubstr("config.json"));
+}
+
+TEST(Json, LongListsTakeLinearTime) { // tokenizer.json has lists of 100,000 objects
+  std::string text = "[";
+  for (int i = 0; i < 50000; ++i)
+    text += "{\"a\":[1]},";
+  text.back() = ']';
+  EXPECT_EQ(parseJson(text, "t.json").size(), 50000u); // minutes, with a parse callback
 }
 
 /// A GGUF file with these values and an embedding table of 100 x 64.

@@ -92,9 +92,9 @@ TEST(TokenizerJson, RefusesBrokenJson) {
     return errorOf([&] { parseTokenizerJson(text, "", "", "", "t.json"); });
   };
   EXPECT_THAT(error("{"), StartsWith("3 t.json: "));
-  EXPECT_THAT(error("{\"a\":1,\"a\":2}"), HasSubstr("repeats a key"));
+  EXPECT_THAT(error("{\"a\":1,\"a\":2}"), HasSubstr("is there twice"));
   EXPECT_THAT(error(std::string(100, '[') + std::string(100, ']')),
-              HasSubstr("nested more than 64 deep"));
+              HasSubstr("nested deeper than 64"));
   EXPECT_THAT(error("[]"), HasSubstr("has no 'model'"));
 }
 
