@@ -19,9 +19,9 @@
 #include "runtime/src/base/MappedFile.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -77,8 +77,11 @@ int chat(const std::string &path, const std::vector<std::string> &tokens) {
   return 0;
 }
 
+/// Of this process on a core: other work on the machine does not count.
 double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec time;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return double(time.tv_sec) + time.tv_nsec * 1e-9;
 }
 
 int run(const std::string &path, const std::string &what, const std::vector<std::string> &flags) {
