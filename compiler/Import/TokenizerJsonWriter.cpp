@@ -3,6 +3,7 @@
 #include "compiler/Import/TokenizerInternal.h"
 #include "runtime/src/base/Error.h"
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 namespace retort {
@@ -167,14 +168,29 @@ json bpe(const TokenizerSpec &spec) {
           {"merges", std::move(merges)}};
 }
 
-json unigram(const TokenizerSpec &spec) {
-  json vocab = json::array();
-  for (size_t i = 0; i < spec.tokens.size() && spec.inModel[i]; ++i)
-    vocab.push_back(json::array({spec.tokens[i], spec.scores[i]}));
+/// The shortest digits of a number that read back as it. The JSON library's are not always the
+/// shortest, and `tokenizers` reads other digits of the same number up to one unit in the last
+/// place apart, which decides between segmentations of equal score.
+std::string shortest(double value) {
+  char digits[32];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  return std::string(digits, end);
+}
+
+/// `mark` stands for the vocabulary until vocabularyText() replaces it.
+json unigram(const TokenizerSpec &spec, const std::string &mark) {
   return {{"type", "Unigram"},
           {"unk_id", spec.unknown},
-          {"vocab", std::move(vocab)},
+          {"vocab", mark},
           {"byte_fallback", spec.byteFallback}};
+}
+
+std::string vocabularyText(const TokenizerSpec &spec) {
+  std::string text = "[";
+  for (size_t i = 0; i < spec.tokens.size() && spec.inModel[i]; ++i)
+    text += (i ? ",\n   [" : "\n   [") + json(spec.tokens[i]).dump() + ", " +
+            shortest(spec.scores[i]) + "]";
+  return text + "\n  ]";
 }
 
 } // namespace
@@ -195,8 +211,18 @@ std::string writeTokenizerJson(const TokenizerSpec &spec) {
                {"pre_tokenizer", preTokenizers(spec)},
                {"post_processor", postProcessor(spec)},
                {"decoder", decoder(spec)},
-               {"model", spec.model == TokenizerSpec::Model::Bpe ? bpe(spec) : unigram(spec)}};
-  return root.dump(1);
+               {"model", nullptr}};
+  if (spec.model == TokenizerSpec::Model::Bpe) {
+    root["model"] = bpe(spec);
+    return root.dump(1);
+  }
+  std::string mark = "vocabulary";
+  for (const std::string around = root.dump(); around.find('"' + mark + '"') != std::string::npos;)
+    mark += '.';
+  root["model"] = unigram(spec, mark);
+  std::string text = root.dump(1);
+  const std::string quoted = '"' + mark + '"';
+  return text.replace(text.find(quoted), quoted.size(), vocabularyText(spec));
 }
 
 } // namespace retort

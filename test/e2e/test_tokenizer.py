@@ -361,6 +361,10 @@ def check(name, path, tok, args):
     if written.returncode:
         sys.exit(f"{name}: {written.stderr.decode()}")
     ours_json = Tokenizer.from_str(written.stdout.decode())
+    # tokenizers reads a score's digits up to one unit in the last place wrong, which decides between
+    # segmentations of equal score: what we write is compared with what it reads from its own file.
+    source = path if os.path.isfile(path) else os.path.join(path, "tokenizer.json")
+    reread = Tokenizer.from_file(source) if source.endswith(".json") else None
     open(os.path.join(args.work, name + ".retort.json"), "wb").write(written.stdout)
 
     start = time.time()
@@ -369,11 +373,13 @@ def check(name, path, tok, args):
         theirs = [e.ids for e in tok.encode_batch_fast(strings, add_special_tokens=special)]
         if special:
             again = [e.ids for e in ours_json.encode_batch_fast(strings, add_special_tokens=True)]
+            wanted = ours if reread is None else [
+                e.ids for e in reread.encode_batch_fast(strings, add_special_tokens=True)]
         for i, (a, b) in enumerate(zip(ours, theirs)):
             if a != b:
                 differ(name, f"encode{flags}", strings[i], a, b, tok)
-            if special and again[i] != a:
-                differ(name, "encode by the written tokenizer.json", strings[i], a, again[i], tok)
+            if special and again[i] != wanted[i]:
+                differ(name, "encode by the written tokenizer.json", strings[i], wanted[i], again[i], tok)
     tok.encode_special_tokens = True
     sample = range(0, len(strings), 5)
     theirs = [e.ids for e in tok.encode_batch_fast([strings[i] for i in sample], add_special_tokens=False)]
