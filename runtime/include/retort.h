@@ -80,8 +80,8 @@ typedef struct retort_decoder retort_decoder;
 /** The library's version, "0.1.0". Static. */
 RETORT_API const char *retort_version(void);
 
-/** The name of a status, "RETORT_E_IO"; "RETORT_E_?" if it is none. Static. */
-RETORT_API const char *retort_status_name(retort_status status);
+/** The name of a retort_status, "RETORT_E_IO"; "RETORT_E_?" if it is none. Static. */
+RETORT_API const char *retort_status_name(int status);
 
 /*===--- Models -----------------------------------------------------------------------------===*/
 

@@ -51,7 +51,7 @@ const char *retort_version(void) {
       RETORT_VERSION_PATCH);
 }
 
-const char *retort_status_name(retort_status status) {
+const char *retort_status_name(int status) {
   switch (status) {
   case RETORT_OK:
     return "RETORT_OK";
