@@ -53,7 +53,8 @@ TEST(Chat, JsonKeepsEverything) {
   f.systemHead = "on {date}\n";
   f.stop = {"</s>"};
   EXPECT_EQ(ChatFormat::fromJson(f.toJson()), f);
-  for (const auto &[key, value] : f.toJson().items()) {
+  const nlohmann::json whole = f.toJson(); // items() keeps no temporary alive
+  for (const auto &[key, value] : whole.items()) {
     nlohmann::json broken = f.toJson();
     broken.erase(key);
     EXPECT_THAT(errorOf([&] { ChatFormat::fromJson(broken); }),
