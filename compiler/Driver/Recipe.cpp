@@ -32,10 +32,10 @@ std::string number(double value) {
 /// the student's tokens and their distributions can be compared.
 constexpr const char *kSpecialist = R"(builtin.module(
   insert-observation{model=teacher statistics=vocabulary},
-  insert-score{model=teacher name=teacher tokens={{score-tokens}}},
+  insert-score{model=teacher name=teacher_as_it_came tokens={{score-tokens}}},
   run-data-work,
   prune-vocabulary{model=teacher max-tokens={{max-tokens}}},
-  insert-tuning{model=teacher tokens={{tune-tokens}} learning-rate=2e-4 seed={{seed}}},
+  insert-tuning{model=teacher tokens={{tune-tokens}} batch-tokens=1024 learning-rate=2e-4 seed={{seed}}},
   run-data-work,
   apply-training{model=teacher},
   insert-score{model=teacher name=tuned_teacher tokens={{score-tokens}}},
@@ -43,8 +43,8 @@ constexpr const char *kSpecialist = R"(builtin.module(
   run-data-work,
   derive-student{teacher=teacher student=student},
   prune-depth{model=student count={{drop-blocks}}},
-  prune-ffn{model=student keep={{ffn-keep}}},{{baseline-models}}
-  insert-distillation{teacher=teacher student=student tokens={{distill-tokens}} learning-rate=8e-4 seed={{seed}} bits=4},
+  prune-ffn{model=student keep={{ffn-keep}} uniform=true},{{baseline-models}}
+  insert-distillation{teacher=teacher student=student tokens={{distill-tokens}} batch-tokens=1024 learning-rate=1e-3 seed={{seed}} bits=4},
   run-data-work,
   apply-training{model=student},
   quantize-weights{model=student bits=4 group=32},
@@ -58,8 +58,8 @@ constexpr const char *kBaselineModels = R"(
   derive-student{teacher=student student=alone},)";
 constexpr const char *kBaselines = R"(
   derive-student{teacher=teacher student=longer},
-  insert-tuning{model=longer tokens={{distill-tokens}} learning-rate=2e-4 seed={{seed}}},
-  insert-distillation{student=alone tokens={{distill-tokens}} learning-rate=8e-4 seed={{seed}} bits=4 kl-weight=0 ce-weight=1},
+  insert-tuning{model=longer tokens={{distill-tokens}} batch-tokens=1024 learning-rate=2e-4 seed={{seed}}},
+  insert-distillation{student=alone tokens={{distill-tokens}} batch-tokens=1024 learning-rate=1e-3 seed={{seed}} bits=4 kl-weight=0 ce-weight=1},
   run-data-work,
   apply-training{model=longer},
   apply-training{model=alone},
