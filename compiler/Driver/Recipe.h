@@ -12,10 +12,10 @@ struct RecipeParameters {
   bool hasCorpus = false;
   bool bf16Checkpoint = false;      ///< `none` keeps the checkpoint's precision: bf16, else f32
   uint64_t tuneTokens = 40'000;     ///< tokens that the teacher is adapted on
-  uint64_t distillTokens = 100'000; ///< tokens that the student is trained on
+  uint64_t distillTokens = 120'000; ///< tokens that the student is trained on
   uint64_t observeTokens = 16'384;  ///< tokens that activations are observed on
   uint64_t scoreTokens = 16'384;    ///< tokens' worth of held-out text that models are scored on
-  double ffnKeep = 0.48;            ///< share of FFN channels that the student keeps
+  double ffnKeep = 0.49;            ///< share of FFN channels that the student keeps
   unsigned dropBlocks = 0;          ///< blocks that the student loses
   unsigned maxVocabulary = 12'288;  ///< most tokens of the student's vocabulary
   uint64_t seed = 0;
