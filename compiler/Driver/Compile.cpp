@@ -30,7 +30,6 @@ public:
       : options_(options), progress_(options.quiet),
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
         context_(workspace_), teacher_(options.teacher, workspace_) {
-    parameters_.hasCorpus = !options.corpus.empty();
     parameters_.seed = options.seed;
     parameters_.baselines = options.baselines;
     if (options.distillTokens)

@@ -3,6 +3,7 @@
 #include "compiler/Driver/DataWork.h"
 #include "compiler/Data/Scoring.h"
 #include "compiler/Driver/Estimate.h"
+#include "compiler/Driver/Scorer.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
 #include "runtime/src/base/Sha256.h"
@@ -320,16 +321,10 @@ std::string DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
                                     tokenizer.tokenizeDocument(), tokenizer.startToken(),
                                     std::min<uint32_t>(kScoreWindowTokens, scored.getContext() - 1),
                                     op.getTokens().value_or(0) * kBytesPerScoredToken);
-  std::vector<exec::Sequence> sequences;
-  for (const EvalWindow &window : windows.windows) {
-    exec::Sequence sequence{{windows.startToken}, {}};
-    sequence.tokens.insert(sequence.tokens.end(), window.tokens.begin(), window.tokens.end());
-    sequences.push_back(std::move(sequence));
-  }
   const exec::Graph graph = exec::graphFromModel(scored);
   exec::Scores scores;
-  exec::check(executor().score({&graph, teacher_.readRows(scored, graph)}, nullptr, sequences, {},
-                               onProgress(), scores));
+  exec::check(executor().score({&graph, teacher_.readRows(scored, graph)}, nullptr,
+                               windowSequences(windows), {}, onProgress(), scores));
   std::vector<DocumentScore> documents(windows.textBytes.size());
   for (size_t d = 0; d < documents.size(); ++d)
     documents[d].textBytes = windows.textBytes[d];

@@ -9,7 +9,6 @@ namespace retort {
 
 /// What the command line may vary in a built-in recipe. Every field has the recipe's default.
 struct RecipeParameters {
-  bool hasCorpus = false;
   bool bf16Checkpoint = false;      ///< `none` keeps the checkpoint's precision: bf16, else f32
   uint64_t tuneTokens = 40'000;     ///< tokens that the teacher is adapted on
   uint64_t distillTokens = 120'000; ///< tokens that the student is trained on

@@ -96,15 +96,9 @@ public:
 
   /// Block by block over all windows, so that each weight is read once.
   std::vector<double> nll(const EvalWindows &windows, Progress &progress) override {
-    std::vector<exec::Sequence> sequences;
-    for (const EvalWindow &window : windows.windows) {
-      exec::Sequence sequence{{windows.startToken}, {}};
-      sequence.tokens.insert(sequence.tokens.end(), window.tokens.begin(), window.tokens.end());
-      sequences.push_back(std::move(sequence));
-    }
     exec::Scores scores;
     exec::check(executor_->score(
-        {&graph_, teacher_.readRows(model_, graph_)}, nullptr, sequences, {},
+        {&graph_, teacher_.readRows(model_, graph_)}, nullptr, windowSequences(windows), {},
         [&](const exec::Progress &at) {
           progress.update(at.step, at.totalSteps);
           return !Progress::interrupted();
@@ -142,6 +136,16 @@ std::vector<int32_t> windowRows(const EvalWindows &windows, const EvalWindow &wi
   std::vector<int32_t> rows{windows.startToken};
   rows.insert(rows.end(), window.tokens.begin(), window.tokens.end() - 1);
   return rows;
+}
+
+std::vector<exec::Sequence> windowSequences(const EvalWindows &windows) {
+  std::vector<exec::Sequence> sequences;
+  for (const EvalWindow &window : windows.windows) {
+    exec::Sequence sequence{{windows.startToken}, {}};
+    sequence.tokens.insert(sequence.tokens.end(), window.tokens.begin(), window.tokens.end());
+    sequences.push_back(std::move(sequence));
+  }
+  return sequences;
 }
 
 std::vector<double> Scorer::nll(const EvalWindows &windows, Progress &progress) {

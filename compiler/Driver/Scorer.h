@@ -4,6 +4,7 @@
 #include "compiler/Data/Scoring.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Workspace.h"
+#include "compiler/Torch/Executor.h"
 #include <functional>
 #include <memory>
 #include <span>
@@ -40,6 +41,9 @@ double logSumExp(std::span<const float> logits);
 
 /// The rows that a window is run as: the start token and all its tokens but the last.
 std::vector<int32_t> windowRows(const EvalWindows &windows, const EvalWindow &window);
+
+/// Windows as the executor scores them: the start token, given, and all their tokens, predicted.
+std::vector<exec::Sequence> windowSequences(const EvalWindows &windows);
 
 /// Opens a bundle, a .gguf file or a Hugging Face folder. `threads` 0: one a core. Throws Error.
 std::unique_ptr<Scorer> openScorer(const std::string &path, const Workspace &workspace,
