@@ -65,6 +65,17 @@ std::string wordsOf(llvm::StringRef symbol) {
   return words;
 }
 
+/// A model whose matrices are meant to be stored in `format`; null: as they are.
+exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format) {
+  exec::Graph graph = exec::graphFromModel(model);
+  if (format)
+    for (exec::Param &param : graph.params)
+      if (!param.isVector)
+        param.format = exec::QuantFormat{static_cast<int>(format.getBits()),
+                                         static_cast<int>(format.getGroup()), format.isSymmetric()};
+  return graph;
+}
+
 template <typename OpT> void setResult(OpT op, const std::string &key) {
   op.setResultAttr(distill::FileAttr::get(op.getContext(), key));
 }
@@ -81,7 +92,7 @@ void DataWork::run(mlir::ModuleOp module) {
     if (Progress::interrupted())
       fail(ExitCode::Interrupted, "stopped: run the same command again to go on from here");
     llvm::TypeSwitch<mlir::Operation *>(&op)
-        .Case<distill::CorpusOp, distill::ObserveOp, distill::TrainOp, distill::ScoreOp>(
+        .Case<distill::CorpusOp, distill::ObserveOp, distill::FitOp, distill::TrainOp, distill::ScoreOp>(
             [&](auto work) {
               if (!work.getResult())
                 runOp(work);
@@ -220,6 +231,35 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
 // Training
 //===----------------------------------------------------------------------===//
 
+void DataWork::runOp(distill::FitOp op) {
+  lm::ModelOp student = model(op, op.getStudent()), teacher = model(op, op.getTeacher());
+  const std::string key = keyOf(op, {student, teacher});
+  const std::string name = "fit the " + wordsOf(op.getStudent());
+  plan_.push_back(
+      estimateFit(student, teacher, op, name, workspace_.has(key, "safetensors")));
+  if (!options_.planOnly)
+    workspace_.getOrMake(key, "safetensors", [&](const std::string &path) {
+      progress_.begin(name);
+      const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr());
+      const exec::Graph guide = exec::graphFromModel(teacher);
+      exec::FitOptions options;
+      for (auto param : op.getParams().getAsRange<mlir::StringAttr>())
+        options.params.push_back(param.str());
+      options.damping = op.getDamping();
+      options.outputPath = path;
+      exec::FitResult result;
+      exec::check(executor().fit(
+          {&graph, teacher_.readRows(student, graph)}, {&guide, teacher_.readRows(teacher, guide)},
+          packTrain(student, op.getTokens(), op.getSequenceLength(), 0), options, onProgress(),
+          result));
+      char line[96];
+      std::snprintf(line, sizeof line, "%zu layers, the last block's stream lacks %.1f %%",
+                    options.params.size(), 100 * result.lacking.back());
+      progress_.end(line);
+    });
+  setResult(op, key);
+}
+
 void DataWork::runOp(distill::TrainOp op) {
   lm::ModelOp student = model(op, op.getStudent());
   llvm::SmallVector<lm::ModelOp> models{student};
@@ -244,12 +284,7 @@ void DataWork::runOp(distill::TrainOp op) {
 
 void DataWork::train(distill::TrainOp op, const std::string &key, const std::string &output) {
   lm::ModelOp student = model(op, op.getStudent());
-  exec::Graph graph = exec::graphFromModel(student);
-  if (weight::FormatAttr format = op.getQuantizeAttr())
-    for (exec::Param &param : graph.params)
-      if (!param.isVector)
-        param.format = exec::QuantFormat{static_cast<int>(format.getBits()),
-                                         static_cast<int>(format.getGroup()), format.isSymmetric()};
+  const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr());
   exec::Model studentModel{&graph, teacher_.readRows(student, graph)};
   std::optional<exec::Graph> guideGraph;
   std::optional<exec::Model> guide;

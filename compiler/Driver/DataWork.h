@@ -58,6 +58,7 @@ public:
 private:
   void runOp(distill::CorpusOp op);
   void runOp(distill::ObserveOp op);
+  void runOp(distill::FitOp op);
   void runOp(distill::TrainOp op);
   void runOp(distill::ScoreOp op);
   void checkGate(distill::GateOp op);

@@ -58,6 +58,23 @@ PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &
   return work;
 }
 
+PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp op,
+                        const std::string &name, bool cached) {
+  PlannedWork work{name, cached, 0, 0, 0};
+  work.seconds = 2.0 * (parameterCount(teacher) + parameterCount(student)) * op.getTokens() /
+                 flopsPerSecond();
+  work.memoryBytes = kBaseBytes + 6 * (largestBlockElements(student) + largestBlockElements(teacher));
+  work.memoryBytes += 32 * student.getHidden() * op.getTokens();
+  for (auto name : op.getParams().getAsRange<mlir::StringAttr>()) {
+    const auto shape = student.lookupParam(name).getShape();
+    work.memoryBytes += 4 * shape[0] * shape[1];
+    work.diskBytes += 4 * shape[0] * shape[1];
+    // The normal equations, in f32: a third of bf16's rate.
+    work.seconds += 6.0 * shape[1] * (shape[0] + shape[1]) * op.getTokens() / flopsPerSecond();
+  }
+  return work;
+}
+
 PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::TrainOp op,
                           const std::string &name, bool cached) {
   PlannedWork work{name, cached, 0, 0, 0};

@@ -13,6 +13,8 @@ PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string
                             bool cached);
 /// `tokens` 0: unknown until the corpus is cut; counted as 50,000.
 PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &name, bool cached);
+PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp op,
+                        const std::string &name, bool cached);
 PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::TrainOp op,
                           const std::string &name, bool cached);
 

@@ -43,7 +43,11 @@ constexpr const char *kSpecialist = R"(builtin.module(
   run-data-work,
   derive-student{teacher=teacher student=student},
   prune-depth{model=student count={{drop-blocks}}},
-  prune-ffn{model=student keep={{ffn-keep}} uniform=true},{{baseline-models}}
+  prune-ffn{model=student keep={{ffn-keep}} uniform=true},
+  insert-fit{teacher=teacher student=student tokens={{observe-tokens}}},
+  run-data-work,
+  apply-training{model=student},
+  insert-score{model=student name=fit tokens={{score-tokens}}},{{baseline-models}}
   insert-distillation{teacher=teacher student=student tokens={{distill-tokens}} batch-tokens=1024 learning-rate=1e-3 seed={{seed}} bits=4},
   run-data-work,
   apply-training{model=student},

@@ -1,6 +1,7 @@
 //===- Executor.cpp - libretort_torch.so's export ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Executor.h"
+#include "compiler/Torch/Fit.h"
 #include "compiler/Torch/Kernels.h"
 #include "compiler/Torch/Streaming.h"
 #include "compiler/Torch/Train.h"
@@ -48,6 +49,10 @@ public:
   Status observe(const Model &model, const std::vector<Sequence> &sequences,
                  const OnProgress &progress, Observation &observation) override {
     return with([&] { exec::observe(model, sequences, progress, observation); });
+  }
+  Status fit(const Model &student, const Model &teacher, const std::vector<Sequence> &sequences,
+             const FitOptions &options, const OnProgress &progress, FitResult &result) override {
+    return with([&] { exec::fit(student, teacher, sequences, options, progress, result); });
   }
   Status train(const Model &student, const Model *teacher, const std::vector<Sequence> &sequences,
                const TrainOptions &options, const OnProgress &progress,

@@ -160,6 +160,21 @@ struct TrainResult {
   double tokensPerSecond = 0;
 };
 
+struct FitOptions {
+  /// The student's matrices to work on: linear layers of its blocks. Those with a format are rounded
+  /// to it; every matrix with a format is read as it will be stored.
+  std::vector<std::string> params;
+  double damping = 1e-2; ///< ridge, as a share of the mean square of a layer's inputs; above 0
+  Precision precision = Precision::Bf16;
+  std::string outputPath; ///< safetensors, f32, named as the params; written whole or not at all
+};
+
+struct FitResult {
+  std::vector<std::string> blocks; ///< labels of the student's
+  /// Mean square of what the student's stream lacks after each block, over that of the teacher's.
+  std::vector<double> lacking;
+};
+
 /// What an Executor needs to know of the machine.
 struct ExecutorOptions {
   int threads = 0; ///< 0: as many as CPUs this process may use
@@ -184,6 +199,13 @@ public:
   /// Statistics for pruning, in bf16, block by block as `score`.
   virtual Status observe(const Model &model, const std::vector<Sequence> &sequences,
                          const OnProgress &progress, Observation &observation) = 0;
+
+  /// Solves layers of `student` by least squares, block by block, so that its residual stream is
+  /// the teacher's (distill.fit). Memory holds one block of both, their streams and what the
+  /// student's block computes: about 32 * hidden bytes a token.
+  virtual Status fit(const Model &student, const Model &teacher,
+                     const std::vector<Sequence> &sequences, const FitOptions &options,
+                     const OnProgress &progress, FitResult &result) = 0;
 
   /// Trains all parameters of `student` and writes them to options.outputPath. If
   /// options.checkpointPath exists and fits, goes on from there with the same bits as if it had not

@@ -22,13 +22,13 @@ std::vector<ValueId> inputs(const Op &op) {
             [](const auto &o) { return std::vector<ValueId>{o.in}; }},
       op);
 }
+} // namespace
 
-ValueId output(const Op &op) {
+ValueId outputOf(const Op &op) {
   return std::visit(Match{[](const Split &o) { return o.outs.empty() ? kNone : o.outs[0]; },
                           [](const auto &o) { return o.out; }},
                     op);
 }
-} // namespace
 
 Forward::Forward(const Graph &graph, Weights &weights)
     : graph_(graph), weights_(weights), lastUse_(size_t(graph.numValues), -1) {
@@ -105,17 +105,20 @@ Tensor Forward::runOp(const Op &op, const Rows &rows, Values &values) {
       op);
 }
 
+void Forward::op(size_t index, const Rows &rows, Values &values) {
+  const Op &op = graph_.ops[index];
+  values[size_t(outputOf(op))] = runOp(op, rows, values);
+  for (const ValueId value : inputs(op))
+    if (lastUse_[size_t(value)] == int32_t(index))
+      values[size_t(value)] = Tensor();
+}
+
 void Forward::runOps(size_t first, size_t count, const Rows &rows, Values &values,
                      const Watch &watch) {
   for (size_t i = first; i < first + count; ++i) {
-    const Op &op = graph_.ops[i];
-    const Tensor result = runOp(op, rows, values);
-    values[size_t(output(op))] = result;
+    op(i, rows, values);
     if (watch)
-      watch(op, result);
-    for (const ValueId value : inputs(op))
-      if (lastUse_[size_t(value)] == int32_t(i))
-        values[size_t(value)] = Tensor();
+      watch(graph_.ops[i], values[size_t(outputOf(graph_.ops[i]))]);
   }
 }
 

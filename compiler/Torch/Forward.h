@@ -7,6 +7,9 @@
 
 namespace retort::exec {
 
+/// The value that an op makes, a Split's first.
+ValueId outputOf(const Op &op);
+
 /// Runs a model's ops, all but the last, Logits: losses make logits a few rows at a time.
 class Forward {
 public:
@@ -27,12 +30,16 @@ public:
   at::Tensor block(size_t index, const Rows &rows, at::Tensor in, const Watch &watch = {});
   at::Tensor leave(const Rows &rows, at::Tensor in);
 
+  /// A run's values by ValueId, those that are still to be read.
+  using Values = std::vector<at::Tensor>;
+  /// Runs one op on `values`, for work that goes op by op.
+  void op(size_t index, const Rows &rows, Values &values);
+
   const Logits &logits() const { return std::get<Logits>(graph_.ops.back()); }
   /// The parameters that ops [first, first + count) read.
   std::vector<ParamId> paramsOf(size_t first, size_t count) const;
 
 private:
-  using Values = std::vector<at::Tensor>;
   void runOps(size_t first, size_t count, const Rows &rows, Values &values, const Watch &watch);
   at::Tensor runOp(const Op &op, const Rows &rows, Values &values);
   at::Tensor runSpan(size_t first, size_t count, const Rows &rows, ValueId inId, at::Tensor in,

@@ -2,15 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Optimizer.h"
 #include "compiler/Torch/Parallel.h"
-#include "compiler/Weights/Pack.h"
 #include <cmath>
 #include <numbers>
 
 namespace retort::exec {
 
+weight::Format storedAs(const QuantFormat &format) {
+  return {format.bits == 8 ? weight::Kind::I8 : weight::Kind::I4, format.group, format.symmetric};
+}
+
 void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix) {
-  const weight::Format as{format.bits == 8 ? weight::Kind::I8 : weight::Kind::I4, format.group,
-                          format.symmetric};
+  const weight::Format as = storedAs(format);
   float *values = data<float>(matrix);
   const int64_t cols = matrix.size(1);
   parallel(matrix.size(0), 16, [&](int64_t begin, int64_t end) {

@@ -3,6 +3,7 @@
 #pragma once
 #include "compiler/Torch/Executor.h"
 #include "compiler/Torch/Weights.h"
+#include "compiler/Weights/Pack.h"
 
 namespace retort::exec {
 
@@ -13,6 +14,9 @@ struct Trained {
   const Param *param = nullptr;
   bool fakeQuantised = false; ///< the model sees what quantisation leaves of `master`
 };
+
+/// The format as compiler/Weights/Pack.h knows it.
+weight::Format storedAs(const QuantFormat &format);
 
 /// Replaces each value of a matrix by the one that packing to `format` would store.
 void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix);

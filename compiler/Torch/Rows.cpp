@@ -69,4 +69,29 @@ std::vector<size_t> cutIntoRuns(const std::vector<Sequence> &sequences, int64_t 
   return starts;
 }
 
+std::vector<Rows> layOutRuns(const std::vector<Sequence> &sequences) {
+  constexpr int64_t kRunRows = 2048;
+  const std::vector<size_t> starts = cutIntoRuns(sequences, kRunRows);
+  std::vector<Rows> runs;
+  for (size_t i = 0; i + 1 < starts.size(); ++i) {
+    std::vector<const Sequence *> together;
+    for (size_t s = starts[i]; s < starts[i + 1]; ++s)
+      together.push_back(&sequences[s]);
+    runs.push_back(layOut(together));
+  }
+  return runs;
+}
+
+std::vector<int32_t> teacherTokens(const Graph &student, const Graph &teacher) {
+  if (teacher.vocab == student.vocab && teacher.vocabKept == student.vocabKept)
+    return {};
+  const std::vector<int32_t> &kept = student.vocabKept;
+  const bool fits = teacher.vocabKept.empty() && int64_t(kept.size()) == student.vocab;
+  if (!fits || kept.back() >= teacher.vocab)
+    fail(ExitCode::Usage, "the teacher's vocabulary of " + std::to_string(teacher.vocab) +
+                              " does not contain the student's of " +
+                              std::to_string(student.vocab) + ": prune it by --prune-vocab");
+  return kept;
+}
+
 } // namespace retort::exec

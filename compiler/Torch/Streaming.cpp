@@ -1,39 +1,15 @@
 //===- Streaming.cpp - Scoring and observing, block by block ----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Streaming.h"
-#include "compiler/Torch/Checkpoint.h"
 #include "compiler/Torch/Forward.h"
 #include "compiler/Torch/Loss.h"
+#include "compiler/Torch/Meter.h"
 #include <algorithm>
 #include <cmath>
 
 namespace retort::exec {
 namespace {
 using at::Tensor;
-
-/// Rows of one pass: enough for matrix products to be efficient.
-constexpr int64_t kRunRows = 2048;
-
-/// Counts the steps of a call: each is one block of one run of rows.
-class Meter {
-public:
-  Meter(const char *what, const OnProgress &progress, int64_t total)
-      : what_(what), progress_(progress), total_(total), begun_(nowSeconds()) {}
-  /// `tokens` is the share of the text that the step stands for.
-  void step(double tokens) {
-    tokens_ += tokens;
-    ++done_;
-    if (progress_ &&
-        !progress_({what_, done_, total_, 0, tokens_ / std::max(1e-9, nowSeconds() - begun_)}))
-      fail(ExitCode::Interrupted, std::string(what_) + " was interrupted");
-  }
-
-private:
-  const char *what_;
-  const OnProgress &progress_;
-  int64_t total_, done_ = 0;
-  double tokens_ = 0, begun_;
-};
 
 /// A model whose weights are in memory one block at a time, and all sequences' rows.
 class Stream {
@@ -43,13 +19,7 @@ public:
         weights_(model, precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat),
         forward_(graph_, weights_) {
     checkSequences(sequences, graph_);
-    const std::vector<size_t> starts = cutIntoRuns(sequences, kRunRows);
-    for (size_t i = 0; i + 1 < starts.size(); ++i) {
-      std::vector<const Sequence *> together;
-      for (size_t s = starts[i]; s < starts[i + 1]; ++s)
-        together.push_back(&sequences[s]);
-      runs_.push_back(layOut(together));
-    }
+    runs_ = layOutRuns(sequences);
   }
 
   /// How many steps run() makes.

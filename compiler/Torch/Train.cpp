@@ -28,16 +28,8 @@ at::ScalarType typeOf(Precision precision) {
 class Teacher {
 public:
   Teacher(const Model &model, const Graph &student, Precision precision)
-      : weights_(model, typeOf(precision)), forward_(*model.graph, weights_) {
-    const Graph &graph = *model.graph;
-    if (graph.vocab != student.vocab || graph.vocabKept != student.vocabKept) {
-      kept_ = student.vocabKept;
-      const bool fits = graph.vocabKept.empty() && int64_t(kept_.size()) == student.vocab;
-      if (!fits || kept_.back() >= graph.vocab)
-        fail(ExitCode::Usage, "the teacher's vocabulary of " + std::to_string(graph.vocab) +
-                                  " does not contain the student's of " +
-                                  std::to_string(student.vocab) + ": prune it by --prune-vocab");
-    }
+      : weights_(model, typeOf(precision)), forward_(*model.graph, weights_),
+        kept_(teacherTokens(student, *model.graph)) {
     head_ = weights_.get(forward_.logits().weight).value;
     if (!kept_.empty())
       head_ = head_.index_select(0, at::tensor(kept_));

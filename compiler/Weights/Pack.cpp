@@ -333,6 +333,53 @@ void quantiseDequantise(const Format &format, std::span<float> row) {
   }
 }
 
+namespace {
+
+/// The columns of a group whose codes must be the outermost, so that the stored values' own scale is
+/// the one they were rounded with: the element of largest magnitude, or the two ends.
+struct Outermost {
+  int64_t low = -1, high = -1; ///< columns of the group; -1: none
+  Outermost(const Format &format, const Group &values, const GroupScale &group, int64_t count) {
+    const auto [least, most] = std::minmax_element(values.values, values.values + count);
+    if (!format.symmetric)
+      low = least - values.values, high = most - values.values;
+    else if (format.kind == Kind::I4)
+      low = (group.scale > 0 ? least : most) - values.values;
+    else
+      (-*least >= *most ? low : high) = (-*least >= *most ? least : most) - values.values;
+  }
+};
+
+} // namespace
+
+void gptqRow(const Format &format, std::span<float> row, const float *factor) {
+  check(format);
+  const int64_t cols = int64_t(row.size());
+  for (int64_t begin = 0; begin < cols; begin += format.group) {
+    const int64_t count = std::min<int64_t>(format.group, cols - begin);
+    const Group values(format, row.subspan(begin, count));
+    const GroupScale group = chooseScale(format, values);
+    const Outermost outermost(format, values, group, count);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t column = begin + i;
+      float code = group.scale == 0
+                       ? 0.0f
+                       : std::nearbyint((row[column] - group.minimum) / group.scale);
+      code = std::clamp(code, float(group.lowest - group.zero), float(group.highest - group.zero));
+      if (i == outermost.low)
+        code = float(group.lowest - group.zero);
+      if (i == outermost.high)
+        code = float(group.highest - group.zero);
+      const float stored = group.scale * code + group.minimum;
+      const float *from = factor + column * cols;
+      const float error = (row[column] - stored) / from[column];
+      row[column] = stored;
+      for (int64_t j = column + 1; j < cols; ++j)
+        row[j] -= error * from[j];
+    }
+  }
+}
+
 uint16_t toHalf(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000u;
   bits &= 0x7fffffffu;

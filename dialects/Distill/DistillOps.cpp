@@ -3,6 +3,7 @@
 #include "dialects/Distill/DistillOps.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <cmath>
 
@@ -109,7 +110,7 @@ static LogicalResult verifyCount(Operation *op, StringRef what, int64_t count) {
   return success();
 }
 
-//===- observe, train -----------------------------------------------------===//
+//===- observe, fit, train -----------------------------------------------------===//
 
 LogicalResult ObserveOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr())) ||
@@ -130,15 +131,15 @@ LogicalResult ObserveOp::verifySymbolUses(SymbolTableCollection &symbols) {
 }
 
 /// A student learns its teacher's distribution, so it has the teacher's tokens or some of them.
-static LogicalResult verifyVocabularies(TrainOp op, lm::ModelOp teacher, lm::ModelOp student) {
+static LogicalResult verifyVocabularies(Operation *op, lm::ModelOp teacher, lm::ModelOp student) {
   if (teacher.getVocab() == student.getVocab() && teacher.getVocabKept() == student.getVocabKept())
     return success();
   if (teacher.getVocabKept() || !student.getVocabKept())
-    return op.emitOpError() << "student has " << student.getVocab() << " tokens, teacher "
+    return op->emitOpError() << "student has " << student.getVocab() << " tokens, teacher "
                             << teacher.getVocab()
                             << ", and no vocab_kept says which they are"; // (C5)
   if (student.getVocabKept()->back() >= teacher.getVocab())
-    return op.emitOpError() << "student keeps token " << student.getVocabKept()->back()
+    return op->emitOpError() << "student keeps token " << student.getVocabKept()->back()
                             << " of a teacher with " << teacher.getVocab(); // (C5)
   return success();
 }
@@ -184,6 +185,38 @@ LogicalResult TrainOp::verifySymbolUses(SymbolTableCollection &symbols) {
         return emitOpError() << "freezes \"" << name.getValue()
                              << "\", but the student has no such parameter"; // (C6)
   return verifyHyperparameters(*this);
+}
+
+LogicalResult FitOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto teacher = lookup<lm::ModelOp>(*this, symbols, "teacher", getTeacherAttr());
+  auto student = lookup<lm::ModelOp>(*this, symbols, "student", getStudentAttr());
+  if (failed(teacher) || failed(student) ||
+      failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
+    return failure();
+  if (failed(verifyCount(*this, "tokens", getTokens())) ||
+      failed(verifyCount(*this, "sequence_length", getSequenceLength()))) // (C2)
+    return failure();
+  if (!isPositive(getDamping()))
+    return emitOpError() << "damping must be finite and above 0, is " << getDamping(); // (C2)
+  if (getParams().empty())
+    return emitOpError("fits no parameter"); // (C3)
+  llvm::StringSet<> seen;
+  for (auto name : getParams().getAsRange<StringAttr>()) {
+    if (!student->lookupParam(name))
+      return emitOpError() << "fits \"" << name.getValue()
+                           << "\", but the student has no such parameter"; // (C3)
+    if (!seen.insert(name.getValue()).second)
+      return emitOpError() << "fits \"" << name.getValue() << "\" twice"; // (C3)
+  }
+  if (teacher->getHidden() != student->getHidden())
+    return emitOpError() << "student has " << student->getHidden() << " hidden features, teacher "
+                         << teacher->getHidden(); // (C4)
+  return verifyVocabularies(*this, *teacher, *student); // (C5)
+}
+
+bool FitOp::isFrozen(StringRef name) {
+  return llvm::none_of(getParams().getAsRange<StringAttr>(),
+                       [&](StringAttr fitted) { return fitted.getValue() == name; });
 }
 
 bool TrainOp::isFrozen(StringRef name) {

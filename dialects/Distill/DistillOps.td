@@ -64,6 +64,54 @@ def Distill_ObserveOp : Distill_Work<"observe"> {
   }];
 }
 
+def Distill_FitOp : Distill_Work<"fit"> {
+  let summary = "Solve a student's layers by least squares, so that its stream is its teacher's";
+  let description = [{
+    What pruning and rounding took away, what is left makes up for as well as linear layers can. The
+    layers in `params` are worked on in order, each with the student's own activations `X` (rows by
+    features) of `tokens` tokens of the train documents, layers before it done.
+
+    - A layer whose output is added to the residual stream becomes
+      `W + (T - S)^T X (X^T X + damping * mean(diag(X^T X)) I)^-1`, where `T` is the teacher's stream
+      after the addition and `S` the student's: the ridge regression of what the stream lacks, pulled
+      towards the weights that are there. So errors of earlier blocks are corrected too (Optimal
+      Brain Surgeon's update as in SlimGPT, arXiv:2412.18110, section 3, against the teacher's
+      outputs and on the student's inputs as in GPTAQ, arXiv:2504.02692, section 3).
+    - With `quantize`, every layer is then rounded to that format by GPTQ (arXiv:2210.17323,
+      algorithm 1) with the same `X^T X`, and other matrices are read as `quantize-weights` will
+      round them. Rounding the result again to the same format does not change it.
+
+    The result is a safetensors file of these layers, F32, by their symbols' names; `applied` as of
+    `distill.train`.
+    ```mlir
+    distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
+        params ["blk.0.attn_output.weight", "blk.0.ffn_down.weight"] damping 1.0e-2
+        quantize #weight.format<bits = 4, group = 32, symmetric>
+    ```
+    - (C1) `teacher` and `student` are `lm.model`s, `corpus` a `distill.corpus`.
+    - (C2) `tokens` and `sequence_length` are at least 1, `damping` is finite and above 0.
+    - (C3) `params` names at least one parameter of the student, none twice.
+    - (C4) Teacher and student have the same hidden size.
+    - (C5) Teacher and student have the same vocabulary, or the student's is the part of
+      it that its `vocab_kept` says.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$teacher,
+                       FlatSymbolRefAttr:$student, FlatSymbolRefAttr:$corpus, Retort_Int:$tokens,
+                       DefaultValuedAttr<Retort_Int, "512">:$sequence_length, StrArrayAttr:$params,
+                       Retort_Float:$damping, OptionalAttr<Distill_Format>:$quantize,
+                       OptionalAttr<Distill_FileAttr>:$result,
+                       UnitAttr:$applied, OptionalAttr<StrAttr>:$sym_visibility);
+  let assemblyFormat = [{
+    $sym_name `teacher` $teacher `student` $student `corpus` $corpus `tokens` $tokens
+    (`sequence_length` $sequence_length^)? `\n` `params` $params `damping` $damping
+    (`quantize` $quantize^)? (`result` $result^)? (`applied` $applied^)? attr-dict
+  }];
+  let extraClassDeclaration = [{
+    /// Whether the fit leaves the student's parameter `name` as it is.
+    bool isFrozen(::llvm::StringRef name);
+  }];
+}
+
 def Distill_TrainOp : Distill_Work<"train"> {
   let summary = "Train a model on the corpus, after a teacher or alone";
   let description = [{

@@ -1,6 +1,7 @@
 //===- ApplyTraining.cpp - Make parameters from a training's result -------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/Distill/Passes.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 
@@ -16,35 +17,40 @@ struct ApplyTraining : impl::ApplyTrainingBase<ApplyTraining> {
     auto model = lm::findModel(getOperation(), this->model);
     if (failed(model))
       return signalPassFailure();
-    auto training = findTraining(*model);
-    if (failed(training) || failed(check(*model, *training)))
+    Operation *latest = nullptr;
+    for (Operation &op : getOperation().getOps())
+      if (isFinished<distill::TrainOp>(op, *model) || isFinished<distill::FitOp>(op, *model))
+        latest = &op;
+    if (!latest) {
+      model->emitError() << "apply-training: @" << model->getSymName()
+                         << " has no finished distill.train or distill.fit";
       return signalPassFailure();
-    for (auto param : model->getBody()->getOps<lm::ParamOp>())
-      if (!training->isFrozen(param.getSymName()))
-        replace(param, training->getResult()->getSha256());
-    training->setApplied(true);
+    }
+    if (failed(llvm::TypeSwitch<Operation *, LogicalResult>(latest)
+                   .Case<distill::TrainOp, distill::FitOp>(
+                       [&](auto work) { return apply(work, *model); })))
+      return signalPassFailure();
   }
 
 private:
-  FailureOr<distill::TrainOp> findTraining(lm::ModelOp model) {
-    distill::TrainOp last;
-    for (auto training : getOperation().getOps<distill::TrainOp>())
-      if (training.getStudent() == model.getSymName() && training.getResult())
-        last = training;
-    if (!last)
-      return model.emitError() << "apply-training: @" << model.getSymName()
-                               << " has no finished distill.train";
-    if (last.getApplied())
-      return last.emitError("apply-training: is applied already");
-    return last;
+  template <typename OpT> static bool isFinished(Operation &op, lm::ModelOp model) {
+    auto work = dyn_cast<OpT>(op);
+    return work && work.getStudent() == model.getSymName() && work.getResult();
   }
 
-  /// Before the first change: a trained parameter is made of numbers.
-  LogicalResult check(lm::ModelOp model, distill::TrainOp training) {
-    for (auto param : model.getBody()->getOps<lm::ParamOp>())
-      if (!training.isFrozen(param.getSymName()) && !weight::isWeightTensor(param.getType()))
+  template <typename OpT> LogicalResult apply(OpT work, lm::ModelOp model) {
+    if (work.getApplied())
+      return work.emitError("apply-training: is applied already");
+    auto params = model.getBody()->getOps<lm::ParamOp>();
+    // Before the first change: a trained parameter is made of numbers.
+    for (auto param : params)
+      if (!work.isFrozen(param.getSymName()) && !weight::isWeightTensor(param.getType()))
         return param.emitError() << "apply-training: @" << param.getSymName()
                                  << " is quantised: apply before quantising";
+    for (auto param : params)
+      if (!work.isFrozen(param.getSymName()))
+        replace(param, work.getResult()->getSha256());
+    work.setApplied(true);
     return success();
   }
 

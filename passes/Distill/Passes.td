@@ -23,6 +23,28 @@ def InsertObservation : DistillPass<"insert-observation"> {
   ];
 }
 
+def InsertFit : DistillPass<"insert-fit"> {
+  let summary = "Ask for a student's layers to be solved for";
+  let description = [{
+    Appends a `distill.fit` of every linear layer of the student whose output is added to the residual
+    stream as it is: attention outputs and down projections. A layer whose output is normed first
+    (Gemma) has nothing to be solved for. With `bits`, of all linear layers, which are then rounded by
+    GPTQ as `quantize-weights` with the same `bits`, `group` and `asymmetric` will store them. Layers
+    that share their weights are left alone.
+  }];
+  let options = [
+    Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
+    Option<"student", "student", "std::string", "\"student\"", "The student's symbol">,
+    Option<"tokens", "tokens", "int64_t", "16384", "Tokens of the corpus to solve on">,
+    Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">,
+    Option<"damping", "damping", "double", "1e-2", "Pull towards the weights that are there, as a share of the inputs' mean square">,
+    Option<"bits", "bits", "unsigned", "0", "Bits a weight after GPTQ: 4 or 8 (0: unquantised)">,
+    Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
+    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">
+  ];
+  let statistics = [Statistic<"numLayers", "layers", "Layers to solve for">];
+}
+
 class TrainingPass<string name> : DistillPass<name> {
   list<Option> training = [
     Option<"tokens", "tokens", "int64_t", "100000", "Tokens to train on">,
@@ -82,8 +104,8 @@ def DeriveStudent : DistillPass<"derive-student"> {
 def ApplyTraining : DistillPass<"apply-training"> {
   let summary = "Make a trained model's parameters from its training's result";
   let description = [{
-    Each parameter that the model's latest finished `distill.train` changed becomes a load from its
-    result; frozen parameters keep their programs. The training is marked `applied`.
+    Each parameter that the model's latest finished `distill.train` or `distill.fit` changed becomes a
+    load from its result; the others keep their programs. The work is marked `applied`.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">

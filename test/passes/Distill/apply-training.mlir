@@ -46,7 +46,7 @@ distill.train @train student @student corpus @corpus losses [#distill.loss<cross
 // -----
 
 distill.corpus @corpus
-// expected-error @below {{apply-training: @student has no finished distill.train}}
+// expected-error @below {{apply-training: @student has no finished distill.train or distill.fit}}
 lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -104,4 +104,34 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
   weight_decay 0.0 clip 1.0 seed 0 mode full
+  result <"00000000000000000000000000000000000000000000000000000000000000ab">
+
+// -----
+
+// A fit's layers are loaded from its result, and nothing else changes.
+// CHECK-LABEL: lm.model @student
+// CHECK:       lm.param @token_embd.weight
+// CHECK-NEXT:    weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+// CHECK:       lm.param @output.weight
+// CHECK-NEXT:    weight.load "output.weight" stored "F32" file "00000000000000000000000000000000000000000000000000000000000000ab"
+// CHECK:       distill.fit
+// CHECK:         applied
+distill.corpus @corpus
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.param @output.weight : tensor<4x8xf32> {
+    %0 = weight.load "output.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @output.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+distill.fit @fit teacher @student student @student corpus @corpus tokens 1 params ["output.weight"] damping 0.1
   result <"00000000000000000000000000000000000000000000000000000000000000ab">

@@ -150,4 +150,90 @@ TEST(Pack, HalfConversionsAgreeWithTheCompiler) {
   }
 }
 
+// A symmetric positive definite matrix as the Gram matrix of correlated inputs, and its factor for
+// gptqRow: upper R with R^T R = inverse(G).
+struct Inputs {
+  int64_t cols;
+  std::vector<double> gram, factor;
+  explicit Inputs(int64_t cols) : cols(cols), gram(cols * cols), factor(cols * cols) {
+    std::mt19937 random(5);
+    std::normal_distribution<double> normal;
+    const int64_t rows = 4 * cols;
+    for (int64_t r = 0; r < rows; ++r) {
+      std::vector<double> x(cols);
+      const double common = normal(random);
+      for (double &value : x)
+        value = normal(random) + 2 * common;
+      for (int64_t i = 0; i < cols; ++i)
+        for (int64_t j = 0; j < cols; ++j)
+          gram[i * cols + j] += x[i] * x[j];
+    }
+    // inverse = L^-T L^-1 for G = L L^T, so with the columns in reverse, R is a Cholesky factor: here by
+    // Gauss-Jordan and a textbook Cholesky of the inverse.
+    std::vector<double> left = gram, inverse(cols * cols);
+    for (int64_t i = 0; i < cols; ++i)
+      inverse[i * cols + i] = 1;
+    for (int64_t p = 0; p < cols; ++p) {
+      const double pivot = left[p * cols + p];
+      for (int64_t j = 0; j < cols; ++j)
+        left[p * cols + j] /= pivot, inverse[p * cols + j] /= pivot;
+      for (int64_t i = 0; i < cols; ++i) {
+        const double by = left[i * cols + p];
+        if (i == p || by == 0)
+          continue;
+        for (int64_t j = 0; j < cols; ++j) {
+          left[i * cols + j] -= by * left[p * cols + j];
+          inverse[i * cols + j] -= by * inverse[p * cols + j];
+        }
+      }
+    }
+    for (int64_t i = 0; i < cols; ++i)
+      for (int64_t j = i; j < cols; ++j) {
+        double sum = inverse[i * cols + j];
+        for (int64_t k = 0; k < i; ++k)
+          sum -= factor[k * cols + i] * factor[k * cols + j];
+        factor[i * cols + j] = i == j ? std::sqrt(sum) : sum / factor[i * cols + i];
+      }
+  }
+  double error(const std::vector<float> &a, const std::vector<float> &b) const {
+    double sum = 0;
+    for (int64_t i = 0; i < cols; ++i)
+      for (int64_t j = 0; j < cols; ++j)
+        sum += double(a[i] - b[i]) * gram[i * cols + j] * double(a[j] - b[j]);
+    return sum;
+  }
+};
+
+// GPTQ's rows are stored as they are, and the layer's output moves less than with rounding to nearest.
+TEST(Pack, GptqIsStoredExactlyAndBeatsRounding) {
+  for (const Format &format : kFormats) {
+    if (format.kind != Kind::I8 && format.kind != Kind::I4)
+      continue;
+    for (const int64_t cols : {96, 130}) {
+      const Inputs inputs(cols);
+      const std::vector<float> factor(inputs.factor.begin(), inputs.factor.end());
+      double gptq = 0, nearest = 0;
+      for (unsigned seed = 0; seed < 8; ++seed) {
+        const std::vector<float> row = randomRows(cols, seed);
+        std::vector<float> fitted = row, rounded = row;
+        gptqRow(format, fitted, factor.data());
+        quantiseDequantise(format, rounded);
+        std::vector<float> again = fitted;
+        quantiseDequantise(format, again);
+        ASSERT_EQ(again, fitted) << formatName(format) << " cols " << cols << " seed " << seed;
+        gptq += inputs.error(fitted, row);
+        nearest += inputs.error(rounded, row);
+      }
+      EXPECT_LT(gptq, 0.7 * nearest) << formatName(format) << " cols " << cols;
+    }
+  }
+}
+
+TEST(Pack, GptqOfZerosIsZeros) {
+  const std::vector<float> factor(64 * 64, 1.0f);
+  std::vector<float> row(64, 0.0f);
+  gptqRow({Kind::I4, 32, true}, row, factor.data());
+  EXPECT_EQ(row, std::vector<float>(64, 0.0f));
+}
+
 } // namespace

@@ -1,8 +1,10 @@
 //===- ExecutorTest.cpp - The executor through its library -------------------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Import/Safetensors.h"
 #include "compiler/Torch/Loader.h"
 #include "compiler/Weights/Pack.h"
 #include "test/unit/Torch/TinyModel.h"
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -230,6 +232,92 @@ TEST_F(ExecutorTest, ObservesBlocks) {
   EXPECT_GT(seen.blocks[0].ffn[4], 0);
   ASSERT_EQ(seen.blocks[0].heads.size(), size_t(TinyModel::kKvHeads));
   EXPECT_GT(seen.blocks[0].heads[1], 0);
+}
+
+/// What the student's outputs lack of the teacher's, by KL.
+double divergence(Executor &executor, const Model &student, const Model &teacher,
+                  const std::vector<Sequence> &sequences) {
+  Scores scores;
+  check(executor.score(student, &teacher, sequences, {.precision = Precision::F32}, {}, scores));
+  return scores.kl->mean;
+}
+
+/// A model whose layers come from a file that fit() wrote.
+void load(TinyModel &model, const std::string &path) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  for (const SafetensorsTensor &tensor : file.tensors()) {
+    std::vector<float> &values = model.values[size_t(model.find(tensor.name))];
+    ASSERT_EQ(tensor.bytes.size(), values.size() * sizeof(float));
+    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+  }
+}
+
+// Channels that are shut are made up for by those that are left.
+TEST_F(ExecutorTest, FitMakesUpForPruning) {
+  TinyModel student = tiny;
+  for (const char *name : {"blk.0.ffn_up.weight", "blk.1.ffn_up.weight"}) {
+    auto &up = student.values[size_t(student.find(name))];
+    std::fill_n(up.begin(), 8 * TinyModel::kHidden, 0.0f);
+  }
+  const Model teacher = tiny.model();
+  const auto sequences = randomSequences({{40}, {40}, {40}, {40}, {40}, {40}}, 37);
+  const double before = divergence(*executor, student.model(), teacher, sequences);
+  FitOptions options{.params = {"blk.0.attn_output.weight", "blk.0.ffn_down.weight",
+                                "blk.1.attn_output.weight", "blk.1.ffn_down.weight"},
+                     .damping = 1e-3,
+                     .precision = Precision::F32,
+                     .outputPath = path("fit")};
+  FitResult result;
+  check(executor->fit(student.model(), teacher, sequences, options, {}, result));
+  EXPECT_EQ(result.blocks, (std::vector<std::string>{"blk.0", "blk.1"}));
+  load(student, path("fit"));
+  EXPECT_LT(divergence(*executor, student.model(), teacher, sequences), 0.5 * before);
+  const std::string once = slurp(path("fit"));
+  check(executor->fit(tiny.model(), teacher, sequences, options, {}, result));
+  EXPECT_NEAR(result.lacking.back(), 0, 1e-9); // a student that is its teacher stays as it is
+  EXPECT_NE(slurp(path("fit")), once);
+}
+
+// Layers that GPTQ rounds on the way lose less than those that are rounded to nearest.
+TEST_F(ExecutorTest, FitRoundsByGptq) {
+  TinyModel student = tiny, nearest = tiny;
+  std::vector<std::string> params;
+  for (size_t p = 0; p < tiny.graph.params.size(); ++p) {
+    const Param &param = tiny.graph.params[p];
+    if (param.isVector || param.name.starts_with("token_embd"))
+      continue;
+    student.graph.params[p].format = QuantFormat{4, 32, true};
+    params.push_back(param.name);
+    for (int64_t row = 0; row < param.rows; ++row)
+      weight::quantiseDequantise(
+          {weight::Kind::I4, 32, true},
+          {nearest.values[p].data() + row * param.cols, size_t(param.cols)});
+  }
+  const Model teacher = tiny.model();
+  const auto sequences = randomSequences({{40}, {40}, {40}, {40}, {40}, {40}}, 37);
+  FitOptions options{.params = params, .precision = Precision::F32, .outputPath = path("fit")};
+  FitResult result;
+  check(executor->fit(student.model(), teacher, sequences, options, {}, result));
+  load(student, path("fit"));
+  EXPECT_LT(divergence(*executor, student.model(), teacher, sequences),
+            0.8 * divergence(*executor, nearest.model(), teacher, sequences));
+}
+
+TEST_F(ExecutorTest, FitRefusesWhatItCannotSolve) {
+  FitResult result;
+  FitOptions options{.params = {"blk.0.ffn_up.weight"}, .outputPath = path("fit")};
+  auto fit = [&] {
+    return executor->fit(tiny.model(), tiny.model(), data(), options, {}, result).message;
+  };
+  EXPECT_EQ(fit(), "fit: 'blk.0.ffn_up.weight' is not added to the stream and not quantised: there "
+                   "is nothing to solve for");
+  options.params = {"blk.0.ffn_down.weight", "token_embd.weight"};
+  EXPECT_EQ(fit(), "fit: of 2 parameters only 1 are linear layers of the student's blocks");
+  TinyModel other = tiny;
+  other.graph.blocks[0].label = "blk.7";
+  EXPECT_EQ(executor->fit(other.model(), tiny.model(), data(), options, {}, result).message,
+            "fit: the teacher has no block 'blk.7' where the student has");
+  EXPECT_FALSE(std::filesystem::exists(path("fit")));
 }
 
 TEST_F(ExecutorTest, RefusesWhatItCannotRun) {

@@ -1,0 +1,282 @@
+//===- Fit.cpp - Solving a student's layers by least squares --------------===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// Both models run in step, a block at a time over all sequences. Within the student's block every op
+// is run for all sequences before the next one, so that a layer's equations are summed over all of
+// its inputs, which the layers before it, done already, have made; and nothing runs twice.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/Torch/Fit.h"
+#include "compiler/Torch/Checkpoint.h"
+#include "compiler/Torch/Forward.h"
+#include "compiler/Torch/Meter.h"
+#include "compiler/Torch/Parallel.h"
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cholesky_inverse.h>
+#include <ATen/ops/cholesky_solve.h>
+#include <ATen/ops/linalg_cholesky_ex.h>
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace retort::exec {
+namespace {
+using at::Tensor;
+
+at::ScalarType typeOf(Precision precision) {
+  return precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat;
+}
+
+/// A model whose quantised parameters are read as they will be stored.
+Model asStored(const Model &model) {
+  return {model.graph, [&model](ParamId id, int64_t begin, int64_t end, float *out) {
+            const Status status = model.read(id, begin, end, out);
+            const Param &param = model.graph->params[size_t(id)];
+            if (!status.ok() || !param.format)
+              return status;
+            return guarded([&] {
+              fakeQuantise(*param.format, at::from_blob(out, {end - begin, param.cols}, at::kFloat));
+            });
+          }};
+}
+
+/// A model, its weights one block at a time, and its stream in every run.
+struct Side {
+  Side(const Model &model, Precision precision)
+      : model(asStored(model)), graph(*model.graph), weights(this->model, typeOf(precision)),
+        forward(graph, weights) {}
+
+  void enter(const std::vector<Rows> &runs) {
+    for (const Rows &rows : runs)
+      stream.push_back(forward.enter(rows));
+    drop();
+  }
+  void drop() {
+    for (size_t p = 0; p < graph.params.size(); ++p)
+      weights.drop(ParamId(p));
+  }
+
+  const Model model;
+  const Graph &graph;
+  Weights weights;
+  Forward forward;
+  std::vector<Tensor> stream; ///< of each run, [rows, hidden] float
+};
+
+/// X^T X of a layer's inputs, damped, and its Cholesky root; double.
+class Gram {
+public:
+  Gram(const std::vector<Tensor> &inputs, double damping, const std::string &name) : name_(name) {
+    for (const Tensor &input : inputs) {
+      const Tensor x = input.to(at::kFloat), more = at::mm(x.t(), x).to(at::kDouble);
+      damped_ = damped_.defined() ? damped_.add_(more) : more;
+    }
+    const double square = damped_.diagonal().mean().item<double>();
+    damped_.diagonal().add_(square > 0 ? square * damping : 1.0); // a layer that reads zeros: any
+    root_ = rootOf(damped_, false);
+  }
+  /// The D of D X^T X = right^T; right is [features, outputs], D [outputs, features].
+  Tensor solve(const Tensor &right) const { return at::cholesky_solve(right, root_).t(); }
+  /// What gptqRow asks for.
+  Tensor gptqFactor() const {
+    return rootOf(at::cholesky_inverse(root_), true).to(at::kFloat).contiguous();
+  }
+
+private:
+  Tensor rootOf(const Tensor &matrix, bool upper) const {
+    const auto [root, info] = at::linalg_cholesky_ex(matrix, upper);
+    if (info.item<int>() != 0)
+      fail(ExitCode::BadInput,
+           "fit: the equations of '" + name_ + "' cannot be solved: raise the damping");
+    return root;
+  }
+  const std::string &name_;
+  Tensor damped_, root_;
+};
+
+class Fit {
+public:
+  Fit(const Model &student, const Model &teacher, const std::vector<Sequence> &sequences,
+      const FitOptions &options, const OnProgress &progress)
+      : model_(student), options_(options), student_(student, options.precision),
+        teacher_(teacher, options.precision), runs_(layOutRuns(sequences)), teacherRuns_(runs_),
+        meter_("fit", progress, int64_t(student.graph->blocks.size())) {
+    const std::vector<int32_t> tokens = teacherTokens(student_.graph, teacher_.graph);
+    for (Rows &rows : teacherRuns_)
+      for (int32_t &token : rows.tokens)
+        token = tokens.empty() ? token : tokens[size_t(token)];
+    for (const Rows &rows : runs_)
+      count_ += rows.count();
+  }
+
+  void operator()(FitResult &result) {
+    student_.enter(runs_);
+    teacher_.enter(teacherRuns_);
+    for (const Block &block : student_.graph.blocks) {
+      runTeacher(block.label);
+      runStudent(block);
+      result.blocks.push_back(block.label);
+      result.lacking.push_back(lacking());
+      meter_.step(double(count_) / double(student_.graph.blocks.size()));
+    }
+    if (fitted_.size() != options_.params.size())
+      fail(ExitCode::Usage, "fit: of " + std::to_string(options_.params.size()) +
+                                " parameters only " + std::to_string(fitted_.size()) +
+                                " are linear layers of the student's blocks");
+    writeWeights(fitted_, options_.outputPath);
+  }
+
+private:
+  void runTeacher(const std::string &label);
+  void runStudent(const Block &block);
+  bool isWanted(const Linear &linear) const;
+  std::pair<const Residual *, size_t> additionOf(const Block &block, const Linear &linear) const;
+  void fitLayer(const Block &block, const Linear &linear);
+  Tensor lackOf(size_t run, const Linear &linear, const Residual &residual, size_t addition);
+  double lacking() const;
+
+  const Model &model_;
+  const FitOptions &options_;
+  Side student_, teacher_;
+  std::vector<Rows> runs_, teacherRuns_;
+  Meter meter_;
+  int64_t count_ = 0;       ///< rows of all runs
+  size_t teacherBlock_ = 0; ///< blocks of the teacher that were run
+  /// The teacher's stream after each addition of the current block, by run.
+  std::vector<std::vector<Tensor>> additions_;
+  std::vector<Forward::Values> values_; ///< of the student's current block, by run
+  std::map<ValueId, Gram> grams_;       ///< of the current block's inputs
+  std::vector<Trained> fitted_;
+};
+
+/// Runs the teacher up to and with its block of this label.
+void Fit::runTeacher(const std::string &label) {
+  const std::vector<Block> &blocks = teacher_.graph.blocks;
+  for (bool found = false; !found; ++teacherBlock_) {
+    if (teacherBlock_ == blocks.size())
+      fail(ExitCode::Usage, "fit: the teacher has no block '" + label + "' where the student has");
+    found = blocks[teacherBlock_].label == label;
+    additions_.assign(runs_.size(), {});
+    for (size_t r = 0; r < runs_.size(); ++r)
+      teacher_.stream[r] = teacher_.forward.block(
+          teacherBlock_, teacherRuns_[r], teacher_.stream[r], [&](const Op &op, const Tensor &out) {
+            if (std::holds_alternative<Residual>(op))
+              additions_[r].push_back(out);
+          });
+    teacher_.drop();
+  }
+}
+
+bool Fit::isWanted(const Linear &linear) const {
+  return std::ranges::find(options_.params, student_.graph.params[size_t(linear.weight)].name) !=
+         options_.params.end();
+}
+
+void Fit::runStudent(const Block &block) {
+  values_.assign(runs_.size(), Forward::Values(size_t(student_.graph.numValues)));
+  for (size_t r = 0; r < runs_.size(); ++r)
+    values_[r][size_t(block.in)] = student_.stream[r];
+  for (size_t i = size_t(block.firstOp); i < size_t(block.firstOp + block.numOps); ++i) {
+    const auto *linear = std::get_if<Linear>(&student_.graph.ops[i]);
+    if (linear && isWanted(*linear))
+      fitLayer(block, *linear);
+    for (size_t r = 0; r < runs_.size(); ++r)
+      student_.forward.op(i, runs_[r], values_[r]);
+  }
+  for (size_t r = 0; r < runs_.size(); ++r)
+    student_.stream[r] = values_[r][size_t(block.out)];
+  grams_.clear();
+  student_.drop();
+}
+
+/// The addition of the layer's output to the stream, and which of its block's it is; null if there
+/// is none.
+std::pair<const Residual *, size_t> Fit::additionOf(const Block &block,
+                                                    const Linear &linear) const {
+  size_t addition = 0;
+  const Residual *found = nullptr;
+  size_t index = 0;
+  for (int32_t i = block.firstOp; i < block.firstOp + block.numOps; ++i)
+    if (const auto *residual = std::get_if<Residual>(&student_.graph.ops[size_t(i)])) {
+      if (residual->output == linear.out)
+        found = residual, index = addition;
+      ++addition;
+    }
+  if (found && additions_[0].size() != addition)
+    fail(ExitCode::Usage, "fit: block '" + block.label + "' adds to the stream " +
+                              std::to_string(addition) + " times, the teacher's " +
+                              std::to_string(additions_[0].size()));
+  return {found, index};
+}
+
+/// What the student's stream lacks of the teacher's after the addition, [rows, hidden] float.
+Tensor Fit::lackOf(size_t run, const Linear &linear, const Residual &residual, size_t addition) {
+  Weight *bias = linear.bias == kNone ? nullptr : &student_.weights.get(linear.bias);
+  const Forward::Values &values = values_[run];
+  const Tensor output = exec::linear(values[size_t(linear.in)], student_.weights.get(linear.weight),
+                                     bias);
+  return additions_[run][addition] - values[size_t(residual.stream)] - output.to(at::kFloat);
+}
+
+void Fit::fitLayer(const Block &block, const Linear &linear) {
+  const Param &param = student_.graph.params[size_t(linear.weight)];
+  std::vector<Tensor> inputs;
+  for (const Forward::Values &values : values_)
+    inputs.push_back(values[size_t(linear.in)]);
+  const Gram &gram =
+      grams_.try_emplace(linear.in, inputs, options_.damping, param.name).first->second;
+  Trained trained;
+  trained.param = &param;
+  trained.master = readParam(model_, linear.weight);
+  student_.weights.slot(linear.weight).value = trained.master.to(student_.weights.type());
+  const auto [residual, addition] = additionOf(block, linear);
+  if (residual) {
+    Tensor right = at::zeros({param.cols, param.rows}, at::kDouble);
+    for (size_t r = 0; r < runs_.size(); ++r)
+      right.add_(at::mm(inputs[r].to(at::kFloat).t(), lackOf(r, linear, *residual, addition)));
+    trained.master.add_(gram.solve(right).to(at::kFloat));
+  }
+  if (param.format) {
+    const Tensor factor = gram.gptqFactor();
+    parallel(param.rows, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        weight::gptqRow(storedAs(*param.format),
+                        {data<float>(trained.master) + row * param.cols, size_t(param.cols)},
+                        data<float>(factor));
+    });
+  } else if (!residual) {
+    fail(ExitCode::Usage, "fit: '" + param.name + "' is not added to the stream and not " +
+                              "quantised: there is nothing to solve for");
+  }
+  student_.weights.slot(linear.weight).value = trained.master.to(student_.weights.type());
+  fitted_.push_back(std::move(trained));
+}
+
+/// The mean square of what the student's stream lacks of the teacher's, over that of the teacher's.
+double Fit::lacking() const {
+  double lack = 0, all = 0;
+  for (size_t r = 0; r < runs_.size(); ++r) {
+    lack += (teacher_.stream[r] - student_.stream[r]).square().sum(at::kDouble).item<double>();
+    all += teacher_.stream[r].square().sum(at::kDouble).item<double>();
+  }
+  return all > 0 ? lack / all : 0;
+}
+} // namespace
+
+void fit(const Model &student, const Model &teacher, const std::vector<Sequence> &sequences,
+         const FitOptions &options, const OnProgress &progress, FitResult &result) {
+  const at::NoGradGuard noGrad;
+  if (sequences.empty())
+    fail(ExitCode::BadInput, "fit: there are no sequences");
+  if (!(options.damping > 0))
+    fail(ExitCode::Usage, "fit: the damping must be above 0");
+  if (student.graph->hidden != teacher.graph->hidden)
+    fail(ExitCode::Usage, "fit: the student has " + std::to_string(student.graph->hidden) +
+                              " hidden features, the teacher " +
+                              std::to_string(teacher.graph->hidden));
+  checkSequences(sequences, *student.graph);
+  result = {};
+  Fit(student, teacher, sequences, options, progress)(result);
+}
+
+} // namespace retort::exec

@@ -1,0 +1,64 @@
+//===- InsertFit.cpp - Ask for a student's layers to be solved for --------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/Distill/Insert.h"
+#include "passes/Distill/Passes.h"
+#include <cmath>
+
+using namespace mlir;
+
+namespace retort {
+#define GEN_PASS_DEF_INSERTFIT
+#include "passes/Distill/Passes.h.inc"
+namespace {
+
+/// Whether the layer's output is added to the stream, and nothing else reads it.
+bool isAdded(lm::LinearOp linear) {
+  if (!linear.getResult().hasOneUse())
+    return false;
+  auto residual = dyn_cast<lm::ResidualOp>(*linear->user_begin());
+  return residual && residual.getOutput() == linear.getResult();
+}
+
+struct InsertFit : impl::InsertFitBase<InsertFit> {
+  using InsertFitBase::InsertFitBase;
+
+  void runOnOperation() override {
+    auto teacher = lm::findModel(getOperation(), this->teacher);
+    auto student = lm::findModel(getOperation(), this->student);
+    if (failed(teacher) || failed(student))
+      return signalPassFailure();
+    weight::FormatAttr format;
+    if (bits != 0) {
+      auto scheme = asymmetric ? weight::Scheme::Asymmetric : weight::Scheme::Symmetric;
+      auto emitError = [&] { return student->emitError("insert-fit: "); };
+      format = weight::FormatAttr::getChecked(emitError, &getContext(), unsigned(bits),
+                                              int64_t(group), scheme);
+      if (!format)
+        return signalPassFailure();
+    }
+    SmallVector<StringRef> params;
+    student->walk([&](lm::LinearOp linear) {
+      lm::ParamOp param = lm::lookupParam(linear, linear.getWeight());
+      if (param && linear->getParentOfType<lm::BlockOp>() && (format || isAdded(linear)) &&
+          !lm::isShared(param) && weight::isWeightTensor(param.getType()))
+        params.push_back(param.getSymName());
+    });
+    if (params.empty()) {
+      student->emitError("insert-fit: no linear layer's output is added to the stream as it is");
+      return signalPassFailure();
+    }
+    numLayers += params.size();
+    auto builder = OpBuilder::atBlockEnd(getOperation().getBody());
+    auto symbol = [&](StringRef name) { return FlatSymbolRefAttr::get(&getContext(), name); };
+    builder.create<distill::FitOp>(
+        student->getLoc(),
+        builder.getStringAttr(uniqueSymbol(getOperation(), ("fit_" + student->getSymName()).str())),
+        symbol(teacher->getSymName()), symbol(student->getSymName()),
+        symbol(getOrInsertCorpus(getOperation()).getSymName()), builder.getI64IntegerAttr(tokens),
+        builder.getI64IntegerAttr(sequenceLength), builder.getStrArrayAttr(params),
+        builder.getF64FloatAttr(damping), format, distill::FileAttr(), UnitAttr(), StringAttr());
+  }
+};
+
+} // namespace
+} // namespace retort

@@ -1,0 +1,31 @@
+// RUN: retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-fit="tokens=100 damping=0.5" | FileCheck %s
+// RUN: retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-fit="bits=4 group=64 asymmetric=true" \
+// RUN:   | FileCheck %s --check-prefix=BITS
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="teacher=nobody student=teacher" 2>&1 | FileCheck %s --check-prefix=NOBODY
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher bits=5" 2>&1 | FileCheck %s --check-prefix=FIVE
+// RUN: not retort-opt %s --insert-fit="student=teacher" 2>&1 | FileCheck %s --check-prefix=NONE
+
+// What is added to the stream can be solved for: attention outputs and down projections.
+// CHECK: distill.fit @fit_student teacher @teacher student @student corpus @corpus tokens 100
+// CHECK-NEXT: params ["blk.0.attn_output.weight", "blk.0.ffn_down.weight", "blk.1.attn_output.weight", "blk.1.ffn_down.weight"] damping 5.000000e-01{{$}}
+
+// With bits every linear layer is rounded, in the order in which they run.
+// BITS: distill.fit @fit_student
+// BITS-NEXT: params ["blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight", "blk.0.attn_output.weight",
+// BITS-SAME: quantize <bits = 4, group = 64, asymmetric>
+
+// NOBODY: no model
+// FIVE: insert-fit: has 5 bits a weight, must be 4 or 8
+// NONE: insert-fit: no linear layer's output is added to the stream as it is
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
