@@ -65,14 +65,23 @@ std::string wordsOf(llvm::StringRef symbol) {
   return words;
 }
 
-/// A model whose matrices are meant to be stored in `format`; null: as they are.
-exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format) {
+/// A model whose matrices are meant to be stored in `format`, embedding and logits in `table` (null:
+/// in `format`); both null: as they are.
+exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight::FormatAttr table) {
   exec::Graph graph = exec::graphFromModel(model);
-  if (format)
-    for (exec::Param &param : graph.params)
-      if (!param.isVector)
-        param.format = exec::QuantFormat{static_cast<int>(format.getBits()),
-                                         static_cast<int>(format.getGroup()), format.isSymmetric()};
+  auto store = [&](exec::Param &param, weight::FormatAttr in) {
+    if (in && !param.isVector)
+      param.format = exec::QuantFormat{static_cast<int>(in.getBits()),
+                                       static_cast<int>(in.getGroup()), in.isSymmetric()};
+  };
+  for (exec::Param &param : graph.params)
+    store(param, format);
+  for (const exec::Op &op : graph.ops) {
+    if (const auto *embed = std::get_if<exec::Embed>(&op))
+      store(graph.params[embed->weight], table);
+    if (const auto *logits = std::get_if<exec::Logits>(&op))
+      store(graph.params[logits->weight], table);
+  }
   return graph;
 }
 
@@ -240,7 +249,7 @@ void DataWork::runOp(distill::FitOp op) {
   if (!options_.planOnly)
     workspace_.getOrMake(key, "safetensors", [&](const std::string &path) {
       progress_.begin(name);
-      const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr());
+      const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
       const exec::Graph guide = exec::graphFromModel(teacher);
       exec::FitOptions options;
       for (auto param : op.getParams().getAsRange<mlir::StringAttr>())
@@ -284,7 +293,7 @@ void DataWork::runOp(distill::TrainOp op) {
 
 void DataWork::train(distill::TrainOp op, const std::string &key, const std::string &output) {
   lm::ModelOp student = model(op, op.getStudent());
-  const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr());
+  const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
   exec::Model studentModel{&graph, teacher_.readRows(student, graph)};
   std::optional<exec::Graph> guideGraph;
   std::optional<exec::Model> guide;

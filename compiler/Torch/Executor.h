@@ -108,7 +108,7 @@ struct Scores {
 struct BlockStatistics {
   std::string label;
   double influence = 0;     ///< mean of 1 - cos(row in, row out) (ShortGPT, arXiv:2403.03853)
-  std::vector<float> ffn;   ///< [ffn] mean |act(gate) * up| (Minitron, arXiv:2407.14679)
+  std::vector<float> ffn;   ///< [ffn] what the unit loses without the channel (Saliency.h)
   std::vector<float> heads; ///< [kv_heads] mean L2 norm of the outputs of the group's query heads
 };
 struct Observation {

@@ -4,6 +4,7 @@
 #include "compiler/Torch/Forward.h"
 #include "compiler/Torch/Loss.h"
 #include "compiler/Torch/Meter.h"
+#include "compiler/Torch/Saliency.h"
 #include <algorithm>
 #include <cmath>
 
@@ -52,6 +53,14 @@ public:
     for (size_t r = 0; r < runs_.size(); ++r)
       states[r] = forward_.leave(runs_[r], states[r]).to(weights_.type());
     return states;
+  }
+
+  /// The matrix of the linear layer that reads `value`; undefined if none does.
+  Tensor readerOf(ValueId value) {
+    for (const Op &op : graph_.ops)
+      if (const auto *linear = std::get_if<Linear>(&op); linear && linear->in == value)
+        return weights_.get(linear->weight).value;
+    return {};
   }
 
   Head head(const Tensor &hidden) {
@@ -111,14 +120,17 @@ KlStatistics statisticsOf(std::vector<float> &divergences, int64_t agreeing) {
 
 /// Sums of one block's statistics over rows.
 struct BlockSums {
-  Tensor ffn, heads; ///< double
-  int64_t group = 1; ///< query heads of a key/value head
+  ValueId glu = kNone; ///< the gated unit's output
+  Tensor gram;         ///< of its channels, X^T X, float
+  Tensor heads;        ///< double
+  int64_t group = 1;   ///< query heads of a key/value head
 };
 
 void watchOp(const Op &op, const Tensor &result, BlockSums &sums) {
-  if (std::holds_alternative<Glu>(op)) {
-    const Tensor sum = result.to(at::kFloat).abs_().sum(0).to(at::kDouble);
-    sums.ffn = sums.ffn.defined() ? sums.ffn + sum : sum;
+  if (const auto *glu = std::get_if<Glu>(&op)) {
+    const Tensor x = result.to(at::kFloat), more = at::mm(x.t(), x);
+    sums.gram = sums.gram.defined() ? sums.gram.add_(more) : more;
+    sums.glu = glu->out;
   } else if (const auto *attention = std::get_if<Attention>(&op)) {
     const Tensor perHead = result.to(at::kFloat).view({result.size(0), attention->heads, -1});
     const Tensor sum = perHead.square().sum(2).sqrt().sum(0).to(at::kDouble);
@@ -202,18 +214,24 @@ void observe(const Model &model, const std::vector<Sequence> &sequences, const O
     observation.tokens += rows.count();
   std::vector<double> influence(stream.graph().blocks.size());
   std::vector<BlockSums> sums(influence.size());
+  std::vector<std::vector<float>> ffn(influence.size());
   size_t current = 0;
   stream.run(
       meter, [&](const Op &op, const Tensor &result) { watchOp(op, result, sums[current]); },
       [&](size_t block, const Rows &rows, const Tensor &in, const Tensor &out) {
         const Tensor cosine = at::cosine_similarity(in, out, 1);
         influence[block] += double(rows.count()) - cosine.sum(at::kDouble).item<double>();
-        current = &rows == &stream.runs().back() ? block + 1 : block;
+        if (&rows != &stream.runs().back())
+          return;
+        BlockSums &sum = sums[block];
+        if (const Tensor down = stream.readerOf(sum.glu); sum.gram.defined() && down.defined())
+          ffn[block] = inputImportance(sum.gram, down, observation.tokens);
+        sum.gram = Tensor();
+        current = block + 1;
       });
   for (size_t b = 0; b < influence.size(); ++b)
     observation.blocks.push_back({stream.graph().blocks[b].label,
-                                  influence[b] / double(observation.tokens),
-                                  means(sums[b].ffn, observation.tokens, 1),
+                                  influence[b] / double(observation.tokens), ffn[b],
                                   means(sums[b].heads, observation.tokens, sums[b].group)});
 }
 

@@ -144,6 +144,13 @@ static LogicalResult verifyVocabularies(Operation *op, lm::ModelOp teacher, lm::
   return success();
 }
 
+/// A format of the embedding beside none of the other matrices says too little.
+template <typename OpT> static LogicalResult verifyEmbedding(OpT op) {
+  if (op.getEmbeddingAttr() && !op.getQuantizeAttr())
+    return op.emitOpError("has a format of the embedding, but no quantize"); // fit (C6), train (C7)
+  return success();
+}
+
 static LogicalResult verifyHyperparameters(TrainOp op) {
   for (auto [what, count] :
        {std::pair("tokens", op.getTokens()), std::pair("sequence_length", op.getSequenceLength()),
@@ -184,7 +191,7 @@ LogicalResult TrainOp::verifySymbolUses(SymbolTableCollection &symbols) {
       if (!student->lookupParam(name))
         return emitOpError() << "freezes \"" << name.getValue()
                              << "\", but the student has no such parameter"; // (C6)
-  return verifyHyperparameters(*this);
+  return failed(verifyHyperparameters(*this)) ? failure() : verifyEmbedding(*this);
 }
 
 LogicalResult FitOp::verifySymbolUses(SymbolTableCollection &symbols) {
@@ -211,7 +218,9 @@ LogicalResult FitOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (teacher->getHidden() != student->getHidden())
     return emitOpError() << "student has " << student->getHidden() << " hidden features, teacher "
                          << teacher->getHidden(); // (C4)
-  return verifyVocabularies(*this, *teacher, *student); // (C5)
+  if (failed(verifyVocabularies(*this, *teacher, *student))) // (C5)
+    return failure();
+  return verifyEmbedding(*this);
 }
 
 bool FitOp::isFrozen(StringRef name) {

@@ -79,7 +79,7 @@ def Distill_FitOp : Distill_Work<"fit"> {
       outputs and on the student's inputs as in GPTAQ, arXiv:2504.02692, section 3).
     - With `quantize`, every layer is then rounded to that format by GPTQ (arXiv:2210.17323,
       algorithm 1) with the same `X^T X`, and other matrices are read as `quantize-weights` will
-      round them. Rounding the result again to the same format does not change it.
+      round them (embedding and logits to `embedding` if that is given). Rounding the result again to the same format does not change it.
 
     The result is a safetensors file of these layers, F32, by their symbols' names; `applied` as of
     `distill.train`.
@@ -94,17 +94,20 @@ def Distill_FitOp : Distill_Work<"fit"> {
     - (C4) Teacher and student have the same hidden size.
     - (C5) Teacher and student have the same vocabulary, or the student's is the part of
       it that its `vocab_kept` says.
+    - (C6) `embedding` needs `quantize`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$teacher,
                        FlatSymbolRefAttr:$student, FlatSymbolRefAttr:$corpus, Retort_Int:$tokens,
                        DefaultValuedAttr<Retort_Int, "512">:$sequence_length, StrArrayAttr:$params,
                        Retort_Float:$damping, OptionalAttr<Distill_Format>:$quantize,
+                       OptionalAttr<Distill_Format>:$embedding,
                        OptionalAttr<Distill_FileAttr>:$result,
                        UnitAttr:$applied, OptionalAttr<StrAttr>:$sym_visibility);
   let assemblyFormat = [{
     $sym_name `teacher` $teacher `student` $student `corpus` $corpus `tokens` $tokens
     (`sequence_length` $sequence_length^)? `\n` `params` $params `damping` $damping
-    (`quantize` $quantize^)? (`result` $result^)? (`applied` $applied^)? attr-dict
+    (`quantize` $quantize^)? (`embedding` $embedding^)? (`result` $result^)? (`applied` $applied^)?
+    attr-dict
   }];
   let extraClassDeclaration = [{
     /// Whether the fit leaves the student's parameter `name` as it is.
@@ -120,8 +123,8 @@ def Distill_TrainOp : Distill_Work<"train"> {
     (arXiv:1711.05101; betas 0.9 and 0.95) with f32 master weights; the learning rate rises
     linearly for the `warmup` part of the steps, then falls as `schedule` says to a tenth (cosine,
     linear) or stays; the gradient's norm is clipped to `clip`. With `quantize` the weights of
-    linear layers, embedding and logits are rounded to that format in the forward pass and gradients
-    pass straight through (arXiv:1308.3432), so that the student learns to be quantised. Parameters
+    linear layers, embedding and logits (to `embedding` if that is given) are rounded to that format in
+    the forward pass and gradients pass straight through (arXiv:1308.3432), so that the student learns to be quantised. Parameters
     in `frozen` stay as they are. The result is a safetensors file of the other parameters, F32,
     by their symbols' names; the training curve is part of its metadata. `applied` says that
     `apply-training` has put the result into the student.
@@ -142,6 +145,7 @@ def Distill_TrainOp : Distill_Work<"train"> {
     - (C5) Teacher and student have the same vocabulary, or the student's is the part of
       it that its `vocab_kept` says.
     - (C6) `frozen` names parameters of the student.
+    - (C7) `embedding` needs `quantize`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<FlatSymbolRefAttr>:$teacher,
                        FlatSymbolRefAttr:$student, FlatSymbolRefAttr:$corpus,
@@ -150,7 +154,8 @@ def Distill_TrainOp : Distill_Work<"train"> {
                        DefaultValuedAttr<Distill_ScheduleAttr, "Schedule::Cosine">:$schedule,
                        Retort_Float:$weight_decay, Retort_Float:$clip, Retort_Int:$seed,
                        DefaultValuedAttr<Distill_ModeAttr, "Mode::Full">:$mode,
-                       OptionalAttr<Distill_Format>:$quantize, OptionalAttr<StrArrayAttr>:$frozen,
+                       OptionalAttr<Distill_Format>:$quantize,
+                       OptionalAttr<Distill_Format>:$embedding, OptionalAttr<StrArrayAttr>:$frozen,
                        OptionalAttr<Distill_FileAttr>:$result, UnitAttr:$applied,
                        OptionalAttr<StrAttr>:$sym_visibility);
   let assemblyFormat = [{
@@ -159,7 +164,7 @@ def Distill_TrainOp : Distill_Work<"train"> {
     `tokens` $tokens `sequence_length` $sequence_length `batch_tokens` $batch_tokens `\n`
     `learning_rate` $learning_rate `warmup` $warmup `schedule` $schedule
     `weight_decay` $weight_decay `clip` $clip `seed` $seed `mode` $mode
-    (`quantize` $quantize^)? (`frozen` $frozen^)? (`result` $result^)?
+    (`quantize` $quantize^)? (`embedding` $embedding^)? (`frozen` $frozen^)? (`result` $result^)?
     (`applied` $applied^)? attr-dict
   }];
   let extraClassDeclaration = [{

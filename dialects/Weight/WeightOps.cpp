@@ -122,6 +122,25 @@ LogicalResult FormatAttr::verifyEncoding(llvm::ArrayRef<int64_t> shape, Type ele
   return success();
 }
 
+FormatAttr retort::weight::makeFormat(llvm::function_ref<InFlightDiagnostic()> emitError,
+                              MLIRContext *context, unsigned bits, int64_t group, bool asymmetric) {
+  return FormatAttr::getChecked(emitError, context, bits, group,
+                                asymmetric ? Scheme::Asymmetric : Scheme::Symmetric);
+}
+
+FormatAttr retort::weight::namedFormat(llvm::function_ref<InFlightDiagnostic()> emitError,
+                               MLIRContext *context, StringRef name) {
+  StringRef rest = name;
+  unsigned bits = 0;
+  int64_t group = 0;
+  const bool numbers = rest.consume_front("i") && !rest.consumeInteger(10, bits) &&
+                       rest.consume_front("g") && !rest.consumeInteger(10, group);
+  if (numbers && (rest == "s" || rest == "a" || (rest.empty() && bits == 8)))
+    return makeFormat(emitError, context, bits, group, rest == "a");
+  emitError() << "'" << name << "' is no format: one is written as i4g32s, i4g32a or i8g32";
+  return {};
+}
+
 RankedTensorType FormatAttr::typeOf(int64_t rows, int64_t columns) const {
   return RankedTensorType::get({rows, columns}, IntegerType::get(getContext(), getBits()), *this);
 }

@@ -21,6 +21,13 @@
 namespace retort::weight {
 /// The format of a quantised matrix's type; null for every other type.
 FormatAttr getFormat(mlir::Type type);
+/// The format of `bits` and `group`. Reports to `emitError` and returns null if there is none.
+FormatAttr makeFormat(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
+                      mlir::MLIRContext *context, unsigned bits, int64_t group, bool asymmetric);
+/// The format of a name as manifests have it: "i4g32s", "i4g64a", "i8g32". Reports to `emitError`
+/// and returns null if it is none.
+FormatAttr namedFormat(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
+                       mlir::MLIRContext *context, llvm::StringRef name);
 /// A vector or matrix of f32, f16 or bf16 with a static shape and no encoding.
 bool isWeightTensor(mlir::Type type);
 /// What a program may yield: a weight tensor, a quantised matrix, or a vector of packed bytes.

@@ -14,7 +14,9 @@ struct InsertDistillation : impl::InsertDistillationBase<InsertDistillation> {
   using InsertDistillationBase::InsertDistillationBase;
   template <typename PassT>
   friend distill::TrainOp retort::insertTraining(PassT &, StringRef, lm::ModelOp, lm::ModelOp,
-                                                 ArrayRef<Attribute>, weight::FormatAttr);
+                                                 ArrayRef<Attribute>, QuantisedFormats);
+  template <typename PassT>
+  friend FailureOr<QuantisedFormats> retort::formatsOf(PassT &, lm::ModelOp);
 
   void runOnOperation() override {
     auto teacherModel = lm::findModel(getOperation(), teacher);
@@ -24,18 +26,12 @@ struct InsertDistillation : impl::InsertDistillationBase<InsertDistillation> {
     SmallVector<Attribute> losses;
     if (failed(makeLosses(*studentModel, losses)))
       return signalPassFailure();
-    weight::FormatAttr format;
-    if (bits != 0) {
-      auto scheme = asymmetric ? weight::Scheme::Asymmetric : weight::Scheme::Symmetric;
-      auto emitError = [&] { return studentModel->emitError("insert-distillation: "); };
-      format = weight::FormatAttr::getChecked(emitError, &getContext(), unsigned(bits),
-                                              int64_t(group), scheme);
-      if (!format)
-        return signalPassFailure();
-    }
+    auto formats = formatsOf(*this, *studentModel);
+    if (failed(formats))
+      return signalPassFailure();
     // Without KL nothing is learned from the teacher.
     insertTraining(*this, ("distill_" + studentModel->getSymName()).str(),
-                   klWeight == 0 ? lm::ModelOp() : *teacherModel, *studentModel, losses, format);
+                   klWeight == 0 ? lm::ModelOp() : *teacherModel, *studentModel, losses, *formats);
   }
 
 private:

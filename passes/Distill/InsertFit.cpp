@@ -1,6 +1,6 @@
 //===- InsertFit.cpp - Ask for a student's layers to be solved for --------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "passes/Distill/Insert.h"
+#include "passes/Distill/InsertTraining.h"
 #include "passes/Distill/Passes.h"
 #include <cmath>
 
@@ -21,25 +21,21 @@ bool isAdded(lm::LinearOp linear) {
 
 struct InsertFit : impl::InsertFitBase<InsertFit> {
   using InsertFitBase::InsertFitBase;
+  template <typename PassT>
+  friend FailureOr<QuantisedFormats> retort::formatsOf(PassT &, lm::ModelOp);
 
   void runOnOperation() override {
     auto teacher = lm::findModel(getOperation(), this->teacher);
     auto student = lm::findModel(getOperation(), this->student);
     if (failed(teacher) || failed(student))
       return signalPassFailure();
-    weight::FormatAttr format;
-    if (bits != 0) {
-      auto scheme = asymmetric ? weight::Scheme::Asymmetric : weight::Scheme::Symmetric;
-      auto emitError = [&] { return student->emitError("insert-fit: "); };
-      format = weight::FormatAttr::getChecked(emitError, &getContext(), unsigned(bits),
-                                              int64_t(group), scheme);
-      if (!format)
-        return signalPassFailure();
-    }
+    auto formats = formatsOf(*this, *student);
+    if (failed(formats))
+      return signalPassFailure();
     SmallVector<StringRef> params;
     student->walk([&](lm::LinearOp linear) {
       lm::ParamOp param = lm::lookupParam(linear, linear.getWeight());
-      if (param && linear->getParentOfType<lm::BlockOp>() && (format || isAdded(linear)) &&
+      if (param && linear->getParentOfType<lm::BlockOp>() && (formats->matrices || isAdded(linear)) &&
           !lm::isShared(param) && weight::isWeightTensor(param.getType()))
         params.push_back(param.getSymName());
     });
@@ -56,7 +52,8 @@ struct InsertFit : impl::InsertFitBase<InsertFit> {
         symbol(teacher->getSymName()), symbol(student->getSymName()),
         symbol(getOrInsertCorpus(getOperation()).getSymName()), builder.getI64IntegerAttr(tokens),
         builder.getI64IntegerAttr(sequenceLength), builder.getStrArrayAttr(params),
-        builder.getF64FloatAttr(damping), format, distill::FileAttr(), UnitAttr(), StringAttr());
+        builder.getF64FloatAttr(damping), formats->matrices, formats->embedding,
+        distill::FileAttr(), UnitAttr(), StringAttr());
   }
 };
 

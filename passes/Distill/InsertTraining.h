@@ -2,16 +2,40 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "dialects/Distill/DistillOps.h"
+#include "dialects/Weight/WeightOps.h"
 #include "passes/Distill/Insert.h"
 
 namespace retort {
+
+/// The formats that a training or a fit rounds to; null: none.
+struct QuantisedFormats {
+  weight::FormatAttr matrices, embedding;
+};
+
+/// What the options bits, group, asymmetric and embedding of `pass` say. Fails with a diagnostic at
+/// `model`.
+template <typename PassT>
+mlir::FailureOr<QuantisedFormats> formatsOf(PassT &pass, lm::ModelOp model) {
+  QuantisedFormats formats;
+  auto emitError = [&] { return model.emitError() << PassT::getArgumentName() << ": "; };
+  if (pass.bits != 0 && !(formats.matrices = weight::makeFormat(emitError, model->getContext(),
+                                                                pass.bits, pass.group,
+                                                                pass.asymmetric)))
+    return mlir::failure();
+  if (!pass.embedding.empty() &&
+      !(formats.embedding = weight::namedFormat(emitError, model->getContext(), pass.embedding)))
+    return mlir::failure();
+  if (formats.embedding && !formats.matrices)
+    return emitError() << "a format of the embedding needs bits";
+  return formats;
+}
 
 /// Appends a distill.train as the options of `pass` say, which are those of TrainingPass
 /// (Passes.td) and the learning rate; teacher and format may be null.
 template <typename PassT>
 distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp teacher,
                                 lm::ModelOp student, mlir::ArrayRef<mlir::Attribute> losses,
-                                weight::FormatAttr format) {
+                                QuantisedFormats formats) {
   mlir::ModuleOp module = pass.getOperation();
   distill::CorpusOp corpus = getOrInsertCorpus(module);
   auto builder = mlir::OpBuilder::atBlockEnd(module.getBody());
@@ -32,7 +56,7 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
       distill::ScheduleAttr::get(context, distill::Schedule::Cosine),
       builder.getF64FloatAttr(pass.weightDecay), builder.getF64FloatAttr(pass.clip),
       builder.getI64IntegerAttr(pass.seed), distill::ModeAttr::get(context, distill::Mode::Full),
-      format, frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen),
+      formats.matrices, formats.embedding, frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen),
       distill::FileAttr(), mlir::UnitAttr(), mlir::StringAttr());
 }
 

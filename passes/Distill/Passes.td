@@ -40,7 +40,8 @@ def InsertFit : DistillPass<"insert-fit"> {
     Option<"damping", "damping", "double", "1e-2", "Pull towards the weights that are there, as a share of the inputs' mean square">,
     Option<"bits", "bits", "unsigned", "0", "Bits a weight after GPTQ: 4 or 8 (0: unquantised)">,
     Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
-    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">
+    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
+    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a (default: that of the others)">
   ];
   let statistics = [Statistic<"numLayers", "layers", "Layers to solve for">];
 }
@@ -86,7 +87,8 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
     Option<"temperature", "temperature", "double", "1.0", "Temperature of the forward KL">,
     Option<"bits", "bits", "unsigned", "0", "Bits a weight in the forward pass: 4 or 8 (0: unquantised)">,
     Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
-    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">
+    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
+    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a (default: that of the others)">
   ], training);
 }
 

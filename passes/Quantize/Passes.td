@@ -14,12 +14,12 @@ def QuantizeWeights : QuantizePass<"quantize-weights"> {
     Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear
     layer, the embedding or the logits read. Gains and biases stay as they are, and so do
     matrices that are quantised already. An embedding table that is also the logits' matrix is
-    made once, with `embedding-bits`.
+    made once, as `embedding` says.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
     Option<"bits", "bits", "unsigned", "4", "Bits a weight: 4 or 8">,
-    Option<"embeddingBits", "embedding-bits", "unsigned", "0", "Bits a weight of embedding and logits: 4 or 8 (0: as bits)">,
+    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a or i8g32 (default: that of the others)">,
     Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
     Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">
   ];

@@ -17,8 +17,11 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
     auto model = lm::findModel(getOperation(), this->model);
     if (failed(model))
       return signalPassFailure();
-    weight::FormatAttr linear = format(*model, bits);
-    weight::FormatAttr table = format(*model, embeddingBits == 0 ? bits : embeddingBits);
+    auto emitError = [&] { return model->emitError("quantize-weights: "); };
+    weight::FormatAttr linear =
+        weight::makeFormat(emitError, &getContext(), bits, group, asymmetric);
+    weight::FormatAttr table =
+        embedding.empty() ? linear : weight::namedFormat(emitError, &getContext(), embedding);
     if (!linear || !table)
       return signalPassFailure();
     for (Matrix matrix : matricesOf(*model))
@@ -27,14 +30,6 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
   }
 
 private:
-  /// The format of `width` bits that the options describe; null, with a diagnostic, if there is
-  /// none.
-  weight::FormatAttr format(lm::ModelOp model, unsigned width) {
-    auto scheme = asymmetric ? weight::Scheme::Asymmetric : weight::Scheme::Symmetric;
-    auto emitError = [&] { return model.emitError("quantize-weights: "); };
-    return weight::FormatAttr::getChecked(emitError, &getContext(), width, int64_t(group), scheme);
-  }
-
   void quantize(lm::ParamOp param, weight::FormatAttr format) {
     Value value = param.getProgramValue();
     Type type = format.typeOf(param.getShape()[0], param.getShape()[1]);

@@ -339,3 +339,34 @@ lm.model @student family "llama" context 64 vocab 3 hidden 8 {
 }
 // expected-error @below {{student has 3 tokens, teacher 4, and no vocab_kept says which they are}}
 distill.fit @fit teacher @teacher student @student corpus @corpus tokens 1 params ["token_embd.weight"] damping 0.1
+
+// -----
+
+// (C6)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{has a format of the embedding, but no quantize}}
+distill.fit @fit teacher @teacher student @student corpus @corpus tokens 1 params ["token_embd.weight"] damping 0.1 embedding #weight.format<bits = 8, group = 32, symmetric>

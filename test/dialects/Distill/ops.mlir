@@ -39,10 +39,11 @@ distill.observe @more model @teacher corpus @field tokens 1 sequence_length 64
     statistics [#distill.statistic<influence>, #distill.statistic<heads>]
     result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
 // CHECK: distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
-// CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e-02 quantize <bits = 4, group = 32, symmetric>
+// CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e-02 quantize <bits = 4, group = 32, symmetric> embedding <bits = 8, group = 32, symmetric>
 distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
     params ["token_embd.weight"] damping 1.0e-2
     quantize #weight.format<bits = 4, group = 32, symmetric>
+    embedding #weight.format<bits = 8, group = 32, symmetric>
 // CHECK: distill.fit @again teacher @teacher student @student corpus @corpus tokens 1 sequence_length 64
 // CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e+00 result <"{{9f86.*}}"> applied
 distill.fit @again teacher @teacher student @student corpus @corpus tokens 1 sequence_length 64

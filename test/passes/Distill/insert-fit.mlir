@@ -3,6 +3,8 @@
 // RUN:   | FileCheck %s --check-prefix=BITS
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="teacher=nobody student=teacher" 2>&1 | FileCheck %s --check-prefix=NOBODY
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher bits=5" 2>&1 | FileCheck %s --check-prefix=FIVE
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher bits=4 embedding=q4_0" 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher embedding=i8g32" 2>&1 | FileCheck %s --check-prefix=ALONE
 // RUN: not retort-opt %s --insert-fit="student=teacher" 2>&1 | FileCheck %s --check-prefix=NONE
 
 // What is added to the stream can be solved for: attention outputs and down projections.
@@ -16,6 +18,8 @@
 
 // NOBODY: no model
 // FIVE: insert-fit: has 5 bits a weight, must be 4 or 8
+// NAME: insert-fit: 'q4_0' is no format: one is written as i4g32s, i4g32a or i8g32
+// ALONE: insert-fit: a format of the embedding needs bits
 // NONE: insert-fit: no linear layer's output is added to the stream as it is
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {

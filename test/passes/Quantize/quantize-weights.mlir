@@ -1,6 +1,6 @@
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights | FileCheck %s
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='bits=8 group=64' | FileCheck %s --check-prefix=EIGHT
-// RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding-bits=8 asymmetric=true' | FileCheck %s --check-prefix=MIXED
+// RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=i8g32a asymmetric=true' | FileCheck %s --check-prefix=MIXED
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='bits=8' --quantize-weights='bits=4' | FileCheck %s --check-prefix=TWICE
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=bits=3 2>&1 | FileCheck %s --check-prefix=BITS
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=group=33 2>&1 | FileCheck %s --check-prefix=GROUP
