@@ -1,8 +1,9 @@
 //===- Check.h - What the simulator watches -------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// The scheduler and the device functions call these while settings.instrumented(); each says at its declaration what it
-// takes the event to mean. Clocks.cpp orders, Shadow.cpp remembers accesses, Counters.cpp counts.
+// The scheduler and the device functions call these while settings.instrumented(); each says at its
+// declaration what it takes the event to mean. Clocks.cpp orders, Shadow.cpp remembers accesses,
+// Counters.cpp counts.
 #pragma once
 #include "kernels/sim/Machine.h"
 #include "kernels/sim/Memory.h"
@@ -11,9 +12,10 @@ namespace retort::sim {
 
 //===- Findings (Report.cpp) ----------------------------------------------===//
 
-/// Records a finding once for each kind and site. `other` is a second place in the program, or null.
-void report(const char *kind, const std::string &message, const std::string &kernel, const void *site,
-            const void *other = nullptr);
+/// Records a finding once for each kind and site. `other` is a second place in the program, or
+/// null.
+void report(const char *kind, const std::string &message, const std::string &kernel,
+            const void *site, const void *other = nullptr);
 constexpr uint32_t kMaxSites = 8192;
 /// A number below kMaxSites for a place in the program, and back.
 uint32_t siteOf(const void *pc);
@@ -40,8 +42,8 @@ std::string reportJson();
 void clearReport();
 
 //===- Order (Clocks.cpp) -------------------------------------------------===//
-// A clock has a component for each resident warp. An access is stamped with its warp's time; another lane may touch the
-// bytes without a race if its clock has reached that time.
+// A clock has a component for each resident warp. An access is stamped with its warp's time;
+// another lane may touch the bytes without a race if its clock has reached that time.
 
 constexpr uint32_t kMaxSlots = 4096;
 struct Clock {
@@ -67,11 +69,13 @@ inline uint32_t laneOfStamp(uint64_t stamp) { return uint32_t(stamp >> 44) & 31;
 void launchBegins(Launch *launch, const Clock *stream);
 void ctaBegins(Cta *cta);
 void ctaEnds(Cta *cta);
-void warpSynced(Warp *warp);                                       // all lanes see what all did
-void barrierArrives(Barrier &barrier, Warp *warp, uint32_t lanes); // the barrier sees what the lanes did
-void barrierOpens(Cta *cta, Barrier &barrier);                     // those that wait see what the barrier saw
+void warpSynced(Warp *warp); // all lanes see what all did
+void barrierArrives(Barrier &barrier, Warp *warp,
+                    uint32_t lanes);           // the barrier sees what the lanes did
+void barrierOpens(Cta *cta, Barrier &barrier); // those that wait see what the barrier saw
 void acquire(Lane *lane, const void *at, int scope);
-void release(Lane *lane, const void *at, int scope, bool modify); // modify: what was released before stays
+void release(Lane *lane, const void *at, int scope,
+             bool modify); // modify: what was released before stays
 void relaxedLoad(Lane *lane, const void *at, int scope);
 void relaxedStore(Lane *lane, const void *at, int scope, bool modify);
 void fence(Lane *lane, int scope);
@@ -79,8 +83,16 @@ void dependencyMet(Lane *lane); // pdlWait
 
 //===- Accesses (Shadow.cpp) ----------------------------------------------===//
 
-enum Access : uint32_t { Read = 0, Write = 1, Atomic = 2, InFlight = 4, Constant = 8, Uncounted = 16 };
-/// An access by the running lane: bounds, alignment, initialisation, races. Ends the launch where a card would.
+enum Access : uint32_t {
+  Read = 0,
+  Write = 1,
+  Atomic = 2,
+  InFlight = 4,
+  Constant = 8,
+  Uncounted = 16
+};
+/// An access by the running lane: bounds, alignment, initialisation, races. Ends the launch where a
+/// card would.
 void access(const void *p, uint32_t bytes, uint32_t flags, const void *site);
 /// A copy landed: the bytes may be read by whoever is ordered after it.
 void landed(Lane *lane, const void *p, uint32_t bytes, const void *site);

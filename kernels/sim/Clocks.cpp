@@ -1,9 +1,9 @@
 //===- Clocks.cpp - What has been seen by whom ----------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Vector clocks with a component for each resident warp. A warp's lanes share a clock until one of them alone acquires
-// something; it then has its own until the lanes synchronise. So the lanes of a warp are told apart between two
-// synchronisations, and a barrier of a CTA costs a few joins.
+// Vector clocks with a component for each resident warp. A warp's lanes share a clock until one of
+// them alone acquires something; it then has its own until the lanes synchronise. So the lanes of a
+// warp are told apart between two synchronisations, and a barrier of a CTA costs a few joins.
 #include "kernels/sim/Driver.h"
 #include <algorithm>
 #include <cstring>
@@ -79,7 +79,9 @@ void join(Clock *into, const Clock *from) {
     for (uint32_t i = 0; i < numSlots; ++i)
       into->at[i] = std::max(into->at[i], from->at[i]);
 }
-void copyClock(Clock *into, const Clock *from) { memcpy(into->at, from->at, numSlots * sizeof(uint32_t)); }
+void copyClock(Clock *into, const Clock *from) {
+  memcpy(into->at, from->at, numSlots * sizeof(uint32_t));
+}
 
 unsigned deviceOfSlot(uint32_t slot) { return slotDevice[slot]; }
 
@@ -102,8 +104,8 @@ void freeSlot(Warp *warp) {
 
 uint64_t stampOf(const Lane *lane, uint32_t site, bool atomic) {
   const Warp *warp = lane->warp;
-  return uint64_t(1) << 63 | uint64_t(site) << 50 | (atomic ? kStampAtomic : 0) | uint64_t(lane->lane) << 44 |
-         uint64_t(warp->slot) << 32 | warp->now;
+  return uint64_t(1) << 63 | uint64_t(site) << 50 | (atomic ? kStampAtomic : 0) |
+         uint64_t(lane->lane) << 44 | uint64_t(warp->slot) << 32 | warp->now;
 }
 
 bool ordered(uint64_t stamp, const Lane *lane) {

@@ -1,8 +1,8 @@
 //===- Collectives.cpp - What the lanes of a warp do together -------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Each lane leaves the addresses of its operands, which lie on its own stack, and gives way; the last to come does the work for
-// all. So an operation costs one switch a lane and no copies.
+// Each lane leaves the addresses of its operands, which lie on its own stack, and gives way; the
+// last to come does the work for all. So an operation costs one switch a lane and no copies.
 #include "kernels/sim/Check.h"
 #include <cstring>
 
@@ -25,7 +25,8 @@ template <class T> __attribute__((always_inline)) inline void multiply(Warp *war
   alignas(64) float d[16][8], af[16][16], bf[8][16], b[16][8];
   for (int l = 0; l < 32; ++l) {
     const int g = l / 4, t = l % 4;
-    const auto *pa = static_cast<const uint32_t *>(warp->argA[l]), *pb = static_cast<const uint32_t *>(warp->argB[l]);
+    const auto *pa = static_cast<const uint32_t *>(warp->argA[l]),
+               *pb = static_cast<const uint32_t *>(warp->argB[l]);
     const auto *pd = static_cast<const float *>(warp->argD[l]);
     memcpy(&a[g][2 * t], pa, 4);
     memcpy(&a[g + 8][2 * t], pa + 1, 4);
@@ -75,7 +76,8 @@ void multiplyS8(Warp *warp) {
   int8_t a[16][32], b[8][32];
   for (int l = 0; l < 32; ++l) {
     const int g = l / 4, t = l % 4;
-    const auto *pa = static_cast<const uint32_t *>(warp->argA[l]), *pb = static_cast<const uint32_t *>(warp->argB[l]);
+    const auto *pa = static_cast<const uint32_t *>(warp->argA[l]),
+               *pb = static_cast<const uint32_t *>(warp->argB[l]);
     memcpy(&a[g][4 * t], pa, 4);
     memcpy(&a[g + 8][4 * t], pa + 1, 4);
     memcpy(&a[g][4 * t + 16], pa + 2, 4);
@@ -169,7 +171,8 @@ RETORT_EXPORT void retort_sim_ldmatrix(uint32_t *d, const void *row, int matrice
       fail("divergence", "lanes of one warp load different kinds of matrices", SITE, 719);
   for (int l = 0; l < matrices * 8; ++l)
     if (spaceOf(warp->argA[l]) != kArenaSpace || reinterpret_cast<uint64_t>(warp->argA[l]) % 16)
-      fail("out-of-bounds", "ldmatrix of a row that is not in shared memory or not aligned to 16 bytes", SITE, 716);
+      fail("out-of-bounds",
+           "ldmatrix of a row that is not in shared memory or not aligned to 16 bytes", SITE, 716);
   ++runCounters.ldmatrix;
   if (settings.instrumented())
     countLdmatrix(warp, warp->argA, matrices, SITE);
@@ -179,7 +182,8 @@ RETORT_EXPORT void retort_sim_ldmatrix(uint32_t *d, const void *row, int matrice
       if (transposed) {
         uint16_t low, high;
         memcpy(&low, static_cast<const uint8_t *>(warp->argA[m * 8 + l % 4 * 2]) + l / 4 * 2, 2);
-        memcpy(&high, static_cast<const uint8_t *>(warp->argA[m * 8 + l % 4 * 2 + 1]) + l / 4 * 2, 2);
+        memcpy(&high, static_cast<const uint8_t *>(warp->argA[m * 8 + l % 4 * 2 + 1]) + l / 4 * 2,
+               2);
         value = low | uint32_t(high) << 16;
       } else {
         memcpy(&value, static_cast<const uint8_t *>(warp->argA[m * 8 + l / 4]) + l % 4 * 4, 4);

@@ -1,17 +1,19 @@
 //===- Counters.cpp - Warp requests, sectors, banks -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lanes run one after another, so a warp's request is put together afterwards: the n-th time that each lane passes a place in the
-// program since the warp's lanes last stood together.
+// Lanes run one after another, so a warp's request is put together afterwards: the n-th time that
+// each lane passes a place in the program since the warp's lanes last stood together.
 #include "kernels/sim/Check.h"
 #include <algorithm>
 
 namespace retort::sim {
 
 namespace {
-constexpr uint32_t kMaxRequests = 16384; // of a warp between two meetings; more are counted lane by lane
+constexpr uint32_t kMaxRequests =
+    16384; // of a warp between two meetings; more are counted lane by lane
 
-/// Distinct 32-byte sectors, and the sectors that the distinct bytes would fill if they lay together.
+/// Distinct 32-byte sectors, and the sectors that the distinct bytes would fill if they lay
+/// together.
 void sectorsOf(const Request &request, uint64_t &sectors, uint64_t &ideal, uint64_t &bytes) {
   uint64_t address[32];
   uint32_t n = 0;
@@ -36,7 +38,8 @@ void sectorsOf(const Request &request, uint64_t &sectors, uint64_t &ideal, uint6
   ideal = (bytes + 31) / 32;
 }
 
-/// Passes beyond the first that the 32 banks of four bytes need. Wide accesses go in parts of 128 bytes.
+/// Passes beyond the first that the 32 banks of four bytes need. Wide accesses go in parts of 128
+/// bytes.
 uint64_t conflictsOf(const Request &request) {
   const uint32_t lanesAtOnce = request.bytes == 16 ? 8 : request.bytes == 8 ? 16 : 32;
   const uint32_t words = std::max(1, request.bytes / 4);
@@ -101,14 +104,15 @@ void countAccess(Lane *lane, const void *p, uint32_t bytes, bool write, const vo
     request.address[lane->lane] = reinterpret_cast<uint64_t>(p);
     warp->cursor[lane->lane] = index + 1;
   };
-  // The lane's n-th pass is the n-th request of the place, the first that it is not in. Lanes that go the same way find it
-  // at the cursor.
+  // The lane's n-th pass is the n-th request of the place, the first that it is not in. Lanes that
+  // go the same way find it at the cursor.
   const auto mine = [&](const Request &request) {
     return request.key == key && request.bytes == bytes && !(request.mask & lane->bit);
   };
   if (const uint32_t at = warp->cursor[lane->lane]; at < warp->numRequests)
     if (const Request &request = warp->requests[at];
-        mine(request) && (request.previous < 0 || (warp->requests[uint32_t(request.previous)].mask & lane->bit)))
+        mine(request) &&
+        (request.previous < 0 || (warp->requests[uint32_t(request.previous)].mask & lane->bit)))
       return fill(at);
   if (warp->placeFirst.empty()) {
     warp->placeFirst.assign(2 * kMaxSites, -1);
@@ -159,7 +163,8 @@ void countLdmatrix(Warp *, const void *const *rows, int matrices, const void *si
 }
 
 void countBulk(const void *source, uint32_t bytes, const void *site) {
-  const uint64_t begin = reinterpret_cast<uint64_t>(source), sectors = (begin + bytes + 31) / 32 - begin / 32;
+  const uint64_t begin = reinterpret_cast<uint64_t>(source),
+                 sectors = (begin + bytes + 31) / 32 - begin / 32;
   SiteCounters &counters = countersOf(siteOf(site));
   ++counters.requests;
   counters.sectors += sectors;

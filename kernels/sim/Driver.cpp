@@ -1,8 +1,9 @@
 //===- Driver.cpp - The driver API over the simulated machine -------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Streams are queues that run when somebody waits for them, all devices' together, so that kernels of several devices which
-// exchange run at the same time whatever thread waits. One lock guards everything.
+// Streams are queues that run when somebody waits for them, all devices' together, so that kernels
+// of several devices which exchange run at the same time whatever thread waits. One lock guards
+// everything.
 #include "kernels/sim/Driver.h"
 #include "kernels/sim/sim.h"
 #include <algorithm>
@@ -80,7 +81,9 @@ std::set<Allocation *> allocations;
 Clock *hostClock = nullptr;
 
 double now() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::milli>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 /// A clock that may be absent (not checking).
@@ -131,8 +134,8 @@ void writeReport() {
 }
 
 void readEnvironment() {
-  for (const char *name : {"devices", "sms", "arch", "seed", "memory", "peers", "check", "count", "fail_allocation",
-                           "lose_device", "lost_device", "host_wait_ms"}) {
+  for (const char *name : {"devices", "sms", "arch", "seed", "memory", "peers", "check", "count",
+                           "fail_allocation", "lose_device", "lost_device", "host_wait_ms"}) {
     std::string variable = "RETORT_SIM_";
     for (const char *c = name; *c; ++c)
       variable += char(toupper(*c));
@@ -160,7 +163,8 @@ void forEachStream(const std::function<void(CUstream)> &visit) {
       visit(stream);
 }
 
-/// Whether an earlier operation of the default stream, or of the streams that it is ordered with, is unfinished.
+/// Whether an earlier operation of the default stream, or of the streams that it is ordered with,
+/// is unfinished.
 bool heldByDefaultStream(CUstream stream, uint64_t sequence) {
   const Device &device = *stream->device;
   const auto before = [&](CUstream other) {
@@ -175,7 +179,8 @@ bool heldByDefaultStream(CUstream stream, uint64_t sequence) {
 
 bool startLaunch(CUstream stream, Operation &op, Launch *before) {
   Device &device = *stream->device;
-  if (settings.loseDevice >= 0 && device.index == settings.lostDevice && device.error == CUDA_SUCCESS)
+  if (settings.loseDevice >= 0 && device.index == settings.lostDevice &&
+      device.error == CUDA_SUCCESS)
     if (settings.loseDevice-- == 0)
       device.error = CUDA_ERROR_ECC_UNCORRECTABLE;
   if (device.error != CUDA_SUCCESS) {
@@ -242,8 +247,9 @@ bool pump() {
       if (op.started) {
         // A dependent launch starts when all CTAs of the one before it have ended or said so.
         if (operations.size() > 1 && op.launch->triggered == op.launch->grid)
-          if (Operation &next = operations[1];
-              next.kind == Operation::Launch && next.launch->dependent && !next.started && !next.done)
+          if (Operation &next = operations[1]; next.kind == Operation::Launch &&
+                                               next.launch->dependent && !next.started &&
+                                               !next.done)
             any |= startLaunch(stream, next, op.launch);
         break;
       }
@@ -305,7 +311,8 @@ bool runUntil(std::unique_lock<std::mutex> &lock, const std::function<bool()> &d
       continue;
     // Another thread may be about to give the device what it waits for.
     const uint64_t seen = numEnqueued;
-    if (enqueued.wait_for(lock, std::chrono::milliseconds(settings.hostWaitMs), [&] { return numEnqueued != seen; }))
+    if (enqueued.wait_for(lock, std::chrono::milliseconds(settings.hostWaitMs),
+                          [&] { return numEnqueued != seen; }))
       continue;
     if (outcome == Outcome::Idle)
       return false;
@@ -395,9 +402,12 @@ unsigned occupancy(const Function &function, unsigned threads, size_t shared) {
   if (threads == 0 || threads > function.kernel.threads || shared > limits.sharedPerCta)
     return 0;
   unsigned ctas = std::min(limits.ctasPerMultiprocessor, limits.threadsPerMultiprocessor / threads);
-  ctas = std::min(ctas, unsigned(limits.sharedPerMultiprocessor / (shared + 1024))); // each CTA costs 1 KB beside its own
-  // A kernel bounded to fewer threads may use more registers: 65536 a multiprocessor, at most 255 a thread.
-  const unsigned registers = std::min(255u, 65536 / (function.kernel.threads * std::max(1u, function.kernel.ctasPerSm)));
+  ctas = std::min(ctas, unsigned(limits.sharedPerMultiprocessor /
+                                 (shared + 1024))); // each CTA costs 1 KB beside its own
+  // A kernel bounded to fewer threads may use more registers: 65536 a multiprocessor, at most 255 a
+  // thread.
+  const unsigned registers =
+      std::min(255u, 65536 / (function.kernel.threads * std::max(1u, function.kernel.ctasPerSm)));
   return std::min(ctas, 65536 / (registers * threads));
 }
 } // namespace retort::sim
@@ -436,23 +446,32 @@ const ErrorText errorTexts[] = {
     {CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
     {CUDA_ERROR_INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
     {CUDA_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
-    {CUDA_ERROR_NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
-    {CUDA_ERROR_ECC_UNCORRECTABLE, "CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"},
-    {CUDA_ERROR_PEER_ACCESS_UNSUPPORTED, "CUDA_ERROR_PEER_ACCESS_UNSUPPORTED", "peer access is not supported between these two devices"},
+    {CUDA_ERROR_NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU",
+     "no kernel image is available for execution on the device"},
+    {CUDA_ERROR_ECC_UNCORRECTABLE, "CUDA_ERROR_ECC_UNCORRECTABLE",
+     "uncorrectable ECC error encountered"},
+    {CUDA_ERROR_PEER_ACCESS_UNSUPPORTED, "CUDA_ERROR_PEER_ACCESS_UNSUPPORTED",
+     "peer access is not supported between these two devices"},
     {CUDA_ERROR_INVALID_SOURCE, "CUDA_ERROR_INVALID_SOURCE", "device kernel image is invalid"},
     {CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {CUDA_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
     {CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
-    {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
-    {CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested for launch"},
-    {CUDA_ERROR_LAUNCH_TIMEOUT, "CUDA_ERROR_LAUNCH_TIMEOUT", "the launch timed out and was terminated"},
-    {CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED, "CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED", "peer access is already enabled"},
+    {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS",
+     "an illegal memory access was encountered"},
+    {CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
+     "too many resources requested for launch"},
+    {CUDA_ERROR_LAUNCH_TIMEOUT, "CUDA_ERROR_LAUNCH_TIMEOUT",
+     "the launch timed out and was terminated"},
+    {CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED, "CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED",
+     "peer access is already enabled"},
     {CUDA_ERROR_MISALIGNED_ADDRESS, "CUDA_ERROR_MISALIGNED_ADDRESS", "misaligned address"},
     {CUDA_ERROR_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
-    {CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE", "too many blocks in cooperative launch"},
+    {CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE",
+     "too many blocks in cooperative launch"},
     {CUDA_ERROR_NOT_PERMITTED, "CUDA_ERROR_NOT_PERMITTED", "operation not permitted"},
     {CUDA_ERROR_NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
-    {CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
+    {CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+     "operation not permitted when stream is capturing"},
 };
 } // namespace
 RETORT_EXPORT CUresult cuGetErrorName(CUresult error, const char **name) {
@@ -488,7 +507,8 @@ RETORT_EXPORT CUresult cuDeviceGetName(char *name, int capacity, CUdevice) {
   snprintf(name, size_t(capacity), "Retort simulated sm_%u", settings.arch / 10);
   return CUDA_SUCCESS;
 }
-RETORT_EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device) {
+RETORT_EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute,
+                                            CUdevice device) {
   Call call;
   if (device < 0 || unsigned(device) >= settings.devices)
     return CUDA_ERROR_INVALID_DEVICE;
@@ -506,8 +526,10 @@ RETORT_EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attri
       {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, int(settings.arch / 100)},
       {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, int(settings.arch / 10 % 10)},
       {CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, 1},
-      {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, int(limitsOf(settings.arch).sharedPerCta)},
-      {81, int(limitsOf(settings.arch).sharedPerMultiprocessor)}, // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+      {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+       int(limitsOf(settings.arch).sharedPerCta)},
+      {81, int(limitsOf(settings.arch)
+                   .sharedPerMultiprocessor)}, // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
       {39, int(limitsOf(settings.arch).threadsPerMultiprocessor)}, // MAX_THREADS_PER_MULTIPROCESSOR
   };
   for (const auto &[id, v] : values)
@@ -521,7 +543,8 @@ RETORT_EXPORT CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice) {
 }
 RETORT_EXPORT CUresult cuDeviceCanAccessPeer(int *can, CUdevice device, CUdevice peer) {
   Call call;
-  if (device < 0 || peer < 0 || unsigned(device) >= settings.devices || unsigned(peer) >= settings.devices)
+  if (device < 0 || peer < 0 || unsigned(device) >= settings.devices ||
+      unsigned(peer) >= settings.devices)
     return CUDA_ERROR_INVALID_DEVICE;
   *can = settings.peers && device != peer;
   return CUDA_SUCCESS;
@@ -606,7 +629,8 @@ static CUresult allocateIn(unsigned space, size_t bytes, void **memory) {
     --settings.failAllocation;
   }
   Device *device = currentDevice();
-  if (space != kHostSpace && (bytes > settings.memoryBytes || device->used > settings.memoryBytes - bytes))
+  if (space != kHostSpace &&
+      (bytes > settings.memoryBytes || device->used > settings.memoryBytes - bytes))
     return CUDA_ERROR_OUT_OF_MEMORY;
   Allocation *allocation = allocate(space, bytes);
   if (!allocation)
@@ -619,7 +643,8 @@ static CUresult allocateIn(unsigned space, size_t bytes, void **memory) {
 }
 static CUresult freeIn(Call &call, const void *memory, bool host) {
   Allocation *allocation = allocationAt(memory);
-  if (!allocation || reinterpret_cast<uint64_t>(memory) != allocation->begin || (allocation->space == kHostSpace) != host)
+  if (!allocation || reinterpret_cast<uint64_t>(memory) != allocation->begin ||
+      (allocation->space == kHostSpace) != host)
     return CUDA_ERROR_INVALID_VALUE;
   // As the real driver: what is still running is waited for.
   for (unsigned d = 0; d < settings.devices; ++d)
@@ -658,7 +683,8 @@ RETORT_EXPORT CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *device, void *h
   *device = reinterpret_cast<CUdeviceptr>(host);
   return CUDA_SUCCESS;
 }
-RETORT_EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) {
+RETORT_EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes,
+                                            CUstream stream) {
   Call call;
   if (const CUresult error = usable())
     return error;
@@ -674,7 +700,8 @@ RETORT_EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, si
     op.staged.assign(source, source + bytes);
   return enqueue(stream, std::move(op));
 }
-RETORT_EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream stream) {
+RETORT_EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes,
+                                            CUstream stream) {
   Call call;
   if (const CUresult error = usable())
     return error;
@@ -685,11 +712,13 @@ RETORT_EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t b
   if (bytes && !allocated(op.from, bytes))
     return CUDA_ERROR_INVALID_VALUE;
   const bool pageable = !pinned(to, bytes);
-  if (const CUresult error = enqueue(stream, std::move(op)); error || !pageable || streamOf(stream)->capture)
+  if (const CUresult error = enqueue(stream, std::move(op));
+      error || !pageable || streamOf(stream)->capture)
     return error;
   return synchronize(call, streamOf(stream)); // as the real driver does for pageable memory
 }
-RETORT_EXPORT CUresult cuMemsetD8Async(CUdeviceptr memory, unsigned char value, size_t bytes, CUstream stream) {
+RETORT_EXPORT CUresult cuMemsetD8Async(CUdeviceptr memory, unsigned char value, size_t bytes,
+                                       CUstream stream) {
   Call call;
   if (const CUresult error = usable())
     return error;
@@ -793,7 +822,8 @@ RETORT_EXPORT CUresult cuEventQuery(CUevent event) {
   // A query makes some progress, so that who polls gets there; it never waits.
   const FaultGuard guard;
   pump();
-  for (int i = 0; i < 256 && event->happened < event->recorded && step() == Outcome::Progress; ++i) {
+  for (int i = 0; i < 256 && event->happened < event->recorded && step() == Outcome::Progress;
+       ++i) {
     finishEnded();
     pump();
   }
@@ -829,7 +859,11 @@ RETORT_EXPORT CUresult cuModuleLoadData(CUmodule *module, const void *image) {
   const auto *bytes = static_cast<const unsigned char *>(image);
   if (!image)
     return CUDA_ERROR_INVALID_VALUE;
-  if (memcmp(bytes, "\x7f" "ELF", 4) == 0 || memcmp(bytes, "\x50\xed\x55\xba", 4) == 0) {
+  if (memcmp(bytes,
+             "\x7f"
+             "ELF",
+             4) == 0 ||
+      memcmp(bytes, "\x50\xed\x55\xba", 4) == 0) {
     setError("simulated device: it runs program.cu (text), not program.fatbin");
     return CUDA_ERROR_NO_BINARY_FOR_GPU;
   }
@@ -852,7 +886,8 @@ RETORT_EXPORT CUresult cuModuleUnload(CUmodule module) {
   delete module;
   return CUDA_SUCCESS;
 }
-RETORT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
+RETORT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module,
+                                           const char *name) {
   Call call;
   if (const CUresult error = usable())
     return error;
@@ -860,11 +895,12 @@ RETORT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module
     return CUDA_ERROR_INVALID_HANDLE;
   CUfunction &slot = module->functions[name];
   if (!slot) {
-    const auto *kernel =
-        static_cast<const retort_sim_kernel *>(dlsym(module->handle, (std::string("retort_sim_kernel_") + name).c_str()));
+    const auto *kernel = static_cast<const retort_sim_kernel *>(
+        dlsym(module->handle, (std::string("retort_sim_kernel_") + name).c_str()));
     if (!kernel) {
       module->functions.erase(name);
-      setError("simulated device: the program has no kernel " + std::string(name) + " (declared by RETORT_KERNEL)");
+      setError("simulated device: the program has no kernel " + std::string(name) +
+               " (declared by RETORT_KERNEL)");
       return CUDA_ERROR_NOT_FOUND;
     }
     slot = new CUfunc_st;
@@ -874,13 +910,15 @@ RETORT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module
   *function = slot;
   return CUDA_SUCCESS;
 }
-RETORT_EXPORT CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction function) {
+RETORT_EXPORT CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute,
+                                          CUfunction function) {
   Call call;
   switch (attribute) {
   case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
     return *value = int(function->kernel.threads), CUDA_SUCCESS;
   case CU_FUNC_ATTRIBUTE_NUM_REGS:
-    return *value = int(std::min(255u, 65536 / (function->kernel.threads * std::max(1u, function->kernel.ctasPerSm)))),
+    return *value = int(std::min(255u, 65536 / (function->kernel.threads *
+                                                std::max(1u, function->kernel.ctasPerSm)))),
            CUDA_SUCCESS;
   case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
     return *value = int(function->maxShared), CUDA_SUCCESS;
@@ -888,7 +926,8 @@ RETORT_EXPORT CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attri
     return *value = 0, CUDA_SUCCESS;
   }
 }
-RETORT_EXPORT CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
+RETORT_EXPORT CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
+                                          int value) {
   Call call;
   if (const CUresult error = usable())
     return error;
@@ -899,8 +938,8 @@ RETORT_EXPORT CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attrib
   function->maxShared = uint32_t(value);
   return CUDA_SUCCESS;
 }
-RETORT_EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *ctas, CUfunction function, int threads,
-                                                                   size_t shared) {
+RETORT_EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *ctas, CUfunction function,
+                                                                   int threads, size_t shared) {
   Call call;
   if (threads <= 0)
     return CUDA_ERROR_INVALID_VALUE;
@@ -910,12 +949,13 @@ RETORT_EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *ctas, CU
 
 //===- Launches -----------------------------------------------------------===//
 
-static CUresult launch(CUfunction function, const unsigned (&grid)[3], const unsigned (&cta)[3], unsigned shared,
-                       CUstream stream, void **parameters, bool cooperative, bool dependent) {
+static CUresult launch(CUfunction function, const unsigned (&grid)[3], const unsigned (&cta)[3],
+                       unsigned shared, CUstream stream, void **parameters, bool cooperative,
+                       bool dependent) {
   if (const CUresult error = usable())
     return error;
-  if (!function || !parameters || grid[1] != 1 || grid[2] != 1 || cta[1] != 1 || cta[2] != 1 || grid[0] == 0 ||
-      cta[0] == 0 || cta[0] > 1024 || grid[0] > 0x7fffffffu)
+  if (!function || !parameters || grid[1] != 1 || grid[2] != 1 || cta[1] != 1 || cta[2] != 1 ||
+      grid[0] == 0 || cta[0] == 0 || cta[0] > 1024 || grid[0] > 0x7fffffffu)
     return CUDA_ERROR_INVALID_VALUE;
   if (cta[0] > function->kernel.threads || shared > function->maxShared)
     return CUDA_ERROR_INVALID_VALUE;
@@ -945,19 +985,25 @@ static CUresult launch(CUfunction function, const unsigned (&grid)[3], const uns
   op.launch = made;
   return enqueue(stream, std::move(op));
 }
-RETORT_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
-                                      unsigned blockY, unsigned blockZ, unsigned sharedBytes, CUstream stream,
+RETORT_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY,
+                                      unsigned gridZ, unsigned blockX, unsigned blockY,
+                                      unsigned blockZ, unsigned sharedBytes, CUstream stream,
                                       void **parameters, void **) {
   Call call;
-  return launch(function, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes, stream, parameters, false, false);
+  return launch(function, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes, stream,
+                parameters, false, false);
 }
-RETORT_EXPORT CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,
-                                                 unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
-                                                 CUstream stream, void **parameters) {
+RETORT_EXPORT CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned gridX,
+                                                 unsigned gridY, unsigned gridZ, unsigned blockX,
+                                                 unsigned blockY, unsigned blockZ,
+                                                 unsigned sharedBytes, CUstream stream,
+                                                 void **parameters) {
   Call call;
-  return launch(function, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes, stream, parameters, true, false);
+  return launch(function, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes, stream,
+                parameters, true, false);
 }
-RETORT_EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **parameters, void **) {
+RETORT_EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function,
+                                        void **parameters, void **) {
   Call call;
   bool cooperative = false, dependent = false;
   for (unsigned i = 0; i < config->numAttrs; ++i) {
@@ -967,8 +1013,8 @@ RETORT_EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction
       dependent = config->attrs[i].value.programmaticStreamSerializationAllowed != 0;
   }
   return launch(function, {config->gridDimX, config->gridDimY, config->gridDimZ},
-                {config->blockDimX, config->blockDimY, config->blockDimZ}, config->sharedMemBytes, config->hStream,
-                parameters, cooperative, dependent);
+                {config->blockDimX, config->blockDimY, config->blockDimZ}, config->sharedMemBytes,
+                config->hStream, parameters, cooperative, dependent);
 }
 
 //===- Graphs -------------------------------------------------------------===//
@@ -997,7 +1043,8 @@ RETORT_EXPORT CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph) {
   });
   return CUDA_SUCCESS;
 }
-RETORT_EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long) {
+RETORT_EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph,
+                                                   unsigned long long) {
   Call call;
   if (!graph)
     return CUDA_ERROR_INVALID_VALUE;

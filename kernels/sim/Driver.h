@@ -13,7 +13,7 @@ namespace retort::sim {
 struct Device {
   unsigned index = 0, resident = 0, retained = 0;
   uint64_t used = 0;
-  uint32_t peers = 0; // devices whose memory kernels here may touch
+  uint32_t peers = 0;            // devices whose memory kernels here may touch
   CUresult error = CUDA_SUCCESS; // sticky, as after a failed kernel
   std::vector<CUstream> streams; // in the order in which they were made
   CUstream defaultStream = nullptr;
@@ -25,7 +25,8 @@ void *compileModule(const char *text, std::string &path);
 void setError(const std::string &message);
 const std::string &lastError();
 
-/// Scheduler.cpp: while it lives, a lane that touches what is not mapped ends its launch and not the process.
+/// Scheduler.cpp: while it lives, a lane that touches what is not mapped ends its launch and not
+/// the process.
 class FaultGuard {
 public:
   FaultGuard();

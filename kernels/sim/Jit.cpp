@@ -41,17 +41,21 @@ struct Hash {
   }
   std::string hex() const {
     char text[33];
-    snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(a), static_cast<unsigned long long>(b));
+    snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(a),
+             static_cast<unsigned long long>(b));
     return text;
   }
 };
 
 fs::path ownPath() {
   Dl_info info;
-  return dladdr(reinterpret_cast<void *>(&compileModule), &info) ? fs::weakly_canonical(info.dli_fname) : fs::path();
+  return dladdr(reinterpret_cast<void *>(&compileModule), &info)
+             ? fs::weakly_canonical(info.dli_fname)
+             : fs::path();
 }
 
-/// The folder that holds kernels/cuda/wrap.cuh: RETORT_SIM_INCLUDE, the installed one beside this library, the source tree.
+/// The folder that holds kernels/cuda/wrap.cuh: RETORT_SIM_INCLUDE, the installed one beside this
+/// library, the source tree.
 fs::path headers() {
   std::vector<fs::path> places;
   if (const char *set = getenv("RETORT_SIM_INCLUDE"))
@@ -102,23 +106,38 @@ const std::string &lastError() { return error; }
 void *compileModule(const char *text, std::string &path) {
   const fs::path include = headers();
   if (include.empty()) {
-    setError("simulated device: kernels/cuda/wrap.cuh is not found: set RETORT_SIM_INCLUDE to the folder above kernels");
+    setError("simulated device: kernels/cuda/wrap.cuh is not found: set RETORT_SIM_INCLUDE to the "
+             "folder above kernels");
     return nullptr;
   }
   const char *set = getenv("RETORT_SIM_CXX");
   const std::string compiler = set ? set : RETORT_SIM_CXX_PATH;
-  std::vector<std::string> flags = {"-x", "c++", "-std=c++20", "-O2", "-g1", "-fPIC", "-shared", "-DRETORT_SIM",
-                                    "-DRETORT_SIM_ARCH=" + std::to_string(settings.arch), "-I" + include.string(),
-                                    "-Wno-unknown-pragmas", "-Wno-pass-failed", "-fno-exceptions", "-fno-stack-protector",
-                                    "-fvisibility=hidden", "-fno-math-errno", "-Wl,-z,now"};
+  std::vector<std::string> flags = {"-x",
+                                    "c++",
+                                    "-std=c++20",
+                                    "-O2",
+                                    "-g1",
+                                    "-fPIC",
+                                    "-shared",
+                                    "-DRETORT_SIM",
+                                    "-DRETORT_SIM_ARCH=" + std::to_string(settings.arch),
+                                    "-I" + include.string(),
+                                    "-Wno-unknown-pragmas",
+                                    "-Wno-pass-failed",
+                                    "-fno-exceptions",
+                                    "-fno-stack-protector",
+                                    "-fvisibility=hidden",
+                                    "-fno-math-errno",
+                                    "-Wl,-z,now"};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("fma"))
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") &&
+      __builtin_cpu_supports("fma"))
     flags.insert(flags.end(), {"-mavx2", "-mf16c", "-mfma"});
 #endif
   // One load in the source is one in the trace: nothing is merged into vectors of several.
   if (settings.instrumented())
-    flags.insert(flags.end(), {"-fsanitize-coverage=func,trace-loads,trace-stores", "-fno-sanitize-link-runtime",
-                               "-fno-vectorize", "-fno-slp-vectorize",
+    flags.insert(flags.end(), {"-fsanitize-coverage=func,trace-loads,trace-stores",
+                               "-fno-sanitize-link-runtime", "-fno-vectorize", "-fno-slp-vectorize",
                                "-fno-builtin-memcpy", "-fno-builtin-memset"});
   Hash hash;
   hash.add(compiler);
@@ -142,17 +161,21 @@ void *compileModule(const char *text, std::string &path) {
   const fs::path source = folder / (hash.hex() + ".cu"), object = folder / (hash.hex() + ".so");
   if (!fs::exists(object)) {
     const std::string mark = "." + std::to_string(getpid());
-    const fs::path made = object.string() + mark, log = object.string() + mark + ".log", part = source.string() + mark;
+    const fs::path made = object.string() + mark, log = object.string() + mark + ".log",
+                   part = source.string() + mark;
     std::ofstream(part, std::ios::binary) << text;
     fs::rename(part, source, code);
     std::vector<std::string> command = {compiler};
     command.insert(command.end(), flags.begin(), flags.end());
-    command.insert(command.end(), {source.string(), "-o", made.string(), "-x", "none", ownPath().string()});
+    command.insert(command.end(),
+                   {source.string(), "-o", made.string(), "-x", "none", ownPath().string()});
     const int status = runTool(command, log);
     if (status != 0) {
       std::string said = read(log);
-      setError(status < 0 ? "simulated device: cannot run " + compiler + ": set RETORT_SIM_CXX to clang++ 16 or later"
-                          : "simulated device: " + compiler + " does not compile the program:\n" + said);
+      setError(status < 0
+                   ? "simulated device: cannot run " + compiler +
+                         ": set RETORT_SIM_CXX to clang++ 16 or later"
+                   : "simulated device: " + compiler + " does not compile the program:\n" + said);
       fs::remove(made, code);
       fs::remove(log, code);
       return nullptr;

@@ -1,8 +1,9 @@
 //===- Machine.h - The simulated device's lanes, warps, CTAs, launches ----===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// One host thread at a time runs everything (Driver.cpp holds the lock). A lane is a fiber. Lanes of a warp hand over to
-// each other directly; when none of a warp can go on, the scheduler takes another warp, of any CTA, launch and device.
+// One host thread at a time runs everything (Driver.cpp holds the lock). A lane is a fiber. Lanes
+// of a warp hand over to each other directly; when none of a warp can go on, the scheduler takes
+// another warp, of any CTA, launch and device.
 #pragma once
 #include "kernels/sim/sim_types.h"
 #include <boost/context/detail/fcontext.hpp>
@@ -32,7 +33,8 @@ struct Settings {
   int64_t failAllocation = -1; // allocations that still succeed; -1: all
   int64_t loseDevice = -1;     // launches that still succeed; -1: all
   unsigned lostDevice = 0;
-  unsigned hostWaitMs = 500; // how long a stalled device waits for other host threads before it is a deadlock
+  unsigned hostWaitMs =
+      500; // how long a stalled device waits for other host threads before it is a deadlock
   bool instrumented() const { return check || count; }
 };
 extern Settings settings;
@@ -55,8 +57,8 @@ struct Lane : retort_sim_lane {
   uint32_t lastValue = 0;
   std::vector<AsyncCopy> copies;
   std::vector<uint32_t> groups; // ends of committed groups in copies
-  // Checking: what this lane has seen if it is more than its warp has; what its last fence released; what its relaxed
-  // loads would acquire at the next, from this device and from others.
+  // Checking: what this lane has seen if it is more than its warp has; what its last fence
+  // released; what its relaxed loads would acquire at the next, from this device and from others.
   Clock *own = nullptr, *fenced = nullptr, *loaded = nullptr, *loadedSystem = nullptr;
   int fencedScope = 0;
 };
@@ -83,7 +85,8 @@ struct Warp {
   int source[32];
   uint64_t stallMark = 0;
   uint32_t stalls = 0;
-  // Checking: a component of the clocks, its time, the time at which this warp got it, what the warp has seen.
+  // Checking: a component of the clocks, its time, the time at which this warp got it, what the
+  // warp has seen.
   uint32_t slot = 0, now = 0, born = 0;
   Clock *seen = nullptr;
   std::vector<Request> requests; // the first numRequests are of now
@@ -121,7 +124,7 @@ struct Launch {
   bool cooperative = false, dependent = false; // dependent: by programmatic dependent launch
   std::vector<uint8_t> parameters;
   std::vector<uint32_t> offsets; // of each in parameters
-  std::vector<uint32_t> order; // CTAs yet to start are order[started..]
+  std::vector<uint32_t> order;   // CTAs yet to start are order[started..]
   uint32_t started = 0, finished = 0, triggered = 0;
   bool running = false, failed = false;
   Launch *before = nullptr; // the launch that this one overlaps, until it has finished
@@ -143,7 +146,8 @@ unsigned occupancy(const Function &function, unsigned threads, size_t shared);
 enum class Outcome { Progress, Idle, Stalled };
 /// Begins a launch: its CTAs start as multiprocessors are free.
 void beginLaunch(Launch *launch);
-/// Starts what can start, runs one warp for a while. Idle: nothing is running; Stalled: all that run wait for each other.
+/// Starts what can start, runs one warp for a while. Idle: nothing is running; Stalled: all that
+/// run wait for each other.
 Outcome step();
 /// Launches that ended (finished or failed) since the last call.
 std::vector<Launch *> takeEnded();
@@ -156,7 +160,8 @@ void reportDeadlock();
 /// Something happened that a waiting lane may be waiting for.
 extern uint64_t progress;
 inline Lane *self() { return static_cast<Lane *>(retort_sim_self); }
-/// Waits for the warp's lanes. True for the last to come, which then acts for all before any other goes on.
+/// Waits for the warp's lanes. True for the last to come, which then acts for all before any other
+/// goes on.
 bool meetLanes(Meet kind, const void *site);
 /// Gives way until another warp, or all, had a turn.
 void spin(Lane *lane);

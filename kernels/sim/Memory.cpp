@@ -12,7 +12,7 @@ constexpr uint64_t kUnit = uint64_t(1) << kUnitBits;
 constexpr uint64_t kStackStride = 256 << 10, kStackGuard = 4096;
 
 struct Space {
-  uint64_t next = kUnit; // the first unit stays free: no allocation at the start
+  uint64_t next = kUnit;             // the first unit stays free: no allocation at the start
   std::map<uint64_t, uint64_t> free; // offset -> bytes, whole units
   Allocation **table = nullptr;      // by unit
 };
@@ -27,17 +27,21 @@ void reserveSpaces() {
   if (spaceBase)
     return;
   const uint64_t bytes = kSpaces * kSpaceBytes;
-  void *p = mmap(nullptr, bytes + kSpaceBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *p = mmap(nullptr, bytes + kSpaceBytes, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED)
     return;
   spaceBase = (reinterpret_cast<uint64_t>(p) + kSpaceBytes - 1) / kSpaceBytes * kSpaceBytes;
   for (Space &space : spaces)
-    space.table = static_cast<Allocation **>(mmap(nullptr, kSpaceBytes / kUnit * sizeof(void *), PROT_READ | PROT_WRITE,
-                                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-  mprotect(reinterpret_cast<void *>(spaceBase + kArenaSpace * kSpaceBytes), 4096 * kArenaStride, PROT_READ | PROT_WRITE);
+    space.table = static_cast<Allocation **>(
+        mmap(nullptr, kSpaceBytes / kUnit * sizeof(void *), PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  mprotect(reinterpret_cast<void *>(spaceBase + kArenaSpace * kSpaceBytes), 4096 * kArenaStride,
+           PROT_READ | PROT_WRITE);
 }
 
-// Each allocation is followed by at least one unit that belongs to it in the table but not to its bytes.
+// Each allocation is followed by at least one unit that belongs to it in the table but not to its
+// bytes.
 Allocation *allocate(unsigned index, uint64_t bytes) {
   Space &space = spaces[index];
   const uint64_t size = (unitsOf(bytes) + 1) * kUnit;
@@ -57,7 +61,8 @@ Allocation *allocate(unsigned index, uint64_t bytes) {
     space.next += size;
   }
   const uint64_t begin = spaceBase + index * kSpaceBytes + offset;
-  if (mprotect(reinterpret_cast<void *>(begin), (bytes + 4095) / 4096 * 4096, PROT_READ | PROT_WRITE) != 0)
+  if (mprotect(reinterpret_cast<void *>(begin), (bytes + 4095) / 4096 * 4096,
+               PROT_READ | PROT_WRITE) != 0)
     return nullptr;
   auto *allocation = new Allocation{begin, bytes, index, {}};
   for (uint64_t unit = offset / kUnit; unit < (offset + size) / kUnit; ++unit)
@@ -75,7 +80,8 @@ void release(Allocation *allocation) {
   for (uint64_t unit = offset / kUnit; unit < (offset + size) / kUnit; ++unit)
     space.table[unit] = nullptr;
   auto it = space.free.emplace(offset, size).first;
-  if (auto next = std::next(it); next != space.free.end() && it->first + it->second == next->first) {
+  if (auto next = std::next(it);
+      next != space.free.end() && it->first + it->second == next->first) {
     it->second += next->second;
     space.free.erase(next);
   }
@@ -105,7 +111,8 @@ uint8_t *arenaOf(unsigned slot) {
   return reinterpret_cast<uint8_t *>(spaceBase + kArenaSpace * kSpaceBytes + slot * kArenaStride);
 }
 
-// A stack's top is moved by a few lines from one to the next, or all of a warp's would share a few sets of the cache.
+// A stack's top is moved by a few lines from one to the next, or all of a warp's would share a few
+// sets of the cache.
 uint8_t *takeStack() {
   if (!stacks.empty()) {
     uint8_t *top = stacks.back();
@@ -113,7 +120,8 @@ uint8_t *takeStack() {
     return top;
   }
   const uint64_t index = numStacks++;
-  auto *bottom = reinterpret_cast<uint8_t *>(spaceBase + kStackSpace * kSpaceBytes + index * kStackStride);
+  auto *bottom =
+      reinterpret_cast<uint8_t *>(spaceBase + kStackSpace * kSpaceBytes + index * kStackStride);
   mprotect(bottom + kStackGuard, kStackStride - kStackGuard, PROT_READ | PROT_WRITE);
   return bottom + kStackStride - (index % 61) * 320;
 }

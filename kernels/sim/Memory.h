@@ -1,8 +1,9 @@
 //===- Memory.h - The simulated machine's address space -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// One reservation of the process's address space: 64 GB for each device, for pinned host memory, for the CTAs' shared memory
-// and for the lanes' stacks. What an address is follows from its upper bits.
+// One reservation of the process's address space: 64 GB for each device, for pinned host memory,
+// for the CTAs' shared memory and for the lanes' stacks. What an address is follows from its upper
+// bits.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -58,10 +58,12 @@ std::string place(const void *pc) {
   std::string text;
   if (dladdr(pc, &info) && info.dli_fname) {
     char offset[32];
-    snprintf(offset, sizeof offset, "0x%zx", size_t(static_cast<const char *>(pc) - static_cast<const char *>(info.dli_fbase)) - 1);
+    snprintf(offset, sizeof offset, "0x%zx",
+             size_t(static_cast<const char *>(pc) - static_cast<const char *>(info.dli_fbase)) - 1);
     const char *set = getenv("RETORT_SIM_SYMBOLIZER");
-    const std::string command =
-        std::string(set ? set : RETORT_SIM_SYMBOLIZER_PATH) + " -s -p --no-inlines -e '" + info.dli_fname + "' " + offset + " 2>/dev/null";
+    const std::string command = std::string(set ? set : RETORT_SIM_SYMBOLIZER_PATH) +
+                                " -s -p --no-inlines -e '" + info.dli_fname + "' " + offset +
+                                " 2>/dev/null";
     if (FILE *pipe = popen(command.c_str(), "r")) {
       char line[1024];
       if (fgets(line, sizeof line, pipe))
@@ -75,7 +77,8 @@ std::string place(const void *pc) {
 }
 } // namespace
 
-void report(const char *kind, const std::string &message, const std::string &kernel, const void *site, const void *other) {
+void report(const char *kind, const std::string &message, const std::string &kernel,
+            const void *site, const void *other) {
   const auto [it, isNew] = findingAt.try_emplace({kind, site}, findings.size());
   if (!isNew)
     ++findings[it->second].times;
@@ -114,9 +117,11 @@ Region *regionOf(Allocation *allocation, uint64_t address) {
     if (address - region->begin < region->bytes)
       return region;
   static uint64_t number = 0;
-  const std::string name = (allocation->space == kHostSpace ? "host" : "device" + std::to_string(allocation->space)) + "." +
-                           std::to_string(number++);
-  allocation->regions.push_back(new Region{name, allocation->begin, ~uint64_t(0) - allocation->begin});
+  const std::string name =
+      (allocation->space == kHostSpace ? "host" : "device" + std::to_string(allocation->space)) +
+      "." + std::to_string(number++);
+  allocation->regions.push_back(
+      new Region{name, allocation->begin, ~uint64_t(0) - allocation->begin});
   regions.push_back(allocation->regions.back());
   return allocation->regions.back();
 }
@@ -129,36 +134,40 @@ std::string reportJson() {
   std::string out = "{\"findings\": [";
   const char *comma = "\n  ";
   for (const Finding &f : findings) {
-    out += comma + ("{\"kind\": " + quoted(f.kind)) + ", \"kernel\": " + quoted(f.kernel) + ", \"at\": " +
-           quoted(place(f.site)) + (f.other ? ", \"other\": " + quoted(place(f.other)) : "") + ", \"message\": " +
-           quoted(f.message) + ", \"times\": " + std::to_string(f.times) + "}";
+    out += comma + ("{\"kind\": " + quoted(f.kind)) + ", \"kernel\": " + quoted(f.kernel) +
+           ", \"at\": " + quoted(place(f.site)) +
+           (f.other ? ", \"other\": " + quoted(place(f.other)) : "") +
+           ", \"message\": " + quoted(f.message) + ", \"times\": " + std::to_string(f.times) + "}";
     comma = ",\n  ";
   }
   const auto number = [&](const char *name, uint64_t value) {
     return std::string("\"") + name + "\": " + std::to_string(value);
   };
-  out += "],\n \"launches\": " + std::to_string(runCounters.launches) + ", " + number("waits", runCounters.waits) + ", " +
-         number("mma", runCounters.mma) + ", " + number("ldmatrix", runCounters.ldmatrix) + ", " +
-         number("atomics", runCounters.atomics) + ", " + number("bulk_bytes", runCounters.bulkBytes) + ",\n \"shared\": {" +
-         number("requests", sharedCounters.requests) + ", " + number("bank_conflicts", sharedCounters.conflicts) +
-         "},\n \"memory\": [";
+  out += "],\n \"launches\": " + std::to_string(runCounters.launches) + ", " +
+         number("waits", runCounters.waits) + ", " + number("mma", runCounters.mma) + ", " +
+         number("ldmatrix", runCounters.ldmatrix) + ", " + number("atomics", runCounters.atomics) +
+         ", " + number("bulk_bytes", runCounters.bulkBytes) + ",\n \"shared\": {" +
+         number("requests", sharedCounters.requests) + ", " +
+         number("bank_conflicts", sharedCounters.conflicts) + "},\n \"memory\": [";
   // Parts of one name, of several allocations, are one entry.
   std::map<std::string, Region> sums;
   for (const Region *r : regions) {
     Region &sum = sums.try_emplace(r->name, Region{r->name, 0, 0}).first->second;
-    sum.readBytes += r->readBytes, sum.readRequests += r->readRequests, sum.readSectors += r->readSectors;
-    sum.readIdeal += r->readIdeal, sum.writeBytes += r->writeBytes, sum.writeRequests += r->writeRequests;
+    sum.readBytes += r->readBytes, sum.readRequests += r->readRequests,
+        sum.readSectors += r->readSectors;
+    sum.readIdeal += r->readIdeal, sum.writeBytes += r->writeBytes,
+        sum.writeRequests += r->writeRequests;
     sum.writeSectors += r->writeSectors, sum.writeIdeal += r->writeIdeal;
   }
   comma = "\n  ";
   for (const auto &[name, r] : sums) {
     if (r.readRequests + r.writeRequests == 0)
       continue;
-    out += comma + ("{\"name\": " + quoted(name)) + ", \"read\": {" + number("bytes", r.readBytes) + ", " +
-           number("requests", r.readRequests) + ", " + number("sectors", r.readSectors) + ", " +
-           number("ideal_sectors", r.readIdeal) + "}, \"write\": {" + number("bytes", r.writeBytes) + ", " +
-           number("requests", r.writeRequests) + ", " + number("sectors", r.writeSectors) + ", " +
-           number("ideal_sectors", r.writeIdeal) + "}}";
+    out += comma + ("{\"name\": " + quoted(name)) + ", \"read\": {" + number("bytes", r.readBytes) +
+           ", " + number("requests", r.readRequests) + ", " + number("sectors", r.readSectors) +
+           ", " + number("ideal_sectors", r.readIdeal) + "}, \"write\": {" +
+           number("bytes", r.writeBytes) + ", " + number("requests", r.writeRequests) + ", " +
+           number("sectors", r.writeSectors) + ", " + number("ideal_sectors", r.writeIdeal) + "}}";
     comma = ",\n  ";
   }
   out += "],\n \"kernels\": [";
@@ -174,14 +183,17 @@ std::string reportJson() {
   for (uint32_t i = 0; i < sites.size(); ++i)
     if (siteCounters[i].sectors > siteCounters[i].ideal || siteCounters[i].conflicts)
       worst.push_back(i);
-  const auto waste = [](uint32_t i) { return siteCounters[i].sectors - siteCounters[i].ideal + siteCounters[i].conflicts; };
-  std::sort(worst.begin(), worst.end(), [&](uint32_t a, uint32_t b) { return waste(a) > waste(b); });
+  const auto waste = [](uint32_t i) {
+    return siteCounters[i].sectors - siteCounters[i].ideal + siteCounters[i].conflicts;
+  };
+  std::sort(worst.begin(), worst.end(),
+            [&](uint32_t a, uint32_t b) { return waste(a) > waste(b); });
   worst.resize(std::min<size_t>(worst.size(), 20));
   comma = "\n  ";
   for (const uint32_t i : worst) {
     const SiteCounters &c = siteCounters[i];
-    out += comma + ("{\"at\": " + quoted(place(sites[i]))) + ", " + number("requests", c.requests) + ", " +
-           number("sectors", c.sectors) + ", " + number("ideal_sectors", c.ideal) + ", " +
+    out += comma + ("{\"at\": " + quoted(place(sites[i]))) + ", " + number("requests", c.requests) +
+           ", " + number("sectors", c.sectors) + ", " + number("ideal_sectors", c.ideal) + ", " +
            number("bank_conflicts", c.conflicts) + "}";
     comma = ",\n  ";
   }
@@ -202,4 +214,6 @@ void clearReport() {
 size_t numFindings() { return findings.size(); }
 
 } // namespace retort::sim
-extern "C" __attribute__((visibility("default"))) size_t retort_sim_num_findings() { return retort::sim::numFindings(); }
+extern "C" __attribute__((visibility("default"))) size_t retort_sim_num_findings() {
+  return retort::sim::numFindings();
+}

@@ -72,9 +72,10 @@ void laneMain(transfer_t t) {
   --cta->alive;
   ++progress;
   if (warp->arrived)
-    fail("divergence", "a lane returned from the kernel while others of its warp wait for it", warp->site,
-         CUDA_ERROR_LAUNCH_FAILED);
-  // At the CTA's own barrier every thread waits, so those that have not come are those that returned.
+    fail("divergence", "a lane returned from the kernel while others of its warp wait for it",
+         warp->site, CUDA_ERROR_LAUNCH_FAILED);
+  // At the CTA's own barrier every thread waits, so those that have not come are those that
+  // returned.
   if (const Barrier &b = cta->barriers[0]; b.arrived && b.arrived == cta->alive)
     fail("divergence",
          std::to_string(b.arrived) + " of " + std::to_string(b.expected) +
@@ -100,7 +101,8 @@ void startCta(Launch *launch, uint32_t index) {
   for (uint32_t w = 0; w < launch->threads / 32; ++w) {
     Warp *warp;
     if (spareWarps.empty()) {
-      // In the space of the stacks, of which accesses are not watched: a lane reads its own record there.
+      // In the space of the stacks, of which accesses are not watched: a lane reads its own record
+      // there.
       static_assert(sizeof(Warp) < (64 << 10));
       warp = new (takeStack() - (64 << 10)) Warp;
     } else {
@@ -204,8 +206,8 @@ uint32_t randomBelow(uint32_t bound) { // splitmix64
 }
 
 std::string describe(const Lane *lane) {
-  return "thread " + std::to_string(lane->thread) + " of CTA " + std::to_string(lane->cta) + " on device " +
-         std::to_string(lane->warp->cta->launch->device->index);
+  return "thread " + std::to_string(lane->thread) + " of CTA " + std::to_string(lane->cta) +
+         " on device " + std::to_string(lane->warp->cta->launch->device->index);
 }
 
 void spin(Lane *lane) {
@@ -264,7 +266,7 @@ Outcome step() {
   }
   if (!warp->runnable)
     return Outcome::Progress; // it waits at a barrier
-  enqueue(warp); // its lanes that can go on all spin
+  enqueue(warp);              // its lanes that can go on all spin
   if (warp->stallMark != progress) {
     warp->stallMark = progress;
     warp->stalls = 0;
@@ -300,7 +302,8 @@ void reportDeadlock() {
           site = warp->site;
         for (const Lane &lane : warp->lanes)
           if ((warp->runnable & lane.bit) && lane.lastLoad && where.empty())
-            where = "; " + describe(&lane) + " last read the value " + std::to_string(lane.lastValue);
+            where =
+                "; " + describe(&lane) + " last read the value " + std::to_string(lane.lastValue);
       }
       for (const Barrier &b : cta->barriers)
         if (b.arrived) {
@@ -309,9 +312,10 @@ void reportDeadlock() {
         }
     }
     report("deadlock",
-           "nothing goes on: " + std::to_string(spinning) + " threads spin, " + std::to_string(atBarrier) +
-               " wait at a barrier, " + std::to_string(meeting) + " for other lanes of their warp; " +
-               std::to_string(launch->grid - launch->started) + " CTAs have not started" + where,
+           "nothing goes on: " + std::to_string(spinning) + " threads spin, " +
+               std::to_string(atBarrier) + " wait at a barrier, " + std::to_string(meeting) +
+               " for other lanes of their warp; " + std::to_string(launch->grid - launch->started) +
+               " CTAs have not started" + where,
            launch->function->name, site);
     launch->device->error = CUDA_ERROR_LAUNCH_TIMEOUT;
   }
@@ -326,14 +330,16 @@ const void *faultAddress = nullptr, *faultSite = nullptr;
 /// Where a lane goes on after a fault: on its stack's top, which nothing needs any more.
 [[noreturn]] void landAfterFault() {
   if (spaceOf(faultAddress) == kStackSpace)
-    fail("out-of-bounds", "a lane's local variables need more than 250 KB", faultSite, CUDA_ERROR_ILLEGAL_ADDRESS);
+    fail("out-of-bounds", "a lane's local variables need more than 250 KB", faultSite,
+         CUDA_ERROR_ILLEGAL_ADDRESS);
   char text[64];
   snprintf(text, sizeof text, "the kernel touches %p, where nothing is mapped", faultAddress);
   fail("out-of-bounds", text, faultSite, CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
 void onFault(int signal, siginfo_t *info, void *context) {
-  if (retort_sim_self == nullptr || retort_sim_self == &home) { // not device code: as if we were not here
+  if (retort_sim_self == nullptr ||
+      retort_sim_self == &home) { // not device code: as if we were not here
     ::signal(signal, SIG_DFL);
     return;
   }
@@ -357,7 +363,7 @@ FaultGuard::FaultGuard() {
   static thread_local std::vector<uint8_t> alternate(64 << 10);
   const stack_t mine{.ss_sp = alternate.data(), .ss_flags = 0, .ss_size = alternate.size()};
   sigaltstack(&mine, &stack);
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = onFault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   sigaction(SIGSEGV, &action, &segv);
@@ -371,7 +377,8 @@ FaultGuard::~FaultGuard() {
 
 //===- Barriers -----------------------------------------------------------===//
 
-/// `lanes` of the running lane's warp come to a barrier. True if it opens, so that those that wait may go on.
+/// `lanes` of the running lane's warp come to a barrier. True if it opens, so that those that wait
+/// may go on.
 static bool arrive(int id, uint32_t expected, uint32_t lanes, bool wait, const void *site) {
   Lane *lane = self();
   Warp *warp = lane->warp;
@@ -387,11 +394,12 @@ static bool arrive(int id, uint32_t expected, uint32_t lanes, bool wait, const v
   }
   if (b.expected != expected)
     fail("divergence",
-         "barrier " + std::to_string(id) + " is used with " + std::to_string(expected) + " threads and with " +
-             std::to_string(b.expected),
+         "barrier " + std::to_string(id) + " is used with " + std::to_string(expected) +
+             " threads and with " + std::to_string(b.expected),
          site, CUDA_ERROR_LAUNCH_FAILED);
   if (id == 0 && b.site != site)
-    fail("divergence", "threads of one CTA wait at different barriers of the program", site, CUDA_ERROR_LAUNCH_FAILED);
+    fail("divergence", "threads of one CTA wait at different barriers of the program", site,
+         CUDA_ERROR_LAUNCH_FAILED);
   if (id == 0 && cta->alive < expected)
     fail("divergence",
          "all " + std::to_string(expected) + " threads must come to the CTA's barrier, but only " +
@@ -427,11 +435,12 @@ bool meetLanes(Meet kind, const void *site) {
     warp->meet = kind;
     warp->site = site;
   } else if (warp->meet != kind || (settings.instrumented() && warp->site != site)) {
-    fail("divergence", "lanes of one warp wait for each other at different places", site, CUDA_ERROR_LAUNCH_FAILED);
+    fail("divergence", "lanes of one warp wait for each other at different places", site,
+         CUDA_ERROR_LAUNCH_FAILED);
   }
   if (warp->exited)
-    fail("divergence", "a lane waits for lanes of its warp that have returned from the kernel", site,
-         CUDA_ERROR_LAUNCH_FAILED);
+    fail("divergence", "a lane waits for lanes of its warp that have returned from the kernel",
+         site, CUDA_ERROR_LAUNCH_FAILED);
   warp->arrived |= lane->bit;
   if (warp->arrived == kAllLanes) {
     warp->arrived = 0;
@@ -465,7 +474,8 @@ RETORT_EXPORT void retort_sim_bar(int id, int threads, int wait) {
          "barrier " + std::to_string(id) + " with " + std::to_string(threads) +
              " threads: numbers are 1 to 15, threads a multiple of 32 and no more than the CTA has",
          SITE, CUDA_ERROR_LAUNCH_FAILED);
-  if (!meetLanes(Meet::Barrier, SITE) || arrive(id, uint32_t(threads), kAllLanes, wait != 0, SITE) || !wait)
+  if (!meetLanes(Meet::Barrier, SITE) ||
+      arrive(id, uint32_t(threads), kAllLanes, wait != 0, SITE) || !wait)
     return;
   self()->warp->runnable = 0;
   leave(self());

@@ -1,9 +1,10 @@
 //===- Shadow.cpp - What happened to each byte ----------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// For each granule of memory that was touched: the stamp of the last write and of two reads. A page's granule is 16 bytes until
-// something smaller touches it, and then as small as that, so that 16-byte streams of weights cost little and neighbouring
-// halves written by two lanes are told apart. Shared memory also has a state for each byte.
+// For each granule of memory that was touched: the stamp of the last write and of two reads. A
+// page's granule is 16 bytes until something smaller touches it, and then as small as that, so that
+// 16-byte streams of weights cost little and neighbouring halves written by two lanes are told
+// apart. Shared memory also has a state for each byte.
 #include "kernels/sim/Driver.h"
 #include <cstdio>
 #include <cstring>
@@ -29,8 +30,9 @@ Page **directory = nullptr;
 
 Page *pageAt(uint64_t offset) {
   if (!directory)
-    directory = static_cast<Page **>(mmap(nullptr, ((kArenaSpace + 1) * kSpaceBytes >> kPageBits) * sizeof(Page *),
-                                          PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    directory = static_cast<Page **>(
+        mmap(nullptr, ((kArenaSpace + 1) * kSpaceBytes >> kPageBits) * sizeof(Page *),
+             PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   Page *&page = directory[offset >> kPageBits];
   if (!page) {
     page = new Page;
@@ -56,7 +58,8 @@ std::string hex(const void *p) {
 
 std::string nameOf(const void *p) {
   if (spaceOf(p) == kArenaSpace)
-    return "shared memory at byte " + std::to_string((spaceOffset(p) & (kSpaceBytes - 1)) % kArenaStride);
+    return "shared memory at byte " +
+           std::to_string((spaceOffset(p) & (kSpaceBytes - 1)) % kArenaStride);
   Allocation *allocation = allocationAt(p);
   if (!allocation)
     return "memory at " + hex(p);
@@ -76,7 +79,8 @@ bool inImage(const void *p) {
         for (int i = 0; i < info->dlpi_phnum; ++i) {
           const auto &header = info->dlpi_phdr[i];
           const uint64_t begin = info->dlpi_addr + header.p_vaddr;
-          if (header.p_type == PT_LOAD && q->address >= begin && q->address < begin + header.p_memsz)
+          if (header.p_type == PT_LOAD && q->address >= begin &&
+              q->address < begin + header.p_memsz)
             q->found = true;
         }
         return int(q->found);
@@ -95,22 +99,26 @@ bool known(const void *p) { // the page of the last constant that was found
   return true;
 }
 
-void race(Lane *lane, const void *p, uint64_t other, bool wasWrite, bool isWrite, const void *site) {
-  const unsigned device = lane->warp->cta->launch->device->index, otherDevice = deviceOfSlot(slotOfStamp(other));
+void race(Lane *lane, const void *p, uint64_t other, bool wasWrite, bool isWrite,
+          const void *site) {
+  const unsigned device = lane->warp->cta->launch->device->index,
+                 otherDevice = deviceOfSlot(slotOfStamp(other));
   const bool shared = spaceOf(p) == kArenaSpace;
-  const std::string what = std::string(isWrite ? "written" : "read") + " by " + describe(lane) + ", but " +
-                           (wasWrite ? "written" : "read") + " by ";
+  const std::string what = std::string(isWrite ? "written" : "read") + " by " + describe(lane) +
+                           ", but " + (wasWrite ? "written" : "read") + " by ";
   const std::string &kernel = lane->warp->cta->launch->function->name;
   if (device != otherDevice)
     return report("missing-fence",
                   nameOf(p) + " is " + what + "device " + std::to_string(otherDevice) +
                       " with no release and acquire at system scope between",
                   kernel, site, pcOf(siteOfStamp(other)));
-  report(shared ? "race-shared" : "race-global", nameOf(p) + " is " + what + "another thread with nothing that orders the two",
-         kernel, site, pcOf(siteOfStamp(other)));
+  report(shared ? "race-shared" : "race-global",
+         nameOf(p) + " is " + what + "another thread with nothing that orders the two", kernel,
+         site, pcOf(siteOfStamp(other)));
 }
 
-void remember(Lane *lane, const void *p, uint64_t offset, uint32_t bytes, uint32_t flags, const void *site) {
+void remember(Lane *lane, const void *p, uint64_t offset, uint32_t bytes, uint32_t flags,
+              const void *site) {
   const bool write = flags & Write, atomic = flags & Atomic;
   const uint64_t stamp = stampOf(lane, siteOf(site), atomic);
   while (bytes > 0) {
@@ -171,29 +179,33 @@ void access(const void *p, uint32_t bytes, uint32_t flags, const void *site) {
   if (space >= kSpaces) {
     if (known(p))
       return;
-    fail("out-of-bounds", std::string("the kernel ") + verb + " host memory that is not pinned, at " + hex(p), site,
+    fail("out-of-bounds",
+         std::string("the kernel ") + verb + " host memory that is not pinned, at " + hex(p), site,
          CUDA_ERROR_ILLEGAL_ADDRESS);
   }
   const uint64_t address = reinterpret_cast<uint64_t>(p);
   if (bytes <= 16 && address % bytes)
-    fail("misaligned", std::string("the kernel ") + verb + " " + std::to_string(bytes) + " bytes of " + nameOf(p), site,
-         CUDA_ERROR_MISALIGNED_ADDRESS);
+    fail("misaligned",
+         std::string("the kernel ") + verb + " " + std::to_string(bytes) + " bytes of " + nameOf(p),
+         site, CUDA_ERROR_MISALIGNED_ADDRESS);
   if (space == kArenaSpace) {
     const uint64_t at = address - reinterpret_cast<uint64_t>(lane->arena);
     if (at > launch->shared || bytes > launch->shared - at)
       fail("out-of-bounds",
-           std::string("the kernel ") + verb + " " + std::to_string(bytes) + " bytes of " + nameOf(p) +
-               ", but the CTA has " + std::to_string(launch->shared),
+           std::string("the kernel ") + verb + " " + std::to_string(bytes) + " bytes of " +
+               nameOf(p) + ", but the CTA has " + std::to_string(launch->shared),
            site, CUDA_ERROR_ILLEGAL_ADDRESS);
   } else {
     if (!allocated(p, bytes)) {
       const Allocation *near = allocationAt(p);
       fail("out-of-bounds",
            std::string("the kernel ") + verb + " " + std::to_string(bytes) + " bytes at " +
-               (near ? nameOf(p) + ", which has " + std::to_string(near->bytes) : hex(p) + ", where nothing is allocated"),
+               (near ? nameOf(p) + ", which has " + std::to_string(near->bytes)
+                     : hex(p) + ", where nothing is allocated"),
            site, CUDA_ERROR_ILLEGAL_ADDRESS);
     }
-    if (space != kHostSpace && space != launch->device->index && !(launch->device->peers >> space & 1))
+    if (space != kHostSpace && space != launch->device->index &&
+        !(launch->device->peers >> space & 1))
       fail("out-of-bounds",
            std::string("the kernel ") + verb + " memory of device " + std::to_string(space) +
                ", to which peer access is not enabled",
@@ -206,7 +218,9 @@ void access(const void *p, uint32_t bytes, uint32_t flags, const void *site) {
       const Cell &cell = page->cells[(offset & (kPage - 1)) >> page->shift];
       const uint32_t slot = slotOfStamp(cell.write);
       if (cell.write && uint32_t(cell.write) > launch->begin->at[slot])
-        report("stale-load", nameOf(p) + " is read through the read-only path, but was written during this launch",
+        report("stale-load",
+               nameOf(p) +
+                   " is read through the read-only path, but was written during this launch",
                launch->function->name, site, pcOf(siteOfStamp(cell.write)));
     }
     return;
@@ -233,7 +247,8 @@ void landed(Lane *lane, const void *p, uint32_t bytes, const void *site) {
 void forgetArena(const Cta *cta) {
   if (!settings.check)
     return;
-  for (uint64_t offset = spaceOffset(cta->arena), end = offset + cta->launch->shared; offset < end; offset += kPage)
+  for (uint64_t offset = spaceOffset(cta->arena), end = offset + cta->launch->shared; offset < end;
+       offset += kPage)
     if (directory && directory[offset >> kPageBits]) {
       Page *page = directory[offset >> kPageBits];
       page->shift = 4;
@@ -247,10 +262,10 @@ void forgetArena(const Cta *cta) {
 //===- What the compiler's instrumentation calls --------------------------===//
 
 #define RETORT_TRACE(bytes)                                                                        \
-  extern "C" __attribute__((visibility("default"))) void __sanitizer_cov_load##bytes(void *p) {     \
+  extern "C" __attribute__((visibility("default"))) void __sanitizer_cov_load##bytes(void *p) {    \
     retort::sim::access(p, bytes, retort::sim::Read, __builtin_return_address(0));                 \
   }                                                                                                \
-  extern "C" __attribute__((visibility("default"))) void __sanitizer_cov_store##bytes(void *p) {    \
+  extern "C" __attribute__((visibility("default"))) void __sanitizer_cov_store##bytes(void *p) {   \
     retort::sim::access(p, bytes, retort::sim::Write, __builtin_return_address(0));                \
   }
 RETORT_TRACE(1)

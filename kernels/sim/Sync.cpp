@@ -11,7 +11,8 @@ using namespace retort::sim;
 namespace {
 constexpr int kMisaligned = 716, kIllegal = 700;
 
-// Order bits of the ABI: 1 acquire for loads and release for stores; for atomics 1 acquire, 2 release.
+// Order bits of the ABI: 1 acquire for loads and release for stores; for atomics 1 acquire, 2
+// release.
 void checkWord(const void *p, uint32_t bytes, uint32_t flags, const void *site) {
   if (settings.instrumented()) {
     access(p, bytes, flags | Atomic, site);
@@ -45,7 +46,8 @@ static_assert(sizeof(Mbar) == 8);
 
 Mbar *mbarAt(void *p, const void *site) {
   if (spaceOf(p) != kArenaSpace || reinterpret_cast<uint64_t>(p) % 8)
-    fail("out-of-bounds", "an mbarrier that is not in shared memory or not aligned to 8 bytes", site, kMisaligned);
+    fail("out-of-bounds", "an mbarrier that is not in shared memory or not aligned to 8 bytes",
+         site, kMisaligned);
   return static_cast<Mbar *>(p);
 }
 void endPhaseIfDone(Mbar *bar) {
@@ -56,8 +58,11 @@ void endPhaseIfDone(Mbar *bar) {
   }
 }
 void checkCopy(const void *dest, const void *source, uint32_t bytes, bool bulk, const void *site) {
-  if (reinterpret_cast<uint64_t>(dest) % 16 || (source && reinterpret_cast<uint64_t>(source) % 16) || bytes % 16)
-    fail("misaligned", "an asynchronous copy of " + std::to_string(bytes) + " bytes not aligned to 16", site, kMisaligned);
+  if (reinterpret_cast<uint64_t>(dest) % 16 ||
+      (source && reinterpret_cast<uint64_t>(source) % 16) || bytes % 16)
+    fail("misaligned",
+         "an asynchronous copy of " + std::to_string(bytes) + " bytes not aligned to 16", site,
+         kMisaligned);
   if (spaceOf(dest) != kArenaSpace)
     fail("out-of-bounds", "an asynchronous copy to what is not shared memory", site, kIllegal);
   if (source && !allocated(source, bytes))
@@ -146,13 +151,14 @@ RETORT_EXPORT void retort_sim_constant_load(const void *source, uint32_t bytes) 
 }
 
 //===- Copies -------------------------------------------------------------===//
-// A cp.async moves its bytes when its lane waits for it, a bulk copy when somebody waits at its mbarrier: as late as may
-// be, so that a kernel that does not wait reads old bytes.
+// A cp.async moves its bytes when its lane waits for it, a bulk copy when somebody waits at its
+// mbarrier: as late as may be, so that a kernel that does not wait reads old bytes.
 
 RETORT_EXPORT void retort_sim_cp_async(void *dest, const void *source, int valid) {
   const void *from = valid ? source : nullptr;
   checkCopy(dest, from, 16, false, SITE);
-  self()->copies.push_back({static_cast<uint8_t *>(dest), static_cast<const uint8_t *>(from), 16, nullptr});
+  self()->copies.push_back(
+      {static_cast<uint8_t *>(dest), static_cast<const uint8_t *>(from), 16, nullptr});
 }
 RETORT_EXPORT void retort_sim_cp_commit() {
   Lane *lane = self();
@@ -231,8 +237,9 @@ RETORT_EXPORT void retort_sim_bulk(void *dest, const void *source, uint32_t byte
   }
   if (settings.check)
     release(self(), p, 0, true);
-  self()->warp->cta->bulk.push_back(
-      {static_cast<uint8_t *>(dest), static_cast<const uint8_t *>(source), bytes, static_cast<uint64_t *>(p)});
+  self()->warp->cta->bulk.push_back({static_cast<uint8_t *>(dest),
+                                     static_cast<const uint8_t *>(source), bytes,
+                                     static_cast<uint64_t *>(p)});
   ++progress;
 }
 RETORT_EXPORT void retort_sim_fence_async() {}

@@ -1,15 +1,15 @@
 //===- CheckTest.cpp - Each detector and the mistake that it finds --------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// For each detector a kernel that is wrong in just that way, and its twin that is right: the wrong one has that finding and no other,
-// the right one none, with several seeds.
+// For each detector a kernel that is wrong in just that way, and its twin that is right: the wrong
+// one has that finding and no other, the right one none, with several seeds.
 #include "test/unit/Sim/Sim.h"
 
 namespace retort::test {
 namespace {
 
-// a and b: 1024 words of global memory each, zero; sync: 64 words, zero. 4 CTAs of 128 threads on 4 multiprocessors, cooperative,
-// 4096 bytes of shared memory.
+// a and b: 1024 words of global memory each, zero; sync: 64 words, zero. 4 CTAs of 128 threads on 4
+// multiprocessors, cooperative, 4096 bytes of shared memory.
 const char *const kKernels = R"(
 #define KERNEL(name) RETORT_KERNEL(name, 128, 1, uint32_t *a, uint32_t *b, uint32_t *sync, const uint32_t *host)
 #define SHARED(T) reinterpret_cast<T *>(sharedArena())
@@ -182,7 +182,8 @@ protected:
     library().clear();
     start();
     CUfunction f = function(load(kKernels), kernel.c_str());
-    const CUdeviceptr a = upload(std::vector<uint32_t>(1024)), b = upload(std::vector<uint32_t>(1024)),
+    const CUdeviceptr a = upload(std::vector<uint32_t>(1024)),
+                      b = upload(std::vector<uint32_t>(1024)),
                       sync = upload(std::vector<uint32_t>(64));
     static const std::vector<uint32_t> heap(4);
     EXPECT_EQ(launch(f, 4, 128, 4096, true, a, b, sync, heap.data()), CUDA_SUCCESS);
@@ -194,38 +195,46 @@ protected:
 
 TEST_P(Check, FindsTheMistakeAndOnlyIt) {
   for (const uint64_t seed : {0, 1, 2}) {
-    EXPECT_EQ(run(GetParam().name + std::string("_wrong"), seed), GetParam().error) << "seed " << seed;
+    EXPECT_EQ(run(GetParam().name + std::string("_wrong"), seed), GetParam().error)
+        << "seed " << seed;
     EXPECT_FALSE(kinds().empty()) << "seed " << seed;
     for (const std::string &kind : kinds())
       EXPECT_NE(std::string(GetParam().kind).find(kind), std::string::npos)
           << "seed " << seed << report()["findings"].dump(1);
     EXPECT_EQ(run(GetParam().name + std::string("_right"), seed), CUDA_SUCCESS) << "seed " << seed;
-    EXPECT_EQ(kinds(), std::vector<std::string>{}) << "seed " << seed << report()["findings"].dump(1);
+    EXPECT_EQ(kinds(), std::vector<std::string>{})
+        << "seed " << seed << report()["findings"].dump(1);
   }
 }
 
-constexpr CUresult kBounds = CUDA_ERROR_ILLEGAL_ADDRESS, kAlign = CUDA_ERROR_MISALIGNED_ADDRESS, kFine = CUDA_SUCCESS,
-                   kFailed = CUDA_ERROR_LAUNCH_FAILED, kTimeout = CUDA_ERROR_LAUNCH_TIMEOUT;
+constexpr CUresult kBounds = CUDA_ERROR_ILLEGAL_ADDRESS, kAlign = CUDA_ERROR_MISALIGNED_ADDRESS,
+                   kFine = CUDA_SUCCESS, kFailed = CUDA_ERROR_LAUNCH_FAILED,
+                   kTimeout = CUDA_ERROR_LAUNCH_TIMEOUT;
 INSTANTIATE_TEST_SUITE_P(
     Detectors, Check,
     ::testing::Values(
-        Case{"GlobalBounds", "out-of-bounds", kBounds}, Case{"GlobalBoundsWide", "out-of-bounds", kBounds},
-        Case{"CopyBounds", "out-of-bounds", kBounds}, Case{"SharedBounds", "out-of-bounds", kBounds},
+        Case{"GlobalBounds", "out-of-bounds", kBounds},
+        Case{"GlobalBoundsWide", "out-of-bounds", kBounds},
+        Case{"CopyBounds", "out-of-bounds", kBounds},
+        Case{"SharedBounds", "out-of-bounds", kBounds},
         Case{"HostMemory", "out-of-bounds", kBounds}, Case{"Misaligned", "misaligned", kAlign},
-        Case{"MisalignedCopy", "misaligned", kAlign}, Case{"Uninitialised", "uninitialised-shared", kFine},
-        Case{"UninitialisedMatrix", "uninitialised-shared", kFine}, Case{"SharedRace", "race-shared", kFine},
-        Case{"WarpRace", "race-shared", kFine}, Case{"NarrowRace", "race-shared", kFine},
-        Case{"CopyRace", "race-shared", kFine}, Case{"CopyBarrier", "race-shared", kFine},
-        Case{"InFlight", "read-in-flight", kFine}, Case{"BulkInFlight", "read-in-flight race-shared uninitialised-shared", kFine},
-        Case{"RingRace", "race-shared read-in-flight", kFine}, Case{"NamedBarrier", "race-shared", kFine},
-        Case{"GridRace", "race-global", kFine}, Case{"RelaxedCounter", "race-global", kFine},
-        Case{"WriterFence", "race-global", kFine}, Case{"ReaderFence", "race-global", kFine},
-        Case{"PlainAndAtomic", "race-global", kFine}, Case{"StaleLoad", "stale-load", kFine},
-        Case{"BranchBarrier", "divergence", kFailed}, Case{"TwoBarriers", "divergence", kFailed},
-        Case{"BranchShuffle", "divergence", kFailed}, Case{"BranchMma", "divergence", kFailed},
-        Case{"BarrierCount", "divergence", kFailed}, Case{"Arrivals", "deadlock", kTimeout},
-        Case{"FlagNeverSet", "deadlock", kTimeout}, Case{"Circle", "deadlock", kTimeout},
-        Case{"BarrierNeverMet", "deadlock", kTimeout}, Case{"Trap", "trap", kFailed}),
+        Case{"MisalignedCopy", "misaligned", kAlign},
+        Case{"Uninitialised", "uninitialised-shared", kFine},
+        Case{"UninitialisedMatrix", "uninitialised-shared", kFine},
+        Case{"SharedRace", "race-shared", kFine}, Case{"WarpRace", "race-shared", kFine},
+        Case{"NarrowRace", "race-shared", kFine}, Case{"CopyRace", "race-shared", kFine},
+        Case{"CopyBarrier", "race-shared", kFine}, Case{"InFlight", "read-in-flight", kFine},
+        Case{"BulkInFlight", "read-in-flight race-shared uninitialised-shared", kFine},
+        Case{"RingRace", "race-shared read-in-flight", kFine},
+        Case{"NamedBarrier", "race-shared", kFine}, Case{"GridRace", "race-global", kFine},
+        Case{"RelaxedCounter", "race-global", kFine}, Case{"WriterFence", "race-global", kFine},
+        Case{"ReaderFence", "race-global", kFine}, Case{"PlainAndAtomic", "race-global", kFine},
+        Case{"StaleLoad", "stale-load", kFine}, Case{"BranchBarrier", "divergence", kFailed},
+        Case{"TwoBarriers", "divergence", kFailed}, Case{"BranchShuffle", "divergence", kFailed},
+        Case{"BranchMma", "divergence", kFailed}, Case{"BarrierCount", "divergence", kFailed},
+        Case{"Arrivals", "deadlock", kTimeout}, Case{"FlagNeverSet", "deadlock", kTimeout},
+        Case{"Circle", "deadlock", kTimeout}, Case{"BarrierNeverMet", "deadlock", kTimeout},
+        Case{"Trap", "trap", kFailed}),
     [](const auto &info) { return std::string(info.param.name); });
 
 } // namespace

@@ -47,7 +47,8 @@ protected:
     library().clear();
     start();
     CUfunction f = function(load(kKernels), kernel);
-    const CUdeviceptr a = upload(std::vector<uint32_t>(2048)), b = upload(std::vector<uint32_t>(2048)),
+    const CUdeviceptr a = upload(std::vector<uint32_t>(2048)),
+                      b = upload(std::vector<uint32_t>(2048)),
                       sync = upload(std::vector<uint32_t>(16));
     library().name(a, 8192, "a");
     library().name(b, 8192, "b");
@@ -65,7 +66,8 @@ protected:
     return nullptr;
   }
   static nlohmann::json counts(int bytes, int requests, int sectors, int ideal) {
-    return {{"bytes", bytes}, {"requests", requests}, {"sectors", sectors}, {"ideal_sectors", ideal}};
+    return {
+        {"bytes", bytes}, {"requests", requests}, {"sectors", sectors}, {"ideal_sectors", ideal}};
   }
 };
 
@@ -76,12 +78,15 @@ TEST_F(Counters, SectorsOfARequest) {
     EXPECT_EQ(of(run("shifted", 1, check), "a", "read"), counts(256, 2, 10, 8));
     EXPECT_EQ(of(run("broadcast", 1, check), "a", "read"), counts(8, 2, 2, 2));
     EXPECT_EQ(of(run("wide", 1, check), "a", "read"), counts(1024, 2, 32, 32));
-    EXPECT_EQ(of(run("wide", 1, check), "b", "write"), counts(1024, 2, 32, 32)); // a request counts where its first byte is
+    EXPECT_EQ(of(run("wide", 1, check), "b", "write"),
+              counts(1024, 2, 32, 32)); // a request counts where its first byte is
   }
 }
 TEST_F(Counters, LanesThatBranch) {
-  // The branch: 2 requests of 64 bytes in 4 sectors. The loop, for each warp: 128, 96, 64, 32 bytes in 4 sectors each.
-  EXPECT_EQ(of(run("branches"), "a", "read"), counts(128 + 2 * 320, 2 + 8, 8 + 32, 4 + 2 * (4 + 3 + 2 + 1)));
+  // The branch: 2 requests of 64 bytes in 4 sectors. The loop, for each warp: 128, 96, 64, 32 bytes
+  // in 4 sectors each.
+  EXPECT_EQ(of(run("branches"), "a", "read"),
+            counts(128 + 2 * 320, 2 + 8, 8 + 32, 4 + 2 * (4 + 3 + 2 + 1)));
 }
 TEST_F(Counters, NamedParts) {
   const auto r = run("coalesced", 4);
@@ -94,22 +99,30 @@ TEST_F(Counters, Copies) {
   EXPECT_EQ(r["bulk_bytes"], 1024);
 }
 TEST_F(Counters, BankConflicts) {
-  for (const auto &[kernel, conflicts] : std::initializer_list<std::pair<const char *, int>>{
-           {"noConflict", 0}, {"conflict2", 2}, {"conflict32", 62}, {"wideNoConflict", 0}, {"conflictWide", 8},
-           {"sharedBroadcast", 0}, {"matrix128", 2 * 4 * 7}, {"matrix144", 0}})
+  for (const auto &[kernel, conflicts] :
+       std::initializer_list<std::pair<const char *, int>>{{"noConflict", 0},
+                                                           {"conflict2", 2},
+                                                           {"conflict32", 62},
+                                                           {"wideNoConflict", 0},
+                                                           {"conflictWide", 8},
+                                                           {"sharedBroadcast", 0},
+                                                           {"matrix128", 2 * 4 * 7},
+                                                           {"matrix144", 0}})
     EXPECT_EQ(run(kernel)["shared"]["bank_conflicts"], conflicts) << kernel;
 }
 TEST_F(Counters, PlacesThatWaste) {
   const auto r = run("conflict32");
   ASSERT_EQ(r["sites"].size(), 1u);
   EXPECT_EQ(r["sites"][0]["bank_conflicts"], 62);
-  EXPECT_NE(r["sites"][0]["at"].get<std::string>().find("conflict32"), std::string::npos) << r["sites"].dump();
+  EXPECT_NE(r["sites"][0]["at"].get<std::string>().find("conflict32"), std::string::npos)
+      << r["sites"].dump();
 }
 TEST_F(Counters, Waits) {
   const auto r = run("waits", 4);
   EXPECT_EQ(r["waits"], 5);
   EXPECT_EQ(r["launches"], 1);
-  EXPECT_EQ(r["kernels"], nlohmann::json::parse(R"([{"name": "waits", "launches": 1, "waits": 5}])"));
+  EXPECT_EQ(r["kernels"],
+            nlohmann::json::parse(R"([{"name": "waits", "launches": 1, "waits": 5}])"));
 }
 
 } // namespace

@@ -25,7 +25,8 @@ RETORT_KERNEL(big, 1024, 1, uint32_t *a) { sharedArena()[threadIndex()] = 1; a[0
 class Driver : public Sim {
 protected:
   CUmodule module = nullptr;
-  CUresult on(CUstream stream, const char *kernel, std::vector<uint64_t> arguments, bool dependent = false, unsigned grid = 4) {
+  CUresult on(CUstream stream, const char *kernel, std::vector<uint64_t> arguments,
+              bool dependent = false, unsigned grid = 4) {
     std::vector<void *> parameters;
     for (uint64_t &a : arguments)
       parameters.push_back(&a);
@@ -55,7 +56,8 @@ TEST_F(Driver, StreamsKeepTheirOrder) {
   EXPECT_EQ(cuda.cuMemcpyHtoDAsync(a, pinned, 4, stream), CUDA_SUCCESS);
   EXPECT_EQ(on(stream, "twice", {a}), CUDA_SUCCESS);
   EXPECT_EQ(cuda.cuMemcpyDtoHAsync(pinned, a, 2048, stream), CUDA_SUCCESS);
-  EXPECT_EQ(words[0], 21u); // nothing ran yet: pinned memory is read and written when its turn comes
+  EXPECT_EQ(words[0],
+            21u); // nothing ran yet: pinned memory is read and written when its turn comes
   EXPECT_EQ(cuda.cuStreamSynchronize(stream), CUDA_SUCCESS);
   EXPECT_EQ(words[0], 42u);
   EXPECT_EQ(words[511], 0x02020202u);
@@ -74,18 +76,21 @@ TEST_F(Driver, EventsOrderStreams) {
     cuda.cuStreamCreate(&second, CU_STREAM_NON_BLOCKING);
     cuda.cuEventCreate(&event, CU_EVENT_DEFAULT);
     cuda.cuEventCreate(&never, CU_EVENT_DEFAULT);
-    const CUdeviceptr a = upload(std::vector<uint32_t>(512)), b = upload(std::vector<uint32_t>(512));
+    const CUdeviceptr a = upload(std::vector<uint32_t>(512)),
+                      b = upload(std::vector<uint32_t>(512));
     cuda.cuCtxSynchronize();
     EXPECT_EQ(on(first, "fill", {a, 7}), CUDA_SUCCESS);
     EXPECT_EQ(cuda.cuEventRecord(event, first), CUDA_SUCCESS);
     if (ordered)
       EXPECT_EQ(cuda.cuStreamWaitEvent(second, event, 0), CUDA_SUCCESS);
-    EXPECT_EQ(cuda.cuStreamWaitEvent(second, never, 0), CUDA_SUCCESS); // never recorded: nothing to wait for
+    EXPECT_EQ(cuda.cuStreamWaitEvent(second, never, 0),
+              CUDA_SUCCESS); // never recorded: nothing to wait for
     EXPECT_EQ(on(second, "copyOther", {a, b}), CUDA_SUCCESS);
     EXPECT_EQ(cuda.cuStreamSynchronize(second), CUDA_SUCCESS);
     EXPECT_EQ(cuda.cuEventSynchronize(event), CUDA_SUCCESS);
     EXPECT_EQ(cuda.cuEventQuery(event), CUDA_SUCCESS);
-    EXPECT_EQ(kinds(), ordered ? std::vector<std::string>{} : std::vector<std::string>{"race-global"});
+    EXPECT_EQ(kinds(),
+              ordered ? std::vector<std::string>{} : std::vector<std::string>{"race-global"});
     if (ordered)
       EXPECT_EQ(download<uint32_t>(b, 512)[300], 7u);
     cuda.cuEventDestroy(event);
@@ -103,7 +108,8 @@ TEST_F(Driver, GraphsReplay) {
   CUgraph graph = nullptr;
   CUgraphExec exec = nullptr;
   cuda.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING);
-  const CUdeviceptr a = upload(std::vector<uint32_t>(512, 3)), b = upload(std::vector<uint32_t>(512));
+  const CUdeviceptr a = upload(std::vector<uint32_t>(512, 3)),
+                    b = upload(std::vector<uint32_t>(512));
   cuda.cuCtxSynchronize();
   ASSERT_EQ(cuda.cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL), CUDA_SUCCESS);
   EXPECT_EQ(on(stream, "twice", {a}), CUDA_SUCCESS);
@@ -117,7 +123,8 @@ TEST_F(Driver, GraphsReplay) {
     EXPECT_EQ(cuda.cuGraphLaunch(exec, stream), CUDA_SUCCESS);
   EXPECT_EQ(cuda.cuStreamSynchronize(stream), CUDA_SUCCESS);
   EXPECT_EQ(download<uint32_t>(b, 512)[511], 24u);
-  EXPECT_EQ(kinds(), std::vector<std::string>{"race-global"}); // dependent, and never waits for what it depends on
+  EXPECT_EQ(kinds(), std::vector<std::string>{
+                         "race-global"}); // dependent, and never waits for what it depends on
   EXPECT_EQ(cuda.cuGraphExecDestroy(exec), CUDA_SUCCESS);
   cuda.cuStreamDestroy(stream);
 }
@@ -127,7 +134,8 @@ TEST_F(Driver, DependentLaunchesOverlap) {
     set("check", 1);
     begin();
     library().clear();
-    const CUdeviceptr a = upload(std::vector<uint32_t>(512)), b = upload(std::vector<uint32_t>(512));
+    const CUdeviceptr a = upload(std::vector<uint32_t>(512)),
+                      b = upload(std::vector<uint32_t>(512));
     CUstream stream = nullptr;
     cuda.cuCtxSynchronize();
     cuda.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING);
@@ -136,7 +144,8 @@ TEST_F(Driver, DependentLaunchesOverlap) {
     EXPECT_EQ(on(stream, "copyAfterWait", {b, a}, true), CUDA_SUCCESS);
     EXPECT_EQ(cuda.cuStreamSynchronize(stream), CUDA_SUCCESS);
     const bool right = std::string(kernel) == "copyAfterWait";
-    EXPECT_EQ(kinds(), right ? std::vector<std::string>{} : std::vector<std::string>{"race-global"}) << kernel;
+    EXPECT_EQ(kinds(), right ? std::vector<std::string>{} : std::vector<std::string>{"race-global"})
+        << kernel;
     if (right)
       EXPECT_EQ(download<uint32_t>(a, 512)[5], 7u);
     cuda.cuStreamDestroy(stream);
@@ -160,23 +169,31 @@ TEST_F(Driver, RefusesWhatACardWould) {
   const CUdeviceptr a = upload(std::vector<uint32_t>(1024));
   const CUfunction big = function(module, "big"), fill = function(module, "fill");
   EXPECT_EQ(launch(big, 1, 1024, 49153, false, a), CUDA_ERROR_INVALID_VALUE); // not asked for
-  EXPECT_EQ(cuda.cuFuncSetAttribute(big, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 232449), CUDA_ERROR_INVALID_VALUE);
-  EXPECT_EQ(cuda.cuFuncSetAttribute(big, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 232448), CUDA_SUCCESS);
+  EXPECT_EQ(cuda.cuFuncSetAttribute(big, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 232449),
+            CUDA_ERROR_INVALID_VALUE);
+  EXPECT_EQ(cuda.cuFuncSetAttribute(big, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 232448),
+            CUDA_SUCCESS);
   EXPECT_EQ(launch(big, 1, 1024, 232448, false, a), CUDA_SUCCESS);
-  EXPECT_EQ(launch(fill, 1, 256, 0, false, a, 1u), CUDA_ERROR_INVALID_VALUE); // more than its launch bounds
+  EXPECT_EQ(launch(fill, 1, 256, 0, false, a, 1u),
+            CUDA_ERROR_INVALID_VALUE); // more than its launch bounds
   EXPECT_EQ(launch(big, 1, 1025, 0, false, a), CUDA_ERROR_INVALID_VALUE);
   EXPECT_EQ(launch(big, 5, 1024, 200000, true, a), CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE);
   int ctas = 0;
-  EXPECT_EQ(cuda.cuOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, big, 1024, 200000), CUDA_SUCCESS);
+  EXPECT_EQ(cuda.cuOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, big, 1024, 200000),
+            CUDA_SUCCESS);
   EXPECT_EQ(ctas, 1);
   int value = 0;
-  EXPECT_EQ(cuda.cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 0), CUDA_SUCCESS);
+  EXPECT_EQ(cuda.cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 0),
+            CUDA_SUCCESS);
   EXPECT_EQ(value, 9);
   EXPECT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS);
   set("arch", 86);
-  EXPECT_EQ(cuda.cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 0), CUDA_SUCCESS);
+  EXPECT_EQ(
+      cuda.cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 0),
+      CUDA_SUCCESS);
   EXPECT_EQ(value, 101376);
-  EXPECT_EQ(cuda.cuFuncSetAttribute(big, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 101377), CUDA_ERROR_INVALID_VALUE);
+  EXPECT_EQ(cuda.cuFuncSetAttribute(big, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 101377),
+            CUDA_ERROR_INVALID_VALUE);
 }
 
 TEST_F(Driver, FaultsEndTheLaunchOnly) {
@@ -202,7 +219,8 @@ TEST_F(Driver, RefusesModules) {
   CUmodule bad = nullptr;
   EXPECT_EQ(cuda.cuModuleLoadData(&bad, "int f( {"), CUDA_ERROR_INVALID_SOURCE);
   EXPECT_NE(std::string(library().error()).find("error: "), std::string::npos) << library().error();
-  EXPECT_EQ(cuda.cuModuleLoadData(&bad, "\x50\xed\x55\xba\x01\x00\x10"), CUDA_ERROR_NO_BINARY_FOR_GPU);
+  EXPECT_EQ(cuda.cuModuleLoadData(&bad, "\x50\xed\x55\xba\x01\x00\x10"),
+            CUDA_ERROR_NO_BINARY_FOR_GPU);
   CUfunction none = nullptr;
   EXPECT_EQ(cuda.cuModuleGetFunction(&none, module, "absent"), CUDA_ERROR_NOT_FOUND);
 }
@@ -292,7 +310,8 @@ protected:
     for (int d = 0; d < 2; ++d) {
       cuda.cuCtxSetCurrent(contexts[size_t(d)]);
       CUfunction f = function(load(kExchange), name.c_str());
-      EXPECT_EQ(launch(f, 1, 128, 0, true, data[d], data[1 - d], flags[d], flags[1 - d], out[d]), CUDA_SUCCESS);
+      EXPECT_EQ(launch(f, 1, 128, 0, true, data[d], data[1 - d], flags[d], flags[1 - d], out[d]),
+                CUDA_SUCCESS);
     }
     CUresult worst = CUDA_SUCCESS;
     for (int d = 0; d < 2; ++d) {
@@ -306,12 +325,20 @@ protected:
 
 TEST_F(Exchange, FencesBetweenDevices) {
   for (const bool host : {false, true})
-    for (const auto &[name, right] : std::initializer_list<std::pair<const char *, bool>>{
-             {"exchange00", true}, {"exchange01", true}, {"exchange10", true}, {"exchange11", true},
-             {"exchange21", false}, {"exchange31", false}, {"exchange41", false}, {"exchange12", false}, {"exchange13", false}}) {
+    for (const auto &[name, right] :
+         std::initializer_list<std::pair<const char *, bool>>{{"exchange00", true},
+                                                              {"exchange01", true},
+                                                              {"exchange10", true},
+                                                              {"exchange11", true},
+                                                              {"exchange21", false},
+                                                              {"exchange31", false},
+                                                              {"exchange41", false},
+                                                              {"exchange12", false},
+                                                              {"exchange13", false}}) {
       begin(host);
       EXPECT_EQ(runBoth(name), CUDA_SUCCESS) << name;
-      EXPECT_EQ(kinds(), right ? std::vector<std::string>{} : std::vector<std::string>{"missing-fence"})
+      EXPECT_EQ(kinds(),
+                right ? std::vector<std::string>{} : std::vector<std::string>{"missing-fence"})
           << name << report()["findings"].dump(1);
       EXPECT_EQ(download<uint32_t>(out[1], 128)[5], 105u);
       TearDown();
@@ -350,8 +377,10 @@ TEST_F(Exchange, EachDeviceMayHaveItsThread) {
     threads.emplace_back([&, d] {
       cuda.cuCtxSetCurrent(contexts[size_t(d)]);
       if (d == 1)
-        std::this_thread::sleep_for(std::chrono::milliseconds(50)); // the other stalls until this launch comes
-      results[size_t(d)] = launch(f[d], 1, 128, 0, true, data[d], data[1 - d], flags[d], flags[1 - d], out[d]);
+        std::this_thread::sleep_for(
+            std::chrono::milliseconds(50)); // the other stalls until this launch comes
+      results[size_t(d)] =
+          launch(f[d], 1, 128, 0, true, data[d], data[1 - d], flags[d], flags[1 - d], out[d]);
       if (results[size_t(d)] == CUDA_SUCCESS)
         results[size_t(d)] = cuda.cuCtxSynchronize();
     });

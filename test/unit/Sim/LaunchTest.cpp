@@ -12,7 +12,8 @@ TEST_F(Sim, AddsVectors) {
 RETORT_KERNEL(add, 256, 1, const float *a, const float *b, float *c, int n) {
   const int i = int(ctaIndex() * threadCount() + threadIndex());
   if (i < n) c[i] = a[i] + b[i];
-})"), "add");
+})"),
+                            "add");
   std::vector<float> a(1000), b(1000);
   for (int i = 0; i < 1000; ++i)
     a[size_t(i)] = float(i), b[size_t(i)] = float(3 * i);
@@ -23,10 +24,9 @@ RETORT_KERNEL(add, 256, 1, const float *a, const float *b, float *c, int n) {
     ASSERT_EQ(c[size_t(i)], float(4 * i));
 }
 
-
-TEST_F(Sim, HasEveryFunctionThatTheRuntimeUses) {
+TEST_F(Sim, HasEveryFunctionThatTheRuntimeUses){
 #define RETORT_PRESENT(field, symbol, parameters) EXPECT_NE(cuda.field, nullptr) << #symbol;
-  RETORT_CUDA_API(RETORT_PRESENT)
+    RETORT_CUDA_API(RETORT_PRESENT)
 #undef RETORT_PRESENT
 }
 
@@ -120,11 +120,13 @@ RETORT_KERNEL(all, 128, 1, uint32_t *bad, const uint8_t *in, uint32_t *words) {
   if (t == 0) { stGlobal32(words + 20 + ctaIndex(), 5); storeReleaseSys(words + 24 + ctaIndex(), 6); storeRelaxedSys128(words + 28 + 4 * ctaIndex(), makeU32x4(1, 2, 3, 4)); expect(23, loadRelaxedSys128(words + 28 + 4 * ctaIndex()).z == 3); }
   float si, co; sinCos(0.5f, si, co);
   expect(24, si > 0.4794f && si < 0.4795f && co > 0.8775f && co < 0.8776f && expApprox(1) > 2.71828f && expApprox(1) < 2.71829f && rsqrtApprox(4) == 0.5f && tanhApprox(0) == 0);
-})"), "all");
+})"),
+                            "all");
     std::vector<uint8_t> in(4096);
     for (size_t i = 0; i < in.size(); ++i)
       in[i] = uint8_t(i * 37 + i / 256);
-    const CUdeviceptr bad = upload(std::vector<uint32_t>(32)), pin = upload(in), words = upload(std::vector<uint32_t>(64));
+    const CUdeviceptr bad = upload(std::vector<uint32_t>(32)), pin = upload(in),
+                      words = upload(std::vector<uint32_t>(64));
     ASSERT_EQ(launch(f, 2, 128, 16384, true, bad, pin, words), CUDA_SUCCESS);
     const auto result = download<uint32_t>(bad, 32);
     for (size_t i = 0; i < 32; ++i)
@@ -141,7 +143,8 @@ RETORT_KERNEL(all, 128, 1, uint32_t *bad, const uint8_t *in, uint32_t *words) {
   }
 }
 
-// Not a test of speed, but its figures are those of docs/cuda-sim.md: --gtest_also_run_disabled_tests --gtest_filter=*Speed*
+// Not a test of speed, but its figures are those of docs/cuda-sim.md:
+// --gtest_also_run_disabled_tests --gtest_filter=*Speed*
 TEST_F(Sim, DISABLED_SpeedOfTensorCores) {
   for (const int mode : {0, 1, 2}) {
     set("check", mode == 1);
@@ -163,15 +166,22 @@ RETORT_KERNEL(many, 256, 1, float *out, const uint8_t *weights, int rounds) {
     }
   }
   out[ctaIndex() * 256 + threadIndex()] = d[0] + d[1] + d[2] + d[3];
-})"), "many");
-    const CUdeviceptr out = upload(std::vector<float>(1024)), weights = upload(std::vector<uint8_t>(16 * 256 * 64));
+})"),
+                            "many");
+    const CUdeviceptr out = upload(std::vector<float>(1024)),
+                      weights = upload(std::vector<uint8_t>(16 * 256 * 64));
     const int rounds = mode ? 400 : 4000;
     const auto begin = std::chrono::steady_clock::now();
     ASSERT_EQ(launch(f, 4, 256, 8192, true, out, weights, rounds), CUDA_SUCCESS);
     ASSERT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    printf("%s: %.0f mma a second, with a 128-bit load for 4 and two 32-bit loads of shared memory for each\n",
-           mode == 0 ? "plain" : mode == 1 ? "checked" : "counted", rounds * 4.0 * 32 / seconds);
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    printf("%s: %.0f mma a second, with a 128-bit load for 4 and two 32-bit loads of shared memory "
+           "for each\n",
+           mode == 0   ? "plain"
+           : mode == 1 ? "checked"
+                       : "counted",
+           rounds * 4.0 * 32 / seconds);
     TearDown();
   }
 }

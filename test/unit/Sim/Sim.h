@@ -1,7 +1,8 @@
 //===- Sim.h - Runs device code on the simulated driver -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// As an application would: the library is opened, its functions are found by name, a module is loaded and launched.
+// As an application would: the library is opened, its functions are found by name, a module is
+// loaded and launched.
 #pragma once
 #include "kernels/sim/sim.h"
 #include "runtime/src/device/cuda_api.h"
@@ -29,7 +30,8 @@ struct Library {
       fprintf(stderr, "%s\n", dlerror());
       abort();
     }
-#define RETORT_FIND(field, symbol, parameters) *reinterpret_cast<void **>(&api.field) = dlsym(handle, #symbol);
+#define RETORT_FIND(field, symbol, parameters)                                                     \
+  *reinterpret_cast<void **>(&api.field) = dlsym(handle, #symbol);
     RETORT_CUDA_API(RETORT_FIND)
 #undef RETORT_FIND
     *reinterpret_cast<void **>(&set) = dlsym(handle, "retort_sim_set");
@@ -51,9 +53,18 @@ protected:
   std::vector<CUcontext> contexts;
 
   void SetUp() override {
-    for (const auto &[name, value] : std::initializer_list<std::pair<const char *, long long>>{
-             {"devices", 1}, {"sms", 4}, {"arch", 90}, {"seed", 0}, {"memory", 1 << 30}, {"peers", 1}, {"check", 0},
-             {"count", 0}, {"fail_allocation", -1}, {"lose_device", -1}, {"host_wait_ms", 0}})
+    for (const auto &[name, value] :
+         std::initializer_list<std::pair<const char *, long long>>{{"devices", 1},
+                                                                   {"sms", 4},
+                                                                   {"arch", 90},
+                                                                   {"seed", 0},
+                                                                   {"memory", 1 << 30},
+                                                                   {"peers", 1},
+                                                                   {"check", 0},
+                                                                   {"count", 0},
+                                                                   {"fail_allocation", -1},
+                                                                   {"lose_device", -1},
+                                                                   {"host_wait_ms", 0}})
       set(name, value);
     library().clear();
   }
@@ -73,7 +84,8 @@ protected:
   }
   CUmodule load(const std::string &body) {
     CUmodule module = nullptr;
-    const std::string text = "#include \"kernels/cuda/wrap.cuh\"\nusing namespace retort::cuda;\n" + body;
+    const std::string text =
+        "#include \"kernels/cuda/wrap.cuh\"\nusing namespace retort::cuda;\n" + body;
     EXPECT_EQ(cuda.cuModuleLoadData(&module, text.c_str()), CUDA_SUCCESS) << library().error();
     return module;
   }
@@ -85,21 +97,26 @@ protected:
   template <class T> CUdeviceptr upload(const std::vector<T> &data) {
     CUdeviceptr memory = 0;
     EXPECT_EQ(cuda.cuMemAlloc(&memory, data.size() * sizeof(T)), CUDA_SUCCESS);
-    EXPECT_EQ(cuda.cuMemcpyHtoDAsync(memory, data.data(), data.size() * sizeof(T), nullptr), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuMemcpyHtoDAsync(memory, data.data(), data.size() * sizeof(T), nullptr),
+              CUDA_SUCCESS);
     return memory;
   }
   template <class T> std::vector<T> download(CUdeviceptr memory, size_t count) {
     std::vector<T> data(count);
-    EXPECT_EQ(cuda.cuMemcpyDtoHAsync(data.data(), memory, count * sizeof(T), nullptr), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuMemcpyDtoHAsync(data.data(), memory, count * sizeof(T), nullptr),
+              CUDA_SUCCESS);
     EXPECT_EQ(cuda.cuStreamSynchronize(nullptr), CUDA_SUCCESS);
     return data;
   }
   /// Launches on the default stream.
   template <class... A>
-  CUresult launch(CUfunction f, unsigned grid, unsigned threads, unsigned shared, bool cooperative, A... arguments) {
+  CUresult launch(CUfunction f, unsigned grid, unsigned threads, unsigned shared, bool cooperative,
+                  A... arguments) {
     void *parameters[] = {&arguments...};
-    return cooperative ? cuda.cuLaunchCooperativeKernel(f, grid, 1, 1, threads, 1, 1, shared, nullptr, parameters)
-                       : cuda.cuLaunchKernel(f, grid, 1, 1, threads, 1, 1, shared, nullptr, parameters, nullptr);
+    return cooperative ? cuda.cuLaunchCooperativeKernel(f, grid, 1, 1, threads, 1, 1, shared,
+                                                        nullptr, parameters)
+                       : cuda.cuLaunchKernel(f, grid, 1, 1, threads, 1, 1, shared, nullptr,
+                                             parameters, nullptr);
   }
   nlohmann::json report() {
     std::string text(library().report(nullptr, 0), 0);
