@@ -7,6 +7,7 @@
 #pragma once
 #include "kernels/sim/Machine.h"
 #include "kernels/sim/Memory.h"
+#include "runtime/src/device/cuda_api.h"
 
 namespace retort::sim {
 
@@ -60,6 +61,8 @@ void clearSync(uint64_t begin, uint64_t end); // forget what was released there
 /// Whether the lane has seen the access of this stamp.
 bool ordered(uint64_t stamp, const Lane *lane);
 uint64_t stampOf(const Lane *lane, uint32_t site, bool atomic);
+/// A stamp for what the stream does now, of no site; its clock has reached it.
+uint64_t streamStamp(CUstream stream);
 unsigned deviceOfSlot(uint32_t slot);
 constexpr uint64_t kStampAtomic = uint64_t(1) << 49;
 inline uint32_t siteOfStamp(uint64_t stamp) { return uint32_t(stamp >> 50) & 0x1fff; }
@@ -94,7 +97,9 @@ enum Access : uint32_t {
 /// An access by the running lane: bounds, alignment, initialisation, races. Ends the launch where a
 /// card would.
 void access(const void *p, uint32_t bytes, uint32_t flags, const void *site);
-/// A copy landed: the bytes may be read by whoever is ordered after it.
+/// An access by a copy or a set in a stream, whose clock and stamp (streamStamp) are given.
+void copied(const void *p, uint64_t bytes, bool write, const Clock *clock, uint64_t stamp);
+/// A copy to shared memory landed: the bytes may be read by whoever is ordered after it.
 void landed(Lane *lane, const void *p, uint32_t bytes, const void *site);
 void forgetArena(const Cta *cta); // uninitialised again
 

@@ -36,11 +36,6 @@ Clock *ownOf(Lane *lane) {
   }
   return lane->own;
 }
-void joinInto(Clock *&into, const Clock *from) {
-  if (!into)
-    into = newClock();
-  join(into, from);
-}
 void forget(Released &r) {
   freeClock(r.local);
   freeClock(r.system);
@@ -106,6 +101,21 @@ uint64_t stampOf(const Lane *lane, uint32_t site, bool atomic) {
   const Warp *warp = lane->warp;
   return uint64_t(1) << 63 | uint64_t(site) << 50 | (atomic ? kStampAtomic : 0) |
          uint64_t(lane->lane) << 44 | uint64_t(warp->slot) << 32 | warp->now;
+}
+
+uint64_t streamStamp(CUstream stream) {
+  if (!stream->slot) {
+    if (numSlots == 0)
+      ++numSlots; // 0 says that a stream has none
+    if (numSlots == kMaxSlots)
+      return 0;
+    stream->slot = numSlots++;
+    slotDevice[stream->slot] = stream->device->index;
+  }
+  if (!stream->clock)
+    stream->clock = newClock();
+  stream->clock->at[stream->slot] = ++timeOf[stream->slot];
+  return uint64_t(1) << 63 | uint64_t(stream->slot) << 32 | timeOf[stream->slot];
 }
 
 bool ordered(uint64_t stamp, const Lane *lane) {

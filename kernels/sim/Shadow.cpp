@@ -168,6 +168,41 @@ void remember(Lane *lane, const void *p, uint64_t offset, uint32_t bytes, uint32
 }
 } // namespace
 
+void copied(const void *p, uint64_t bytes, bool write, const Clock *clock, uint64_t stamp) {
+  uint64_t offset = spaceOffset(p);
+  const auto check = [&](uint64_t other, bool wasWrite) {
+    if (other && uint32_t(other) > clock->at[slotOfStamp(other)])
+      report("race-global",
+             nameOf(p) + " is " + (write ? "written" : "read") + " by a copy or a set, but " +
+                 (wasWrite ? "written" : "read") +
+                 " by a kernel or a copy of another stream with nothing that orders the two",
+             "", nullptr, pcOf(siteOfStamp(other)));
+  };
+  while (bytes > 0) {
+    Page *page = pageAt(offset);
+    const uint64_t inPage = std::min<uint64_t>(bytes, kPage - (offset & (kPage - 1)));
+    const unsigned need = unsigned(__builtin_ctz(uint32_t(inPage) | uint32_t(offset) | 16));
+    if (need < page->shift)
+      refine(page, need);
+    const uint64_t first = offset & (kPage - 1);
+    for (uint64_t c = first >> page->shift; c <= (first + inPage - 1) >> page->shift; ++c) {
+      Cell &cell = page->cells[c];
+      check(cell.write, true);
+      if (write) {
+        check(cell.reads[0], false);
+        check(cell.reads[1], false);
+        cell = {stamp, {0, 0}};
+      } else {
+        cell.reads[cell.reads[0] &&
+                   uint32_t(cell.reads[0]) > clock->at[slotOfStamp(cell.reads[0])]] = stamp;
+      }
+    }
+    p = static_cast<const uint8_t *>(p) + inPage;
+    offset += inPage;
+    bytes -= inPage;
+  }
+}
+
 void access(const void *p, uint32_t bytes, uint32_t flags, const void *site) {
   const uint64_t offset = spaceOffset(p);
   const uint64_t space = offset >> kSpaceBits;

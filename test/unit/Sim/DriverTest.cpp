@@ -101,6 +101,63 @@ TEST_F(Driver, EventsOrderStreams) {
   }
 }
 
+TEST_F(Driver, CopiesAreOrderedToo) {
+  for (const bool ordered : {true, false}) {
+    set("check", 1);
+    begin();
+    library().clear();
+    CUstream compute = nullptr, copies = nullptr;
+    CUevent event = nullptr;
+    void *pinned = nullptr;
+    cuda.cuStreamCreate(&compute, CU_STREAM_NON_BLOCKING);
+    cuda.cuStreamCreate(&copies, CU_STREAM_NON_BLOCKING);
+    cuda.cuEventCreate(&event, CU_EVENT_DEFAULT);
+    cuda.cuMemAllocHost(&pinned, 2048);
+    const CUdeviceptr a = upload(std::vector<uint32_t>(512)),
+                      b = upload(std::vector<uint32_t>(512));
+    cuda.cuCtxSynchronize();
+    EXPECT_EQ(cuda.cuMemcpyHtoDAsync(a, pinned, 2048, copies), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuEventRecord(event, copies), CUDA_SUCCESS);
+    if (ordered)
+      EXPECT_EQ(cuda.cuStreamWaitEvent(compute, event, 0), CUDA_SUCCESS);
+    EXPECT_EQ(on(compute, "copy", {a, b}), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS);
+    EXPECT_EQ(kinds(),
+              ordered ? std::vector<std::string>{} : std::vector<std::string>{"race-global"});
+    // And the other way: read back before the kernel has written.
+    library().clear();
+    EXPECT_EQ(on(compute, "fill", {b, 1}), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuEventRecord(event, compute), CUDA_SUCCESS);
+    if (ordered)
+      EXPECT_EQ(cuda.cuStreamWaitEvent(copies, event, 0), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuMemcpyDtoHAsync(pinned, b, 2048, copies), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS);
+    EXPECT_EQ(kinds(),
+              ordered ? std::vector<std::string>{} : std::vector<std::string>{"race-global"});
+    cuda.cuMemFreeHost(pinned);
+    cuda.cuEventDestroy(event);
+    cuda.cuStreamDestroy(compute);
+    cuda.cuStreamDestroy(copies);
+    TearDown();
+  }
+}
+
+// The default stream and ordinary streams wait for each other.
+TEST_F(Driver, DefaultStreamOrdersOthers) {
+  set("check", 1);
+  begin();
+  CUstream stream = nullptr;
+  cuda.cuStreamCreate(&stream, CU_STREAM_DEFAULT);
+  const CUdeviceptr a = upload(std::vector<uint32_t>(512)), b = upload(std::vector<uint32_t>(512));
+  EXPECT_EQ(on(stream, "fill", {a, 5}), CUDA_SUCCESS);
+  EXPECT_EQ(on(nullptr, "twice", {a}), CUDA_SUCCESS);
+  EXPECT_EQ(on(stream, "copyOther", {a, b}), CUDA_SUCCESS);
+  EXPECT_EQ(on(nullptr, "twice", {b}), CUDA_SUCCESS);
+  EXPECT_EQ(download<uint32_t>(b, 512)[400], 20u);
+  EXPECT_EQ(kinds(), std::vector<std::string>{}) << report()["findings"].dump(1);
+  cuda.cuStreamDestroy(stream);
+}
+
 TEST_F(Driver, GraphsReplay) {
   set("check", 1);
   begin();
