@@ -19,6 +19,7 @@ RETORT_EXPORT CUresult cuStreamDestroy_v2(CUstream stream) {
     return CUDA_ERROR_INVALID_HANDLE;
   synchronize(call, stream);
   std::erase(stream->device->streams, stream);
+  freeStreamSlot(stream);
   freeClock(stream->clock);
   freeClock(stream->beforeLast);
   delete stream;

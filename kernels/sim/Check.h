@@ -55,7 +55,8 @@ void freeClock(Clock *&clock);
 void join(Clock *into, const Clock *from); // null is the empty clock
 void copyClock(Clock *into, const Clock *from);
 
-bool takeSlot(Warp *warp, unsigned device);
+bool haveSlots(size_t warps); // whether so many more may be resident
+void takeSlot(Warp *warp, unsigned device);
 void freeSlot(Warp *warp);
 void clearSync(uint64_t begin, uint64_t end); // forget what was released there
 /// Whether the lane has seen the access of this stamp.
@@ -63,6 +64,7 @@ bool ordered(uint64_t stamp, const Lane *lane);
 uint64_t stampOf(const Lane *lane, uint32_t site, bool atomic);
 /// A stamp for what the stream does now, of no site; its clock has reached it.
 uint64_t streamStamp(CUstream stream);
+void freeStreamSlot(CUstream stream);
 unsigned deviceOfSlot(uint32_t slot);
 constexpr uint64_t kStampAtomic = uint64_t(1) << 49;
 inline uint32_t siteOfStamp(uint64_t stamp) { return uint32_t(stamp >> 50) & 0x1fff; }

@@ -182,7 +182,8 @@ void startCtas() {
     const unsigned perMultiprocessor =
         launch->cooperative ? occupancy(*launch->function, launch->threads, launch->shared) : 1;
     while (launch->started < launch->grid &&
-           launch->ctas.size() < size_t(settings.multiprocessors) * perMultiprocessor)
+           launch->ctas.size() < size_t(settings.multiprocessors) * perMultiprocessor &&
+           (!settings.instrumented() || haveSlots(launch->threads / 32)))
       startCta(launch, launch->order[launch->started++]);
   }
 }

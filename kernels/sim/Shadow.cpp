@@ -112,9 +112,12 @@ void race(Lane *lane, const void *p, uint64_t other, bool wasWrite, bool isWrite
                   nameOf(p) + " is " + what + "device " + std::to_string(otherDevice) +
                       " with no release and acquire at system scope between",
                   kernel, site, pcOf(siteOfStamp(other)));
+  // A stamp without a place is a copy's (or that of a place beyond the ones that are numbered).
   report(shared ? "race-shared" : "race-global",
-         nameOf(p) + " is " + what + "another thread with nothing that orders the two", kernel,
-         site, pcOf(siteOfStamp(other)));
+         nameOf(p) + " is " + what +
+             (siteOfStamp(other) ? "another thread" : "a copy or a set of the driver") +
+             " with nothing that orders the two",
+         kernel, site, pcOf(siteOfStamp(other)));
 }
 
 void remember(Lane *lane, const void *p, uint64_t offset, uint32_t bytes, uint32_t flags,
