@@ -50,14 +50,22 @@ template <class P> struct Attend {
   static constexpr float kNone = -1e30f;
   static constexpr float kLog2e = 1.4426950408889634f;
 
-  // Shared memory. While walking: queries [kHeads][2][kLanes][4] f32 (features 8l.. and 8l + 4.. apart, so that lanes read
-  // neighbouring 16 bytes), then K and V of this step's rows [MaxRows][kDims] each, then scratch. After: the warps' sums.
-  static constexpr int kQueryBytes = kHeads * kDims * 4;
+  // Shared memory. While walking: queries [kHeads][2][kHalf] f32 (features 8l.. and 8l + 4.. apart, so that lanes read
+  // neighbouring 16 bytes, the second half of the banks further, so that neighbouring features are written without
+  // conflicts), then K and V of this step's rows [MaxRows][kDims] each, then scratch. After: the warps' sums.
+  static constexpr int kHalf = kLanes == 4 ? 16 : kLanes * 4 + 16;
+  static constexpr int kQueryFloats = 2 * kHalf;
+  static constexpr int kQueryBytes = kHeads * kQueryFloats * 4;
+  /// Where feature d lies in a query, and in a warp's sums.
+  RETORT_HOST_DEVICE static constexpr int featureAt(int d) {
+    return d % 8 / 4 * kHalf + d / 8 * 4 + d % 4;
+  }
   static constexpr int kNewBytes = P::MaxRows * kDims * int(sizeof(Cache));
   static constexpr int kScratchAt = kQueryBytes + 2 * kNewBytes;
   static constexpr int kWalkBytes = kScratchAt + kWarps * P::Dims * 4;
-  static constexpr int kSumFloats = P::Dims + 2; // o[Dims], m, l
-  static constexpr int kMergeBytes = kWarps * kHeads * kSumFloats * 4;
+  static constexpr int kSumFloats = P::Dims + 2; // of a partial sum in memory: o[Dims], m, l
+  static constexpr int kMergeFloats = 2 * kHalf + 4;
+  static constexpr int kMergeBytes = kWarps * kHeads * kMergeFloats * 4;
   static constexpr int kFlagAt = ceilDiv(maxOf(kWalkBytes, kMergeBytes), 16) * 16;
   static_assert(kFlagAt + 16 <= kWorkBytes);
 
@@ -119,12 +127,10 @@ template <class P> struct Attend {
         const float *x = q + int64_t(t.row) * P::QStride + P::QAt + (t.head + i) * P::Dims;
         normRotate<P, P::QNorm>(x, qNorm, angles + int64_t(t.row) * P::RotaryDims, scratch,
                                 [&](int d, float y) {
-                                  queries[i * kDims + d % 8 / 4 * (kDims / 2) + d / 8 * 4 + d % 4] =
-                                      y * kScale;
+                                  queries[i * kQueryFloats + featureAt(d)] = y * kScale;
                                 });
-        if (const int d = P::Dims + int(laneIndex()); d < kDims) // at most 32 - 4 * 3 lanes' worth
-          for (int j = d; j < kDims; j += 32)
-            queries[i * kDims + j % 8 / 4 * (kDims / 2) + j / 8 * 4 + j % 4] = 0;
+        for (int d = P::Dims + int(laneIndex()); d < kDims; d += 32)
+          queries[i * kQueryFloats + featureAt(d)] = 0;
         continue;
       }
       const int n = (i - kHeads) % numNew, r = rowOf(cta, t, t.firstNew + n);
@@ -194,9 +200,9 @@ template <class P> struct Attend {
       key[u].unpack(x);
 #pragma unroll
       for (int h = 0; h < kHeads; ++h) {
-        const f32x4 a = *reinterpret_cast<const f32x4 *>(queries + h * kDims + lane * 4);
+        const f32x4 a = *reinterpret_cast<const f32x4 *>(queries + h * kQueryFloats + lane * 4);
         const f32x4 b =
-            *reinterpret_cast<const f32x4 *>(queries + h * kDims + kDims / 2 + lane * 4);
+            *reinterpret_cast<const f32x4 *>(queries + h * kQueryFloats + kHalf + lane * 4);
         float dot = a.x * x[0];
         dot = fmaF32(a.y, x[1], dot), dot = fmaF32(a.z, x[2], dot), dot = fmaF32(a.w, x[3], dot);
         dot = fmaF32(b.x, x[4], dot), dot = fmaF32(b.y, x[5], dot), dot = fmaF32(b.z, x[6], dot);
@@ -255,21 +261,22 @@ template <class P> struct Attend {
       }
   }
 
-  /// Sum over `count` partial sums of a head, `stride` floats apart, in order: feature d's o, and l. Load(pointer).
+  /// Sum over `count` partial sums of a head, `stride` floats apart, in order: o at `at` of each, m and l at mAt, mAt + 1.
+  /// load(pointer) reads a float.
   template <class Load>
-  RETORT_DEVICE static void combine(const float *sums, int64_t stride, int count, int d,
+  RETORT_DEVICE static void combine(const float *sums, int64_t stride, int count, int at, int mAt,
                                     const Load &load, float &o, float &m, float &l) {
     m = kNone;
     for (int i = 0; i < count; ++i) {
-      const float other = load(sums + i * stride + P::Dims);
+      const float other = load(sums + i * stride + mAt);
       m = other > m ? other : m;
     }
     o = l = 0;
     for (int i = 0; i < count; ++i) {
       const float *part = sums + i * stride;
-      const float decay = exp2Approx(load(part + P::Dims) - m);
-      l = fmaF32(decay, load(part + P::Dims + 1), l);
-      o = fmaF32(decay, load(part + d), o);
+      const float decay = exp2Approx(load(part + mAt) - m);
+      l = fmaF32(decay, load(part + mAt + 1), l);
+      o = fmaF32(decay, load(part + at), o);
     }
   }
 
@@ -284,19 +291,20 @@ template <class P> struct Attend {
     if (lane < kLanes && lane * 8 < P::Dims)
 #pragma unroll
       for (int h = 0; h < kHeads; ++h) {
-        float *to = merge + (warpIndex() * kHeads + h) * kSumFloats;
-#pragma unroll
-        for (int i = 0; i < 8; ++i)
-          to[lane * 8 + i] = s.o[h][i];
+        float *to = merge + (warpIndex() * kHeads + h) * kMergeFloats;
+        *reinterpret_cast<f32x4 *>(to + lane * 4) =
+            makeF32x4(s.o[h][0], s.o[h][1], s.o[h][2], s.o[h][3]);
+        *reinterpret_cast<f32x4 *>(to + kHalf + lane * 4) =
+            makeF32x4(s.o[h][4], s.o[h][5], s.o[h][6], s.o[h][7]);
         if (lane == 0)
-          to[P::Dims] = s.m[h], to[P::Dims + 1] = s.l[h];
+          to[2 * kHalf] = s.m[h], to[2 * kHalf + 1] = s.l[h];
       }
     ctaSync();
     for (int i = int(threadIndex()); i < kHeads * P::Dims; i += kThreads) {
       const int h = i / P::Dims, d = i % P::Dims;
       float o, m, l;
-      combine(merge + h * kSumFloats, kHeads * kSumFloats, kWarps, d,
-              [](const float *p) { return *p; }, o, m, l);
+      combine(merge + h * kMergeFloats, kHeads * kMergeFloats, kWarps,
+              featureAt(d), 2 * kHalf, [](const float *p) { return *p; }, o, m, l);
       if (t.splits == 1) {
         dest[(int64_t(t.row) * P::Heads + t.head + h) * P::Dims + d] = o / l;
         continue;
@@ -323,7 +331,7 @@ template <class P> struct Attend {
     for (int i = int(threadIndex()); i < kGroup * P::Dims; i += kThreads) {
       const int h = t.kvHead * kGroup + i / P::Dims, d = i % P::Dims;
       float o, m, l;
-      combine(partial(t, h, 0), kSumFloats, t.splits, d,
+      combine(partial(t, h, 0), kSumFloats, t.splits, d, P::Dims,
               [](const float *p) { return asFloat(ldGlobal32(p)); }, o, m, l);
       dest[(int64_t(t.row) * P::Heads + h) * P::Dims + d] = o / l;
     }

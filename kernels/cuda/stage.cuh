@@ -140,8 +140,8 @@ template <class P> struct Stage {
   }
 };
 
-/// B fragments of staged rows. Rows that the step lacks read row 0: their results are never stored. A request touches 8 rows
-/// of 16 bytes that start 16 bytes further round the banks each: no conflicts.
+/// B fragments of staged rows. Rows that the step lacks read the first of their 8: their results are never stored. A request
+/// touches 8 rows of 16 bytes that start 16 bytes further round the banks each: no conflicts.
 template <class P, int N> struct SharedRows {
   const uint8_t *lane[N]; // ldmatrix: lane l passes row l % 8 of matrix l / 8, 8 columns each
 
@@ -149,7 +149,7 @@ template <class P, int N> struct SharedRows {
 #pragma unroll
     for (int n = 0; n < N; ++n) {
       const int r = n * 8 + int(laneIndex() % 8);
-      lane[n] = rows + (r < numRows ? r : 0) * Stage<P>::kStride + laneIndex() / 8 * 16;
+      lane[n] = rows + (r < numRows ? r : n * 8) * Stage<P>::kStride + laneIndex() / 8 * 16;
     }
   }
   RETORT_DEVICE void load32(uint32_t (&b)[N][4], int col) const {

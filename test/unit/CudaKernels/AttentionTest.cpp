@@ -249,6 +249,17 @@ TEST_F(Attention, DecodeGivesTheSameBitsAloneAndInABatch) {
     ASSERT_EQ(chunk[7 * row + i], batch[i]);
   }
 }
+// Nothing uninitialised, no race, and keys and values in whole sectors.
+TEST_F(Attention, IsClean) {
+  for (bool prefill : {false, true}) {
+    open(90, 3, true);
+    checkAll({kShapes[0], kShapes[1], kShapes[4]}, {{{0, 3, 5}, {1, 250, 2}}}, prefill, 6e-3f);
+    const auto r = report();
+    EXPECT_EQ(r["findings"].size(), 0u) << r["findings"].dump(1).substr(0, 3000);
+    EXPECT_LT(double(r["shared"]["bank_conflicts"]), 0.01 * double(r["shared"]["requests"])) << r["sites"].dump(1);
+    library().clear();
+  }
+}
 TEST_F(Attention, Prefill) {
   open(90);
   checkAll(kShapes, {{{0, 0, 1}}, {{0, 0, 70}}, {{0, 100, 33}}, {{0, 3, 20}, {1, 50, 30}, {2, 0, 1}}}, true, 6e-3f);

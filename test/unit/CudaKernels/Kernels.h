@@ -69,6 +69,7 @@ protected:
     set("arch", arch);
     set("sms", sms);
     set("check", check);
+    set("count", check);
     multiprocessors = unsigned(sms);
     start();
   }

@@ -67,7 +67,10 @@ protected:
     makeRows(rows, wanted);
     const CUdeviceptr y = upload(std::vector<float>(size_t(numOut * s.out), NAN));
     const CUdeviceptr px = upload(x), pg = upload(gain), pw = upload(w.bytes), pb = upload(bias), pr = upload(residual);
+    library().name(pw, w.bytes.size(), "weights");
+    library().clear();
     run(module, "k_" + name, px, pg, pw, y, pb, pr);
+    weightBytes = w.bytes.size();
     const auto got = download<float>(y, size_t(numOut * s.out));
     std::vector<double> row(size_t(s.in));
     for (int r = 0; r < numOut; ++r) {
@@ -105,6 +108,21 @@ protected:
       }
     }
   }
+  /// What the simulator saw of the last product: nothing wrong, and the traffic of the weights.
+  void expectIdeal(bool prefill) {
+    const auto r = report();
+    EXPECT_EQ(r["findings"].size(), 0u) << r["findings"].dump(1).substr(0, 3000);
+    for (const auto &m : r["memory"])
+      if (m["name"] == "weights") {
+        if (!prefill) {
+          EXPECT_EQ(m["read"]["bytes"], weightBytes);
+          EXPECT_EQ(m["read"]["sectors"], m["read"]["ideal_sectors"]);
+        }
+        EXPECT_LE(double(m["read"]["sectors"]), 1.01 * double(m["read"]["ideal_sectors"]));
+      }
+    EXPECT_EQ(r["shared"]["bank_conflicts"], 0u) << r["sites"].dump(1);
+  }
+  size_t weightBytes = 0;
   void checkAll(const std::vector<Shape> &shapes, const std::vector<int> &rows, bool prefill) {
     std::string text;
     for (size_t i = 0; i < shapes.size(); ++i)
@@ -166,6 +184,34 @@ TEST_F(Products, PrefillFusesPrologueAndEpilogue) {
   open(90);
   checkAll(epilogues(), {1, 64, 130}, true);
 }
+
+class ProductTraffic : public Products {
+protected:
+  void checkTraffic(int arch, bool prefill, const std::vector<int> &rows) {
+    open(arch, 3, true);
+    const std::vector<Shape> shapes = {
+        {.in = 576, .out = 96, .format = kI4s, .norm = true},
+        {.in = 1536, .out = 64, .format = kI4s, .residual = true},
+        {.in = 576, .out = 112, .format = kI4a, .norm = true, .gated = true},
+        {.in = 96, .out = 80, .format = {Kind::I8, 32}, .norm = true},
+        {.in = 96, .out = 80, .format = {Kind::BF16}}};
+    std::string text;
+    for (size_t i = 0; i < shapes.size(); ++i)
+      text += shapes[i].text("S" + std::to_string(i), prefill);
+    CUmodule module = loadProgram(text);
+    ASSERT_TRUE(module);
+    for (size_t i = 0; i < shapes.size(); ++i)
+      for (int r : rows) {
+        check(module, "S" + std::to_string(i), shapes[i], r);
+        expectIdeal(prefill);
+        if (HasFailure())
+          return;
+      }
+  }
+};
+TEST_F(ProductTraffic, DecodeByCpAsync) { checkTraffic(80, false, {1, 16}); }
+TEST_F(ProductTraffic, DecodeByBulkCopies) { checkTraffic(90, false, {1, 9}); }
+TEST_F(ProductTraffic, Prefill) { checkTraffic(80, true, {70}); }
 
 } // namespace
 } // namespace retort::test
