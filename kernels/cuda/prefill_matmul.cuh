@@ -24,10 +24,13 @@ constexpr int kArenaBytes = kSharedBytes - kBarrierBytes;
 
 /// B fragments of 32 rows of the step and one piece, in registers.
 template <int Cols> struct RegisterRows {
+  static constexpr bool kHasSums = true;
   uint32_t b[Cols / 32][4][4];
+  const float *sums; // of the warp's first row
 
-  /// tile: [Cols / 64][64 rows][64 columns] f16, swizzled; the warp's rows are firstRow on.
-  RETORT_DEVICE RegisterRows(const uint8_t *tile, int firstRow) {
+  /// tile: [Cols / 64][64 rows][64 columns] f16, swizzled; sums [groups][64 rows]; the warp's rows are firstRow on.
+  RETORT_DEVICE RegisterRows(const uint8_t *tile, const float *sums, int firstRow)
+      : sums(sums + firstRow) {
     const int r = firstRow + int(laneIndex() % 8), matrix = int(laneIndex() / 8);
 #pragma unroll
     for (int c = 0; c < Cols / 32; ++c) {
@@ -45,6 +48,9 @@ template <int Cols> struct RegisterRows {
       for (int i = 0; i < 4; ++i)
         to[n][i] = b[col / 32][n][i];
   }
+  RETORT_DEVICE f32x2 sum(int group, int n) const {
+    return *reinterpret_cast<const f32x2 *>(sums + group * kRowTile + n * 8 + laneIndex() % 4 * 2);
+  }
 };
 
 /// Matrices: 1, or 2 for gate and up.
@@ -59,9 +65,12 @@ template <class P, int Matrices> struct Product {
   static constexpr int kTileBlocks = 8;                          // of a tile
   static constexpr int kOutTiles = ceilDiv(kBlocks, kTileBlocks);
 
-  // Shared memory: rows (2 buffers), the rows' norm scales, weights (kStages pieces of each of the tile's blocks).
+  // Shared memory: rows (2 buffers), for asymmetric weights the rows' sums over each group (2 buffers), the rows' norm scales,
+  // weights (kStages pieces of each of the tile's blocks).
   static constexpr int kRowBytes = kRowTile * kCols * 2;
-  static constexpr int kScalesAt = 2 * kRowBytes;
+  static constexpr int kSumsAt = 2 * kRowBytes;
+  static constexpr int kSumFloats = kLayout.minima ? kLayout.groupsPerPiece() * kRowTile : 0;
+  static constexpr int kScalesAt = kSumsAt + 2 * kSumFloats * 4;
   static constexpr int kWeightsAt = kScalesAt + kRowTile * 4;
   static constexpr int kStageBytes = kTileBlocks * kPieceBytes;
   static constexpr int kStages = minOf(4, (kArenaBytes - kWeightsAt) / kStageBytes);
@@ -137,6 +146,9 @@ template <class P, int Matrices> struct Product {
       x.v[i] = inside && r < rows ? loadFour<kVector>(row(r), col, P::In) : makeF32x4(0, 0, 0, 0);
     }
   }
+  RETORT_DEVICE static float *groupSums(int piece) {
+    return reinterpret_cast<float *>(arena() + kSumsAt) + piece % 2 * kSumFloats;
+  }
   RETORT_DEVICE void storeRows(const Loaded &x, int piece) const {
     const float *scales = reinterpret_cast<const float *>(arena() + kScalesAt);
     uint8_t *tile = arena() + piece % 2 * kRowBytes;
@@ -152,9 +164,15 @@ template <class P, int Matrices> struct Product {
           v = makeF32x4(v.x * s * x.g.x, v.y * s * x.g.y, v.z * s * x.g.z, v.w * s * x.g.w);
         }
       const int unit = (col % 64 / 8) ^ (r % 8);
+      const u32x2 packed = makeU32x2(packHalf2(v.x, v.y), packHalf2(v.z, v.w));
       *reinterpret_cast<u32x2 *>(tile + col / 64 * (kRowTile * 128) + r * 128 + unit * 16 +
-                                 col % 8 * 2) =
-          makeU32x2(packHalf2(v.x, v.y), packHalf2(v.z, v.w));
+                                 col % 8 * 2) = packed;
+      if constexpr (kLayout.minima) {
+        const f32x2 low = unpackHalf2(packed.x), high = unpackHalf2(packed.y);
+        const float sum = warpSum<kLayout.group / 4>((low.x + low.y) + (high.x + high.y));
+        if (col % kLayout.group == 0)
+          groupSums(piece)[col / kLayout.group * kRowTile + r] = sum;
+      }
     }
   }
 
@@ -178,7 +196,7 @@ template <class P, int Matrices> struct Product {
         storeRows(x, piece + 1);
         loadRows(x, firstRow, piece + 2);
       }
-      const RegisterRows<kCols> b(arena() + piece % 2 * kRowBytes, warpRow);
+      const RegisterRows<kCols> b(arena() + piece % 2 * kRowBytes, groupSums(piece), warpRow);
       const uint8_t *stage = arena() + kWeightsAt + piece % kStages * kStageBytes;
 #pragma unroll
       for (int i = 0; i < 2; ++i)

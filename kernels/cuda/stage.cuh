@@ -143,6 +143,7 @@ template <class P> struct Stage {
 /// B fragments of staged rows. Rows that the step lacks read the first of their 8: their results are never stored. A request
 /// touches 8 rows of 16 bytes that start 16 bytes further round the banks each: no conflicts.
 template <class P, int N> struct SharedRows {
+  static constexpr bool kHasSums = false;
   const uint8_t *lane[N]; // ldmatrix: lane l passes row l % 8 of matrix l / 8, 8 columns each
 
   RETORT_DEVICE SharedRows(const uint8_t *rows, int numRows) {
@@ -161,6 +162,7 @@ template <class P, int N> struct SharedRows {
 
 /// B fragments of rows in global memory.
 template <class P, int N> struct GlobalRows {
+  static constexpr bool kHasSums = false;
   const Stage<P> &stage;
   const float *lane[N]; // row g of the fragment
   float scale[N];

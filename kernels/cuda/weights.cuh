@@ -13,7 +13,8 @@ namespace retort::cuda {
 // order (16 weight rows x 8 step rows), f32.
 //   piece    shared, 16-byte aligned, as in layout.h
 //   source   load32(b, col): B fragments of 32 columns from `col` on, b[n][0], b[n][1] of the first step of 16 and
-//            b[n][2], b[n][3] of the second (stage.cuh)
+//            b[n][2], b[n][3] of the second (stage.cuh). kHasSums: whether sum(group, n) gives the sums of the activations of
+//            the piece's group for the lane's two rows, 2t and 2t + 1 of 8; if not, a row of ones is multiplied with them
 // Shared reads: codes 512 bytes a request without conflicts, a group's scales one request, activations by ldmatrix.
 
 template <int N>
@@ -91,9 +92,11 @@ template <int Group, bool Symmetric> struct Int4 {
     u32x4 codes;
 #pragma unroll
     for (int group = 0; group < kLayout.groupsPerPiece(); ++group) {
+      constexpr bool kOnesToo = !Symmetric && !Source::kHasSums;
       float part[N][4], sum[N][4];
       zero(part);
-      zero(sum);
+      if constexpr (kOnesToo)
+        zero(sum);
 #pragma unroll
       for (int s = 0; s < kSteps; s += 2) {
         const int step = group * kSteps + s;
@@ -105,13 +108,21 @@ template <int Group, bool Symmetric> struct Int4 {
         for (int second = 0; second < 2; ++second) {
           fragment(a, codes, step + second);
           mmaStep(part, a, b, second);
-          if constexpr (!Symmetric) // a row of ones sums the activations, in every row of the tile
+          if constexpr (kOnesToo) // the sums, in every row of the tile
             mmaStep(sum, {kOnes, kOnes, kOnes, kOnes}, b, second);
         }
       }
       addScaled(acc, part, loadScale<kLayout>(piece, group));
-      if constexpr (!Symmetric)
+      if constexpr (!Symmetric) {
+        if constexpr (Source::kHasSums)
+#pragma unroll
+          for (int n = 0; n < N; ++n) {
+            const f32x2 rows = source.sum(group, n);
+            sum[n][0] = sum[n][2] = rows.x;
+            sum[n][1] = sum[n][3] = rows.y;
+          }
         addScaled(acc, sum, loadScale<kLayout>(piece, group, true));
+      }
     }
   }
 
