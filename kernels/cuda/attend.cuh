@@ -45,7 +45,7 @@ template <class P> struct Attend {
   static constexpr int kKeys = 32 / kLanes;              // of a request
   static constexpr int kRequests = minOf(16 / kKeys, 4); // in flight at a time, for K and for V each
   static constexpr int kDims = kLanes * 8;
-  static_assert(P::Heads % P::KvHeads == 0 && P::Dims % 8 == 0 && P::Dims <= 256);
+  static_assert(P::Heads % P::KvHeads == 0 && P::Dims % 8 == 0 && P::Dims <= 256 && P::MaxRows <= 32);
   static_assert(kKeys <= 16 && 16 % (kKeys * kRequests) == 0);
   static constexpr float kNone = -1e30f;
   static constexpr float kLog2e = 1.4426950408889634f;
@@ -76,14 +76,31 @@ template <class P> struct Attend {
     int firstPage, endPage;       // of the split
     int splits;
     const int32_t *pages; // the slot's
+    int minePosition;     // lane r: the position of row r of the step if it is of the slot, else -1
   };
+  RETORT_DEVICE static int warpMost(int value) {
+#pragma unroll
+    for (int mask = 16; mask > 0; mask /= 2) {
+      const int other = shflXor(value, mask);
+      value = other > value ? other : value;
+    }
+    return value;
+  }
+  /// All lanes. Whether the row has this split.
   RETORT_DEVICE static bool describe(const Cta &cta, int index, Tile &t) {
     const int rows = cta.step.num_rows, perRow = kTilesPerRow;
     t.split = index / (rows * perRow);
     t.row = index / perRow % rows;
     t.head = index % perRow * kHeads;
     t.kvHead = t.head / kGroup;
-    t.position = cta.step.positions[t.row];
+    const int lane = int(laneIndex());
+    const int position = lane < rows ? cta.step.positions[lane] : -1;
+    const int slotOf = lane < rows ? cta.step.slots[lane] : -1, slot = shfl(slotOf, t.row);
+    t.position = shfl(position, t.row);
+    t.minePosition = slotOf == slot ? position : -1;
+    // The slot's rows have consecutive positions, so the first is the least.
+    t.firstNew = -warpMost(t.minePosition >= 0 ? -t.minePosition : -(1 << 30));
+    t.numNew = t.position - t.firstNew + 1;
     t.begin = P::Window > 0 && t.position >= P::Window ? t.position - P::Window + 1 : 0;
     const int first = t.begin / 16, pages = t.position / 16 + 1 - first;
     // A split is worth its combining from a page a warp on.
@@ -93,21 +110,12 @@ template <class P> struct Attend {
       return false;
     t.firstPage = first + t.split * pages / t.splits;
     t.endPage = first + (t.split + 1) * pages / t.splits;
-    const int slot = cta.step.slots[t.row];
     t.pages = cta.step.page_table + int64_t(slot) * cta.step.pages_per_slot;
-    t.firstNew = t.position;
-    for (int r = 0; r < rows; ++r) // the slot's rows have consecutive positions
-      if (cta.step.slots[r] == slot && cta.step.positions[r] < t.firstNew)
-        t.firstNew = cta.step.positions[r];
-    t.numNew = t.position - t.firstNew + 1;
     return true;
   }
-  /// The step's row that is position `position` of the tile's slot.
-  RETORT_DEVICE static int rowOf(const Cta &cta, const Tile &t, int position) {
-    for (int r = 0; r < cta.step.num_rows; ++r)
-      if (cta.step.slots[r] == cta.step.slots[t.row] && cta.step.positions[r] == position)
-        return r;
-    return t.row;
+  /// All lanes: the step's row that is position `position` of the tile's slot.
+  RETORT_DEVICE static int rowOf(const Tile &t, int position) {
+    return warpMost(t.minePosition == position ? int(laneIndex()) : 0);
   }
 
   const float *q, *k, *v, *qNorm, *kNorm, *angles;
@@ -133,7 +141,7 @@ template <class P> struct Attend {
           queries[i * kQueryFloats + featureAt(d)] = 0;
         continue;
       }
-      const int n = (i - kHeads) % numNew, r = rowOf(cta, t, t.firstNew + n);
+      const int n = (i - kHeads) % numNew, r = rowOf(t, t.firstNew + n);
       if (i - kHeads < numNew) {
         normRotate<P, P::KNorm>(
             k + int64_t(r) * P::KStride + P::KAt + t.kvHead * P::Dims, kNorm,

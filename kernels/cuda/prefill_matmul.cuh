@@ -164,7 +164,7 @@ template <class P, int Matrices> struct Product {
           v = makeF32x4(v.x * s * x.g.x, v.y * s * x.g.y, v.z * s * x.g.z, v.w * s * x.g.w);
         }
       const int unit = (col % 64 / 8) ^ (r % 8);
-      const u32x2 packed = makeU32x2(packHalf2(v.x, v.y), packHalf2(v.z, v.w));
+      const u32x2 packed = makeU32x2(packRows(v.x, v.y), packRows(v.z, v.w));
       *reinterpret_cast<u32x2 *>(tile + col / 64 * (kRowTile * 128) + r * 128 + unit * 16 +
                                  col % 8 * 2) = packed;
       if constexpr (kLayout.minima) {

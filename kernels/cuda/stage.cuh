@@ -34,6 +34,13 @@ template <bool Vector> RETORT_DEVICE f32x4 loadFourNc(const float *row, int i, i
     return makeF32x4(v[0], v[1], v[2], v[3]);
   }
 }
+/// Two activations as f16. What is beyond its range (outliers of some models reach that) is cut there and not infinite.
+RETORT_DEVICE uint32_t packRows(float low, float high) {
+  constexpr float kMost = 65504;
+  low = low > kMost ? kMost : low < -kMost ? -kMost : low;
+  high = high > kMost ? kMost : high < -kMost ? -kMost : high;
+  return packHalf2(low, high);
+}
 RETORT_DEVICE float addSquares(f32x4 v, float sum) {
   return fmaF32(v.w, v.w, fmaF32(v.z, v.z, fmaF32(v.y, v.y, fmaF32(v.x, v.x, sum))));
 }
@@ -73,7 +80,7 @@ template <class P> struct Stage {
   }
   RETORT_DEVICE static void store(uint8_t *rows, int r, int i, f32x4 v) {
     *reinterpret_cast<u32x2 *>(rows + r * kStride + i * 2) =
-        makeU32x2(packHalf2(v.x, v.y), packHalf2(v.z, v.w));
+        makeU32x2(packRows(v.x, v.y), packRows(v.z, v.w));
   }
   RETORT_DEVICE static void zeroPadding(uint8_t *rows, int r) {
     constexpr int kFirst = ceilDiv(P::In, 4) * 4; // multiples of four were stored whole
@@ -195,8 +202,8 @@ template <class P, int N> struct GlobalRows {
           for (int e = 0; e < 2; ++e)
             v[e] = k + e < P::In ? asFloat(ldGlobal32(lane[n] + k + e)) : 0.0f;
         }
-        b[n][j] = P::Norm ? packHalf2(v[0] * scale[n] * g[0], v[1] * scale[n] * g[1])
-                          : packHalf2(v[0], v[1]);
+        b[n][j] = P::Norm ? packRows(v[0] * scale[n] * g[0], v[1] * scale[n] * g[1])
+                          : packRows(v[0], v[1]);
       }
     }
   }

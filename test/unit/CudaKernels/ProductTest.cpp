@@ -54,12 +54,13 @@ float activated(float x, int act) {
 
 class Products : public CudaKernels {
 protected:
+  /// Runs it and compares with loops; the first row, bit for bit, is `firstRow`.
   void check(CUmodule module, const std::string &name, const Shape &s, int rows,
              const std::vector<int32_t> &wanted = {}) {
     SCOPED_TRACE(name + " " + std::to_string(s.in) + " -> " + std::to_string(s.out) + " " +
                  formatName(s.format) + " rows " + std::to_string(rows));
     const int numOut = s.wanted ? int(wanted.size()) : rows;
-    const auto x = randomValues(size_t(rows * s.stride()), unsigned(rows + s.in));
+    const auto x = randomValues(size_t(rows * s.stride()), unsigned(s.in));
     const auto gain = randomValues(size_t(s.in), 5, 0.2f), bias = randomValues(size_t(s.out), 6);
     const auto residual = randomValues(size_t(numOut * s.out), 7);
     const Packed w = packMatrix(s.gated ? "mma16_gated" : "mma16", s.format,
@@ -72,6 +73,7 @@ protected:
     run(module, "k_" + name, px, pg, pw, y, pb, pr);
     weightBytes = w.bytes.size();
     const auto got = download<float>(y, size_t(numOut * s.out));
+    firstRow.assign(got.begin(), got.begin() + s.out);
     std::vector<double> row(size_t(s.in));
     for (int r = 0; r < numOut; ++r) {
       const float *from = x.data() + (s.wanted ? wanted[size_t(r)] : r) * s.stride() + s.sourceAt;
@@ -123,6 +125,7 @@ protected:
     EXPECT_EQ(r["shared"]["bank_conflicts"], 0u) << r["sites"].dump(1);
   }
   size_t weightBytes = 0;
+  std::vector<float> firstRow;
   void checkAll(const std::vector<Shape> &shapes, const std::vector<int> &rows, bool prefill) {
     std::string text;
     for (size_t i = 0; i < shapes.size(); ++i)
@@ -176,6 +179,78 @@ TEST_F(Products, DecodeReadsLongRowsFromGlobalMemory) {
             {.in = 4097, .out = 16, .format = kI4s, .residual = true}},
            {1, 5, 16}, false);
 }
+// A row's bits are its own: alone or with others, on any number of multiprocessors, in any order of events.
+TEST_F(Products, DecodeGivesTheSameBits) {
+  const std::vector<Shape> shapes = {{.in = 1536, .out = 200, .format = kI4s, .norm = true},
+                                     {.in = 2048, .out = 70, .format = kI4a, .norm = true, .gated = true}};
+  std::string text;
+  for (size_t i = 0; i < shapes.size(); ++i)
+    text += shapes[i].text("S" + std::to_string(i), false);
+  std::vector<float> first[2];
+  for (const auto [sms, seed] : {std::pair(1, 0), std::pair(3, 1), std::pair(7, 2)}) {
+    set("seed", seed);
+    open(90, sms);
+    CUmodule module = loadProgram(text);
+    ASSERT_TRUE(module);
+    for (size_t i = 0; i < shapes.size(); ++i)
+      for (int rows : {1, 8, 16}) {
+        check(module, "S" + std::to_string(i), shapes[i], rows);
+        if (first[i].empty())
+          first[i] = firstRow;
+        ASSERT_EQ(first[i], firstRow) << "rows " << rows << " multiprocessors " << sms;
+      }
+    TearDown();
+  }
+  open(90); // for the fixture to close
+}
+
+// What an emitted step does: fetch, wait, product, the next product's fetch, wait, product, by both kinds of copies.
+TEST_F(Products, DecodeFetchesTheNextProductBeforeTheWait) {
+  for (int arch : {80, 90}) {
+    open(arch, 3);
+    const Shape up{.in = 96, .out = 160, .format = kI4s}, down{.in = 160, .out = 96, .format = {Kind::I8, 32}};
+    CUmodule module = loadProgram(up.text("Up", false) + down.text("Down", false) + R"(
+RETORT_KERNEL(k_both, kThreads, 1, const retort_cuda_step *step, const float *x, const uint8_t *up, const uint8_t *down,
+              float *y, float *z) {
+  Cta cta(step);
+  matmulFetch<Up>(cta, up);
+  for (int layer = 0; layer < 3; ++layer) { // the same each time
+    matmul<Up>(cta, x, nullptr, up, y, nullptr, nullptr, nullptr);
+    uint32_t ticket = cta.arrive();
+    matmulFetch<Down>(cta, down);
+    cta.waitFor(ticket);
+    matmul<Down>(cta, y, nullptr, down, z, nullptr, nullptr, nullptr);
+    if (layer < 2)
+      matmulFetch<Up>(cta, up);
+    cta.wait();
+  }
+})");
+    ASSERT_TRUE(module);
+    const Packed wUp = packMatrix("mma16", up.format, up.out, up.in, 1), wDown = packMatrix("mma16", down.format, down.out, down.in, 2);
+    const auto x = randomValues(size_t(2 * up.in), 3);
+    makeRows(2);
+    const CUdeviceptr px = upload(x), pu = upload(wUp.bytes), pd = upload(wDown.bytes),
+                      py = upload(std::vector<float>(2 * 160)), pz = upload(std::vector<float>(2 * 96));
+    run(module, "k_both", px, pu, pd, py, pz);
+    const auto z = download<float>(pz, 2 * 96);
+    for (int r = 0; r < 2; ++r) {
+      std::vector<float> y(160);
+      for (int n = 0; n < 160; ++n)
+        for (int k = 0; k < 96; ++k)
+          y[size_t(n)] += roundHalf(x[size_t(r * 96 + k)]) * wUp.values[size_t(n * 96 + k)];
+      for (int n = 0; n < 96; ++n) {
+        double want = 0, size = 0;
+        for (int k = 0; k < 160; ++k)
+          want += roundHalf(y[size_t(k)]) * wDown.values[size_t(n * 160 + k)],
+              size += std::fabs(y[size_t(k)] * wDown.values[size_t(n * 160 + k)]);
+        ASSERT_NEAR(z[size_t(r * 96 + n)], want, 2e-4 * size);
+      }
+    }
+    TearDown();
+  }
+  open(90);
+}
+
 TEST_F(Products, PrefillEveryFormat) {
   open(80);
   checkAll(kFormatShapes, {1, 70}, true);
