@@ -1,22 +1,28 @@
 // Attention of a decoding step: q/k norm, rotation, cache append and split attention in one phase.
 // SPDX-License-Identifier: Apache-2.0
 //
-// A tile is a row, a key/value head and a split of the row's pages. Its CTA norms and rotates the group's query heads, walks
-// the split's pages with 8 warps (each reads whole pages, K and V once for all query heads of the group), and merges the
-// warps' softmax sums in order (online softmax, arXiv:1805.02867; splits as in Flash-Decoding). With more than one split,
-// the last to arrive, by a counter in step.sync, adds all splits' sums in the order of the splits: the same bits whoever is
-// last.
+// A tile is a row, a key/value head and a split of the row's pages. Its CTA norms and rotates the
+// group's query heads, walks the split's pages with 8 warps (each reads whole pages, K and V once
+// for all query heads of the group), and merges the warps' softmax sums in order (online softmax,
+// arXiv:1805.02867; splits as in Flash-Decoding). With more than one split, the last to arrive, by
+// a counter in step.sync, adds all splits' sums in the order of the splits: the same bits whoever
+// is last.
 //
-// Older positions come from the cache, those of this step (rows of the same slot, at most MaxRows) from the activations,
-// rounded as the cache would: nobody reads what this phase appends, and a row's result is the same alone, in a batch or as
-// part of a chunk. Number and borders of splits depend on the row's position alone.
+// Older positions come from the cache, those of this step (rows of the same slot, at most MaxRows)
+// from the activations, rounded as the cache would: nobody reads what this phase appends, and a
+// row's result is the same alone, in a batch or as part of a chunk. Number and borders of splits
+// depend on the row's position alone.
 //
-// Lanes: Dims / 8 lanes hold a key's 8 features each, so that a request of the warp is a run of whole keys; scores are
-// summed over these lanes, everything else stays in the lane. Scores, weights and sums are f32.
+// Lanes: Dims / 8 lanes hold a key's 8 features each, so that a request of the warp is a run of
+// whole keys; scores are summed over these lanes, everything else stays in the lane. Scores,
+// weights and sums are f32.
 //
-// P (static constexpr): int Heads, KvHeads, Dims (a multiple of 8, at most 256), RotaryDims (0: none), Window (0: none),
-//   PageRows (16), Splits, MaxRows, QAt, KAt, VAt, QStride, KStride, VStride; int64_t PageBytes;
-//   float scale, softCap (0: none), eps; bool QNorm, KNorm, NormOffset; Cache: half, bf16 or float
+// P (static constexpr):
+//   int Heads, KvHeads, Dims (a multiple of 8, at most 256), RotaryDims (0: none), Window (0: none)
+//   int PageRows (16), Splits, MaxRows; int64_t PageBytes
+//   int QAt, KAt, VAt, QStride, KStride, VStride    first column and columns of q, k and v
+//   float scale, softCap (0: none), eps; bool QNorm, KNorm, NormOffset
+//   Cache    half, bf16 or float
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cache.cuh"
@@ -41,18 +47,20 @@ template <class P> struct Attend {
       p *= 2;
     return p;
   }
-  static constexpr int kLanes = powerAbove(P::Dims / 8); // of a key; those beyond Dims / 8 hold zeros
+  static constexpr int kLanes = powerAbove(P::Dims / 8); // of a key; some may hold zeros
   static constexpr int kKeys = 32 / kLanes;              // of a request
-  static constexpr int kRequests = minOf(16 / kKeys, 4); // in flight at a time, for K and for V each
+  static constexpr int kRequests = minOf(16 / kKeys, 4); // at a time, for K and for V each
   static constexpr int kDims = kLanes * 8;
-  static_assert(P::Heads % P::KvHeads == 0 && P::Dims % 8 == 0 && P::Dims <= 256 && P::MaxRows <= 32);
+  static_assert(P::Heads % P::KvHeads == 0 && P::Dims % 8 == 0 && P::Dims <= 256);
+  static_assert(P::MaxRows <= 32, "a lane a row");
   static_assert(kKeys <= 16 && 16 % (kKeys * kRequests) == 0);
   static constexpr float kNone = -1e30f;
   static constexpr float kLog2e = 1.4426950408889634f;
 
-  // Shared memory. While walking: queries [kHeads][2][kHalf] f32 (features 8l.. and 8l + 4.. apart, so that lanes read
-  // neighbouring 16 bytes, the second half of the banks further, so that neighbouring features are written without
-  // conflicts), then K and V of this step's rows [MaxRows][kDims] each, then scratch. After: the warps' sums.
+  // Shared memory. While walking: queries [kHeads][2][kHalf] f32 (features 8l.. and 8l + 4.. apart,
+  // so that lanes read neighbouring 16 bytes, the second half of the banks further, so that
+  // neighbouring features are written without conflicts), then K and V of this step's rows
+  // [MaxRows][kDims] each, then scratch. After: the warps' sums.
   static constexpr int kHalf = kLanes == 4 ? 16 : kLanes * 4 + 16;
   static constexpr int kQueryFloats = 2 * kHalf;
   static constexpr int kQueryBytes = kHeads * kQueryFloats * 4;
@@ -72,7 +80,7 @@ template <class P> struct Attend {
   struct Tile {
     int row, head, kvHead, split; // head: the first of kHeads
     int position, begin;          // keys begin..position
-    int firstNew, numNew;         // keys from firstNew on are rows of this step; numNew of them up to position
+    int firstNew, numNew;         // numNew keys from firstNew on are rows of this step
     int firstPage, endPage;       // of the split
     int splits;
     const int32_t *pages; // the slot's
@@ -122,7 +130,8 @@ template <class P> struct Attend {
   CachePages<P> cache;
   float *partials, *dest;
 
-  /// Queries and, where the split holds positions of this step, their K and V to shared memory; a warp a head.
+  /// Queries and, where the split holds positions of this step, their K and V to shared memory; a
+  /// warp a head.
   RETORT_DEVICE void stage(const Cta &cta, const Tile &t) const {
     float *queries = reinterpret_cast<float *>(cta.work());
     Cache *keys = reinterpret_cast<Cache *>(cta.work() + kQueryBytes);
@@ -133,20 +142,18 @@ template <class P> struct Attend {
       if (i < kHeads) {
         constexpr float kScale = P::softCap != 0 ? P::scale : P::scale * kLog2e;
         const float *x = q + int64_t(t.row) * P::QStride + P::QAt + (t.head + i) * P::Dims;
-        normRotate<P, P::QNorm>(x, qNorm, angles + int64_t(t.row) * P::RotaryDims, scratch,
-                                [&](int d, float y) {
-                                  queries[i * kQueryFloats + featureAt(d)] = y * kScale;
-                                });
+        normRotate<P, P::QNorm>(
+            x, qNorm, angles + int64_t(t.row) * P::RotaryDims, scratch,
+            [&](int d, float y) { queries[i * kQueryFloats + featureAt(d)] = y * kScale; });
         for (int d = P::Dims + int(laneIndex()); d < kDims; d += 32)
           queries[i * kQueryFloats + featureAt(d)] = 0;
         continue;
       }
       const int n = (i - kHeads) % numNew, r = rowOf(t, t.firstNew + n);
       if (i - kHeads < numNew) {
-        normRotate<P, P::KNorm>(
-            k + int64_t(r) * P::KStride + P::KAt + t.kvHead * P::Dims, kNorm,
-            angles + int64_t(r) * P::RotaryDims, scratch,
-            [&](int d, float y) { keys[n * kDims + d] = Cache(y); });
+        normRotate<P, P::KNorm>(k + int64_t(r) * P::KStride + P::KAt + t.kvHead * P::Dims, kNorm,
+                                angles + int64_t(r) * P::RotaryDims, scratch,
+                                [&](int d, float y) { keys[n * kDims + d] = Cache(y); });
       } else {
         const float *x = v + int64_t(r) * P::VStride + P::VAt + t.kvHead * P::Dims;
         for (int d = int(laneIndex()); d < P::Dims; d += 32)
@@ -269,8 +276,8 @@ template <class P> struct Attend {
       }
   }
 
-  /// Sum over `count` partial sums of a head, `stride` floats apart, in order: o at `at` of each, m and l at mAt, mAt + 1.
-  /// load(pointer) reads a float.
+  /// Sum over `count` partial sums of a head, `stride` floats apart, in order: o at `at` of each, m
+  /// and l at mAt, mAt + 1. load(pointer) reads a float.
   template <class Load>
   RETORT_DEVICE static void combine(const float *sums, int64_t stride, int count, int at, int mAt,
                                     const Load &load, float &o, float &m, float &l) {
@@ -311,8 +318,9 @@ template <class P> struct Attend {
     for (int i = int(threadIndex()); i < kHeads * P::Dims; i += kThreads) {
       const int h = i / P::Dims, d = i % P::Dims;
       float o, m, l;
-      combine(merge + h * kMergeFloats, kHeads * kMergeFloats, kWarps,
-              featureAt(d), 2 * kHalf, [](const float *p) { return *p; }, o, m, l);
+      combine(
+          merge + h * kMergeFloats, kHeads * kMergeFloats, kWarps, featureAt(d), 2 * kHalf,
+          [](const float *p) { return *p; }, o, m, l);
       if (t.splits == 1) {
         dest[(int64_t(t.row) * P::Heads + t.head + h) * P::Dims + d] = o / l;
         continue;
@@ -339,8 +347,9 @@ template <class P> struct Attend {
     for (int i = int(threadIndex()); i < kGroup * P::Dims; i += kThreads) {
       const int h = t.kvHead * kGroup + i / P::Dims, d = i % P::Dims;
       float o, m, l;
-      combine(partial(t, h, 0), kSumFloats, t.splits, d, P::Dims,
-              [](const float *p) { return asFloat(ldGlobal32(p)); }, o, m, l);
+      combine(
+          partial(t, h, 0), kSumFloats, t.splits, d, P::Dims,
+          [](const float *p) { return asFloat(ldGlobal32(p)); }, o, m, l);
       dest[(int64_t(t.row) * P::Heads + h) * P::Dims + d] = o / l;
     }
   }
@@ -374,17 +383,20 @@ template <class P> struct Attend {
   }
 };
 
-/// dest[r] = attention of row r over its slot's positions up to its own; appends the row's K and V to the cache.
+/// dest[r] = attention of row r over its slot's positions up to its own; appends the row's K and V
+/// to the cache.
 ///   q, k, v [rows][QStride, KStride, VStride] f32, heads from QAt, KAt, VAt on; may be one buffer
 ///   qNorm, kNorm [Dims] f32    angles [rows][RotaryDims] f32: cosines, then sines
 ///   cacheOffset: of the layer in a page, bytes, a multiple of 16
-///   partials [MaxRows][Heads][Splits][Dims + 2] f32 (unused if Splits is 1)    dest [rows][Heads * Dims] f32
-/// Tiles: rows x key/value heads x splits. Traffic: K and V of the positions once a group of query heads; with splits,
-/// (Dims + 2) floats a head and split out and in, through L2. No wait inside; one atomic a tile.
+///   partials [MaxRows][Heads][Splits][Dims + 2] f32 (unused if Splits is 1)
+///   dest [rows][Heads * Dims] f32
+/// Tiles: rows x key/value heads x splits. Traffic: K and V of the positions once a group of query
+/// heads; with splits, (Dims + 2) floats a head and split out and in, through L2. No wait inside;
+/// one atomic a tile.
 template <class P>
 RETORT_PHASE void attend(Cta &cta, const float *q, const float *k, const float *v,
-                          const float *qNorm, const float *kNorm, const float *angles,
-                          int64_t cacheOffset, float *partials, float *dest) {
+                         const float *qNorm, const float *kNorm, const float *angles,
+                         int64_t cacheOffset, float *partials, float *dest) {
   using A = Attend<P>;
   const A attend = {q, k, v, qNorm, kNorm, angles, {cta.step.cache + cacheOffset}, partials, dest};
   const int tiles = P::Splits * cta.step.num_rows * A::kTilesPerRow;

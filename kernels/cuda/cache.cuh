@@ -1,8 +1,9 @@
 // The paged KV cache, and heads on their way to it. SPDX-License-Identifier: Apache-2.0
 //
-// A page holds PageRows (16) positions of one slot for every layer; a layer's part, at cacheOffset in the page, is
-// K [KvHeads][16][Dims], then V [KvHeads][16][Dims], of half, bf16 or float. A row of a head is contiguous, so a warp's
-// request of 512 bytes is a run of whole lines, and a position is appended by one contiguous store.
+// A page holds PageRows (16) positions of one slot for every layer; a layer's part, at cacheOffset
+// in the page, is K [KvHeads][16][Dims], then V [KvHeads][16][Dims], of half, bf16 or float. A row
+// of a head is contiguous, so a warp's request of 512 bytes is a run of whole lines, and a position
+// is appended by one contiguous store.
 #pragma once
 #include "kernels/cuda/cta.cuh"
 namespace retort::cuda {
@@ -40,7 +41,8 @@ template <> struct Eight<float> {
   }
 };
 
-/// The layer's K of a key/value head in page `page` of the pool; V is kValueOffset elements after it.
+/// The layer's K of a key/value head in page `page` of the pool; V is kValueOffset elements after
+/// it.
 template <class P> struct CachePages {
   using Cache = typename P::Cache;
   static_assert(P::PageRows == 16);
@@ -53,8 +55,8 @@ template <class P> struct CachePages {
   }
 };
 
-/// Norms (if Norm) and rotates (P::RotaryDims features, half-split order) one head: emit(i, value) for i = lane, lane + 32..
-/// All lanes. scratch [Dims] f32 of shared memory, this warp's.
+/// Norms (if Norm) and rotates (P::RotaryDims features, half-split order) one head: emit(i, value)
+/// for i = lane, lane + 32.. All lanes. scratch [Dims] f32 of shared memory, this warp's.
 ///   x [Dims], global, activations    gain [Dims] or unused    cosSin [RotaryDims], a row of angles
 template <class P, bool Norm, class Emit>
 RETORT_DEVICE void normRotate(const float *x, const float *gain, const float *cosSin,

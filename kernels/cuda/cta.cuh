@@ -2,26 +2,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Rules for every phase function (matmul.cuh, attend.cuh, embed.cuh, rows.cuh):
-// - All kThreads threads of all CTAs of the grid call it. It loops over this CTA's share of its tiles.
-// - What it reads from activations was written before the last wait. What it writes may be read by other CTAs after the
-//   next wait, and by its own after the next ctaSync().
-// - The work area of shared memory is a phase's own from call to return; nothing is left in it. The ring is not touched
-//   but by products (matmul, matmulGlu).
-// - Reductions have an order that is a function of the shape and of the row alone: a row gives the same bits decoded
-//   alone, in a batch, and on any number of multiprocessors.
+// - All kThreads threads of all CTAs of the grid call it. It loops over this CTA's share of its
+//   tiles.
+// - What it reads from activations was written before the last wait. What it writes may be read by
+//   other CTAs after the next wait, and by its own after the next ctaSync().
+// - The work area of shared memory is a phase's own from call to return; nothing is left in it.
+//   The ring is not touched but by products (matmul, matmulGlu).
+// - Reductions have an order that is a function of the shape and of the row alone: a row gives the
+//   same bits decoded alone, in a batch, and on any number of multiprocessors. Prefill has orders
+//   of its own.
 //
-// Weights. Decoding is bound by their bytes, and they do not depend on activations, so a product is cut in two:
+// Weights. Decoding is bound by their bytes, and they do not depend on activations, so a product is
+// cut in two:
 //
-//   matmulFetch<P>(cta, w);     // the first tiles' bytes start on their way to the ring; returns at once
+//   matmulFetch<P>(cta, w);     // the first tiles' bytes set out for the ring; returns at once
 //   cta.wait();                 // ... while the rows that the product reads are being finished
 //   matmul<P>(cta, x, ..., w);  // consumes the ring and keeps it full until its own last tile
 //
-// Each product's fetch is called exactly once before it, after the product before it has returned; phases without weights
-// (attend, norm, ...) may stand in between. So persistent code is: fetch(first), then for each phase: wait where the
-// program says so, run, and after a product the fetch of the next product. One kernel a phase: fetch, wait, run.
+// Each product's fetch is called exactly once before it, after the product before it has returned;
+// phases without weights (attend, norm, ...) may stand in between. So persistent code is:
+// fetch(first), then for each phase: wait where the program says so, run, and after a product the
+// fetch of the next product. One kernel a phase: fetch, wait, run.
 //
-// Each warp has a ring of its own: it alone fills and reads it, so a main loop has no CTA barrier. From sm_90 one lane
-// asks for a slot in one bulk copy that completes on the slot's mbarrier; before, each lane copies 16 bytes at a time.
+// Each warp has a ring of its own: it alone fills and reads it, so a main loop has no CTA barrier.
+// From sm_90 one lane asks for a slot in one bulk copy that completes on the slot's mbarrier;
+// before, each lane copies 16 bytes at a time.
 #pragma once
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/wrap.cuh"
@@ -31,7 +36,8 @@ namespace retort::cuda {
 constexpr int kWarps = kThreads / 32;
 constexpr int kMaxSlots = 16;
 constexpr int kBarrierBytes = kWarps * kMaxSlots * 8;
-// An H100 has 3.35 TB/s and answers after 0.7 us: 18 KB in flight a multiprocessor. The rest of the ring covers the wait.
+// An H100 has 3.35 TB/s and answers after 0.7 us: 18 KB in flight a multiprocessor. The rest of the
+// ring covers the wait.
 constexpr int kRingBytes = kSharedBytes >= 160 * 1024 ? 96 * 1024 : 56 * 1024;
 constexpr int kWarpRingBytes = kRingBytes / kWarps;
 constexpr int kWorkBytes = kSharedBytes - kBarrierBytes - kRingBytes;
@@ -41,7 +47,8 @@ RETORT_HOST_DEVICE constexpr int minOf(int a, int b) { return a < b ? a : b; }
 RETORT_HOST_DEVICE constexpr int maxOf(int a, int b) { return a > b ? a : b; }
 RETORT_HOST_DEVICE constexpr int ceilDiv(int a, int b) { return (a + b - 1) / b; }
 
-/// The tiles of this CTA: equal shares, neighbours together, so that its weights are one range of memory.
+/// The tiles of this CTA: equal shares, neighbours together, so that its weights are one range of
+/// memory.
 struct TileRange {
   int begin, end;
   RETORT_DEVICE explicit TileRange(int tiles)
@@ -51,7 +58,7 @@ struct TileRange {
 
 struct Cta {
   retort_cuda_step step; // a copy: its fields are read in every phase
-  uint32_t parity = 0;   // bit s: the parity that the next mbarWait on slot s of this warp's ring waits for
+  uint32_t parity = 0;   // bit s: the parity that the next wait for slot s of the ring waits for
 
   /// All threads, once, first thing in a kernel. `step` is written before the launch only.
   RETORT_DEVICE explicit Cta(const retort_cuda_step *source) : step(*source) {
@@ -73,13 +80,15 @@ struct Cta {
   RETORT_DEVICE float *logits() const { return step.logits; }
 
 #if defined(RETORT_GRAPH)
-  /// A kernel a phase: what the launches before this one wrote is visible. The next launch may start its fetch.
+  /// A kernel a phase: what the launches before this one wrote is visible. The next launch may
+  /// start its fetch.
   RETORT_DEVICE void wait() const {
     pdlWait();
     pdlLaunchDependents();
   }
 #else
-  /// One kernel: what all CTAs wrote is visible to all. In two parts, so that a fetch can go out in between.
+  /// One kernel: what all CTAs wrote is visible to all. In two parts, so that a fetch can go out in
+  /// between.
   RETORT_DEVICE uint32_t arrive() const { return gridArrive(step.sync + kSyncBarrier); }
   RETORT_DEVICE void waitFor(uint32_t ticket) const { gridWait(step.sync + kSyncBarrier, ticket); }
   RETORT_DEVICE void wait() const { waitFor(arrive()); }
@@ -94,11 +103,13 @@ struct Cta {
   RETORT_DEVICE uint8_t *work() const { return sharedArena() + kBarrierBytes + kRingBytes; }
 };
 
-/// The stream of weights that a warp reads in a product: for each block of 16 rows of the CTA's range, the warp's share of
-/// its pieces. The K dimension is split over the warps, so that even a matrix of few rows keeps all of them loading.
+/// The stream of weights that a warp reads in a product: for each block of 16 rows of the CTA's
+/// range, the warp's share of its pieces. The K dimension is split over the warps, so that even a
+/// matrix of few rows keeps all of them loading.
 ///   W   a format of weights.cuh      In   columns
-/// Slots hold kChunk pieces, about 1 to 2 KB: enough to make a copy worth its overhead, few enough that several are in
-/// flight. Traffic: each byte of the range once, in requests of whole 32-byte sectors.
+/// Slots hold kChunk pieces, about 1 to 2 KB: enough to make a copy worth its overhead, few enough
+/// that several are in flight. Traffic: each byte of the range once, in requests of whole 32-byte
+/// sectors.
 template <class W, int In> struct WeightStream {
   static constexpr WeightLayout kLayout = W::kLayout;
   static constexpr int kPieces = int(kLayout.pieces(In));

@@ -1,4 +1,5 @@
-// What a step begins with: rows of the embedding table, angles of the rotary embedding. SPDX-License-Identifier: Apache-2.0
+// What a step begins with: rows of the embedding table, angles of the rotary embedding.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "kernels/cuda/cta.cuh"
 #include "kernels/cuda/weights.cuh"
@@ -43,8 +44,8 @@ RETORT_PHASE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, f
   }
 }
 
-/// dest[r][i] = scale * cos(a), dest[r][Half + i] = scale * sin(a), a = f32(positions[r] * invFreq[i]) (RoFormer,
-/// arXiv:2104.09864). P: Half, float scale.
+/// dest[r][i] = scale * cos(a), dest[r][Half + i] = scale * sin(a), with a = positions[r] *
+/// invFreq[i] in f32 (RoFormer, arXiv:2104.09864). P: Half, float scale.
 ///   invFreq [Half] f32, constant memory    dest [rows][2 Half] f32
 /// Tiles: 1 element a thread over the grid.
 template <class P>

@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A matrix [rows][cols] is ceil(rows / 16) blocks of 16 rows, one after the other; the last is
-// filled up with rows of zeros. A block is pieces of 64 columns (128 if the group is 128), one after
-// the other; the last is filled up with columns of zeros. A piece is its scales, then its codes:
+// filled up with rows of zeros. A block is pieces of 64 columns (128 if the group is 128), one
+// after the other; the last is filled up with columns of zeros. A piece is its scales, then its
+// codes:
 //
 //   block b:  | scales, codes of columns 0..63 | scales, codes of columns 64..127 | ...
 //
@@ -12,15 +13,15 @@
 // reads 512 bytes at a time, lane l the 16 at 16 * l, with which it multiplies at once. With
 // g = l / 4 and t = l % 4, the lane's 8 elements of a step of 16 columns are
 //
-//   e        0         1           2          3            4          5            6           7
-//   row      g         g           g + 8      g + 8        g          g            g + 8       g + 8
-//   column   2t        2t + 1      2t         2t + 1       2t + 8     2t + 9       2t + 8      2t + 9
+//   e        0      1        2       3        4        5        6        7
+//   row      g      g        g + 8   g + 8    g        g        g + 8    g + 8
+//   column   2t     2t + 1   2t      2t + 1   2t + 8   2t + 9   2t + 8   2t + 9
 //
 // Columns keep their order, so activations are plain row-major. The 512 bytes hold
 //
 //   f32    half a step:  e = 0..3 as f32, the next 512 bytes e = 4..7
 //   bf16   one step:     e = 0..7 as bf16
-//   i8     two steps:    bytes 0..7 the first step's codes, bytes 8..15 the second's, two's complement
+//   i8     two steps:    bytes 0..7 the first step's codes, bytes 8..15 the second's, signed
 //   i4     four steps:   word s is step s; nibble e / 2 + 4 * (e % 2) has code e, so nibbles n and
 //                        n + 4, which one shift and mask bring into the halves of a register, are
 //                        a pair that mma wants. Code c stands for d * (c - 8), or d * c + m.
@@ -32,8 +33,8 @@
 //
 // Every piece is a multiple of 32 bytes, the sector of a GPU's memory. Bits a weight, without
 // padding, are those of the CPU's layout. "mma16_gated": gate and up [channels][cols] alternate by
-// blocks, block 2b gate rows 16b.., block 2b + 1 up rows 16b.., so that a tile of a gated product is
-// one contiguous range too; each part is filled up to 16 rows.
+// blocks, block 2b gate rows 16b.., block 2b + 1 up rows 16b.., so that a tile of a gated product
+// is one contiguous range too; each part is filled up to 16 rows.
 //
 // The same bytes serve decoding, prefill and the embedding gather. Written by
 // compiler/Weights/PackMma.h. Plain C++20: host and device include this.
@@ -50,30 +51,30 @@
 
 namespace retort::cuda {
 
-//===- Launches: what the emitter puts in the manifest -----------------------------------------===//
+//===- Launches: what the emitter puts in the manifest -----------------------------------===//
 
 /// Threads of a CTA, one CTA a multiprocessor.
 constexpr int kThreads = 256;
 constexpr int kPrefillThreads = kThreads;
 
-/// Dynamic shared memory of every kernel of a decode program, in bytes. The default fits all architectures from sm_80 on
-/// (99 KB a CTA on sm_86, 89 and 120). A program for sm_80, 90 and 100 alone may define 163 or 227 KB: more weights in
-/// flight, and longer rows in shared memory.
+/// Dynamic shared memory of every kernel of a decode program, in bytes. The default fits all
+/// architectures from sm_80 on (99 KB a CTA on sm_86, 89 and 120). A program for sm_80, 90 and 100
+/// alone may define 163 or 227 KB: more weights in flight, and longer rows in shared memory.
 #ifndef RETORT_CUDA_SHARED_BYTES
 #define RETORT_CUDA_SHARED_BYTES (99 * 1024)
 #endif
 constexpr int kSharedBytes = RETORT_CUDA_SHARED_BYTES;
 constexpr int kPrefillSharedBytes = kSharedBytes;
 
-/// Words of retort_cuda_step::sync: the grid barrier, then from kSyncReserved on the arrivals of attend's splits, one for
-/// each row and key/value head (of the layer with the most).
+/// Words of retort_cuda_step::sync: the grid barrier, then from kSyncReserved on the arrivals of
+/// attend's splits, one for each row and key/value head (of the layer with the most).
 constexpr int kSyncBarrier = 0;
 constexpr int kSyncReserved = 64;
 RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads) {
   return kSyncReserved + maxRows * maxKvHeads;
 }
 
-//===- Packed weights --------------------------------------------------------------------------===//
+//===- Packed weights ---------------------------------------------------------------------===//
 
 enum class WeightKind : uint8_t { F32, Bf16, I8, I4 };
 
@@ -83,8 +84,8 @@ struct CodePlace {
   int32_t shift; ///< 0, or 4 for the high nibble
 };
 
-/// The mma16 layout of one format. `group` (32, 64 or 128) and `minima` (asymmetric, i4 only) matter
-/// for I8 and I4 only.
+/// The mma16 layout of one format. `group` (32, 64 or 128) and `minima` (asymmetric, i4 only)
+/// matter for I8 and I4 only.
 struct WeightLayout {
   static constexpr int kBlockRows = 16;
   static constexpr int kStepCols = 16; ///< columns of one mma

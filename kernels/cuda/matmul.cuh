@@ -1,18 +1,21 @@
-// Products of a decoding step: 1 to 16 rows times a packed matrix, weights read once. SPDX-License-Identifier: Apache-2.0
+// Products of a decoding step: 1 to 16 rows times a packed matrix, weights read once.
+// SPDX-License-Identifier: Apache-2.0
 //
-// What is fused: the RMS norm in front (stage.cuh), bias, soft cap and residual, or the gated activation, behind. A tile is
-// 16 rows of the matrix: the CTA's 8 warps split its columns, each streams its share through its ring (cta.cuh) into tensor
-// cores (weights.cuh), and the 8 partial sums meet in shared memory, added in the order of the warps.
+// What is fused: the RMS norm in front (stage.cuh), bias, soft cap and residual, or the gated
+// activation, behind. A tile is 16 rows of the matrix: the CTA's 8 warps split its columns, each
+// streams its share through its ring (cta.cuh) into tensor cores (weights.cuh), and the 8 partial
+// sums meet in shared memory, added in the order of the warps.
 //
 // P of matmul and matmulGlu (all static constexpr):
-//   int In, Out          columns and rows of the matrix; matmulGlu: Out channels, a matrix of 2 Out rows, "mma16_gated"
+//   int In, Out          columns and rows of the matrix; matmulGlu: Out channels, a matrix of 2 Out
+//                        rows, "mma16_gated"
 //   Weights              a format of weights.cuh
 //   int SourceStride, SourceAt, DestStride    floats between rows; first column of the source
-//   bool Norm, NormOffset; float eps          RMS norm of the source with gain[i], or 1 + gain[i] with NormOffset
+//   bool Norm, NormOffset; float eps          RMS norm of the source with gain[i], or 1 + gain[i]
 //   float softCap                             0: none
-//   bool HasBias, HasResidual                 residual rows are DestStride apart; it may be dest itself
+//   bool HasBias, HasResidual                 residual rows are DestStride apart; it may be dest
 //   bool Wanted, int MaxRows                  rows are step.wanted's; at most MaxRows <= 16
-//   Activation Act                                matmulGlu only; softCap, HasBias, HasResidual and Wanted: matmul only
+//   Activation Act       matmulGlu only; softCap, HasBias, HasResidual and Wanted: matmul only
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/stage.cuh"
@@ -25,15 +28,20 @@ template <class P, int Matrices> struct Product {
   static constexpr int kTiles = ceilDiv(P::Out, 16);
   static_assert(P::MaxRows >= 1 && P::MaxRows <= 16, "decode: prefill has its own kernels");
 
-  // Partial sums [Matrices][warp][step row][16 weight rows], each step row 20 floats: fragments are stored without
-  // conflicts, since rows 2t start 8 banks apart.
+  // Partial sums [Matrices][warp][step row][16 weight rows], each step row 20 floats: fragments are
+  // stored without conflicts, since rows 2t start 8 banks apart.
   static constexpr int kRowFloats = 20;
   RETORT_HOST_DEVICE static constexpr int kWarpFloats(int n) { return n * 8 * kRowFloats; }
-  RETORT_HOST_DEVICE static constexpr int kPartFloats(int n) { return Matrices * kWarps * kWarpFloats(n); }
+  RETORT_HOST_DEVICE static constexpr int kPartFloats(int n) {
+    return Matrices * kWarps * kWarpFloats(n);
+  }
   // Two buffers where they are small: one barrier a tile instead of two.
   RETORT_HOST_DEVICE static constexpr int kBuffers(int n) { return Matrices * n <= 2 ? 2 : 1; }
-  RETORT_HOST_DEVICE static constexpr int kPartBytes(int n) { return kBuffers(n) * kPartFloats(n) * 4; }
-  RETORT_HOST_DEVICE static constexpr int kRowsAt(int n) { return ceilDiv(Stage<P>::kSumBytes, 128) * 128 + kPartBytes(n); }
+  RETORT_HOST_DEVICE static constexpr int kPartBytes(int n) {
+    return kBuffers(n) * kPartFloats(n) * 4;
+  }
+  static constexpr int kPartsAt = ceilDiv(Stage<P>::kSumBytes, 128) * 128;
+  RETORT_HOST_DEVICE static constexpr int kRowsAt(int n) { return kPartsAt + kPartBytes(n); }
   /// Whether `rows` rows fit beside the partial sums.
   RETORT_HOST_DEVICE static constexpr bool fits(int n, int rows) {
     return rows * Stage<P>::kStride <= kWorkBytes - kRowsAt(n);
@@ -121,7 +129,7 @@ template <class P, int Matrices> struct Product {
   RETORT_DEVICE static void run(Cta &cta, const Stage<P> &stage, Stream &stream, int rows,
                                 const Finish &finish) {
     float *sums = reinterpret_cast<float *>(cta.work());
-    float *parts = reinterpret_cast<float *>(cta.work() + ceilDiv(Stage<P>::kSumBytes, 128) * 128);
+    float *parts = reinterpret_cast<float *>(cta.work() + kPartsAt);
     uint8_t *staged = cta.work() + kRowsAt(N);
     if (fits(N, minOf(P::MaxRows, N * 8)) || rows * Stage<P>::kStride <= kWorkBytes - kRowsAt(N)) {
       stage.stageAll(sums, staged, rows);
@@ -164,12 +172,13 @@ template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *wei
 /// dest[r][n] = residual[r][n] + cap(norm(source[r]) . w[n] + bias[n])
 ///   source [rows][SourceStride] f32   gain [In] f32     weights mma16 [Out][In]
 ///   dest, residual [rows][DestStride] f32               bias [Out] f32
-/// Traffic: the tile's block once from memory; rows x In floats from L2 once a CTA; rows x 16 floats out (and in, with
-/// a residual) a tile. Shared: parts 5 KB a buffer and 8 rows, rows as f16.
+/// Traffic: the tile's block once from memory; rows x In floats from L2 once a CTA; rows x 16
+/// floats out (and in, with a residual) a tile. Shared: parts 5 KB a buffer and 8 rows, rows as
+/// f16.
 template <class P>
 RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
-                          float *dest, const float *bias, const float *residual,
-                          const int32_t *wanted) {
+                         float *dest, const float *bias, const float *residual,
+                         const int32_t *wanted) {
   const Stage<P> stage = {source, gain, wanted};
   Product<P, 1>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[1]) {
     float y = sums[0];
@@ -188,7 +197,7 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
 /// As matmul, with weights mma16_gated [2 Out][In].
 template <class P>
 RETORT_PHASE void matmulGlu(Cta &cta, const float *source, const float *gain,
-                             const uint8_t *weights, float *dest) {
+                            const uint8_t *weights, float *dest) {
   const Stage<P> stage = {source, gain, nullptr};
   Product<P, 2>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[2]) {
     dest[int64_t(r) * P::DestStride + n] = activate<P::Act>(sums[0]) * sums[1];

@@ -1,4 +1,5 @@
-// Attention of a prefill step: append, then flash-style tiles over the paged cache. SPDX-License-Identifier: Apache-2.0
+// Attention of a prefill step: append, then flash-style tiles over the paged cache.
+// SPDX-License-Identifier: Apache-2.0
 //
 // P as in kernels/cuda/attend.cuh (Splits is not used).
 #pragma once
@@ -17,8 +18,7 @@ RETORT_PHASE void ropeAppend(Cta &cta, float *q, const float *k, const float *v,
   constexpr int kUnits = P::Heads + 2 * P::KvHeads; // of a row
   using Cache = typename P::Cache;
   const CachePages<P> cache = {cta.step.cache + cacheOffset};
-  float *scratch =
-      reinterpret_cast<float *>(sharedArena() + kBarrierBytes) + warpIndex() * P::Dims;
+  float *scratch = reinterpret_cast<float *>(sharedArena() + kBarrierBytes) + warpIndex() * P::Dims;
   for (int i = int(ctaIndex() * kWarps + warpIndex()); i < cta.step.num_rows * kUnits;
        i += int(ctaCount()) * kWarps) {
     const int r = i / kUnits, head = i % kUnits;
@@ -44,23 +44,24 @@ RETORT_PHASE void ropeAppend(Cta &cta, float *q, const float *k, const float *v,
   ctaSync(); // the scratch is free
 }
 
-/// A tile: 128 queries of one key/value head. A query is a row and a query head of the group, numbered row * group + head,
-/// so the group's heads share every load of K and V. 8 warps have 16 queries each; K and V come in tiles of keys through two
-/// buffers (cp.async), scores and weights stay in registers (FlashAttention-2, arXiv:2307.08691).
+/// A tile: 128 queries of one key/value head. A query is a row and a query head of the group,
+/// numbered row * group + head, so the group's heads share every load of K and V. 8 warps have 16
+/// queries each; K and V come in tiles of keys through two buffers (cp.async), scores and weights
+/// stay in registers (FlashAttention-2, arXiv:2307.08691).
 ///
-/// Rows of a step may be of several slots: the tile walks the keys of each run of rows of one slot in turn, and hides them
-/// from the queries of other runs.
+/// Rows of a step may be of several slots: the tile walks the keys of each run of rows of one slot
+/// in turn, and hides them from the queries of other runs.
 template <class P> struct Attention {
   using Cache = typename P::Cache;
   static constexpr int kGroup = P::Heads / P::KvHeads;
   static constexpr int kQueries = 128;
   static constexpr int kDims = ceilDiv(P::Dims, 16) * 16;
-  static constexpr int kUnits = ceilDiv(P::Dims, 64) * 8; // of 16 bytes, a key's row in shared memory
+  static constexpr int kUnits = ceilDiv(P::Dims, 64) * 8; // of 16 bytes, of a key
   static constexpr int kRowBytes = kUnits * 16;
   static constexpr int kKeyTile = P::Dims > 128 ? 16 : P::Dims > 64 ? 32 : 64;
   static constexpr int kTileBytes = kKeyTile * kRowBytes;
-  // Shared memory: [2 buffers][K, V][kKeyTile][kUnits, swizzled], then for features beyond 128 the queries as f16, which
-  // registers have no room for.
+  // Shared memory: [2 buffers][K, V][kKeyTile][kUnits, swizzled], then for features beyond 128 the
+  // queries as f16, which registers have no room for.
   static constexpr bool kQueriesShared = P::Dims > 128;
   static constexpr int kQueriesAt = 4 * kTileBytes;
   static_assert(kQueriesAt + (kQueriesShared ? kQueries * kRowBytes : 0) <= kArenaBytes);
@@ -73,7 +74,8 @@ template <class P> struct Attention {
   float *dest;
 
   RETORT_DEVICE static uint8_t *arena() { return sharedArena() + kBarrierBytes; }
-  /// Unit `unit` of key (or query) `row` of a tile: 8 rows of the same unit are in 8 different groups of banks.
+  /// Unit `unit` of key (or query) `row` of a tile: 8 rows of the same unit are in 8 different
+  /// groups of banks.
   RETORT_DEVICE static int place(int row, int unit) {
     return row * kRowBytes + (unit ^ (row % 8)) * 16;
   }
@@ -172,7 +174,8 @@ template <class P> struct Attention {
 #pragma unroll
     for (int s = 0; s < kDims / 16; ++s) {
       const uint32_t a[4] = {queryPair(low, s * 16 + 2 * t), queryPair(high, s * 16 + 2 * t),
-                             queryPair(low, s * 16 + 2 * t + 8), queryPair(high, s * 16 + 2 * t + 8)};
+                             queryPair(low, s * 16 + 2 * t + 8),
+                             queryPair(high, s * 16 + 2 * t + 8)};
 #pragma unroll
       for (int i = 0; i < 4; ++i)
         if constexpr (kQueriesShared)
@@ -196,7 +199,7 @@ template <class P> struct Attention {
   }
 
   struct State {
-    float o[kDims / 8][4], m[2], l[2]; // rows g and g + 8; o in mma's order
+    float o[kDims / 8][4], m[2], l[2];          // rows g and g + 8; o in mma's order
     int begin[2], position[2], row[2], head[2]; // of the lane's two queries; row -1: none
   };
 
@@ -213,7 +216,7 @@ template <class P> struct Attention {
       uint32_t a[4];
       queryStep(a, queries, step);
 #pragma unroll
-      for (int n = 0; n < kN; n += 2) { // matrices: keys n*8.. at 8 and 8 features, then the next 8 keys
+      for (int n = 0; n < kN; n += 2) { // matrices: 8 keys at 8 and 8 features, 8 more
         uint32_t b[4];
         ldmatrixX4(b, tile + place(n * 8 + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
         mmaF16(score[n], a, {b[0], b[1]});
@@ -256,7 +259,7 @@ template <class P> struct Attention {
           packHalf2(score[n][0], score[n][1]), packHalf2(score[n][2], score[n][3]),
           packHalf2(score[n + 1][0], score[n + 1][1]), packHalf2(score[n + 1][2], score[n + 1][3])};
 #pragma unroll
-      for (int d = 0; d < kDims / 8; d += 2) { // matrices: 8 and 8 keys at 8 features, then the next 8
+      for (int d = 0; d < kDims / 8; d += 2) { // matrices: 8 and 8 keys at 8 features, 8 more
         uint32_t b[4];
         ldmatrixX4Trans(b, tile + kTileBytes + place(n * 8 + lane % 16, d + lane / 16));
         mmaF16(s.o[d], a, {b[0], b[1]});
@@ -311,14 +314,14 @@ template <class P> struct Attention {
 #pragma unroll
       for (int d = 0; d < kDims / 8; ++d)
         if (d * 8 < P::Dims)
-          stGlobal64(to + d * 8 + t * 2, makeU32x2(asBits(s.o[d][2 * i] * scale),
-                                                   asBits(s.o[d][2 * i + 1] * scale)));
+          stGlobal64(to + d * 8 + t * 2,
+                     makeU32x2(asBits(s.o[d][2 * i] * scale), asBits(s.o[d][2 * i + 1] * scale)));
     }
   }
 };
 
-/// dest[r] = attention of row r over its slot's positions up to its own, all of them in the cache (after ropeAppend and a
-/// wait).
+/// dest[r] = attention of row r over its slot's positions up to its own, all of them in the cache
+/// (after ropeAppend and a wait).
 ///   q [rows][QStride] f32, normed and rotated    dest [rows][Heads * Dims] f32
 /// Tiles: 128 queries x key/value heads. Traffic: K and V of the positions once a tile, through L2.
 template <class P>

@@ -1,15 +1,18 @@
-// Products of a prefill step: many rows times a packed matrix, through tensor cores. SPDX-License-Identifier: Apache-2.0
+// Products of a prefill step: many rows times a packed matrix, through tensor cores.
+// SPDX-License-Identifier: Apache-2.0
 //
-// What is fused: the RMS norm in front, bias, soft cap and residual, or the gated activation, behind, as in decode and over
-// the same packed weights. A tile is 128 weight rows x 64 rows of the step; 8 warps, 4 along the weights and 2 along the rows,
-// have 32 x 32 of it each. Along the columns it goes by pieces of the packed layout:
+// What is fused: the RMS norm in front, bias, soft cap and residual, or the gated activation,
+// behind, as in decode and over the same packed weights. A tile is 128 weight rows x 64 rows of the
+// step; 8 warps, 4 along the weights and 2 along the rows, have 32 x 32 of it each. Along the
+// columns it goes by pieces of the packed layout:
 //
 //   weights   global -> shared by cp.async, several pieces ahead; codes become f16 in registers
-//   rows      global f32 -> registers a piece ahead -> normed, f16 -> shared, two buffers, swizzled: 16-byte unit j of row r
-//             lies at j ^ (r % 8), so neither the stores nor ldmatrix have bank conflicts
+//   rows      global f32 -> registers a piece ahead -> normed, f16 -> shared, two buffers. 16-byte
+//             unit j of row r lies at j ^ (r % 8), so neither stores nor ldmatrix have conflicts
 //
-// A warp's B fragments stay in registers for both of its blocks of 16 weight rows. A gated product's two blocks are gate
-// and up of the same channels ("mma16_gated" alternates them), so it differs only in its last step.
+// A warp's B fragments stay in registers for both of its blocks of 16 weight rows. A gated
+// product's two blocks are gate and up of the same channels ("mma16_gated" alternates them), so it
+// differs only in its last step.
 //
 // P as in kernels/cuda/matmul.cuh; MaxRows may be any number.
 #pragma once
@@ -28,7 +31,8 @@ template <int Cols> struct RegisterRows {
   uint32_t b[Cols / 32][4][4];
   const float *sums; // of the warp's first row
 
-  /// tile: [Cols / 64][64 rows][64 columns] f16, swizzled; sums [groups][64 rows]; the warp's rows are firstRow on.
+  /// tile: [Cols / 64][64 rows][64 columns] f16, swizzled; sums [groups][64 rows]; the warp's rows
+  /// are firstRow on.
   RETORT_DEVICE RegisterRows(const uint8_t *tile, const float *sums, int firstRow)
       : sums(sums + firstRow) {
     const int r = firstRow + int(laneIndex() % 8), matrix = int(laneIndex() / 8);
@@ -37,8 +41,7 @@ template <int Cols> struct RegisterRows {
       const int unit = (c % 2 * 4 + matrix) ^ (r % 8); // rows of a fragment are 8 apart: same r % 8
 #pragma unroll
       for (int n = 0; n < 4; ++n)
-        ldmatrixX4(b[c][n],
-                   tile + c / 2 * (kRowTile * 128) + (r + n * 8) * 128 + unit * 16);
+        ldmatrixX4(b[c][n], tile + c / 2 * (kRowTile * 128) + (r + n * 8) * 128 + unit * 16);
     }
   }
   RETORT_DEVICE void load32(uint32_t (&to)[4][4], int col) const {
@@ -65,8 +68,8 @@ template <class P, int Matrices> struct Product {
   static constexpr int kTileBlocks = 8;                          // of a tile
   static constexpr int kOutTiles = ceilDiv(kBlocks, kTileBlocks);
 
-  // Shared memory: rows (2 buffers), for asymmetric weights the rows' sums over each group (2 buffers), the rows' norm scales,
-  // weights (kStages pieces of each of the tile's blocks).
+  // Shared memory: rows (2 buffers), for asymmetric weights the rows' sums over each group (2
+  // buffers), the rows' norm scales, weights (kStages pieces of each of the tile's blocks).
   static constexpr int kRowBytes = kRowTile * kCols * 2;
   static constexpr int kSumsAt = 2 * kRowBytes;
   static constexpr int kSumFloats = kLayout.minima ? kLayout.groupsPerPiece() * kRowTile : 0;
@@ -78,7 +81,7 @@ template <class P, int Matrices> struct Product {
 
   static constexpr bool kVector =
       P::In % 4 == 0 && P::SourceStride % 4 == 0 && P::SourceAt % 4 == 0;
-  static constexpr int kLoads = kRowTile * kCols / 4 / kThreads; // of four values, a thread and piece
+  static constexpr int kLoads = kRowTile * kCols / 4 / kThreads; // of four values
 
   const float *source, *gain;
   const uint8_t *weights;
@@ -106,7 +109,8 @@ template <class P, int Matrices> struct Product {
     }
   }
 
-  /// Asks for the weights of piece `piece` of the tile's blocks. Blocks beyond the matrix are zeros.
+  /// Asks for the weights of piece `piece` of the tile's blocks. Blocks beyond the matrix are
+  /// zeros.
   RETORT_DEVICE void askWeights(int firstBlock, int piece) const {
     if (piece < kPieces) {
       uint8_t *stage = arena() + kWeightsAt + piece % kStages * kStageBytes;
@@ -136,7 +140,7 @@ template <class P, int Matrices> struct Product {
     const bool inside = piece < kPieces && col < P::In;
     if constexpr (P::Norm)
       if (inside) {
-        x.g = loadFourNc<P::In % 4 == 0>(gain, col, P::In);
+        x.g = loadFourNc < P::In % 4 == 0 > (gain, col, P::In);
         constexpr float kOffset = float(P::NormOffset);
         x.g = makeF32x4(x.g.x + kOffset, x.g.y + kOffset, x.g.z + kOffset, x.g.w + kOffset);
       }
@@ -205,7 +209,8 @@ template <class P, int Matrices> struct Product {
     ctaSync(); // shared memory is free
   }
 
-  /// finish(step row, weight row or channel, values of the Matrices) for each element of all tiles of this CTA.
+  /// finish(step row, weight row or channel, values of the Matrices) for each element of all tiles
+  /// of this CTA.
   template <class Finish> RETORT_DEVICE void tiles(const Finish &finish) const {
     const TileRange range(kOutTiles * ceilDiv(rows, kRowTile));
     int normed = -1; // the rows whose scales are in shared memory
@@ -261,8 +266,8 @@ template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *wei
   Product<P, 2>::fetch(cta, weights);
 }
 
-/// As retort::cuda::matmul, for any number of rows.
-/// Traffic of a tile: 8 blocks of weights, 64 x In floats of rows (twice with a norm, when the rows change), through L2.
+/// As retort::cuda::matmul, for any number of rows. Traffic of a tile: 8 blocks of weights, 64 x In
+/// floats of rows (twice with a norm, when the rows change), through L2.
 template <class P>
 RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
                          float *dest, const float *bias, const float *residual,

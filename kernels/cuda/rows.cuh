@@ -1,14 +1,19 @@
-// Phases over rows alone, for what no product could take in: norm, gated activation, residual. For decode and prefill.
+// Phases over rows alone, for what no product could take in: norm, gated activation, residual.
 // SPDX-License-Identifier: Apache-2.0
+//
+// The same for decode and prefill.
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cta.cuh"
 namespace retort::cuda {
 
-/// dest[r] = residual[r] + norm(source[r]), over each of Groups slices of the row with the same gain.
+/// dest[r] = residual[r] + norm(source[r]), over each of Groups slices of the row with the same
+/// gain.
 ///   P: Features, Groups, float eps, bool NormOffset, HasResidual
-///   gain [Features / Groups] f32    source, residual, dest [rows][Features] f32; dest may be either
-/// A warp a slice: its lanes' sums in order, then over lanes. Traffic: the row twice (from L2), once out.
+///   gain [Features / Groups] f32
+///   source, residual, dest [rows][Features] f32; dest may be either
+/// A warp a slice: its lanes' sums in order, then over lanes. Traffic: the row twice (from L2),
+/// once out.
 template <class P>
 RETORT_PHASE void norm(Cta &cta, const float *source, const float *gain, const float *residual,
                        float *dest) {

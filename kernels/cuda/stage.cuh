@@ -1,14 +1,16 @@
-// A product's prologue: rows, normed if the program says so, as f16 where tensor cores take them from.
-// SPDX-License-Identifier: Apache-2.0
+// A product's prologue: rows, normed if the program says so, as f16 where tensor cores take them
+// from. SPDX-License-Identifier: Apache-2.0
 //
-// Every CTA stages all rows for itself. That repeats work, but the rows of a decoding step are a few KB that lie in L2, and
-// it saves a phase and its wait. Rows too long for shared memory (16 rows of 4096 on a card with 99 KB) stay where they are
-// and are converted on each use: the same values, more traffic from L2.
+// Every CTA stages all rows for itself. That repeats work, but the rows of a decoding step are a
+// few KB that lie in L2, and it saves a phase and its wait. Rows too long for shared memory (16
+// rows of 4096 on a card with 99 KB) stay where they are and are converted on each use: the same
+// values, more traffic from L2.
 #pragma once
 #include "kernels/cuda/cta.cuh"
 namespace retort::cuda {
 
-/// Four neighbouring values, as f32. Vector: 16-byte aligned and whole; else value by value, zeros from `size` on.
+/// Four neighbouring values, as f32. Vector: 16-byte aligned and whole; else value by value, zeros
+/// from `size` on.
 template <bool Vector> RETORT_DEVICE f32x4 loadFour(const float *row, int i, int size) {
   if constexpr (Vector) {
     const u32x4 v = ldGlobal128(row + i);
@@ -34,7 +36,8 @@ template <bool Vector> RETORT_DEVICE f32x4 loadFourNc(const float *row, int i, i
     return makeF32x4(v[0], v[1], v[2], v[3]);
   }
 }
-/// Two activations as f16. What is beyond its range (outliers of some models reach that) is cut there and not infinite.
+/// Two activations as f16. What is beyond its range (outliers of some models reach that) is cut
+/// there and not infinite.
 RETORT_DEVICE uint32_t packRows(float low, float high) {
   constexpr float kMost = 65504;
   low = low > kMost ? kMost : low < -kMost ? -kMost : low;
@@ -49,8 +52,9 @@ RETORT_DEVICE float addSquares(f32x4 v, float sum) {
 template <class P> struct Stage {
   static constexpr int kPieceCols = P::Weights::kLayout.pieceCols();
   static constexpr int kCols = int(P::Weights::kLayout.pieces(P::In)) * kPieceCols; // with padding
-  static constexpr int kStride = (kCols + 8) * 2; // bytes: rows start 16 bytes further round the banks
-  static constexpr bool kVector = P::In % 4 == 0 && P::SourceStride % 4 == 0 && P::SourceAt % 4 == 0;
+  static constexpr int kStride = (kCols + 8) * 2; // bytes; a row starts 16 further round the banks
+  static constexpr bool kVector =
+      P::In % 4 == 0 && P::SourceStride % 4 == 0 && P::SourceAt % 4 == 0;
   static constexpr int kVectors = ceilDiv(P::In, 4 * kThreads); // of four values, a thread
   static constexpr int kSumBytes = P::MaxRows * kWarps * 4;
 
@@ -63,9 +67,9 @@ template <class P> struct Stage {
     return source + index * P::SourceStride + P::SourceAt;
   }
   RETORT_DEVICE f32x4 gainAt(int i) const {
-    f32x4 g = loadFourNc<P::In % 4 == 0>(gain, i, P::In);
-    return makeF32x4(g.x + float(P::NormOffset), g.y + float(P::NormOffset), g.z + float(P::NormOffset),
-                     g.w + float(P::NormOffset));
+    f32x4 g = loadFourNc < P::In % 4 == 0 > (gain, i, P::In);
+    constexpr float kOffset = float(P::NormOffset);
+    return makeF32x4(g.x + kOffset, g.y + kOffset, g.z + kOffset, g.w + kOffset);
   }
   RETORT_DEVICE static f32x4 normed(f32x4 v, float scale, f32x4 g) {
     return makeF32x4(v.x * scale * g.x, v.y * scale * g.y, v.z * scale * g.z, v.w * scale * g.w);
@@ -88,7 +92,8 @@ template <class P> struct Stage {
       store(rows, r, i, makeF32x4(0, 0, 0, 0));
   }
 
-  /// Sums of squares of each row: thread i's elements, over the lanes, then (normScale) over the warps.
+  /// Sums of squares of each row: thread i's elements, over the lanes, then (normScale) over the
+  /// warps.
   RETORT_DEVICE void sumSquares(float *sums, int numRows) const {
     for (int r = 0; r < numRows; ++r) {
       float sum = 0;
@@ -126,7 +131,8 @@ template <class P> struct Stage {
         store(rows, 0, i, P::Norm ? normed(v[j], scale, gainAt(i)) : v[j]);
     zeroPadding(rows, 0);
   }
-  /// All rows to rows[r * kStride], f16. sums: kSumBytes of shared memory. Readable after the caller's ctaSync.
+  /// All rows to rows[r * kStride], f16. sums: kSumBytes of shared memory. Readable after the
+  /// caller's ctaSync.
   RETORT_DEVICE void stageAll(float *sums, uint8_t *rows, int numRows) const {
     if (numRows == 1)
       return stageOne(sums, rows);
@@ -147,8 +153,9 @@ template <class P> struct Stage {
   }
 };
 
-/// B fragments of staged rows. Rows that the step lacks read the first of their 8: their results are never stored. A request
-/// touches 8 rows of 16 bytes that start 16 bytes further round the banks each: no conflicts.
+/// B fragments of staged rows. Rows that the step lacks read the first of their 8: their results
+/// are never stored. A request touches 8 rows of 16 bytes that start 16 bytes further round the
+/// banks each: no conflicts.
 template <class P, int N> struct SharedRows {
   static constexpr bool kHasSums = false;
   const uint8_t *lane[N]; // ldmatrix: lane l passes row l % 8 of matrix l / 8, 8 columns each
@@ -190,7 +197,8 @@ template <class P, int N> struct GlobalRows {
       if constexpr (P::Norm)
 #pragma unroll
         for (int e = 0; e < 2; ++e)
-          g[e] = k + e < P::In ? asFloat(ldGlobalNc32(stage.gain + k + e)) + float(P::NormOffset) : 0.0f;
+          g[e] = k + e < P::In ? asFloat(ldGlobalNc32(stage.gain + k + e)) + float(P::NormOffset)
+                               : 0.0f;
 #pragma unroll
       for (int n = 0; n < N; ++n) {
         float v[2];

@@ -1,21 +1,25 @@
-// Weight formats: a piece of packed weights times activations, by tensor cores. SPDX-License-Identifier: Apache-2.0
+// Weight formats: a piece of packed weights times activations, by tensor cores.
+// SPDX-License-Identifier: Apache-2.0
 //
-// Weights are the A operand of mma.m16n8k16 (16 rows of the matrix), activations the B operand (8 rows of the step), so one
-// fragment of weights serves up to 8 rows, and a second mma the next 8: rows cost no weight bytes. Codes become f16 exactly,
-// in registers; sums are f32; group scales multiply the f32 sum of their group. bf16 weights become f16 too: exact from
-// 2^-14 on, with an error below 2^-25 under it. That leaves activations 11 bits where bf16 would leave them 8.
+// Weights are the A operand of mma.m16n8k16 (16 rows of the matrix), activations the B operand (8
+// rows of the step), so one fragment of weights serves up to 8 rows, and a second mma the next 8:
+// rows cost no weight bytes. Codes become f16 exactly, in registers; sums are f32; group scales
+// multiply the f32 sum of their group. bf16 weights become f16 too: exact from 2^-14 on, with an
+// error below 2^-25 under it. That leaves activations 11 bits where bf16 would leave them 8.
 #pragma once
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
 
-// Each format has multiply(acc, piece, source, col): all lanes; acc[n] += piece . rows n*8..n*8+7 of the source, in mma's
-// order (16 weight rows x 8 step rows), f32.
+// Each format has multiply(acc, piece, source, col): all lanes; acc[n] += piece . rows n*8..n*8+7
+// of the source, in mma's order (16 weight rows x 8 step rows), f32.
 //   piece    shared, 16-byte aligned, as in layout.h
-//   source   load32(b, col): B fragments of 32 columns from `col` on, b[n][0], b[n][1] of the first step of 16 and
-//            b[n][2], b[n][3] of the second (stage.cuh). kHasSums: whether sum(group, n) gives the sums of the activations of
-//            the piece's group for the lane's two rows, 2t and 2t + 1 of 8; if not, a row of ones is multiplied with them
-// Shared reads: codes 512 bytes a request without conflicts, a group's scales one request, activations by ldmatrix.
+//   source   load32(b, col): B fragments of 32 columns from `col` on, b[n][0], b[n][1] of the first
+//            step of 16 and b[n][2], b[n][3] of the second (stage.cuh). kHasSums: whether
+//            sum(group, n) gives the sums of the activations of the piece's group for the lane's
+//            two rows, 2t and 2t + 1 of 8; if not, a row of ones is multiplied with them
+// Shared reads: codes 512 bytes a request without conflicts, a group's scales one request,
+// activations by ldmatrix.
 
 template <int N>
 RETORT_DEVICE void mmaStep(float (&acc)[N][4], const uint32_t (&a)[4], const uint32_t (&b)[N][4],
@@ -56,7 +60,8 @@ template <int N> RETORT_DEVICE void zero(float (&acc)[N][4]) {
     acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0;
 }
 
-/// A fragment of one step: from word s of an i4 request, words 2 (s % 2) and on of an i8 one, all four of a bf16 one.
+/// A fragment of one step: from word s of an i4 request, words 2 (s % 2) and on of an i8 one, all
+/// four of a bf16 one.
 template <int Zero> RETORT_DEVICE void nibblesToA(uint32_t (&a)[4], uint32_t word) {
   a[0] = nibblesToHalf2<0, Zero>(word);
   a[1] = nibblesToHalf2<1, Zero>(word);
@@ -86,8 +91,8 @@ template <int Group, bool Symmetric> struct Int4 {
     nibblesToA<Symmetric ? 8 : 0>(a, word(codes, step % 4));
   }
   template <int N, class Source>
-  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece,
-                                     const Source &source, int col) {
+  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
+                                     int col) {
     constexpr int kSteps = Group / 16; // of a group
     u32x4 codes;
 #pragma unroll
@@ -138,8 +143,8 @@ template <int Group> struct Int8 {
     bytesToA(a, word(codes, step % 2 * 2), word(codes, step % 2 * 2 + 1));
   }
   template <int N, class Source>
-  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece,
-                                     const Source &source, int col) {
+  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
+                                     int col) {
     constexpr int kSteps = Group / 16;
 #pragma unroll
     for (int group = 0; group < kLayout.groupsPerPiece(); ++group) {
@@ -172,8 +177,8 @@ struct BF16 {
     a[3] = bf162ToHalf2(codes.w);
   }
   template <int N, class Source>
-  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece,
-                                     const Source &source, int col) {
+  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
+                                     int col) {
 #pragma unroll
     for (int step = 0; step < 4; step += 2) {
       uint32_t b[N][4], a[4];
@@ -187,13 +192,14 @@ struct BF16 {
   }
 };
 
-/// For tests and for parameters that no other format can hold: multiplied by plain FMA, activations still f16.
+/// For tests and for parameters that no other format can hold: multiplied by plain FMA, activations
+/// still f16.
 struct F32 {
   static constexpr WeightLayout kLayout = {WeightKind::F32};
 
   template <int N, class Source>
-  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece,
-                                     const Source &source, int col) {
+  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
+                                     int col) {
     const int t = int(laneIndex() % 4);
     for (int step = 0; step < 4; step += 2) {
       uint32_t b[N][4];

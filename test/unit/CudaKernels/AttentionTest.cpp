@@ -21,23 +21,29 @@ struct Shape {
     auto constant = [](const char *key, int value) {
       return std::string("static constexpr int ") + key + " = " + std::to_string(value) + "; ";
     };
-    std::string s = "struct " + name + " { " + constant("Heads", heads) + constant("KvHeads", kvHeads) +
-                    constant("Dims", dims) + constant("RotaryDims", rotary) + constant("Window", window) +
-                    constant("PageRows", 16) + constant("Splits", splits) + constant("MaxRows", 16) +
-                    constant("QAt", 0) + constant("KAt", heads * dims) + constant("VAt", (heads + kvHeads) * dims) +
-                    constant("QStride", stride()) + constant("KStride", stride()) + constant("VStride", stride()) +
+    std::string s = "struct " + name + " { " + constant("Heads", heads) +
+                    constant("KvHeads", kvHeads) + constant("Dims", dims) +
+                    constant("RotaryDims", rotary) + constant("Window", window) +
+                    constant("PageRows", 16) + constant("Splits", splits) +
+                    constant("MaxRows", 16) + constant("QAt", 0) + constant("KAt", heads * dims) +
+                    constant("VAt", (heads + kvHeads) * dims) + constant("QStride", stride()) +
+                    constant("KStride", stride()) + constant("VStride", stride()) +
                     "static constexpr int64_t PageBytes = " + std::to_string(pageBytes()) +
-                    "; static constexpr float scale = " + std::to_string(scale()) + "f, softCap = " +
-                    std::to_string(softCap) + "f, eps = 1e-6f; static constexpr bool QNorm = " +
-                    (norms ? "true" : "false") + ", KNorm = QNorm, NormOffset = false; using Cache = " + cache + "; };\n";
-    s += "RETORT_KERNEL(k_" + name + ", kThreads, 1, const retort_cuda_step *step, float *x, const float *qNorm, "
-         "const float *kNorm, const float *angles, float *partials, float *y) {\n  Cta cta(step);\n";
+                    "; static constexpr float scale = " + std::to_string(scale()) +
+                    "f, softCap = " + std::to_string(softCap) +
+                    "f, eps = 1e-6f; static constexpr bool QNorm = " + (norms ? "true" : "false") +
+                    ", KNorm = QNorm, NormOffset = false; using Cache = " + cache + "; };\n";
+    s +=
+        "RETORT_KERNEL(k_" + name +
+        ", kThreads, 1, const retort_cuda_step *step, float *x, const float *qNorm, "
+        "const float *kNorm, const float *angles, float *partials, float *y) {\n  Cta cta(step);\n";
     const std::string offset = std::to_string(layerOffset());
     if (prefill)
       s += "  prefill::ropeAppend<" + name + ">(cta, x, x, x, qNorm, kNorm, angles, " + offset +
            ");\n  cta.wait();\n  prefill::attention<" + name + ">(cta, x, " + offset + ", y);\n}\n";
     else
-      s += "  attend<" + name + ">(cta, x, x, x, qNorm, kNorm, angles, " + offset + ", partials, y);\n}\n";
+      s += "  attend<" + name + ">(cta, x, x, x, qNorm, kNorm, angles, " + offset +
+           ", partials, y);\n}\n";
     return s;
   }
 };
@@ -49,7 +55,9 @@ struct Part {
 
 float rounded(const Shape &s, float v) {
   const std::string cache = s.cache;
-  return cache == "half" ? roundHalf(v) : cache == "bf16" ? weight::fromBFloat16(weight::toBFloat16(v)) : v;
+  return cache == "half"   ? roundHalf(v)
+         : cache == "bf16" ? weight::fromBFloat16(weight::toBFloat16(v))
+                           : v;
 }
 
 class Attention : public CudaKernels {
@@ -79,13 +87,16 @@ protected:
     const double a = position * std::pow(10000.0, -double(i % half) / half);
     return float(i < half ? std::cos(a) : std::sin(a));
   }
-  uint8_t *element(const Shape &s, std::vector<uint8_t> &pages, int slot, int position, int kvHead, bool value, int d) {
+  uint8_t *element(const Shape &s, std::vector<uint8_t> &pages, int slot, int position, int kvHead,
+                   bool value, int d) {
     const size_t page = size_t(pageTable[size_t(slot * pagesPerSlot + position / 16)]);
     return pages.data() + page * size_t(s.pageBytes()) + size_t(s.layerOffset()) +
-           size_t((((value ? s.kvHeads : 0) + kvHead) * 16 + position % 16) * s.dims + d) * size_t(s.elementBytes());
+           size_t((((value ? s.kvHeads : 0) + kvHead) * 16 + position % 16) * s.dims + d) *
+               size_t(s.elementBytes());
   }
   void put(const Shape &s, uint8_t *to, float v) {
-    const uint16_t bits = std::string(s.cache) == "half" ? weight::toHalf(v) : weight::toBFloat16(v);
+    const uint16_t bits =
+        std::string(s.cache) == "half" ? weight::toHalf(v) : weight::toBFloat16(v);
     s.elementBytes() == 4 ? memcpy(to, &v, 4) : memcpy(to, &bits, 2);
   }
   float get(const Shape &s, const uint8_t *from) {
@@ -95,10 +106,11 @@ protected:
     return std::string(s.cache) == "half" ? weight::fromHalf(bits) : weight::fromBFloat16(bits);
   }
 
-  std::vector<float> check(CUmodule module, const std::string &name, const Shape &s, const std::vector<Part> &parts,
-                           float tolerance) {
-    SCOPED_TRACE(name + ": heads " + std::to_string(s.heads) + "/" + std::to_string(s.kvHeads) + " dims " +
-                 std::to_string(s.dims) + " first " + std::to_string(parts[0].first) + " count " + std::to_string(parts[0].count));
+  std::vector<float> check(CUmodule module, const std::string &name, const Shape &s,
+                           const std::vector<Part> &parts, float tolerance) {
+    SCOPED_TRACE(name + ": heads " + std::to_string(s.heads) + "/" + std::to_string(s.kvHeads) +
+                 " dims " + std::to_string(s.dims) + " first " + std::to_string(parts[0].first) +
+                 " count " + std::to_string(parts[0].count));
     std::vector<int32_t> slots, positions;
     pagesPerSlot = 1;
     for (const Part &part : parts) {
@@ -121,8 +133,10 @@ protected:
     }
     angles.push_back(0);
     makeStep(slots, positions, {}, s.pageBytes(), pagesPerSlot);
-    std::vector<uint8_t> pages(pageTable.size() * size_t(s.pageBytes()), 0xff); // NaN where nothing was appended
-    std::vector<std::vector<std::vector<float>>> keys(kMaxSlots), values(kMaxSlots); // [slot][position][kvHeads * dims]
+    std::vector<uint8_t> pages(pageTable.size() * size_t(s.pageBytes()),
+                               0xff); // NaN where nothing was appended
+    std::vector<std::vector<std::vector<float>>> keys(kMaxSlots),
+        values(kMaxSlots); // [slot][position][kvHeads * dims]
     for (const Part &part : parts)
       for (int p = 0; p < part.first + part.count; ++p) {
         const auto row = source(part.slot, p);
@@ -145,7 +159,8 @@ protected:
     EXPECT_EQ(cuda.cuMemcpyHtoDAsync(cache, pages.data(), pages.size(), nullptr), CUDA_SUCCESS);
     const size_t outputs = size_t(rows * s.heads * s.dims);
     const CUdeviceptr y = upload(std::vector<float>(outputs, NAN));
-    const CUdeviceptr partials = upload(std::vector<float>(size_t(rows * s.heads * s.splits * (s.dims + 2)), NAN));
+    const CUdeviceptr partials =
+        upload(std::vector<float>(size_t(rows * s.heads * s.splits * (s.dims + 2)), NAN));
     const CUdeviceptr px = upload(x), pq = upload(qNorm), pk = upload(kNorm), pa = upload(angles);
     run(module, "k_" + name, px, pq, pk, pa, partials, y);
     auto got = download<float>(y, outputs);
@@ -153,7 +168,8 @@ protected:
     for (int r = 0; r < rows; ++r) {
       const int slot = slots[size_t(r)], position = positions[size_t(r)];
       for (int h = 0; h < s.heads; ++h) {
-        const auto query = turned(s, x.data() + r * s.stride() + h * s.dims, qNorm.data(), position);
+        const auto query =
+            turned(s, x.data() + r * s.stride() + h * s.dims, qNorm.data(), position);
         const int kvHead = h / (s.heads / s.kvHeads);
         const int begin = s.window > 0 ? std::max(0, position - s.window + 1) : 0;
         std::vector<double> score;
@@ -161,7 +177,8 @@ protected:
         for (int p = begin; p <= position; ++p) {
           double dot = 0;
           for (int d = 0; d < s.dims; ++d)
-            dot += double(query[size_t(d)]) * keys[size_t(slot)][size_t(p)][size_t(kvHead * s.dims + d)];
+            dot += double(query[size_t(d)]) *
+                   keys[size_t(slot)][size_t(p)][size_t(kvHead * s.dims + d)];
           dot *= s.scale();
           if (s.softCap != 0)
             dot = s.softCap * std::tanh(dot / s.softCap);
@@ -173,10 +190,12 @@ protected:
         for (int d = 0; d < s.dims; ++d) {
           double want = 0;
           for (int p = begin; p <= position; ++p)
-            want += score[size_t(p - begin)] / total * values[size_t(slot)][size_t(p)][size_t(kvHead * s.dims + d)];
+            want += score[size_t(p - begin)] / total *
+                    values[size_t(slot)][size_t(p)][size_t(kvHead * s.dims + d)];
           const float is = got[size_t((r * s.heads + h) * s.dims + d)];
           if (!(std::fabs(is - want) <= tolerance)) {
-            ADD_FAILURE() << "row " << r << " head " << h << " feature " << d << ": " << is << ", want " << want;
+            ADD_FAILURE() << "row " << r << " head " << h << " feature " << d << ": " << is
+                          << ", want " << want;
             return got;
           }
         }
@@ -185,9 +204,11 @@ protected:
         for (int d = 0; d < s.dims; ++d)
           for (bool value : {false, true}) {
             const float is = get(s, element(s, appended, slot, position, h, value, d));
-            const float want = (value ? values : keys)[size_t(slot)][size_t(position)][size_t(h * s.dims + d)];
+            const float want =
+                (value ? values : keys)[size_t(slot)][size_t(position)][size_t(h * s.dims + d)];
             if (!(std::fabs(is - want) <= 4e-3f * std::max(1.0f, std::fabs(want)))) {
-              ADD_FAILURE() << "appended row " << r << " head " << h << " feature " << d << ": " << is << ", want " << want;
+              ADD_FAILURE() << "appended row " << r << " head " << h << " feature " << d << ": "
+                            << is << ", want " << want;
               return got;
             }
           }
@@ -200,7 +221,8 @@ protected:
       text += shapes[i].text("A" + std::to_string(i), prefill);
     return loadProgram(text);
   }
-  void checkAll(const std::vector<Shape> &shapes, const std::vector<std::vector<Part>> &steps, bool prefill, float tolerance) {
+  void checkAll(const std::vector<Shape> &shapes, const std::vector<std::vector<Part>> &steps,
+                bool prefill, float tolerance) {
     CUmodule module = loadShapes(shapes, prefill);
     ASSERT_TRUE(module);
     for (size_t i = 0; i < shapes.size(); ++i)
@@ -223,11 +245,13 @@ const std::vector<Shape> kShapes = {
 
 TEST_F(Attention, DecodeOneRow) {
   open(90);
-  checkAll(kShapes, {{{0, 0, 1}}, {{0, 5, 1}}, {{0, 16, 1}}, {{0, 127, 1}}, {{0, 300, 1}}}, false, 2e-4f);
+  checkAll(kShapes, {{{0, 0, 1}}, {{0, 5, 1}}, {{0, 16, 1}}, {{0, 127, 1}}, {{0, 300, 1}}}, false,
+           2e-4f);
 }
 TEST_F(Attention, DecodeRowsOfOneAndManySlots) {
   open(80);
-  checkAll(kShapes, {{{0, 0, 16}}, {{0, 200, 5}}, {{0, 3, 1}, {1, 250, 2}, {2, 14, 4}}}, false, 2e-4f);
+  checkAll(kShapes, {{{0, 0, 16}}, {{0, 200, 5}}, {{0, 3, 1}, {1, 250, 2}, {2, 14, 4}}}, false,
+           2e-4f);
 }
 // 8 KB of context: splits and the page table's reloading.
 TEST_F(Attention, DecodeLongContext) {
@@ -265,13 +289,16 @@ TEST_F(Attention, IsClean) {
     checkAll({kShapes[0], kShapes[1], kShapes[4]}, {{{0, 3, 5}, {1, 250, 2}}}, prefill, 6e-3f);
     const auto r = report();
     EXPECT_EQ(r["findings"].size(), 0u) << r["findings"].dump(1).substr(0, 3000);
-    EXPECT_LT(double(r["shared"]["bank_conflicts"]), 0.01 * double(r["shared"]["requests"])) << r["sites"].dump(1);
+    EXPECT_LT(double(r["shared"]["bank_conflicts"]), 0.01 * double(r["shared"]["requests"]))
+        << r["sites"].dump(1);
     library().clear();
   }
 }
 TEST_F(Attention, Prefill) {
   open(90);
-  checkAll(kShapes, {{{0, 0, 1}}, {{0, 0, 70}}, {{0, 100, 33}}, {{0, 3, 20}, {1, 50, 30}, {2, 0, 1}}}, true, 6e-3f);
+  checkAll(kShapes,
+           {{{0, 0, 1}}, {{0, 0, 70}}, {{0, 100, 33}}, {{0, 3, 20}, {1, 50, 30}, {2, 0, 1}}}, true,
+           6e-3f);
 }
 
 } // namespace

@@ -1,8 +1,8 @@
 //===- Kernels.h - Runs the kernels of kernels/cuda on the simulated device -------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// A test writes a translation unit as the emitter would, loads it into the simulated driver, launches its kernels with a
-// step, and compares with plain loops.
+// A test writes a translation unit as the emitter would, loads it into the simulated driver,
+// launches its kernels with a step, and compares with plain loops.
 #pragma once
 #include "compiler/Weights/PackMma.h"
 #include "runtime/src/abi/cuda_program.h"
@@ -80,7 +80,8 @@ protected:
     EXPECT_EQ(cuda.cuModuleLoadData(&module, text.c_str()), CUDA_SUCCESS) << library().error();
     return module;
   }
-  /// A step of rows (slot, position), with pages of its own for each slot, in an order that is not theirs.
+  /// A step of rows (slot, position), with pages of its own for each slot, in an order that is not
+  /// theirs.
   void makeStep(const std::vector<int32_t> &slots, const std::vector<int32_t> &positions,
                 const std::vector<int32_t> &wanted, int64_t pageBytes, int pagesPerSlot,
                 CUdeviceptr cacheMemory = 0) {

@@ -22,17 +22,21 @@ struct Shape {
   std::string text(const std::string &name, bool prefill) const {
     const char *acts[] = {"Silu", "GeluTanh", "Gelu"};
     auto flag = [](bool b) { return b ? "true" : "false"; };
-    std::string s = "struct " + name + " { static constexpr int In = " + std::to_string(in) +
-                    ", Out = " + std::to_string(out) + ", SourceStride = " + std::to_string(stride()) +
-                    ", SourceAt = " + std::to_string(sourceAt) + ", DestStride = " + std::to_string(out) +
-                    ", MaxRows = " + std::to_string(maxRows) + "; using Weights = " + deviceName(format) +
-                    "; static constexpr bool Norm = " + flag(norm) + ", NormOffset = true, HasBias = " +
-                    flag(bias) + ", HasResidual = " + flag(residual) + ", Wanted = " + flag(wanted) +
-                    "; static constexpr float eps = 1e-5f, softCap = " + std::to_string(softCap) +
-                    "f; static constexpr Activation Act = Activation::" + acts[act] + "; };\n";
+    std::string s =
+        "struct " + name + " { static constexpr int In = " + std::to_string(in) +
+        ", Out = " + std::to_string(out) + ", SourceStride = " + std::to_string(stride()) +
+        ", SourceAt = " + std::to_string(sourceAt) + ", DestStride = " + std::to_string(out) +
+        ", MaxRows = " + std::to_string(maxRows) + "; using Weights = " + deviceName(format) +
+        "; static constexpr bool Norm = " + flag(norm) +
+        ", NormOffset = true, HasBias = " + flag(bias) + ", HasResidual = " + flag(residual) +
+        ", Wanted = " + flag(wanted) +
+        "; static constexpr float eps = 1e-5f, softCap = " + std::to_string(softCap) +
+        "f; static constexpr Activation Act = Activation::" + acts[act] + "; };\n";
     const std::string space = prefill ? "prefill::" : "";
-    s += "RETORT_KERNEL(k_" + name + ", kThreads, 1, const retort_cuda_step *step, const float *x, "
-         "const float *gain, const uint8_t *w, float *y, const float *bias, const float *residual) {\n"
+    s += "RETORT_KERNEL(k_" + name +
+         ", kThreads, 1, const retort_cuda_step *step, const float *x, "
+         "const float *gain, const uint8_t *w, float *y, const float *bias, const float *residual) "
+         "{\n"
          "  Cta cta(step);\n";
     if (gated)
       s += "  " + space + "matmulGluFetch<" + name + ">(cta, w);\n  cta.wait();\n  " + space +
@@ -67,7 +71,8 @@ protected:
                                 s.out * (s.gated ? 2 : 1), s.in, 11);
     makeRows(rows, wanted);
     const CUdeviceptr y = upload(std::vector<float>(size_t(numOut * s.out), NAN));
-    const CUdeviceptr px = upload(x), pg = upload(gain), pw = upload(w.bytes), pb = upload(bias), pr = upload(residual);
+    const CUdeviceptr px = upload(x), pg = upload(gain), pw = upload(w.bytes), pb = upload(bias),
+                      pr = upload(residual);
     library().name(pw, w.bytes.size(), "weights");
     library().clear();
     run(module, "k_" + name, px, pg, pw, y, pb, pr);
@@ -106,7 +111,8 @@ protected:
             want += residual[size_t(r * s.out + n)];
         }
         // A norm's rounding to f16 may go the other way by one bit now and then.
-        ASSERT_NEAR(got[size_t(r * s.out + n)], want, 1e-5 + 1e-4 * size) << "row " << r << " column " << n;
+        ASSERT_NEAR(got[size_t(r * s.out + n)], want, 1e-5 + 1e-4 * size)
+            << "row " << r << " column " << n;
       }
     }
   }
@@ -144,15 +150,29 @@ protected:
 
 const Format kI4s = {Kind::I4, 32, true}, kI4a = {Kind::I4, 64, false};
 
-const std::vector<Shape> kFormatShapes = {
-    {80, 33, {Kind::F32}},           {100, 50, {Kind::BF16}},         {200, 40, {Kind::I8, 32}},
-    {192, 40, {Kind::I8, 64}},       {260, 24, {Kind::I8, 128}},      {200, 40, {Kind::I4, 32, true}},
-    {200, 40, {Kind::I4, 64, true}}, {300, 40, {Kind::I4, 128, true}}, {80, 80, {Kind::I4, 32, false}},
-    {200, 40, {Kind::I4, 64, false}}, {300, 33, {Kind::I4, 128, false}}, {77, 19, {Kind::I4, 32, true}, true}};
+const std::vector<Shape> kFormatShapes = {{80, 33, {Kind::F32}},
+                                          {100, 50, {Kind::BF16}},
+                                          {200, 40, {Kind::I8, 32}},
+                                          {192, 40, {Kind::I8, 64}},
+                                          {260, 24, {Kind::I8, 128}},
+                                          {200, 40, {Kind::I4, 32, true}},
+                                          {200, 40, {Kind::I4, 64, true}},
+                                          {300, 40, {Kind::I4, 128, true}},
+                                          {80, 80, {Kind::I4, 32, false}},
+                                          {200, 40, {Kind::I4, 64, false}},
+                                          {300, 33, {Kind::I4, 128, false}},
+                                          {77, 19, {Kind::I4, 32, true}, true}};
 
 std::vector<Shape> epilogues() {
   return {{.in = 576, .out = 96, .format = kI4s, .norm = true},
-          {.in = 96, .out = 80, .format = kI4s, .norm = true, .bias = true, .softCap = 3, .sourceAt = 32, .sourceMore = 8},
+          {.in = 96,
+           .out = 80,
+           .format = kI4s,
+           .norm = true,
+           .bias = true,
+           .softCap = 3,
+           .sourceAt = 32,
+           .sourceMore = 8},
           {.in = 1536, .out = 64, .format = kI4s, .residual = true},
           {.in = 96, .out = 100, .format = kI4a, .norm = true, .gated = true, .act = 0},
           {.in = 96, .out = 40, .format = {Kind::I8, 32}, .gated = true, .act = 1},
@@ -179,10 +199,12 @@ TEST_F(Products, DecodeReadsLongRowsFromGlobalMemory) {
             {.in = 4097, .out = 16, .format = kI4s, .residual = true}},
            {1, 5, 16}, false);
 }
-// A row's bits are its own: alone or with others, on any number of multiprocessors, in any order of events.
+// A row's bits are its own: alone or with others, on any number of multiprocessors, in any order of
+// events.
 TEST_F(Products, DecodeGivesTheSameBits) {
-  const std::vector<Shape> shapes = {{.in = 1536, .out = 200, .format = kI4s, .norm = true},
-                                     {.in = 2048, .out = 70, .format = kI4a, .norm = true, .gated = true}};
+  const std::vector<Shape> shapes = {
+      {.in = 1536, .out = 200, .format = kI4s, .norm = true},
+      {.in = 2048, .out = 70, .format = kI4a, .norm = true, .gated = true}};
   std::string text;
   for (size_t i = 0; i < shapes.size(); ++i)
     text += shapes[i].text("S" + std::to_string(i), false);
@@ -204,11 +226,13 @@ TEST_F(Products, DecodeGivesTheSameBits) {
   open(90); // for the fixture to close
 }
 
-// What an emitted step does: fetch, wait, product, the next product's fetch, wait, product, by both kinds of copies.
+// What an emitted step does: fetch, wait, product, the next product's fetch, wait, product, by both
+// kinds of copies.
 TEST_F(Products, DecodeFetchesTheNextProductBeforeTheWait) {
   for (int arch : {80, 90}) {
     open(arch, 3);
-    const Shape up{.in = 96, .out = 160, .format = kI4s}, down{.in = 160, .out = 96, .format = {Kind::I8, 32}};
+    const Shape up{.in = 96, .out = 160, .format = kI4s},
+        down{.in = 160, .out = 96, .format = {Kind::I8, 32}};
     CUmodule module = loadProgram(up.text("Up", false) + down.text("Down", false) + R"(
 RETORT_KERNEL(k_both, kThreads, 1, const retort_cuda_step *step, const float *x, const uint8_t *up, const uint8_t *down,
               float *y, float *z) {
@@ -226,11 +250,13 @@ RETORT_KERNEL(k_both, kThreads, 1, const retort_cuda_step *step, const float *x,
   }
 })");
     ASSERT_TRUE(module);
-    const Packed wUp = packMatrix("mma16", up.format, up.out, up.in, 1), wDown = packMatrix("mma16", down.format, down.out, down.in, 2);
+    const Packed wUp = packMatrix("mma16", up.format, up.out, up.in, 1),
+                 wDown = packMatrix("mma16", down.format, down.out, down.in, 2);
     const auto x = randomValues(size_t(2 * up.in), 3);
     makeRows(2);
     const CUdeviceptr px = upload(x), pu = upload(wUp.bytes), pd = upload(wDown.bytes),
-                      py = upload(std::vector<float>(2 * 160)), pz = upload(std::vector<float>(2 * 96));
+                      py = upload(std::vector<float>(2 * 160)),
+                      pz = upload(std::vector<float>(2 * 96));
     run(module, "k_both", px, pu, pd, py, pz);
     const auto z = download<float>(pz, 2 * 96);
     for (int r = 0; r < 2; ++r) {

@@ -12,17 +12,20 @@ class Rows : public CudaKernels {};
 
 TEST_F(Rows, EmbeddingIsExact) {
   open(90);
-  const std::vector<Format> formats = {{Kind::F32},          {Kind::BF16},          {Kind::I8, 32},
-                                       {Kind::I8, 128},      {Kind::I4, 32, true},  {Kind::I4, 128, true},
-                                       {Kind::I4, 32, false}, {Kind::I4, 64, false}};
+  const std::vector<Format> formats = {
+      {Kind::F32},          {Kind::BF16},          {Kind::I8, 32},        {Kind::I8, 128},
+      {Kind::I4, 32, true}, {Kind::I4, 128, true}, {Kind::I4, 32, false}, {Kind::I4, 64, false}};
   const int hidden = 200, vocab = 50;
   std::string text;
   for (size_t i = 0; i < formats.size(); ++i) {
     const std::string name = "E" + std::to_string(i);
-    text += "struct " + name + " { static constexpr int Hidden = 200, Vocab = 50; using Weights = " +
+    text += "struct " + name +
+            " { static constexpr int Hidden = 200, Vocab = 50; using Weights = " +
             deviceName(formats[i]) + "; static constexpr float scale = 1.5f; };\n" +
-            "RETORT_KERNEL(k_" + name + ", kThreads, 1, const retort_cuda_step *step, const uint8_t *table, float *y) "
-            "{ Cta cta(step); embed<" + name + ">(cta, cta.tokens(), table, y); }\n";
+            "RETORT_KERNEL(k_" + name +
+            ", kThreads, 1, const retort_cuda_step *step, const uint8_t *table, float *y) "
+            "{ Cta cta(step); embed<" +
+            name + ">(cta, cta.tokens(), table, y); }\n";
   }
   CUmodule module = loadProgram(text);
   ASSERT_TRUE(module);
@@ -31,7 +34,8 @@ TEST_F(Rows, EmbeddingIsExact) {
     const Packed table = packMatrix("mma16", formats[i], vocab, hidden, 3);
     makeRows(int(tokens.size()));
     step.tokens = pointer<const int32_t>(upload(tokens));
-    const CUdeviceptr y = upload(std::vector<float>(tokens.size() * hidden)), pt = upload(table.bytes);
+    const CUdeviceptr y = upload(std::vector<float>(tokens.size() * hidden)),
+                      pt = upload(table.bytes);
     run(module, "k_E" + std::to_string(i), pt, y);
     const auto got = download<float>(y, tokens.size() * hidden);
     for (size_t r = 0; r < tokens.size(); ++r)
@@ -63,7 +67,8 @@ RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x,
 })");
   ASSERT_TRUE(module);
   const int rows = 21;
-  const auto x = randomValues(rows * 96, 1), z = randomValues(rows * 96, 2), gain = randomValues(32, 3);
+  const auto x = randomValues(rows * 96, 1), z = randomValues(rows * 96, 2),
+             gain = randomValues(32, 3);
   makeRows(rows);
   const CUdeviceptr px = upload(x), pz = upload(z), pg = upload(gain);
   const CUdeviceptr pn = upload(x), pglu = upload(std::vector<float>(rows * 40)), ps = upload(x),
@@ -77,7 +82,10 @@ RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x,
       double squares = 0;
       for (size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j)
         squares += double(x[r * 96 + j]) * x[r * 96 + j];
-      ASSERT_NEAR(normed[r * 96 + i], z[r * 96 + i] + x[r * 96 + i] * (1 + gain[i % 32]) / std::sqrt(squares / 32 + 1e-5), 1e-5);
+      ASSERT_NEAR(normed[r * 96 + i],
+                  z[r * 96 + i] +
+                      x[r * 96 + i] * (1 + gain[i % 32]) / std::sqrt(squares / 32 + 1e-5),
+                  1e-5);
       ASSERT_EQ(sum[r * 96 + i], x[r * 96 + i] + z[r * 96 + i]);
     }
     for (size_t i = 0; i < 40; ++i) {

@@ -343,7 +343,8 @@ TEST_F(ParamStreamTest, PackedLayouts) {
         value = "%1";
       }
       const std::string packed = "tensor<" + std::to_string(size) + "xi8>";
-      body += "%2 = weight.pack " + value + " layout \"" + name + "\" : " + stored + " -> " + packed + "\nweight.yield %2 : " + packed + "\n";
+      body += "%2 = weight.pack " + value + " layout \"" + name + "\" : " + stored + " -> " +
+              packed + "\nweight.yield %2 : " + packed + "\n";
       ParamStream made = stream(packed, body);
       EXPECT_EQ(made.rows(), rows);
       std::vector<uint8_t> bytes;
@@ -356,8 +357,9 @@ TEST_F(ParamStreamTest, PackedLayouts) {
       for (int64_t row = 0; row < rows; ++row) {
         const int64_t part = row / partRows, within = row % partRows;
         const size_t index = static_cast<size_t>(within / 16 * parts + part);
-        weight::unpackBlock(layout, c.format, std::span(bytes).subspan(index * blockBytes, blockBytes),
-                            columns, block.data());
+        weight::unpackBlock(layout, c.format,
+                            std::span(bytes).subspan(index * blockBytes, blockBytes), columns,
+                            block.data());
         for (int64_t column = 0; column < columns; ++column)
           ASSERT_EQ(got.at(row, column), block[static_cast<size_t>(within % 16 * columns + column)])
               << name << " " << c.type << " row " << row << " column " << column;
