@@ -230,8 +230,8 @@ def Weight_QuantizeOp : Weight_Op<"quantize", [Pure]> {
 def Weight_PackOp : Weight_Op<"pack", [Pure]> {
   let summary = "Lay a matrix out as a target's kernels read it";
   let description = [{
-    The bytes of the packed layout called `layout`; the target's packers say which there are and
-    how many bytes each takes.
+    The bytes of the packed layout called `layout`; compiler/Weights/PackMma.h says which there are
+    (`rows16` for CPUs, `mma16` for CUDA, each also `_gated`) and how many bytes each takes.
     ```mlir
     %2 = weight.pack %1 layout "rows16"
          : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>

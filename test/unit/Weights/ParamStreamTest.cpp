@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/Weights/ParamStream.h"
 #include "compiler/Import/Safetensors.h"
-#include "compiler/Weights/Pack.h"
+#include "compiler/Weights/PackMma.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Parser/Parser.h"
 #include "runtime/src/base/Error.h"
@@ -329,10 +329,11 @@ TEST_F(ParamStreamTest, PackedLayouts) {
   Matrix w = random(rows, columns);
   write({w});
   for (const Case &c : cases)
-    for (bool gated : {false, true}) {
+    for (std::string name : {"rows16", "rows16_gated", "mma16", "mma16_gated"}) {
+      const weight::Layout layout = *weight::layoutNamed(name);
       const std::string stored = shape + c.type, plain = type(rows, columns);
-      const int64_t partRows = gated ? rows / 2 : rows;
-      const int64_t size = (gated ? 2 : 1) * weight::packedBytes(c.format, partRows, columns);
+      const int64_t parts = layout.gated ? 2 : 1, partRows = rows / parts;
+      const int64_t size = weight::packedBytes(layout, c.format, rows, columns);
       std::string body = load("%0", 0, plain);
       std::string value = "%0";
       if (c.format.kind != weight::Kind::F32) {
@@ -342,8 +343,8 @@ TEST_F(ParamStreamTest, PackedLayouts) {
         value = "%1";
       }
       const std::string packed = "tensor<" + std::to_string(size) + "xi8>";
-      body += "%2 = weight.pack " + value + " layout \"" + (gated ? "rows16_gated" : "rows16") +
-              "\" : " + stored + " -> " + packed + "\nweight.yield %2 : " + packed + "\n";
+      body += "%2 = weight.pack " + value + " layout \"" + name + "\" : " + stored + " -> " +
+              packed + "\nweight.yield %2 : " + packed + "\n";
       ParamStream made = stream(packed, body);
       EXPECT_EQ(made.rows(), rows);
       std::vector<uint8_t> bytes;
@@ -351,16 +352,17 @@ TEST_F(ParamStreamTest, PackedLayouts) {
       ASSERT_EQ(static_cast<int64_t>(bytes.size()), size);
       EXPECT_EQ(made.packedBytes(), size);
       Matrix got = readAll(made);
-      const size_t blockBytes = static_cast<size_t>(weight::blockBytes(c.format, columns));
+      const size_t blockBytes = static_cast<size_t>(weight::blockBytes(layout, c.format, columns));
       std::vector<float> block(static_cast<size_t>(16 * columns));
       for (int64_t row = 0; row < rows; ++row) {
         const int64_t part = row / partRows, within = row % partRows;
-        const size_t index = static_cast<size_t>(within / 16 * (gated ? 2 : 1) + part);
-        weight::unpackBlock(c.format, std::span(bytes).subspan(index * blockBytes, blockBytes),
-                            columns, block.data());
+        const size_t index = static_cast<size_t>(within / 16 * parts + part);
+        weight::unpackBlock(layout, c.format,
+                            std::span(bytes).subspan(index * blockBytes, blockBytes), columns,
+                            block.data());
         for (int64_t column = 0; column < columns; ++column)
           ASSERT_EQ(got.at(row, column), block[static_cast<size_t>(within % 16 * columns + column)])
-              << c.type << " row " << row << " column " << column;
+              << name << " " << c.type << " row " << row << " column " << column;
       }
     }
 }

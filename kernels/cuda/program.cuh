@@ -1,0 +1,15 @@
+// All that an emitted program calls. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "kernels/cuda/attend.cuh"
+#include "kernels/cuda/embed.cuh"
+#include "kernels/cuda/matmul.cuh"
+#include "kernels/cuda/prefill_attention.cuh"
+#include "kernels/cuda/prefill_matmul.cuh"
+#include "kernels/cuda/rows.cuh"
+namespace retort::cuda::prefill { // the same in both
+using cuda::angles;
+using cuda::embed;
+using cuda::glu;
+using cuda::norm;
+using cuda::residual;
+} // namespace retort::cuda::prefill

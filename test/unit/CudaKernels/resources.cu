@@ -1,0 +1,123 @@
+// Every kernel of kernels/cuda for shapes of real models and odd ones, compiled to see what they
+// need (resources.py). SPDX-License-Identifier: Apache-2.0
+#include "kernels/cuda/program.cuh"
+namespace retort::cuda {
+
+template <int In_, int Out_, class W, bool Norm_ = false, bool Residual = false, int Rows = 16>
+struct Mat {
+  static constexpr int In = In_, Out = Out_, MaxRows = Rows, SourceStride = In_, SourceAt = 0,
+                       DestStride = Out_;
+  using Weights = W;
+  static constexpr bool Norm = Norm_, NormOffset = false, HasBias = false, HasResidual = Residual,
+                        Wanted = false;
+  static constexpr float eps = 1e-5f, softCap = 0;
+  static constexpr Activation Act = Activation::Silu;
+};
+template <int Heads_, int KvHeads_, int Dims_, class C, int Splits_, int Window_ = 0,
+          bool Norms = false>
+struct Att {
+  static constexpr int Heads = Heads_, KvHeads = KvHeads_, Dims = Dims_, RotaryDims = Dims_,
+                       Window = Window_, PageRows = 16, Splits = Splits_, MaxRows = 16, QAt = 0,
+                       KAt = Heads * Dims, VAt = (Heads + KvHeads) * Dims,
+                       QStride = (Heads + 2 * KvHeads) * Dims, KStride = QStride, VStride = QStride;
+  static constexpr int64_t PageBytes = 1 << 20;
+  static constexpr float scale = 0.125f, softCap = Window_ ? 50.0f : 0.0f, eps = 1e-5f;
+  static constexpr bool QNorm = Norms, KNorm = Norms, NormOffset = false;
+  using Cache = C;
+};
+struct Table {
+  static constexpr int Hidden = 576, Vocab = 49152;
+  using Weights = Int4<32, false>;
+  static constexpr float scale = 1;
+};
+struct Row {
+  static constexpr int Features = 576, Groups = 1, Channels = 576, GateAt = 0, GateStride = 1152,
+                       UpAt = 576, UpStride = 1152, Half = 32;
+  static constexpr bool NormOffset = false, HasResidual = true;
+  static constexpr float eps = 1e-5f, scale = 1;
+  static constexpr Activation Act = Activation::GeluTanh;
+};
+RETORT_CONSTANT float frequencies[32] = {1, 2};
+
+#define PRODUCT(name, ...)                                                                         \
+  RETORT_KERNEL(decode_##name, kThreads, 1, const retort_cuda_step *step) {                        \
+    using P = __VA_ARGS__;                                                                         \
+    Cta cta(step);                                                                                 \
+    matmulFetch<P>(cta, cta.weights(4096));                                                        \
+    cta.wait();                                                                                    \
+    matmul<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),                    \
+              cta.activation(65536), nullptr, cta.activation(65536), cta.wanted());                \
+  }                                                                                                \
+  RETORT_KERNEL(prefill_##name, kPrefillThreads, 1, const retort_cuda_step *step) {                \
+    using P = __VA_ARGS__;                                                                         \
+    Cta cta(step);                                                                                 \
+    prefill::matmulFetch<P>(cta, cta.weights(4096));                                               \
+    cta.wait();                                                                                    \
+    prefill::matmul<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),           \
+                       cta.activation(65536), nullptr, cta.activation(65536), cta.wanted());       \
+  }
+#define GATED(name, ...)                                                                           \
+  RETORT_KERNEL(decode_glu_##name, kThreads, 1, const retort_cuda_step *step) {                    \
+    using P = __VA_ARGS__;                                                                         \
+    Cta cta(step);                                                                                 \
+    matmulGluFetch<P>(cta, cta.weights(4096));                                                     \
+    cta.wait();                                                                                    \
+    matmulGlu<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),                 \
+                 cta.activation(65536));                                                           \
+  }                                                                                                \
+  RETORT_KERNEL(prefill_glu_##name, kPrefillThreads, 1, const retort_cuda_step *step) {            \
+    using P = __VA_ARGS__;                                                                         \
+    Cta cta(step);                                                                                 \
+    prefill::matmulGluFetch<P>(cta, cta.weights(4096));                                            \
+    cta.wait();                                                                                    \
+    prefill::matmulGlu<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),        \
+                          cta.activation(65536));                                                  \
+  }
+#define ATTENTION(name, ...)                                                                       \
+  RETORT_KERNEL(decode_attend_##name, kThreads, 1, const retort_cuda_step *step) {                 \
+    using P = __VA_ARGS__;                                                                         \
+    Cta cta(step);                                                                                 \
+    float *x = cta.activation(0);                                                                  \
+    attend<P>(cta, x, x, x, cta.weights<float>(0), cta.weights<float>(0), x + 4096, 4096,          \
+              x + 8192, x + 65536);                                                                \
+  }                                                                                                \
+  RETORT_KERNEL(prefill_attend_##name, kPrefillThreads, 1, const retort_cuda_step *step) {         \
+    using P = __VA_ARGS__;                                                                         \
+    Cta cta(step);                                                                                 \
+    float *x = cta.activation(0);                                                                  \
+    prefill::ropeAppend<P>(cta, x, x, x, cta.weights<float>(0), cta.weights<float>(0), x + 4096,   \
+                           4096);                                                                  \
+    cta.wait();                                                                                    \
+    prefill::attention<P>(cta, x, 4096, x + 65536);                                                \
+  }
+
+// SmolLM2's, an 8B model's, and odd ones; every format.
+PRODUCT(smol_qkv, Mat<576, 960, Int4<32, true>, true>)
+PRODUCT(smol_down, Mat<1536, 576, Int4<32, true>, false, true>)
+PRODUCT(big_down, Mat<14336, 4096, Int4<128, true>, false, true>)
+PRODUCT(asymmetric, Mat<4096, 4096, Int4<32, false>, true>)
+PRODUCT(int8, Mat<576, 960, Int8<32>, true>)
+PRODUCT(int8_128, Mat<4096, 960, Int8<128>, true>)
+PRODUCT(bf16, Mat<2048, 960, BF16, true>)
+PRODUCT(f32, Mat<80, 33, F32, true>)
+GATED(smol, Mat<576, 1536, Int4<32, true>, true>)
+GATED(big, Mat<4096, 14336, Int4<128, true>, true>)
+GATED(asymmetric, Mat<576, 1536, Int4<64, false>, true>)
+GATED(bf16, Mat<576, 1536, BF16, true>)
+ATTENTION(smol, Att<9, 3, 64, half, 8>)
+ATTENTION(big, Att<32, 8, 128, half, 16>)
+ATTENTION(group8, Att<64, 8, 128, half, 16, 4096, true>)
+ATTENTION(dims80, Att<8, 8, 80, bf16, 4>)
+ATTENTION(dims256, Att<8, 1, 256, half, 4, 512, true>)
+ATTENTION(f32, Att<9, 3, 64, float, 1>)
+RETORT_KERNEL(rows, kThreads, 1, const retort_cuda_step *step) {
+  Cta cta(step);
+  float *x = cta.activation(0);
+  embed<Table>(cta, cta.tokens(), cta.weights(0), x);
+  angles<Row>(cta, cta.positions(), frequencies, x);
+  norm<Row>(cta, x, cta.weights<float>(0), x, x);
+  glu<Row>(cta, x, x, x);
+  residual<Row>(cta, x, x, x);
+}
+
+} // namespace retort::cuda
