@@ -1,0 +1,49 @@
+/*===- cuda_program.h - What the runtime and an emitted CUDA program share -------------------===*/
+/* SPDX-License-Identifier: Apache-2.0 */
+/* program.fatbin holds, for each entry of target "cuda" in the manifest, the kernels that it names.
+ * Every kernel has one parameter: a device pointer to the step. The runtime keeps the step at one
+ * address for the session's life, so a graph that was captured once stays valid. It writes the step
+ * and its int32 inputs in one copy before the launch. The program allocates nothing and keeps no
+ * state but what is here.
+ *
+ * All pointers are device pointers of the device that reads them. Pointers to weights, activations
+ * and cache are aligned to 256. */
+#ifndef RETORT_ABI_CUDA_PROGRAM_H
+#define RETORT_ABI_CUDA_PROGRAM_H
+#include <stdint.h>
+
+#define RETORT_CUDA_ABI_VERSION 1
+#define RETORT_CUDA_MAX_DEVICES 2
+
+/* Where a device of the step receives what others send it (kernel.exchange): memory at the same
+ * offsets as its activations and its sync words. With peer access these are the device's own
+ * activations and sync, seen from here; without it, pinned host memory that all devices see. So a
+ * device sends to peers[other] and reads what it was sent at peers[device], never at activations.
+ */
+typedef struct retort_cuda_peer {
+  uint8_t *activations;
+  uint32_t *sync;
+} retort_cuda_peer;
+
+typedef struct retort_cuda_step {
+  const uint8_t *weights;    /* this device's part: weights.cuda.bin, weights.cuda0.bin, ... */
+  uint8_t *activations;      /* entry.activations bytes; contents are undefined between steps */
+  uint8_t *cache;            /* the KV pool: num_pages * entry.page_bytes bytes; zero when made */
+  const int32_t *tokens;     /* [num_rows] */
+  const int32_t *slots;      /* [num_rows] sequence slot of each row */
+  const int32_t *positions;  /* [num_rows] position of each row in its slot; a slot's rows ascend */
+  const int32_t *page_table; /* [num_slots][pages_per_slot] page numbers in `cache` */
+  const int32_t *wanted; /* [num_wanted] indices of the rows whose logits are wanted, ascending */
+  float *logits;         /* [num_wanted][entry.logits.count] */
+  uint32_t *sync;        /* entry.sync_words of this entry alone, zeroed once when the session
+                            is made; the kernels leave them fit for the next step */
+  retort_cuda_peer peers[RETORT_CUDA_MAX_DEVICES]; /* [num_devices]; null if there is one device */
+  int32_t num_rows;                                /* 1 .. entry.max_rows */
+  int32_t num_wanted;                              /* 0 .. num_rows */
+  int32_t pages_per_slot;
+  int32_t num_devices;
+  int32_t device; /* 0 .. num_devices - 1 */
+  int32_t reserved;
+} retort_cuda_step;
+
+#endif
