@@ -4,6 +4,7 @@
 #include "compiler/Import/Cursor.h"
 #include "compiler/Import/Safetensors.h"
 #include "compiler/Weights/Node.h"
+#include "compiler/Weights/PackMma.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -203,9 +204,8 @@ ParamStream::ParamStream(ParamStream &&) noexcept = default;
 void ParamStream::checkLayout() const {
   if (layout_.empty()) // the executor reads rows of quantised values before anything is packed
     return;
-  const bool gated = layout_ == "rows16_gated";
-  if ((layout_ != "rows16" && !gated) || isVector_ || !packFormat(stored_) ||
-      (gated && rows_ % 2 != 0))
+  const std::optional<weight::Layout> layout = weight::layoutNamed(layout_);
+  if (!layout || isVector_ || !packFormat(stored_) || (layout->gated && rows_ % 2 != 0))
     fail(ExitCode::Unsupported, "parameter " + quote(name_) + ": layout " + quote(layout_) +
                                     " cannot hold it: choose another layout or format");
 }
@@ -227,9 +227,7 @@ int64_t ParamStream::packedBytes() const {
     fail(ExitCode::Internal, "parameter " + quote(name_) + " is quantised but not packed");
   if (layout_.empty())
     return rows_ * columns_ * elementBytes(stored_);
-  const weight::Format format = *packFormat(stored_);
-  return layout_ == "rows16_gated" ? 2 * weight::packedBytes(format, rows_ / 2, columns_)
-                                   : weight::packedBytes(format, rows_, columns_);
+  return weight::packedBytes(*weight::layoutNamed(layout_), *packFormat(stored_), rows_, columns_);
 }
 
 void ParamStream::writePacked(const Sink &sink) {
@@ -238,7 +236,7 @@ void ParamStream::writePacked(const Sink &sink) {
     if (layout_.empty())
       writeValues(sink);
     else
-      writeBlocks(sink, layout_ == "rows16_gated" ? 2 : 1);
+      writeBlocks(sink);
   } catch (Error &error) {
     error.message = "parameter " + quote(name_) + ": " + error.message;
     throw;
@@ -255,11 +253,12 @@ void ParamStream::writeValues(const Sink &sink) {
   });
 }
 
-/// The matrix is `parts` stacked matrices of equal size, whose blocks of 16 rows alternate.
-void ParamStream::writeBlocks(const Sink &sink, int64_t parts) {
+/// A gated matrix is two stacked matrices of equal size, whose blocks of 16 rows alternate.
+void ParamStream::writeBlocks(const Sink &sink) {
+  const weight::Layout layout = *weight::layoutNamed(layout_);
   const weight::Format format = *packFormat(stored_);
-  const int64_t partRows = rows_ / parts;
-  const int64_t bytes = weight::blockBytes(format, columns_);
+  const int64_t parts = layout.gated ? 2 : 1, partRows = rows_ / parts;
+  const int64_t bytes = weight::blockBytes(layout, format, columns_);
   const int64_t blocks = (partRows + weight::kBlockRows - 1) / weight::kBlockRows;
   const int64_t step =
       std::max<int64_t>(1, weight::kChunkFloats / (parts * columns_ * weight::kBlockRows));
@@ -276,8 +275,8 @@ void ParamStream::writeBlocks(const Sink &sink, int64_t parts) {
       for (int64_t block = 0; block < count; ++block) {
         const int64_t row = block * weight::kBlockRows;
         weight::packBlock(
-            format, rows.data() + row * columns_, std::min(weight::kBlockRows, end - begin - row),
-            columns_,
+            layout, format, rows.data() + row * columns_,
+            std::min(weight::kBlockRows, end - begin - row), columns_,
             std::span(packed).subspan(static_cast<size_t>((block * parts + part) * bytes),
                                       static_cast<size_t>(bytes)));
       }

@@ -75,7 +75,7 @@ public:
 private:
   void checkLayout() const;
   void writeValues(const Sink &sink);
-  void writeBlocks(const Sink &sink, int64_t parts);
+  void writeBlocks(const Sink &sink);
   std::string name_;
   std::shared_ptr<weight::Node> root_;      ///< the values, rounded as stored
   std::shared_ptr<weight::Node> unrounded_; ///< what is packed

@@ -1,6 +1,6 @@
 //===- PackTest.cpp - Quantising and packing ---------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Weights/Pack.h"
+#include "compiler/Weights/PackMma.h"
 #include "runtime/src/base/Error.h"
 #include <bit>
 #include <cmath>
@@ -44,6 +44,63 @@ TEST(Pack, UnpackGivesExactlyWhatFakeQuantisationGives) {
           ASSERT_EQ(unpacked[i], i < rows * cols ? values[i] : 0.0f)
               << formatName(format) << " cols " << cols << " rows " << rows << " at " << i;
       }
+}
+
+TEST(Pack, EveryLayoutHoldsTheSameValues) {
+  for (std::string name : {"rows16", "mma16"})
+    for (const Format &format : kFormats)
+      for (int64_t cols : {1, 31, 33, 63, 64, 80, 129, 200, 576})
+        for (int64_t rows : {1, 7, 9, 16}) {
+          const Layout layout = *layoutNamed(name);
+          std::vector<float> values = randomRows(rows * cols, unsigned(cols * 37 + rows));
+          std::vector<uint8_t> block(blockBytes(layout, format, cols), 0xa5);
+          packBlock(layout, format, values.data(), rows, cols, block);
+          std::vector<float> unpacked(16 * cols);
+          unpackBlock(layout, format, block, cols, unpacked.data());
+          for (int64_t r = 0; r < rows; ++r)
+            quantiseDequantise(format, {values.data() + r * cols, size_t(cols)});
+          for (int64_t i = 0; i < 16 * cols; ++i)
+            ASSERT_EQ(unpacked[i], i < rows * cols ? values[i] : 0.0f)
+                << name << " " << formatName(format) << " cols " << cols << " rows " << rows
+                << " at " << i;
+        }
+}
+
+TEST(Pack, Mma16TakesTheBytesThatItsFormatNeeds) {
+  const Layout mma = *layoutNamed("mma16"), gated = *layoutNamed("mma16_gated");
+  EXPECT_TRUE(gated.gated);
+  EXPECT_FALSE(layoutNamed("mma16_"));
+  EXPECT_FALSE(layoutNamed("rows8"));
+  for (const Format &format : kFormats) {
+    // Whole pieces: no padding. A piece of 128 columns at most is added.
+    EXPECT_EQ(double(packedBytes(mma, format, 32, 1536)) * 8 / (32 * 1536), bitsPerWeight(format));
+    EXPECT_EQ(packedBytes(mma, format, 17, 80), packedBytes(mma, format, 32, 128));
+    EXPECT_EQ(packedBytes(gated, format, 34, 128), packedBytes(mma, format, 64, 128));
+    EXPECT_EQ(blockBytes(mma, format, 1536) % 32, 0) << "sectors are not shared between blocks";
+  }
+}
+
+// Fragments of mma.m16n8k16: what lane l holds after reading 16 bytes at 16 * l.
+TEST(Pack, Mma16IsInTheOrderOfTheLanesRegisters) {
+  const Layout mma = *layoutNamed("mma16");
+  std::vector<float> values(16 * 64);
+  for (int i = 0; i < 16 * 64; ++i)
+    values[i] = float((i * 7 + i / 64 * 3) % 15 - 8); // a block with scale 1: codes are value + 8
+  for (int row = 0; row < 16; ++row)
+    values[row * 64] = values[row * 64 + 32] = -8;
+  std::vector<uint8_t> block(blockBytes(mma, {Kind::I4, 32, true}, 64));
+  packBlock(mma, {Kind::I4, 32, true}, values.data(), 16, 64, block);
+  for (int lane = 0; lane < 32; ++lane)
+    for (int step = 0; step < 4; ++step) {
+      uint32_t word;
+      std::memcpy(&word, block.data() + 64 + lane * 16 + step * 4, 4);
+      for (int n = 0; n < 4; ++n) { // register n of the fragment
+        const int row = lane / 4 + n % 2 * 8, col = step * 16 + lane % 4 * 2 + n / 2 * 8;
+        const uint32_t pair = word >> (4 * n) & 0x000f000fu;
+        EXPECT_EQ(int(pair & 15) - 8, int(values[row * 64 + col]));
+        EXPECT_EQ(int(pair >> 16) - 8, int(values[row * 64 + col + 1]));
+      }
+    }
 }
 
 TEST(Pack, ErrorIsAtMostHalfAStep) {

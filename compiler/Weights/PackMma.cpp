@@ -1,0 +1,175 @@
+//===- PackMma.cpp - Packing rows for the CUDA kernels, and layouts by name -------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Weights/PackMma.h"
+#include "kernels/cuda/layout.h"
+#include "runtime/src/base/Error.h"
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace retort::weight {
+namespace {
+
+using cuda::CodePlace;
+using cuda::WeightKind;
+using cuda::WeightLayout;
+
+constexpr int kI8Bias = 128; // quantiseRow's int8 codes are unsigned, those of mma16 signed
+
+WeightLayout mmaLayout(const Format &format) {
+  switch (format.kind) {
+  case Kind::F32:
+    return {WeightKind::F32};
+  case Kind::BF16:
+    return {WeightKind::Bf16};
+  case Kind::I8:
+    return {WeightKind::I8, format.group};
+  case Kind::I4:
+    return {WeightKind::I4, format.group, !format.symmetric};
+  }
+  fail(ExitCode::Internal, "weight format: unknown kind");
+}
+
+int64_t mmaBlockBytes(const Format &format, int64_t cols) {
+  blockBytes(format, cols); // refuses formats that no kernel has
+  const WeightLayout layout = mmaLayout(format);
+  int64_t bytes;
+  if (cols < 0 || __builtin_mul_overflow(layout.pieces(cols), layout.pieceBytes(), &bytes))
+    fail(ExitCode::BadInput, "weight of " + std::to_string(cols) +
+                                 " columns overflows: the checkpoint's shapes are wrong");
+  return bytes;
+}
+
+template <typename T> void put(std::span<uint8_t> out, int64_t offset, T value) {
+  std::memcpy(out.data() + offset, &value, sizeof value);
+}
+template <typename T> T get(std::span<const uint8_t> in, int64_t offset) {
+  T value;
+  std::memcpy(&value, in.data() + offset, sizeof value);
+  return value;
+}
+
+/// A code without a value, for padding: it stands for zero beside a scale of zero.
+uint8_t zeroCode(const Format &format) {
+  return format.kind == Kind::I8 ? kI8Bias : format.symmetric ? 8 : 0;
+}
+
+void packQuantisedRow(const Format &format, std::span<const float> row, int lane,
+                      std::span<uint8_t> out) {
+  const WeightLayout layout = mmaLayout(format);
+  const int64_t padded = paddedCols(format, int64_t(row.size())), groups = padded / format.group;
+  std::vector<uint8_t> codes(layout.pieces(int64_t(row.size())) * layout.pieceCols(),
+                             zeroCode(format));
+  std::vector<float> scales(groups), minima(layout.minima ? groups : 0);
+  quantiseRow(format, row, std::span(codes).first(padded), scales, minima);
+  for (int64_t k = 0; k < int64_t(codes.size()); ++k) {
+    const CodePlace place = layout.code(lane, int(k % layout.pieceCols()));
+    uint8_t &byte = out[k / layout.pieceCols() * layout.pieceBytes() + place.byte];
+    if (format.kind == Kind::I8)
+      byte = uint8_t(codes[k] - kI8Bias);
+    else
+      byte = uint8_t((byte & ~(15 << place.shift)) | codes[k] << place.shift);
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t at = g / layout.groupsPerPiece() * layout.pieceBytes() +
+                       layout.scale(lane, int(g % layout.groupsPerPiece()));
+    put(out, at, toHalf(scales[g]));
+    if (layout.minima)
+      put(out, at + 4, toHalf(minima[g]));
+  }
+}
+
+void packMmaBlock(const Format &format, const float *rows, int64_t numRows, int64_t cols,
+                  std::span<uint8_t> out) {
+  const WeightLayout layout = mmaLayout(format);
+  std::ranges::fill(out, uint8_t(0));
+  for (int lane = 0; lane < numRows; ++lane) {
+    std::span<const float> row(rows + lane * cols, size_t(cols));
+    if (layout.quantised()) {
+      packQuantisedRow(format, row, lane, out);
+      continue;
+    }
+    for (int64_t k = 0; k < cols; ++k) {
+      const int64_t at = k / layout.pieceCols() * layout.pieceBytes() +
+                         layout.code(lane, int(k % layout.pieceCols())).byte;
+      if (format.kind == Kind::F32)
+        put(out, at, row[k]);
+      else
+        put(out, at, toBFloat16(row[k]));
+    }
+  }
+}
+
+float storedValue(const WeightLayout &layout, std::span<const uint8_t> piece, int row, int col) {
+  const CodePlace place = layout.code(row, col);
+  if (layout.kind == WeightKind::F32)
+    return get<float>(piece, place.byte);
+  if (layout.kind == WeightKind::Bf16)
+    return fromBFloat16(get<uint16_t>(piece, place.byte));
+  const int at = layout.scale(row, col / layout.group);
+  const float scale = fromHalf(get<uint16_t>(piece, at));
+  if (layout.kind == WeightKind::I8)
+    return scale * float(int8_t(piece[place.byte]));
+  const int code = piece[place.byte] >> place.shift & 15;
+  return layout.minima ? scale * float(code) + fromHalf(get<uint16_t>(piece, at + 4))
+                       : scale * float(code - 8);
+}
+
+void unpackMmaBlock(const Format &format, std::span<const uint8_t> block, int64_t cols,
+                    float *rows) {
+  const WeightLayout layout = mmaLayout(format);
+  for (int row = 0; row < kBlockRows; ++row)
+    for (int64_t k = 0; k < cols; ++k)
+      rows[row * cols + k] =
+          storedValue(layout, block.subspan(k / layout.pieceCols() * layout.pieceBytes()), row,
+                      int(k % layout.pieceCols()));
+}
+
+} // namespace
+
+std::optional<Layout> layoutNamed(std::string_view name) {
+  constexpr std::string_view kGated = "_gated";
+  Layout layout;
+  if (name.ends_with(kGated)) {
+    layout.gated = true;
+    name.remove_suffix(kGated.size());
+  }
+  if (name == "mma16")
+    layout.blocks = Layout::Blocks::Mma16;
+  else if (name != "rows16")
+    return std::nullopt;
+  return layout;
+}
+
+int64_t blockBytes(const Layout &layout, const Format &format, int64_t cols) {
+  return layout.blocks == Layout::Blocks::Mma16 ? mmaBlockBytes(format, cols)
+                                                : blockBytes(format, cols);
+}
+
+int64_t packedBytes(const Layout &layout, const Format &format, int64_t rows, int64_t cols) {
+  const int64_t parts = layout.gated ? 2 : 1, partRows = rows / parts;
+  const int64_t blocks = parts * (partRows / kBlockRows + (partRows % kBlockRows != 0));
+  int64_t bytes;
+  if (rows < 0 || __builtin_mul_overflow(blocks, blockBytes(layout, format, cols), &bytes))
+    fail(ExitCode::BadInput, "weight of " + std::to_string(rows) + " x " + std::to_string(cols) +
+                                 " overflows: the checkpoint's shapes are wrong");
+  return bytes;
+}
+
+void packBlock(const Layout &layout, const Format &format, const float *rows, int64_t numRows,
+               int64_t cols, std::span<uint8_t> out) {
+  if (layout.blocks == Layout::Blocks::Mma16)
+    packMmaBlock(format, rows, numRows, cols, out);
+  else
+    packBlock(format, rows, numRows, cols, out);
+}
+
+void unpackBlock(const Layout &layout, const Format &format, std::span<const uint8_t> block,
+                 int64_t cols, float *rows) {
+  if (layout.blocks == Layout::Blocks::Mma16)
+    unpackMmaBlock(format, block, cols, rows);
+  else
+    unpackBlock(format, block, cols, rows);
+}
+
+} // namespace retort::weight

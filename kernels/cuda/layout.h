@@ -1,0 +1,133 @@
+/*===- layout.h - How matrices are stored for the CUDA kernels: "mma16" ----------------------===*/
+// SPDX-License-Identifier: Apache-2.0
+//
+// A matrix [rows][cols] is ceil(rows / 16) blocks of 16 rows, one after the other; the last is
+// filled up with rows of zeros. A block is pieces of 64 columns (128 if the group is 128), one after
+// the other; the last is filled up with columns of zeros. A piece is its scales, then its codes:
+//
+//   block b:  | scales, codes of columns 0..63 | scales, codes of columns 64..127 | ...
+//
+// so one tile of a product is one contiguous range of bytes, and so is the share of it that a warp
+// reads. The codes are the A operands of mma.m16n8k16 as they lie in the lanes' registers: a warp
+// reads 512 bytes at a time, lane l the 16 at 16 * l, with which it multiplies at once. With
+// g = l / 4 and t = l % 4, the lane's 8 elements of a step of 16 columns are
+//
+//   e        0         1           2          3            4          5            6           7
+//   row      g         g           g + 8      g + 8        g          g            g + 8       g + 8
+//   column   2t        2t + 1      2t         2t + 1       2t + 8     2t + 9       2t + 8      2t + 9
+//
+// Columns keep their order, so activations are plain row-major. The 512 bytes hold
+//
+//   f32    half a step:  e = 0..3 as f32, the next 512 bytes e = 4..7
+//   bf16   one step:     e = 0..7 as bf16
+//   i8     two steps:    bytes 0..7 the first step's codes, bytes 8..15 the second's, two's complement
+//   i4     four steps:   word s is step s; nibble e / 2 + 4 * (e % 2) has code e, so nibbles n and
+//                        n + 4, which one shift and mask bring into the halves of a register, are
+//                        a pair that mma wants. Code c stands for d * (c - 8), or d * c + m.
+//
+// Scales, f16, of a piece of groups of `group` columns, those of a lane's two rows side by side:
+//
+//   symmetric    [groups][8 g][d of row g, d of row g + 8]                        32 bytes a group
+//   asymmetric   [groups][8 g][d of row g, d of row g + 8, m of row g, m of g+8]  64 bytes a group
+//
+// Every piece is a multiple of 32 bytes, the sector of a GPU's memory. Bits a weight, without
+// padding, are those of the CPU's layout. "mma16_gated": gate and up [channels][cols] alternate by
+// blocks, block 2b gate rows 16b.., block 2b + 1 up rows 16b.., so that a tile of a gated product is
+// one contiguous range too; each part is filled up to 16 rows.
+//
+// The same bytes serve decoding, prefill and the embedding gather. Written by
+// compiler/Weights/PackMma.h. Plain C++20: host and device include this.
+//
+/*===--------------------------------------------------------------------------------------===*/
+#pragma once
+#include <stdint.h>
+
+#if defined(__CUDACC__)
+#define RETORT_HOST_DEVICE __host__ __device__
+#else
+#define RETORT_HOST_DEVICE
+#endif
+
+namespace retort::cuda {
+
+enum class WeightKind : uint8_t { F32, Bf16, I8, I4 };
+
+/// Where an element's code is: a byte of its piece, and for i4 the bits of it.
+struct CodePlace {
+  int32_t byte;
+  int32_t shift; ///< 0, or 4 for the high nibble
+};
+
+/// The mma16 layout of one format. `group` (32, 64 or 128) and `minima` (asymmetric, i4 only) matter
+/// for I8 and I4 only.
+struct WeightLayout {
+  static constexpr int kBlockRows = 16;
+  static constexpr int kStepCols = 16; ///< columns of one mma
+
+  WeightKind kind = WeightKind::F32;
+  int group = 64;
+  bool minima = false;
+
+  RETORT_HOST_DEVICE constexpr bool quantised() const {
+    return kind == WeightKind::I8 || kind == WeightKind::I4;
+  }
+  RETORT_HOST_DEVICE constexpr int pieceCols() const {
+    return quantised() && group == 128 ? 128 : 64;
+  }
+  RETORT_HOST_DEVICE constexpr int groupsPerPiece() const {
+    return quantised() ? pieceCols() / group : 0;
+  }
+  /// Bytes of one group's scales (and minima) for 16 rows.
+  RETORT_HOST_DEVICE constexpr int groupScaleBytes() const { return minima ? 64 : 32; }
+  RETORT_HOST_DEVICE constexpr int scaleBytes() const {
+    return groupsPerPiece() * groupScaleBytes();
+  }
+  /// Bytes of the codes of 16 rows x 16 columns.
+  RETORT_HOST_DEVICE constexpr int stepBytes() const {
+    return kind == WeightKind::F32    ? 1024
+           : kind == WeightKind::Bf16 ? 512
+           : kind == WeightKind::I8   ? 256
+                                      : 128;
+  }
+  RETORT_HOST_DEVICE constexpr int pieceBytes() const {
+    return scaleBytes() + pieceCols() / kStepCols * stepBytes();
+  }
+  RETORT_HOST_DEVICE constexpr int64_t pieces(int64_t cols) const {
+    return (cols + pieceCols() - 1) / pieceCols();
+  }
+  RETORT_HOST_DEVICE constexpr int64_t blockBytes(int64_t cols) const {
+    return pieces(cols) * pieceBytes();
+  }
+  RETORT_HOST_DEVICE constexpr int64_t blocks(int64_t rows) const {
+    return (rows + kBlockRows - 1) / kBlockRows;
+  }
+  RETORT_HOST_DEVICE constexpr int64_t matrixBytes(int64_t rows, int64_t cols) const {
+    return blocks(rows) * blockBytes(cols);
+  }
+
+  /// The code of row `row` of the block and column `col` of the piece, from the piece's start.
+  RETORT_HOST_DEVICE constexpr CodePlace code(int row, int col) const {
+    const int step = col / 16, lane = row % 8 * 4 + col % 8 / 2;
+    const int e = col % 16 / 8 * 4 + row / 8 * 2 + col % 2;
+    const int start = scaleBytes() + lane * 16;
+    switch (kind) {
+    case WeightKind::F32:
+      return {start + step * 1024 + e / 4 * 512 + e % 4 * 4, 0};
+    case WeightKind::Bf16:
+      return {start + step * 512 + e * 2, 0};
+    case WeightKind::I8:
+      return {start + step / 2 * 512 + step % 2 * 8 + e, 0};
+    case WeightKind::I4:
+      break;
+    }
+    const int nibble = e / 2 + 4 * (e % 2);
+    return {start + step / 4 * 512 + step % 4 * 4 + nibble / 2, nibble % 2 * 4};
+  }
+  /// Byte of the scale of group `index` of the piece for row `row`, from the piece's start. The
+  /// minimum is 4 bytes after it.
+  RETORT_HOST_DEVICE constexpr int scale(int row, int index) const {
+    return index * groupScaleBytes() + row % 8 * (minima ? 8 : 4) + row / 8 * 2;
+  }
+};
+
+} // namespace retort::cuda
