@@ -1,0 +1,35 @@
+// Activations and soft caps. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "kernels/cuda/wrap.cuh"
+namespace retort::cuda {
+
+enum class Act : uint8_t { Silu, GeluTanh, Gelu };
+
+/// 1 - 2 / (1 + e^2x): exact at both ends, absolute error 2^-21.
+RETORT_DEVICE float tanhOf(float x) {
+  const float clamped = x > 15.0f ? 15.0f : x < -15.0f ? -15.0f : x;
+  return 1.0f - 2.0f * rcpApprox(1.0f + expApprox(2.0f * clamped));
+}
+/// Abramowitz and Stegun 7.1.26: absolute error 2e-7.
+RETORT_DEVICE float erfOf(float x) {
+  const float z = x < 0 ? -x : x, t = rcpApprox(fmaF32(0.3275911f, z, 1.0f));
+  float p = fmaF32(1.061405429f, t, -1.453152027f);
+  p = fmaF32(p, t, 1.421413741f);
+  p = fmaF32(p, t, -0.284496736f);
+  p = fmaF32(p, t, 0.254829592f);
+  const float e = 1.0f - p * t * expApprox(-z * z);
+  return x < 0 ? -e : e;
+}
+/// As RK_ACT_* of kernels/cpu/kernels.h.
+template <Act A> RETORT_DEVICE float activate(float x) {
+  if constexpr (A == Act::Silu)
+    return x * rcpApprox(1.0f + expApprox(-x));
+  else if constexpr (A == Act::GeluTanh)
+    return 0.5f * x * (1.0f + tanhOf(0.7978845608f * (x + 0.044715f * x * x * x)));
+  else
+    return 0.5f * x * (1.0f + erfOf(x * 0.7071067812f));
+}
+/// cap * tanh(x / cap) (Gemma 2, arXiv:2408.00118).
+RETORT_DEVICE float softCapped(float x, float cap) { return cap * tanhOf(x / cap); }
+
+} // namespace retort::cuda

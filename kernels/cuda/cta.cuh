@@ -1,0 +1,202 @@
+// A CTA's view of a step, its shared memory, and the ring that weights stream through.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rules for every phase function (matmul.cuh, attend.cuh, embed.cuh, rows.cuh):
+// - All kThreads threads of all CTAs of the grid call it. It loops over this CTA's share of its tiles.
+// - What it reads from activations was written before the last wait. What it writes may be read by other CTAs after the
+//   next wait, and by its own after the next ctaSync().
+// - The work area of shared memory is a phase's own from call to return; nothing is left in it. The ring is not touched
+//   but by products (matmul, matmulGlu).
+// - Reductions have an order that is a function of the shape and of the row alone: a row gives the same bits decoded
+//   alone, in a batch, and on any number of multiprocessors.
+//
+// Weights. Decoding is bound by their bytes, and they do not depend on activations, so a product is cut in two:
+//
+//   matmulFetch<P>(cta, w);     // the first tiles' bytes start on their way to the ring; returns at once
+//   cta.wait();                 // ... while the rows that the product reads are being finished
+//   matmul<P>(cta, x, ..., w);  // consumes the ring and keeps it full until its own last tile
+//
+// Each product's fetch is called exactly once before it, after the product before it has returned; phases without weights
+// (attend, norm, ...) may stand in between. So persistent code is: fetch(first), then for each phase: wait where the
+// program says so, run, and after a product the fetch of the next product. One kernel a phase: fetch, wait, run.
+//
+// Each warp has a ring of its own: it alone fills and reads it, so a main loop has no CTA barrier. From sm_90 one lane
+// asks for a slot in one bulk copy that completes on the slot's mbarrier; before, each lane copies 16 bytes at a time.
+#pragma once
+#include "kernels/cuda/layout.h"
+#include "kernels/cuda/wrap.cuh"
+#include "runtime/src/abi/cuda_program.h"
+namespace retort::cuda {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / 32;
+
+// Dynamic shared memory of every kernel of a program, in bytes. The default fits all architectures from sm_80 (99 KB a
+// CTA on sm_86, 89 and 120); a program for sm_80, 90 and 100 alone may define 163 or 227 KB: more weights in flight, and
+// longer rows in shared memory.
+#ifndef RETORT_CUDA_SHARED_BYTES
+#define RETORT_CUDA_SHARED_BYTES (99 * 1024)
+#endif
+constexpr int kSharedBytes = RETORT_CUDA_SHARED_BYTES;
+constexpr int kMaxSlots = 16;
+constexpr int kBarrierBytes = kWarps * kMaxSlots * 8;
+// An H100 has 3.35 TB/s and answers after 0.7 us: 18 KB in flight a multiprocessor. The rest of the ring covers the wait.
+constexpr int kRingBytes = kSharedBytes >= 160 * 1024 ? 96 * 1024 : 56 * 1024;
+constexpr int kWarpRingBytes = kRingBytes / kWarps;
+constexpr int kWorkBytes = kSharedBytes - kBarrierBytes - kRingBytes;
+static_assert(kWorkBytes >= 32 * 1024, "reductions and at least one row of activations");
+
+// Words of retort_cuda_step::sync: the grid barrier, then (on lines of their own) the arrivals of attend's splits, one for
+// each row and key/value head.
+constexpr int kSyncBarrier = 0;
+constexpr int kSyncSplits = 32;
+RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads) { return kSyncSplits + maxRows * maxKvHeads; }
+
+RETORT_HOST_DEVICE constexpr int minOf(int a, int b) { return a < b ? a : b; }
+RETORT_HOST_DEVICE constexpr int maxOf(int a, int b) { return a > b ? a : b; }
+RETORT_HOST_DEVICE constexpr int ceilDiv(int a, int b) { return (a + b - 1) / b; }
+
+/// The tiles of this CTA: equal shares, neighbours together, so that its weights are one range of memory.
+struct TileRange {
+  int begin, end;
+  RETORT_DEVICE explicit TileRange(int tiles)
+      : begin(int(ctaIndex() * uint32_t(tiles) / ctaCount())),
+        end(int((ctaIndex() + 1) * uint32_t(tiles) / ctaCount())) {}
+};
+
+struct Cta {
+  retort_cuda_step step; // a copy: its fields are read in every phase
+  uint32_t parity = 0;   // bit s: the parity that the next mbarWait on slot s of this warp's ring waits for
+
+  /// All threads, once, first thing in a kernel. `step` is written before the launch only.
+  RETORT_DEVICE explicit Cta(const retort_cuda_step *source) : step(*source) {
+    if (threadIndex() < kWarps * kMaxSlots)
+      mbarInit(reinterpret_cast<uint64_t *>(sharedArena()) + threadIndex(), 1);
+    fenceMbarInit();
+    ctaSync();
+  }
+
+  template <class T = uint8_t> RETORT_DEVICE const T *weights(int64_t offset) const {
+    return reinterpret_cast<const T *>(step.weights + offset);
+  }
+  template <class T = float> RETORT_DEVICE T *activation(int64_t offset) const {
+    return reinterpret_cast<T *>(step.activations + offset);
+  }
+  /// Persistent form: all CTAs' writes so far are visible to all. In two parts, so that a fetch can go out in between.
+  RETORT_DEVICE uint32_t arrive() const { return gridArrive(step.sync + kSyncBarrier); }
+  RETORT_DEVICE void waitFor(uint32_t ticket) const { gridWait(step.sync + kSyncBarrier, ticket); }
+  RETORT_DEVICE void wait() const { waitFor(arrive()); }
+  /// One kernel a phase: the launches before this one are done.
+  RETORT_DEVICE void waitLaunch() const { pdlWait(); }
+  RETORT_DEVICE void launchDependents() const { pdlLaunchDependents(); }
+
+  RETORT_DEVICE uint64_t *ringBarriers() const {
+    return reinterpret_cast<uint64_t *>(sharedArena()) + warpIndex() * kMaxSlots;
+  }
+  RETORT_DEVICE uint8_t *ring() const {
+    return sharedArena() + kBarrierBytes + warpIndex() * kWarpRingBytes;
+  }
+  RETORT_DEVICE uint8_t *work() const { return sharedArena() + kBarrierBytes + kRingBytes; }
+};
+
+/// The stream of weights that a warp reads in a product: for each block of 16 rows of the CTA's range, the warp's share of
+/// its pieces. The K dimension is split over the warps, so that even a matrix of few rows keeps all of them loading.
+///   W   a format of weights.cuh      In   columns
+/// Slots hold kChunk pieces, about 1 to 2 KB: enough to make a copy worth its overhead, few enough that several are in
+/// flight. Traffic: each byte of the range once, in requests of whole 32-byte sectors.
+template <class W, int In> struct WeightStream {
+  static constexpr WeightLayout kLayout = W::kLayout;
+  static constexpr int kPieces = int(kLayout.pieces(In));
+  static constexpr int kPieceBytes = kLayout.pieceBytes();
+  static constexpr int64_t kBlockBytes = kLayout.blockBytes(In);
+  static constexpr int kChunk = minOf(ceilDiv(kPieces, kWarps), maxOf(1, 1280 / kPieceBytes));
+  static constexpr int kSlotBytes = kChunk * kPieceBytes;
+  static constexpr int kSlots = minOf(kMaxSlots, kWarpRingBytes / kSlotBytes);
+  static_assert(kSlots >= 1 && kPieceBytes % 32 == 0);
+
+  // What is still to be asked for.
+  const uint8_t *block; // this warp's share of the block
+  int chunk = 0;        // of the block
+  int blocksLeft;
+  int slot = 0; // where it goes, and where the next chunk to be read lies
+  // Constant.
+  int firstPiece, pieces, chunks;
+
+  /// `blocks` blocks from `firstBlock` on.
+  RETORT_DEVICE WeightStream(const uint8_t *weights, int firstBlock, int blocks)
+      : blocksLeft(blocks) {
+    const int warp = int(warpIndex());
+    firstPiece = warp * kPieces / kWarps;
+    pieces = (warp + 1) * kPieces / kWarps - firstPiece;
+    chunks = ceilDiv(pieces, kChunk);
+    block = weights + firstBlock * kBlockBytes + firstPiece * kPieceBytes;
+    if (chunks == 0)
+      blocksLeft = 0;
+  }
+  RETORT_DEVICE int chunkPieces(int index) const {
+    const int left = pieces - index * kChunk;
+    return left < kChunk ? left : kChunk;
+  }
+  /// All lanes: fills the ring.
+  RETORT_DEVICE void fetch(Cta &cta) {
+    for (int s = 0; s < kSlots; ++s)
+      ask(cta);
+  }
+  /// All lanes: goes on where fetch() stopped.
+  RETORT_DEVICE void resume() {
+    if (chunks == 0)
+      return;
+    const int blocks = kSlots / chunks;
+    blocksLeft -= blocks;
+    block += blocks * kBlockBytes;
+    chunk = kSlots % chunks;
+  }
+  /// All lanes: waits for the oldest chunk that was asked for.
+  RETORT_DEVICE const uint8_t *wait(Cta &cta) {
+    if constexpr (kHasBulkCopy) {
+      mbarWait(cta.ringBarriers() + slot, cta.parity >> slot & 1);
+      cta.parity ^= 1u << slot;
+    } else {
+      cpAsyncWait<kSlots - 1>(); // one group a slot, empty ones at the end too
+      warpSync();
+    }
+    return cta.ring() + slot * kSlotBytes;
+  }
+  /// All lanes, when they have read the chunk: its slot is asked to hold the next one.
+  RETORT_DEVICE void release(Cta &cta) {
+    if constexpr (kHasBulkCopy)
+      fenceAsyncShared();
+    warpSync();
+    ask(cta);
+  }
+
+private:
+  RETORT_DEVICE void ask(Cta &cta) {
+    if (blocksLeft > 0) {
+      const uint32_t bytes = uint32_t(chunkPieces(chunk) * kPieceBytes);
+      const uint8_t *source = block + chunk * kSlotBytes;
+      uint8_t *dest = cta.ring() + slot * kSlotBytes;
+      if constexpr (kHasBulkCopy) {
+        if (laneIndex() == 0) {
+          mbarArriveExpect(cta.ringBarriers() + slot, bytes);
+          bulkCopyStream(dest, source, bytes, cta.ringBarriers() + slot);
+        }
+      } else {
+#pragma unroll
+        for (int i = 0; i < kSlotBytes; i += 512)
+          if (const uint32_t at = i + laneIndex() * 16; at < bytes)
+            cpAsync16(dest + at, source + at);
+      }
+      if (++chunk == chunks) {
+        chunk = 0;
+        --blocksLeft;
+        block += kBlockBytes;
+      }
+    }
+    if constexpr (!kHasBulkCopy)
+      cpAsyncCommit();
+    slot = slot + 1 == kSlots ? 0 : slot + 1;
+  }
+};
+
+} // namespace retort::cuda
