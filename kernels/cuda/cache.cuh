@@ -1,0 +1,91 @@
+// The paged KV cache, and heads on their way to it. SPDX-License-Identifier: Apache-2.0
+//
+// A page holds PageRows (16) positions of one slot for every layer; a layer's part, at cacheOffset in the page, is
+// K [KvHeads][16][Dims], then V [KvHeads][16][Dims], of half, bf16 or float. A row of a head is contiguous, so a warp's
+// request of 512 bytes is a run of whole lines, and a position is appended by one contiguous store.
+#pragma once
+#include "kernels/cuda/cta.cuh"
+namespace retort::cuda {
+
+/// Eight neighbouring elements of the cache (or of its staged copy in shared memory) as f32.
+RETORT_DEVICE void unpackEight(float (&v)[8], u32x4 bits, half) {
+  const f32x2 a = unpackHalf2(bits.x), b = unpackHalf2(bits.y), c = unpackHalf2(bits.z),
+              d = unpackHalf2(bits.w);
+  v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y, v[4] = c.x, v[5] = c.y, v[6] = d.x, v[7] = d.y;
+}
+RETORT_DEVICE void unpackEight(float (&v)[8], u32x4 bits, bf16) {
+  const f32x2 a = unpackBf162(bits.x), b = unpackBf162(bits.y), c = unpackBf162(bits.z),
+              d = unpackBf162(bits.w);
+  v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y, v[4] = c.x, v[5] = c.y, v[6] = d.x, v[7] = d.y;
+}
+template <class Cache> struct Eight {
+  u32x4 bits;
+  RETORT_DEVICE static Eight zero() { return {makeU32x4(0, 0, 0, 0)}; }
+  RETORT_DEVICE static Eight global(const Cache *p) { return {ldGlobal128(p)}; }
+  RETORT_DEVICE static Eight shared(const Cache *p) {
+    return {*reinterpret_cast<const u32x4 *>(p)};
+  }
+  RETORT_DEVICE void unpack(float (&v)[8]) const { unpackEight(v, bits, Cache()); }
+};
+template <> struct Eight<float> {
+  u32x4 low, high;
+  RETORT_DEVICE static Eight zero() { return {makeU32x4(0, 0, 0, 0), makeU32x4(0, 0, 0, 0)}; }
+  RETORT_DEVICE static Eight global(const float *p) { return {ldGlobal128(p), ldGlobal128(p + 4)}; }
+  RETORT_DEVICE static Eight shared(const float *p) {
+    return {*reinterpret_cast<const u32x4 *>(p), *reinterpret_cast<const u32x4 *>(p + 4)};
+  }
+  RETORT_DEVICE void unpack(float (&v)[8]) const {
+    v[0] = asFloat(low.x), v[1] = asFloat(low.y), v[2] = asFloat(low.z), v[3] = asFloat(low.w);
+    v[4] = asFloat(high.x), v[5] = asFloat(high.y), v[6] = asFloat(high.z), v[7] = asFloat(high.w);
+  }
+};
+
+/// The layer's K of a key/value head in page `page` of the pool; V is kValueOffset elements after it.
+template <class P> struct CachePages {
+  using Cache = typename P::Cache;
+  static_assert(P::PageRows == 16);
+  static constexpr int kHead = 16 * P::Dims;
+  static constexpr int kValueOffset = P::KvHeads * kHead;
+
+  uint8_t *base; // cache + cacheOffset
+  RETORT_DEVICE Cache *keys(int page, int kvHead) const {
+    return reinterpret_cast<Cache *>(base + int64_t(page) * P::PageBytes) + kvHead * kHead;
+  }
+};
+
+/// Norms (if Norm) and rotates (P::RotaryDims features, half-split order) one head: emit(i, value) for i = lane, lane + 32..
+/// All lanes. scratch [Dims] f32 of shared memory, this warp's.
+///   x [Dims], global, activations    gain [Dims] or unused    cosSin [RotaryDims], a row of angles
+template <class P, bool Norm, class Emit>
+RETORT_DEVICE void normRotate(const float *x, const float *gain, const float *cosSin,
+                              float *scratch, const Emit &emit) {
+  constexpr int kHalf = P::RotaryDims / 2;
+  const int lane = int(laneIndex());
+  float sum = 0;
+  warpSync(); // the scratch is free
+  for (int i = lane; i < P::Dims; i += 32) {
+    const float v = asFloat(ldGlobal32(x + i));
+    sum = fmaF32(v, v, sum);
+    scratch[i] = v;
+  }
+  if constexpr (Norm) {
+    const float scale = rsqrtApprox(warpSum(sum) * (1.0f / P::Dims) + P::eps);
+    for (int i = lane; i < P::Dims; i += 32)
+      scratch[i] = scratch[i] * scale * (asFloat(ldGlobalNc32(gain + i)) + P::NormOffset);
+  }
+  warpSync();
+  for (int i = lane; i < P::Dims; i += 32) {
+    float y = scratch[i];
+    if constexpr (kHalf > 0) {
+      if (i < kHalf)
+        y = y * asFloat(ldGlobal32(cosSin + i)) -
+            scratch[i + kHalf] * asFloat(ldGlobal32(cosSin + kHalf + i));
+      else if (i < 2 * kHalf)
+        y = y * asFloat(ldGlobal32(cosSin + i - kHalf)) +
+            scratch[i - kHalf] * asFloat(ldGlobal32(cosSin + i));
+    }
+    emit(i, y);
+  }
+}
+
+} // namespace retort::cuda

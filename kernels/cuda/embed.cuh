@@ -1,0 +1,63 @@
+// What a step begins with: rows of the embedding table, angles of the rotary embedding. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "kernels/cuda/cta.cuh"
+#include "kernels/cuda/weights.cuh"
+namespace retort::cuda {
+
+/// Element `col` of row `row` of a packed block, exactly.
+template <class W> RETORT_DEVICE float weightAt(const uint8_t *block, int row, int col) {
+  constexpr WeightLayout layout = W::kLayout;
+  const uint8_t *piece = block + col / layout.pieceCols() * layout.pieceBytes();
+  const int k = col % layout.pieceCols();
+  const CodePlace place = layout.code(row, k);
+  const uint32_t loaded = ldGlobalNc32(piece + place.byte / 4 * 4);
+  const uint32_t bits = loaded >> (place.byte % 4 * 8 + place.shift);
+  if constexpr (layout.kind == WeightKind::F32) {
+    return asFloat(loaded);
+  } else if constexpr (layout.kind == WeightKind::Bf16) {
+    return asFloat(bits << 16);
+  } else {
+    const int at = layout.scale(row, k / layout.group);
+    const uint32_t scales = ldGlobalNc32(piece + at / 4 * 4);
+    const float d = halfBitsToFloat(uint16_t(scales >> (at % 4 * 8)));
+    if constexpr (layout.kind == WeightKind::I8)
+      return d * float(int8_t(bits & 255));
+    if constexpr (!layout.minima)
+      return d * float(int(bits & 15) - 8);
+    const uint32_t minima = ldGlobalNc32(piece + at / 4 * 4 + 4);
+    return fmaF32(d, float(bits & 15), halfBitsToFloat(uint16_t(minima >> (at % 4 * 8))));
+  }
+}
+
+/// dest[r] = scale * table[tokens[r]]. P: Hidden, Vocab, Weights, float scale.
+///   table mma16 [Vocab][Hidden]    dest [rows][Hidden] f32
+/// A CTA a row. Traffic: the row's sectors, 2 of 18 of a block of int4, group 32.
+template <class P>
+RETORT_DEVICE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, float *dest) {
+  for (int r = int(ctaIndex()); r < cta.step.num_rows; r += int(ctaCount())) {
+    const int token = tokens[r];
+    const uint8_t *block = table + token / 16 * P::Weights::kLayout.blockBytes(P::Hidden);
+    for (int k = int(threadIndex()); k < P::Hidden; k += kThreads)
+      dest[int64_t(r) * P::Hidden + k] =
+          P::scale * weightAt<typename P::Weights>(block, token % 16, k);
+  }
+}
+
+/// dest[r][i] = scale * cos(a), dest[r][Half + i] = scale * sin(a), a = f32(positions[r] * invFreq[i]) (RoFormer,
+/// arXiv:2104.09864). P: Half, float scale.
+///   invFreq [Half] f32, constant memory    dest [rows][2 Half] f32
+/// Tiles: 1 element a thread over the grid.
+template <class P>
+RETORT_DEVICE void angles(Cta &cta, const int32_t *positions, const float *invFreq, float *dest) {
+  const int count = cta.step.num_rows * P::Half;
+  for (int i = int(ctaIndex()) * kThreads + int(threadIndex()); i < count;
+       i += int(ctaCount()) * kThreads) {
+    const int r = i / P::Half, k = i % P::Half;
+    float sine, cosine;
+    sinCos(float(positions[r]) * invFreq[k], sine, cosine);
+    dest[r * 2 * P::Half + k] = P::scale * cosine;
+    dest[r * 2 * P::Half + P::Half + k] = P::scale * sine;
+  }
+}
+
+} // namespace retort::cuda
