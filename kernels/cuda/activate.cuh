@@ -3,7 +3,7 @@
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
 
-enum class Act : uint8_t { Silu, GeluTanh, Gelu };
+enum class Activation : uint8_t { Silu, GeluTanh, Gelu };
 
 /// 1 - 2 / (1 + e^2x): exact at both ends, absolute error 2^-21.
 RETORT_DEVICE float tanhOf(float x) {
@@ -21,10 +21,10 @@ RETORT_DEVICE float erfOf(float x) {
   return x < 0 ? -e : e;
 }
 /// As RK_ACT_* of kernels/cpu/kernels.h.
-template <Act A> RETORT_DEVICE float activate(float x) {
-  if constexpr (A == Act::Silu)
+template <Activation A> RETORT_DEVICE float activate(float x) {
+  if constexpr (A == Activation::Silu)
     return x * rcpApprox(1.0f + expApprox(-x));
-  else if constexpr (A == Act::GeluTanh)
+  else if constexpr (A == Activation::GeluTanh)
     return 0.5f * x * (1.0f + tanhOf(0.7978845608f * (x + 0.044715f * x * x * x)));
   else
     return 0.5f * x * (1.0f + erfOf(x * 0.7071067812f));

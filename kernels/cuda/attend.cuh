@@ -15,8 +15,8 @@
 // summed over these lanes, everything else stays in the lane. Scores, weights and sums are f32.
 //
 // P (static constexpr): int Heads, KvHeads, Dims (a multiple of 8, at most 256), RotaryDims (0: none), Window (0: none),
-//   PageRows (16), Splits, MaxRows, QAt, KAt, VAt, QStride, KStride, VStride, DestStride; int64_t PageBytes;
-//   float scale, softCap (0: none), NormOffset, eps; bool QNorm, KNorm; Cache: half, bf16 or float
+//   PageRows (16), Splits, MaxRows, QAt, KAt, VAt, QStride, KStride, VStride; int64_t PageBytes;
+//   float scale, softCap (0: none), eps; bool QNorm, KNorm, NormOffset; Cache: half, bf16 or float
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cache.cuh"
@@ -34,6 +34,7 @@ template <class P> struct Attend {
   }
   static constexpr int kHeads = largestDivisor(kGroup, P::Dims <= 128 ? 8 : 4);
   static constexpr int kTilesPerRow = P::Heads / kHeads;
+  static constexpr int kParts = kGroup / kHeads; // tiles that share a key/value head
   RETORT_HOST_DEVICE static constexpr int powerAbove(int n) {
     int p = 1;
     while (p < n)
@@ -297,7 +298,7 @@ template <class P> struct Attend {
       combine(merge + h * kSumFloats, kHeads * kSumFloats, kWarps, d,
               [](const float *p) { return *p; }, o, m, l);
       if (t.splits == 1) {
-        dest[int64_t(t.row) * P::DestStride + (t.head + h) * P::Dims + d] = o / l;
+        dest[(int64_t(t.row) * P::Heads + t.head + h) * P::Dims + d] = o / l;
         continue;
       }
       float *to = partial(t, t.head + h, t.split);
@@ -306,25 +307,25 @@ template <class P> struct Attend {
         to[P::Dims] = m, to[P::Dims + 1] = l;
     }
   }
-  /// The last split of the row and heads to come here adds them all.
+  /// The last tile of the row and key/value head to come here adds all splits.
   RETORT_DEVICE void finish(const Cta &cta, const Tile &t) const {
     uint32_t *last = reinterpret_cast<uint32_t *>(cta.work() + kFlagAt);
     ctaSync(); // the partial sums are written
     if (threadIndex() == 0) {
-      uint32_t *count = cta.step.sync + kSyncSplits + t.row * kTilesPerRow + t.head / kHeads;
-      *last = atomicAddAcqRelGpu(count, 1) == uint32_t(t.splits - 1);
+      uint32_t *count = cta.step.sync + kSyncReserved + t.row * P::KvHeads + t.kvHead;
+      *last = atomicAddAcqRelGpu(count, 1) == uint32_t(t.splits * kParts - 1);
       if (*last)
         storeRelaxedGpu(count, 0); // for the next layer, which comes after a wait
     }
     ctaSync();
     if (*last == 0)
       return;
-    for (int i = int(threadIndex()); i < kHeads * P::Dims; i += kThreads) {
-      const int h = i / P::Dims, d = i % P::Dims;
+    for (int i = int(threadIndex()); i < kGroup * P::Dims; i += kThreads) {
+      const int h = t.kvHead * kGroup + i / P::Dims, d = i % P::Dims;
       float o, m, l;
-      combine(partial(t, t.head + h, 0), kSumFloats, t.splits, d,
+      combine(partial(t, h, 0), kSumFloats, t.splits, d,
               [](const float *p) { return asFloat(ldGlobal32(p)); }, o, m, l);
-      dest[int64_t(t.row) * P::DestStride + (t.head + h) * P::Dims + d] = o / l;
+      dest[(int64_t(t.row) * P::Heads + h) * P::Dims + d] = o / l;
     }
   }
 
@@ -361,11 +362,11 @@ template <class P> struct Attend {
 ///   q, k, v [rows][QStride, KStride, VStride] f32, heads from QAt, KAt, VAt on; may be one buffer
 ///   qNorm, kNorm [Dims] f32    angles [rows][RotaryDims] f32: cosines, then sines
 ///   cacheOffset: of the layer in a page, bytes, a multiple of 16
-///   partials [MaxRows][Heads][Splits][Dims + 2] f32 (unused if Splits is 1)    dest [rows][DestStride] f32
+///   partials [MaxRows][Heads][Splits][Dims + 2] f32 (unused if Splits is 1)    dest [rows][Heads * Dims] f32
 /// Tiles: rows x key/value heads x splits. Traffic: K and V of the positions once a group of query heads; with splits,
 /// (Dims + 2) floats a head and split out and in, through L2. No wait inside; one atomic a tile.
 template <class P>
-RETORT_DEVICE void attend(Cta &cta, const float *q, const float *k, const float *v,
+RETORT_PHASE void attend(Cta &cta, const float *q, const float *k, const float *v,
                           const float *qNorm, const float *kNorm, const float *angles,
                           int64_t cacheOffset, float *partials, float *dest) {
   using A = Attend<P>;

@@ -71,7 +71,7 @@ RETORT_DEVICE void normRotate(const float *x, const float *gain, const float *co
   if constexpr (Norm) {
     const float scale = rsqrtApprox(warpSum(sum) * (1.0f / P::Dims) + P::eps);
     for (int i = lane; i < P::Dims; i += 32)
-      scratch[i] = scratch[i] * scale * (asFloat(ldGlobalNc32(gain + i)) + P::NormOffset);
+      scratch[i] = scratch[i] * scale * (asFloat(ldGlobalNc32(gain + i)) + float(P::NormOffset));
   }
   warpSync();
   for (int i = lane; i < P::Dims; i += 32) {

@@ -28,16 +28,7 @@
 #include "runtime/src/abi/cuda_program.h"
 namespace retort::cuda {
 
-constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-
-// Dynamic shared memory of every kernel of a program, in bytes. The default fits all architectures from sm_80 (99 KB a
-// CTA on sm_86, 89 and 120); a program for sm_80, 90 and 100 alone may define 163 or 227 KB: more weights in flight, and
-// longer rows in shared memory.
-#ifndef RETORT_CUDA_SHARED_BYTES
-#define RETORT_CUDA_SHARED_BYTES (99 * 1024)
-#endif
-constexpr int kSharedBytes = RETORT_CUDA_SHARED_BYTES;
 constexpr int kMaxSlots = 16;
 constexpr int kBarrierBytes = kWarps * kMaxSlots * 8;
 // An H100 has 3.35 TB/s and answers after 0.7 us: 18 KB in flight a multiprocessor. The rest of the ring covers the wait.
@@ -45,12 +36,6 @@ constexpr int kRingBytes = kSharedBytes >= 160 * 1024 ? 96 * 1024 : 56 * 1024;
 constexpr int kWarpRingBytes = kRingBytes / kWarps;
 constexpr int kWorkBytes = kSharedBytes - kBarrierBytes - kRingBytes;
 static_assert(kWorkBytes >= 32 * 1024, "reductions and at least one row of activations");
-
-// Words of retort_cuda_step::sync: the grid barrier, then (on lines of their own) the arrivals of attend's splits, one for
-// each row and key/value head.
-constexpr int kSyncBarrier = 0;
-constexpr int kSyncSplits = 32;
-RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads) { return kSyncSplits + maxRows * maxKvHeads; }
 
 RETORT_HOST_DEVICE constexpr int minOf(int a, int b) { return a < b ? a : b; }
 RETORT_HOST_DEVICE constexpr int maxOf(int a, int b) { return a > b ? a : b; }
@@ -82,13 +67,23 @@ struct Cta {
   template <class T = float> RETORT_DEVICE T *activation(int64_t offset) const {
     return reinterpret_cast<T *>(step.activations + offset);
   }
-  /// Persistent form: all CTAs' writes so far are visible to all. In two parts, so that a fetch can go out in between.
+  RETORT_DEVICE const int32_t *tokens() const { return step.tokens; }
+  RETORT_DEVICE const int32_t *positions() const { return step.positions; }
+  RETORT_DEVICE const int32_t *wanted() const { return step.wanted; }
+  RETORT_DEVICE float *logits() const { return step.logits; }
+
+#if defined(RETORT_GRAPH)
+  /// A kernel a phase: what the launches before this one wrote is visible. The next launch may start its fetch.
+  RETORT_DEVICE void wait() const {
+    pdlWait();
+    pdlLaunchDependents();
+  }
+#else
+  /// One kernel: what all CTAs wrote is visible to all. In two parts, so that a fetch can go out in between.
   RETORT_DEVICE uint32_t arrive() const { return gridArrive(step.sync + kSyncBarrier); }
   RETORT_DEVICE void waitFor(uint32_t ticket) const { gridWait(step.sync + kSyncBarrier, ticket); }
   RETORT_DEVICE void wait() const { waitFor(arrive()); }
-  /// One kernel a phase: the launches before this one are done.
-  RETORT_DEVICE void waitLaunch() const { pdlWait(); }
-  RETORT_DEVICE void launchDependents() const { pdlLaunchDependents(); }
+#endif
 
   RETORT_DEVICE uint64_t *ringBarriers() const {
     return reinterpret_cast<uint64_t *>(sharedArena()) + warpIndex() * kMaxSlots;

@@ -33,7 +33,7 @@ template <class W> RETORT_DEVICE float weightAt(const uint8_t *block, int row, i
 ///   table mma16 [Vocab][Hidden]    dest [rows][Hidden] f32
 /// A CTA a row. Traffic: the row's sectors, 2 of 18 of a block of int4, group 32.
 template <class P>
-RETORT_DEVICE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, float *dest) {
+RETORT_PHASE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, float *dest) {
   for (int r = int(ctaIndex()); r < cta.step.num_rows; r += int(ctaCount())) {
     const int token = tokens[r];
     const uint8_t *block = table + token / 16 * P::Weights::kLayout.blockBytes(P::Hidden);
@@ -48,7 +48,7 @@ RETORT_DEVICE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, 
 ///   invFreq [Half] f32, constant memory    dest [rows][2 Half] f32
 /// Tiles: 1 element a thread over the grid.
 template <class P>
-RETORT_DEVICE void angles(Cta &cta, const int32_t *positions, const float *invFreq, float *dest) {
+RETORT_PHASE void angles(Cta &cta, const int32_t *positions, const float *invFreq, float *dest) {
   const int count = cta.step.num_rows * P::Half;
   for (int i = int(ctaIndex()) * kThreads + int(threadIndex()); i < count;
        i += int(ctaCount()) * kThreads) {

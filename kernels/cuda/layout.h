@@ -50,6 +50,31 @@
 
 namespace retort::cuda {
 
+//===- Launches: what the emitter puts in the manifest -----------------------------------------===//
+
+/// Threads of a CTA, one CTA a multiprocessor.
+constexpr int kThreads = 256;
+constexpr int kPrefillThreads = kThreads;
+
+/// Dynamic shared memory of every kernel of a decode program, in bytes. The default fits all architectures from sm_80 on
+/// (99 KB a CTA on sm_86, 89 and 120). A program for sm_80, 90 and 100 alone may define 163 or 227 KB: more weights in
+/// flight, and longer rows in shared memory.
+#ifndef RETORT_CUDA_SHARED_BYTES
+#define RETORT_CUDA_SHARED_BYTES (99 * 1024)
+#endif
+constexpr int kSharedBytes = RETORT_CUDA_SHARED_BYTES;
+constexpr int kPrefillSharedBytes = kSharedBytes;
+
+/// Words of retort_cuda_step::sync: the grid barrier, then from kSyncReserved on the arrivals of attend's splits, one for
+/// each row and key/value head (of the layer with the most).
+constexpr int kSyncBarrier = 0;
+constexpr int kSyncReserved = 64;
+RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads) {
+  return kSyncReserved + maxRows * maxKvHeads;
+}
+
+//===- Packed weights --------------------------------------------------------------------------===//
+
 enum class WeightKind : uint8_t { F32, Bf16, I8, I4 };
 
 /// Where an element's code is: a byte of its piece, and for i4 the bits of it.

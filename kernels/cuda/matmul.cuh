@@ -8,11 +8,11 @@
 //   int In, Out          columns and rows of the matrix; matmulGlu: Out channels, a matrix of 2 Out rows, "mma16_gated"
 //   Weights              a format of weights.cuh
 //   int SourceStride, SourceAt, DestStride    floats between rows; first column of the source
-//   bool Norm, float NormOffset, eps          RMS norm of the source with gain[i] + NormOffset
+//   bool Norm, NormOffset; float eps          RMS norm of the source with gain[i], or 1 + gain[i] with NormOffset
 //   float softCap                             0: none
 //   bool HasBias, HasResidual                 residual rows are DestStride apart; it may be dest itself
 //   bool Wanted, int MaxRows                  rows are step.wanted's; at most MaxRows <= 16
-//   Act Act                                   matmulGlu only; softCap, HasBias, HasResidual and Wanted: matmul only
+//   Activation Act                                matmulGlu only; softCap, HasBias, HasResidual and Wanted: matmul only
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/stage.cuh"
@@ -154,10 +154,10 @@ template <class P, int Matrices> struct Product {
 };
 
 /// Starts loading this CTA's first weights; see cta.cuh for when.
-template <class P> RETORT_DEVICE void matmulFetch(Cta &cta, const uint8_t *weights) {
+template <class P> RETORT_PHASE void matmulFetch(Cta &cta, const uint8_t *weights) {
   Product<P, 1>::fetch(cta, weights);
 }
-template <class P> RETORT_DEVICE void matmulGluFetch(Cta &cta, const uint8_t *weights) {
+template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *weights) {
   Product<P, 2>::fetch(cta, weights);
 }
 
@@ -167,7 +167,7 @@ template <class P> RETORT_DEVICE void matmulGluFetch(Cta &cta, const uint8_t *we
 /// Traffic: the tile's block once from memory; rows x In floats from L2 once a CTA; rows x 16 floats out (and in, with
 /// a residual) a tile. Shared: parts 5 KB a buffer and 8 rows, rows as f16.
 template <class P>
-RETORT_DEVICE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
+RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
                           float *dest, const float *bias, const float *residual,
                           const int32_t *wanted) {
   const Stage<P> stage = {source, gain, wanted};
@@ -187,7 +187,7 @@ RETORT_DEVICE void matmul(Cta &cta, const float *source, const float *gain, cons
 /// dest[r][n] = act(norm(source[r]) . gate[n]) * (norm(source[r]) . up[n])
 /// As matmul, with weights mma16_gated [2 Out][In].
 template <class P>
-RETORT_DEVICE void matmulGlu(Cta &cta, const float *source, const float *gain,
+RETORT_PHASE void matmulGlu(Cta &cta, const float *source, const float *gain,
                              const uint8_t *weights, float *dest) {
   const Stage<P> stage = {source, gain, nullptr};
   Product<P, 2>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[2]) {

@@ -6,18 +6,18 @@
 namespace retort::cuda {
 
 /// dest[r] = residual[r] + norm(source[r]), over each of Groups slices of the row with the same gain.
-///   P: Size (columns), Groups, SourceStride, DestStride, float NormOffset, eps, bool HasResidual
-///   gain [Size / Groups] f32    residual [rows][DestStride] f32, may be dest
+///   P: Features, Groups, float eps, bool NormOffset, HasResidual
+///   gain [Features / Groups] f32    source, residual, dest [rows][Features] f32; dest may be either
 /// A warp a slice: its lanes' sums in order, then over lanes. Traffic: the row twice (from L2), once out.
 template <class P>
-RETORT_DEVICE void norm(Cta &cta, const float *source, const float *gain, float *dest,
-                        const float *residual) {
-  constexpr int kSize = P::Size / P::Groups;
+RETORT_PHASE void norm(Cta &cta, const float *source, const float *gain, const float *residual,
+                       float *dest) {
+  constexpr int kSize = P::Features / P::Groups;
   const int lane = int(laneIndex()), slices = cta.step.num_rows * P::Groups;
   for (int s = int(ctaIndex() + warpIndex() * ctaCount()); s < slices;
        s += int(ctaCount()) * kWarps) {
     const int r = s / P::Groups, at = s % P::Groups * kSize;
-    const float *x = source + int64_t(r) * P::SourceStride + at;
+    const float *x = source + int64_t(r) * P::Features + at;
     float sum = 0;
     for (int i = lane; i < kSize; i += 32) {
       const float v = asFloat(ldGlobal32(x + i));
@@ -25,9 +25,9 @@ RETORT_DEVICE void norm(Cta &cta, const float *source, const float *gain, float 
     }
     const float scale = rsqrtApprox(warpSum(sum) * (1.0f / kSize) + P::eps);
     for (int i = lane; i < kSize; i += 32) {
-      const int64_t to = int64_t(r) * P::DestStride + at + i;
+      const int64_t to = int64_t(r) * P::Features + at + i;
       float y = asFloat(ldGlobal32(x + i)) * scale *
-                (asFloat(ldGlobalNc32(gain + i)) + P::NormOffset);
+                (asFloat(ldGlobalNc32(gain + i)) + float(P::NormOffset));
       if constexpr (P::HasResidual)
         y += asFloat(ldGlobal32(residual + to));
       dest[to] = y;
@@ -43,21 +43,22 @@ template <int Size, class F> RETORT_DEVICE void forElements(const Cta &cta, cons
     f(int(i / Size), int(i % Size));
 }
 
-/// dest[r][i] = act(gate[r][GateAt + i]) * up[r][UpAt + i]. P: Size, GateAt, GateStride, UpAt, UpStride, DestStride, Act.
+/// dest[r][i] = act(gate[r][GateAt + i]) * up[r][UpAt + i]. P: Channels, GateAt,
+/// GateStride, UpAt, UpStride, Act.
 template <class P>
-RETORT_DEVICE void glu(Cta &cta, const float *gate, const float *up, float *dest) {
-  forElements<P::Size>(cta, [&](int r, int i) {
+RETORT_PHASE void glu(Cta &cta, const float *gate, const float *up, float *dest) {
+  forElements<P::Channels>(cta, [&](int r, int i) {
     const float g = asFloat(ldGlobal32(gate + int64_t(r) * P::GateStride + P::GateAt + i));
     const float u = asFloat(ldGlobal32(up + int64_t(r) * P::UpStride + P::UpAt + i));
-    dest[int64_t(r) * P::DestStride + i] = activate<P::Act>(g) * u;
+    dest[int64_t(r) * P::Channels + i] = activate<P::Act>(g) * u;
   });
 }
 
-/// dest[r][i] = lhs[r][i] + rhs[r][i]; dest may be either. P: Size.
+/// dest[r][i] = lhs[r][i] + rhs[r][i]; dest may be either. P: Features.
 template <class P>
-RETORT_DEVICE void residual(Cta &cta, const float *lhs, const float *rhs, float *dest) {
-  forElements<P::Size>(cta, [&](int r, int i) {
-    const int64_t at = int64_t(r) * P::Size + i;
+RETORT_PHASE void residual(Cta &cta, const float *lhs, const float *rhs, float *dest) {
+  forElements<P::Features>(cta, [&](int r, int i) {
+    const int64_t at = int64_t(r) * P::Features + i;
     dest[at] = asFloat(ldGlobal32(lhs + at)) + asFloat(ldGlobal32(rhs + at));
   });
 }

@@ -57,8 +57,8 @@ template <class P> struct Stage {
   }
   RETORT_DEVICE f32x4 gainAt(int i) const {
     f32x4 g = loadFourNc<P::In % 4 == 0>(gain, i, P::In);
-    return makeF32x4(g.x + P::NormOffset, g.y + P::NormOffset, g.z + P::NormOffset,
-                     g.w + P::NormOffset);
+    return makeF32x4(g.x + float(P::NormOffset), g.y + float(P::NormOffset), g.z + float(P::NormOffset),
+                     g.w + float(P::NormOffset));
   }
   RETORT_DEVICE static f32x4 normed(f32x4 v, float scale, f32x4 g) {
     return makeF32x4(v.x * scale * g.x, v.y * scale * g.y, v.z * scale * g.z, v.w * scale * g.w);
@@ -181,7 +181,7 @@ template <class P, int N> struct GlobalRows {
       if constexpr (P::Norm)
 #pragma unroll
         for (int e = 0; e < 2; ++e)
-          g[e] = k + e < P::In ? asFloat(ldGlobalNc32(stage.gain + k + e)) + P::NormOffset : 0.0f;
+          g[e] = k + e < P::In ? asFloat(ldGlobalNc32(stage.gain + k + e)) + float(P::NormOffset) : 0.0f;
 #pragma unroll
       for (int n = 0; n < N; ++n) {
         float v[2];

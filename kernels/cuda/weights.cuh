@@ -151,7 +151,7 @@ template <int Group> struct Int8 {
   }
 };
 
-struct Bf16 {
+struct BF16 {
   static constexpr WeightLayout kLayout = {WeightKind::Bf16};
 
   RETORT_DEVICE static void fragment(uint32_t (&a)[4], const u32x4 &codes, int) {

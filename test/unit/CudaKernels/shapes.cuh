@@ -9,8 +9,9 @@ struct Mat {
   using Weights = W;
   static constexpr int SourceStride = In_, SourceAt = 0, DestStride = Out_;
   static constexpr bool Norm = Norm_, HasBias = false, HasResidual = Residual, Wanted = false;
-  static constexpr float NormOffset = 0, eps = 1e-5f, softCap = 0;
-  static constexpr retort::cuda::Act Act = retort::cuda::Act::Silu;
+  static constexpr bool NormOffset = false;
+  static constexpr float eps = 1e-5f, softCap = 0;
+  static constexpr Activation Act = Activation::Silu;
 };
 
 } // namespace retort::cuda::shapes
