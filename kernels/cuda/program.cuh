@@ -3,4 +3,13 @@
 #include "kernels/cuda/attend.cuh"
 #include "kernels/cuda/embed.cuh"
 #include "kernels/cuda/matmul.cuh"
+#include "kernels/cuda/prefill/attention.cuh"
+#include "kernels/cuda/prefill/matmul.cuh"
 #include "kernels/cuda/rows.cuh"
+namespace retort::cuda::prefill { // the same in both
+using cuda::angles;
+using cuda::embed;
+using cuda::glu;
+using cuda::norm;
+using cuda::residual;
+} // namespace retort::cuda::prefill

@@ -1,0 +1,334 @@
+// Attention of a prefill step: append, then flash-style tiles over the paged cache. SPDX-License-Identifier: Apache-2.0
+//
+// P as in kernels/cuda/attend.cuh (Splits is not used).
+#pragma once
+#include "kernels/cuda/activate.cuh"
+#include "kernels/cuda/cache.cuh"
+#include "kernels/cuda/prefill/matmul.cuh" // kArenaBytes
+namespace retort::cuda::prefill {
+
+/// Norms and rotates q in place, and k on its way to the cache; appends k and v.
+///   q, k, v [rows][QStride, KStride, VStride] f32, heads from QAt, KAt, VAt on; may be one buffer
+///   qNorm, kNorm [Dims] f32    angles [rows][RotaryDims] f32
+/// A warp a head. Traffic: q twice, k and v once.
+template <class P>
+RETORT_PHASE void ropeAppend(Cta &cta, float *q, const float *k, const float *v, const float *qNorm,
+                             const float *kNorm, const float *angles, int64_t cacheOffset) {
+  constexpr int kUnits = P::Heads + 2 * P::KvHeads; // of a row
+  using Cache = typename P::Cache;
+  const CachePages<P> cache = {cta.step.cache + cacheOffset};
+  float *scratch =
+      reinterpret_cast<float *>(sharedArena() + kBarrierBytes) + warpIndex() * P::Dims;
+  for (int i = int(ctaIndex() * kWarps + warpIndex()); i < cta.step.num_rows * kUnits;
+       i += int(ctaCount()) * kWarps) {
+    const int r = i / kUnits, head = i % kUnits;
+    const float *cosSin = angles + int64_t(r) * P::RotaryDims;
+    if (head < P::Heads) {
+      float *x = q + int64_t(r) * P::QStride + P::QAt + head * P::Dims;
+      normRotate<P, P::QNorm>(x, qNorm, cosSin, scratch, [&](int d, float y) { x[d] = y; });
+      continue;
+    }
+    const int kvHead = (head - P::Heads) % P::KvHeads, position = cta.step.positions[r];
+    const int32_t *pages =
+        cta.step.page_table + int64_t(cta.step.slots[r]) * cta.step.pages_per_slot;
+    Cache *to = cache.keys(pages[position / 16], kvHead) + position % 16 * P::Dims;
+    if (head < P::Heads + P::KvHeads) {
+      normRotate<P, P::KNorm>(k + int64_t(r) * P::KStride + P::KAt + kvHead * P::Dims, kNorm,
+                              cosSin, scratch, [&](int d, float y) { to[d] = Cache(y); });
+    } else {
+      const float *x = v + int64_t(r) * P::VStride + P::VAt + kvHead * P::Dims;
+      for (int d = int(laneIndex()); d < P::Dims; d += 32)
+        to[CachePages<P>::kValueOffset + d] = Cache(asFloat(ldGlobal32(x + d)));
+    }
+  }
+  ctaSync(); // the scratch is free
+}
+
+/// A tile: 128 queries of one key/value head. A query is a row and a query head of the group, numbered row * group + head,
+/// so the group's heads share every load of K and V. 8 warps have 16 queries each; K and V come in tiles of keys through two
+/// buffers (cp.async), scores and weights stay in registers (FlashAttention-2, arXiv:2307.08691).
+///
+/// Rows of a step may be of several slots: the tile walks the keys of each run of rows of one slot in turn, and hides them
+/// from the queries of other runs.
+template <class P> struct Attention {
+  using Cache = typename P::Cache;
+  static constexpr int kGroup = P::Heads / P::KvHeads;
+  static constexpr int kQueries = 128;
+  static constexpr int kDims = ceilDiv(P::Dims, 16) * 16;
+  static constexpr int kUnits = ceilDiv(P::Dims, 64) * 8; // of 16 bytes, a key's row in shared memory
+  static constexpr int kRowBytes = kUnits * 16;
+  static constexpr int kKeyTile = P::Dims > 128 ? 16 : P::Dims > 64 ? 32 : 64;
+  static constexpr int kTileBytes = kKeyTile * kRowBytes;
+  // Shared memory: [2 buffers][K, V][kKeyTile][kUnits, swizzled], then for features beyond 128 the queries as f16, which
+  // registers have no room for.
+  static constexpr bool kQueriesShared = P::Dims > 128;
+  static constexpr int kQueriesAt = 4 * kTileBytes;
+  static_assert(kQueriesAt + (kQueriesShared ? kQueries * kRowBytes : 0) <= kArenaBytes);
+  static_assert(P::Dims % 8 == 0 && P::Dims <= 256 && P::Heads % P::KvHeads == 0);
+  static constexpr float kNone = -1e30f;
+  static constexpr float kLog2e = 1.4426950408889634f;
+
+  const float *q;
+  CachePages<P> cache;
+  float *dest;
+
+  RETORT_DEVICE static uint8_t *arena() { return sharedArena() + kBarrierBytes; }
+  /// Unit `unit` of key (or query) `row` of a tile: 8 rows of the same unit are in 8 different groups of banks.
+  RETORT_DEVICE static int place(int row, int unit) {
+    return row * kRowBytes + (unit ^ (row % 8)) * 16;
+  }
+
+  /// Keys of rows first..first + count - 1 of the step, which are of one slot.
+  struct Run {
+    int first, count;
+    int begin, end; // keys begin..end - 1
+    const int32_t *pages;
+  };
+  /// The run that starts at row `first`; all lanes, `last` is the tile's last row.
+  RETORT_DEVICE static Run findRun(const Cta &cta, int first, int last) {
+    Run run = {first, 0, 1 << 30, 0, nullptr};
+    const int slot = cta.step.slots[first];
+    run.pages = cta.step.page_table + int64_t(slot) * cta.step.pages_per_slot;
+    int low = 1 << 30, high = 0;
+    for (int r = first;; r += 32) {
+      const int mine = r + int(laneIndex());
+      const bool same = mine <= last && cta.step.slots[mine] == slot;
+      const uint32_t others = ~warpBallot(same);
+      const int here = others == 0 ? 32 : lowestBit(others);
+      if (int(laneIndex()) < here) {
+        const int position = cta.step.positions[mine];
+        const int begin = P::Window > 0 && position >= P::Window ? position - P::Window + 1 : 0;
+        low = begin < low ? begin : low;
+        high = position + 1 > high ? position + 1 : high;
+      }
+      run.count += here;
+      if (here < 32)
+        break;
+    }
+#pragma unroll
+    for (int mask = 16; mask > 0; mask /= 2) {
+      const int l = shflXor(low, mask), h = shflXor(high, mask);
+      low = l < low ? l : low;
+      high = h > high ? h : high;
+    }
+    run.begin = low;
+    run.end = high;
+    return run;
+  }
+  RETORT_DEVICE static int lowestBit(uint32_t bits) {
+    int bit = 0;
+    while ((bits >> bit & 1) == 0)
+      ++bit;
+    return bit;
+  }
+
+  /// Asks for keys first..first + kKeyTile - 1; those at or beyond run.end are zeros.
+  RETORT_DEVICE void ask(const Run &run, int kvHead, int first, int buffer) const {
+    if (first < run.end) {
+      uint8_t *tile = arena() + buffer * 2 * kTileBytes;
+      for (int i = int(threadIndex()); i < kKeyTile * kUnits; i += kThreads) {
+        const int row = i / kUnits, unit = i % kUnits, key = first + row;
+        const bool valid = key < run.end && unit * 8 < P::Dims;
+        const Cache *from = cache.keys(valid ? run.pages[key / 16] : 0, kvHead) +
+                            (valid ? key % 16 * P::Dims + unit * 8 : 0);
+        copyUnit(tile + place(row, unit), from, valid);
+        copyUnit(tile + kTileBytes + place(row, unit), from + CachePages<P>::kValueOffset, valid);
+      }
+    }
+    cpAsyncCommit();
+  }
+  /// Eight elements as f16. Other caches than f16 are converted on the way.
+  RETORT_DEVICE static void copyUnit(uint8_t *to, const half *from, bool valid) {
+    cpAsync16Zero(to, from, valid);
+  }
+  template <class T> RETORT_DEVICE static void copyUnit(uint8_t *to, const T *from, bool valid) {
+    float v[8];
+    (valid ? Eight<T>::global(from) : Eight<T>::zero()).unpack(v);
+    *reinterpret_cast<u32x4 *>(to) = makeU32x4(packHalf2(v[0], v[1]), packHalf2(v[2], v[3]),
+                                               packHalf2(v[4], v[5]), packHalf2(v[6], v[7]));
+  }
+
+  /// The A fragments of the warp's 16 queries.
+  struct Queries {
+    uint32_t a[kQueriesShared ? 1 : kDims / 16][4];
+  };
+  RETORT_DEVICE uint32_t queryPair(const float *x, int d) const {
+    constexpr float kScale = P::softCap != 0 ? P::scale : P::scale * kLog2e;
+    if (x == nullptr || d >= P::Dims)
+      return 0;
+    const u32x2 v = ldGlobal64(x + d);
+    return packHalf2(asFloat(v.x) * kScale, asFloat(v.y) * kScale);
+  }
+  RETORT_DEVICE const float *query(int index, int kvHead, int total) const {
+    if (index >= total)
+      return nullptr;
+    return q + int64_t(index / kGroup) * P::QStride + P::QAt +
+           (kvHead * kGroup + index % kGroup) * P::Dims;
+  }
+  RETORT_DEVICE void loadQueries(Queries &queries, int first, int kvHead, int total) const {
+    const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
+    const float *low = query(first + g, kvHead, total), *high = query(first + g + 8, kvHead, total);
+    const int row = int(warpIndex()) * 16 + g;
+#pragma unroll
+    for (int s = 0; s < kDims / 16; ++s) {
+      const uint32_t a[4] = {queryPair(low, s * 16 + 2 * t), queryPair(high, s * 16 + 2 * t),
+                             queryPair(low, s * 16 + 2 * t + 8), queryPair(high, s * 16 + 2 * t + 8)};
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        if constexpr (kQueriesShared)
+          *reinterpret_cast<uint32_t *>(arena() + kQueriesAt +
+                                        place(row + i % 2 * 8, s * 2 + i / 2) + t * 4) = a[i];
+        else
+          queries.a[s][i] = a[i];
+    }
+    warpSync();
+  }
+  RETORT_DEVICE void queryStep(uint32_t (&a)[4], const Queries &queries, int s) const {
+    if constexpr (kQueriesShared) {
+      const int lane = int(laneIndex());
+      ldmatrixX4(a, arena() + kQueriesAt +
+                        place(int(warpIndex()) * 16 + lane % 16, s * 2 + lane / 16));
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        a[i] = queries.a[s][i];
+    }
+  }
+
+  struct State {
+    float o[kDims / 8][4], m[2], l[2]; // rows g and g + 8; o in mma's order
+    int begin[2], position[2], row[2], head[2]; // of the lane's two queries; row -1: none
+  };
+
+  /// One tile of keys from `first` on, in `buffer`.
+  RETORT_DEVICE void keys(const Run &run, const Queries &queries, int first, int buffer,
+                          State &s) const {
+    constexpr int kN = kKeyTile / 8;
+    const uint8_t *tile = arena() + buffer * 2 * kTileBytes;
+    const int lane = int(laneIndex()), t = lane % 4;
+    float score[kN][4];
+    zero(score);
+#pragma unroll
+    for (int step = 0; step < kDims / 16; ++step) {
+      uint32_t a[4];
+      queryStep(a, queries, step);
+#pragma unroll
+      for (int n = 0; n < kN; n += 2) { // matrices: keys n*8.. at 8 and 8 features, then the next 8 keys
+        uint32_t b[4];
+        ldmatrixX4(b, tile + place(n * 8 + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
+        mmaF16(score[n], a, {b[0], b[1]});
+        mmaF16(score[n + 1], a, {b[2], b[3]});
+      }
+    }
+    float most[2] = {s.m[0], s.m[1]};
+#pragma unroll
+    for (int n = 0; n < kN; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const int key = first + n * 8 + t * 2 + e % 2, i = e / 2;
+        if constexpr (P::softCap != 0)
+          score[n][e] = softCapped(score[n][e], P::softCap) * kLog2e;
+        const bool seen = key <= s.position[i] && key >= s.begin[i] && s.row[i] >= run.first &&
+                          s.row[i] < run.first + run.count;
+        score[n][e] = seen ? score[n][e] : kNone;
+        most[i] = score[n][e] > most[i] ? score[n][e] : most[i];
+      }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      most[i] = warpMax<4>(most[i]);
+      const float decay = exp2Approx(s.m[i] - most[i]);
+      s.m[i] = most[i];
+      s.l[i] *= decay;
+#pragma unroll
+      for (int d = 0; d < kDims / 8; ++d)
+        s.o[d][2 * i] *= decay, s.o[d][2 * i + 1] *= decay;
+    }
+#pragma unroll
+    for (int n = 0; n < kN; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        score[n][e] = score[n][e] > 0.5f * kNone ? exp2Approx(score[n][e] - most[e / 2]) : 0.0f;
+        s.l[e / 2] += score[n][e];
+      }
+#pragma unroll
+    for (int n = 0; n < kN; n += 2) { // 16 keys: the scores' registers are the A fragment
+      const uint32_t a[4] = {
+          packHalf2(score[n][0], score[n][1]), packHalf2(score[n][2], score[n][3]),
+          packHalf2(score[n + 1][0], score[n + 1][1]), packHalf2(score[n + 1][2], score[n + 1][3])};
+#pragma unroll
+      for (int d = 0; d < kDims / 8; d += 2) { // matrices: 8 and 8 keys at 8 features, then the next 8
+        uint32_t b[4];
+        ldmatrixX4Trans(b, tile + kTileBytes + place(n * 8 + lane % 16, d + lane / 16));
+        mmaF16(s.o[d], a, {b[0], b[1]});
+        mmaF16(s.o[d + 1], a, {b[2], b[3]});
+      }
+    }
+  }
+
+  RETORT_DEVICE void tile(const Cta &cta, int firstQuery, int kvHead) const {
+    const int total = cta.step.num_rows * kGroup, g = int(laneIndex() / 4);
+    const int mine = firstQuery + int(warpIndex()) * 16; // the warp's first query
+    Queries queries;
+    loadQueries(queries, mine, kvHead, total);
+    State s;
+    zero(s.o);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int index = mine + g + i * 8;
+      s.row[i] = index < total ? index / kGroup : -1;
+      s.head[i] = kvHead * kGroup + index % kGroup;
+      s.position[i] = index < total ? cta.step.positions[s.row[i]] : -1;
+      s.begin[i] = P::Window > 0 && s.position[i] >= P::Window ? s.position[i] - P::Window + 1 : 0;
+      s.m[i] = kNone;
+      s.l[i] = 0;
+    }
+    const int end = firstQuery + kQueries < total ? firstQuery + kQueries : total;
+    const int last = (end - 1) / kGroup;
+    for (int row = firstQuery / kGroup; row <= last;) {
+      const Run run = findRun(cta, row, last);
+      row += run.count;
+      const int first = run.begin / kKeyTile * kKeyTile; // the same tiles however a request is cut
+      ask(run, kvHead, first, 0);
+      for (int key = first, buffer = 0; key < run.end; key += kKeyTile, buffer ^= 1) {
+        ask(run, kvHead, key + kKeyTile, buffer ^ 1);
+        cpAsyncWait<1>();
+        ctaSync(); // this tile is here for all
+        keys(run, queries, key, buffer, s);
+        ctaSync(); // all are done with it
+      }
+    }
+    store(s);
+  }
+  RETORT_DEVICE void store(const State &s) const {
+    const int t = int(laneIndex() % 4);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const float total = warpSum<4>(s.l[i]);
+      if (s.row[i] < 0)
+        continue;
+      const float scale = 1.0f / total;
+      float *to = dest + (int64_t(s.row[i]) * P::Heads + s.head[i]) * P::Dims;
+#pragma unroll
+      for (int d = 0; d < kDims / 8; ++d)
+        if (d * 8 < P::Dims)
+          stGlobal64(to + d * 8 + t * 2, makeU32x2(asBits(s.o[d][2 * i] * scale),
+                                                   asBits(s.o[d][2 * i + 1] * scale)));
+    }
+  }
+};
+
+/// dest[r] = attention of row r over its slot's positions up to its own, all of them in the cache (after ropeAppend and a
+/// wait).
+///   q [rows][QStride] f32, normed and rotated    dest [rows][Heads * Dims] f32
+/// Tiles: 128 queries x key/value heads. Traffic: K and V of the positions once a tile, through L2.
+template <class P>
+RETORT_PHASE void attention(Cta &cta, const float *q, int64_t cacheOffset, float *dest) {
+  using A = Attention<P>;
+  const A attention = {q, {cta.step.cache + cacheOffset}, dest};
+  const int perHead = ceilDiv(cta.step.num_rows * A::kGroup, A::kQueries);
+  // The longest tiles, those of the last rows, go first.
+  for (int i = int(ctaIndex()); i < perHead * P::KvHeads; i += int(ctaCount()))
+    attention.tile(cta, (perHead - 1 - i / P::KvHeads) * A::kQueries, i % P::KvHeads);
+}
+
+} // namespace retort::cuda::prefill
