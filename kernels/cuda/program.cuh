@@ -3,8 +3,8 @@
 #include "kernels/cuda/attend.cuh"
 #include "kernels/cuda/embed.cuh"
 #include "kernels/cuda/matmul.cuh"
-#include "kernels/cuda/prefill/attention.cuh"
-#include "kernels/cuda/prefill/matmul.cuh"
+#include "kernels/cuda/prefill_attention.cuh"
+#include "kernels/cuda/prefill_matmul.cuh"
 #include "kernels/cuda/rows.cuh"
 namespace retort::cuda::prefill { // the same in both
 using cuda::angles;

@@ -4,7 +4,7 @@
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cache.cuh"
-#include "kernels/cuda/prefill/matmul.cuh" // kArenaBytes
+#include "kernels/cuda/prefill_matmul.cuh" // kArenaBytes
 namespace retort::cuda::prefill {
 
 /// Norms and rotates q in place, and k on its way to the cache; appends k and v.
