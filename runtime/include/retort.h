@@ -5,8 +5,9 @@
  * examples/service; docs/runtime.md tells the same as a story.
  *
  *   retort_model     a bundle, opened and checked. Immutable: any number of threads may use one.
- *   retort_session   a model at work: slots (sequences), their KV cache, a pool of threads. One
- *                    thread at a time; make one session a thread, or lock.
+ *   retort_session   a model at work on a device (a pool of threads, or graphics cards): slots
+ *                    (sequences) and their KV cache. One thread at a time; make one session a
+ *                    thread, or lock.
  *   retort_sampler   picks tokens from logits. One thread at a time.
  *   retort_decoder   turns tokens into text piece by piece. One thread at a time.
  *
@@ -59,11 +60,11 @@ typedef enum retort_status {
   RETORT_E_INTERNAL = 1,    /**< a bug of Retort's */
   RETORT_E_ARGUMENT = 2,    /**< an argument is out of range: nothing was done */
   RETORT_E_BAD_INPUT = 3,   /**< a bundle is damaged, or is none */
-  RETORT_E_UNSUPPORTED = 4, /**< a good bundle that this library or this CPU cannot run */
+  RETORT_E_UNSUPPORTED = 4, /**< a good bundle that this library or this machine cannot run */
   RETORT_E_RESOURCES = 5,   /**< memory or cache pages do not suffice; the message has the counts */
   RETORT_E_IO = 6,          /**< the operating system refused a file */
-  RETORT_E_DEVICE = 7,      /**< the device failed: only *_destroy may follow */
-  RETORT_E_CONTEXT = 8,     /**< more tokens than the context holds; the message has both counts */
+  RETORT_E_DEVICE = 7,  /**< a graphics card failed at work: the session is lost, make another */
+  RETORT_E_CONTEXT = 8, /**< more tokens than the context holds; the message has both counts */
   RETORT_E_CAPACITY = 9 /**< the caller's buffer is too small; the count says what it must hold */
 } retort_status;
 
@@ -87,14 +88,15 @@ RETORT_API const char *retort_status_name(int status);
 
 typedef struct retort_model_options {
   size_t struct_bytes;
-  const char *isa;  /**< run this entry, "x86-64-v3" or "x86-64-v4"; NULL: the best this CPU has */
+  const char *isa;  /**< CPU code to use, "x86-64-v3" or "x86-64-v4"; NULL: the best this CPU has */
   uint32_t threads; /**< threads that check hashes while opening; 0: one a core */
 } retort_model_options;
 
 /**
  * Opens a bundle: a .retort file, or the directory form. Every part is checked against its SHA-256,
- * then weights are mapped (shared with other processes), never copied: memory is only used for what
- * the manifest's lists need. The file must not be changed while the model is open.
+ * then weights are mapped (shared with other processes), never copied in the host's memory: memory
+ * is only used for what the manifest's lists need. No graphics card is touched before a session is
+ * made. The file must not be changed while the model is open.
  *
  * @param path     NUL-terminated.
  * @param options  may be NULL.
@@ -102,7 +104,8 @@ typedef struct retort_model_options {
  * @return RETORT_OK,
  *         RETORT_E_IO           the file cannot be opened or read;
  *         RETORT_E_BAD_INPUT    it is no bundle, or the part that the message names is damaged;
- *         RETORT_E_UNSUPPORTED  a newer bundle format, or no entry for this CPU (or options->isa);
+ *         RETORT_E_UNSUPPORTED  a newer bundle format, no code for options->isa, or for this CPU in
+ *                               a bundle that has code for nothing else;
  *         RETORT_E_ARGUMENT.
  */
 RETORT_API retort_status retort_model_open(const char *path, const retort_model_options *options,
@@ -112,13 +115,13 @@ RETORT_API void retort_model_destroy(retort_model *model);
 /** What is known of a model. Strings live as long as the model. */
 typedef struct retort_model_info {
   size_t struct_bytes;
-  const char *name;         /**< for people */
-  const char *family;       /**< "llama", ... */
-  const char *isa;          /**< the entry in use, "x86-64-v4" */
-  int32_t vocab;            /**< logits of a row; tokens are 0 to vocab - 1 */
+  const char *name;   /**< for people */
+  const char *family; /**< "llama", ... */
+  const char *isa;    /**< of the CPU code, "x86-64-v4"; "": the bundle has none for this CPU */
+  int32_t vocab;      /**< logits of a row; tokens are 0 to vocab - 1 */
   int32_t tokenizer_vocab;  /**< tokens that stand for text, at most vocab; 0: no tokenizer */
   int32_t context;          /**< most positions of a slot */
-  int32_t max_rows;         /**< most rows of a step */
+  int32_t max_rows;         /**< most rows of a step; a session's own may differ by its device */
   int32_t hidden;           /**< features of a row */
   int32_t blocks;           /**< transformer layers */
   int32_t page_rows;        /**< positions in a page of the KV cache */
@@ -126,7 +129,7 @@ typedef struct retort_model_info {
   int32_t eos_token;        /**< -1: none */
   int32_t has_chat;         /**< 1 if retort_chat_tokens() works, else 0 */
   uint64_t page_bytes;      /**< of a page of the KV cache, all layers */
-  uint64_t weight_bytes;    /**< of weights.bin */
+  uint64_t weight_bytes;    /**< of weights.bin, or of the cards' weights if the bundle has none */
   uint64_t bytes_per_token; /**< weight bytes read to decode one token */
 } retort_model_info;
 
@@ -251,17 +254,35 @@ typedef struct retort_session_options {
   uint32_t slots;       /**< sequences, 1 to 65536; 0: 1 */
   uint32_t max_context; /**< most positions of a slot, at most the model's context; 0: that */
   uint64_t cache_bytes; /**< of the KV cache, rounded down to pages, shared by all slots; 0: enough
-                             for every slot to be full. Memory is taken as pages are first used. */
+                             for every slot to be full. On a CPU memory is taken as pages are first
+                             used, on a card at once. */
+  const char *device;   /**< what runs the steps:
+                             "cpu"       the bundle's CPU code on `threads` threads;
+                             "cuda"      the first graphics card, or as many as the bundle's code
+                                         is for;
+                             "cuda:1"    that card, counted from 0 as the driver does
+                                         (CUDA_VISIBLE_DEVICES applies); "cuda:2,3": those two;
+                             "sim"       the simulated card of Retort's tests, slow and exact;
+                                         "sim:2": two of them;
+                             NULL: "cuda" if the bundle has code for it and the machine a driver and
+                             a card, else "cpu". If that card cannot run it, the call fails and says
+                             why: it never quietly runs slower. */
 } retort_session_options;
 
 /**
- * Makes a session. Its threads sleep when it is not in use.
+ * Makes a session. Its threads sleep when it is not in use. On a card, the first session of a model
+ * loads its code and copies its weights; later ones on the same card share them, as long as one of
+ * them lives. Everything that can be known is checked before anything is copied.
  *
  * @param options  may be NULL.
  * @param session  [out] for retort_session_destroy(). NULL if the call fails.
  * @return RETORT_OK,
- *         RETORT_E_ARGUMENT   an option is out of range;
- *         RETORT_E_RESOURCES  memory or threads are refused; the message has the sizes.
+ *         RETORT_E_ARGUMENT     an option is out of range, or `device` names nothing;
+ *         RETORT_E_RESOURCES    memory or threads are refused; the message has the sizes, and for a
+ *                               card what is needed, what is free and the longest context that
+ * fits; RETORT_E_UNSUPPORTED  the bundle has no code for the device, the driver or the card is not
+ *                               there, or is too old;
+ *         RETORT_E_DEVICE       the card failed.
  */
 RETORT_API retort_status retort_session_create(const retort_model *model,
                                                const retort_session_options *options,
@@ -274,13 +295,24 @@ RETORT_API const char *retort_session_error(const retort_session *session);
 /** A session's counts. */
 typedef struct retort_session_info {
   size_t struct_bytes;
-  uint32_t threads, slots, max_context; /**< as decided */
+  uint32_t threads, slots, max_context; /**< as decided; threads is 1 on a card */
   uint32_t max_rows;                    /**< most rows of a step */
   uint64_t pages, free_pages;           /**< of the KV cache */
-  uint64_t cache_bytes;                 /**< pages times the model's page_bytes */
+  uint64_t cache_bytes;                 /**< of all pages together, on all cards */
+  const char *device;  /**< what runs the steps, for people: "cpu x86-64-v4", "cuda:0 NVIDIA H100";
+                            lives as long as the session */
+  double step_seconds; /**< of the last step, measured on the card by its own clock: without copies
+                            and the host's part. 0: not measured */
 } retort_session_info;
 RETORT_API retort_status retort_session_get_info(const retort_session *session,
                                                  retort_session_info *info);
+
+/**
+ * What the device counted since it was started, as JSON: on a simulated card bytes moved, sectors,
+ * bank conflicts, waits and what its checks found (docs/cuda.md); "" on devices that count nothing.
+ * Lives until the session's next call of this function.
+ */
+RETORT_API const char *retort_session_counters(retort_session *session);
 
 /** One row of a step: the token at a position of a slot. */
 typedef struct retort_row {
@@ -305,7 +337,8 @@ typedef struct retort_row {
  *         RETORT_E_CONTEXT    a slot would be longer than max_context;
  *         RETORT_E_RESOURCES  too few free pages of cache: reset or truncate a slot and try again;
  *                             in these three cases nothing ran and no slot changed;
- *         RETORT_E_DEVICE     the device failed: only retort_session_destroy() may follow.
+ *         RETORT_E_DEVICE     the card failed, what the slots hold is lost: only
+ *                             retort_session_destroy() may follow, every step fails the same way.
  */
 RETORT_API retort_status retort_step(retort_session *session, const retort_row *rows,
                                      size_t num_rows, const size_t *wanted, size_t num_wanted,

@@ -210,6 +210,7 @@ private:
 struct SessionOptions {
   uint32_t threads = 0, slots = 0, maxContext = 0;
   uint64_t cacheBytes = 0;
+  std::string device = {}; ///< "cpu", "cuda", "cuda:1", "sim"; empty: the best there is
 };
 
 /// Options of Session::generate, as retort_generate_options.
@@ -227,8 +228,10 @@ struct GenerateOptions {
 class Session {
 public:
   explicit Session(const Model &model, const SessionOptions &options = {}) : model_(model) {
-    retort_session_options given = {sizeof given, options.threads, options.slots,
-                                    options.maxContext, options.cacheBytes};
+    retort_session_options given = {
+        sizeof given,       options.threads,
+        options.slots,      options.maxContext,
+        options.cacheBytes, options.device.empty() ? nullptr : options.device.c_str()};
     retort_session *session = nullptr;
     retort_error error;
     detail::check(retort_session_create(model.get(), &given, &session, &error), error);
@@ -241,6 +244,8 @@ public:
     retort_session_get_info(get(), &info);
     return info;
   }
+  /// JSON; empty on devices that count nothing.
+  std::string counters() { return retort_session_counters(get()); }
 
   /// `logits` holds wanted.size() * vocab floats.
   void step(std::span<const retort_row> rows, std::span<const size_t> wanted,

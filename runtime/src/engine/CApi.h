@@ -21,6 +21,7 @@ struct retort_model {
 };
 struct retort_session {
   retort::engine::Session session;
+  std::string counters = {}; ///< what retort_session_counters() returned last
 };
 
 namespace retort::engine::capi {
@@ -57,6 +58,8 @@ inline retort_status statusOf(ExitCode code) {
     return RETORT_E_RESOURCES;
   case ExitCode::Io:
     return RETORT_E_IO;
+  case ExitCode::Device:
+    return RETORT_E_DEVICE;
   case ExitCode::Internal:
   case ExitCode::Interrupted:
     break;

@@ -45,7 +45,8 @@ retort_status retort_session_create(const retort_model *model,
     require(model && session, "model or session is NULL");
     auto given = optionsOr(options, "retort_session_options.struct_bytes is not set");
     *session = new retort_session{
-        Session(model->model, {given.threads, given.slots, given.max_context, given.cache_bytes})};
+        Session(model->model, {given.threads, given.slots, given.max_context, given.cache_bytes,
+                               given.device ? given.device : ""})};
   });
 }
 
@@ -60,15 +61,25 @@ retort_status retort_session_get_info(const retort_session *session, retort_sess
     require(session && info, "a pointer is NULL");
     const Session &s = session->session;
     retort_session_info values = {};
-    values.threads = s.threads();
+    values.threads = s.device().threads();
     values.slots = s.cache().slots();
     values.max_context = s.cache().maxContext();
-    values.max_rows = uint32_t(s.model().manifest().maxRows);
+    values.max_rows = uint32_t(s.maxRows());
     values.pages = s.cache().pages();
     values.free_pages = s.cache().freePages();
     values.cache_bytes = s.cache().bytes();
+    values.device = s.device().name().c_str();
+    values.step_seconds = s.device().stepSeconds();
     fillInfo(info, values, "retort_session_info.struct_bytes is not set");
   });
+}
+
+const char *retort_session_counters(retort_session *session) {
+  retort_status status = guard(static_cast<retort_error *>(nullptr), [&] {
+    require(session, "session is NULL");
+    session->counters = session->session.device().counters();
+  });
+  return status == RETORT_OK ? session->counters.c_str() : "";
 }
 
 retort_status retort_step(retort_session *session, const retort_row *rows, size_t num_rows,

@@ -77,7 +77,7 @@ private:
 
   /// In steps of max_rows, so that cancelling does not wait for a long prompt.
   bool prefill(std::span<const int32_t> prompt) {
-    const size_t maxRows = size_t(session_.model().manifest().maxRows);
+    const size_t maxRows = session_.maxRows();
     for (size_t begin = 0; begin < prompt.size(); begin += maxRows) {
       if (cancelled())
         return false;

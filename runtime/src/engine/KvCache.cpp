@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/KvCache.h"
 #include "runtime/src/base/Error.h"
+#include "runtime/src/engine/Buffer.h"
 
 namespace retort::engine {
 namespace {
@@ -20,9 +21,8 @@ KvCache::KvCache(uint32_t slots, uint32_t maxContext, uint32_t pageRows, uint64_
                  uint64_t pages)
     : maxContext_(maxContext), pageRows_(pageRows),
       pagesPerSlot_((maxContext + pageRows - 1) / pageRows), pages_(pages),
-      table_(size_t(slots) * pagesPerSlot_), lengths_(slots),
-      memory_(checkedProduct(pages, pageBytes),
-              "the KV cache (" + std::to_string(pages) + " pages)") {
+      bytes_(checkedProduct(pages, pageBytes)), table_(size_t(slots) * pagesPerSlot_),
+      lengths_(slots) {
   free_.reserve(pages); // truncate() then never allocates
 }
 
@@ -33,6 +33,7 @@ uint64_t KvCache::missingPages(int32_t slot, size_t rows) const {
 void KvCache::grow(int32_t slot, size_t rows) {
   const size_t before = length(slot), after = before + rows;
   int32_t *row = &table_[size_t(slot) * pagesPerSlot_];
+  version_ += pagesFor(before) != pagesFor(after);
   for (uint64_t i = pagesFor(before); i < pagesFor(after); ++i) {
     if (free_.empty()) {
       row[i] = int32_t(fresh_++);
@@ -46,6 +47,7 @@ void KvCache::grow(int32_t slot, size_t rows) {
 
 void KvCache::truncate(int32_t slot, size_t length) {
   int32_t *row = &table_[size_t(slot) * pagesPerSlot_];
+  version_ += pagesFor(lengths_[size_t(slot)]) != pagesFor(length);
   for (uint64_t i = pagesFor(lengths_[size_t(slot)]); i > pagesFor(length); --i) {
     free_.push_back(row[i - 1]);
     row[i - 1] = 0;

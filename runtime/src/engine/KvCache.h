@@ -3,21 +3,20 @@
 //
 // Pages of `pageRows` positions for all layers, given to slots as they grow (after vLLM,
 // arXiv:2309.06180) and taken back when they shrink. Freed pages are used again first, so memory
-// stays at its high-water mark.
+// stays at its high-water mark. This is the table alone: the pages' memory belongs to the device.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
-#include "runtime/src/engine/Buffer.h"
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace retort::engine {
 
 class KvCache {
 public:
-  /// Throws Error (Resources) if the sizes overflow or memory is refused. `pages` may be less than
-  /// all slots' need.
+  /// Throws Error (Resources) if the sizes overflow. `pages` may be less than all slots' need.
   KvCache(uint32_t slots, uint32_t maxContext, uint32_t pageRows, uint64_t pageBytes,
           uint64_t pages);
 
@@ -36,20 +35,23 @@ public:
   /// Forgets positions from `length` on.
   void truncate(int32_t slot, size_t length);
 
-  uint8_t *data() const { return memory_.data(); }
-  uint64_t bytes() const { return memory_.bytes(); }
+  /// Of all pages together.
+  uint64_t bytes() const { return bytes_; }
   /// [slots][pagesPerSlot]; entries past a slot's length are 0.
-  const int32_t *table() const { return table_.data(); }
+  std::span<const int32_t> table() const { return table_; }
+  /// Changes with every change of table(), so that a copy of it can be kept.
+  uint64_t version() const { return version_; }
 
 private:
   uint64_t pagesFor(size_t length) const { return (length + pageRows_ - 1) / pageRows_; }
 
   uint32_t maxContext_, pageRows_, pagesPerSlot_;
-  uint64_t pages_, fresh_ = 0; ///< pages from fresh_ on were never used
-  std::vector<int32_t> free_;  ///< used before; the last one is taken first
+  uint64_t pages_, bytes_;
+  uint64_t fresh_ = 0; ///< pages from fresh_ on were never used
+  uint64_t version_ = 1;
+  std::vector<int32_t> free_; ///< used before; the last one is taken first
   std::vector<int32_t> table_;
   std::vector<size_t> lengths_;
-  Buffer memory_;
 };
 
 } // namespace retort::engine

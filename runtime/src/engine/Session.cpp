@@ -4,7 +4,6 @@
 #include "runtime/src/base/Error.h"
 
 #include <algorithm>
-#include <unistd.h>
 
 namespace retort::engine {
 namespace {
@@ -16,44 +15,31 @@ uint32_t optionOr(uint32_t value, uint32_t fallback, uint32_t high, const char *
   return value ? value : fallback;
 }
 
-KvCache makeCache(const Manifest &manifest, const SessionOptions &options) {
-  const uint32_t context = uint32_t(manifest.context), pageRows = uint32_t(manifest.pageRows);
+KvCache makeCache(const Manifest &manifest, const DeviceLimits &limits,
+                  const SessionOptions &options) {
+  const uint32_t context = uint32_t(manifest.context), pageRows = limits.pageRows;
   const uint32_t slots = optionOr(options.slots, 1, 1 << 16, "slots");
   const uint32_t maxContext = optionOr(options.maxContext, context, context, "max_context");
   const uint64_t most = uint64_t(slots) * ((maxContext + pageRows - 1) / pageRows);
-  uint64_t pages = options.cacheBytes ? options.cacheBytes / manifest.pageBytes : most;
+  uint64_t pages = options.cacheBytes ? options.cacheBytes / limits.pageBytes : most;
   if (pages == 0)
     fail(ExitCode::Usage, "cache_bytes is " + std::to_string(options.cacheBytes) +
-                              ", less than one page of " + std::to_string(manifest.pageBytes));
+                              ", less than one page of " + std::to_string(limits.pageBytes));
   if (most > (uint64_t(1) << 26))
     fail(ExitCode::Resources, std::to_string(slots) + " slots of " + std::to_string(maxContext) +
                                   " positions need " + std::to_string(most) +
                                   " pages: ask for fewer slots or a shorter max_context");
-  return {slots, maxContext, pageRows, manifest.pageBytes, std::min(pages, most)};
-}
-
-/// A buffer that every step uses whole must fit the machine's memory.
-Buffer makeBuffer(uint64_t bytes, uint64_t count, const char *what) {
-  const uint64_t memory = uint64_t(::sysconf(_SC_PHYS_PAGES)) * uint64_t(::sysconf(_SC_PAGESIZE));
-  if (bytes != 0 && count > memory / bytes)
-    fail(ExitCode::Resources, "the model needs " + std::to_string(count) + " times " +
-                                  sizeText(bytes) + " of " + what + " and the machine has " +
-                                  sizeText(memory));
-  return {bytes * count, what};
+  return {slots, maxContext, pageRows, limits.pageBytes, std::min(pages, most)};
 }
 
 } // namespace
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions &options)
-    : model_(std::move(model)),
-      pool_(optionOr(options.threads, std::min(usableCores(), 1024u), 1024, "threads")),
-      cache_(makeCache(model_->manifest(), options)),
-      activations_(makeBuffer(model_->manifest().activationBytes, 1, "activations")),
-      scratch_(makeBuffer(model_->manifest().scratchBytesPerThread, pool_.threads(), "scratch")),
-      added_(cache_.slots()) {
-  const size_t maxRows = size_t(model_->manifest().maxRows);
+    : model_(std::move(model)), device_(openDevice(model_, options.device, options.threads)),
+      cache_(makeCache(model_->manifest(), device_->limits(), options)), added_(cache_.slots()) {
+  device_->allocate(cache_);
   for (std::vector<int32_t> *list : {&tokens_, &slots_, &positions_, &wanted_, &touched_})
-    list->reserve(maxRows);
+    list->reserve(maxRows());
 }
 
 void Session::requireTokens(int32_t slot, std::span<const int32_t> tokens) const {
@@ -135,9 +121,10 @@ void Session::takeWanted(std::span<const size_t> wanted, size_t numRows) {
 
 void Session::step(std::span<const retort_row> rows, std::span<const size_t> wanted,
                    float *logits) {
-  if (rows.empty() || rows.size() > size_t(model_->manifest().maxRows))
+  requireDevice();
+  if (rows.empty() || rows.size() > maxRows())
     fail(ExitCode::Usage, "a step has " + std::to_string(rows.size()) + " rows, not 1 to " +
-                              std::to_string(model_->manifest().maxRows));
+                              std::to_string(maxRows()));
   if (!wanted.empty() && !logits)
     fail(ExitCode::Usage, "logits is NULL though rows are wanted");
   struct Forget { // added_ is all zero between steps
@@ -158,15 +145,16 @@ void Session::step(std::span<const retort_row> rows, std::span<const size_t> wan
                                   std::to_string(cache_.freePages()) + " of " +
                                   std::to_string(cache_.pages()) +
                                   " are free: reset a slot or give the session more cache_bytes");
+  device_->reserve(wanted.size());
   for (int32_t slot : touched_)
     cache_.grow(slot, added_[size_t(slot)]);
-  run(rows.size(), wanted.size(), logits);
+  run(logits);
 }
 
 void Session::prefill(int32_t slot, std::span<const int32_t> tokens, float *logits) {
-  const size_t maxRows = size_t(model_->manifest().maxRows);
-  for (size_t begin = 0; begin < tokens.size(); begin += maxRows) {
-    const size_t rows = std::min(maxRows, tokens.size() - begin);
+  requireDevice();
+  for (size_t begin = 0; begin < tokens.size(); begin += maxRows()) {
+    const size_t rows = std::min(maxRows(), tokens.size() - begin);
     const bool last = logits && begin + rows == tokens.size();
     tokens_.assign(&tokens[begin], &tokens[begin] + rows);
     slots_.assign(rows, slot);
@@ -175,34 +163,23 @@ void Session::prefill(int32_t slot, std::span<const int32_t> tokens, float *logi
       positions_[i] = int32_t(cache_.length(slot) + i);
     wanted_.assign(last ? 1 : 0, int32_t(rows - 1));
     cache_.grow(slot, rows);
-    run(rows, wanted_.size(), logits);
+    run(logits);
   }
 }
 
-void Session::run(size_t numRows, size_t numWanted, float *logits) {
-  retort_cpu_step step = {};
-  step.weights = model_->weights().data();
-  step.activations = activations_.data();
-  step.scratch = scratch_.data();
-  step.cache = cache_.data();
-  step.tokens = tokens_.data();
-  step.slots = slots_.data();
-  step.positions = positions_.data();
-  step.page_table = cache_.table();
-  step.wanted = wanted_.data();
-  step.logits = logits;
-  step.barrier = &barrier_;
-  step.num_rows = int32_t(numRows);
-  step.num_wanted = int32_t(numWanted);
-  step.num_threads = int32_t(pool_.threads());
-  step.pages_per_slot = int32_t(cache_.pagesPerSlot());
-  const std::pair<retort_cpu_entry, const retort_cpu_step *> call{model_->program().entry(), &step};
-  pool_.run(
-      [](const void *argument, int32_t thread) {
-        const auto &[entry, cpuStep] = *static_cast<const decltype(call) *>(argument);
-        entry(cpuStep, thread);
-      },
-      &call);
+void Session::run(float *logits) {
+  try {
+    device_->run(cache_, {tokens_, slots_, positions_, wanted_}, logits);
+  } catch (const Error &error) {
+    if (error.code == ExitCode::Device)
+      lost_ = error.message;
+    throw;
+  }
+}
+
+void Session::requireDevice() const {
+  if (!lost_.empty())
+    fail(ExitCode::Device, lost_);
 }
 
 } // namespace retort::engine

@@ -2,10 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/include/retort.h"
-#include "runtime/src/engine/Buffer.h"
+#include "runtime/src/device/Device.h"
 #include "runtime/src/engine/KvCache.h"
 #include "runtime/src/engine/Model.h"
-#include "runtime/src/engine/ThreadPool.h"
 #include <memory>
 #include <span>
 #include <string>
@@ -16,6 +15,7 @@ namespace retort::engine {
 struct SessionOptions {
   uint32_t threads = 0, slots = 0, maxContext = 0; ///< 0: the default, as in retort.h
   uint64_t cacheBytes = 0;
+  std::string device; ///< as in retort.h; empty: the bundle and the machine decide
 };
 
 /// More tokens than the context holds. (retort.h: RETORT_E_CONTEXT)
@@ -23,17 +23,20 @@ struct ContextError {
   std::string message;
 };
 
-/// Slots, their cache and the threads. One thread at a time.
+/// Slots, their cache and the device that runs their steps. One thread at a time.
 class Session {
 public:
-  /// Throws Error: Usage for an option out of range, Resources if memory or threads are refused.
+  /// Throws Error: Usage for an option out of range, Resources if memory or threads are refused,
+  /// Unsupported or Device if the device cannot run the bundle.
   Session(std::shared_ptr<const Model> model, const SessionOptions &options);
 
   const Model &model() const { return *model_; }
   const KvCache &cache() const { return cache_; }
-  unsigned threads() const { return pool_.threads(); }
+  const Device &device() const { return *device_; }
+  size_t maxRows() const { return device_->limits().maxRows; }
 
-  /// retort_step(). Throws Error (Usage, Resources) or ContextError; then nothing ran.
+  /// retort_step(). Throws Error (Usage, Resources) or ContextError, then nothing ran; or Error
+  /// (Device), then every later step throws it too.
   void step(std::span<const retort_row> rows, std::span<const size_t> wanted, float *logits);
   /// retort_prefill() without the checks for room: callers make them by requireRoom().
   void prefill(int32_t slot, std::span<const int32_t> tokens, float *logits);
@@ -51,14 +54,14 @@ public:
 private:
   void takeRows(std::span<const retort_row> rows);
   void takeWanted(std::span<const size_t> wanted, size_t numRows);
-  void run(size_t numRows, size_t numWanted, float *logits);
+  void run(float *logits);
+  void requireDevice() const;
 
   std::shared_ptr<const Model> model_;
-  ThreadPool pool_;
+  std::unique_ptr<Device> device_;
   KvCache cache_;
-  Buffer activations_, scratch_;
-  retort_cpu_barrier barrier_ = {};
-  std::vector<int32_t> tokens_, slots_, positions_, wanted_; ///< of the step, max_rows each
+  std::string lost_; ///< the message with which the device failed; empty: it works
+  std::vector<int32_t> tokens_, slots_, positions_, wanted_; ///< of the step, maxRows() each
   std::vector<uint32_t> added_;                              ///< [slots] rows in the step; else 0
   std::vector<int32_t> touched_;                             ///< slots with rows in the step
 };
