@@ -3,8 +3,8 @@
 #include "compiler/Import/Checkpoint.h"
 #include "compiler/Import/Cursor.h"
 #include "compiler/Import/Gguf.h"
-#include "compiler/Import/Json.h"
 #include "compiler/Import/Safetensors.h"
+#include "runtime/src/base/Json.h"
 #include "runtime/src/base/Sha256.h"
 #include <algorithm>
 #include <filesystem>
@@ -24,6 +24,16 @@ constexpr uint64_t kHashPiece = 8 << 20;
 bool exists(const fs::path &path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
+}
+
+/// The whole of a small text file. Throws Error (Io; BadInput if it has more than `limit` bytes).
+std::string readTextFile(const std::string &path, uint64_t limit) {
+  MappedFile file = MappedFile::open(path);
+  if (file.bytes().size() > limit)
+    fail(ExitCode::BadInput, path + ": has " + std::to_string(file.bytes().size()) +
+                                 " bytes, more than the " + std::to_string(limit) +
+                                 " that such a file may have: check that it is the right file");
+  return {reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size()};
 }
 
 /// A shard's name must be a plain file name, so that an index cannot reach out of its directory.

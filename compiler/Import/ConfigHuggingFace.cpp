@@ -8,8 +8,8 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/Import/ConfigReaders.h"
 #include "compiler/Import/Cursor.h"
-#include "compiler/Import/Json.h"
 #include "compiler/Weights/Pack.h"
+#include "runtime/src/base/Json.h"
 #include <algorithm>
 #include <cmath>
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/Safetensors.h"
 #include "compiler/Import/Cursor.h"
-#include "compiler/Import/Json.h"
+#include "runtime/src/base/Json.h"
 #include <algorithm>
 #include <set>
 

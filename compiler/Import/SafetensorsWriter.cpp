@@ -1,8 +1,8 @@
 //===- SafetensorsWriter.cpp - Writing safetensors files -----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/Cursor.h"
-#include "compiler/Import/Json.h"
 #include "compiler/Import/Safetensors.h"
+#include "runtime/src/base/Json.h"
 #include <cerrno>
 #include <fcntl.h>
 #include <unistd.h>

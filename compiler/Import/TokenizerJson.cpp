@@ -1,8 +1,8 @@
 //===- TokenizerJson.cpp - Reading Hugging Face's tokenizer.json ----------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/Json.h"
 #include "compiler/Import/TokenizerInternal.h"
 #include "runtime/src/base/Error.h"
+#include "runtime/src/base/Json.h"
 #include "runtime/src/base/MappedFile.h"
 #include <algorithm>
 #include <filesystem>

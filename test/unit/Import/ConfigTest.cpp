@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/ConfigReaders.h"
 #include "compiler/Import/Gguf.h"
-#include "compiler/Import/Json.h"
+#include "runtime/src/base/Json.h"
 #include "runtime/src/base/Error.h"
 #include "test/unit/Import/GgufBytes.h"
 #include <cmath>
