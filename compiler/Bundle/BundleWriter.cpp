@@ -236,7 +236,7 @@ bool isBundle(const std::string &path) {
 
 nlohmann::json readBundleManifest(const std::string &path) {
   const engine::BundleReader bundle = engine::BundleReader::open(path);
-  return engine::parseBoundedJson(bundle.manifest().text, path + ": manifest");
+  return engine::parseManifestJson(bundle.manifest().text, path + ": manifest");
 }
 
 std::string readBundlePart(const std::string &path, std::string_view name) {

@@ -28,10 +28,10 @@ Buffer makeBuffer(uint64_t bytes, uint64_t count, const char *what) {
 } // namespace
 
 CpuDevice::CpuDevice(std::shared_ptr<const Model> model, uint32_t threads)
-    : model_(std::move(model)), name_("cpu " + model_->program().isa()),
+    : model_(std::move(model)), name_("cpu " + model_->program()->isa()),
       limits_{uint32_t(model_->manifest().maxRows), uint32_t(model_->manifest().pageRows),
               model_->manifest().pageBytes},
-      pool_(threadsOr(threads)) {}
+      weights_(model_->part("weights.bin").data()), pool_(threadsOr(threads)) {}
 
 void CpuDevice::allocate(const KvCache &cache) {
   const Manifest &manifest = model_->manifest();
@@ -42,7 +42,7 @@ void CpuDevice::allocate(const KvCache &cache) {
 
 void CpuDevice::run(const KvCache &cache, const StepRows &rows, float *logits) {
   retort_cpu_step step = {};
-  step.weights = model_->weights().data();
+  step.weights = weights_;
   step.activations = activations_.data();
   step.scratch = scratch_.data();
   step.cache = cache_.data();
@@ -57,7 +57,8 @@ void CpuDevice::run(const KvCache &cache, const StepRows &rows, float *logits) {
   step.num_wanted = int32_t(rows.wanted.size());
   step.num_threads = int32_t(pool_.threads());
   step.pages_per_slot = int32_t(cache.pagesPerSlot());
-  const std::pair<retort_cpu_entry, const retort_cpu_step *> call{model_->program().entry(), &step};
+  const std::pair<retort_cpu_entry, const retort_cpu_step *> call{model_->program()->entry(),
+                                                                  &step};
   pool_.run(
       [](const void *argument, int32_t thread) {
         const auto &[entry, cpuStep] = *static_cast<const decltype(call) *>(argument);

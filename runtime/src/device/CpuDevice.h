@@ -11,6 +11,8 @@ namespace retort::engine {
 /// program.so on a pool of threads; weights stay in the mapped file.
 class CpuDevice final : public Device {
 public:
+  /// The model must have a program for this CPU. Throws Error: Usage for more than 1024 threads,
+  /// Resources if threads are refused.
   CpuDevice(std::shared_ptr<const Model> model, uint32_t threads);
 
   const std::string &name() const override { return name_; }
@@ -23,6 +25,7 @@ private:
   std::shared_ptr<const Model> model_;
   std::string name_;
   DeviceLimits limits_;
+  const uint8_t *weights_;
   ThreadPool pool_;
   Buffer cache_, activations_, scratch_;
   retort_cpu_barrier barrier_ = {};

@@ -98,7 +98,7 @@ retort_status retort_model_get_info(const retort_model *model, retort_model_info
     retort_model_info values = {};
     values.name = manifest.name.c_str();
     values.family = manifest.family.c_str();
-    values.isa = m.program().isa().c_str();
+    values.isa = m.program() ? m.program()->isa().c_str() : "";
     values.vocab = int32_t(manifest.vocab);
     values.tokenizer_vocab = m.hasTokenizer() ? m.tokenizer().vocabSize() : 0;
     values.context = int32_t(manifest.context);
@@ -110,7 +110,9 @@ retort_status retort_model_get_info(const retort_model *model, retort_model_info
     values.eos_token = m.hasTokenizer() ? m.tokenizer().eos() : -1;
     values.has_chat = m.hasTokenizer() && manifest.chat;
     values.page_bytes = manifest.pageBytes;
-    values.weight_bytes = m.weights().size();
+    for (const char *name : {"weights.bin", "weights.cuda.bin", "weights.cuda0.bin"})
+      if (const Manifest::Part *part = manifest.findPart(name); part && values.weight_bytes == 0)
+        values.weight_bytes = part->bytes;
     values.bytes_per_token = manifest.bytesPerToken;
     fillInfo(info, values, "retort_model_info.struct_bytes is not set");
   });

@@ -24,6 +24,18 @@ constexpr uint64_t kBundlePage = 4096;
 /// Parts are hashed in pieces of this many bytes too, so that opening can use every core.
 constexpr uint64_t kHashChunkBytes = 4u << 20;
 
+constexpr int kMaxCudaDevices = 2;
+
+/// "sm_90a", "compute_120": an architecture of NVIDIA's. Code with the suffix 'a' runs on exactly
+/// that one, with 'f' on it and later ones of its major version, without on those and, as PTX, on
+/// all later ones.
+struct CudaArch {
+  int major = 0, minor = 0;
+  char suffix = 0;
+  static std::optional<CudaArch> parse(std::string_view text, std::string_view prefix);
+  std::string text(const char *prefix) const;
+};
+
 struct Manifest {
   struct Part {
     std::string name;
@@ -31,8 +43,28 @@ struct Manifest {
     std::string sha256;              ///< 64 hexadecimal digits
     std::vector<std::string> chunks; ///< SHA-256 of each kHashChunkBytes of it
   };
-  struct Entry {
-    std::string target, isa, symbol;
+  struct Entry { ///< of program.so
+    std::string isa, symbol;
+  };
+  /// A step of one of `devices` cards, in program.fatbin (text: program.cu).
+  struct CudaEntry {
+    struct Kernel {
+      std::string symbol;
+      uint32_t grid = 0; ///< CTAs; 0: one a multiprocessor
+      uint32_t sharedBytes = 0;
+    };
+    bool decode = false;     ///< else prefill
+    bool persistent = false; ///< one cooperative kernel, else a graph of kernels in order
+    bool pdl = false;        ///< graph: kernels may be launched before those before them end
+    int device = 0, devices = 1;
+    uint32_t maxRows = 0, threads = 0, sharedBytes = 0, syncWords = 0;
+    uint64_t activationBytes = 0;
+    uint32_t pageRows = 0;                     ///< of the cache on this card
+    uint64_t pageBytes = 0;                    ///< of the cache on this card
+    uint32_t logitsBegin = 0, logitsCount = 0; ///< what this card writes of a row
+    std::vector<Kernel> kernels;
+    std::vector<CudaArch> arches; ///< of which there are cubins
+    std::optional<CudaArch> ptx;
   };
   std::string name, family;
   int64_t vocab = 0, context = 0, hidden = 0, maxRows = 0, blocks = 0;
@@ -40,17 +72,22 @@ struct Manifest {
   uint64_t pageBytes = 0;
   uint64_t activationBytes = 0, scratchBytesPerThread = 0;
   uint64_t bytesPerToken = 0;
-  std::vector<Entry> entries;
-  std::vector<Part> parts; ///< by offset, then by name
+  std::vector<Entry> entries;         ///< of target "cpu"
+  std::vector<CudaEntry> cudaEntries; ///< of target "cuda"
+  std::vector<Part> parts;            ///< by offset, then by name
   std::optional<ChatFormat> chat;
   std::string text; ///< as it stands in the bundle
 
   const Part *findPart(std::string_view name) const;
+  /// The first CUDA entry for a step of one of `devices` cards, or null.
+  const CudaEntry *findCuda(int devices, int device, bool decode) const;
 };
 
-/// Parses JSON of at most kMaxManifestBytes, nested at most 64 deep. Throws Error (BadInput) with
-/// the line's column or byte; `where` ("x.retort: manifest") begins its message.
-nlohmann::json parseBoundedJson(std::string_view text, const std::string &where);
+/// The part with a card's weights.
+std::string cudaWeightsName(int devices, int device);
+
+/// parseJson() for at most kMaxManifestBytes; `where` ("x.retort: manifest") begins its messages.
+nlohmann::json parseManifestJson(std::string_view text, const std::string &where);
 
 /// Parses and checks a manifest. `fileBytes` is where parts must end (the manifest's own offset) in
 /// the file form, nullopt in the directory form. Throws Error: BadInput names the key and the

@@ -30,13 +30,18 @@ std::shared_ptr<const Model> Model::open(const std::string &path, const std::str
   // Every part is as it was made: only now is anything but the manifest parsed or run.
   std::optional<Tokenizer> tokenizer = openTokenizer(bundle);
   const Manifest &manifest = bundle.manifest();
-  Program program =
-      Program::load(bundle.bytes(*manifest.findPart("program.so")), manifest, isa, path);
+  std::optional<Program> program;
+  if (hasCodeForCpu(manifest) || !isa.empty() || manifest.cudaEntries.empty()) {
+    const Manifest::Part *part = manifest.findPart("program.so");
+    program.emplace(
+        Program::load(part ? bundle.bytes(*part) : std::span<const uint8_t>(), manifest, isa, path));
+  }
   return std::shared_ptr<const Model>(
       new Model(std::move(bundle), std::move(program), std::move(tokenizer)));
 }
 
-Model::Model(BundleReader bundle, Program program, std::optional<Tokenizer> tokenizer)
+Model::Model(BundleReader bundle, std::optional<Program> program,
+             std::optional<Tokenizer> tokenizer)
     : bundle_(std::move(bundle)), program_(std::move(program)), tokenizer_(std::move(tokenizer)) {
   if (!tokenizer_)
     return;

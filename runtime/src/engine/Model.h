@@ -4,7 +4,9 @@
 #include "runtime/src/engine/BundleReader.h"
 #include "runtime/src/engine/Program.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,8 +14,8 @@
 
 namespace retort::engine {
 
-/// A checked bundle, its weights mapped, its program loaded. Immutable: threads may share it, and
-/// sessions keep it alive.
+/// A checked bundle, its weights mapped, its CPU program loaded. Immutable: threads may share it,
+/// and sessions keep it alive.
 class Model {
 public:
   /// Throws Error as retort_model_open() says. `threads` check hashes (0: one a core).
@@ -21,8 +23,9 @@ public:
                                            unsigned threads = 0);
 
   const Manifest &manifest() const { return bundle_.manifest(); }
-  const Program &program() const { return program_; }
-  std::span<const uint8_t> weights() const { return part("weights.bin"); }
+  const std::string &path() const { return bundle_.path(); }
+  /// The code for this CPU; null if the bundle has none.
+  const Program *program() const { return program_ ? &*program_ : nullptr; }
   /// Throws Error (Usage) if the bundle has no such part.
   std::span<const uint8_t> part(std::string_view name) const;
   bool hasTokenizer() const { return tokenizer_.has_value(); }
@@ -36,12 +39,25 @@ public:
   RenderedChat renderChat(const std::vector<ChatMessage> &messages, bool askForAnswer) const;
   std::vector<int32_t> encodeChat(const RenderedChat &chat) const;
 
+  /// What a device keeps of this model for all sessions on it (weights in a card's memory), as long
+  /// as one of them lives; `make` makes it for the first.
+  template <class T, class Make>
+  std::shared_ptr<T> shared(const std::string &key, Make make) const {
+    std::lock_guard lock(sharedMutex_);
+    std::shared_ptr<void> kept = shared_[key].lock();
+    if (!kept)
+      shared_[key] = kept = std::shared_ptr<T>(make());
+    return std::static_pointer_cast<T>(kept);
+  }
+
 private:
-  Model(BundleReader bundle, Program program, std::optional<Tokenizer> tokenizer);
+  Model(BundleReader bundle, std::optional<Program> program, std::optional<Tokenizer> tokenizer);
   BundleReader bundle_;
-  Program program_;
+  std::optional<Program> program_;
   std::optional<Tokenizer> tokenizer_;
   std::vector<int32_t> stop_; ///< ascending
+  mutable std::mutex sharedMutex_;
+  mutable std::map<std::string, std::weak_ptr<void>> shared_;
 };
 
 } // namespace retort::engine

@@ -3,6 +3,7 @@
 #include "runtime/src/engine/Program.h"
 #include "runtime/src/base/Error.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <dlfcn.h>
@@ -28,8 +29,6 @@ const Manifest::Entry &chooseEntry(const Manifest &manifest, const std::string &
   const Manifest::Entry *best = nullptr;
   std::string offered;
   for (const Manifest::Entry &entry : manifest.entries) {
-    if (entry.target != "cpu")
-      continue;
     offered += (offered.empty() ? "" : ", ") + entry.isa;
     bool wanted = isa.empty() || entry.isa == isa;
     if (wanted && cpuRuns(entry.isa) && (!best || rankOf(entry.isa) > rankOf(best->isa)))
@@ -73,6 +72,11 @@ bool cpuRuns(const std::string &isa) {
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
 #endif
   return false;
+}
+
+bool hasCodeForCpu(const Manifest &manifest) {
+  return std::any_of(manifest.entries.begin(), manifest.entries.end(),
+                     [](const Manifest::Entry &entry) { return cpuRuns(entry.isa); });
 }
 
 Program Program::load(std::span<const uint8_t> sharedObject, const Manifest &manifest,

@@ -12,6 +12,9 @@ namespace retort::engine {
 /// means AVX-512 F, BW, VL and DQ with VNNI and BF16; "x86-64-v3" means AVX2, FMA, F16C and BMI2.
 bool cpuRuns(const std::string &isa);
 
+/// Whether an entry of the manifest is for this CPU.
+bool hasCodeForCpu(const Manifest &manifest);
+
 /// program.so with the entry that suits this CPU. The bytes are copied to anonymous memory first
 /// (memfd), so what runs is what was checked, whatever becomes of the file.
 class Program {

@@ -182,9 +182,9 @@ TEST_F(ManifestTest, MissingKeysAndWrongTypes) {
   EXPECT_THAT(openWith("/chat", "text"), HasSubstr("RETORT_E_BAD_INPUT"));
   EXPECT_THAT(openWith("/parts/weights.bin/sha256", "abc"), HasSubstr("64 hexadecimal digits"));
   EXPECT_THAT(openWith("[1]"), HasSubstr("not an object"));
-  EXPECT_THAT(openWith("{\"format\":"), HasSubstr("is not JSON from byte"));
+  EXPECT_THAT(openWith("{\"format\":"), HasSubstr("byte 11: is not valid JSON"));
   EXPECT_THAT(openWith("{\"format\":1e999}"), HasSubstr("number that is out of range"));
-  EXPECT_THAT(openWith(std::string(100'000, '[')), HasSubstr("nested more than 64 deep"));
+  EXPECT_THAT(openWith(std::string(100'000, '[')), HasSubstr("nested deeper than 64"));
   EXPECT_THAT(openWith(std::string(17 << 20, ' ')), HasSubstr("should end with a manifest"));
 }
 

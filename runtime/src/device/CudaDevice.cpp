@@ -1,0 +1,386 @@
+//===- CudaDevice.cpp - Steps on graphics cards ----------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/device/CudaDevice.h"
+#include "runtime/src/base/Error.h"
+#include "runtime/src/engine/Buffer.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace retort::engine {
+namespace {
+
+constexpr uint64_t kAlign = 256;  // of everything that a kernel gets a pointer to
+constexpr size_t kLogitRows = 16; // rows of logits downloaded at once, and had room for at first
+
+uint64_t aligned(uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+/// Kernels of a step on several cards wait for each other. If two sessions launched theirs in
+/// different orders on two cards, each card could run the one that the other card's waits for. So
+/// within a process such steps take turns.
+std::mutex &stepsOnSeveralCards() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+uint64_t activationBytes(const CudaCard &card, const Manifest &manifest, size_t devices, size_t d) {
+  uint64_t bytes = 1;
+  for (bool decode : {true, false})
+    if (const auto *entry = manifest.findCuda(int(devices), int(d), decode))
+      bytes = std::max(bytes, entry->activationBytes);
+  return aligned(bytes);
+}
+
+} // namespace
+
+CudaDevice::CudaDevice(std::shared_ptr<const Model> model, std::shared_ptr<CudaProgram> program)
+    : model_(std::move(model)), program_(std::move(program)), cards_(program_->size()) {
+  const Manifest &manifest = model_->manifest();
+  for (size_t d = 0; d < cards_.size(); ++d) {
+    Card &card = cards_[d];
+    card.card = &program_->card(d);
+    name_ += (d ? " + " : "") + card.card->name();
+    const Manifest::CudaEntry *some = nullptr;
+    for (bool decode : {true, false})
+      if (const auto *entry = manifest.findCuda(int(cards_.size()), int(d), decode)) {
+        some = entry;
+        limits_.maxRows = std::max(limits_.maxRows, entry->maxRows);
+        card.logitsBegin = entry->logitsBegin;
+        card.logitsCount = std::max(card.logitsCount, entry->logitsCount);
+      }
+    limits_.pageRows = some->pageRows;
+    limits_.pageBytes += some->pageBytes;
+  }
+}
+
+CudaDevice::~CudaDevice() {
+  for (Card &card : cards_) {
+    CurrentContext current(cuda(), card.card->context());
+    for (Step &step : card.steps)
+      if (step.graph && !stuck_)
+        cuda()->cuGraphExecDestroy(step.graph);
+    if (stuck_) { // freeing would wait for kernels that wait for a card that is gone
+      for (CudaMemory *memory :
+           {&card.cache, &card.activations, &card.sync, &card.inputs, &card.logits})
+        memory->abandon();
+      for (PinnedMemory *memory : {&card.pinnedInputs, &card.pinnedLogits, &card.received})
+        memory->abandon();
+      card.stream.abandon();
+    }
+    card = Card();
+  }
+}
+
+std::string CudaDevice::failing(const Card &card) const {
+  return model_->path() + ": " + card.card->name() + " failed";
+}
+
+//===--- Memory -------------------------------------------------------------------------------===//
+
+/// What a session needs on a card beside the weights and the cache.
+uint64_t CudaDevice::workBytes(size_t d) const {
+  const Manifest &manifest = model_->manifest();
+  const Card &card = cards_[d];
+  uint64_t bytes = activationBytes(*card.card, manifest, cards_.size(), d) + layout_.bytes;
+  for (bool decode : {true, false})
+    if (const auto *entry = manifest.findCuda(int(cards_.size()), int(d), decode))
+      bytes += aligned(uint64_t(entry->syncWords) * 4);
+  return bytes + aligned(uint64_t(logitRows_) * card.logitsCount * 4);
+}
+
+void CudaDevice::checkMemory(const KvCache &cache) const {
+  const Manifest &manifest = model_->manifest();
+  for (size_t d = 0; d < cards_.size(); ++d) {
+    const auto *entry = manifest.findCuda(int(cards_.size()), int(d), true);
+    entry = entry ? entry : manifest.findCuda(int(cards_.size()), int(d), false);
+    const uint64_t weights = program_->missingWeightBytes(d), work = workBytes(d);
+    const uint64_t pages = cache.pages(), free = cards_[d].card->freeBytes();
+    const uint64_t room = free > weights + work ? (free - weights - work) / entry->pageBytes : 0;
+    if (pages <= room)
+      continue;
+    std::string advice = "use a card with more memory, or give the session fewer slots";
+    if (room >= cache.slots()) // a page for each slot at least
+      advice = "ask for max_context " + std::to_string(room / cache.slots() * limits_.pageRows) +
+               " or less" + (cache.slots() > 1 ? ", fewer slots" : "") + ", or cache_bytes " +
+               std::to_string(room * limits_.pageBytes) + " or less";
+    const uint64_t cacheBytes = pages > (uint64_t(1) << 62) / entry->pageBytes
+                                    ? uint64_t(1) << 62
+                                    : pages * entry->pageBytes;
+    fail(ExitCode::Resources,
+         model_->path() + ": " + cards_[d].card->name() + " has " + sizeText(free) +
+             " free and the session needs " + sizeText(weights + work + cacheBytes) + ": " +
+             sizeText(weights) + " for weights, " + sizeText(cacheBytes) + " for the cache of " +
+             std::to_string(cache.slots()) + (cache.slots() == 1 ? " slot of " : " slots of ") +
+             std::to_string(cache.maxContext()) + " positions, " + sizeText(work) +
+             " for activations: " + advice);
+  }
+}
+
+void CudaDevice::allocate(const KvCache &cache) {
+  const uint64_t list = aligned(uint64_t(limits_.maxRows) * 4);
+  layout_.tokens = aligned(sizeof(retort_cuda_step));
+  layout_.slots = layout_.tokens + list;
+  layout_.positions = layout_.slots + list;
+  layout_.wanted = layout_.positions + list;
+  layout_.table = layout_.wanted + list;
+  layout_.bytes = aligned(layout_.table + cache.table().size_bytes());
+  logitRows_ = std::min<size_t>(limits_.maxRows, kLogitRows);
+  checkMemory(cache);
+  program_->load();
+  for (Card &card : cards_)
+    allocateCard(card, cache);
+  setPeers();
+  for (Card &card : cards_) {
+    CurrentContext current(cuda(), card.card->context());
+    cuda().check(cuda()->cuStreamSynchronize(card.stream.get()), failing(card));
+    for (Step &step : card.steps)
+      if (!step.code->entry->persistent)
+        capture(card, step);
+  }
+}
+
+void CudaDevice::allocateCard(Card &card, const KvCache &cache) {
+  const size_t d = size_t(&card - cards_.data());
+  const CudaDriverPointer &driver = program_->driver();
+  const std::string what = model_->path() + ": " + card.card->name() + ": no memory for ";
+  CurrentContext current(cuda(), card.card->context());
+  card.stream = CudaStream(driver, what + "a stream");
+  card.begin = CudaEvent(driver, CU_EVENT_DEFAULT, what + "an event");
+  card.end = CudaEvent(driver, CU_EVENT_DEFAULT, what + "an event");
+  const std::vector<CudaStepCode> &code = card.card->code();
+  uint64_t syncBytes = 0;
+  for (const CudaStepCode &step : code)
+    syncBytes += aligned(uint64_t(step.entry->syncWords) * 4);
+  card.cache = CudaMemory(driver, cache.pages() * code[0].entry->pageBytes, what + "the KV cache");
+  card.activations =
+      CudaMemory(driver, activationBytes(*card.card, model_->manifest(), cards_.size(), d),
+                 what + "activations");
+  card.sync = CudaMemory(driver, std::max(syncBytes, kAlign), what + "activations");
+  card.inputs = CudaMemory(driver, layout_.bytes, what + "a step");
+  card.logits =
+      CudaMemory(driver, std::max<uint64_t>(aligned(logitRows_ * card.logitsCount * 4), kAlign),
+                 what + "logits");
+  card.pinnedInputs = PinnedMemory(driver, layout_.bytes, what + "a step");
+  card.pinnedLogits = PinnedMemory(
+      driver, std::max<uint64_t>(uint64_t(kLogitRows) * card.logitsCount * 4, 4), what + "logits");
+  std::memset(card.pinnedInputs.as(), 0, layout_.bytes);
+  for (const CudaMemory *memory : {&card.cache, &card.sync})
+    cuda().check(cuda()->cuMemsetD8Async(memory->address(), 0, memory->bytes(), card.stream.get()),
+                 failing(card));
+  const std::pair<const CudaMemory *, const char *> names[] = {{&card.cache, "cache"},
+                                                               {&card.activations, "activations"},
+                                                               {&card.sync, "sync"},
+                                                               {&card.inputs, "inputs"},
+                                                               {&card.logits, "logits"}};
+  for (auto [memory, name] : names)
+    cuda().nameMemory(memory->address(), memory->bytes(), name);
+  CUdeviceptr sync = card.sync.address();
+  for (const CudaStepCode &step : code) {
+    card.steps.push_back({&step, sync, {}, nullptr});
+    sync += aligned(uint64_t(step.entry->syncWords) * 4);
+  }
+}
+
+/// Where each card receives what the others send (cuda_program.h).
+void CudaDevice::setPeers() {
+  if (cards_.size() == 1)
+    return;
+  const std::string what = model_->path() + ": no memory for exchanges";
+  for (Card &to : cards_) {
+    if (program_->hasPeerAccess())
+      break;
+    CurrentContext current(cuda(), to.card->context());
+    const uint64_t bytes = to.activations.bytes() + to.sync.bytes();
+    to.received = PinnedMemory(program_->driver(), bytes, what);
+    std::memset(to.received.as(), 0, bytes);
+  }
+  for (Card &from : cards_) {
+    CurrentContext current(cuda(), from.card->context());
+    for (size_t e = 0; e < cards_.size(); ++e) {
+      const Card &to = cards_[e];
+      CUdeviceptr activations = to.activations.address(), sync = to.sync.address();
+      if (!program_->hasPeerAccess()) {
+        activations = to.received.address(what);
+        sync = activations + to.activations.bytes();
+      }
+      for (size_t s = 0; s < from.steps.size(); ++s) {
+        const uint64_t at = to.steps[s].sync - to.sync.address();
+        from.steps[s].peers[e] = {reinterpret_cast<uint8_t *>(uintptr_t(activations)),
+                                  reinterpret_cast<uint32_t *>(uintptr_t(sync + at))};
+      }
+    }
+  }
+}
+
+void CudaDevice::reserve(size_t wanted) {
+  if (wanted <= logitRows_)
+    return;
+  const size_t rows = std::min<size_t>(limits_.maxRows, std::max(wanted, 2 * logitRows_));
+  std::vector<CudaMemory> grown;
+  for (Card &card : cards_) {
+    CurrentContext current(cuda(), card.card->context());
+    const uint64_t bytes = std::max<uint64_t>(uint64_t(rows) * card.logitsCount * 4, kAlign);
+    grown.emplace_back(program_->driver(), bytes,
+                       model_->path() + ": " + card.card->name() +
+                           ": no memory for the logits of " + std::to_string(wanted) + " rows");
+  }
+  for (size_t d = 0; d < cards_.size(); ++d) {
+    CurrentContext current(cuda(), cards_[d].card->context());
+    cards_[d].logits = std::move(grown[d]);
+    grown[d] = {};
+  }
+  logitRows_ = rows;
+}
+
+//===--- Steps --------------------------------------------------------------------------------===//
+
+/// The first, which is decode if there is one, unless it has too few rows.
+size_t CudaDevice::stepFor(size_t rows) const {
+  size_t step = 0;
+  while (rows > cards_[0].steps[step].code->entry->maxRows)
+    ++step;
+  return step;
+}
+
+void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache &cache,
+                      const StepRows &rows) {
+  const CUdeviceptr inputs = card.inputs.address();
+  uint8_t *host = card.pinnedInputs.as();
+  auto put = [&](uint64_t at, std::span<const int32_t> list) {
+    if (!list.empty())
+      std::memcpy(host + at, list.data(), list.size_bytes());
+    return reinterpret_cast<const int32_t *>(uintptr_t(inputs + at));
+  };
+  retort_cuda_step out = {};
+  out.weights = card.card->weights();
+  out.activations = card.activations.as<uint8_t>();
+  out.cache = card.cache.as<uint8_t>();
+  out.tokens = put(layout_.tokens, rows.tokens);
+  out.slots = put(layout_.slots, rows.slots);
+  out.positions = put(layout_.positions, rows.positions);
+  out.wanted = put(layout_.wanted, rows.wanted);
+  const bool newTable = card.tableVersion != cache.version();
+  out.page_table = put(layout_.table, newTable ? cache.table() : std::span<const int32_t>());
+  out.logits = card.logits.as<float>();
+  out.sync = reinterpret_cast<uint32_t *>(uintptr_t(step.sync));
+  std::copy(std::begin(step.peers), std::end(step.peers), out.peers);
+  out.num_rows = int32_t(rows.tokens.size());
+  out.num_wanted = int32_t(rows.wanted.size());
+  out.pages_per_slot = int32_t(cache.pagesPerSlot());
+  out.num_devices = int32_t(cards_.size());
+  out.device = int32_t(index);
+  std::memcpy(host, &out, sizeof out);
+  cuda().check(cuda()->cuMemcpyHtoDAsync(inputs, host, newTable ? layout_.bytes : layout_.table,
+                                         card.stream.get()),
+               failing(card));
+  card.tableVersion = cache.version();
+}
+
+void CudaDevice::launchKernel(const Card &card, const Step &step,
+                              const CudaStepCode::Kernel &kernel, bool dependent) {
+  CUdeviceptr argument = card.inputs.address();
+  void *parameters[] = {&argument};
+  const unsigned threads = step.code->entry->threads;
+  CUresult result;
+  if (step.code->entry->persistent) {
+    result = cuda()->cuLaunchCooperativeKernel(kernel.function, kernel.grid, 1, 1, threads, 1, 1,
+                                               kernel.sharedBytes, card.stream.get(), parameters);
+  } else {
+    CUlaunchAttribute attribute = {};
+    attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    attribute.value.programmaticStreamSerializationAllowed = 1;
+    CUlaunchConfig config = {
+        kernel.grid,        1, 1, threads, 1, 1, kernel.sharedBytes, card.stream.get(), &attribute,
+        dependent ? 1u : 0u};
+    result = cuda()->cuLaunchKernelEx(&config, kernel.function, parameters, nullptr);
+  }
+  cuda().check(result, failing(card));
+}
+
+/// Makes a graph of a step's kernels. Its only parameter is the step's address, which stays.
+void CudaDevice::capture(Card &card, Step &step) {
+  const std::string what = failing(card);
+  const bool pdl = step.code->entry->pdl && card.card->hasPdl();
+  cuda().check(cuda()->cuStreamBeginCapture(card.stream.get(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+               what);
+  CUgraph graph = nullptr;
+  try {
+    for (const CudaStepCode::Kernel &kernel : step.code->kernels)
+      launchKernel(card, step, kernel, pdl && &kernel != &step.code->kernels.front());
+  } catch (const Error &) {
+    if (cuda()->cuStreamEndCapture(card.stream.get(), &graph) == CUDA_SUCCESS && graph)
+      cuda()->cuGraphDestroy(graph);
+    throw;
+  }
+  cuda().check(cuda()->cuStreamEndCapture(card.stream.get(), &graph), what);
+  CUresult result = cuda()->cuGraphInstantiateWithFlags(&step.graph, graph, 0);
+  cuda()->cuGraphDestroy(graph);
+  cuda().check(result, what);
+}
+
+void CudaDevice::launch(Card &card, const Step &step) {
+  cuda().check(cuda()->cuEventRecord(card.begin.get(), card.stream.get()), failing(card));
+  if (step.code->entry->persistent)
+    launchKernel(card, step, step.code->kernels[0], false);
+  else
+    cuda().check(cuda()->cuGraphLaunch(step.graph, card.stream.get()), failing(card));
+  cuda().check(cuda()->cuEventRecord(card.end.get(), card.stream.get()), failing(card));
+}
+
+/// Copies [wanted][count] of each card to [wanted][vocab]. Waits for the step, also if there is
+/// nothing to copy.
+void CudaDevice::download(size_t wanted, float *logits) {
+  const size_t vocab = size_t(model_->manifest().vocab);
+  for (size_t begin = 0; begin == 0 || begin < wanted; begin += kLogitRows) {
+    const size_t rows = std::min(kLogitRows, wanted - begin);
+    for (Card &card : cards_) {
+      CurrentContext current(cuda(), card.card->context());
+      const uint64_t row = uint64_t(card.logitsCount) * sizeof(float);
+      if (rows * row != 0)
+        cuda().check(cuda()->cuMemcpyDtoHAsync(card.pinnedLogits.as(),
+                                               card.logits.address() + begin * row, rows * row,
+                                               card.stream.get()),
+                     failing(card));
+    }
+    for (Card &card : cards_) {
+      CurrentContext current(cuda(), card.card->context());
+      cuda().check(cuda()->cuStreamSynchronize(card.stream.get()), failing(card));
+      for (size_t r = 0; r < rows; ++r)
+        std::copy_n(card.pinnedLogits.as<float>() + r * card.logitsCount, card.logitsCount,
+                    logits + (begin + r) * vocab + card.logitsBegin);
+    }
+  }
+}
+
+void CudaDevice::run(const KvCache &cache, const StepRows &rows, float *logits) {
+  std::unique_lock<std::mutex> turn;
+  if (cards_.size() > 1)
+    turn = std::unique_lock(stepsOnSeveralCards());
+  const size_t index = stepFor(rows.tokens.size());
+  try {
+    for (size_t d = 0; d < cards_.size(); ++d) {
+      CurrentContext current(cuda(), cards_[d].card->context());
+      fill(cards_[d], d, cards_[d].steps[index], cache, rows);
+    }
+    for (Card &card : cards_) {
+      CurrentContext current(cuda(), card.card->context());
+      launch(card, card.steps[index]);
+    }
+    download(rows.wanted.size(), logits);
+  } catch (Error &error) { // whatever it was, the cache may hold half a step
+    stuck_ = cards_.size() > 1;
+    fail(ExitCode::Device, error.message + " during a step: what the session held is lost, make a "
+                                           "new one");
+  }
+  stepSeconds_ = 0;
+  for (Card &card : cards_) {
+    float milliseconds = 0;
+    CurrentContext current(cuda(), card.card->context());
+    if (cuda()->cuEventElapsedTime(&milliseconds, card.begin.get(), card.end.get()) == CUDA_SUCCESS)
+      stepSeconds_ = std::max(stepSeconds_, double(milliseconds) * 1e-3);
+  }
+}
+
+std::string CudaDevice::counters() const { return cuda().simulatorReport(); }
+
+} // namespace retort::engine

@@ -1,0 +1,77 @@
+//===- CudaDevice.h - Steps on graphics cards ------------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "runtime/src/abi/cuda_program.h"
+#include "runtime/src/device/CudaProgram.h"
+#include "runtime/src/device/Device.h"
+
+namespace retort::engine {
+
+/// A session on the cards of a CudaProgram. Each card has its own part of the cache, its own copy
+/// of the step and its inputs, and its own stream; a step is one copy, one launch and the copy of
+/// the logits on each, all cards at once.
+class CudaDevice final : public Device {
+public:
+  CudaDevice(std::shared_ptr<const Model> model, std::shared_ptr<CudaProgram> program);
+  ~CudaDevice() override;
+
+  const std::string &name() const override { return name_; }
+  const DeviceLimits &limits() const override { return limits_; }
+  void allocate(const KvCache &cache) override;
+  void reserve(size_t wanted) override;
+  void run(const KvCache &cache, const StepRows &rows, float *logits) override;
+  double stepSeconds() const override { return stepSeconds_; }
+  std::string counters() const override;
+
+private:
+  /// Where things are in the copy that a card gets before each step; the table comes last, so that
+  /// it can stay when it has not changed.
+  struct Layout {
+    uint64_t tokens, slots, positions, wanted, table, bytes;
+  };
+  /// A step's code and what it alone uses on one card.
+  struct Step {
+    const CudaStepCode *code;
+    CUdeviceptr sync;                                     ///< its words
+    retort_cuda_peer peers[RETORT_CUDA_MAX_DEVICES] = {}; ///< in the addresses of this card
+    CUgraphExec graph = nullptr;
+  };
+  struct Card {
+    const CudaCard *card = nullptr;
+    CudaStream stream;
+    CudaEvent begin, end;
+    CudaMemory cache, activations, sync, inputs, logits;
+    PinnedMemory pinnedInputs, pinnedLogits;
+    PinnedMemory received; ///< what others send without peer access; activations, then sync
+    std::vector<Step> steps;
+    uint32_t logitsBegin = 0, logitsCount = 0;
+    uint64_t tableVersion = 0; ///< of the table that the card has
+  };
+
+  void checkMemory(const KvCache &cache) const;
+  uint64_t workBytes(size_t card) const;
+  void allocateCard(Card &card, const KvCache &cache);
+  void setPeers();
+  void capture(Card &card, Step &step);
+  void fill(Card &card, size_t index, const Step &step, const KvCache &cache, const StepRows &rows);
+  void launch(Card &card, const Step &step);
+  void launchKernel(const Card &card, const Step &step, const CudaStepCode::Kernel &kernel,
+                    bool dependent);
+  void download(size_t wanted, float *logits);
+  size_t stepFor(size_t rows) const;
+
+  const CudaDriver &cuda() const { return *program_->driver(); }
+  std::string failing(const Card &card) const;
+
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<CudaProgram> program_;
+  std::string name_;
+  DeviceLimits limits_;
+  Layout layout_ = {};
+  std::vector<Card> cards_;
+  size_t logitRows_ = 0; ///< for which the cards have room
+  double stepSeconds_ = 0;
+  bool stuck_ = false; ///< a step failed while other cards may wait for it for ever
+};
+
+} // namespace retort::engine

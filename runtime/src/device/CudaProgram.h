@@ -1,0 +1,102 @@
+//===- CudaProgram.h - A model on one or more cards ------------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all sessions of a model on the same cards share: contexts, code and weights.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+#include "runtime/src/device/CudaDriver.h"
+#include "runtime/src/engine/Manifest.h"
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace retort::engine {
+
+class Model;
+
+/// Why a card of compute capability major.minor cannot run an entry; "" if it can. A cubin runs on
+/// its own and later minor versions of its major one, PTX on everything later (CudaArch).
+std::string whyNotOn(const Manifest::CudaEntry &entry, int major, int minor);
+
+/// A step's kernels, ready to be launched on a card.
+struct CudaStepCode {
+  const Manifest::CudaEntry *entry = nullptr;
+  struct Kernel {
+    CUfunction function;
+    unsigned grid, sharedBytes;
+  };
+  std::vector<Kernel> kernels;
+};
+
+/// One of the cards that a program runs on.
+class CudaCard {
+public:
+  /// Checks that the card can run its entries, by numbers alone; then takes its primary context.
+  /// Throws Error (Unsupported; Device).
+  CudaCard(CudaDriverPointer driver, int ordinal, std::vector<const Manifest::CudaEntry *> entries);
+  ~CudaCard();
+  CudaCard(const CudaCard &) = delete;
+
+  const std::string &name() const { return name_; } ///< "cuda:0 NVIDIA H100 80GB HBM3"
+  int ordinal() const { return ordinal_; }
+  CUdevice device() const { return device_; }
+  CUcontext context() const { return context_; }
+  bool hasPdl() const { return major_ >= 9; }
+  uint64_t freeBytes() const;
+  /// Loads the code and finds its kernels. `image` is a fat binary, or, for the simulator, text
+  /// that ends with NUL.
+  void loadCode(const void *image);
+  /// Copies the weights through pinned memory: while a piece is on its way, the next is read.
+  void loadWeights(std::span<const uint8_t> weights);
+  /// Of decode and prefill those that the bundle has, decode first. Valid after loadCode().
+  const std::vector<CudaStepCode> &code() const { return code_; }
+  const uint8_t *weights() const { return weights_.as<const uint8_t>(); }
+
+private:
+  CudaStepCode findCode(const Manifest::CudaEntry &entry) const;
+  int attribute(CUdevice_attribute which) const;
+
+  CudaDriverPointer driver_;
+  int ordinal_, major_ = 0, minor_ = 0;
+  std::string name_;
+  CUdevice device_ = 0;
+  CUcontext context_ = nullptr;
+  std::vector<const Manifest::CudaEntry *> entries_;
+  CUmodule module_ = nullptr;
+  std::vector<CudaStepCode> code_;
+  CudaMemory weights_;
+};
+
+/// Made for the first session on these cards (Model::shared()), gone with the last. Sessions may
+/// call it from any thread.
+class CudaProgram {
+public:
+  /// `ordinals` are the driver's numbers of the cards: one for each device of the bundle's entries.
+  CudaProgram(CudaDriverPointer driver, const Model &model, std::span<const int> ordinals);
+
+  const CudaDriverPointer &driver() const { return driver_; }
+  size_t size() const { return cards_.size(); }
+  const CudaCard &card(size_t i) const { return *cards_[i]; }
+  /// Whether each card can address each other's memory.
+  bool hasPeerAccess() const { return peerAccess_; }
+  /// Of the weights, those that are not yet on card `i`.
+  uint64_t missingWeightBytes(size_t i) const;
+  /// Loads code and weights unless they are there. Throws Error.
+  void load();
+
+private:
+  void enablePeerAccess();
+
+  CudaDriverPointer driver_;
+  std::vector<std::unique_ptr<CudaCard>> cards_;
+  std::vector<std::span<const uint8_t>> weights_; ///< of each card, in the bundle
+  std::span<const uint8_t> image_;
+  bool peerAccess_ = false, loaded_ = false;
+  mutable std::mutex mutex_;
+};
+
+} // namespace retort::engine
