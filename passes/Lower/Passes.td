@@ -57,4 +57,16 @@ def PrintKernelCosts : Pass<"print-kernel-costs", "::retort::kernel::ProgramOp">
     to, flops, and whether it waits; then the sums. The weight bytes are `bytes_per_token`.
   }];
 }
+
+def EmitCuda : Pass<"emit-cuda", "::mlir::ModuleOp"> {
+  let summary = "Print the CUDA C++ of a module's planned programs";
+  let description = [{
+    The text that `retort compile` gives to nvcc and puts in the bundle as program.cu: the module's
+    `kernel.program`s for CUDA become EmitC, and that becomes text. The module stays as it is.
+  }];
+  let options = [
+    Option<"form", "form", "std::string", "\"persistent\"",
+           "persistent (one kernel a step) or graph (a kernel a phase)">,
+    Option<"printEmitC", "emitc", "bool", "false", "Print the EmitC in place of the text">];
+}
 #endif
