@@ -3,10 +3,13 @@
 #include "compiler/Codegen/Nvcc.h"
 #include "compiler/Codegen/Processes.h"
 #include "compiler/Codegen/TemporaryFolder.h"
+#include "kernels/cuda/Headers.h"
 #include "runtime/src/base/Error.h"
 #include <chrono>
 #include <cstdlib>
 #include <gmock/gmock.h>
+#include <regex>
+#include <set>
 
 namespace retort {
 namespace {
@@ -140,6 +143,21 @@ TEST(Nvcc, ExplainsFailures) {
   EXPECT_THAT(messageOf("echo 'x: No space left on device' >&2; exit 1\n", ExitCode::Io),
               HasSubstr("TMPDIR"));
   EXPECT_THAT(messageOf("kill -9 $$\n", ExitCode::Internal), HasSubstr("exit code 137"));
+}
+
+TEST(Nvcc, GetsEveryHeaderThatHeadersInclude) {
+  std::set<std::string> carried;
+  for (const CudaHeader &header : cudaHeaders())
+    carried.insert(std::string(header.path));
+  EXPECT_TRUE(carried.contains("kernels/cuda/program.cuh"));
+  for (const CudaHeader &header : cudaHeaders()) {
+    const std::string text(header.text);
+    const std::regex include("#include \"([^\"]+)\"");
+    for (std::sregex_iterator found(text.begin(), text.end(), include), end; found != end; ++found)
+      if (const std::string path = (*found)[1]; !path.starts_with("kernels/sim/"))
+        EXPECT_TRUE(carried.contains(path))
+            << header.path << " includes " << path << ": add it to kernels/cuda/CMakeLists.txt";
+  }
 }
 
 TEST(Nvcc, RefusesKernelsThatSpill) {
