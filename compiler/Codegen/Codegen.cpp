@@ -19,23 +19,28 @@ std::string compileFor(kernel::ProgramOp program, const std::string &isa) {
   return codegen::compileObject(*module, entry);
 }
 
-std::vector<CompiledProgram::Param> layOut(kernel::ProgramOp program) {
-  std::vector<CompiledProgram::Param> params;
+} // namespace
+
+ModelLayout layOut(kernel::ProgramOp program) {
+  ModelLayout layout;
+  layout.weightBytes = *program.getWeightBytes();
+  layout.cachePageBytes = *program.getPageBytes();
+  layout.pageRows = program.getPageRows();
+  layout.vocab = program.getVocab();
   for (auto buffer : program.getBody().getOps<kernel::BufferOp>()) {
     if (buffer.getKind() != kernel::BufferKind::Weights)
       continue;
     ArrayRef<int64_t> shape = buffer.getTensor().getShape();
-    params.push_back({buffer.getSymName().str(),
-                      buffer.getFormat().value_or("f32").str(),
-                      buffer.getLayout().value_or("").str(),
-                      {shape.begin(), shape.end()},
-                      static_cast<int64_t>(buffer.getOffset().value_or(0)),
-                      buffer.sizeInBytes()});
+    layout.params.push_back({buffer.getSymName().str(),
+                             buffer.getFormat().value_or("f32").str(),
+                             buffer.getLayout().value_or("").str(),
+                             {shape.begin(), shape.end()},
+                             static_cast<int64_t>(buffer.getOffset().value_or(0)),
+                             buffer.sizeInBytes()});
   }
-  llvm::sort(params, [](const auto &a, const auto &b) { return a.offset < b.offset; });
-  return params;
+  llvm::sort(layout.params, [](const auto &a, const auto &b) { return a.offset < b.offset; });
+  return layout;
 }
-} // namespace
 
 std::vector<std::string> cpuIsas() { return {"x86-64-v3", "x86-64-v4"}; }
 
@@ -54,6 +59,7 @@ CompiledProgram emitCpu(kernel::ProgramOp program, const CpuOptions &options) {
     fail(ExitCode::Internal, "codegen: '" + program.getSymName().str() +
                                  "' has no planned buffers: run plan-buffers first");
   CompiledProgram result;
+  static_cast<ModelLayout &>(result) = layOut(program);
   std::vector<std::string> objects, symbols;
   for (const std::string &isa : options.isas) {
     objects.push_back(compileFor(program, isa));
@@ -61,14 +67,9 @@ CompiledProgram emitCpu(kernel::ProgramOp program, const CpuOptions &options) {
     result.entries.push_back({isa, symbols.back()});
   }
   result.sharedObject = codegen::linkShared(objects, symbols);
-  result.params = layOut(program);
-  result.weightBytes = *program.getWeightBytes();
   result.activationBytes = *program.getActivationBytes();
   result.scratchBytesPerThread = codegen::scratchBytes(program);
-  result.cachePageBytes = *program.getPageBytes();
-  result.pageRows = program.getPageRows();
   result.maxRows = program.getMaxRows();
-  result.vocab = program.getVocab();
   result.bytesPerToken = kernel::bytesPerToken(program);
   return result;
 }

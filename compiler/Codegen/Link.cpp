@@ -1,12 +1,9 @@
 //===- Link.cpp - Objects -> program.so, by LLD in this process -----------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/Object.h"
+#include "compiler/Codegen/TemporaryFolder.h"
 #include "lld/Common/Driver.h"
 #include "runtime/src/base/Error.h"
-#include "llvm/ADT/SmallString.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 #include <mutex>
 
@@ -14,36 +11,6 @@ LLD_HAS_DRIVER(elf)
 
 namespace retort::codegen {
 namespace {
-
-/// A folder of our own under the system's temporary one, removed with all in it.
-struct TemporaryFolder {
-  llvm::SmallString<128> path;
-  TemporaryFolder() {
-    if (std::error_code code = llvm::sys::fs::createUniqueDirectory("retort-link", path))
-      fail(ExitCode::Io, "cannot make a temporary folder: " + code.message() + ": set TMPDIR");
-  }
-  ~TemporaryFolder() { llvm::sys::fs::remove_directories(path); }
-
-  std::string file(llvm::StringRef name) const {
-    llvm::SmallString<128> result = path;
-    llvm::sys::path::append(result, name);
-    return result.str().str();
-  }
-  std::string write(llvm::StringRef name, llvm::StringRef content) const {
-    std::string target = file(name);
-    std::error_code code;
-    llvm::raw_fd_ostream os(target, code);
-    if (!code) {
-      os << content;
-      os.close();
-      code = os.error();
-      os.clear_error();
-    }
-    if (code)
-      fail(ExitCode::Io, target + ": " + code.message() + ": free some space or set TMPDIR");
-    return target;
-  }
-};
 
 std::string oneLine(std::string text) {
   while (!text.empty() && text.back() == '\n')
@@ -57,7 +24,7 @@ std::string linkShared(const std::vector<std::string> &objects,
                        const std::vector<std::string> &entries) {
   static std::mutex once; // LLD keeps global state.
   std::lock_guard<std::mutex> lock(once);
-  TemporaryFolder folder;
+  TemporaryFolder folder("retort-link");
   std::string script = "{ global:";
   for (const std::string &entry : entries)
     script += " " + entry + ";";
@@ -91,10 +58,7 @@ std::string linkShared(const std::vector<std::string> &objects,
     fail(full ? ExitCode::Io : ExitCode::Internal,
          "linking program.so: " + oneLine(err) + (full ? ": free some space or set TMPDIR" : ""));
   }
-  auto content = llvm::MemoryBuffer::getFile(folder.file("program.so"), false, false);
-  if (!content)
-    fail(ExitCode::Io, folder.file("program.so") + ": " + content.getError().message());
-  return (*content)->getBuffer().str();
+  return folder.read("program.so");
 }
 
 } // namespace retort::codegen

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Assemble.h"
 #include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Codegen/Cuda.h"
 #include "compiler/Weights/ParamStream.h"
 #include "dialects/Kernel/KernelCost.h"
 
@@ -13,22 +14,90 @@ namespace {
 
 using nlohmann::json;
 
-json manifestOf(const CompiledProgram &program, LoweredModel &lowered,
-                const LoadedTokenizer &tokenizer, const BundleInfo &info) {
-  lm::ModelOp model = lowered.model;
-  json entries = json::array(), params = json::array();
-  for (const CompiledProgram::Entry &entry : program.entries)
-    entries.push_back({{"target", "cpu"}, {"isa", entry.isa}, {"symbol", entry.symbol}});
-  for (const CompiledProgram::Param &param : program.params) {
-    json row = {{"name", param.name},
-                {"format", param.format},
-                {"shape", param.shape},
-                {"offset", param.offset},
-                {"bytes", param.bytes}};
-    if (!param.layout.empty())
-      row["layout"] = param.layout;
-    params.push_back(std::move(row));
+/// A target's code, and the part that has its weights.
+struct CompiledTarget {
+  LoweredTarget *lowered;
+  std::string weightsPart;
+  std::optional<CompiledProgram> cpu;
+  std::optional<CompiledCuda> cuda;
+  const ModelLayout &layout() const { return cpu ? *cpu : cuda->layout; }
+};
+
+json paramsOf(const std::vector<CompiledTarget> &targets) {
+  json params = json::array();
+  for (const CompiledTarget &target : targets)
+    for (const ModelLayout::Param &param : target.layout().params) {
+      json row = {{"name", param.name},
+                  {"format", param.format},
+                  {"shape", param.shape},
+                  {"offset", param.offset},
+                  {"bytes", param.bytes}};
+      if (!param.layout.empty())
+        row["layout"] = param.layout;
+      if (target.weightsPart != "weights.bin")
+        row["part"] = target.weightsPart;
+      params.push_back(std::move(row));
+    }
+  return params;
+}
+
+json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
+  const bool graph = cuda.form == CudaForm::Graph;
+  json kernels = json::array();
+  for (const CompiledCuda::Entry::Kernel &kernel : entry.kernels) {
+    kernels.push_back({{"symbol", kernel.symbol}});
+    if (graph)
+      kernels.back().update(
+          {{"phase", kernel.phase}, {"grid", kernel.ctas}, {"shared_bytes", entry.sharedBytes}});
   }
+  json row = {{"target", "cuda"},
+              {"step", entry.step},
+              {"form", graph ? "graph" : "persistent"},
+              {"device", 0},
+              {"devices", 1},
+              {"max_rows", entry.maxRows},
+              {"threads", entry.threads},
+              {"shared_bytes", entry.sharedBytes},
+              {"sync_words", entry.syncWords},
+              {"activations", entry.activationBytes},
+              {"page_bytes", cuda.layout.cachePageBytes},
+              {"grid", 0},
+              {"kernels", std::move(kernels)},
+              {"arches", cuda.arches},
+              {"ptx", cuda.ptx}};
+  if (graph)
+    row["pdl"] = true;
+  return row;
+}
+
+json entriesOf(const std::vector<CompiledTarget> &targets) {
+  json entries = json::array();
+  for (const CompiledTarget &target : targets) {
+    if (target.cpu)
+      for (const CompiledProgram::Entry &entry : target.cpu->entries)
+        entries.push_back({{"target", "cpu"}, {"isa", entry.isa}, {"symbol", entry.symbol}});
+    if (target.cuda)
+      for (const CompiledCuda::Entry &entry : target.cuda->entries)
+        entries.push_back(cudaEntry(*target.cuda, entry));
+  }
+  return entries;
+}
+
+/// The rows of the CPU's step; without one, of the largest.
+int64_t maxRows(const CompiledTarget &first) {
+  if (first.cpu)
+    return first.cpu->maxRows;
+  int64_t rows = 0;
+  for (const CompiledCuda::Entry &entry : first.cuda->entries)
+    rows = std::max(rows, entry.maxRows);
+  return rows;
+}
+
+json manifestOf(const std::vector<CompiledTarget> &targets, const LoadedTokenizer &tokenizer,
+                const BundleInfo &info) {
+  const CompiledTarget &first = targets.front();
+  const ModelLayout &layout = first.layout();
+  lm::ModelOp model = first.lowered->model;
   json manifest = {
       {"retort", RETORT_VERSION},
       {"model",
@@ -37,33 +106,37 @@ json manifestOf(const CompiledProgram &program, LoweredModel &lowered,
         {"context", model.getContext()},
         {"vocab", model.getVocab()},
         {"hidden", model.getHidden()},
-        {"max_rows", program.maxRows},
+        {"max_rows", maxRows(first)},
         {"blocks", model.getBlocks().size()}}},
-      {"cache", {{"page_rows", program.pageRows}, {"page_bytes", program.cachePageBytes}}},
+      {"cache", {{"page_rows", layout.pageRows}, {"page_bytes", layout.cachePageBytes}}},
       {"buffers",
-       {{"activations", program.activationBytes},
-        {"scratch_per_thread", program.scratchBytesPerThread}}},
-      {"entries", entries},
-      {"params", params},
-      {"figures", {{"bytes_per_token", program.bytesPerToken}}},
+       {{"activations", first.cpu ? first.cpu->activationBytes : 0},
+        {"scratch_per_thread", first.cpu ? first.cpu->scratchBytesPerThread : 0}}},
+      {"entries", entriesOf(targets)},
+      {"params", paramsOf(targets)},
+      {"figures",
+       {{"bytes_per_token", first.cpu ? first.cpu->bytesPerToken : first.cuda->bytesPerToken}}},
       {"provenance", *info.provenance}};
   if (tokenizer.spec.chat)
     manifest["chat"] = tokenizer.spec.chat->toJson();
   return manifest;
 }
 
-void writeWeights(BundleWriter &writer, const CompiledProgram &program, LoweredModel &lowered,
-                  Teacher &teacher, Progress &progress) {
-  WeightSources sources(&teacher.checkpoint(), [&](const std::string &key) {
-    return teacher.workspace().objectPath(key, "safetensors");
-  });
-  writer.beginPart("weights.bin");
-  for (const CompiledProgram::Param &param : program.params) {
-    if (Progress::interrupted())
-      fail(ExitCode::Interrupted, "stopped: what was computed is kept, run again to go on");
+void checkInterrupted() {
+  if (Progress::interrupted())
+    fail(ExitCode::Interrupted, "stopped: what was computed is kept, run again to go on");
+}
+
+/// `done` of `all` bytes have been written before this part.
+void writeWeights(BundleWriter &writer, const CompiledTarget &target, WeightSources &sources,
+                  uint64_t done, uint64_t all, Progress &progress) {
+  const ModelLayout &layout = target.layout();
+  writer.beginPart(target.weightsPart);
+  for (const ModelLayout::Param &param : layout.params) {
+    checkInterrupted();
     while (writer.partBytes() < static_cast<uint64_t>(param.offset))
       writer.alignTo(64);
-    lm::ParamOp op = lowered.model.lookupParam(param.name);
+    lm::ParamOp op = target.lowered->model.lookupParam(param.name);
     if (!op)
       fail(ExitCode::Internal,
            "the program reads '" + param.name + "', which the model does not have");
@@ -74,15 +147,15 @@ void writeWeights(BundleWriter &writer, const CompiledProgram &program, LoweredM
                " bytes, but the program expects " + std::to_string(param.bytes));
     stream.writePacked([&](std::span<const uint8_t> bytes) {
       writer.append(bytes);
-      progress.update(writer.partBytes(), program.weightBytes);
+      progress.update(done + writer.partBytes(), all);
     });
   }
-  while (writer.partBytes() < static_cast<uint64_t>(program.weightBytes))
+  while (writer.partBytes() < static_cast<uint64_t>(layout.weightBytes))
     writer.alignTo(64);
 }
 
-void describeParameters(Report &report, const CompiledProgram &program, lm::ModelOp teacher) {
-  for (const CompiledProgram::Param &param : program.params) {
+void describeParameters(Report &report, const ModelLayout &layout, lm::ModelOp teacher) {
+  for (const ModelLayout::Param &param : layout.params) {
     ParameterRow row{param.name, param.shape, {}, param.format, static_cast<uint64_t>(param.bytes)};
     if (lm::ParamOp original = teacher ? teacher.lookupParam(param.name) : lm::ParamOp())
       row.teacherShape.assign(original.getShape().begin(), original.getShape().end());
@@ -90,47 +163,126 @@ void describeParameters(Report &report, const CompiledProgram &program, lm::Mode
   }
 }
 
+/// "retort_decode: 168 registers; retort_prefill: 255 registers", the most on any architecture.
+std::string resourcesText(const CompiledCuda &cuda) {
+  std::map<std::string, int> registers;
+  for (const auto &[arch, functions] : cuda.resources)
+    for (const CudaResources &function : functions)
+      if (function.isKernel)
+        registers[function.function] = std::max(registers[function.function], function.registers);
+  int most = 0;
+  for (const auto &[name, count] : registers)
+    most = std::max(most, count);
+  return std::to_string(registers.size()) + (registers.size() == 1 ? " kernel" : " kernels") +
+         ", at most " + std::to_string(most) + " registers";
+}
+
+CompiledTarget compileTarget(LoweredTarget &lowered, const CompileTargets &targets, CudaForm form,
+                             Progress &progress) {
+  CompiledTarget result{&lowered, "weights.bin", {}, {}};
+  if (lowered.name == "cpu") {
+    progress.begin("emit code");
+    result.cpu = emitCpu(lowered.programs.front());
+    progress.end(formatBytes(result.cpu->sharedObject.size()));
+    return result;
+  }
+  std::string arches;
+  for (const CudaArch &arch : targets.cuda)
+    arches += (arches.empty() ? "" : ", ") + arch.code();
+  progress.begin("emit code for " + arches);
+  result.weightsPart = "weights.cuda.bin";
+  result.cuda =
+      emitCuda(lowered.programs, {.arches = targets.cuda, .form = form, .interrupted = [] {
+                                    return Progress::interrupted();
+                                  }});
+  progress.end(formatBytes(result.cuda->fatbin.size()) + ", " + resourcesText(*result.cuda));
+  return result;
+}
+
+LoweredTarget lowerFor(CompilerContext &context, lm::ModelOp model, const std::string &name) {
+  LoweredTarget result{name, mlir::ModuleOp::create(model.getLoc()), {}, {}};
+  result.module->push_back(model->clone());
+  context.run(*result.module, loweringPipeline(name), nullptr);
+  result.model = *result.module->getOps<lm::ModelOp>().begin();
+  for (kernel::ProgramOp program : result.module->getOps<kernel::ProgramOp>())
+    result.programs.push_back(program);
+  return result;
+}
+
 } // namespace
 
-std::string loweringPipeline() {
-  return "builtin.module(lm.model(fuse-qkv,fuse-gate-up),lower-to-kernel,"
+std::string loweringPipeline(const std::string &target) {
+  if (target == "cpu")
+    return "builtin.module(lm.model(fuse-qkv,fuse-gate-up),lower-to-kernel,"
+           "kernel.program(plan-buffers))";
+  return "builtin.module(lm.model(fuse-qkv,fuse-gate-up),"
+         "lower-to-kernel{target=cuda step=decode},lower-to-kernel{target=cuda step=prefill},"
          "kernel.program(plan-buffers))";
 }
 
-LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const std::string &target) {
-  if (target != "cpu")
-    fail(ExitCode::Unsupported, "--target " + target + ": this build emits code for: cpu");
+std::string LoweredModel::text() {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  if (targets.size() == 1) {
+    os << *targets.front().module;
+    return text;
+  }
+  mlir::OwningOpRef<mlir::ModuleOp> all = mlir::ModuleOp::create(model().getLoc());
+  for (LoweredTarget &target : targets) {
+    mlir::ModuleOp copy = target.module->clone();
+    copy.setSymName(target.name);
+    all->push_back(copy);
+  }
+  os << *all;
+  return text;
+}
+
+LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model,
+                        const CompileTargets &targets) {
   LoweredModel lowered;
-  lowered.module = mlir::ModuleOp::create(model.getLoc());
-  lowered.module->push_back(model->clone());
-  context.run(*lowered.module, loweringPipeline(), nullptr);
-  lowered.model = *lowered.module->getOps<lm::ModelOp>().begin();
-  lowered.program = *lowered.module->getOps<kernel::ProgramOp>().begin();
-  lowered.weightBytes = lowered.program.getWeightBytes().value_or(0);
-  lowered.bytesPerToken = kernel::bytesPerToken(lowered.program);
+  if (targets.cpu)
+    lowered.targets.push_back(lowerFor(context, model, "cpu"));
+  if (!targets.cuda.empty())
+    lowered.targets.push_back(lowerFor(context, model, "cuda"));
+  for (LoweredTarget &target : lowered.targets)
+    lowered.weightBytes += target.programs.front().getWeightBytes().value_or(0);
+  lowered.bytesPerToken = kernel::bytesPerToken(lowered.targets.front().programs.front());
   return lowered;
 }
 
 uint64_t writeBundle(const std::string &output, LoweredModel &lowered, Teacher &teacher,
-                     const BundleInfo &info, Progress &progress) {
-  progress.begin("emit code");
-  const CompiledProgram program = emitCpu(lowered.program);
-  progress.end(formatBytes(program.sharedObject.size()));
+                     const CompileTargets &targets, CudaForm form, const BundleInfo &info,
+                     Progress &progress) {
+  std::vector<CompiledTarget> compiled;
+  for (LoweredTarget &target : lowered.targets)
+    compiled.push_back(compileTarget(target, targets, form, progress));
 
   progress.begin("write the bundle");
-  const LoadedTokenizer &tokenizer = teacher.tokenizerOf(lowered.model);
+  const LoadedTokenizer &tokenizer = teacher.tokenizerOf(lowered.model());
+  WeightSources sources(&teacher.checkpoint(), [&](const std::string &key) {
+    return teacher.workspace().objectPath(key, "safetensors");
+  });
   BundleWriter writer(output);
-  writeWeights(writer, program, lowered, teacher, progress);
-  writer.addPart("program.so", program.sharedObject);
-  std::string text;
-  llvm::raw_string_ostream(text) << *lowered.module;
-  writer.addPart("program.mlir", text);
+  uint64_t done = 0;
+  for (const CompiledTarget &target : compiled) {
+    writeWeights(writer, target, sources, done, lowered.weightBytes, progress);
+    done += static_cast<uint64_t>(target.layout().weightBytes);
+  }
+  for (const CompiledTarget &target : compiled) {
+    if (target.cpu)
+      writer.addPart("program.so", target.cpu->sharedObject);
+    if (target.cuda) {
+      writer.addPart("program.fatbin", target.cuda->fatbin);
+      writer.addPart("program.cu", target.cuda->text);
+    }
+  }
+  writer.addPart("program.mlir", lowered.text());
   writer.addPart("tokenizer.bin", tokenizer.tables);
   writer.addPart("tokenizer.json", writeTokenizerJson(tokenizer.spec));
-  describeParameters(*info.report, program, info.teacher);
+  describeParameters(*info.report, compiled.front().layout(), info.teacher);
   writer.addPart("report.json", info.report->toJson().dump(1) + "\n");
   writer.addPart("report.html", info.report->toHtml());
-  const uint64_t bytes = writer.commit(manifestOf(program, lowered, tokenizer, info));
+  const uint64_t bytes = writer.commit(manifestOf(compiled, tokenizer, info));
   progress.end(output + ", " + formatBytes(bytes));
   return bytes;
 }

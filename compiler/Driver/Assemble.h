@@ -2,26 +2,39 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Codegen/Codegen.h"
+#include "compiler/Codegen/CudaEmitter.h"
+#include "compiler/Codegen/Targets.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Report/Report.h"
 #include <nlohmann/json_fwd.hpp>
 
 namespace retort {
 
-/// A model on its own, lowered for a target: the module that program.mlir holds.
-struct LoweredModel {
+/// A model on its own, lowered for one target.
+struct LoweredTarget {
+  std::string name; ///< "cpu" or "cuda"
   mlir::OwningOpRef<mlir::ModuleOp> module;
-  kernel::ProgramOp program;
-  lm::ModelOp model; ///< the source of the program's parameters
-  uint64_t weightBytes = 0, bytesPerToken = 0;
+  lm::ModelOp model;                       ///< the source of the programs' parameters
+  std::vector<kernel::ProgramOp> programs; ///< a CPU has one, CUDA decode and prefill
 };
 
-/// Clones `model` into a module of its own and lowers it. Throws Error (Unsupported) for a target
-/// that this build has no code for.
-LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const std::string &target);
+/// A model lowered for each target of a compile. A target has a copy of the model, since a
+/// parameter is packed for one.
+struct LoweredModel {
+  std::vector<LoweredTarget> targets; ///< the CPU first
+  uint64_t weightBytes = 0;           ///< of all targets
+  uint64_t bytesPerToken = 0;         ///< of the first
 
-/// The pipeline that lowerModel runs after every recipe.
-std::string loweringPipeline();
+  lm::ModelOp model() { return targets.front().model; }
+  /// What program.mlir holds: the module, or one with a named module a target.
+  std::string text();
+};
+
+/// Clones `model` for each target and lowers it. Throws Error (Usage) with a pass's diagnostic.
+LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const CompileTargets &targets);
+
+/// The pipeline that lowerModel runs after every recipe, for "cpu" or "cuda".
+std::string loweringPipeline(const std::string &target);
 
 /// What of a bundle is not the model itself.
 struct BundleInfo {
@@ -34,6 +47,7 @@ struct BundleInfo {
 /// Emits code, makes every parameter and writes the bundle. Memory holds one piece of one parameter
 /// at a time. Returns the bundle's bytes.
 uint64_t writeBundle(const std::string &output, LoweredModel &lowered, Teacher &teacher,
-                     const BundleInfo &info, Progress &progress);
+                     const CompileTargets &targets, CudaForm form, const BundleInfo &info,
+                     Progress &progress);
 
 } // namespace retort

@@ -13,9 +13,11 @@ struct CompileOptions {
   std::string teacher;             ///< a .gguf file or a Hugging Face folder
   std::vector<std::string> corpus; ///< files or folders of documents; may be empty
   std::string output;              ///< OUT.retort, or a folder if it ends in '/'
-  std::string target = "cpu";
-  std::string recipe; ///< a built-in name or a file; empty: specialist or none
-  std::string passes; ///< a pipeline that replaces the recipe's
+  std::string target = "cpu"; ///< "cpu", "cuda:sm_80,sm_90" or both: compiler/Codegen/Targets.h
+  unsigned devices = 1;       ///< GPUs that share the model
+  std::string form;           ///< of GPU programs: persistent or graph; empty: persistent
+  std::string recipe;         ///< a built-in name or a file; empty: specialist or none
+  std::string passes;         ///< a pipeline that replaces the recipe's
   bool printPipeline = false;
   uint64_t budgetBytes = 0;   ///< most bytes of the bundle; 0: the recipe decides
   uint64_t distillTokens = 0; ///< tokens that the student is trained on; 0: the recipe decides
@@ -62,6 +64,7 @@ void benchCommand(const BenchOptions &options);
 
 struct InspectOptions {
   std::string file;
+  bool phases = false; ///< also what each phase of the programs reads, writes and computes
   bool json = false;
 };
 void inspectCommand(const InspectOptions &options);

@@ -1,6 +1,7 @@
 //===- Compile.cpp - `retort compile` ----------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Codegen/Nvcc.h"
 #include "compiler/Driver/Assemble.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
@@ -12,12 +13,19 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace retort {
 namespace {
 
 /// Bytes of a bundle besides weights: code for two instruction sets, tokenizer, IR and report.
 constexpr uint64_t kBundleOverheadBytes = 6'000'000;
+/// Bytes of a GPU program for one architecture and, once, of its PTX and its text.
+constexpr uint64_t kCudaArchBytes = 2'000'000;
+/// Memory of one nvcc, of which two run at a time, and seconds that it takes for each distinct
+/// shape of a phase, as measured on an EPYC 9004.
+constexpr uint64_t kNvccBytes = 300'000'000;
+constexpr double kNvccSecondsPerShape = 0.5;
 /// Memory of a compile without data work: MLIR, code generation, and pieces of parameters.
 constexpr uint64_t kCompileBytes = 500'000'000;
 /// Shares of FFN channels that --budget chooses among, in percent.
@@ -30,6 +38,8 @@ public:
       : options_(options), progress_(options.quiet),
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
         context_(workspace_), teacher_(options.teacher, workspace_) {
+    targets_ = parseTargets(options.target);
+    checkDevices();
     parameters_.seed = options.seed;
     parameters_.baselines = options.baselines;
     if (options.distillTokens)
@@ -57,6 +67,21 @@ public:
   }
 
 private:
+  /// Refuses what no plan is needed for.
+  void checkDevices() {
+    if (!options_.form.empty())
+      form_ = parseCudaForm(options_.form);
+    if (targets_.cuda.empty() && (options_.devices != 1 || !options_.form.empty()))
+      fail(ExitCode::Usage, std::string(options_.form.empty() ? "--devices" : "--form") +
+                                " is about GPUs: name one with --target, for example cuda:sm_90");
+    if (options_.devices < 1 || options_.devices > 2)
+      fail(ExitCode::Usage, "--devices " + std::to_string(options_.devices) + ": write 1 or 2");
+    if (options_.devices == 2)
+      fail(ExitCode::Unsupported,
+           "--devices 2: this version cuts no model over two GPUs: compile for "
+           "one, and serve with a process a GPU");
+  }
+
   std::string pipeline() {
     if (!options_.passes.empty())
       return options_.passes;
@@ -90,8 +115,11 @@ private:
   /// What the compile will do and make, from shapes alone.
   struct Plan {
     std::vector<PlannedWork> work;
-    uint64_t weightBytes = 0, bytesPerToken = 0;
-    uint64_t bundleBytes() const { return weightBytes + kBundleOverheadBytes; }
+    uint64_t weightBytes = 0,
+             bytesPerToken = 0; ///< weights of all targets; of one row of the first
+    uint64_t codeBytes = 0;     ///< and all else that is no weight
+    size_t cudaShapes = 0;      ///< distinct shapes of the phases for GPUs
+    uint64_t bundleBytes() const { return weightBytes + codeBytes; }
   };
 
   Plan plan() {
@@ -99,8 +127,16 @@ private:
     auto module = importModel(context_.mlir(), teacher_.checkpoint());
     DataWork work(teacher_, workspace_, silent, workOptions(true));
     context_.run(*module, pipeline(), &work);
-    LoweredModel lowered = lowerModel(context_, finalModel(*module), options_.target);
-    return {work.plan(), lowered.weightBytes, lowered.bytesPerToken};
+    LoweredModel lowered = lowerModel(context_, finalModel(*module), targets_);
+    const size_t cubins = targets_.cuda.empty() ? 0 : targets_.cuda.size() + 1;
+    std::set<std::string> shapes;
+    for (LoweredTarget &target : lowered.targets)
+      for (kernel::ProgramOp program : target.programs)
+        if (program.isCuda())
+          for (const codegen::CudaPhase &phase : codegen::cudaPhases(program))
+            shapes.insert(phase.kernel);
+    return {work.plan(), lowered.weightBytes, lowered.bytesPerToken,
+            kBundleOverheadBytes + cubins * kCudaArchBytes, shapes.size()};
   }
 
   /// Chooses the widest student that the budget holds, or explains why there is none.
@@ -135,8 +171,18 @@ private:
     progress_.note("the budget keeps " + std::to_string(low) + " % of the FFN channels");
   }
 
+  /// Compiling for GPUs runs an nvcc an architecture and one for PTX, two at a time.
+  uint64_t emitMemory() const {
+    return kCompileBytes + (targets_.cuda.empty() ? 0 : 2 * kNvccBytes);
+  }
+  double emitSeconds() const {
+    if (targets_.cuda.empty())
+      return 10;
+    return 10 + kNvccSecondsPerShape * planned_.cudaShapes * (targets_.cuda.size() + 1) / 2;
+  }
+
   uint64_t peakMemory() const {
-    uint64_t peak = kCompileBytes;
+    uint64_t peak = emitMemory();
     for (const PlannedWork &work : planned_.work)
       if (!work.cached)
         peak = std::max(peak, work.memoryBytes);
@@ -152,6 +198,8 @@ private:
 
   /// Stops a compile that cannot fit before it starts.
   void checkResources() const {
+    if (!targets_.cuda.empty())
+      findNvcc();
     if (uint64_t free = availableMemoryBytes(); peakMemory() > free)
       fail(ExitCode::Resources,
            "the compile needs about " + formatBytes(peakMemory()) + " of memory but " +
@@ -178,10 +226,11 @@ private:
                   work.cached ? "cached" : "");
       seconds += work.cached ? 0 : work.seconds;
     }
-    std::printf("%-26s %10s %10s %10s\n", "emit and write the bundle", "~10 s",
-                formatBytes(kCompileBytes).c_str(), formatBytes(planned_.bundleBytes()).c_str());
+    std::printf("%-26s %10s %10s %10s\n", "emit and write the bundle",
+                ("~" + formatSeconds(emitSeconds())).c_str(), formatBytes(emitMemory()).c_str(),
+                formatBytes(planned_.bundleBytes()).c_str());
     std::printf("\nin all about %s, peak memory %s (free: %s), bundle %s, %s of weights a token\n",
-                formatSeconds(seconds + 10).c_str(), formatBytes(peakMemory()).c_str(),
+                formatSeconds(seconds + emitSeconds()).c_str(), formatBytes(peakMemory()).c_str(),
                 formatBytes(availableMemoryBytes()).c_str(),
                 formatBytes(planned_.bundleBytes()).c_str(),
                 formatBytes(planned_.bytesPerToken).c_str());
@@ -232,7 +281,7 @@ private:
     DataWork work(teacher_, workspace_, progress_, workOptions(false));
     context_.run(*module, text, &work);
     lm::ModelOp model = finalModel(*module);
-    LoweredModel lowered = lowerModel(context_, model, options_.target);
+    LoweredModel lowered = lowerModel(context_, model, targets_);
     Report report;
     const std::string stem = std::filesystem::path(options_.teacher).stem().string();
     report.title = stem + ", " + (options_.passes.empty() ? recipe().name : "custom");
@@ -249,10 +298,12 @@ private:
                          {"seed", std::to_string(options_.seed)},
                          {"retort", RETORT_VERSION}};
     BundleInfo info{report.title, &facts, &report, finalModel(*original)};
-    writeBundle(options_.output, lowered, teacher_, info, progress_);
+    writeBundle(options_.output, lowered, teacher_, targets_, form_, info, progress_);
   }
 
   const CompileOptions &options_;
+  CompileTargets targets_;
+  CudaForm form_ = CudaForm::Persistent;
   Progress progress_;
   Workspace workspace_;
   CompilerContext context_;

@@ -5,6 +5,7 @@
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Import/Checkpoint.h"
+#include "dialects/Kernel/KernelCost.h"
 
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>
@@ -80,6 +81,51 @@ json describeCheckpoint(const std::string &path) {
           {"params", params}};
 }
 
+/// "norm + matmul" of a phase that stages with a norm and multiplies.
+std::string opsText(kernel::PhaseOp phase) {
+  std::string text;
+  for (mlir::Operation &op : *phase.getBody().begin()) {
+    std::string name = op.getName().stripDialect().str();
+    if (auto stage = llvm::dyn_cast<kernel::StageOp>(op)) {
+      if (!stage.getGain())
+        continue; // part of the product, worth no word
+      name = "norm";
+    }
+    text += (text.empty() ? "" : " + ") + name;
+  }
+  return text;
+}
+
+/// The programs of program.mlir, one for a CPU, decode and prefill for GPUs.
+json describePrograms(mlir::ModuleOp module) {
+  json programs = json::array();
+  module.walk([&](kernel::ProgramOp program) {
+    json phases = json::array();
+    auto ops = program.getBody().getOps<kernel::PhaseOp>();
+    auto op = ops.begin();
+    for (const kernel::PhaseCost &cost : kernel::phaseCosts(program)) {
+      kernel::PhaseOp phase = *op++;
+      const int64_t rowTile = phase.getRowTile().value_or(0);
+      phases.push_back({{"name", cost.name},
+                        {"layer", cost.label},
+                        {"ops", opsText(phase)},
+                        {"tiles", cost.tiles},
+                        {"rows_of_tiles", phase.getPerRow() ? 1 : rowTile},
+                        {"weight_bytes", cost.weightBytes},
+                        {"activation_bytes", cost.activationBytes},
+                        {"cache_bytes_per_position", cost.cacheBytesPerPosition},
+                        {"flops", cost.flops},
+                        {"waits", cost.waits}});
+    }
+    programs.push_back({{"name", program.getSymName().str()},
+                        {"target", program.getTarget().value_or("cpu").str()},
+                        {"step", program.getStep().value_or("").str()},
+                        {"max_rows", program.getMaxRows()},
+                        {"phases", std::move(phases)}});
+  });
+  return programs;
+}
+
 json describeModule(const std::string &path) {
   Workspace workspace(Workspace::defaultDir());
   CompilerContext context(workspace);
@@ -106,7 +152,57 @@ json describeModule(const std::string &path) {
                       {"parameters", parameterCount(model)},
                       {"params", params}});
   }
-  return {{"kind", "mlir"}, {"models", models}};
+  return {{"kind", "mlir"}, {"models", models}, {"programs", describePrograms(*module)}};
+}
+
+/// Bytes and flops are of a step of one row; weights are read once whatever the rows.
+void printPrograms(const json &programs) {
+  for (const json &program : programs) {
+    const std::string step = program["step"];
+    std::printf("\n  %s: %s%s, up to %lld rows; for a step of one row:\n",
+                program["name"].get<std::string>().c_str(),
+                program["target"].get<std::string>().c_str(),
+                step.empty() ? "" : (", " + step).c_str(),
+                static_cast<long long>(program["max_rows"].get<int64_t>()));
+    std::printf("  %-28s %-22s %14s %10s %12s %10s %10s\n", "phase", "ops", "tiles", "weights",
+                "activations", "cache/pos", "MFLOP");
+    for (const json &phase : program["phases"]) {
+      const int64_t rows = phase["rows_of_tiles"];
+      std::string tiles = std::to_string(phase["tiles"].get<int64_t>());
+      if (rows)
+        tiles += rows == 1 ? "/row" : "/" + std::to_string(rows) + " rows";
+      std::string name = phase["name"];
+      name = (phase["waits"].get<bool>() ? "* " : "  ") + name.substr(name.find('.') + 1);
+      std::printf("  %-28s %-22s %14s %10s %12s %10s %10.3f\n", name.c_str(),
+                  phase["ops"].get<std::string>().c_str(), tiles.c_str(),
+                  formatBytes(phase["weight_bytes"]).c_str(),
+                  formatBytes(phase["activation_bytes"]).c_str(),
+                  formatBytes(phase["cache_bytes_per_position"]).c_str(),
+                  phase["flops"].get<double>() / 1e6);
+    }
+  }
+  std::printf("  *: waits for the phases before it\n");
+}
+
+void printEntries(const json &entries) {
+  for (const json &entry : entries) {
+    if (entry["target"] == "cpu") {
+      std::printf("  cpu %s\n", entry["isa"].get<std::string>().c_str());
+      continue;
+    }
+    std::string arches;
+    for (const json &arch : entry["arches"])
+      arches += (arches.empty() ? "" : ", ") + arch.get<std::string>();
+    std::printf(
+        "  cuda %s, %s: up to %lld rows, %zu kernel%s of %lld threads, %s of shared memory; "
+        "%s, later cards by %s\n",
+        entry["step"].get<std::string>().c_str(), entry["form"].get<std::string>().c_str(),
+        static_cast<long long>(entry["max_rows"].get<int64_t>()), entry["kernels"].size(),
+        entry["kernels"].size() == 1 ? "" : "s",
+        static_cast<long long>(entry["threads"].get<int64_t>()),
+        formatBytes(entry["shared_bytes"]).c_str(), arches.c_str(),
+        entry["ptx"].get<std::string>().c_str());
+  }
 }
 
 void printModel(const json &model) {
@@ -122,6 +218,7 @@ void printBundle(const json &manifest) {
   printModel(manifest["model"]);
   std::printf("  %s of weights read a token\n",
               formatBytes(manifest["figures"]["bytes_per_token"].get<uint64_t>()).c_str());
+  printEntries(manifest["entries"]);
   for (const auto &[name, part] : manifest["parts"].items())
     std::printf("  %-16s %10s  sha256 %s\n", name.c_str(),
                 formatBytes(part["bytes"].get<uint64_t>()).c_str(),
@@ -129,16 +226,29 @@ void printBundle(const json &manifest) {
   for (const auto &[key, value] : manifest["provenance"].items())
     std::printf("  %s: %s\n", key.c_str(),
                 value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
-  printParameters(manifest["params"]);
+  // A bundle for several targets has the same parameters in a part each.
+  json params = json::array();
+  for (const json &param : manifest["params"])
+    if (param.value("part", "") == manifest["params"].front().value("part", ""))
+      params.push_back(param);
+  printParameters(params);
 }
 
 } // namespace
 
 void inspectCommand(const InspectOptions &options) {
   json description;
+  if (options.phases && !isBundle(options.file) && !options.file.ends_with(".mlir"))
+    fail(ExitCode::Usage, options.file + ": a checkpoint has no phases: compile it first");
   if (isBundle(options.file)) {
     description = readBundleManifest(options.file);
     description["kind"] = "bundle";
+    if (options.phases) {
+      Workspace workspace(Workspace::defaultDir());
+      CompilerContext context(workspace);
+      description["programs"] = describePrograms(*context.parseText(
+          readBundlePart(options.file, "program.mlir"), options.file + ": program.mlir"));
+    }
   } else if (options.file.ends_with(".mlir"))
     description = describeModule(options.file);
   else
@@ -161,6 +271,8 @@ void inspectCommand(const InspectOptions &options) {
                 formatBytes(description["weight_bytes"].get<uint64_t>()).c_str());
     printParameters(description["params"]);
   }
+  if (options.phases)
+    printPrograms(description.value("programs", json::array()));
 }
 
 } // namespace retort

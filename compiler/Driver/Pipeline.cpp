@@ -149,6 +149,16 @@ mlir::OwningOpRef<mlir::ModuleOp> CompilerContext::parse(const std::string &path
   return module;
 }
 
+mlir::OwningOpRef<mlir::ModuleOp> CompilerContext::parseText(const std::string &text,
+                                                             const std::string &where) {
+  FirstError diagnostics(&context_);
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context_, where);
+  if (!module)
+    fail(ExitCode::BadInput,
+         diagnostics.text().empty() ? where + ": cannot be read as MLIR" : diagnostics.text());
+  return module;
+}
+
 lm::ModelOp finalModel(mlir::ModuleOp module) {
   if (auto student = module.lookupSymbol<lm::ModelOp>("student"))
     return student;

@@ -25,6 +25,8 @@ public:
 
   /// Parses an .mlir file. Throws Error (BadInput) with file, line and column.
   mlir::OwningOpRef<mlir::ModuleOp> parse(const std::string &path);
+  /// Parses text that `where` names in messages.
+  mlir::OwningOpRef<mlir::ModuleOp> parseText(const std::string &text, const std::string &where);
 
 private:
   mlir::MLIRContext context_;

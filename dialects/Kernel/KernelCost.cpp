@@ -76,6 +76,18 @@ struct Costs {
           cost.cacheBytesPerPosition += cache.sizeInBytes() / cache.getTensor().getDimSize(2);
           cost.activationBytes += 8 * op.getHeads() * op.getDims();
         })
+        .Case([&](AttendOp op) {
+          BufferOp cache = buffer(op.getCacheAttr());
+          cost.cacheBytesPerPosition += cache.sizeInBytes() / cache.getTensor().getDimSize(2);
+          // The row's q, k and v are read, k and v stored; then partials twice, and the result.
+          int64_t values = (op.getHeads() + 2 * op.getKvHeads()) * op.getDims();
+          cost.activationBytes += 4 * values + 8 * columns(op.getPartialsAttr());
+          cost.flops += 3 * values;
+          touch(op.getDestAttr());
+          touch(op.getAnglesAttr());
+          touch(op.getQNormAttr());
+          touch(op.getKNormAttr());
+        })
         .Case([&](NormOp op) {
           touch(op.getSourceAttr());
           touch(op.getGainAttr());

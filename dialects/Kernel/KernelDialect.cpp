@@ -29,10 +29,10 @@ LogicalResult StagedType::verify(function_ref<InFlightDiagnostic()> emitError, i
   if (features <= 0)
     return emitError() << "staged rows have " << features << " features: at least 1 is needed";
   bool quantised = elementType.isInteger(8);
-  if (!quantised && !elementType.isF32())
-    return emitError() << "staged rows hold f32 or i8, not " << elementType;
+  if (!quantised && !elementType.isF32() && !elementType.isF16())
+    return emitError() << "staged rows hold f32, f16 or i8, not " << elementType;
   if (quantised ? group <= 0 : group != 0)
     return emitError() << "staged rows of " << elementType << " cannot have groups of " << group
-                       << (quantised ? ": i8 needs a positive group" : ": f32 has group 0");
+                       << (quantised ? ": i8 needs a positive group" : ": floats have group 0");
   return success();
 }

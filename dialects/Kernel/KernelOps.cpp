@@ -16,6 +16,14 @@ using namespace retort::kernel;
 //===----------------------------------------------------------------------===//
 
 LogicalResult ProgramOp::verify() {
+  bool known =
+      isCuda() ? getStep() == "decode" || getStep() == "prefill" : !getTarget() && !getStep();
+  if (!known) // (C3)
+    return emitOpError() << "has target '" << getTarget().value_or("") << "' and step '"
+                         << getStep().value_or("")
+                         << "': \"cuda\" with \"decode\" or \"prefill\", or neither, is needed";
+  if (isDecode() && getMaxRows() > 16) // (C4)
+    return emitOpError() << "decodes " << getMaxRows() << " rows: at most 16 are possible";
   bool seenPhase = false;
   llvm::DenseSet<StringAttr> earlier;
   for (Operation &op : *getBody().begin()) {
@@ -54,6 +62,18 @@ std::optional<PackedFormat> PackedFormat::parse(StringRef name) {
   return format;
 }
 
+int64_t retort::kernel::productTiles(int64_t outputs, bool gated, int64_t rowTile) {
+  constexpr int64_t kBlockRows = 16, kTileBlocks = 8;
+  int64_t blocks = (outputs + kBlockRows - 1) / kBlockRows;
+  return rowTile ? ((gated ? 2 : 1) * blocks + kTileBlocks - 1) / kTileBlocks : blocks;
+}
+
+int64_t retort::kernel::attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile) {
+  constexpr int64_t kTileQueries = 128;
+  int64_t queries = rowTile * (heads / kvHeads);
+  return rowTile ? kvHeads * ((queries + kTileQueries - 1) / kTileQueries) : heads;
+}
+
 int64_t BufferOp::sizeInBytes() {
   if (getBytes())
     return *getBytes();
@@ -87,19 +107,30 @@ LogicalResult BufferOp::verify() {
       return emitOpError() << "is a cache of type " << type << ": 2 x kv_heads x "
                            << program.getPageRows() << " x head_dim of f32 or f16 is needed";
     break;
-  case BufferKind::Weights:
+  case BufferKind::Weights: {
     if (!getBytes()) // (C5)
       return emitOpError() << "holds weights but does not say its bytes";
+    StringRef layout = program.isCuda() ? "mma16" : "rows16";
     if (type.getRank() == 2 &&
-        (!getLayout() || (*getLayout() != "rows16" && *getLayout() != "rows16_gated")))
-      return emitOpError() << "holds a matrix whose layout is not rows16 or rows16_gated";
+        (!getLayout() || (*getLayout() != layout && *getLayout() != (layout + "_gated").str())))
+      return emitOpError() << "holds a matrix whose layout is not " << layout << " or " << layout
+                           << "_gated";
     if (type.getRank() == 2 && !PackedFormat::parse(getFormat().value_or("")))
       return emitOpError() << "holds a matrix of format '" << getFormat().value_or("")
                            << "': f32, bf16, i8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed";
     break;
+  }
   default:
     break;
   }
+  return success();
+}
+
+LogicalResult PhaseOp::verify() {
+  auto program = cast<ProgramOp>((*this)->getParentOp());
+  if (getRowTile() && (getPerRow() || !program.isCuda() || program.isDecode())) // (C1)
+    return emitOpError() << "has tiles for each " << *getRowTile()
+                         << " rows: only prefill has, and not per_row too";
   return success();
 }
 
@@ -124,7 +155,9 @@ struct Buffers {
     }
     return buffer;
   }
+  ProgramOp program() { return op->getParentOfType<ProgramOp>(); }
   int64_t phaseTiles() { return cast<PhaseOp>(op->getParentOp()).getTiles(); }
+  int64_t rowTile() { return cast<PhaseOp>(op->getParentOp()).getRowTile().value_or(0); }
   bool perRow() { return cast<PhaseOp>(op->getParentOp()).getPerRow(); }
   LogicalResult checkTiles(int64_t tiles, bool perRow) {
     if (phaseTiles() == tiles && this->perRow() == perRow)
@@ -190,7 +223,14 @@ LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
   int64_t features = getResult().getType().getFeatures();
   if (failed(checkColumns(*this, source, getAt() + features, /*exact=*/false))) // (C1)
     return failure();
-  return checkElements(*this, gain, features); // (C2)
+  if (failed(checkElements(*this, gain, features))) // (C2)
+    return failure();
+  Type element = getResult().getType().getElementType();
+  if (buffers.program().isCuda() != element.isF16()) // (C3)
+    return emitOpError() << "stages " << element
+                         << (buffers.program().isCuda() ? ": CUDA" : ": CPU") << " programs stage "
+                         << (buffers.program().isCuda() ? "f16" : "f32 or i8");
+  return success();
 }
 
 LogicalResult MatmulOp::verifySymbolUses(SymbolTableCollection &tables) {
@@ -205,7 +245,7 @@ LogicalResult MatmulOp::verifySymbolUses(SymbolTableCollection &tables) {
     return failure();
   if (residual && failed(checkColumns(*this, residual, out))) // (C4)
     return failure();
-  return buffers.checkTiles((out + 15) / 16, false); // (C3)
+  return buffers.checkTiles(productTiles(out, false, buffers.rowTile()), false); // (C3)
 }
 
 LogicalResult MatmulGluOp::verifySymbolUses(SymbolTableCollection &tables) {
@@ -220,9 +260,9 @@ LogicalResult MatmulGluOp::verifySymbolUses(SymbolTableCollection &tables) {
     return emitOpError() << "makes " << channels << " channels of '" << weights.getSymName()
                          << "' with " << rowsOf(weights) << " rows: " << 2 * channels
                          << " are needed";
-  if (weights.getLayout() != "rows16_gated")
-    return emitOpError() << "needs layout rows16_gated of '" << weights.getSymName() << "'";
-  return buffers.checkTiles((channels + 15) / 16, false); // (C3)
+  if (!weights.getLayout().value_or("").ends_with("_gated"))
+    return emitOpError() << "needs a gated layout of '" << weights.getSymName() << "'";
+  return buffers.checkTiles(productTiles(channels, true, buffers.rowTile()), false); // (C3)
 }
 
 LogicalResult RopeAppendOp::verifySymbolUses(SymbolTableCollection &tables) {
@@ -259,7 +299,36 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &tables) {
       failed(checkColumns(*this, dest, heads * dims)) || // (C2)
       failed(checkColumns(*this, q, getQAt() + heads * dims, false)))
     return failure();
-  return buffers.checkTiles(heads, true); // (C3)
+  int64_t rowTile = buffers.rowTile();
+  return buffers.checkTiles(attentionTiles(heads, kvHeads, rowTile), !rowTile); // (C3)
+}
+
+LogicalResult AttendOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp q = buffers.get(getQAttr()), k = buffers.get(getKAttr()), v = buffers.get(getVAttr()),
+           cache = buffers.get(getCacheAttr()), partials = buffers.get(getPartialsAttr()),
+           dest = buffers.get(getDestAttr()), angles = buffers.get(getAnglesAttr()),
+           qNorm = buffers.get(getQNormAttr()), kNorm = buffers.get(getKNormAttr());
+  if (buffers.failed)
+    return failure();
+  int64_t heads = getHeads(), kvHeads = getKvHeads(), dims = getDims(), splits = getSplits();
+  if (!buffers.program().isDecode()) // (C7)
+    return emitOpError() << "stands in a program that is no CUDA decode step";
+  if (heads % kvHeads != 0) // (C5)
+    return emitOpError() << "has " << heads << " query heads, not a multiple of its " << kvHeads
+                         << " key/value heads";
+  if (failed(checkColumns(*this, q, getQAt() + heads * dims, false)) ||
+      failed(checkColumns(*this, k, getKAt() + kvHeads * dims, false)) ||
+      failed(checkColumns(*this, v, getVAt() + kvHeads * dims, false)) ||   // (C1)
+      failed(checkCache(*this, cache, kvHeads, dims)) ||                    // (C2)
+      failed(checkColumns(*this, dest, heads * dims)) ||                    // (C5)
+      failed(checkColumns(*this, partials, splits * heads * (dims + 2))) || // (C6)
+      failed(buffers.checkTiles(kvHeads * splits, true)))                   // (C3)
+    return failure();
+  if (angles && columns(angles) > dims) // (C4)
+    return emitOpError() << "rotates " << columns(angles) << " features of heads of " << dims;
+  return success(succeeded(checkElements(*this, qNorm, dims)) &&
+                 succeeded(checkElements(*this, kNorm, dims)));
 }
 
 LogicalResult NormOp::verifySymbolUses(SymbolTableCollection &tables) {

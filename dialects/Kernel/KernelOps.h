@@ -25,6 +25,15 @@ struct PackedFormat {
   bool quantised() const { return kind == Kind::I8 || kind == Kind::I4; }
   static std::optional<PackedFormat> parse(llvm::StringRef name);
 };
+
+/// Tiles of a product with `outputs` rows of weights, or, gated, as many channels: blocks of 16
+/// rows (gated: and as many of up); where a tile has `rowTile` rows of the step too, 8 blocks in
+/// all.
+int64_t productTiles(int64_t outputs, bool gated, int64_t rowTile);
+
+/// Tiles of attention: a head of a row; where a tile has several rows, 128 queries (a row of a
+/// head) that share a key/value head.
+int64_t attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile);
 } // namespace retort::kernel
 
 #define GET_OP_CLASSES

@@ -22,19 +22,29 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
   let description = [{
     `max_rows` is the most rows of a step, `page_rows` the positions in a page of the KV cache.
     `plan-buffers` sets `page_bytes` (a page holds every block's share), `activation_bytes` and
-    `weight_bytes`. Run by test/dialects/Kernel/ops.mlir:
+    `weight_bytes`. A model has one program for a CPU (no `target`), and two for CUDA over the same
+    weights and the same cache: `decode` for few rows, bound by weight bytes, and `prefill` for many,
+    bound by arithmetic. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
     kernel.program @m max_rows 64 page_rows 16 vocab 512 { ... }
+    kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vocab 512 { ... }
     ```
     - (C1) Buffers come before phases.
     - (C2) A `kernel.wait` names an earlier phase.
+    - (C3) `target` is `cuda` or absent; with it `step` is `decode` or `prefill`, without it absent.
+    - (C4) A decode step has at most 16 rows: a tensor core's tile.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, PositiveI64:$max_rows, PositiveI64:$page_rows,
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrAttr>:$target,
+                       OptionalAttr<StrAttr>:$step, PositiveI64:$max_rows, PositiveI64:$page_rows,
                        PositiveI64:$vocab, OptionalAttr<NaturalI64>:$page_bytes,
                        OptionalAttr<NaturalI64>:$activation_bytes,
                        OptionalAttr<NaturalI64>:$weight_bytes);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name `max_rows` $max_rows `page_rows` $page_rows `vocab` $vocab "
+  let extraClassDeclaration = [{
+    bool isCuda() { return getTarget() == "cuda"; }
+    bool isDecode() { return getStep() == "decode"; }
+  }];
+  let assemblyFormat = "$sym_name (`target` $target^)? (`step` $step^)? `max_rows` $max_rows `page_rows` $page_rows `vocab` $vocab "
                        "(`page_bytes` $page_bytes^)? (`activation_bytes` $activation_bytes^)? "
                        "(`weight_bytes` $weight_bytes^)? attr-dict-with-keyword $body";
   let hasVerifier = 1;
@@ -51,9 +61,8 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     - (C2) `offset` is a multiple of 64.
     - (C3) An activation has max_rows rows.
     - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32 or f16.
-    - (C5) Weights say their `bytes`, and those of rank 2 a `layout` (`rows16`, `rows16_gated`) and a
-      `format` that kernels know (`f32`, `bf16`, `i8g32`, `i4g32s`, `i4g128a`, ...: bits, group,
-      symmetric or not).
+    - (C5) Weights say their `bytes`, and those of rank 2 a `layout` (`rows16` or `rows16_gated` for a
+      CPU, `mma16` or `mma16_gated` for CUDA) and a `format` that kernels know (`f32`, `bf16`, `i8g32`, `i4g32s`, `i4g128a`, ...: bits, group, symmetric or not).
     - (C6) A constant has a `value` of its type, nothing else has one.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Kernel_BufferKind:$kind, TypeAttr:$type,
@@ -74,14 +83,18 @@ def Kernel_PhaseOp : Kernel_Op<"phase", [HasParent<"ProgramOp">, Symbol, SingleB
                                          NoRegionArguments]> {
   let summary = "Independent tiles, each run by the ops of the body in order";
   let description = [{
-    The tile space is `tiles` tiles, or with `per_row` that many for each row of the step. `label`
-    names the layer (`blk.3`). A `kernel.stage` in the body runs once for a worker that has any
-    tile of the phase; the other ops run for each tile, and say what a tile is to them.
+    The tile space is `tiles` tiles, or with `per_row` that many for each row of the step, or with
+    `row_tile` n that many for each n rows begun. `label` names the layer (`blk.3`). A `kernel.stage` in
+    the body runs once for a worker that has any tile of the phase (with `row_tile` for each n rows); the
+    other ops run for each tile, and say what a tile is to them.
+    - (C1) `row_tile` stands in a program for prefill, and not together with `per_row`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$label, PositiveI64:$tiles,
-                       UnitAttr:$per_row);
+                       UnitAttr:$per_row, OptionalAttr<PositiveI64>:$row_tile);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name $label `tiles` $tiles (`per_row` $per_row^)? attr-dict-with-keyword $body";
+  let assemblyFormat = "$sym_name $label `tiles` $tiles (`per_row` $per_row^)? (`row_tile` $row_tile^)? "
+                       "attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
 def Kernel_WaitOp : Kernel_Op<"wait", [HasParent<"ProgramOp">]> {
@@ -123,10 +136,12 @@ def Kernel_StageOp : Kernel_TileOp<"stage"> {
   let description = [{
     Reads columns `at` to `at + features` of `source`, all rows or those that `rows` lists. With
     `norm`, each row becomes `gain[i] * x[i] / sqrt(mean(x^2) + eps)`, `1 + gain[i]` with `offset`.
-    If the result is i8, each group of values is divided by its scale `max|x| / 127` and rounded.
+    If the result is i8, each group of values is divided by its scale `max|x| / 127` and rounded; if
+    it is f16, each value is rounded.
     Done by every worker for itself: for few rows that is cheaper than a phase and a wait.
     - (C1) `source` has at least `at` + features columns.
     - (C2) `gain` has as many elements as the result has features.
+    - (C3) The result is f16 in a program for CUDA, and f32 or i8 in one for a CPU.
   }];
   let arguments = (ins FlatSymbolRefAttr:$source, DefaultValuedAttr<NaturalI64, "0">:$at,
                        OptionalAttr<FlatSymbolRefAttr>:$gain, DefaultValuedAttr<F32Attr, "0.0f">:$eps,
@@ -144,7 +159,7 @@ def Kernel_MatmulOp : Kernel_TileOp<"matmul"> {
     the logits; then the staged rows are the wanted ones.
     - (C1) The weights have as many columns as the staged rows have features.
     - (C2) `dest` has as many columns as the weights have rows, `bias` as many elements.
-    - (C3) The phase has ceil(rows of weights / 16) tiles.
+    - (C3) The phase has ceil(rows of weights / 16) tiles; with `row_tile` a tile is 8 such blocks.
     - (C4) `residual` has `dest`'s columns.
   }];
   let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$weights, FlatSymbolRefAttr:$dest,
@@ -158,11 +173,12 @@ def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu"> {
   let summary = "Gate and up products of 16 channels and their gated product, a tile";
   let description = [{
     `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). The first half
-    of the weights' rows is gate, the second up; layout `rows16_gated` stores 16 rows of gate, then the
-    same 16 channels of up, so that a tile reads one contiguous range.
+    of the weights' rows is gate, the second up; a gated layout stores 16 rows of gate, then the same 16
+    channels of up, so that a tile reads one contiguous range.
     - (C1) The weights have as many columns as the staged rows have features.
-    - (C2) The weights have twice as many rows as `dest` has columns, and layout `rows16_gated`.
-    - (C3) The phase has ceil(columns of dest / 16) tiles.
+    - (C2) The weights have twice as many rows as `dest` has columns, and a gated layout.
+    - (C3) The phase has ceil(columns of dest / 16) tiles; with `row_tile` a tile is 8 blocks of 16
+      rows of the weights.
   }];
   let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$weights,
                        FlatSymbolRefAttr:$dest, Kernel_Activation:$act);
@@ -199,7 +215,8 @@ def Kernel_AttentionOp : Kernel_TileOp<"attention"> {
     ones if given. Query head `h` reads key/value head `h / (heads / kv_heads)` (arXiv:2305.13245).
     - (C1) `heads` is a multiple of `kv_heads`.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims; `dest` has heads * dims columns.
-    - (C3) The phase has `heads` tiles per row.
+    - (C3) The phase has `heads` tiles per row; with `row_tile` a tile is 128 queries (rows of heads)
+      that share a key/value head.
   }];
   let arguments = (ins FlatSymbolRefAttr:$q, NaturalI64:$q_at, FlatSymbolRefAttr:$cache,
                        FlatSymbolRefAttr:$dest, PositiveI64:$heads, PositiveI64:$kv_heads,
@@ -207,6 +224,44 @@ def Kernel_AttentionOp : Kernel_TileOp<"attention"> {
                        OptionalAttr<F32Attr>:$soft_cap);
   let assemblyFormat = "$q `at` $q_at `,` $cache `->` $dest `heads` $heads `kv_heads` $kv_heads "
                        "`dims` $dims `scale` $scale (`window` $window^)? (`soft_cap` $soft_cap^)? attr-dict";
+}
+
+def Kernel_AttendOp : Kernel_TileOp<"attend"> {
+  let summary = "Rope, append and attention of a few rows in one phase; a tile a split of a key/value head of a row";
+  let description = [{
+    What `kernel.rope_append`, a wait and `kernel.attention` do, for a step of at most 16 rows, without
+    the wait. Every tile norms and rotates its row's query heads and the keys that it needs as it reads
+    them from `q`, `k` and `v`, which stay as they are. Positions before the step come from the
+    cache, those of this step (rows of the same slot) from `k` and `v`, so no tile reads what another
+    appends. The positions up to the row's own are cut in `splits` ranges; a tile leaves the running
+    maximum, the sum and the weighted values of its range in `partials`, and the tile that finishes last
+    combines them in the order of the ranges, whichever it is (Flash-Decoding, Dao et al. 2023), so the
+    same request gives the same bits. Run by test/dialects/Kernel/ops.mlir:
+    ```mlir
+    kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @y heads 4 kv_heads 2 dims 16
+      splits 2 scale 0.25 angles @angles
+    ```
+    - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
+    - (C2) `cache` is 2 x kv_heads x page_rows x dims.
+    - (C3) The phase has kv_heads * `splits` tiles per row.
+    - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
+      gain has dims elements.
+    - (C5) `heads` is a multiple of `kv_heads`; `dest` has heads * dims columns.
+    - (C6) `partials` has splits * heads * (dims + 2) columns of f32.
+    - (C7) The program is a CUDA decode step.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$q, NaturalI64:$q_at, FlatSymbolRefAttr:$k, NaturalI64:$k_at,
+                       FlatSymbolRefAttr:$v, NaturalI64:$v_at, FlatSymbolRefAttr:$cache,
+                       FlatSymbolRefAttr:$partials, FlatSymbolRefAttr:$dest,
+                       PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims, PositiveI64:$splits,
+                       F32Attr:$scale, OptionalAttr<PositiveI64>:$window, OptionalAttr<F32Attr>:$soft_cap,
+                       OptionalAttr<FlatSymbolRefAttr>:$angles,
+                       OptionalAttr<FlatSymbolRefAttr>:$q_norm, OptionalAttr<FlatSymbolRefAttr>:$k_norm,
+                       DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset);
+  let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `,` $cache `,` $partials `->` $dest "
+                       "`heads` $heads `kv_heads` $kv_heads `dims` $dims `splits` $splits `scale` $scale "
+                       "(`window` $window^)? (`soft_cap` $soft_cap^)? (`angles` $angles^)? "
+                       "(`q_norm` $q_norm^)? (`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` $offset^)? attr-dict";
 }
 
 def Kernel_NormOp : Kernel_TileOp<"norm"> {

@@ -13,7 +13,10 @@ namespace retort {
 #include "passes/Lower/Passes.h.inc"
 namespace {
 
-constexpr int64_t kPageRows = 16; ///< positions in a page of the KV cache
+constexpr int64_t kPageRows = 16;        ///< positions in a page of the KV cache
+constexpr int64_t kSplitPositions = 256; ///< of a full context, fewest in a range of attention
+constexpr int64_t kPrefillRows = 64;     ///< of a tile of a prefill phase, in kernels/cuda
+constexpr int64_t kMaxSplits = 64;       ///< the one who combines them reads as many partials
 
 kernel::GateActivation gateActivation(lm::Activation act) {
   switch (act) {
@@ -33,9 +36,27 @@ std::string stem(StringRef param) {
   return param.str();
 }
 
+/// How decoding cuts a row's positions in ranges.
+struct SplitChoice {
+  int64_t splits = 0;            ///< 0: by shapes
+  int64_t multiprocessors = 132; ///< that want a tile each
+
+  int64_t of(lm::AttentionOp op) const {
+    if (splits)
+      return splits;
+    int64_t context = op->getParentOfType<lm::ModelOp>().getContext();
+    if (op.getWindow())
+      context = std::min<int64_t>(context, *op.getWindow());
+    int64_t byLength = llvm::divideCeil(context, kSplitPositions);
+    int64_t byDevice = llvm::divideCeil(multiprocessors, op.getKvHeads());
+    return std::clamp<int64_t>(std::min(byLength, byDevice), 1, kMaxSplits);
+  }
+};
+
 class Lowering {
 public:
-  Lowering(lm::ModelOp model, int64_t maxRows) : model(model), builder(model, maxRows, kPageRows) {}
+  Lowering(lm::ModelOp model, const ProgramKind &kind, SplitChoice splitChoice)
+      : model(model), kind(kind), splitChoice(splitChoice), builder(model, kind, kPageRows) {}
 
   LogicalResult run() {
     lm::ForwardOp forward = model.getForward();
@@ -48,6 +69,8 @@ public:
 
 private:
   lm::ModelOp model;
+  const ProgramKind &kind;
+  SplitChoice splitChoice;
   ProgramBuilder builder;
   llvm::DenseMap<Value, Columns> columns;
   llvm::DenseSet<Operation *> fused;                    ///< ops that an earlier phase computes
@@ -239,9 +262,12 @@ private:
   Value stage(OpBuilder &body, Location loc, const Prologue &from, kernel::BufferOp weights,
               kernel::BufferOp rows) {
     auto format = *kernel::PackedFormat::parse(*weights.getFormat());
-    Type element = format.quantised() ? Type(body.getI8Type()) : Type(body.getF32Type());
+    bool asI8 = format.quantised() && !kind.cuda();
+    Type element = asI8          ? Type(body.getI8Type())
+                   : kind.cuda() ? Type(body.getF16Type())
+                                 : Type(body.getF32Type());
     auto type = kernel::StagedType::get(body.getContext(), from.source.width, element,
-                                        format.quantised() ? format.group : 0);
+                                        asI8 ? format.group : 0);
     lm::NormOp norm = from.norm;
     return body.create<kernel::StageOp>(loc, type, symbol(from.source.buffer), i64(from.source.at),
                                         symbol(from.gain), norm ? f32(norm.getEps()) : f32(0.0),
@@ -271,7 +297,7 @@ private:
       return {};
     auto glu = dyn_cast<lm::GluOp>(*split->getResult(0).user_begin());
     if (!glu || glu.getGate() != split->getResult(0) || glu.getUp() != split->getResult(1) ||
-        !builder.canHaveLayout(op.getWeight(), "rows16_gated"))
+        !builder.canBeGated(op.getWeight()))
       return {};
     return glu;
   }
@@ -302,7 +328,8 @@ private:
     if (added)
       touched.push_back(added);
     OpBuilder body =
-        builder.phase(op.getLoc(), name, label, (features + 15) / 16, false, touched, {dest});
+        builder.phase(op.getLoc(), name, label, kernel::productTiles(features, false, kind.rowTile),
+                      false, touched, {dest});
     Value staged = stage(body, op.getLoc(), *from, *weights, {});
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(dest), symbol(bias),
                                   symbol(added), FloatAttr());
@@ -314,14 +341,15 @@ private:
 
   LogicalResult lowerGated(lm::LinearOp op, lm::SplitOp split, lm::GluOp glu) {
     FailureOr<Prologue> from = prologue(op.getInput(), op);
-    FailureOr<kernel::BufferOp> weights = builder.matrixParam(op, op.getWeight(), "rows16_gated");
+    FailureOr<kernel::BufferOp> weights = builder.matrixParam(op, op.getWeight(), /*gated=*/true);
     if (failed(from) || failed(weights))
       return failure();
     std::string name = stem(op.getWeight());
     int64_t channels = lm::features(glu.getResult());
     kernel::BufferOp dest = fresh(op, name, channels);
-    OpBuilder body = builder.phase(op.getLoc(), name, label, (channels + 15) / 16, false,
-                                   {from->source.buffer, dest}, {dest});
+    OpBuilder body =
+        builder.phase(op.getLoc(), name, label, kernel::productTiles(channels, true, kind.rowTile),
+                      false, {from->source.buffer, dest}, {dest});
     Value staged = stage(body, op.getLoc(), *from, *weights, {});
     body.create<kernel::MatmulGluOp>(op.getLoc(), staged, symbol(*weights), symbol(dest),
                                      act(glu.getAct()));
@@ -341,7 +369,8 @@ private:
     kernel::BufferOp logits = builder.stepBuffer(
         "logits", kernel::BufferKind::Output,
         RankedTensorType::get({rows, vocab}, Float32Type::get(builder.getContext())));
-    OpBuilder body = builder.phase(op.getLoc(), "logits", label, (vocab + 15) / 16, false,
+    OpBuilder body = builder.phase(op.getLoc(), "logits", label,
+                                   kernel::productTiles(vocab, false, kind.rowTile), false,
                                    {from->source.buffer, logits}, {logits});
     Value staged = stage(body, op.getLoc(), *from, *weights, wanted);
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(logits),
@@ -454,17 +483,55 @@ private:
     if (q->norm && k->norm &&
         (q->norm.getEps() != k->norm.getEps() || q->norm.getOffset() != k->norm.getOffset()))
       return op.emitOpError("norms query and key heads with different eps or offset");
-    Type element = op.getCache() == lm::CacheFormat::F32
+    // f32 is what the model did not ask to have smaller; CUDA kernels compute in f16 in any case.
+    Type element = op.getCache() == lm::CacheFormat::F32 && !kind.cuda()
                        ? Type(Float32Type::get(builder.getContext()))
                        : Type(Float16Type::get(builder.getContext()));
     int64_t kvHeads = op.getKvHeads(), dims = op.getHeadDim();
     if (dims % 16 != 0)
       return op.emitOpError() << "has heads of " << dims
                               << " features: kernels know multiples of 16";
+    if (kind.cuda() && failed(checkCuda(op)))
+      return failure();
     kernel::BufferOp cache = builder.cache(op.getLoc(), label + ".cache", kvHeads, dims, element);
+    if (kind.step == "decode") {
+      lowerAttend(op, *q, *k, *v, cache);
+      return success();
+    }
     lowerAppend(op, *q, *k, *v, cache);
-    lowerAttend(op, *q, cache);
+    lowerAttention(op, *q, cache);
     return success();
+  }
+
+  /// What the CUDA kernels' attention cannot do.
+  LogicalResult checkCuda(lm::AttentionOp op) {
+    if (op.getHeadDim() > 256)
+      return op.emitOpError() << "has heads of " << op.getHeadDim() << " features" << inLayer(op)
+                              << ": CUDA kernels know at most 256";
+    return success();
+  }
+
+  /// Decoding: rope, append and attention in one phase.
+  void lowerAttend(lm::AttentionOp op, Heads &q, Heads &k, Columns v, kernel::BufferOp cache) {
+    int64_t splits = splitChoice.of(op), heads = op.getHeads(), dims = op.getHeadDim();
+    kernel::BufferOp partials = fresh(op, label + ".partials", splits * heads * (dims + 2));
+    kernel::BufferOp dest = fresh(op, label + ".attention", lm::features(op.getResult()));
+    kernel::BufferOp turned = q.rope ? angles.at(q.rope) : kernel::BufferOp();
+    SmallVector<kernel::BufferOp> touched = {q.source.buffer, k.source.buffer, v.buffer,
+                                             cache,           partials,        dest};
+    if (turned)
+      touched.push_back(turned);
+    OpBuilder body = builder.phase(op.getLoc(), label + ".attend", label, op.getKvHeads() * splits,
+                                   true, touched, {cache, partials, dest});
+    lm::NormOp norm = q.norm ? q.norm : k.norm;
+    body.create<kernel::AttendOp>(
+        op.getLoc(), symbol(q.source.buffer), i64(q.source.at), symbol(k.source.buffer),
+        i64(k.source.at), symbol(v.buffer), i64(v.at), symbol(cache), symbol(partials),
+        symbol(dest), i64(heads), i64(op.getKvHeads()), i64(dims), i64(splits), f32(op.getScale()),
+        op.getWindow() ? i64(*op.getWindow()) : IntegerAttr(), f32(op.getSoftCap()), symbol(turned),
+        symbol(q.gain), symbol(k.gain), norm ? f32(norm.getEps()) : f32(0.0),
+        unit(norm && norm.getOffset()));
+    columns[op.getResult()] = whole(dest);
   }
 
   void lowerAppend(lm::AttentionOp op, Heads &q, Heads &k, Columns v, kernel::BufferOp cache) {
@@ -482,10 +549,12 @@ private:
         norm ? f32(norm.getEps()) : f32(0.0), unit(norm && norm.getOffset()));
   }
 
-  void lowerAttend(lm::AttentionOp op, Heads &q, kernel::BufferOp cache) {
+  void lowerAttention(lm::AttentionOp op, Heads &q, kernel::BufferOp cache) {
     kernel::BufferOp dest = fresh(op, label + ".attention", lm::features(op.getResult()));
-    OpBuilder body = builder.phase(op.getLoc(), label + ".attention", label, op.getHeads(), true,
-                                   {q.source.buffer, cache, dest}, {dest});
+    OpBuilder body =
+        builder.phase(op.getLoc(), label + ".attention", label,
+                      kernel::attentionTiles(op.getHeads(), op.getKvHeads(), kind.rowTile),
+                      /*perRow=*/!kind.rowTile, {q.source.buffer, cache, dest}, {dest});
     body.create<kernel::AttentionOp>(
         op.getLoc(), symbol(q.source.buffer), i64(q.source.at), symbol(cache), symbol(dest),
         i64(op.getHeads()), i64(op.getKvHeads()), i64(op.getHeadDim()), f32(op.getScale()),
@@ -513,16 +582,44 @@ struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
     return {};
   }
 
+  LogicalResult refuse(const llvm::Twine &why) {
+    return getOperation().emitError() << "lower-to-kernel: " << why;
+  }
+
+  /// What the options ask for.
+  FailureOr<ProgramKind> chooseKind() {
+    if (target != "cpu" && target != "cuda")
+      return refuse("target is '" + target + "': cpu or cuda is needed");
+    bool cuda = target == "cuda", decode = step == "decode";
+    if (cuda ? !decode && step != "prefill" : !step.empty())
+      return refuse("step is '" + step +
+                    "': " + (cuda ? "decode or prefill is needed" : "only target=cuda has steps"));
+    ProgramKind kind;
+    kind.name = cuda ? step.getValue() : "kernel";
+    kind.target = cuda ? "cuda" : "";
+    kind.step = step;
+    kind.maxRows = maxRows ? int64_t(maxRows) : !cuda ? 64 : decode ? 16 : 512;
+    kind.rowTile = cuda && !decode ? kPrefillRows : 0;
+    if (kind.maxRows < 1)
+      return refuse("max-rows is " + Twine(kind.maxRows) + ": at least 1 is needed");
+    if (decode && kind.maxRows > 16)
+      return refuse("max-rows is " + Twine(kind.maxRows) + ": a decode step has at most 16");
+    if (splits < 0 || splits > kMaxSplits)
+      return refuse("splits is " + Twine(splits) + ": at most " + Twine(kMaxSplits) +
+                    " are possible");
+    if (multiprocessors < 1)
+      return refuse("multiprocessors is " + Twine(multiprocessors) + ": at least 1 is needed");
+    return kind;
+  }
+
   void runOnOperation() override {
-    if (maxRows < 1) {
-      getOperation().emitError() << "lower-to-kernel: max-rows is " << int64_t(maxRows)
-                                 << ": at least 1 is needed";
+    FailureOr<ProgramKind> kind = chooseKind();
+    if (failed(kind))
       return signalPassFailure();
-    }
     lm::ModelOp chosen = chooseModel();
     if (!chosen)
       return signalPassFailure();
-    Lowering lowering(chosen, maxRows);
+    Lowering lowering(chosen, *kind, SplitChoice{splits, multiprocessors});
     if (failed(lowering.run())) {
       lowering.getBuilder().getProgram().erase();
       return signalPassFailure();

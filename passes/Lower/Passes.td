@@ -14,10 +14,24 @@ def LowerToKernel : Pass<"lower-to-kernel", "::mlir::ModuleOp"> {
     gate) is a phase of its own. A phase waits only where it reads what a phase since the last wait
     wrote. Every matrix gets a `weight.pack` at the end of its program; the model stays beside
     the program as its source. Every layer may have shapes and formats of its own.
+
+    With `target=cuda`, rows are staged as f16 and matrices packed for tensor cores. The pass then runs
+    once for `step=decode`, where norms of heads, rope, append and attention are one phase, so that a
+    layer of the Llama family waits five times, and once for `step=prefill`, whose phases have tiles
+    for each 64 rows. Both programs name the same weights in the same order, so that
+    `plan-buffers` gives them the same offsets; a parameter is packed once.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "Symbol of the model; needed if the module has several">,
-    Option<"maxRows", "max-rows", "int64_t", "64", "Most rows (tokens) of one step">];
+    Option<"target", "target", "std::string", "\"cpu\"", "What the program is for: cpu or cuda">,
+    Option<"step", "step", "std::string", "", "cuda: decode (few rows) or prefill (many rows)">,
+    Option<"maxRows", "max-rows", "int64_t", "0",
+           "Most rows (tokens) of one step; 0: 64, or 16 to decode and 512 to prefill on CUDA">,
+    Option<"splits", "splits", "int64_t", "0",
+           "Ranges that decoding cuts a row's positions in; 0: as many as give every "
+           "multiprocessor a tile, with 256 positions each at least when the context is full">,
+    Option<"multiprocessors", "multiprocessors", "int64_t", "132",
+           "Multiprocessors of the device that splits=0 is chosen for">];
   let statistics = [Statistic<"numPhases", "phases", "Phases of the program">,
                     Statistic<"numWaits", "waits", "Waits of the program">];
   let dependentDialects = ["::retort::kernel::KernelDialect"];
@@ -42,5 +56,17 @@ def PrintKernelCosts : Pass<"print-kernel-costs", "::retort::kernel::ProgramOp">
     A line a phase: tiles, bytes of weights, of activations and of cache per position attended
     to, flops, and whether it waits; then the sums. The weight bytes are `bytes_per_token`.
   }];
+}
+
+def EmitCuda : Pass<"emit-cuda", "::mlir::ModuleOp"> {
+  let summary = "Print the CUDA C++ of a module's planned programs";
+  let description = [{
+    The text that `retort compile` gives to nvcc and puts in the bundle as program.cu: the module's
+    `kernel.program`s for CUDA become EmitC, and that becomes text. The module stays as it is.
+  }];
+  let options = [
+    Option<"form", "form", "std::string", "\"persistent\"",
+           "persistent (one kernel a step) or graph (a kernel a phase)">,
+    Option<"printEmitC", "emitc", "bool", "false", "Print the EmitC in place of the text">];
 }
 #endif

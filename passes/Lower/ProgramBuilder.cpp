@@ -1,22 +1,39 @@
 //===- ProgramBuilder.cpp - Append phases to a kernel.program -------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/Lower/ProgramBuilder.h"
-#include "compiler/Weights/Pack.h"
+#include "compiler/Weights/PackMma.h"
 #include "dialects/Weight/WeightOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 using namespace mlir;
 namespace retort {
 
-ProgramBuilder::ProgramBuilder(lm::ModelOp model, int64_t maxRows, int64_t pageRows)
-    : model(model) {
+ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64_t pageRows)
+    : model(model), kind(kind) {
   OpBuilder builder(model->getContext());
-  builder.setInsertionPointAfter(model);
+  // After the programs that the model has already.
+  Operation *last = model;
+  while (isa_and_nonnull<kernel::ProgramOp>(last->getNextNode()))
+    last = last->getNextNode();
+  builder.setInsertionPointAfter(last);
+  auto text = [&](StringRef value) {
+    return value.empty() ? StringAttr() : builder.getStringAttr(value);
+  };
   program = builder.create<kernel::ProgramOp>(
-      model.getLoc(), (model.getSymName() + ".kernel").str(), static_cast<uint64_t>(maxRows),
-      static_cast<uint64_t>(pageRows), static_cast<uint64_t>(model.getVocab()), IntegerAttr(),
-      IntegerAttr(), IntegerAttr());
+      model.getLoc(), builder.getStringAttr(model.getSymName() + "." + kind.name),
+      text(kind.target), text(kind.step), builder.getI64IntegerAttr(kind.maxRows),
+      builder.getI64IntegerAttr(pageRows), builder.getI64IntegerAttr(model.getVocab()),
+      IntegerAttr(), IntegerAttr(), IntegerAttr());
   program.getBody().emplaceBlock();
+}
+
+std::string inLayer(Operation *op) {
+  auto block = op->getParentOfType<lm::BlockOp>();
+  return block ? (" in " + block.getLabel()).str() : std::string();
+}
+
+std::string ProgramBuilder::layoutName(bool gated) const {
+  return std::string(kind.cuda() ? "mma16" : "rows16") + (gated ? "_gated" : "");
 }
 
 std::string ProgramBuilder::unique(StringRef name) {
@@ -75,8 +92,15 @@ kernel::BufferOp ProgramBuilder::constant(Location loc, StringRef name, ArrayRef
 // Parameters
 //===----------------------------------------------------------------------===//
 
+/// The type of a parameter's values: if it is packed, before that.
+static RankedTensorType valueType(lm::ParamOp param) {
+  if (auto pack = param.getProgramValue().getDefiningOp<weight::PackOp>())
+    return cast<RankedTensorType>(pack.getInput().getType());
+  return param.getParamType();
+}
+
 static weight::Format packFormat(lm::ParamOp param) {
-  RankedTensorType type = param.getParamType();
+  RankedTensorType type = valueType(param);
   if (weight::FormatAttr format = weight::getFormat(type))
     return {format.getBits() == 8 ? weight::Kind::I8 : weight::Kind::I4,
             static_cast<int>(format.getGroup()), format.isSymmetric()};
@@ -86,7 +110,7 @@ static weight::Format packFormat(lm::ParamOp param) {
 }
 
 FailureOr<MatrixFormat> matrixFormat(Operation *user, lm::ParamOp param) {
-  RankedTensorType type = param.getParamType();
+  RankedTensorType type = valueType(param);
   if (weight::FormatAttr format = weight::getFormat(type)) {
     int64_t group = format.getGroup();
     if (group != 32 && group != 64 && group != 128)
@@ -105,7 +129,7 @@ FailureOr<MatrixFormat> matrixFormat(Operation *user, lm::ParamOp param) {
 
 FailureOr<lm::ParamOp> ProgramBuilder::lookup(Operation *user, StringRef name, int64_t rank) {
   lm::ParamOp param = model.lookupParam(name);
-  if (!param || param.getParamType().getRank() != rank)
+  if (!param || valueType(param).getRank() != rank)
     return user->emitOpError() << "needs a parameter '" << name << "' of rank " << rank
                                << (param ? ", its rank is another" : ", the model has none");
   return param;
@@ -125,13 +149,13 @@ FailureOr<kernel::BufferOp> ProgramBuilder::vectorParam(Operation *user, StringR
   return buffer;
 }
 
-bool ProgramBuilder::canHaveLayout(StringRef param, StringRef layout) {
+bool ProgramBuilder::canBeGated(StringRef param) {
   kernel::BufferOp buffer = params.lookup(StringAttr::get(getContext(), param));
-  return !buffer || buffer.getLayout() == layout;
+  return !buffer || buffer.getLayout() == layoutName(true);
 }
 
 FailureOr<kernel::BufferOp> ProgramBuilder::matrixParam(Operation *user, StringRef name,
-                                                        StringRef layout) {
+                                                        bool gated) {
   FailureOr<lm::ParamOp> param = lookup(user, name, 2);
   if (failed(param))
     return failure();
@@ -141,12 +165,18 @@ FailureOr<kernel::BufferOp> ProgramBuilder::matrixParam(Operation *user, StringR
   kernel::BufferOp &buffer = params[param->getSymNameAttr()];
   if (buffer)
     return buffer;
+  std::string layout = layoutName(gated);
+  if (auto pack = param->getProgramValue().getDefiningOp<weight::PackOp>();
+      pack && pack.getLayout() != layout)
+    return user->emitOpError() << "reads '" << param->getSymName() << "'" << inLayer(user)
+                               << " in layout " << layout << ", but it is packed as "
+                               << pack.getLayout() << ": lower a copy of the model for each target";
   // The logical shape without the encoding: `format` says the rest.
-  ArrayRef<int64_t> shape = param->getShape();
-  auto type = RankedTensorType::get(shape, param->getParamType().getElementType());
+  RankedTensorType values = valueType(*param);
+  ArrayRef<int64_t> shape = values.getShape();
+  auto type = RankedTensorType::get(shape, values.getElementType());
   weight::Format packed = packFormat(*param);
-  int64_t bytes = layout == "rows16_gated" ? 2 * weight::packedBytes(packed, shape[0] / 2, shape[1])
-                                           : weight::packedBytes(packed, shape[0], shape[1]);
+  int64_t bytes = weight::packedBytes(*weight::layoutNamed(layout), packed, shape[0], shape[1]);
   buffer =
       makeBuffer(bufferBuilder(), param->getLoc(), unique(name), kernel::BufferKind::Weights, type);
   buffer.setFormat(format->name);
@@ -160,6 +190,8 @@ void ProgramBuilder::packParams() {
     lm::ParamOp param = model.lookupParam(name.getValue());
     ImplicitLocOpBuilder builder = param.getProgramBuilder();
     Value value = param.getProgramValue();
+    if (value.getDefiningOp<weight::PackOp>())
+      continue;
     if (buffer.getLayout()) {
       auto type = RankedTensorType::get({static_cast<int64_t>(*buffer.getBytes())},
                                         builder.getIntegerType(8));
@@ -185,8 +217,12 @@ OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label, i
     dirty.clear();
     ++waits;
   }
-  lastPhase = builder.create<kernel::PhaseOp>(loc, unique(("run." + name).str()), label,
-                                              static_cast<uint64_t>(tiles), perRow);
+  IntegerAttr rowTile;
+  if (kind.rowTile && !perRow)
+    rowTile = builder.getI64IntegerAttr(kind.rowTile);
+  lastPhase = builder.create<kernel::PhaseOp>(
+      loc, builder.getStringAttr(unique(("run." + name).str())), builder.getStringAttr(label),
+      builder.getI64IntegerAttr(tiles), perRow ? builder.getUnitAttr() : UnitAttr(), rowTile);
   if (!firstPhase)
     firstPhase = lastPhase;
   ++phases;

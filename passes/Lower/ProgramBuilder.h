@@ -22,11 +22,21 @@ struct MatrixFormat {
   int64_t group = 0;
 };
 
+/// What a program is for.
+struct ProgramKind {
+  std::string name;     ///< the program's symbol after the model's: "kernel", "decode", "prefill"
+  std::string target;   ///< "cuda", or empty for a CPU
+  std::string step;     ///< "decode" or "prefill" on CUDA, else empty
+  int64_t maxRows = 64; ///< most rows of a step
+  int64_t rowTile = 0;  ///< rows of a tile of a prefill phase; 0 elsewhere
+  bool cuda() const { return !target.empty(); }
+};
+
 /// Builds a kernel.program in order: buffers as they are asked for, phases with a wait before each
 /// that touches what a phase since the last wait wrote.
 class ProgramBuilder {
 public:
-  ProgramBuilder(lm::ModelOp model, int64_t maxRows, int64_t pageRows);
+  ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64_t pageRows);
 
   kernel::ProgramOp getProgram() { return program; }
   lm::ModelOp getModel() { return model; }
@@ -45,12 +55,12 @@ public:
 
   /// The buffer of a vector parameter (a gain, a bias). Fails with a diagnostic at `user`.
   mlir::FailureOr<kernel::BufferOp> vectorParam(mlir::Operation *user, mlir::StringRef name);
-  /// The buffer of a matrix parameter in `layout`, which is "rows16" or "rows16_gated"; a parameter
-  /// has one layout. Fails with a diagnostic at `user`.
+  /// The buffer of a matrix parameter in the target's layout, `gated` or plain; a parameter has one
+  /// layout. Fails with a diagnostic at `user`.
   mlir::FailureOr<kernel::BufferOp> matrixParam(mlir::Operation *user, mlir::StringRef name,
-                                                mlir::StringRef layout = "rows16");
-  /// Whether nothing has asked for the parameter in another layout than `layout`.
-  bool canHaveLayout(mlir::StringRef param, mlir::StringRef layout);
+                                                bool gated = false);
+  /// Whether nothing has asked for the parameter in the plain layout.
+  bool canBeGated(mlir::StringRef param);
 
   /// Opens a phase, after a wait if it needs one; ops are then created through the builder
   /// returned. `touched` are all buffers that its ops name, `written` those that they write.
@@ -58,8 +68,8 @@ public:
                         int64_t tiles, bool perRow, mlir::ArrayRef<kernel::BufferOp> touched,
                         mlir::ArrayRef<kernel::BufferOp> written);
 
-  /// Appends weight.pack to the program of every matrix asked for, and a cast to f32 to vectors of
-  /// another type.
+  /// Appends weight.pack to the program of every matrix asked for that has none, and a cast to f32
+  /// to vectors of another type.
   void packParams();
 
   int64_t numPhases() const { return phases; }
@@ -67,6 +77,7 @@ public:
 
 private:
   lm::ModelOp model;
+  ProgramKind kind;
   kernel::ProgramOp program;
   kernel::PhaseOp lastPhase;
   mlir::Operation *firstPhase = nullptr;
@@ -76,10 +87,14 @@ private:
   mlir::SmallVector<kernel::BufferOp> dirty; ///< written since the last wait
   int64_t phases = 0, waits = 0;
 
+  std::string layoutName(bool gated) const;
   std::string unique(mlir::StringRef name);
   mlir::OpBuilder bufferBuilder();
   mlir::FailureOr<lm::ParamOp> lookup(mlir::Operation *user, mlir::StringRef name, int64_t rank);
 };
+
+/// " in blk.3" for an op of that block, "" outside of blocks: what diagnostics end with.
+std::string inLayer(mlir::Operation *op);
 
 /// The format of a parameter's matrix, or a diagnostic at `user` for one that no kernel reads.
 mlir::FailureOr<MatrixFormat> matrixFormat(mlir::Operation *user, lm::ParamOp param);

@@ -91,7 +91,15 @@ struct CommandLine {
         ->type_name("DIR...");
     c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")
         ->type_name("OUT.retort");
-    c->add_option("--target", compile.target, "What to emit code for: cpu")->type_name("TARGET");
+    c->add_option("--target", compile.target,
+                  "What to emit code for: cpu, cuda:sm_80,sm_90 or cpu,cuda:sm_90")
+        ->type_name("TARGET");
+    c->add_option("--devices", compile.devices, "GPUs that share the model")->type_name("N");
+    c->add_option(
+         "--form", compile.form,
+         "GPUs: persistent, one kernel a step, or graph, one a phase (default: persistent)")
+        ->type_name("FORM")
+        ->always_capture_default(false);
     c->add_option(
          "--recipe", compile.recipe,
          "none, int8, int4, specialist or a file (default: specialist with a corpus, none without)")
@@ -207,6 +215,7 @@ struct CommandLine {
   void addInspect() {
     auto *c = app.add_subcommand("inspect", "Show a checkpoint, an .mlir file or a bundle");
     c->add_option("FILE", inspect.file)->required();
+    c->add_flag("--phases", inspect.phases, "Also the phases of the programs, a line each");
     c->add_flag("--json", inspect.json, "Print JSON");
     c->callback([this] { inspectCommand(inspect); });
   }

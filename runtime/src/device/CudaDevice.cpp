@@ -299,7 +299,8 @@ void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache 
 void CudaDevice::launchKernel(const Card &card, const Step &step,
                               const CudaStepCode::Kernel &kernel, bool dependent) {
   CUdeviceptr argument = card.inputs.address();
-  void *parameters[] = {&argument};
+  int32_t phase = kernel.phase; // the persistent form's kernels have no second parameter
+  void *parameters[] = {&argument, &phase};
   const unsigned threads = step.code->entry->threads;
   CUresult result;
   if (step.code->entry->persistent) {

@@ -169,7 +169,7 @@ CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
                                       std::to_string(multiprocessors * unsigned(ctas)) +
                                       ": compile the model for this card");
     code.kernels.push_back(
-        {function, kernel.grid ? kernel.grid : multiprocessors, kernel.sharedBytes});
+        {function, kernel.grid ? kernel.grid : multiprocessors, kernel.sharedBytes, kernel.phase});
   }
   return code;
 }

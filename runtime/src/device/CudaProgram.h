@@ -28,6 +28,7 @@ struct CudaStepCode {
   struct Kernel {
     CUfunction function;
     unsigned grid, sharedBytes;
+    int32_t phase;
   };
   std::vector<Kernel> kernels;
 };

@@ -50,6 +50,7 @@ struct Manifest {
   struct CudaEntry {
     struct Kernel {
       std::string symbol;
+      int32_t phase = 0; ///< graph: the kernel's second parameter, as kernels serve several phases
       uint32_t grid = 0; ///< CTAs; 0: one a multiprocessor
       uint32_t sharedBytes = 0;
     };

@@ -49,9 +49,8 @@ void readKernels(const ManifestObject &object, CudaEntry &entry, uint64_t grid) 
     made.symbol = kernel.text("symbol");
     if (!isSymbol(made.symbol))
       kernel.bad(kernel.pathOf("symbol"), "is " + shown(made.symbol) + ", which is no symbol");
+    made.phase = int32_t(kernel.numberOr("phase", 0, 65535, 0));
     made.grid = uint32_t(kernel.numberOr("grid", 0, kMaxGrid, grid));
-    if (made.grid == 0 && !entry.persistent)
-      kernel.bad(kernel.pathOf("grid"), "is 0, not a number of CTAs");
     made.sharedBytes = uint32_t(kernel.numberOr("shared_bytes", 0, kMaxShared, entry.sharedBytes));
   }
 }

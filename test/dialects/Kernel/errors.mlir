@@ -109,7 +109,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
   kernel.phase @p "model" tiles 2 {
-    // expected-error @below {{staged rows of 'f32' cannot have groups of 32: f32 has group 0}}
+    // expected-error @below {{staged rows of 'f32' cannot have groups of 32: floats have group 0}}
     %0 = kernel.stage @x : <64, f32, 32>
   }
 }
@@ -215,7 +215,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<64x64xf32> format "f32" layout "rows16" bytes 16384
   kernel.phase @p "model" tiles 2 {
     %0 = kernel.stage @x : <64, f32, 0>
-    // expected-error @below {{needs layout rows16_gated of 'w'}}
+    // expected-error @below {{needs a gated layout of 'w'}}
     kernel.matmul_glu %0, @w -> @y act silu : <64, f32, 0>
   }
 }
@@ -341,5 +341,212 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.phase @p "model" tiles 1 per_row {
     // expected-error @below {{needs 4 columns of 'y', which has 32}}
     kernel.angles @positions, @freq -> @y scale 1.0
+  }
+}
+
+// -----
+
+// program C3
+// expected-error @below {{has target 'cuda' and step '': "cuda" with "decode" or "prefill", or neither, is needed}}
+kernel.program @m target "cuda" max_rows 8 page_rows 16 vocab 48 {
+}
+
+// -----
+
+// program C3
+// expected-error @below {{has target '' and step 'decode': "cuda" with "decode" or "prefill", or neither, is needed}}
+kernel.program @m step "decode" max_rows 8 page_rows 16 vocab 48 {
+}
+
+// -----
+
+// program C4
+// expected-error @below {{decodes 17 rows: at most 16 are possible}}
+kernel.program @m target "cuda" step "decode" max_rows 17 page_rows 16 vocab 48 {
+}
+
+// -----
+
+// buffer C5, a CPU's layout in a program for CUDA
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{holds a matrix whose layout is not mma16 or mma16_gated}}
+  kernel.buffer @w weights tensor<64x64xf32> format "f32" layout "rows16" bytes 16384
+}
+
+// -----
+
+// phase C1, decoding
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{has tiles for each 64 rows: only prefill has, and not per_row too}}
+  kernel.phase @p "model" tiles 2 row_tile 64 {
+  }
+}
+
+// -----
+
+// phase C1, both
+kernel.program @m target "cuda" step "prefill" max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{has tiles for each 64 rows: only prefill has, and not per_row too}}
+  kernel.phase @p "model" tiles 2 per_row row_tile 64 {
+  }
+}
+
+// -----
+
+// stage C3
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.phase @p "model" tiles 2 {
+    // expected-error @below {{stages 'f32': CUDA programs stage f16}}
+    %0 = kernel.stage @x : <64, f32, 0>
+  }
+}
+
+// -----
+
+// stage C3
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.phase @p "model" tiles 2 {
+    // expected-error @below {{stages 'f16': CPU programs stage f32 or i8}}
+    %0 = kernel.stage @x : <64, f16, 0>
+  }
+}
+
+// -----
+
+// attend C1
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x72xf32>
+  kernel.buffer @c cache tensor<2x1x16x16xf16>
+  kernel.phase @run "blk.0" tiles 2 per_row {
+    // expected-error @below {{needs 80 columns of 'x', which has 64}}
+    kernel.attend @x at 0, @x at 32, @x at 64, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0
+  }
+}
+
+// -----
+
+// attend C2
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x72xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf16>
+  kernel.phase @run "blk.0" tiles 2 per_row {
+    // expected-error @below {{has 1 key/value heads of 16 dims, its cache is 'tensor<2x2x16x16xf16>'}}
+    kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0
+  }
+}
+
+// -----
+
+// attend C3
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x72xf32>
+  kernel.buffer @c cache tensor<2x1x16x16xf16>
+  kernel.phase @run "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 2 tiles per row, its phase has 1 per row}}
+    kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0
+  }
+}
+
+// -----
+
+// attend C4
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x72xf32>
+  kernel.buffer @c cache tensor<2x1x16x16xf16>
+  kernel.phase @run "blk.0" tiles 2 per_row {
+    // expected-error @below {{rotates 32 features of heads of 16}}
+    kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0 angles @y
+  }
+}
+
+// -----
+
+// attend C5
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x72xf32>
+  kernel.buffer @c cache tensor<2x1x16x16xf16>
+  kernel.phase @run "blk.0" tiles 2 per_row {
+    // expected-error @below {{has 3 query heads, not a multiple of its 2 key/value heads}}
+    kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 3 kv_heads 2 dims 16 splits 2 scale 1.0
+  }
+}
+
+// -----
+
+// attend C5, dest
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x36xf32>
+  kernel.buffer @c cache tensor<2x1x16x16xf16>
+  kernel.phase @run "blk.0" tiles 2 per_row {
+    // expected-error @below {{needs 16 columns of 'y', which has 32}}
+    kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 1 kv_heads 1 dims 16 splits 2 scale 1.0
+  }
+}
+
+// -----
+
+// attend C6
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x64xf32>
+  kernel.buffer @c cache tensor<2x1x16x16xf16>
+  kernel.phase @run "blk.0" tiles 2 per_row {
+    // expected-error @below {{needs 72 columns of 'p', which has 64}}
+    kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0
+  }
+}
+
+// -----
+
+// attend C7
+kernel.program @m target "cuda" step "prefill" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x72xf32>
+  kernel.buffer @c cache tensor<2x1x16x16xf16>
+  kernel.phase @run "blk.0" tiles 2 per_row {
+    // expected-error @below {{stands in a program that is no CUDA decode step}}
+    kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0
+  }
+}
+
+// -----
+
+// matmul C3 with row_tile: 8 blocks of 16 rows a tile
+kernel.program @m target "cuda" step "prefill" max_rows 64 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<64x64xf32>
+  kernel.buffer @w weights tensor<256x64xbf16> format "bf16" layout "mma16" bytes 32768
+  kernel.buffer @y activation tensor<64x256xf32>
+  kernel.phase @p "model" tiles 16 row_tile 64 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    // expected-error @below {{needs 2 tiles, its phase has 16}}
+    kernel.matmul %0, @w -> @y : <64, f16, 0>
+  }
+}
+
+// -----
+
+// attention C3 with row_tile: 64 rows of 4 heads are 2 x 128 queries, for each of 2 key/value heads
+kernel.program @m target "cuda" step "prefill" max_rows 64 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<64x128xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf16>
+  kernel.phase @p "blk.0" tiles 8 row_tile 64 {
+    // expected-error @below {{needs 4 tiles, its phase has 8}}
+    kernel.attention @x at 0, @c -> @x heads 8 kv_heads 2 dims 16 scale 1.0
   }
 }

@@ -77,3 +77,42 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
     kernel.matmul %0, @embd -> @logits soft_cap 30.0 : <64, i8, 32>
   }
 }
+
+// A CUDA program for decoding has weights in tensor-core order, stages f16 and attends in one phase.
+// CHECK-LABEL: kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vocab 48 {
+kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vocab 48 {
+  // CHECK: kernel.buffer @w weights tensor<128x64xbf16> format "bf16" layout "mma16" bytes 16384
+  kernel.buffer @w weights tensor<128x64xbf16> format "bf16" layout "mma16" bytes 16384
+  kernel.buffer @gain weights tensor<16xf32> bytes 64
+  kernel.buffer @x activation tensor<16x64xf32>
+  kernel.buffer @qkv activation tensor<16x128xf32>
+  kernel.buffer @angles activation tensor<16x16xf32>
+  kernel.buffer @partials activation tensor<16x144xf32>
+  kernel.buffer @cache cache tensor<2x2x16x16xf16>
+  // CHECK: kernel.stage @x : <64, f16, 0>
+  // CHECK-NEXT: kernel.matmul %{{.*}}, @w -> @qkv : <64, f16, 0>
+  kernel.phase @p0 "blk.0" tiles 8 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @qkv : <64, f16, 0>
+  }
+  kernel.wait @p0
+  // CHECK: kernel.phase @p1 "blk.0" tiles 4 per_row {
+  // CHECK-NEXT: kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @x heads 4 kv_heads 2 dims 16 splits 2 scale 2.500000e-01 window 32 soft_cap 5.000000e+01 angles @angles q_norm @gain k_norm @gain eps 9.99999997E-7 offset
+  kernel.phase @p1 "blk.0" tiles 4 per_row {
+    kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @x heads 4 kv_heads 2 dims 16
+      splits 2 scale 0.25 window 32 soft_cap 50.0 angles @angles q_norm @gain k_norm @gain eps 1.0e-6 offset
+  }
+}
+
+// A phase of a CUDA program for prefill may have tiles for each few rows.
+// CHECK-LABEL: kernel.program @m.prefill target "cuda" step "prefill" max_rows 128
+kernel.program @m.prefill target "cuda" step "prefill" max_rows 128 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<128x64xbf16> format "bf16" layout "mma16" bytes 16384
+  kernel.buffer @x activation tensor<128x64xf32>
+  kernel.buffer @y activation tensor<128x128xf32>
+  // CHECK: kernel.phase @p0 "blk.0" tiles 1 row_tile 64 {
+  kernel.phase @p0 "blk.0" tiles 1 row_tile 64 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @y : <64, f16, 0>
+  }
+}

@@ -7,6 +7,7 @@
 // CHECK-NEXT: attend 4 0 512 128 0 wait
 // CHECK-NEXT: logits_ 3 1728 256 0 6144 -
 // CHECK-NEXT: total 8 1764 1024 128 6144 1 waits
+// CHECK:      attend_ 4 0 1920 128 384 -
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @tokens input tensor<8xi32>
   kernel.buffer @wanted input tensor<8xi32>
@@ -25,5 +26,17 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.phase @logits_ "model" tiles 3 {
     %0 = kernel.stage @x rows @wanted : <64, i8, 32>
     kernel.matmul %0, @embd -> @logits : <64, i8, 32>
+  }
+}
+
+// Decoding on CUDA: a row's q, k and v (128 values), partials written and read (144), the result (64).
+kernel.program @d target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @qkv activation tensor<8x128xf32>
+  kernel.buffer @partials activation tensor<8x144xf32>
+  kernel.buffer @y activation tensor<8x64xf32>
+  kernel.buffer @cache cache tensor<2x2x16x16xf16>
+  kernel.phase @attend_ "blk.0" tiles 4 per_row {
+    kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @y heads 4 kv_heads 2 dims 16
+      splits 2 scale 0.25
   }
 }

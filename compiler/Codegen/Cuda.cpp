@@ -1,0 +1,59 @@
+//===- Cuda.cpp - From kernel.programs to a CUDA program ------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Codegen/Cuda.h"
+#include "dialects/Kernel/KernelCost.h"
+#include "kernels/cuda/layout.h"
+#include "runtime/src/base/Error.h"
+
+using namespace mlir;
+namespace retort {
+namespace {
+
+CompiledCuda::Entry describe(kernel::ProgramOp program, CudaForm form) {
+  CompiledCuda::Entry entry;
+  entry.step = program.getStep()->str();
+  entry.maxRows = program.getMaxRows();
+  entry.activationBytes = *program.getActivationBytes();
+  entry.syncWords = codegen::cudaSyncWords(program);
+  entry.threads = program.isDecode() ? cuda::kThreads : cuda::kPrefillThreads;
+  entry.sharedBytes = program.isDecode() ? cuda::kSharedBytes : cuda::kPrefillSharedBytes;
+  if (form == CudaForm::Persistent)
+    entry.kernels.push_back({codegen::cudaEntry(program)});
+  else
+    for (const codegen::CudaPhase &phase : codegen::cudaPhases(program))
+      entry.kernels.push_back({phase.kernel, phase.number, phase.ctas});
+  return entry;
+}
+
+} // namespace
+
+CompiledCuda emitCuda(ArrayRef<kernel::ProgramOp> programs, const CudaOptions &options) {
+  CompiledCuda result;
+  result.form = options.form;
+  result.text = codegen::emitCudaText(programs, options.form);
+  for (kernel::ProgramOp program : programs) {
+    ModelLayout layout = layOut(program);
+    if (!result.entries.empty() && layout != result.layout)
+      fail(ExitCode::Internal, "codegen: '" + program.getSymName().str() +
+                                   "' has its weights or its cache elsewhere than '" +
+                                   kernel::ProgramOp(programs.front()).getSymName().str() + "'");
+    result.layout = std::move(layout);
+    result.entries.push_back(describe(program, options.form));
+    if (program.isDecode())
+      result.bytesPerToken = kernel::bytesPerToken(program);
+  }
+  NvccOptions nvcc{.arches = options.arches, .interrupted = options.interrupted};
+  for (const CompiledCuda::Entry &entry : result.entries) {
+    nvcc.threads = std::max(nvcc.threads, entry.threads);
+    nvcc.sharedBytes = std::max(nvcc.sharedBytes, entry.sharedBytes);
+  }
+  FatBinary binary = compileFatBinary(result.text, nvcc);
+  result.fatbin = std::move(binary.bytes);
+  result.resources = std::move(binary.resources);
+  for (const CudaArch &arch : options.arches)
+    result.arches.push_back(arch.code());
+  result.ptx = options.arches.back().ptx();
+  return result;
+}
+
+} // namespace retort

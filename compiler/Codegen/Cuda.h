@@ -1,0 +1,48 @@
+//===- Cuda.h - From kernel.programs to a CUDA program ---------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Codegen/Codegen.h"
+#include "compiler/Codegen/CudaEmitter.h"
+#include "compiler/Codegen/Nvcc.h"
+
+namespace retort {
+
+/// What a bundle needs of a model compiled for GPUs: the fat binary, its source, and the numbers
+/// for its manifest.
+struct CompiledCuda {
+  /// A step: decode, for few rows, or prefill.
+  struct Entry {
+    std::string step; ///< "decode" or "prefill"
+    struct Kernel {
+      std::string symbol;
+      int64_t phase = 0; ///< graph: the kernel's second parameter
+      int64_t ctas = 0;  ///< of the grid; 0: one a multiprocessor
+    };
+    std::vector<Kernel> kernels; ///< one in the persistent form, else in order
+    int64_t maxRows = 0, activationBytes = 0, syncWords = 0;
+    int threads = 0;         ///< of each kernel
+    int64_t sharedBytes = 0; ///< dynamic, of each kernel
+  };
+  std::string text;   ///< program.cu
+  std::string fatbin; ///< program.fatbin
+  CudaForm form = CudaForm::Persistent;
+  std::vector<Entry> entries;
+  std::vector<std::string> arches; ///< "sm_80", "sm_90a": a cubin each
+  std::string ptx;                 ///< "compute_90": for later cards
+  ModelLayout layout;        ///< of weights.cuda.bin and the cache
+  int64_t bytesPerToken = 0; ///< weight bytes read to decode one token
+  std::map<std::string, std::vector<CudaResources>> resources;
+};
+
+struct CudaOptions {
+  std::vector<CudaArch> arches; ///< at least one
+  CudaForm form = CudaForm::Persistent;
+  std::function<bool()> interrupted; ///< true stops nvcc
+};
+
+/// Compiles planned programs over the same weights and cache (decode and prefill of a model).
+/// Throws retort::Error as compileFatBinary, and Internal if the programs disagree about their
+/// weights.
+CompiledCuda emitCuda(llvm::ArrayRef<kernel::ProgramOp> programs, const CudaOptions &options);
+
+} // namespace retort

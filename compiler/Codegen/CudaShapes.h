@@ -1,0 +1,61 @@
+//===- CudaShapes.h - Shape structs and calls of CUDA phases ---*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+// A phase of a CUDA program is a call of a function template in kernels/cuda with a struct of
+// constants, its shape, and pointers. Phases of equal shape share the struct, and so the code.
+#pragma once
+#include "dialects/Kernel/KernelOps.h"
+#include "mlir/IR/SymbolTable.h"
+#include <string>
+#include <vector>
+
+namespace retort::codegen {
+
+/// A call in a phase function.
+struct CudaCall {
+  std::string function;               ///< "matmulGlu"
+  std::string shape;                  ///< the struct's name
+  std::vector<std::string> arguments; ///< after the CTA: "cta.weights<uint8_t>(4096)", "nullptr"
+  std::string weights;                ///< argument of FUNCTIONFetch; empty: nothing to fetch
+};
+
+/// The distinct shapes of a program, in order of first use.
+class CudaShapes {
+public:
+  explicit CudaShapes(kernel::ProgramOp program) : program(program), symbols(program) {}
+
+  /// The calls of a phase's ops, and what it does in words: "norm, 576 -> 960, int4, ...".
+  std::vector<CudaCall> calls(kernel::PhaseOp phase);
+  std::string describe(kernel::PhaseOp phase);
+
+  /// The structs and tables that calls() named so far.
+  std::vector<std::string> declarations() const;
+
+private:
+  kernel::ProgramOp program;
+  mlir::SymbolTable symbols;
+  struct Shape {
+    std::string base, name; ///< the name is the base, and a number if others have the same
+    std::string body;       ///< what tells it from others of its base
+    std::string frame;      ///< the declaration, with NAME and BODY
+  };
+  std::vector<Shape> shapes;
+  kernel::BufferOp buffer(mlir::FlatSymbolRefAttr name);
+  int64_t columns(mlir::FlatSymbolRefAttr name);
+  std::string address(mlir::FlatSymbolRefAttr name);
+  std::string weightsType(mlir::FlatSymbolRefAttr name);
+  std::string intern(const std::string &base, const std::string &body,
+                     const std::string &frame = "struct NAME {\nBODY};");
+
+  CudaCall call(kernel::EmbedOp op);
+  CudaCall call(kernel::AnglesOp op);
+  CudaCall call(kernel::MatmulOp op);
+  CudaCall call(kernel::MatmulGluOp op);
+  CudaCall call(kernel::AttendOp op);
+  CudaCall call(kernel::RopeAppendOp op);
+  CudaCall call(kernel::AttentionOp op);
+  CudaCall call(kernel::NormOp op);
+  CudaCall call(kernel::GluOp op);
+  CudaCall call(kernel::ResidualOp op);
+};
+
+} // namespace retort::codegen

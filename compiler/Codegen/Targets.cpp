@@ -1,0 +1,90 @@
+//===- Targets.cpp - What --target names ----------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Codegen/Targets.h"
+#include "runtime/src/base/Error.h"
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+
+namespace retort {
+namespace {
+
+constexpr const char *kExample = "write cpu, cuda:sm_80,sm_90 or cpu,cuda:sm_90";
+
+/// "8.0" of 80, "12.0" of 120.
+std::string capability(int number) {
+  return std::to_string(number / 10) + "." + std::to_string(number % 10);
+}
+
+CudaArch parseArch(std::string_view text) {
+  CudaArch arch;
+  std::string_view digits = text;
+  const bool named = digits.starts_with("sm_");
+  if (named)
+    digits.remove_prefix(3);
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), arch.number);
+  arch.suffix = std::string(end, digits.data() + digits.size());
+  const bool known = arch.suffix.empty() || arch.suffix == "a" || arch.suffix == "f";
+  if (!named || error != std::errc() || !known || arch.number < 10 || arch.number > 999)
+    fail(ExitCode::Usage,
+         "--target: '" + std::string(text) + "' is no GPU architecture: write for example sm_90");
+  if (arch.number < kOldestCudaArch)
+    fail(ExitCode::Unsupported, "--target: " + arch.code() + " has compute capability " +
+                                    capability(arch.number) + ", and the kernels need " +
+                                    capability(kOldestCudaArch) +
+                                    " (sm_80) or later: compile "
+                                    "for cpu in its place");
+  if (arch.code() == "sm_90")
+    arch.suffix = "a";
+  return arch;
+}
+
+} // namespace
+
+int64_t CudaArch::sharedBytesLimit() const {
+  constexpr int64_t kB = 1024;
+  switch (number) { // CUDA C++ Programming Guide, table of technical specifications
+  case 80:
+  case 87:
+    return 163 * kB;
+  case 90:
+  case 100:
+  case 101:
+  case 103:
+  case 110:
+    return 227 * kB;
+  default: // 8.6, 8.9, 12.x
+    return 99 * kB;
+  }
+}
+
+CompileTargets parseTargets(std::string_view text) {
+  CompileTargets targets;
+  bool inCuda = false;
+  while (true) {
+    const size_t comma = text.find(',');
+    std::string_view word = text.substr(0, comma);
+    if (word == "cpu") {
+      targets.cpu = true;
+      inCuda = false;
+    } else if (word.starts_with("cuda:")) {
+      inCuda = true;
+      targets.cuda.push_back(parseArch(word.substr(5)));
+    } else if (inCuda) {
+      targets.cuda.push_back(parseArch(word));
+    } else if (word == "cuda") {
+      fail(ExitCode::Usage, "--target cuda: name the architectures, for example cuda:sm_80,sm_90");
+    } else {
+      fail(ExitCode::Usage, "--target: '" + std::string(word) + "' is no target: " + kExample);
+    }
+    if (comma == std::string_view::npos)
+      break;
+    text.remove_prefix(comma + 1);
+  }
+  std::ranges::sort(targets.cuda);
+  const auto repeated = std::ranges::unique(targets.cuda);
+  targets.cuda.erase(repeated.begin(), repeated.end());
+  return targets;
+}
+
+} // namespace retort
