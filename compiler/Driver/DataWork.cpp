@@ -20,7 +20,7 @@ namespace retort {
 namespace {
 
 /// Part of every key: raised when data work gives other results for the same inputs.
-constexpr const char *kWorkVersion = "retort-work-1";
+constexpr const char *kWorkVersion = "retort-work-2";
 
 /// Bytes of held-out text that stand for one token of `tokens` in distill.score: models with
 /// different vocabularies are scored on the same text.

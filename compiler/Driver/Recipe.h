@@ -10,13 +10,14 @@ namespace retort {
 /// What the command line may vary in a built-in recipe. Every field has the recipe's default.
 struct RecipeParameters {
   bool bf16Checkpoint = false;      ///< `none` keeps the checkpoint's precision: bf16, else f32
-  uint64_t tuneTokens = 40'000;     ///< tokens that the teacher is adapted on
-  uint64_t distillTokens = 120'000; ///< tokens that the student is trained on
-  uint64_t observeTokens = 16'384;  ///< tokens that activations are observed on
+  uint64_t tuneTokens = 60'000;     ///< tokens that the teacher is adapted on
+  uint64_t distillTokens = 180'000; ///< tokens that the student is trained on, unrounded
+  uint64_t healTokens = 24'000;     ///< tokens that the rounded student is trained on
+  uint64_t observeTokens = 16'384;  ///< tokens that activations are observed and layers fitted on
   uint64_t scoreTokens = 16'384;    ///< tokens' worth of held-out text that models are scored on
-  double ffnKeep = 0.49;            ///< share of FFN channels that the student keeps
+  double ffnKeep = 0.54;            ///< share of FFN channels that the student keeps
   unsigned dropBlocks = 0;          ///< blocks that the student loses
-  unsigned maxVocabulary = 12'288;  ///< most tokens of the student's vocabulary
+  unsigned maxVocabulary = 9'728;  ///< most tokens of the student's vocabulary
   uint64_t seed = 0;
   bool baselines = false;
 };
