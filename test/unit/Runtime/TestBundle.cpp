@@ -3,6 +3,7 @@
 #include "test/unit/Runtime/TestBundle.h"
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Import/TokenizerSpec.h"
+#include "runtime/src/engine/Manifest.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -109,6 +110,63 @@ void writeTestBundle(const std::string &path, const nlohmann::json &manifest, ui
     writer.addPart("tokenizer.bin", testTokenizer());
   writer.addPart("report.json", std::string_view("{\"format\": 1}\n"));
   writer.commit(manifest);
+}
+
+nlohmann::json cudaManifest(const CudaTest &test) {
+  nlohmann::json manifest = testManifest(), entries = nlohmann::json::array();
+  if (test.cpu)
+    entries = manifest["entries"];
+  else
+    manifest.erase("buffers");
+  for (int devices : test.devices)
+    for (int device = 0; device < devices; ++device)
+      for (const char *step : {"decode", "prefill"}) {
+        const bool decode = step == std::string("decode");
+        nlohmann::json entry = {{"target", "cuda"},
+                                {"step", step},
+                                {"form", test.form},
+                                {"devices", devices},
+                                {"device", device},
+                                {"max_rows", decode ? kDecodeRows : TEST_MAX_ROWS},
+                                {"threads", 64},
+                                {"shared_bytes", 0},
+                                {"sync_words", 3},
+                                {"activations", TEST_ACTIVATION_BYTES},
+                                {"arches", {"sm_80", "sm_90a"}},
+                                {"ptx", "compute_80"}};
+        if (test.form == "persistent")
+          entry["kernels"] = {{{"symbol", std::string("test_") + step}}};
+        else
+          for (const char *kernel : {"append", "hash", "logits", "done"})
+            entry["kernels"].push_back({{"symbol", std::string("test_") + kernel}, {"grid", 3}});
+        if (devices == 2)
+          entry["logits"] = {{"begin", device ? kLogitsBegin1 : 0},
+                             {"count", device ? kVocab - kLogitsBegin1 : kLogitsBegin1}};
+        entries.push_back(entry);
+      }
+  manifest["entries"] = entries;
+  return manifest.patch(test.patch);
+}
+
+void writeCudaBundle(const std::string &path, const CudaTest &test) {
+  BundleWriter writer(path);
+  std::string weights(test.weightBytes, 'w');
+  weights[0] = 7;
+  if (test.cpu) {
+    writer.addPart("weights.bin", weights);
+    writer.addPart("program.so", readFile(TEST_PROGRAM));
+  }
+  for (int devices : test.devices)
+    for (int device = 0; device < devices; ++device)
+      writer.addPart(engine::cudaWeightsName(devices, device), weights);
+  const std::string program = "#define TEST_VOCAB " + std::to_string(kVocab) +
+                              "\n#define TEST_LOGITS_BEGIN_1 " + std::to_string(kLogitsBegin1) +
+                              "\n" + readFile(TEST_CUDA_PROGRAM);
+  writer.addPart("program.cu", program);
+  writer.addPart("program.fatbin", program + '\0');
+  if (test.tokenizer)
+    writer.addPart("tokenizer.bin", testTokenizer());
+  writer.commit(cudaManifest(test));
 }
 
 uint64_t stateAfter(std::span<const int32_t> tokens) {

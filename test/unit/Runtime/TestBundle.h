@@ -31,6 +31,21 @@ nlohmann::json testManifest();
 void writeTestBundle(const std::string &path, const nlohmann::json &manifest = testManifest(),
                      uint64_t weightBytes = 5000, bool tokenizer = true);
 
+/// A bundle of the test program for cards.
+struct CudaTest {
+  std::string form = "persistent"; ///< or "graph"
+  std::vector<int> devices = {1};  ///< numbers of cards that it has entries for
+  bool cpu = false;                ///< also a CPU program
+  bool tokenizer = false;
+  uint64_t weightBytes = 5000;
+  nlohmann::json patch = nlohmann::json::array(); ///< applied to the manifest (RFC 6902)
+};
+/// Decode takes 1 or 2 rows, prefill up to TEST_MAX_ROWS.
+constexpr int kDecodeRows = 2, kLogitsBegin1 = 100;
+nlohmann::json cudaManifest(const CudaTest &test);
+/// program.fatbin holds program.cu's text too, which is what the simulated driver takes for one.
+void writeCudaBundle(const std::string &path, const CudaTest &test = {});
+
 /// The test program's state after reading tokens at positions 0, 1, ...
 uint64_t stateAfter(std::span<const int32_t> tokens);
 /// Its logits, computed from the tokens alone.

@@ -1,0 +1,314 @@
+//===- CudaTest.cpp - Sessions on simulated cards --------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/sim/sim.h"
+#include "retort.hpp"
+#include "test/unit/Runtime/TestBundle.h"
+
+#include <cstdlib>
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <numeric>
+#include <thread>
+
+namespace retort::test {
+namespace {
+
+using testing::HasSubstr;
+
+/// The simulated machine of this process, as the runtime sees it.
+class Machine {
+public:
+  Machine() {
+    ::setenv("RETORT_SIM_LIBRARY", TEST_SIM_LIBRARY, 1);
+    library_ = ::dlopen(TEST_SIM_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    set_ = reinterpret_cast<decltype(&retort_sim_set)>(::dlsym(library_, "retort_sim_set"));
+    reset();
+  }
+  void set(const char *name, long long value) { ASSERT_EQ(set_(name, value), 1) << name; }
+  void reset() {
+    for (auto [name, value] : {std::pair("peers", 1ll),
+                               {"fail_allocation", -1},
+                               {"lose_device", -1},
+                               {"lost_device", 0},
+                               {"memory", 1ll << 30},
+                               {"seed", 1}})
+      set(name, value);
+  }
+
+private:
+  void *library_;
+  decltype(&retort_sim_set) set_;
+};
+
+Machine &machine() {
+  static Machine machine;
+  return machine;
+}
+
+struct Form {
+  const char *form;
+  int devices;
+  bool peers;
+};
+
+std::vector<int32_t> someTokens(size_t count, int32_t seed = 1) {
+  std::vector<int32_t> tokens;
+  for (size_t i = 0; i < count; ++i)
+    tokens.push_back(int32_t(testMix(uint64_t(seed), i) % kVocab));
+  return tokens;
+}
+
+template <class Call> std::string failureOf(Call call) {
+  try {
+    call();
+  } catch (const Failure &failure) {
+    return std::string(retort_status_name(failure.status())) + ": " + failure.what();
+  }
+  return "no failure";
+}
+
+/// What making a session says.
+std::string create(const std::string &path, const SessionOptions &options) {
+  return failureOf([&] { Session session(Model(path), options); });
+}
+
+std::vector<float> rowOf(const std::vector<float> &logits, size_t row) {
+  return {&logits[row * kVocab], &logits[row * kVocab] + kVocab};
+}
+
+class CudaForms : public testing::TestWithParam<Form> {
+protected:
+  CudaForms() {
+    machine().reset();
+    machine().set("peers", GetParam().peers);
+    writeCudaBundle(path, {.form = GetParam().form, .devices = {GetParam().devices}});
+  }
+  ~CudaForms() override { machine().reset(); }
+  TempFolder folder;
+  std::string path = folder / "m.retort";
+};
+
+/// Steps of decode's rows and of prefill's, wanted rows anywhere: logits are those of the tokens.
+TEST_P(CudaForms, LogitsOfAnyChunks) {
+  Model model(path);
+  const auto tokens = someTokens(40);
+  for (size_t chunk : {1, 2, 7, 8}) {
+    Session session(model, {.device = "sim"});
+    for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+      const size_t end = std::min(begin + chunk, tokens.size());
+      std::vector<retort_row> rows;
+      std::vector<size_t> wanted;
+      for (size_t i = begin; i < end; ++i) {
+        rows.push_back({tokens[i], 0, int32_t(i)});
+        if (i % 3 != 1)
+          wanted.push_back(i - begin);
+      }
+      std::vector<float> logits(wanted.size() * kVocab);
+      session.step(rows, wanted, logits);
+      for (size_t w = 0; w < wanted.size(); ++w)
+        ASSERT_EQ(rowOf(logits, w), expectedLogits({tokens.data(), begin + wanted[w] + 1}))
+            << "chunk " << chunk << ", row " << begin + wanted[w];
+    }
+    EXPECT_EQ(session.length(0), tokens.size());
+  }
+}
+
+TEST_P(CudaForms, RowsOfManySlotsAndPages) {
+  Model model(path);
+  Session session(model, {.slots = 3, .cacheBytes = 9 * TEST_PAGE_BYTES, .device = "sim"});
+  std::vector<std::vector<int32_t>> texts;
+  for (int32_t slot : {0, 1, 2}) {
+    texts.push_back(someTokens(30, slot + 4));
+    session.prefill(slot, std::span(texts.back()).first(20));
+  }
+  session.reset(1); // its pages go to others
+  session.prefill(1, std::span(texts[1]).first(20));
+  for (size_t i = 20; i < 30; ++i) {
+    std::vector<retort_row> rows;
+    for (int32_t slot : {2, 0, 1})
+      rows.push_back({texts[size_t(slot)][i], slot, int32_t(i)});
+    std::vector<float> logits(3 * kVocab);
+    const size_t wanted[] = {0, 1, 2};
+    session.step(rows, wanted, logits);
+    for (size_t r = 0; r < 3; ++r)
+      ASSERT_EQ(rowOf(logits, r),
+                expectedLogits({texts[size_t(rows[r].slot)].data(), size_t(i) + 1}));
+  }
+}
+
+TEST_P(CudaForms, SeveralSessionsShareTheWeights) {
+  Model model(path);
+  const auto tokens = someTokens(12);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&] {
+      Session session(model, {.device = "sim"});
+      std::vector<float> logits(kVocab);
+      session.prefill(0, tokens, logits);
+      EXPECT_EQ(logits, expectedLogits(tokens));
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+TEST_P(CudaForms, ALostCardEndsTheSession) {
+  Model model(path);
+  auto session = std::make_unique<Session>(model, SessionOptions{.device = "sim"});
+  session->prefill(0, someTokens(3));
+  machine().set("lost_device", GetParam().devices - 1);
+  machine().set("lose_device", 0);
+  const std::string said = failureOf([&] { session->prefill(0, someTokens(1)); });
+  EXPECT_THAT(said, HasSubstr("RETORT_E_DEVICE: " + path + ": sim:"));
+  EXPECT_THAT(said, HasSubstr("CUDA_ERROR_ECC_UNCORRECTABLE"));
+  EXPECT_THAT(said, HasSubstr("make a new one"));
+  EXPECT_EQ(failureOf([&] { session->prefill(0, someTokens(1)); }), said);
+  EXPECT_EQ(failureOf([&] { session->step(std::vector<retort_row>{{1, 0, 0}}, {}, {}); }), said);
+  session.reset();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Forms, CudaForms,
+    testing::Values(Form{"persistent", 1, true}, Form{"graph", 1, true},
+                    Form{"persistent", 2, true}, Form{"graph", 2, true},
+                    Form{"persistent", 2, false}, Form{"graph", 2, false}),
+    [](const auto &info) {
+      return std::string(info.param.form) + std::to_string(info.param.devices) +
+             (info.param.peers ? "" : "NoPeers");
+    });
+
+class Cuda : public testing::Test {
+protected:
+  Cuda() { machine().reset(); }
+  ~Cuda() override { machine().reset(); }
+  TempFolder folder;
+  std::string path = folder / "m.retort";
+};
+
+TEST_F(Cuda, InfoOfAModelAndASession) {
+  writeCudaBundle(path, {.devices = {1, 2}, .tokenizer = true});
+  Model model(path);
+  EXPECT_STREQ(model.info().isa, "");
+  EXPECT_EQ(model.info().weight_bytes, 5000u);
+  Session session(model, {.slots = 2, .device = "sim"});
+  EXPECT_THAT(session.info().device, HasSubstr("sim:0 "));
+  EXPECT_EQ(session.info().threads, 1u);
+  EXPECT_EQ(session.info().max_rows, uint32_t(TEST_MAX_ROWS));
+  EXPECT_EQ(session.info().cache_bytes, 2u * kContext / TEST_PAGE_ROWS * TEST_PAGE_BYTES);
+  EXPECT_EQ(session.info().step_seconds, 0);
+  session.prefill(0, someTokens(3));
+  EXPECT_GT(session.info().step_seconds, 0);
+  EXPECT_TRUE(nlohmann::json::parse(session.counters()).is_object());
+  Session two(model, {.device = "sim:2"});
+  EXPECT_THAT(two.info().device, HasSubstr(" + sim:1 "));
+  EXPECT_EQ(two.info().cache_bytes, 2u * kContext / TEST_PAGE_ROWS * TEST_PAGE_BYTES);
+  std::string text;
+  auto result = session.generate(1, model.tokenize("a prompt of more than one step"),
+                                 {.maxTokens = 5, .ignoreStopTokens = true});
+  EXPECT_EQ(result.tokens, 5u);
+}
+
+TEST_F(Cuda, OneBundleForTheCpuAndACard) {
+  writeCudaBundle(path, {.cpu = true});
+  Model model(path);
+  EXPECT_STREQ(model.info().isa, "x86-64-v3");
+  const auto tokens = someTokens(9);
+  for (const char *device : {"cpu", "sim"}) {
+    Session session(model, {.threads = 2, .device = device});
+    EXPECT_THAT(session.info().device, HasSubstr(device));
+    std::vector<float> logits(kVocab);
+    session.prefill(0, tokens, logits);
+    EXPECT_EQ(logits, expectedLogits(tokens));
+  }
+}
+
+TEST_F(Cuda, DevicesThatAreNone) {
+  writeCudaBundle(path);
+  for (const char *device : {"gpu", "cpu:1", "cuda:", "cuda:x", "cuda:-1", "cuda:1,", "cuda:1,1",
+                             "cuda:0x1", "sim:", "sim:0", "sim:17", "sim:1,2", " cpu", "CUDA"})
+    EXPECT_EQ(create(path, {.device = device}),
+              "RETORT_E_ARGUMENT: '" + std::string(device) +
+                  "' is no device: write cpu, cuda, cuda:1, cuda:0,1, sim or sim:2");
+}
+
+TEST_F(Cuda, DevicesThatTheBundleHasNoCodeFor) {
+  writeCudaBundle(path);
+  EXPECT_EQ(create(path, {.device = "cpu"}),
+            "RETORT_E_UNSUPPORTED: " + path +
+                ": has no code for this CPU: compile the model with --target cpu, or run it on a "
+                "card (device cuda)");
+  EXPECT_THAT(failureOf([&] { Model(path, "x86-64-v3"); }),
+              HasSubstr("RETORT_E_UNSUPPORTED: " + path + ": has code for no CPU"));
+  writeCudaBundle(path, {.devices = {2}});
+  EXPECT_EQ(create(path, {.device = "sim:1"}),
+            "RETORT_E_UNSUPPORTED: " + path +
+                ": the bundle is for 2 cards and there is 1: compile the model without --devices, "
+                "or use a machine with more cards");
+  writeTestBundle(path);
+  EXPECT_THAT(create(path, {.device = "sim"}), HasSubstr("has no code for NVIDIA cards"));
+}
+
+TEST_F(Cuda, TooLittleMemory) {
+  writeCudaBundle(path, {.weightBytes = 3'000'000});
+  machine().set("memory", 2'000'000);
+  EXPECT_THAT(create(path, {.device = "sim"}),
+              testing::AllOf(HasSubstr("RETORT_E_RESOURCES: " + path + ": sim:0 "),
+                             HasSubstr(" has 2.0 MB free and the session needs 3.0 MB: 3.0 MB for "
+                                       "weights, 512 bytes for the cache of 1 slot of 64 positions"),
+                             HasSubstr("use a card with more memory")));
+  // The cache alone is too large: the message has what fits.
+  machine().set("memory", 3'100'000);
+  EXPECT_EQ(create(path, {.device = "sim"}), "no failure");
+  const std::string said = create(path, {.slots = 4096, .device = "sim"});
+  EXPECT_THAT(said, HasSubstr("2.1 MB for the cache of 4096 slots of 64 positions"));
+  const size_t at = said.find("cache_bytes ");
+  ASSERT_NE(at, std::string::npos) << said;
+  const uint64_t fits = std::strtoull(said.c_str() + at + 12, nullptr, 10);
+  EXPECT_GT(fits, 10'000u);
+  EXPECT_EQ(create(path, {.slots = 4096, .cacheBytes = fits, .device = "sim"}), "no failure");
+}
+
+/// Each of the driver's refusals, wherever it comes, is a message and leaves the model usable.
+TEST_F(Cuda, AllocationsThatFail) {
+  writeCudaBundle(path, {.devices = {2}});
+  Model model(path);
+  int failures = 0;
+  for (int n = 0; n < 40; ++n) {
+    machine().set("fail_allocation", n);
+    const std::string said = failureOf([&] { Session session(model, {.device = "sim"}); });
+    failures += said != "no failure";
+    if (said != "no failure")
+      EXPECT_THAT(said, testing::StartsWith("RETORT_E_RESOURCES: ")) << n;
+  }
+  EXPECT_GT(failures, 10);
+  EXPECT_LT(failures, 40);
+  machine().reset();
+  Session session(model, {.device = "sim"});
+  std::vector<float> logits(kVocab);
+  session.prefill(0, someTokens(5), logits);
+  EXPECT_EQ(logits, expectedLogits(someTokens(5)));
+}
+
+TEST_F(Cuda, ProgramsThatAreWrong) {
+  using nlohmann::json;
+  auto with = [&](const char *pointer, const json &value) {
+    writeCudaBundle(path, {.patch = {{{"op", "add"}, {"path", pointer}, {"value", value}}}});
+    return create(path, {.device = "sim"});
+  };
+  EXPECT_THAT(with("/entries/0/kernels/0/symbol", "test_nothing"),
+              HasSubstr("RETORT_E_BAD_INPUT: " + path));
+  EXPECT_THAT(with("/entries/0/kernels/0/symbol", "test_nothing"),
+              HasSubstr("kernel test_nothing, which the manifest names, is not in"));
+  EXPECT_THAT(with("/entries/0/shared_bytes", 1 << 19), HasSubstr("needs 524288"));
+  EXPECT_THAT(with("/entries/0/grid", 1 << 18), HasSubstr("CTAs that must run at once"));
+  EXPECT_THAT(with("/entries/0/threads", 128), HasSubstr("does not fit a multiprocessor"));
+  writeCudaBundle(path, {.patch = {{{"op", "replace"},
+                                    {"path", "/entries/0/kernels/0/symbol"},
+                                    {"value", "test_trap"}}}});
+  Model model(path);
+  Session session(model, {.device = "sim"});
+  EXPECT_THAT(failureOf([&] { session.prefill(0, someTokens(1)); }), HasSubstr("RETORT_E_DEVICE"));
+}
+
+} // namespace
+} // namespace retort::test
