@@ -1,0 +1,119 @@
+//===- Sim.h - Runs device code on the simulated driver -------------------===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// As an application would: the library is opened, its functions are found by name, a module is loaded and launched.
+#pragma once
+#include "kernels/sim/sim.h"
+#include "runtime/src/device/cuda_api.h"
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace retort::test {
+
+struct Library {
+  retort_cuda_api api;
+  decltype(&retort_sim_set) set;
+  decltype(&retort_sim_name) name;
+  decltype(&retort_sim_report) report;
+  decltype(&retort_sim_clear) clear;
+  decltype(&retort_sim_error) error;
+  Library() {
+    void *handle = dlopen(RETORT_SIM_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+      fprintf(stderr, "%s\n", dlerror());
+      abort();
+    }
+#define RETORT_FIND(field, symbol, parameters) *reinterpret_cast<void **>(&api.field) = dlsym(handle, #symbol);
+    RETORT_CUDA_API(RETORT_FIND)
+#undef RETORT_FIND
+    *reinterpret_cast<void **>(&set) = dlsym(handle, "retort_sim_set");
+    *reinterpret_cast<void **>(&name) = dlsym(handle, "retort_sim_name");
+    *reinterpret_cast<void **>(&report) = dlsym(handle, "retort_sim_report");
+    *reinterpret_cast<void **>(&clear) = dlsym(handle, "retort_sim_clear");
+    *reinterpret_cast<void **>(&error) = dlsym(handle, "retort_sim_error");
+  }
+};
+inline Library &library() {
+  static Library instance;
+  return instance;
+}
+
+/// Contexts of `devices` devices with default settings, changed by set(); the first is current.
+class Sim : public ::testing::Test {
+protected:
+  retort_cuda_api &cuda = library().api;
+  std::vector<CUcontext> contexts;
+
+  void SetUp() override {
+    for (const auto &[name, value] : std::initializer_list<std::pair<const char *, long long>>{
+             {"devices", 1}, {"sms", 4}, {"arch", 90}, {"seed", 0}, {"memory", 1 << 30}, {"peers", 1}, {"check", 0},
+             {"count", 0}, {"fail_allocation", -1}, {"lose_device", -1}, {"host_wait_ms", 0}})
+      set(name, value);
+    library().clear();
+  }
+  void TearDown() override {
+    for (size_t d = 0; d < contexts.size(); ++d)
+      cuda.cuDevicePrimaryCtxRelease(CUdevice(d));
+  }
+  void set(const char *name, long long value) { ASSERT_EQ(library().set(name, value), 1) << name; }
+  void start() {
+    ASSERT_EQ(cuda.cuInit(0), CUDA_SUCCESS);
+    int count = 0;
+    ASSERT_EQ(cuda.cuDeviceGetCount(&count), CUDA_SUCCESS);
+    contexts.resize(size_t(count));
+    for (int d = 0; d < count; ++d)
+      ASSERT_EQ(cuda.cuDevicePrimaryCtxRetain(&contexts[size_t(d)], d), CUDA_SUCCESS);
+    ASSERT_EQ(cuda.cuCtxSetCurrent(contexts[0]), CUDA_SUCCESS);
+  }
+  CUmodule load(const std::string &body) {
+    CUmodule module = nullptr;
+    const std::string text = "#include \"kernels/cuda/wrap.cuh\"\nusing namespace retort::cuda;\n" + body;
+    EXPECT_EQ(cuda.cuModuleLoadData(&module, text.c_str()), CUDA_SUCCESS) << library().error();
+    return module;
+  }
+  CUfunction function(CUmodule module, const char *name) {
+    CUfunction f = nullptr;
+    EXPECT_EQ(cuda.cuModuleGetFunction(&f, module, name), CUDA_SUCCESS) << library().error();
+    return f;
+  }
+  template <class T> CUdeviceptr upload(const std::vector<T> &data) {
+    CUdeviceptr memory = 0;
+    EXPECT_EQ(cuda.cuMemAlloc(&memory, data.size() * sizeof(T)), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuMemcpyHtoDAsync(memory, data.data(), data.size() * sizeof(T), nullptr), CUDA_SUCCESS);
+    return memory;
+  }
+  template <class T> std::vector<T> download(CUdeviceptr memory, size_t count) {
+    std::vector<T> data(count);
+    EXPECT_EQ(cuda.cuMemcpyDtoHAsync(data.data(), memory, count * sizeof(T), nullptr), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuStreamSynchronize(nullptr), CUDA_SUCCESS);
+    return data;
+  }
+  /// Launches on the default stream.
+  template <class... A>
+  CUresult launch(CUfunction f, unsigned grid, unsigned threads, unsigned shared, bool cooperative, A... arguments) {
+    void *parameters[] = {&arguments...};
+    return cooperative ? cuda.cuLaunchCooperativeKernel(f, grid, 1, 1, threads, 1, 1, shared, nullptr, parameters)
+                       : cuda.cuLaunchKernel(f, grid, 1, 1, threads, 1, 1, shared, nullptr, parameters, nullptr);
+  }
+  nlohmann::json report() {
+    std::string text(library().report(nullptr, 0), 0);
+    library().report(text.data(), text.size());
+    text.pop_back();
+    return nlohmann::json::parse(text);
+  }
+  /// The kinds of the findings, each once, sorted.
+  std::vector<std::string> kinds() {
+    std::vector<std::string> all;
+    const auto r = report();
+    for (const auto &finding : r["findings"])
+      all.push_back(finding["kind"]);
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
+  }
+};
+
+} // namespace retort::test
