@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 namespace retort::engine {
 namespace {
@@ -59,7 +60,7 @@ CudaDevice::~CudaDevice() {
     for (Step &step : card.steps)
       if (step.graph && !stuck_)
         cuda()->cuGraphExecDestroy(step.graph);
-    if (stuck_) { // freeing would wait for kernels that wait for a card that is gone
+    if (stuck_) { // freeing would wait for kernels that wait for a card that is lost
       for (CudaMemory *memory :
            {&card.cache, &card.activations, &card.sync, &card.inputs, &card.logits})
         memory->abandon();
@@ -71,9 +72,16 @@ CudaDevice::~CudaDevice() {
   }
 }
 
-std::string CudaDevice::failing(const Card &card) const {
-  return model_->path() + ": " + card.card->name() + " failed";
+/// Begins the messages of what `call` throws with the bundle's name.
+template <class Call> void CudaDevice::named(Call call) const {
+  try {
+    call();
+  } catch (const Error &error) {
+    fail(error.code, model_->path() + ": " + error.message);
+  }
 }
+
+std::string CudaDevice::failing(const Card &card) const { return card.card->name() + " failed"; }
 
 //===--- Memory -------------------------------------------------------------------------------===//
 
@@ -98,25 +106,33 @@ void CudaDevice::checkMemory(const KvCache &cache) const {
     const uint64_t room = free > weights + work ? (free - weights - work) / entry->pageBytes : 0;
     if (pages <= room)
       continue;
-    std::string advice = "use a card with more memory, or give the session fewer slots";
+    std::string advice;
     if (room >= cache.slots()) // a page for each slot at least
-      advice = "ask for max_context " + std::to_string(room / cache.slots() * limits_.pageRows) +
-               " or less" + (cache.slots() > 1 ? ", fewer slots" : "") + ", or cache_bytes " +
-               std::to_string(room * limits_.pageBytes) + " or less";
+      advice = "max_context " + std::to_string(room / cache.slots() * limits_.pageRows) +
+               " or less, or ";
+    if (cache.slots() > 1)
+      advice += "fewer slots, or ";
+    if (room > 0)
+      advice += "cache_bytes " + std::to_string(room * limits_.pageBytes) + " or less";
+    advice = room > 0 ? "ask for " + advice : "use a card with more memory";
     const uint64_t cacheBytes = pages > (uint64_t(1) << 62) / entry->pageBytes
                                     ? uint64_t(1) << 62
                                     : pages * entry->pageBytes;
     fail(ExitCode::Resources,
-         model_->path() + ": " + cards_[d].card->name() + " has " + sizeText(free) +
-             " free and the session needs " + sizeText(weights + work + cacheBytes) + ": " +
-             sizeText(weights) + " for weights, " + sizeText(cacheBytes) + " for the cache of " +
-             std::to_string(cache.slots()) + (cache.slots() == 1 ? " slot of " : " slots of ") +
+         cards_[d].card->name() + " has " + sizeText(free) + " free and the session needs " +
+             sizeText(weights + work + cacheBytes) + ": " + sizeText(weights) + " for weights, " +
+             sizeText(cacheBytes) + " for the cache of " + std::to_string(cache.slots()) +
+             (cache.slots() == 1 ? " slot of " : " slots of ") +
              std::to_string(cache.maxContext()) + " positions, " + sizeText(work) +
              " for activations: " + advice);
   }
 }
 
 void CudaDevice::allocate(const KvCache &cache) {
+  named([&] { allocateAll(cache); });
+}
+
+void CudaDevice::allocateAll(const KvCache &cache) {
   const uint64_t list = aligned(uint64_t(limits_.maxRows) * 4);
   layout_.tokens = aligned(sizeof(retort_cuda_step));
   layout_.slots = layout_.tokens + list;
@@ -142,9 +158,10 @@ void CudaDevice::allocate(const KvCache &cache) {
 void CudaDevice::allocateCard(Card &card, const KvCache &cache) {
   const size_t d = size_t(&card - cards_.data());
   const CudaDriverPointer &driver = program_->driver();
-  const std::string what = model_->path() + ": " + card.card->name() + ": no memory for ";
+  const std::string what = card.card->name() + ": no memory for ";
   CurrentContext current(cuda(), card.card->context());
   card.stream = CudaStream(driver, what + "a stream");
+  card.copied = CudaEvent(driver, CU_EVENT_DISABLE_TIMING, what + "an event");
   card.begin = CudaEvent(driver, CU_EVENT_DEFAULT, what + "an event");
   card.end = CudaEvent(driver, CU_EVENT_DEFAULT, what + "an event");
   const std::vector<CudaStepCode> &code = card.card->code();
@@ -185,7 +202,7 @@ void CudaDevice::allocateCard(Card &card, const KvCache &cache) {
 void CudaDevice::setPeers() {
   if (cards_.size() == 1)
     return;
-  const std::string what = model_->path() + ": no memory for exchanges";
+  const std::string what = "no memory for exchanges";
   for (Card &to : cards_) {
     if (program_->hasPeerAccess())
       break;
@@ -213,16 +230,19 @@ void CudaDevice::setPeers() {
 }
 
 void CudaDevice::reserve(size_t wanted) {
-  if (wanted <= logitRows_)
-    return;
+  if (wanted > logitRows_)
+    named([&] { growLogits(wanted); });
+}
+
+void CudaDevice::growLogits(size_t wanted) {
   const size_t rows = std::min<size_t>(limits_.maxRows, std::max(wanted, 2 * logitRows_));
   std::vector<CudaMemory> grown;
   for (Card &card : cards_) {
     CurrentContext current(cuda(), card.card->context());
     const uint64_t bytes = std::max<uint64_t>(uint64_t(rows) * card.logitsCount * 4, kAlign);
     grown.emplace_back(program_->driver(), bytes,
-                       model_->path() + ": " + card.card->name() +
-                           ": no memory for the logits of " + std::to_string(wanted) + " rows");
+                       card.card->name() + ": no memory for the logits of " +
+                           std::to_string(wanted) + " rows");
   }
   for (size_t d = 0; d < cards_.size(); ++d) {
     CurrentContext current(cuda(), cards_[d].card->context());
@@ -327,6 +347,28 @@ void CudaDevice::launch(Card &card, const Step &step) {
   cuda().check(cuda()->cuEventRecord(card.end.get(), card.stream.get()), failing(card));
 }
 
+/// Waits for what was last recorded in `copied`. Of several cards one may wait for ever for another
+/// that is lost, so they are asked in turn.
+void CudaDevice::wait() {
+  if (cards_.size() == 1) {
+    CurrentContext current(cuda(), cards_[0].card->context());
+    return cuda().check(cuda()->cuEventSynchronize(cards_[0].copied.get()), failing(cards_[0]));
+  }
+  for (size_t done = 0, turns = 0; done != cards_.size(); ++turns) {
+    done = 0;
+    for (Card &card : cards_) {
+      CurrentContext current(cuda(), card.card->context());
+      CUresult result = cuda()->cuEventQuery(card.copied.get());
+      if (result == CUDA_ERROR_NOT_READY)
+        continue;
+      cuda().check(result, failing(card));
+      ++done;
+    }
+    if (turns > 1000)
+      std::this_thread::yield();
+  }
+}
+
 /// Copies [wanted][count] of each card to [wanted][vocab]. Waits for the step, also if there is
 /// nothing to copy.
 void CudaDevice::download(size_t wanted, float *logits) {
@@ -341,10 +383,10 @@ void CudaDevice::download(size_t wanted, float *logits) {
                                                card.logits.address() + begin * row, rows * row,
                                                card.stream.get()),
                      failing(card));
+      cuda().check(cuda()->cuEventRecord(card.copied.get(), card.stream.get()), failing(card));
     }
+    wait();
     for (Card &card : cards_) {
-      CurrentContext current(cuda(), card.card->context());
-      cuda().check(cuda()->cuStreamSynchronize(card.stream.get()), failing(card));
       for (size_t r = 0; r < rows; ++r)
         std::copy_n(card.pinnedLogits.as<float>() + r * card.logitsCount, card.logitsCount,
                     logits + (begin + r) * vocab + card.logitsBegin);
@@ -367,10 +409,14 @@ void CudaDevice::run(const KvCache &cache, const StepRows &rows, float *logits) 
       launch(card, card.steps[index]);
     }
     download(rows.wanted.size(), logits);
-  } catch (Error &error) { // whatever it was, the cache may hold half a step
+  } catch (const Error &error) { // whatever it was, the cache may hold half a step
     stuck_ = cards_.size() > 1;
-    fail(ExitCode::Device, error.message + " during a step: what the session held is lost, make a "
-                                           "new one");
+    if (stuck_)
+      program_->abandon();
+    fail(
+        ExitCode::Device,
+        model_->path() + ": " + error.message + ": what the session held is lost, " +
+            (stuck_ ? "restart the program" : "close all sessions on this card and make new ones"));
   }
   stepSeconds_ = 0;
   for (Card &card : cards_) {

@@ -39,7 +39,8 @@ private:
   struct Card {
     const CudaCard *card = nullptr;
     CudaStream stream;
-    CudaEvent begin, end;
+    CudaEvent begin, end; ///< of the step's kernels
+    CudaEvent copied;     ///< the step's end, logits and all
     CudaMemory cache, activations, sync, inputs, logits;
     PinnedMemory pinnedInputs, pinnedLogits;
     PinnedMemory received; ///< what others send without peer access; activations, then sync
@@ -48,6 +49,9 @@ private:
     uint64_t tableVersion = 0; ///< of the table that the card has
   };
 
+  template <class Call> void named(Call call) const;
+  void allocateAll(const KvCache &cache);
+  void growLogits(size_t wanted);
   void checkMemory(const KvCache &cache) const;
   uint64_t workBytes(size_t card) const;
   void allocateCard(Card &card, const KvCache &cache);
@@ -57,6 +61,7 @@ private:
   void launch(Card &card, const Step &step);
   void launchKernel(const Card &card, const Step &step, const CudaStepCode::Kernel &kernel,
                     bool dependent);
+  void wait();
   void download(size_t wanted, float *logits);
   size_t stepFor(size_t rows) const;
 

@@ -83,7 +83,9 @@ CudaCard::CudaCard(CudaDriverPointer driver, int ordinal,
 }
 
 CudaCard::~CudaCard() {
-  if (!context_)
+  if (abandoned_)
+    weights_.abandon();
+  if (!context_ || abandoned_)
     return;
   {
     CurrentContext current(*driver_, context_);
@@ -259,6 +261,8 @@ uint64_t CudaProgram::missingWeightBytes(size_t i) const {
 
 void CudaProgram::load() {
   std::lock_guard lock(mutex_);
+  if (abandoned_)
+    fail(ExitCode::Device, "the cards failed in another session: restart the program");
   if (loaded_)
     return;
   std::string text; // the simulator takes text, which ends with NUL
@@ -272,6 +276,13 @@ void CudaProgram::load() {
   for (size_t i = 0; i < cards_.size(); ++i)
     cards_[i]->loadWeights(weights_[i]);
   loaded_ = true;
+}
+
+void CudaProgram::abandon() {
+  std::lock_guard lock(mutex_);
+  abandoned_ = true;
+  for (auto &card : cards_)
+    card->abandon();
 }
 
 } // namespace retort::engine

@@ -55,6 +55,9 @@ public:
   /// Of decode and prefill those that the bundle has, decode first. Valid after loadCode().
   const std::vector<CudaStepCode> &code() const { return code_; }
   const uint8_t *weights() const { return weights_.as<const uint8_t>(); }
+  /// Makes the destructor leave what the card holds: to free it would wait for a kernel that never
+  /// ends.
+  void abandon() { abandoned_ = true; }
 
 private:
   CudaStepCode findCode(const Manifest::CudaEntry &entry) const;
@@ -69,6 +72,7 @@ private:
   CUmodule module_ = nullptr;
   std::vector<CudaStepCode> code_;
   CudaMemory weights_;
+  bool abandoned_ = false;
 };
 
 /// Made for the first session on these cards (Model::shared()), gone with the last. Sessions may
@@ -87,6 +91,8 @@ public:
   uint64_t missingWeightBytes(size_t i) const;
   /// Loads code and weights unless they are there. Throws Error.
   void load();
+  /// CudaCard::abandon() for all; load() fails from now on.
+  void abandon();
 
 private:
   void enablePeerAccess();
@@ -95,7 +101,7 @@ private:
   std::vector<std::unique_ptr<CudaCard>> cards_;
   std::vector<std::span<const uint8_t>> weights_; ///< of each card, in the bundle
   std::span<const uint8_t> image_;
-  bool peerAccess_ = false, loaded_ = false;
+  bool peerAccess_ = false, loaded_ = false, abandoned_ = false;
   mutable std::mutex mutex_;
 };
 

@@ -101,7 +101,10 @@ void readEntries(Manifest &manifest, const ManifestObject &root) {
 void checkParams(const Manifest &manifest, const ManifestObject &root) {
   if (!root.has("params"))
     return;
-  const char *usual = manifest.findPart("weights.bin") ? "weights.bin" : "weights.cuda.bin";
+  const char *usual = "weights.bin";
+  for (const char *name : {"weights.cuda0.bin", "weights.cuda.bin", "weights.bin"})
+    if (manifest.findPart(name))
+      usual = name;
   size_t index = 0;
   for (const Json &value : root.array("params")) {
     ManifestObject param(value, "params[" + std::to_string(index++) + "]", root.where());

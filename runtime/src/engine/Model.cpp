@@ -33,8 +33,8 @@ std::shared_ptr<const Model> Model::open(const std::string &path, const std::str
   std::optional<Program> program;
   if (hasCodeForCpu(manifest) || !isa.empty() || manifest.cudaEntries.empty()) {
     const Manifest::Part *part = manifest.findPart("program.so");
-    program.emplace(
-        Program::load(part ? bundle.bytes(*part) : std::span<const uint8_t>(), manifest, isa, path));
+    program.emplace(Program::load(part ? bundle.bytes(*part) : std::span<const uint8_t>(), manifest,
+                                  isa, path));
   }
   return std::shared_ptr<const Model>(
       new Model(std::move(bundle), std::move(program), std::move(tokenizer)));

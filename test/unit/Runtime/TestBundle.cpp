@@ -3,6 +3,7 @@
 #include "test/unit/Runtime/TestBundle.h"
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Import/TokenizerSpec.h"
+#include "runtime/src/base/Error.h"
 #include "runtime/src/engine/Manifest.h"
 
 #include <cstdlib>
@@ -166,7 +167,11 @@ void writeCudaBundle(const std::string &path, const CudaTest &test) {
   writer.addPart("program.fatbin", program + '\0');
   if (test.tokenizer)
     writer.addPart("tokenizer.bin", testTokenizer());
-  writer.commit(cudaManifest(test));
+  try {
+    writer.commit(cudaManifest(test));
+  } catch (const Error &error) {
+    throw std::runtime_error(error.message);
+  }
 }
 
 uint64_t stateAfter(std::span<const int32_t> tokens) {
