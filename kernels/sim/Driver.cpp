@@ -920,15 +920,10 @@ static CUresult launch(CUfunction function, const unsigned (&grid)[3], const uns
   made->shared = shared;
   made->cooperative = cooperative;
   made->dependent = dependent && settings.arch >= 900;
-  size_t bytes = 0;
-  for (unsigned i = 0; i < function->kernel.parameters; ++i)
-    bytes += (function->kernel.sizes[i] + 15) / 16 * 16;
-  made->storage.resize(bytes + 16);
-  auto *at = reinterpret_cast<uint8_t *>((reinterpret_cast<uint64_t>(made->storage.data()) + 15) / 16 * 16);
   for (unsigned i = 0; i < function->kernel.parameters; ++i) {
-    memcpy(at, parameters[i], function->kernel.sizes[i]);
-    made->parameters.push_back(at);
-    at += (function->kernel.sizes[i] + 15) / 16 * 16;
+    const auto *value = static_cast<const uint8_t *>(parameters[i]);
+    made->offsets.push_back(uint32_t(made->parameters.size()));
+    made->parameters.insert(made->parameters.end(), value, value + function->kernel.sizes[i]);
   }
   Operation op{.kind = Operation::Launch};
   op.launch = made;

@@ -118,14 +118,15 @@ struct Launch {
   const Function *function = nullptr;
   uint32_t grid = 0, threads = 0, shared = 0;
   bool cooperative = false, dependent = false; // dependent: by programmatic dependent launch
-  std::vector<uint8_t> storage;
-  std::vector<void *> parameters;
+  std::vector<uint8_t> parameters;
+  std::vector<uint32_t> offsets; // of each in parameters
   std::vector<uint32_t> order; // CTAs yet to start are order[started..]
   uint32_t started = 0, finished = 0, triggered = 0;
   bool running = false, failed = false;
   Launch *before = nullptr; // the launch that this one overlaps, until it has finished
   std::vector<Cta *> ctas;
   uint64_t waits = 0;
+  size_t parameterBytes() const { return parameters.size() + 16 * offsets.size(); }
   Clock *begin = nullptr, *end = nullptr, *prior = nullptr; // prior: what pdlWait acquires
 };
 

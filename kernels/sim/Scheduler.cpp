@@ -55,7 +55,17 @@ void laneMain(transfer_t t) {
   Warp *warp = lane->warp;
   Cta *cta = warp->cta;
   const Launch *launch = cta->launch;
-  launch->function->kernel.call(launch->function->kernel.function, const_cast<void **>(launch->parameters.data()));
+  // Each lane has its own parameters, on its stack.
+  const retort_sim_kernel &kernel = launch->function->kernel;
+  auto *storage = static_cast<uint8_t *>(__builtin_alloca(launch->parameterBytes() + 16));
+  storage += 15 - (reinterpret_cast<uint64_t>(storage) + 15) % 16;
+  void *parameters[16];
+  for (uint32_t i = 0; i < kernel.parameters; ++i) {
+    memcpy(storage, launch->parameters.data() + launch->offsets[i], kernel.sizes[i]);
+    parameters[i] = storage;
+    storage += (kernel.sizes[i] + 15) / 16 * 16;
+  }
+  kernel.call(kernel.function, parameters);
   warp->exited |= lane->bit;
   warp->runnable &= ~lane->bit;
   --cta->alive;

@@ -5,6 +5,8 @@
 #pragma once
 #include "kernels/sim/sim.h"
 #include "runtime/src/device/cuda_api.h"
+#include <algorithm>
+#include <cstdlib>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -21,6 +23,7 @@ struct Library {
   decltype(&retort_sim_clear) clear;
   decltype(&retort_sim_error) error;
   Library() {
+    setenv("RETORT_SIM_CACHE", RETORT_SIM_TEST_CACHE, 0);
     void *handle = dlopen(RETORT_SIM_LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
       fprintf(stderr, "%s\n", dlerror());
