@@ -1,6 +1,7 @@
 //===- LaunchTest.cpp - Kernels through the driver API --------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "test/unit/Sim/Sim.h"
+#include <chrono>
 
 namespace retort::test {
 namespace {
@@ -136,6 +137,41 @@ RETORT_KERNEL(all, 128, 1, uint32_t *bad, const uint8_t *in, uint32_t *words) {
     EXPECT_EQ(after[25], 6u);
     EXPECT_EQ(after[33], 2u);
     EXPECT_EQ(kinds(), std::vector<std::string>()) << report().dump(1);
+    TearDown();
+  }
+}
+
+// Not a test of speed, but its figures are those of docs/cuda-sim.md: --gtest_also_run_disabled_tests --gtest_filter=*Speed*
+TEST_F(Sim, DISABLED_SpeedOfTensorCores) {
+  for (const int mode : {0, 1, 2}) {
+    set("check", mode == 1);
+    set("count", mode == 2);
+    start();
+    CUfunction f = function(load(R"(
+RETORT_KERNEL(many, 256, 1, float *out, const uint8_t *weights, int rounds) {
+  uint8_t *s = sharedArena();
+  reinterpret_cast<u32x4 *>(s)[threadIndex()] = makeU32x4(0, 0, 0, 0);
+  ctaSync();
+  float d[4] = {0, 0, 0, 0};
+  for (int i = 0; i < rounds; ++i) {
+    const u32x4 w = ldGlobalNc128(weights + 16 * (threadIndex() + 256 * (i % 64)));
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t a[4] = {nibblesToHalf2<0>(w[j]), nibblesToHalf2<1>(w[j]), nibblesToHalf2<2>(w[j]), nibblesToHalf2<3>(w[j])};
+      uint32_t b[2];
+      b[0] = *reinterpret_cast<uint32_t *>(s + 4 * laneIndex() + 128 * j); b[1] = *reinterpret_cast<uint32_t *>(s + 4 * laneIndex() + 2048 + 128 * j);
+      mmaF16(d, a, b);
+    }
+  }
+  out[ctaIndex() * 256 + threadIndex()] = d[0] + d[1] + d[2] + d[3];
+})"), "many");
+    const CUdeviceptr out = upload(std::vector<float>(1024)), weights = upload(std::vector<uint8_t>(16 * 256 * 64));
+    const int rounds = mode ? 400 : 4000;
+    const auto begin = std::chrono::steady_clock::now();
+    ASSERT_EQ(launch(f, 4, 256, 8192, true, out, weights, rounds), CUDA_SUCCESS);
+    ASSERT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    printf("%s: %.0f mma a second, with a 128-bit load for 4 and two 32-bit loads of shared memory for each\n",
+           mode == 0 ? "plain" : mode == 1 ? "checked" : "counted", rounds * 4.0 * 32 / seconds);
     TearDown();
   }
 }
