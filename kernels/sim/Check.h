@@ -62,9 +62,9 @@ inline uint32_t laneOfStamp(uint64_t stamp) { return uint32_t(stamp >> 44) & 31;
 void launchBegins(Launch *launch, const Clock *stream);
 void ctaBegins(Cta *cta);
 void ctaEnds(Cta *cta);
-void warpSynced(Warp *warp);                    // all lanes see what all did
-void barrierArrives(Barrier &barrier, Lane *lane); // the barrier sees what the lane did
-void barrierOpens(Cta *cta, Barrier &barrier);     // those that wait see what the barrier saw
+void warpSynced(Warp *warp);                                       // all lanes see what all did
+void barrierArrives(Barrier &barrier, Warp *warp, uint32_t lanes); // the barrier sees what the lanes did
+void barrierOpens(Cta *cta, Barrier &barrier);                     // those that wait see what the barrier saw
 void acquire(Lane *lane, const void *at, int scope);
 void release(Lane *lane, const void *at, int scope, bool modify); // modify: what was released before stays
 void relaxedLoad(Lane *lane, const void *at, int scope);

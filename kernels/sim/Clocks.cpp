@@ -170,13 +170,14 @@ void warpSynced(Warp *warp) {
   tick(warp);
 }
 
-void barrierArrives(Barrier &barrier, Lane *lane) {
-  Warp *warp = lane->warp;
+void barrierArrives(Barrier &barrier, Warp *warp, uint32_t lanes) {
   if (!barrier.clock)
     barrier.clock = newClock();
   if (barrier.came[warp->index] == 0)
     join(barrier.clock, warp->seen);
-  join(barrier.clock, lane->own);
+  for (const Lane &lane : warp->lanes)
+    if (lanes & lane.bit)
+      join(barrier.clock, lane.own);
   barrier.clock->at[warp->slot] = warp->now;
   tick(warp);
 }

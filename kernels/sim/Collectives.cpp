@@ -11,9 +11,6 @@
 
 namespace retort::sim {
 
-/// Waits for the warp's lanes. True for the last to come, which then acts for all before any other goes on.
-bool meetLanes(Meet kind, const void *site);
-
 namespace {
 // Two tiles of f32 are multiplied; the element types differ only in how they are widened.
 struct F16 {

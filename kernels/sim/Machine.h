@@ -37,7 +37,7 @@ struct Settings {
 };
 extern Settings settings;
 
-enum class Meet : uint8_t { WarpSync, Shuffle, Ballot, MmaF16, MmaBf16, MmaS8, Ldmatrix };
+enum class Meet : uint8_t { WarpSync, Shuffle, Ballot, MmaF16, MmaBf16, MmaS8, Ldmatrix, Barrier };
 
 struct AsyncCopy {
   uint8_t *dest;
@@ -156,6 +156,8 @@ void reportDeadlock();
 /// Something happened that a waiting lane may be waiting for.
 extern uint64_t progress;
 inline Lane *self() { return static_cast<Lane *>(retort_sim_self); }
+/// Waits for the warp's lanes. True for the last to come, which then acts for all before any other goes on.
+bool meetLanes(Meet kind, const void *site);
 /// Gives way until another warp, or all, had a turn.
 void spin(Lane *lane);
 void randomSeed(uint64_t seed);

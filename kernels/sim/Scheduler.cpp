@@ -318,7 +318,8 @@ void reportDeadlock() {
 
 //===- Barriers -----------------------------------------------------------===//
 
-static void barrierArrive(int id, uint32_t expected, bool wait, const void *site) {
+/// `lanes` of the running lane's warp come to a barrier. True if it opens, so that those that wait may go on.
+static bool arrive(int id, uint32_t expected, uint32_t lanes, bool wait, const void *site) {
   Lane *lane = self();
   Warp *warp = lane->warp;
   Cta *cta = warp->cta;
@@ -340,21 +341,17 @@ static void barrierArrive(int id, uint32_t expected, bool wait, const void *site
     fail("divergence", "threads of one CTA wait at different barriers of the program", site, CUDA_ERROR_LAUNCH_FAILED);
   if (id == 0 && cta->alive < expected)
     fail("divergence",
-         "barrier " + std::to_string(id) + " expects " + std::to_string(expected) + " threads, but only " +
-             std::to_string(cta->alive) + " of the CTA's have not returned",
+         "all " + std::to_string(expected) + " threads must come to the CTA's barrier, but only " +
+             std::to_string(cta->alive) + " have not returned from the kernel",
          site, CUDA_ERROR_LAUNCH_FAILED);
   if (settings.instrumented())
-    barrierArrives(b, lane);
-  b.came[warp->index] |= lane->bit;
+    barrierArrives(b, warp, lanes);
+  b.came[warp->index] |= lanes;
   if (wait)
-    b.waiting[warp->index] |= lane->bit;
-  if (++b.arrived < expected) {
-    if (wait) {
-      warp->runnable &= ~lane->bit;
-      leave(lane);
-    }
-    return;
-  }
+    b.waiting[warp->index] |= lanes;
+  b.arrived += uint32_t(__builtin_popcount(lanes));
+  if (b.arrived < expected)
+    return false;
   if (settings.instrumented())
     barrierOpens(cta, b);
   b.arrived = 0;
@@ -366,6 +363,33 @@ static void barrierArrive(int id, uint32_t expected, bool wait, const void *site
     if (other != warp && waiting)
       enqueue(other);
   }
+  return true;
+}
+
+//===- Meetings of a warp's lanes -----------------------------------------===//
+bool meetLanes(Meet kind, const void *site) {
+  Lane *lane = self();
+  Warp *warp = lane->warp;
+  if (!warp->arrived) {
+    warp->meet = kind;
+    warp->site = site;
+  } else if (warp->meet != kind || (settings.instrumented() && warp->site != site)) {
+    fail("divergence", "lanes of one warp wait for each other at different places", site, CUDA_ERROR_LAUNCH_FAILED);
+  }
+  if (warp->exited)
+    fail("divergence", "a lane waits for lanes of its warp that have returned from the kernel", site,
+         CUDA_ERROR_LAUNCH_FAILED);
+  warp->arrived |= lane->bit;
+  if (warp->arrived == kAllLanes) {
+    warp->arrived = 0;
+    warp->runnable = kAllLanes;
+    if (settings.instrumented())
+      flushRequests(warp);
+    return true;
+  }
+  warp->runnable &= ~lane->bit;
+  leave(lane);
+  return false;
 }
 
 } // namespace retort::sim
@@ -374,14 +398,24 @@ using namespace retort::sim;
 #define RETORT_EXPORT extern "C" __attribute__((visibility("default")))
 #define SITE __builtin_return_address(0)
 
-RETORT_EXPORT void retort_sim_cta_sync() { barrierArrive(0, self()->threads, true, SITE); }
+RETORT_EXPORT void retort_sim_cta_sync() {
+  Lane *lane = self();
+  if (!arrive(0, lane->threads, lane->bit, true, SITE)) {
+    lane->warp->runnable &= ~lane->bit;
+    leave(lane);
+  }
+}
+// Whole warps come to a numbered barrier: the lanes meet, and the last to come arrives for all.
 RETORT_EXPORT void retort_sim_bar(int id, int threads, int wait) {
   if (id < 1 || id > 15 || threads <= 0 || threads % 32 || uint32_t(threads) > self()->threads)
     fail("divergence",
          "barrier " + std::to_string(id) + " with " + std::to_string(threads) +
              " threads: numbers are 1 to 15, threads a multiple of 32 and no more than the CTA has",
          SITE, CUDA_ERROR_LAUNCH_FAILED);
-  barrierArrive(id, uint32_t(threads), wait != 0, SITE);
+  if (!meetLanes(Meet::Barrier, SITE) || arrive(id, uint32_t(threads), kAllLanes, wait != 0, SITE) || !wait)
+    return;
+  self()->warp->runnable = 0;
+  leave(self());
 }
 RETORT_EXPORT void retort_sim_spin() { spin(self()); }
 RETORT_EXPORT void retort_sim_trap() {
@@ -415,31 +449,3 @@ RETORT_EXPORT void retort_sim_pdl_wait() {
   if (settings.instrumented())
     dependencyMet(lane);
 }
-
-namespace retort::sim {
-//===- Meetings of a warp's lanes (used by Collectives.cpp) ---------------===//
-bool meetLanes(Meet kind, const void *site) {
-  Lane *lane = self();
-  Warp *warp = lane->warp;
-  if (!warp->arrived) {
-    warp->meet = kind;
-    warp->site = site;
-  } else if (warp->meet != kind || (settings.instrumented() && warp->site != site)) {
-    fail("divergence", "lanes of one warp wait for each other at different places", site, CUDA_ERROR_LAUNCH_FAILED);
-  }
-  if (warp->exited)
-    fail("divergence", "a lane waits for lanes of its warp that have returned from the kernel", site,
-         CUDA_ERROR_LAUNCH_FAILED);
-  warp->arrived |= lane->bit;
-  if (warp->arrived == kAllLanes) {
-    warp->arrived = 0;
-    warp->runnable = kAllLanes;
-    if (settings.instrumented())
-      flushRequests(warp);
-    return true;
-  }
-  warp->runnable &= ~lane->bit;
-  leave(lane);
-  return false;
-}
-} // namespace retort::sim

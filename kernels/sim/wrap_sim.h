@@ -44,24 +44,25 @@ template <class T> RETORT_DEVICE T shflDown(T value, int delta) {
 }
 RETORT_DEVICE uint32_t warpBallot(bool predicate) { return retort_sim_ballot(predicate); }
 
+// Volatile, so that one access here is one in the trace, of its whole width, as it is on a GPU.
 RETORT_DEVICE uint32_t ldGlobalNc32(const void *source) {
   retort_sim_constant_load(source, 4);
-  return *static_cast<const uint32_t *>(source);
+  return *static_cast<const volatile uint32_t *>(source);
 }
 RETORT_DEVICE u32x2 ldGlobalNc64(const void *source) {
   retort_sim_constant_load(source, 8);
-  return *static_cast<const u32x2 *>(source);
+  return *static_cast<const volatile u32x2 *>(source);
 }
 RETORT_DEVICE u32x4 ldGlobalNc128(const void *source) {
   retort_sim_constant_load(source, 16);
-  return *static_cast<const u32x4 *>(source);
+  return *static_cast<const volatile u32x4 *>(source);
 }
-RETORT_DEVICE uint32_t ldGlobal32(const void *source) { return *static_cast<const uint32_t *>(source); }
-RETORT_DEVICE u32x2 ldGlobal64(const void *source) { return *static_cast<const u32x2 *>(source); }
-RETORT_DEVICE u32x4 ldGlobal128(const void *source) { return *static_cast<const u32x4 *>(source); }
-RETORT_DEVICE void stGlobal32(void *dest, uint32_t value) { *static_cast<uint32_t *>(dest) = value; }
-RETORT_DEVICE void stGlobal64(void *dest, u32x2 value) { *static_cast<u32x2 *>(dest) = value; }
-RETORT_DEVICE void stGlobal128(void *dest, u32x4 value) { *static_cast<u32x4 *>(dest) = value; }
+RETORT_DEVICE uint32_t ldGlobal32(const void *source) { return *static_cast<const volatile uint32_t *>(source); }
+RETORT_DEVICE u32x2 ldGlobal64(const void *source) { return *static_cast<const volatile u32x2 *>(source); }
+RETORT_DEVICE u32x4 ldGlobal128(const void *source) { return *static_cast<const volatile u32x4 *>(source); }
+RETORT_DEVICE void stGlobal32(void *dest, uint32_t value) { *static_cast<volatile uint32_t *>(dest) = value; }
+RETORT_DEVICE void stGlobal64(void *dest, u32x2 value) { *static_cast<volatile u32x2 *>(dest) = value; }
+RETORT_DEVICE void stGlobal128(void *dest, u32x4 value) { *static_cast<volatile u32x4 *>(dest) = value; }
 RETORT_DEVICE void prefetchL2(const void *) {}
 RETORT_DEVICE void prefetchL2Bulk(const void *, uint32_t) {}
 
