@@ -14,7 +14,8 @@ namespace retort::sim {
 /// Records a finding once for each kind and site. `other` is a second place in the program, or null.
 void report(const char *kind, const std::string &message, const std::string &kernel, const void *site,
             const void *other = nullptr);
-/// A number below 8192 for a place in the program, and back.
+constexpr uint32_t kMaxSites = 8192;
+/// A number below kMaxSites for a place in the program, and back.
 uint32_t siteOf(const void *pc);
 const void *pcOf(uint32_t site);
 struct SiteCounters {
@@ -74,7 +75,7 @@ void dependencyMet(Lane *lane); // pdlWait
 
 //===- Accesses (Shadow.cpp) ----------------------------------------------===//
 
-enum Access : uint32_t { Read = 0, Write = 1, Atomic = 2, InFlight = 4, Constant = 8, Landed = 16 };
+enum Access : uint32_t { Read = 0, Write = 1, Atomic = 2, InFlight = 4, Constant = 8, Uncounted = 16 };
 /// An access by the running lane: bounds, alignment, initialisation, races. Ends the launch where a card would.
 void access(const void *p, uint32_t bytes, uint32_t flags, const void *site);
 /// A copy landed: the bytes may be read by whoever is ordered after it.

@@ -161,7 +161,7 @@ RETORT_EXPORT void retort_sim_ldmatrix(uint32_t *d, const void *row, int matrice
   warp->argA[lane->lane] = row;
   warp->source[lane->lane] = matrices * 2 + transposed;
   if (settings.instrumented() && int(lane->lane) < matrices * 8)
-    access(row, 16, Read, SITE);
+    access(row, 16, Read | Uncounted, SITE);
   if (!meetLanes(Meet::Ldmatrix, SITE))
     return;
   for (int l = 1; l < 32; ++l)

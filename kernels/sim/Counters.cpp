@@ -60,7 +60,7 @@ uint64_t conflictsOf(const Request &request) {
 }
 
 void count(const Request &request) {
-  SiteCounters &site = countersOf(request.site);
+  SiteCounters &site = countersOf(request.key / 2);
   ++site.requests;
   uint64_t first = request.address[__builtin_ctz(request.mask)];
   if (spaceOf(reinterpret_cast<void *>(first)) == kArenaSpace) {
@@ -78,7 +78,7 @@ void count(const Request &request) {
   if (!allocation)
     return;
   Region *region = regionOf(allocation, first);
-  if (request.write) {
+  if (request.key & 1) {
     ++region->writeRequests;
     region->writeBytes += bytes;
     region->writeSectors += sectors;
@@ -94,44 +94,63 @@ void count(const Request &request) {
 
 void countAccess(Lane *lane, const void *p, uint32_t bytes, bool write, const void *pc) {
   Warp *warp = lane->warp;
-  const uint32_t site = siteOf(pc);
-  uint32_t &cursor = warp->cursor[lane->lane];
-  // Lanes that take the same way find their request at the cursor; after a branch it is a little further on.
-  const uint32_t last = std::min(warp->numRequests, cursor + 64);
-  for (uint32_t i = cursor; i < last; ++i) {
-    Request &request = warp->requests[i];
-    if (request.site == site && request.bytes == bytes && request.write == write && !(request.mask & lane->bit)) {
-      request.mask |= lane->bit;
-      request.address[lane->lane] = reinterpret_cast<uint64_t>(p);
-      cursor = i + 1;
-      return;
-    }
+  const uint32_t site = siteOf(pc), key = site * 2 + write;
+  const auto fill = [&](uint32_t index) {
+    Request &request = warp->requests[index];
+    request.mask |= lane->bit;
+    request.address[lane->lane] = reinterpret_cast<uint64_t>(p);
+    warp->cursor[lane->lane] = index + 1;
+  };
+  // The lane's n-th pass is the n-th request of the place, the first that it is not in. Lanes that go the same way find it
+  // at the cursor.
+  const auto mine = [&](const Request &request) {
+    return request.key == key && request.bytes == bytes && !(request.mask & lane->bit);
+  };
+  if (const uint32_t at = warp->cursor[lane->lane]; at < warp->numRequests)
+    if (const Request &request = warp->requests[at];
+        mine(request) && (request.previous < 0 || (warp->requests[uint32_t(request.previous)].mask & lane->bit)))
+      return fill(at);
+  if (warp->placeFirst.empty()) {
+    warp->placeFirst.assign(2 * kMaxSites, -1);
+    warp->placeLast.assign(2 * kMaxSites, -1);
   }
+  for (int32_t i = warp->placeFirst[key]; i >= 0; i = warp->requests[uint32_t(i)].next)
+    if (mine(warp->requests[uint32_t(i)]))
+      return fill(uint32_t(i));
   if (warp->numRequests == kMaxRequests) {
-    Request request{site, lane->bit, uint8_t(bytes), write, {}};
+    Request request{key, lane->bit, uint8_t(bytes), -1, -1, {}};
     request.address[lane->lane] = reinterpret_cast<uint64_t>(p);
     return count(request);
   }
   if (warp->numRequests == warp->requests.size())
     warp->requests.resize(std::max<size_t>(64, warp->requests.size() * 2));
-  Request &request = warp->requests[warp->numRequests++];
-  request.site = site;
-  request.mask = lane->bit;
+  const auto index = int32_t(warp->numRequests++);
+  Request &request = warp->requests[uint32_t(index)];
+  request.key = key;
+  request.mask = 0;
   request.bytes = uint8_t(bytes);
-  request.write = write;
-  request.address[lane->lane] = reinterpret_cast<uint64_t>(p);
-  cursor = warp->numRequests;
+  request.next = -1;
+  request.previous = warp->placeLast[key];
+  if (request.previous >= 0)
+    warp->requests[uint32_t(request.previous)].next = index;
+  else
+    warp->placeFirst[key] = index;
+  warp->placeLast[key] = index;
+  fill(uint32_t(index));
 }
 
 void flushRequests(Warp *warp) {
-  for (uint32_t i = 0; i < warp->numRequests; ++i)
-    count(warp->requests[i]);
+  for (uint32_t i = 0; i < warp->numRequests; ++i) {
+    const Request &request = warp->requests[i];
+    count(request);
+    warp->placeFirst[request.key] = warp->placeLast[request.key] = -1;
+  }
   warp->numRequests = 0;
   std::fill(std::begin(warp->cursor), std::end(warp->cursor), 0);
 }
 
 void countLdmatrix(Warp *, const void *const *rows, int matrices, const void *site) {
-  Request request{siteOf(site), 0, 16, false, {}};
+  Request request{siteOf(site) * 2, 0, 16, -1, -1, {}};
   for (int l = 0; l < matrices * 8; ++l) {
     request.mask |= 1u << l;
     request.address[l] = reinterpret_cast<uint64_t>(rows[l]);

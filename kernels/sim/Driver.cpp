@@ -65,6 +65,7 @@ struct CUstream_st {
   CUgraph capture = nullptr;
   bool captureOrigin = false;
   Clock *clock = nullptr;
+  Clock *beforeLast = nullptr; // the clock before the latest launch, if nothing followed it
 };
 
 namespace {
@@ -181,8 +182,13 @@ bool startLaunch(CUstream stream, Operation &op, Launch *before) {
     return false;
   }
   op.launch->before = before;
-  if (settings.instrumented())
-    launchBegins(op.launch, stream->clock);
+  if (settings.instrumented()) {
+    // What a dependent launch follows it has not seen before pdlWait, even if that had ended.
+    const bool unseen = op.launch->dependent && !before && stream->beforeLast;
+    launchBegins(op.launch, unseen ? stream->beforeLast : stream->clock);
+    if (unseen)
+      joinInto(op.launch->prior, stream->clock);
+  }
   beginLaunch(op.launch);
   op.started = true;
   return true;
@@ -190,6 +196,7 @@ bool startLaunch(CUstream stream, Operation &op, Launch *before) {
 
 void runNow(CUstream stream, Operation &op) {
   op.done = true;
+  freeClock(stream->beforeLast);
   const bool works = stream->device->error == CUDA_SUCCESS;
   switch (op.kind) {
   case Operation::Launch:
@@ -259,7 +266,12 @@ void finishEnded() {
       for (Operation &op : stream->operations)
         if (op.launch == launch) {
           op.done = true;
-          joinInto(stream->clock, launch->end);
+          if (launch->end) {
+            freeClock(stream->beforeLast);
+            joinInto(stream->beforeLast, launch->begin);
+            joinInto(stream->beforeLast, stream->clock);
+            joinInto(stream->clock, launch->end);
+          }
         }
     });
     if (launch->device->error != CUDA_SUCCESS)
@@ -322,7 +334,7 @@ CUstream streamOf(CUstream stream) {
   if (stream)
     return stream;
   if (!device->defaultStream) {
-    device->defaultStream = new CUstream_st{device, true, {}, nullptr, false, nullptr};
+    device->defaultStream = new CUstream_st{device, true, {}};
     device->streams.insert(device->defaultStream);
   }
   return device->defaultStream;
@@ -694,7 +706,7 @@ RETORT_EXPORT CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
   Call call;
   if (const CUresult error = usable())
     return error;
-  *stream = new CUstream_st{currentDevice(), (flags & CU_STREAM_NON_BLOCKING) == 0, {}, nullptr, false, nullptr};
+  *stream = new CUstream_st{currentDevice(), (flags & CU_STREAM_NON_BLOCKING) == 0, {}};
   currentDevice()->streams.insert(*stream);
   return CUDA_SUCCESS;
 }
@@ -705,6 +717,7 @@ RETORT_EXPORT CUresult cuStreamDestroy_v2(CUstream stream) {
   synchronize(call, stream);
   stream->device->streams.erase(stream);
   freeClock(stream->clock);
+  freeClock(stream->beforeLast);
   delete stream;
   return CUDA_SUCCESS;
 }

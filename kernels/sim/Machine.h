@@ -63,9 +63,9 @@ struct Lane : retort_sim_lane {
 
 /// A load or store of up to 32 lanes at one place in the program.
 struct Request {
-  uint32_t site, mask;
-  uint8_t bytes;
-  bool write;
+  uint32_t key, mask;     // key: twice the site's number, and 1 for a store
+  uint8_t bytes;          // of each lane
+  int32_t previous, next; // requests of the same key
   uint64_t address[32];
 };
 
@@ -88,6 +88,7 @@ struct Warp {
   Clock *seen = nullptr;
   std::vector<Request> requests; // the first numRequests are of now
   uint32_t numRequests = 0, cursor[32];
+  std::vector<int32_t> placeFirst, placeLast; // by key: the first and the last request, or -1
 };
 
 struct Barrier {

@@ -15,7 +15,6 @@ SharedCounters sharedCounters;
 RunCounters runCounters;
 
 namespace {
-constexpr uint32_t kMaxSites = 8192;
 constexpr size_t kMaxFindings = 1000; // distinct ones
 
 struct Finding {

@@ -211,7 +211,7 @@ void access(const void *p, uint32_t bytes, uint32_t flags, const void *site) {
     }
     return;
   }
-  if (bytes <= 16)
+  if (!(flags & Uncounted))
     countAccess(lane, p, bytes, flags & Write, site);
   if (settings.check)
     remember(lane, p, offset, bytes, flags, site);

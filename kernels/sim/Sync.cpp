@@ -63,9 +63,10 @@ void checkCopy(const void *dest, const void *source, uint32_t bytes, bool bulk, 
   if (source && !allocated(source, bytes))
     fail("out-of-bounds", "an asynchronous copy reads outside device memory", site, kIllegal);
   if (settings.instrumented()) {
+    const uint32_t uncounted = bulk ? Uncounted : 0; // countBulk does it
     if (source)
-      access(source, bytes, bulk ? Read | Landed : Read, site);
-    access(dest, bytes, Write | InFlight, site);
+      access(source, bytes, Read | uncounted, site);
+    access(dest, bytes, Write | InFlight | uncounted, site);
   }
 }
 } // namespace
