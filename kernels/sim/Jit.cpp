@@ -128,7 +128,7 @@ void *compileModule(const char *text, std::string &path) {
   std::vector<fs::path> files;
   for (const char *folder : {"kernels/cuda", "kernels/sim", "runtime/src/abi"})
     if (fs::exists(include / folder))
-      for (const auto &entry : fs::directory_iterator(include / folder))
+      for (const auto &entry : fs::recursive_directory_iterator(include / folder))
         if (entry.path().extension() == ".cuh" || entry.path().extension() == ".h")
           files.push_back(entry.path());
   std::sort(files.begin(), files.end());
