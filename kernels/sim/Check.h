@@ -30,6 +30,10 @@ struct RunCounters {
   uint64_t launches = 0, waits = 0, mma = 0, ldmatrix = 0, atomics = 0, bulkBytes = 0;
 };
 extern RunCounters runCounters;
+struct KernelCounters {
+  uint64_t launches = 0, waits = 0; // waits: of the first CTA's first thread
+};
+KernelCounters &kernelCounters(const std::string &kernel);
 Region *regionOf(Allocation *allocation, uint64_t address);
 void nameRegion(Allocation *allocation, uint64_t begin, uint64_t bytes, const std::string &name);
 std::string reportJson();

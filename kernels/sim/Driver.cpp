@@ -14,6 +14,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <set>
 
 #define RETORT_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -284,6 +285,7 @@ void finishEnded() {
 
 /// Runs everything until `done`. False if nothing is left that could make it so.
 bool runUntil(std::unique_lock<std::mutex> &lock, const std::function<bool()> &done) {
+  const FaultGuard guard;
   for (;;) {
     bool any = pump();
     if (done())
@@ -335,7 +337,7 @@ CUstream streamOf(CUstream stream) {
     return stream;
   if (!device->defaultStream) {
     device->defaultStream = new CUstream_st{device, true, {}};
-    device->streams.insert(device->defaultStream);
+    device->streams.push_back(device->defaultStream);
   }
   return device->defaultStream;
 }
@@ -707,7 +709,7 @@ RETORT_EXPORT CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
   if (const CUresult error = usable())
     return error;
   *stream = new CUstream_st{currentDevice(), (flags & CU_STREAM_NON_BLOCKING) == 0, {}};
-  currentDevice()->streams.insert(*stream);
+  currentDevice()->streams.push_back(*stream);
   return CUDA_SUCCESS;
 }
 RETORT_EXPORT CUresult cuStreamDestroy_v2(CUstream stream) {
@@ -715,7 +717,7 @@ RETORT_EXPORT CUresult cuStreamDestroy_v2(CUstream stream) {
   if (!stream)
     return CUDA_ERROR_INVALID_HANDLE;
   synchronize(call, stream);
-  stream->device->streams.erase(stream);
+  std::erase(stream->device->streams, stream);
   freeClock(stream->clock);
   freeClock(stream->beforeLast);
   delete stream;
@@ -789,6 +791,7 @@ RETORT_EXPORT CUresult cuEventQuery(CUevent event) {
   if (const CUresult error = usable())
     return error;
   // A query makes some progress, so that who polls gets there; it never waits.
+  const FaultGuard guard;
   pump();
   for (int i = 0; i < 256 && event->happened < event->recorded && step() == Outcome::Progress; ++i) {
     finishEnded();

@@ -126,7 +126,6 @@ struct Launch {
   bool running = false, failed = false;
   Launch *before = nullptr; // the launch that this one overlaps, until it has finished
   std::vector<Cta *> ctas;
-  uint64_t waits = 0;
   size_t parameterBytes() const { return parameters.size() + 16 * offsets.size(); }
   Clock *begin = nullptr, *end = nullptr, *prior = nullptr; // prior: what pdlWait acquires
 };

@@ -28,6 +28,7 @@ std::map<std::pair<std::string, const void *>, size_t> findingAt;
 std::unordered_map<const void *, uint32_t> siteNumbers;
 std::vector<const void *> sites = {nullptr}; // 0: more sites than numbers
 std::vector<SiteCounters> siteCounters(kMaxSites);
+std::map<std::string, KernelCounters> kernels;
 std::vector<Region *> regions; // with counters to report, also of memory that was freed
 
 std::string quoted(const std::string &text) {
@@ -83,6 +84,8 @@ void report(const char *kind, const std::string &message, const std::string &ker
   else
     findingAt.erase(it);
 }
+
+KernelCounters &kernelCounters(const std::string &kernel) { return kernels[kernel]; }
 
 uint32_t siteOf(const void *pc) {
   // A small cache in front of the map: loops come back to the same places.
@@ -158,6 +161,13 @@ std::string reportJson() {
            number("ideal_sectors", r.writeIdeal) + "}}";
     comma = ",\n  ";
   }
+  out += "],\n \"kernels\": [";
+  comma = "\n  ";
+  for (const auto &[name, k] : kernels) {
+    out += comma + ("{\"name\": " + quoted(name)) + ", " + number("launches", k.launches) + ", " +
+           number("waits", k.waits) + "}";
+    comma = ",\n  ";
+  }
   out += "],\n \"sites\": [";
   // The places that waste most: sectors beyond the ideal, passes over the banks beyond the first.
   std::vector<uint32_t> worst;
@@ -182,6 +192,7 @@ void clearReport() {
   findings.clear();
   findingAt.clear();
   runCounters = {};
+  kernels.clear();
   sharedCounters = {};
   std::fill(siteCounters.begin(), siteCounters.end(), SiteCounters{});
   for (Region *r : regions)

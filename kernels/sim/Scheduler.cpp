@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <ucontext.h>
 
 extern "C" __attribute__((visibility("default"))) retort_sim_lane *retort_sim_self = nullptr;
 
@@ -232,6 +233,7 @@ void beginLaunch(Launch *launch) {
   launch->running = true;
   running.push_back(launch);
   ++runCounters.launches;
+  ++kernelCounters(launch->function->name).launches;
   ++progress;
 }
 
@@ -314,6 +316,57 @@ void reportDeadlock() {
     launch->device->error = CUDA_ERROR_LAUNCH_TIMEOUT;
   }
   abandon(nullptr);
+}
+
+//===- Faults -------------------------------------------------------------===//
+
+namespace {
+const void *faultAddress = nullptr, *faultSite = nullptr;
+
+/// Where a lane goes on after a fault: on its stack's top, which nothing needs any more.
+[[noreturn]] void landAfterFault() {
+  if (spaceOf(faultAddress) == kStackSpace)
+    fail("out-of-bounds", "a lane's local variables need more than 250 KB", faultSite, CUDA_ERROR_ILLEGAL_ADDRESS);
+  char text[64];
+  snprintf(text, sizeof text, "the kernel touches %p, where nothing is mapped", faultAddress);
+  fail("out-of-bounds", text, faultSite, CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+void onFault(int signal, siginfo_t *info, void *context) {
+  if (retort_sim_self == nullptr || retort_sim_self == &home) { // not device code: as if we were not here
+    ::signal(signal, SIG_DFL);
+    return;
+  }
+  faultAddress = info->si_addr;
+#if defined(__x86_64__)
+  auto &registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
+  faultSite = reinterpret_cast<void *>(registers[REG_RIP] + 1); // sites are return addresses
+  // As after a call: 8 bytes below a multiple of 16.
+  registers[REG_RSP] = reinterpret_cast<greg_t>(self()->stack) / 16 * 16 - 4096 - 8;
+  registers[REG_RIP] = reinterpret_cast<greg_t>(&landAfterFault);
+#elif defined(__aarch64__)
+  auto &registers = static_cast<ucontext_t *>(context)->uc_mcontext;
+  faultSite = reinterpret_cast<void *>(registers.pc + 4);
+  registers.sp = reinterpret_cast<uint64_t>(self()->stack) / 16 * 16 - 4096;
+  registers.pc = reinterpret_cast<uint64_t>(&landAfterFault);
+#endif
+}
+} // namespace
+
+FaultGuard::FaultGuard() {
+  static thread_local std::vector<uint8_t> alternate(64 << 10);
+  const stack_t mine{.ss_sp = alternate.data(), .ss_flags = 0, .ss_size = alternate.size()};
+  sigaltstack(&mine, &stack);
+  struct sigaction action {};
+  action.sa_sigaction = onFault;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+  sigaction(SIGSEGV, &action, &segv);
+  sigaction(SIGBUS, &action, &bus);
+}
+FaultGuard::~FaultGuard() {
+  sigaction(SIGSEGV, &segv, nullptr);
+  sigaction(SIGBUS, &bus, nullptr);
+  sigaltstack(&stack, nullptr);
 }
 
 //===- Barriers -----------------------------------------------------------===//
@@ -428,8 +481,8 @@ RETORT_EXPORT uint64_t retort_sim_clock() {
 RETORT_EXPORT void retort_sim_count_wait() {
   Lane *lane = self();
   if (lane->cta == 0 && lane->thread == 0) {
-    ++lane->warp->cta->launch->waits;
     ++runCounters.waits;
+    ++kernelCounters(lane->warp->cta->launch->function->name).waits;
   }
 }
 RETORT_EXPORT void retort_sim_pdl_launch() {

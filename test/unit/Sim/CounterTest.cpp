@@ -109,6 +109,7 @@ TEST_F(Counters, Waits) {
   const auto r = run("waits", 4);
   EXPECT_EQ(r["waits"], 5);
   EXPECT_EQ(r["launches"], 1);
+  EXPECT_EQ(r["kernels"], nlohmann::json::parse(R"([{"name": "waits", "launches": 1, "waits": 5}])"));
 }
 
 } // namespace

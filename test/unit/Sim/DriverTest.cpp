@@ -15,6 +15,10 @@ RETORT_KERNEL(copyOther, 128, 1, const uint32_t *a, uint32_t *b) { b[ctaIndex() 
 RETORT_KERNEL(fillAndSay, 128, 1, uint32_t *a, uint32_t value) { pdlLaunchDependents(); pdlWait(); a[ctaIndex() * 128 + threadIndex()] = value; }
 RETORT_KERNEL(copyAfterWait, 128, 1, const uint32_t *a, uint32_t *b) { pdlLaunchDependents(); pdlWait(); b[ctaIndex() * 128 + threadIndex()] = a[(ctaIndex() ^ 1) * 128 + threadIndex()]; }
 RETORT_KERNEL(copyBeforeWait, 128, 1, const uint32_t *a, uint32_t *b) { const uint32_t x = ldGlobal32(a + (ctaIndex() ^ 1) * 128 + threadIndex()); pdlWait(); b[ctaIndex() * 128 + threadIndex()] = x; }
+RETORT_KERNEL(wild, 128, 1, uint32_t *a, uint64_t distance) { if (threadIndex() == 77) a[distance] = 1; }
+RETORT_DEVICE uint32_t deep(volatile uint32_t *a, uint32_t n) { volatile uint32_t local[1024]; local[n % 1024] = n; return n ? local[n % 1024] + a[0] : 0; }
+__attribute__((noinline)) uint32_t recurse(volatile uint32_t *a, uint32_t n) { return n ? deep(a, n) + recurse(a, n - 1) + a[1] : 0; }
+RETORT_KERNEL(deepStack, 128, 1, uint32_t *a, uint64_t depth) { a[2] = recurse(a, uint32_t(depth)); }
 RETORT_KERNEL(big, 1024, 1, uint32_t *a) { sharedArena()[threadIndex()] = 1; a[0] = 1; }
 )";
 
@@ -173,6 +177,24 @@ TEST_F(Driver, RefusesWhatACardWould) {
   EXPECT_EQ(cuda.cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 0), CUDA_SUCCESS);
   EXPECT_EQ(value, 101376);
   EXPECT_EQ(cuda.cuFuncSetAttribute(big, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 101377), CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_F(Driver, FaultsEndTheLaunchOnly) {
+  for (const auto &[kernel, argument] : std::initializer_list<std::pair<const char *, uint64_t>>{
+           {"wild", 1 << 30}, {"wild", uint64_t(1) << 60}, {"deepStack", 100}}) {
+    library().clear();
+    begin(); // without checks
+    const CUdeviceptr a = upload(std::vector<uint32_t>(512));
+    EXPECT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS);
+    EXPECT_EQ(on(nullptr, kernel, {a, argument}), CUDA_SUCCESS);
+    EXPECT_EQ(cuda.cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS) << kernel;
+    EXPECT_EQ(kinds(), std::vector<std::string>{"out-of-bounds"}) << kernel;
+    TearDown(); // the context ends, and with it the error
+  }
+  begin();
+  const CUdeviceptr a = upload(std::vector<uint32_t>(512));
+  EXPECT_EQ(on(nullptr, "fill", {a, 3}), CUDA_SUCCESS);
+  EXPECT_EQ(download<uint32_t>(a, 1)[0], 3u);
 }
 
 TEST_F(Driver, RefusesModules) {
