@@ -126,11 +126,14 @@ void checkCudaEntries(const Manifest &manifest, const ManifestObject &root) {
       const CudaEntry *first = manifest.findCuda(devices, 0, decode);
       uint64_t logits = 0;
       for (int device = 0; device < devices; ++device) {
-        const std::string name = std::string(decode ? "decode" : "prefill") + " on device " +
-                                 std::to_string(device) + " of " + std::to_string(devices);
+        auto nameOf = [&](int d) {
+          return std::string(decode ? "decode" : "prefill") + " on device " + std::to_string(d) +
+                 " of " + std::to_string(devices);
+        };
+        const std::string name = nameOf(device);
         const CudaEntry *entry = manifest.findCuda(devices, device, decode);
         if (bool(entry) != bool(first))
-          root.bad("entries", "have no " + name + (first ? "" : " 0, which others have"));
+          root.bad("entries", "have no " + nameOf(first ? device : 0));
         if (!entry)
           continue;
         if (entry->maxRows != first->maxRows || entry->logitsBegin != logits)

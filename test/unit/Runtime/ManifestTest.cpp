@@ -215,6 +215,106 @@ TEST_F(ManifestTest, EntriesThatDoNotSuit) {
   EXPECT_EQ(open(path, "x86-64-v3"), "ok");
 }
 
+/// The same for a bundle for two cards.
+class CudaManifestTest : public ManifestTest {
+protected:
+  CudaManifestTest() {
+    writeCudaBundle(path, {.devices = {1, 2}});
+    file = readFile(path);
+    manifest = readBundleManifest(path);
+  }
+  std::string entryWith(const std::string &key, const json &value, size_t entry = 0) {
+    return openWith(("/entries/" + std::to_string(entry) + "/" + key).c_str(), value);
+  }
+};
+
+TEST_F(CudaManifestTest, TheOriginalOpens) {
+  EXPECT_EQ(openWith(manifest.dump()), "ok");
+  EXPECT_EQ(entryWith("page_bytes", 2 * TEST_PAGE_BYTES, 0).substr(0, 18), "RETORT_E_BAD_INPUT");
+  EXPECT_EQ(entryWith("ptx", nullptr), "ok");
+  EXPECT_EQ(entryWith("pdl", true), "ok");
+  EXPECT_EQ(entryWith("target", "npu").substr(0, 2), "ok"); // of a later version
+}
+
+TEST_F(CudaManifestTest, NumbersOutOfRange) {
+  EXPECT_THAT(entryWith("threads", 100), HasSubstr("entries[0].threads is 100, not a multiple"));
+  EXPECT_THAT(entryWith("devices", 3), HasSubstr("not a whole number from 1 to 2"));
+  EXPECT_THAT(entryWith("device", 1), HasSubstr("entries[0].device is 1, not a whole number"));
+  const json bad[] = {-1, uint64_t(1) << 63, 1.5, "16", nullptr, json::array(), json::object()};
+  for (const char *key :
+       {"devices",      "device",     "max_rows",         "threads",
+        "shared_bytes", "sync_words", "activations",      "grid",
+        "page_rows",    "page_bytes", "kernels/0/grid",   "kernels/0/shared_bytes",
+        "step",         "form",       "kernels",          "arches",
+        "logits",       "kernels/0",  "kernels/0/symbol", "pdl"})
+    for (const json &value : bad)
+      if (!(key == std::string("arches") && value == json::array()) &&
+          !(key == std::string("kernels/0/symbol") && value == "16"))
+        EXPECT_THAT(entryWith(key, value), HasSubstr("RETORT_E_BAD_INPUT")) << key << value;
+  for (const char *key : {"max_rows", "threads", "page_rows", "page_bytes", "devices"})
+    EXPECT_THAT(entryWith(key, 0), HasSubstr("RETORT_E_BAD_INPUT")) << key;
+}
+
+TEST_F(CudaManifestTest, WordsThatMeanNothing) {
+  EXPECT_THAT(entryWith("step", "encode"), HasSubstr("neither \"decode\" nor \"prefill\""));
+  EXPECT_THAT(entryWith("form", "eager"), HasSubstr("neither \"persistent\" nor \"graph\""));
+  for (const char *arch :
+       {"sm_", "sm_9", "sm_1200", "sm_90b", "sm_9x", "90", "compute_90", "sm_-10"})
+    EXPECT_THAT(entryWith("arches", {arch}), HasSubstr("which is no architecture")) << arch;
+  EXPECT_THAT(entryWith("ptx", "sm_90"), HasSubstr("which is no architecture"));
+  for (const char *symbol : {"", "a b", "1a", "a-b", "\xC3\xA4"})
+    EXPECT_THAT(entryWith("kernels/0/symbol", symbol), HasSubstr("which is no symbol")) << symbol;
+  EXPECT_THAT(entryWith("kernels/0/symbol", std::string(257, 'a')), HasSubstr("no symbol"));
+  EXPECT_THAT(entryWith("kernels", json::array()), HasSubstr("has 0 kernels"));
+  json two = {{{"symbol", "a"}}, {{"symbol", "b"}}};
+  EXPECT_THAT(entryWith("kernels", two), HasSubstr("has 2 kernels, not the one"));
+  json graph = manifest;
+  graph["entries"][0]["form"] = "graph";
+  EXPECT_THAT(openWith(graph.dump()), HasSubstr("kernels[0].grid is 0, not a number of CTAs"));
+}
+
+TEST_F(CudaManifestTest, EntriesThatDoNotGoTogether) {
+  json changed = manifest; // entries: 1 card decode, prefill; 2 cards: 0 decode, prefill, 1 ...
+  changed["entries"].erase(5);
+  EXPECT_THAT(openWith(changed.dump()), HasSubstr("have no prefill on device 1 of 2"));
+  changed = manifest;
+  changed["entries"].erase(2);
+  EXPECT_THAT(openWith(changed.dump()), HasSubstr("have no decode on device 0 of 2"));
+  EXPECT_THAT(entryWith("max_rows", 3, 4), HasSubstr("do not fit those of device 0"));
+  EXPECT_THAT(entryWith("logits", {{"begin", 99}, {"count", 161}}, 4), HasSubstr("do not fit"));
+  EXPECT_THAT(entryWith("logits", {{"begin", 100}, {"count", 161}}, 4), HasSubstr("logits.begin"));
+  EXPECT_THAT(entryWith("logits", {{"begin", 100}, {"count", 1}}, 4),
+              HasSubstr("entries write 101 of 260 logits"));
+  EXPECT_THAT(entryWith("page_rows", 32, 3), HasSubstr("another cache"));
+  EXPECT_EQ(entryWith("activations", 0), "ok");
+}
+
+TEST_F(CudaManifestTest, PartsThatAreNotThere) {
+  writeTestBundle(path); // a CPU's bundle
+  file = readFile(path);
+  json cpu = readBundleManifest(path);
+  cpu["entries"].push_back(manifest["entries"][0]);
+  EXPECT_THAT(openWith(cpu.dump()), HasSubstr("parts.weights.cuda.bin is missing"));
+  writeCudaBundle(path);
+  file = readFile(path);
+  json card = readBundleManifest(path);
+  card["params"][0]["part"] = "weights.bin";
+  EXPECT_THAT(openWith(card.dump()), HasSubstr("params[0].part is \"weights.bin\""));
+  card["params"][0]["part"] = "weights.cuda.bin";
+  EXPECT_EQ(openWith(card.dump()), "ok");
+  card["params"][0]["bytes"] = 5001;
+  EXPECT_THAT(openWith(card.dump()), HasSubstr("params[0].bytes is 5001"));
+}
+
+/// What a long list of objects takes is linear in their number.
+TEST_F(ManifestTest, HostileLists) {
+  std::string text = "{\"format\":1,\"entries\":[{}";
+  for (int i = 0; i < 200'000; ++i)
+    text += ",{}";
+  EXPECT_THAT(openWith(text + "]}"), HasSubstr("RETORT_E_BAD_INPUT"));
+  EXPECT_THAT(openWith("{\"format\":1,\"format\":1}"), HasSubstr("is there twice"));
+}
+
 TEST_F(ManifestTest, ProgramsThatAreNone) {
   for (const char *part : {"program.so", "tokenizer.bin"}) {
     BundleWriter writer(path);
