@@ -34,6 +34,7 @@ struct EvalOptions {
   std::vector<std::string> corpus;
   uint64_t textBytes = 250'000; ///< most bytes of held-out text to score; 0: all
   unsigned threads = 0;
+  std::string device; ///< of bundles, as in retort.h; empty: the best there is
   uint64_t seed = 0;
   bool json = false, quiet = false;
 };
@@ -41,6 +42,7 @@ void evalCommand(const EvalOptions &options);
 
 struct RunOptions {
   std::string bundle, prompt;
+  std::string device; ///< as in retort.h; empty: the best there is
   bool chat = false, json = false;
   unsigned maxTokens = 256, threads = 0, topK = 40;
   double temperature = 0.7, topP = 0.95;
@@ -51,7 +53,9 @@ void runCommand(const RunOptions &options);
 
 struct BenchOptions {
   std::string bundle;
-  unsigned prompt = 128, generate = 128, threads = 0, repeat = 5;
+  std::string device;                            ///< as in retort.h; empty: the best there is
+  unsigned prompt = 0, generate = 0, repeat = 0; ///< 0: 128, 128 and 5; 16, 1 and 1 if simulated
+  unsigned threads = 0;
   bool json = false;
 };
 void benchCommand(const BenchOptions &options);

@@ -161,9 +161,11 @@ void evalCommand(const EvalOptions &options) {
   Progress::handleSignals();
   Progress progress(options.quiet || options.json);
   Workspace workspace(Workspace::defaultDir());
-  std::unique_ptr<Scorer> scorer = openScorer(options.model, workspace, options.threads), against;
+  std::unique_ptr<Scorer> scorer =
+                              openScorer(options.model, workspace, options.threads, options.device),
+                          against;
   if (!options.against.empty())
-    against = openScorer(options.against, workspace, options.threads);
+    against = openScorer(options.against, workspace, options.threads, options.device);
   const Corpus corpus = Corpus::read(options.corpus);
   // A document's split is a function of its text, so none that was trained on is held out here; but
   // near-duplicates are only dropped within a corpus.

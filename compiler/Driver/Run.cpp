@@ -1,7 +1,8 @@
 //===- Run.cpp - `retort run` ---------------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Commands.h"
-#include "compiler/Driver/Runtime.h"
+#include "runtime/include/retort.hpp"
+#include "runtime/src/base/Error.h"
 
 #include <csignal>
 #include <cstdio>
@@ -11,47 +12,29 @@
 namespace retort {
 namespace {
 
-int cancelled = 0; // read by the library, set by the signal handler
+std::atomic<int> cancelled = 0; // read by the library, set by the signal handler
 
-void onInterrupt(int) { __atomic_store_n(&cancelled, 1, __ATOMIC_RELAXED); }
+void onInterrupt(int) { cancelled.store(1, std::memory_order_relaxed); }
 
-struct Output {
-  std::string text;
-  bool print = true;
-};
-
-int onText(void *user, const char *text, size_t bytes) {
-  Output &output = *static_cast<Output *>(user);
-  output.text.append(text, bytes);
-  if (output.print) {
-    std::fwrite(text, 1, bytes, stdout);
-    std::fflush(stdout);
-  }
-  return 0;
-}
-
-retort_generation generate(retort_session *session, const std::vector<int32_t> &prompt,
-                           const RunOptions &options, Output &output, uint64_t seed) {
-  std::vector<const char *> stops;
-  for (const std::string &stop : options.stops)
-    stops.push_back(stop.c_str());
-  retort_generate_options generation = {};
-  generation.struct_bytes = sizeof generation;
-  generation.sampling.struct_bytes = sizeof generation.sampling;
-  generation.sampling.temperature = static_cast<float>(options.temperature);
-  generation.sampling.top_p = static_cast<float>(options.topP);
-  generation.sampling.top_k = options.topK;
-  generation.sampling.seed = seed;
-  generation.max_tokens = options.maxTokens;
-  generation.stop = stops.data();
-  generation.num_stop = stops.size();
+/// Answers a prompt in slot 0; `text` gets the answer, and so does stdout if `print` says so.
+retort_generation generate(Session &session, std::span<const int32_t> prompt,
+                           const RunOptions &options, uint64_t seed, bool print,
+                           std::string &text) {
+  GenerateOptions generation;
+  generation.sampling = {static_cast<float>(options.temperature), static_cast<float>(options.topP),
+                         options.topK, seed};
+  generation.maxTokens = options.maxTokens;
+  generation.stop = options.stops;
   generation.cancel = &cancelled;
-  generation.on_text = onText;
-  generation.user = &output;
-  retort_generation result = {};
-  result.struct_bytes = sizeof result;
-  check(session, retort_generate(session, 0, prompt.data(), prompt.size(), &generation, &result));
-  return result;
+  generation.onText = [&](std::string_view piece) {
+    text += piece;
+    if (print) {
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      std::fflush(stdout);
+    }
+    return true;
+  };
+  return session.generate(0, prompt, generation);
 }
 
 const char *finishName(retort_finish finish) {
@@ -76,70 +59,52 @@ nlohmann::json describe(const retort_generation &result, const std::string &text
           {"decode_seconds", result.decode_seconds}};
 }
 
-void complete(const retort_model *model, retort_session *session, const RunOptions &options) {
-  std::vector<int32_t> prompt = tokenize(model, options.prompt, 0);
+void complete(const Model &model, Session &session, const RunOptions &options) {
+  std::vector<int32_t> prompt = model.tokenize(options.prompt);
+  const retort_model_info info = model.info();
   if (prompt.empty()) {
     // Nothing to continue: begin a text as the model was trained to.
-    const retort_model_info info = modelInfo(model);
     prompt.push_back(info.bos_token >= 0 ? info.bos_token : info.eos_token);
     if (prompt[0] < 0)
       fail(ExitCode::Usage, "the prompt is empty: give one with -p");
   }
-  Output output{{}, !options.json};
-  const retort_generation result = generate(session, prompt, options, output, options.seed);
-  if (options.json)
-    std::printf("%s\n", describe(result, output.text)
-                            .dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
-                            .c_str());
-  else
+  std::string text;
+  const retort_generation result =
+      generate(session, prompt, options, options.seed, !options.json, text);
+  if (options.json) {
+    nlohmann::json described = describe(result, text);
+    described["device"] = session.info().device;
+    std::printf("%s\n",
+                described.dump(1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  } else
     std::printf("\n");
   if (result.finish == RETORT_FINISH_CONTEXT)
-    std::fprintf(stderr, "retort: note: the context is full (%d positions)\n",
-                 modelInfo(model).context);
+    std::fprintf(stderr, "retort: note: the context is full (%d positions)\n", info.context);
   if (result.finish == RETORT_FINISH_CANCELLED)
     fail(ExitCode::Interrupted, "");
 }
 
-/// The conversation as tokens, in the model's own format.
-std::vector<int32_t> chatTokens(const retort_model *model,
-                                const std::vector<std::pair<std::string, std::string>> &turns) {
-  std::vector<retort_message> messages;
-  for (const auto &[role, content] : turns)
-    messages.push_back({role.c_str(), content.data(), content.size()});
-  size_t count = 0;
-  retort_error error;
-  retort_status status =
-      retort_chat_tokens(model, messages.data(), messages.size(), 0, nullptr, 0, &count, &error);
-  std::vector<int32_t> tokens(count);
-  if (status == RETORT_E_CAPACITY)
-    status = retort_chat_tokens(model, messages.data(), messages.size(), 0, tokens.data(),
-                                tokens.size(), &count, &error);
-  check(status, error.message);
-  return tokens;
-}
-
 /// A conversation: each turn is given whole, and of it only what the slot does not hold yet is run.
-void chat(const retort_model *model, retort_session *session, const RunOptions &options) {
-  std::vector<std::pair<std::string, std::string>> turns;
+void chat(const Model &model, Session &session, const RunOptions &options) {
+  std::vector<Message> turns;
   std::vector<int32_t> held;
   uint64_t seed = options.seed;
   for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {
     if (line.empty())
       continue;
-    turns.emplace_back("user", line);
-    const std::vector<int32_t> tokens = chatTokens(model, turns);
+    turns.push_back({"user", line});
+    const std::vector<int32_t> tokens = model.chatTokens(turns);
     size_t common = 0;
-    const size_t length = retort_slot_length(session, 0);
-    while (common < std::min({held.size(), length, tokens.size() - 1}) &&
+    while (common < std::min({held.size(), session.length(0), tokens.size() - 1}) &&
            held[common] == tokens[common])
       ++common;
-    check(session, retort_slot_truncate(session, 0, common));
+    session.truncate(0, common);
     cancelled = 0;
-    Output output{{}, true};
-    generate(session, {tokens.begin() + common, tokens.end()}, options, output, seed++);
+    std::string text;
+    generate(session, std::span(tokens).subspan(common), options, seed++, true, text);
     std::printf("\n");
     held = tokens;
-    turns.emplace_back("assistant", output.text);
+    turns.push_back({"assistant", text});
   }
   std::fprintf(stderr, "\n");
 }
@@ -150,15 +115,16 @@ void runCommand(const RunOptions &options) {
   struct sigaction action{};
   action.sa_handler = onInterrupt;
   action.sa_flags = 0; // reading a line is interrupted
-  ModelPointer model = openModel(options.bundle);
-  SessionPointer session = openSession(model.get(), options.threads);
+  const Model model(options.bundle);
+  Session session(model, {.threads = options.threads, .device = options.device});
+  std::fprintf(stderr, "retort: note: on %s\n", session.info().device);
   ::sigaction(SIGINT, &action, nullptr);
   if (options.chat) {
-    if (!modelInfo(model.get()).has_chat)
+    if (!model.info().has_chat)
       fail(ExitCode::Unsupported, options.bundle + ": the model has no chat format: use -p");
-    chat(model.get(), session.get(), options);
+    chat(model, session, options);
   } else
-    complete(model.get(), session.get(), options);
+    complete(model, session, options);
 }
 
 } // namespace retort

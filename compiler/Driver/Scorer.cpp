@@ -3,10 +3,10 @@
 #include "compiler/Driver/Scorer.h"
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Driver/Pipeline.h"
-#include "compiler/Driver/Runtime.h"
 #include "compiler/Import/Import.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
+#include "runtime/include/retort.hpp"
 #include "runtime/src/base/Sha256.h"
 
 #include <algorithm>
@@ -18,19 +18,17 @@ namespace {
 
 class BundleScorer : public Scorer {
 public:
-  BundleScorer(const std::string &path, unsigned threads)
-      : model_(openModel(path)), session_(openSession(model_.get(), threads)),
-        info_(modelInfo(model_.get())), path_(path) {
-    nlohmann::json manifest = nlohmann::json::parse(retort_model_manifest(model_.get()));
+  BundleScorer(const std::string &path, unsigned threads, const std::string &device)
+      : model_(path), session_(model_, {.threads = threads, .device = device}),
+        info_(model_.info()), maxRows_(session_.info().max_rows), path_(path) {
+    nlohmann::json manifest = nlohmann::json::parse(model_.manifest());
     identity_ = manifest["parts"]["tokenizer.json"].value("sha256", "");
     if (manifest["provenance"].contains("corpus"))
       corpus_ = manifest["provenance"]["corpus"].value("identity", "");
   }
 
   TokenizeFn tokenize() const override {
-    return [this](std::string_view text) {
-      return retort::tokenize(model_.get(), text, RETORT_NO_SPECIAL);
-    };
+    return [this](std::string_view text) { return model_.tokenize(text, RETORT_NO_SPECIAL); };
   }
   int32_t startToken() const override {
     const int32_t start = info_.bos_token >= 0 ? info_.bos_token : info_.eos_token;
@@ -44,28 +42,28 @@ public:
   std::string corpusIdentity() const override { return corpus_; }
 
   void logits(std::span<const int32_t> tokens, const OnRow &onRow) override {
-    retort_slot_reset(session_.get(), 0);
+    session_.reset(0);
     std::vector<retort_row> rows;
     std::vector<size_t> wanted;
-    std::vector<float> out(static_cast<size_t>(info_.max_rows) * info_.vocab);
+    std::vector<float> out(maxRows_ * info_.vocab);
     for (size_t begin = 0; begin < tokens.size(); begin += rows.size()) {
       rows.clear();
       wanted.clear();
-      for (size_t r = begin; r < tokens.size() && rows.size() < size_t(info_.max_rows); ++r) {
+      for (size_t r = begin; r < tokens.size() && rows.size() < maxRows_; ++r) {
         wanted.push_back(rows.size());
         rows.push_back({tokens[r], 0, static_cast<int32_t>(r)});
       }
-      check(session_.get(), retort_step(session_.get(), rows.data(), rows.size(), wanted.data(),
-                                        wanted.size(), out.data()));
+      session_.step(rows, wanted, out);
       for (size_t r = 0; r < rows.size(); ++r)
         onRow(begin + r, std::span(out).subspan(r * info_.vocab, info_.vocab));
     }
   }
 
 private:
-  ModelPointer model_;
-  SessionPointer session_;
+  Model model_;
+  Session session_;
   retort_model_info info_;
+  size_t maxRows_;
   std::string path_, identity_, corpus_;
 };
 
@@ -165,9 +163,9 @@ std::vector<double> Scorer::nll(const EvalWindows &windows, Progress &progress) 
 }
 
 std::unique_ptr<Scorer> openScorer(const std::string &path, const Workspace &workspace,
-                                   unsigned threads) {
+                                   unsigned threads, const std::string &device) {
   if (isBundle(path))
-    return std::make_unique<BundleScorer>(path, threads);
+    return std::make_unique<BundleScorer>(path, threads, device);
   return std::make_unique<TeacherScorer>(path, workspace, threads);
 }
 

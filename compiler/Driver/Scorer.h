@@ -45,8 +45,9 @@ std::vector<int32_t> windowRows(const EvalWindows &windows, const EvalWindow &wi
 /// Windows as the executor scores them: the start token, given, and all their tokens, predicted.
 std::vector<exec::Sequence> windowSequences(const EvalWindows &windows);
 
-/// Opens a bundle, a .gguf file or a Hugging Face folder. `threads` 0: one a core. Throws Error.
+/// Opens a bundle, a .gguf file or a Hugging Face folder. `threads` 0: one a core; `device` is a
+/// bundle's, as in retort.h. Throws Error, and for a bundle Failure (retort.hpp).
 std::unique_ptr<Scorer> openScorer(const std::string &path, const Workspace &workspace,
-                                   unsigned threads);
+                                   unsigned threads, const std::string &device);
 
 } // namespace retort

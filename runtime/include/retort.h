@@ -278,10 +278,9 @@ typedef struct retort_session_options {
  * @param session  [out] for retort_session_destroy(). NULL if the call fails.
  * @return RETORT_OK,
  *         RETORT_E_ARGUMENT     an option is out of range, or `device` names nothing;
- *         RETORT_E_RESOURCES    memory or threads are refused; the message has the sizes, for a card
- *                               what is needed, what is free and the longest context that fits;
- *         RETORT_E_UNSUPPORTED  the bundle has no code for the device, the driver or the card is not
- *                               there, or is too old;
+ *         RETORT_E_RESOURCES    memory or threads are refused; the message has the sizes, for a
+ * card what is needed, what is free and the longest context that fits; RETORT_E_UNSUPPORTED  the
+ * bundle has no code for the device, the driver or the card is not there, or is too old;
  *         RETORT_E_DEVICE       the card failed.
  */
 RETORT_API retort_status retort_session_create(const retort_model *model,
@@ -308,9 +307,9 @@ RETORT_API retort_status retort_session_get_info(const retort_session *session,
                                                  retort_session_info *info);
 
 /**
- * What the device counted since it was started, as JSON: on a simulated card bytes moved, sectors,
- * bank conflicts, waits and what its checks found (docs/cuda.md); "" on devices that count nothing.
- * Lives until the session's next call of this function.
+ * What the device counted since the last call of this function, as JSON: on a simulated card that
+ * was told to count (docs/cuda.md) bytes moved, sectors, bank conflicts, waits and what its checks
+ * found; "" on devices that count nothing. Lives until the session's next call of this function.
  */
 RETORT_API const char *retort_session_counters(retort_session *session);
 

@@ -3,6 +3,7 @@
 // Parses options and calls compiler/Driver, nothing else. Exit codes: docs/errors.md.
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Suggest.h"
+#include "runtime/include/retort.hpp"
 #include "runtime/src/base/Error.h"
 
 #include <CLI/CLI.hpp>
@@ -61,7 +62,7 @@ struct CommandLine {
     app.footer("example: retort compile teacher.gguf --corpus docs/ -o field.retort\n"
                "         retort run field.retort -p \"How do I ...?\"\n"
                "exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 unsupported, 5 resources, "
-               "6 I/O, 130 interrupted");
+               "6 I/O, 7 device, 130 interrupted");
     addCompile();
     addEval();
     addRun();
@@ -126,6 +127,15 @@ struct CommandLine {
     });
   }
 
+  static void addDevice(CLI::App *command, std::string &device) {
+    command
+        ->add_option("--device", device,
+                     "cpu, cuda, cuda:N (that card), sim or sim:N (N simulated cards) (default: a "
+                     "card if the bundle has code for one, else cpu)")
+        ->type_name("DEVICE")
+        ->always_capture_default(false);
+  }
+
   void addEval() {
     auto *c = app.add_subcommand("eval", "Score a model on a corpus' held-out documents");
     c->add_option("MODEL", eval.model, "A bundle, a .gguf file or a Hugging Face folder")
@@ -139,6 +149,7 @@ struct CommandLine {
     c->add_option("--text-bytes", eval.textBytes, "Most bytes of text to score; 0: all")
         ->type_name("N");
     c->add_option("--threads", eval.threads, "0: one a core")->type_name("N");
+    addDevice(c, eval.device);
     c->add_flag("--json", eval.json, "Print JSON");
     c->add_flag("-q,--quiet", eval.quiet, "No progress");
     c->callback([this] { evalCommand(eval); });
@@ -166,6 +177,7 @@ struct CommandLine {
         ->always_capture_default(false)
         ->expected(1);
     c->add_option("--threads", run.threads, "0: one a core")->type_name("N");
+    addDevice(c, run.device);
     c->add_flag("--json", run.json, "Print one JSON object at the end");
     c->callback([this] { runCommand(run); });
   }
@@ -173,16 +185,21 @@ struct CommandLine {
   void addBench() {
     auto *c = app.add_subcommand("bench", "Time a bundle");
     c->add_option("BUNDLE", bench.bundle)->required();
-    c->add_option("--prompt", bench.prompt, "Tokens of prompt")
+    c->add_option("--prompt", bench.prompt, "Tokens of prompt (default: 128; simulated: 16)")
         ->type_name("N")
-        ->check(CLI::Range(1, 1 << 20));
-    c->add_option("--generate", bench.generate, "Tokens to generate")
+        ->check(CLI::Range(1, 1 << 20))
+        ->always_capture_default(false);
+    c->add_option("--generate", bench.generate, "Tokens to generate (default: 128; simulated: 1)")
         ->type_name("N")
-        ->check(CLI::Range(1, 1 << 20));
+        ->check(CLI::Range(1, 1 << 20))
+        ->always_capture_default(false);
     c->add_option("--threads", bench.threads, "0: one a core")->type_name("N");
-    c->add_option("--repeat", bench.repeat, "Runs; the median is printed")
+    addDevice(c, bench.device);
+    c->add_option("--repeat", bench.repeat,
+                  "Runs; the median is printed (default: 5; simulated: 1)")
         ->type_name("N")
-        ->check(CLI::Range(1, 1000));
+        ->check(CLI::Range(1, 1000))
+        ->always_capture_default(false);
     c->add_flag("--json", bench.json, "Print JSON");
     c->callback([this] { benchCommand(bench); });
   }
@@ -205,6 +222,27 @@ struct CommandLine {
   }
 };
 
+/// The exit code of a call of libretort that failed.
+ExitCode exitCodeOf(retort_status status) {
+  switch (status) {
+  case RETORT_E_ARGUMENT:
+    return ExitCode::Usage;
+  case RETORT_E_BAD_INPUT:
+    return ExitCode::BadInput;
+  case RETORT_E_UNSUPPORTED:
+    return ExitCode::Unsupported;
+  case RETORT_E_RESOURCES:
+  case RETORT_E_CONTEXT:
+    return ExitCode::Resources;
+  case RETORT_E_IO:
+    return ExitCode::Io;
+  case RETORT_E_DEVICE:
+    return ExitCode::Device;
+  default:
+    return ExitCode::Internal;
+  }
+}
+
 /// Runs `body`; the exit code is the process's.
 int guarded(const std::function<void()> &body) {
   try {
@@ -214,6 +252,9 @@ int guarded(const std::function<void()> &body) {
     if (!error.message.empty())
       std::fprintf(stderr, "retort: %s\n", error.message.c_str());
     return static_cast<int>(error.code);
+  } catch (const Failure &failure) {
+    std::fprintf(stderr, "retort: %s\n", failure.what());
+    return static_cast<int>(exitCodeOf(failure.status()));
   } catch (const std::bad_alloc &) {
     std::fprintf(stderr, "retort: out of memory: close other programs, or see `retort compile "
                          "--dry-run` for what it needs\n");

@@ -427,6 +427,6 @@ void CudaDevice::run(const KvCache &cache, const StepRows &rows, float *logits) 
   }
 }
 
-std::string CudaDevice::counters() const { return cuda().simulatorReport(); }
+std::string CudaDevice::takeCounters() const { return cuda().takeSimulatorReport(); }
 
 } // namespace retort::engine

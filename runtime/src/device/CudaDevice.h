@@ -21,7 +21,7 @@ public:
   void reserve(size_t wanted) override;
   void run(const KvCache &cache, const StepRows &rows, float *logits) override;
   double stepSeconds() const override { return stepSeconds_; }
-  std::string counters() const override;
+  std::string takeCounters() const override;
 
 private:
   /// Where things are in the copy that a card gets before each step; the table comes last, so that

@@ -109,12 +109,14 @@ void CudaDriver::check(CUresult result, const std::string &what) const {
 
 void *CudaDriver::simulatorSymbol(const char *name) const { return ::dlsym(library_, name); }
 
-std::string CudaDriver::simulatorReport() const {
+std::string CudaDriver::takeSimulatorReport() const {
   auto *report = simulator<size_t(char *, size_t)>("retort_sim_report");
   std::string text(report ? report(nullptr, 0) : 0, '\0');
   if (!text.empty()) {
     report(text.data(), text.size());
     text.pop_back(); // the final zero
+    if (auto *clear = simulator<void()>("retort_sim_clear"))
+      clear();
   }
   return text;
 }

@@ -32,8 +32,8 @@ public:
   /// Throws Error for a failed call: Resources if memory is refused, else Device. `what` begins the
   /// message: "cuda:0 NVIDIA H100: the weights cannot be copied".
   void check(CUresult result, const std::string &what) const;
-  /// What the simulator found and counted, as JSON; "" from a real driver.
-  std::string simulatorReport() const;
+  /// What the simulator found and counted since the last call, as JSON; "" from a real driver.
+  std::string takeSimulatorReport() const;
   /// Why the simulator's last call failed, in its own words; "" from a real driver.
   std::string simulatorError() const;
   /// Tells the simulator what memory is for: the report has counters by this name.

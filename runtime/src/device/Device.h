@@ -47,8 +47,8 @@ public:
   virtual void run(const KvCache &cache, const StepRows &rows, float *logits) = 0;
   /// How long the last step took on the device itself, in seconds; 0: not measured.
   virtual double stepSeconds() const { return 0; }
-  /// What the device counted, as JSON; "": it counts nothing.
-  virtual std::string counters() const { return {}; }
+  /// What the device counted since the last call, as JSON; "": it counts nothing.
+  virtual std::string takeCounters() const { return {}; }
 };
 
 /// The device that `choice` names ("" lets the bundle and the machine decide; see retort.h), with

@@ -77,7 +77,7 @@ retort_status retort_session_get_info(const retort_session *session, retort_sess
 const char *retort_session_counters(retort_session *session) {
   retort_status status = guard(static_cast<retort_error *>(nullptr), [&] {
     require(session, "session is NULL");
-    session->counters = session->session.device().counters();
+    session->counters = session->session.device().takeCounters();
   });
   return status == RETORT_OK ? session->counters.c_str() : "";
 }
