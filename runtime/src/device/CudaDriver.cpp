@@ -31,7 +31,7 @@ CudaDriverPointer CudaDriver::open() {
   void *library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (!library)
     fail(ExitCode::Unsupported,
-         "this machine has no driver for NVIDIA cards (" + lastLoaderError() + ")");
+         "this machine has no driver for NVIDIA cards (" + lastLoaderError() + "): install one");
   std::shared_ptr<CudaDriver> driver(new CudaDriver(library, false));
   driver->start();
   return driver;

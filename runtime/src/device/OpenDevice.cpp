@@ -134,8 +134,8 @@ std::unique_ptr<Device> openCudaOrSayWhy(const std::shared_ptr<const Model> &mod
     std::string message = model->path() + ": " + error.message;
     if (error.code == ExitCode::Unsupported && choice.kind != Choice::Simulated &&
         !model->manifest().cudaEntries.empty())
-      message += model->program() ? ": or run it on the CPU (device cpu)"
-                                  : ": or compile the model for the CPU (--target cpu)";
+      message += model->program() ? "; or run it on the CPU (device cpu)"
+                                  : "; or compile the model for the CPU (--target cpu)";
     fail(error.code, message);
   }
 }
