@@ -4,6 +4,7 @@
 #include "runtime/include/retort.hpp"
 #include "runtime/src/base/Error.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <iostream>

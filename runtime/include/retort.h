@@ -278,9 +278,10 @@ typedef struct retort_session_options {
  * @param session  [out] for retort_session_destroy(). NULL if the call fails.
  * @return RETORT_OK,
  *         RETORT_E_ARGUMENT     an option is out of range, or `device` names nothing;
- *         RETORT_E_RESOURCES    memory or threads are refused; the message has the sizes, for a
- * card what is needed, what is free and the longest context that fits; RETORT_E_UNSUPPORTED  the
- * bundle has no code for the device, the driver or the card is not there, or is too old;
+ *         RETORT_E_RESOURCES    memory or threads are refused; the message has the sizes, and for a
+ *                               card what is free and the longest context that fits;
+ *         RETORT_E_UNSUPPORTED  the bundle has no code for the device; or the driver or the card is
+ *                               not there, or too old;
  *         RETORT_E_DEVICE       the card failed.
  */
 RETORT_API retort_status retort_session_create(const retort_model *model,

@@ -146,6 +146,12 @@ void checkCudaEntries(const Manifest &manifest, const ManifestObject &root) {
       if (first && logits != uint64_t(manifest.vocab))
         root.bad("entries", "write " + std::to_string(logits) + " of " +
                                 std::to_string(manifest.vocab) + " logits");
+      for (int device = 0; first && device < devices; ++device) {
+        const CudaEntry *other = manifest.findCuda(devices, device, !decode);
+        if (other && other->logitsCount != manifest.findCuda(devices, device, decode)->logitsCount)
+          root.bad("entries", "of decode and prefill write different logits on device " +
+                                  std::to_string(device) + " of " + std::to_string(devices));
+      }
     }
 }
 

@@ -286,6 +286,11 @@ TEST_F(CudaManifestTest, EntriesThatDoNotGoTogether) {
   EXPECT_THAT(entryWith("logits", {{"begin", 100}, {"count", 1}}, 4),
               HasSubstr("entries write 101 of 260 logits"));
   EXPECT_THAT(entryWith("page_rows", 32, 3), HasSubstr("another cache"));
+  changed = manifest;
+  changed["entries"][3]["logits"]["count"] = 110; // prefill of both cards, still whole
+  changed["entries"][5]["logits"] = {{"begin", 110}, {"count", 150}};
+  EXPECT_THAT(openWith(changed.dump()),
+              HasSubstr("decode and prefill write different logits on device 0"));
   EXPECT_EQ(entryWith("activations", 0), "ok");
 }
 
