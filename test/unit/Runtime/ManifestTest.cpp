@@ -268,9 +268,8 @@ TEST_F(CudaManifestTest, WordsThatMeanNothing) {
   EXPECT_THAT(entryWith("kernels", json::array()), HasSubstr("has 0 kernels"));
   json two = {{{"symbol", "a"}}, {{"symbol", "b"}}};
   EXPECT_THAT(entryWith("kernels", two), HasSubstr("has 2 kernels, not the one"));
-  json graph = manifest;
-  graph["entries"][0]["form"] = "graph";
-  EXPECT_THAT(openWith(graph.dump()), HasSubstr("kernels[0].grid is 0, not a number of CTAs"));
+  for (const json &phase : {json(-1), json(65536), json("a")})
+    EXPECT_THAT(entryWith("kernels/0/phase", phase), HasSubstr("kernels[0].phase is")) << phase;
 }
 
 TEST_F(CudaManifestTest, EntriesThatDoNotGoTogether) {
