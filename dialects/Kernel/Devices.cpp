@@ -1,0 +1,72 @@
+//===- Devices.cpp - What the cost model knows of GPUs --------------------===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sources, by letter; docs/cuda-cost.md says what each gave and which numbers are assumed.
+//   D  NVIDIA's data sheets and architecture papers: multiprocessors, clock, memory, L2, arithmetic
+//   M  Infatoshi/MegaQwen, cooperative kernel against graph, measured on an RTX 3090 with empty phases: 225 grid.sync() take
+//      167.3 us (0.73 each), the launch of a cooperative kernel 3.9, a kernel of a graph 0.83
+//   N  hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles: 1.3 us a kernel of a graph on an H100
+//   L  markdewing/AI_kernels, latency/README.md: cycles of an L2 hit and of a miss (4090 296/636, 5090 360/936,
+//      GH200 281/690, B200 295/860)
+//   C  zeux/calm README: 955 of 1008 GB/s can be reached on an RTX 4090
+//   A  blog.alpindale.net, 5090_decode_optimization: 1674 of 1792 GB/s read on an RTX 5090
+//   S  NVIDIA/cuda-samples issue 392: 2959 GB/s copied inside an H100 (of 3350)
+//   T  pytorch/ao PR 4002: a B200's memory is 7680 bits wide, 7672 GB/s
+//   J  PTsolvers/gpu-workshop-JuliaCon23 issue 7: 1355 of 1555 GB/s copied on an A100
+//   H  chipsandcheese.com, H100 and RTX 4090 articles: L2
+//   B  arXiv 2501.12084, Hopper by microbenchmarks: what mma.sync leaves of wgmma's rate
+//   P  NVIDIA/cuda-samples issue 230: 1.8 to 2.3 us for a write to a peer over NVLink
+//   Q  sglang-V100 PR 2 and FlashInfer PR 5023: 4.0 and 4.1 us for 4096 values over PCIe
+#include "dialects/Kernel/Devices.h"
+
+namespace retort::kernel {
+namespace {
+// clang-format off
+constexpr Device kDevices[] = {
+  // name    title                          arch SMs  GHz    GB/s  share   L2 MB GB/s  L2us  mem   TFLOPS mma  fp32  wait start launch dep  peer  GB/s
+  {"a100",    "NVIDIA A100 SXM 80 GB",       80, 108, 1.410, 2039, 0.88,   40, 4000, 0.15, 0.40,  312, 1.00, 19.5, 0.75, 3.9, 1.00, 0.0, 2.0, 230},
+  {"rtx3060", "NVIDIA GeForce RTX 3060",     86,  28, 1.777,  360, 0.92,    3,  900, 0.14, 0.33, 25.5, 1.00, 12.7, 0.65, 3.9, 0.83, 0.0, 4.0,  20},
+  {"rtx3090", "NVIDIA GeForce RTX 3090",     86,  82, 1.695,  936, 0.92,    6, 2000, 0.14, 0.33, 71.0, 1.00, 35.6, 0.73, 3.9, 0.83, 0.0, 4.0,  20},
+  {"l4",      "NVIDIA L4",                   89,  58, 2.040,  300, 0.90,   48, 1800, 0.15, 0.33,  121, 1.00, 30.3, 0.70, 3.9, 0.83, 0.0, 4.0,  20},
+  {"rtx4090", "NVIDIA GeForce RTX 4090",     89, 128, 2.520, 1008, 0.947,  72, 4500, 0.12, 0.25,  165, 1.00, 82.6, 0.73, 3.9, 0.83, 0.0, 4.0,  20},
+  {"h100",    "NVIDIA H100 SXM 80 GB",       90, 132, 1.980, 3350, 0.90,   50, 5500, 0.14, 0.35,  989, 0.62, 66.9, 0.80, 3.9, 1.30, 1.0, 2.0, 370},
+  {"h200",    "NVIDIA H200 SXM 141 GB",      90, 132, 1.980, 4800, 0.90,   50, 5500, 0.14, 0.35,  989, 0.62, 66.9, 0.80, 3.9, 1.30, 1.0, 2.0, 370},
+  {"b200",    "NVIDIA B200",                100, 148, 1.965, 7672, 0.90,  126, 9000, 0.15, 0.44, 2250, 0.50, 75.0, 0.90, 3.9, 1.30, 1.0, 2.0, 700},
+  {"rtx5090", "NVIDIA GeForce RTX 5090",    120, 170, 2.407, 1792, 0.934,  96, 7000, 0.15, 0.39,  210, 1.00,105.0, 0.85, 3.9, 1.00, 0.9, 4.0,  40},
+};
+// clang-format on
+} // namespace
+
+llvm::ArrayRef<Device> devices() { return kDevices; }
+
+const Device *findDevice(llvm::StringRef name) {
+  for (const Device &device : kDevices)
+    if (name == device.name)
+      return &device;
+  return nullptr;
+}
+
+const Device &deviceOfArch(int arch) {
+  switch (arch) {
+  case 86:
+    return *findDevice("rtx3090");
+  case 89:
+    return *findDevice("rtx4090");
+  case 90:
+    return *findDevice("h100");
+  }
+  const Device *best = &kDevices[0];
+  for (const Device &device : kDevices)
+    if (device.arch <= arch)
+      best = &device;
+  return *best;
+}
+
+std::string deviceNames() {
+  std::string text;
+  for (const Device &device : kDevices)
+    text += (text.empty() ? "" : ", ") + std::string(device.name);
+  return text;
+}
+
+} // namespace retort::kernel
