@@ -18,6 +18,7 @@
 //   P  NVIDIA/cuda-samples issue 230: 1.8 to 2.3 us for a write to a peer over NVLink
 //   Q  sglang-V100 PR 2 and FlashInfer PR 5023: 4.0 and 4.1 us for 4096 values over PCIe
 #include "dialects/Kernel/Devices.h"
+#include "llvm/ADT/StringSwitch.h"
 
 namespace retort::kernel {
 namespace {
@@ -36,6 +37,26 @@ constexpr Device kDevices[] = {
 };
 // clang-format on
 } // namespace
+
+bool Device::assume(llvm::StringRef field, double value) {
+  double *to = llvm::StringSwitch<double *>(field)
+                   .Case("memory_share", &memoryShare)
+                   .Case("l2_gbs", &l2GBs)
+                   .Case("issue", &issue)
+                   .Case("wait_us", &waitUs)
+                   .Case("launch_us", &launchUs)
+                   .Case("launch_dependent_us", &launchDependentUs)
+                   .Case("peer_us", &peerUs)
+                   .Case("peer_gbs", &peerGBs)
+                   .Default(nullptr);
+  if (field == "multiprocessors")
+    multiprocessors = static_cast<int>(value);
+  else if (to)
+    *to = value;
+  else
+    return false;
+  return true;
+}
 
 llvm::ArrayRef<Device> devices() { return kDevices; }
 

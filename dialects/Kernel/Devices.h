@@ -27,6 +27,11 @@ struct Device {
   double launchDependentUs; ///< the same with programmatic dependent launch; 0: the card has none
   double peerUs;            ///< a store and a flag seen by the second card
   double peerGBs;           ///< to it, one way
+  double issue = 2.0; ///< warp instructions a cycle and multiprocessor that main loops reach, of 4
+
+  /// Puts a number of one's own in the place of `field`'s: memory_share, l2_gbs, issue, wait_us, launch_us,
+  /// launch_dependent_us, peer_us, peer_gbs, multiprocessors. False if there is no such field.
+  bool assume(llvm::StringRef field, double value);
 
   double achievableGBs() const { return memoryGBs * memoryShare; }
 };

@@ -26,7 +26,6 @@ constexpr int64_t kPrefillRows = 64, kPrefillOut = 128; ///< of a prefill tile
 
 //===--- Assumed -----------------------------------------------------------------------------===//
 
-constexpr double kIssue = 2.0; ///< warp instructions a cycle and multiprocessor, of 4, in main loops
 constexpr double kPrefillShare = 0.6;    ///< of mma.sync's rate that prefill's main loops reach
 constexpr double kStageCycles = 400;     ///< of a product's prologue, beside its loads
 constexpr double kFinishCycles = 400;    ///< sums of 8 warps, epilogue, store
@@ -89,7 +88,7 @@ struct Model {
   double cycles(double n) const { return n / (device.clockGHz * 1e3); }
   double memoryUs(double bytes) const { return bytes / (device.achievableGBs() * 1e3); }
   double l2Us(double bytes) const { return bytes / (device.l2GBs * 1e3); }
-  double issueUs(double instructions) const { return cycles(instructions / kIssue); }
+  double issueUs(double instructions) const { return cycles(instructions / device.issue); }
   /// A CTA keeps its ring in flight; loaded memory answers after twice the time of idle memory.
   double ctaMemoryUs(double bytes) const { return bytes * 2 * device.memoryLatencyUs / kRingBytes; }
   bool dependentLaunch() const { return step.graph && device.launchDependentUs > 0; }

@@ -64,6 +64,8 @@ def PrintKernelCosts : Pass<"print-kernel-costs", "::retort::kernel::ProgramOp">
     Option<"rows", "rows", "int64_t", "1", "Rows of the step">,
     Option<"context", "context", "int64_t", "128", "Positions that a row attends to">,
     Option<"devices", "devices", "int64_t", "1", "GPUs that share the model: 1 or 2">,
+    ListOption<"assume", "assume", "std::string",
+               "Numbers in the place of the device's: wait_us:0.5, issue:3, memory_share:0.93, ...">,
     Option<"graph", "graph", "bool", "false", "A kernel a phase in place of one a step">];
 }
 

@@ -13,8 +13,8 @@ struct PrintKernelCosts : impl::PrintKernelCostsBase<PrintKernelCosts> {
   void runOnOperation() override {
     if (on.empty())
       return kernel::printCosts(getOperation(), llvm::outs());
-    const kernel::Device *device = kernel::findDevice(on);
-    if (!device) {
+    const kernel::Device *known = kernel::findDevice(on);
+    if (!known) {
       getOperation().emitError() << "print-kernel-costs: no device '" << on
                                  << "': known are " << kernel::deviceNames();
       return signalPassFailure();
@@ -25,8 +25,18 @@ struct PrintKernelCosts : impl::PrintKernelCostsBase<PrintKernelCosts> {
                                  << ": rows and context are positive, devices 1 or 2";
       return signalPassFailure();
     }
+    kernel::Device device = *known;
+    for (llvm::StringRef text : assume) {
+      auto [field, number] = text.split(':');
+      double value = 0;
+      if (number.getAsDouble(value) || value <= 0 || !device.assume(field, value)) {
+        getOperation().emitError() << "print-kernel-costs: assume=" << text
+                                   << ": not a number of a device, as in wait_us:0.5";
+        return signalPassFailure();
+      }
+    }
     const kernel::StepShape step{rows, context, devices, graph};
-    kernel::printTimes(kernel::predict(kernel::phaseCosts(getOperation()), *device, step), *device,
+    kernel::printTimes(kernel::predict(kernel::phaseCosts(getOperation()), device, step), device,
                        step, llvm::outs());
   }
 };
