@@ -44,7 +44,7 @@ nlohmann::json describe(const kernel::PhaseTime &phase) {
 nlohmann::json predictionOf(kernel::ProgramOp program, const PredictOptions &options) {
   const kernel::Device &device = deviceNamed(options.on);
   kernel::StepShape step;
-  step.rows = options.rows          ? options.rows
+  step.rows = options.rows         ? options.rows
               : program.isDecode() ? 1
                                    : static_cast<int64_t>(program.getMaxRows());
   step.context = options.context ? options.context : 128;

@@ -22,11 +22,12 @@ struct PredictOptions {
 /// Whether the program makes steps of that many rows on a GPU.
 bool predicts(kernel::ProgramOp program, const PredictOptions &options);
 
-/// A step of `program`: "phases", one for each of the program's, and the sums. Times in microseconds.
+/// A step of `program`: "phases", one for each of the program's, and the sums. Times in
+/// microseconds.
 nlohmann::json predictionOf(kernel::ProgramOp program, const PredictOptions &options);
 
-/// The form in which decoding a token takes less time, by the cost model, over the cards that stand for
-/// the architectures.
+/// The form in which decoding a token takes less time, by the cost model, over the cards that stand
+/// for the architectures.
 CudaForm fasterForm(llvm::ArrayRef<kernel::ProgramOp> programs, llvm::ArrayRef<CudaArch> arches);
 
 } // namespace retort

@@ -1,22 +1,19 @@
 //===- Devices.cpp - What the cost model knows of GPUs --------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sources, by letter; docs/cuda-cost.md says what each gave and which numbers are assumed.
-//   D  NVIDIA's data sheets and architecture papers: multiprocessors, clock, memory, L2, arithmetic
-//   M  Infatoshi/MegaQwen, cooperative kernel against graph, measured on an RTX 3090 with empty phases: 225 grid.sync() take
-//      167.3 us (0.73 each), the launch of a cooperative kernel 3.9, a kernel of a graph 0.83
-//   N  hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles: 1.3 us a kernel of a graph on an H100
-//   L  markdewing/AI_kernels, latency/README.md: cycles of an L2 hit and of a miss (4090 296/636, 5090 360/936,
-//      GH200 281/690, B200 295/860)
-//   C  zeux/calm README: 955 of 1008 GB/s can be reached on an RTX 4090
-//   A  blog.alpindale.net, 5090_decode_optimization: 1674 of 1792 GB/s read on an RTX 5090
-//   S  NVIDIA/cuda-samples issue 392: 2959 GB/s copied inside an H100 (of 3350)
-//   T  pytorch/ao PR 4002: a B200's memory is 7680 bits wide, 7672 GB/s
-//   J  PTsolvers/gpu-workshop-JuliaCon23 issue 7: 1355 of 1555 GB/s copied on an A100
-//   H  chipsandcheese.com, H100 and RTX 4090 articles: L2
-//   B  arXiv 2501.12084, Hopper by microbenchmarks: what mma.sync leaves of wgmma's rate
-//   P  NVIDIA/cuda-samples issue 230: 1.8 to 2.3 us for a write to a peer over NVLink
-//   Q  sglang-V100 PR 2 and FlashInfer PR 5023: 4.0 and 4.1 us for 4096 values over PCIe
+// The table in docs/cuda-cost.md says where each number comes from, and which are assumed. In short:
+//   multiprocessors, clock, memory, L2 size, TFLOPS   NVIDIA's data sheets; B200's memory pytorch/ao PR 4002
+//   share       4090 zeux/calm; 5090 blog.alpindale.net/posts/5090_decode_optimization; h100, h200 GH200 by
+//               mredenti/PowerCapping (3615 of 4023 GB/s read); a100 JuliaCon23 workshop; others assumed
+//   latencies   markdewing/AI_kernels latency/README.md (4090, 5090, GH200, B200); others assumed
+//   L2 GB/s     assumed; a100 between the two figures of smallscientist1/cuda_microbenchmark
+//   wait        0.73 us measured on a 3090, Infatoshi/MegaQwen (225 grid.sync() in empty phases); others scaled
+//   start       MegaQwen: 3.9 us
+//   launch      MegaQwen 0.83 us; h100 1.3 us, hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles
+//   dependent   assumed
+//   peer        NVLink: NVIDIA/cuda-samples issue 230; PCIe: sglang-V100 PR 2, FlashInfer PR 5023
+//   peer GB/s   h100 NVIDIA/nccl issue 1264; others assumed
+//   mma share   assumed
 #include "dialects/Kernel/Devices.h"
 #include "llvm/ADT/StringSwitch.h"
 

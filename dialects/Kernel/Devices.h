@@ -7,7 +7,8 @@
 
 namespace retort::kernel {
 
-/// A GPU as the cost model sees it. Each number's source is in docs/cuda-cost.md; those with none say "assumed" there.
+/// A GPU as the cost model sees it. Each number's source is in docs/cuda-cost.md; those with none
+/// say "assumed" there.
 struct Device {
   const char *name;  ///< "h100": what `--on` takes
   const char *title; ///< "NVIDIA H100 SXM 80 GB"
@@ -29,8 +30,9 @@ struct Device {
   double peerGBs;           ///< to it, one way
   double issue = 2.0; ///< warp instructions a cycle and multiprocessor that main loops reach, of 4
 
-  /// Puts a number of one's own in the place of `field`'s: memory_share, l2_gbs, issue, wait_us, launch_us,
-  /// launch_dependent_us, peer_us, peer_gbs, multiprocessors. False if there is no such field.
+  /// Puts a number of one's own in the place of `field`'s: memory_share, l2_gbs, issue, wait_us,
+  /// launch_us, launch_dependent_us, peer_us, peer_gbs, multiprocessors. False if there is no such
+  /// field.
   bool assume(llvm::StringRef field, double value);
 
   double achievableGBs() const { return memoryGBs * memoryShare; }
@@ -41,7 +43,8 @@ llvm::ArrayRef<Device> devices();
 /// Null if there is none of this name.
 const Device *findDevice(llvm::StringRef name);
 
-/// The card that stands for an architecture (90: h100); the newest known one before it if none does.
+/// The card that stands for an architecture (90: h100); the newest known one before it if none
+/// does.
 const Device &deviceOfArch(int arch);
 
 /// "a100, h100, ...": for messages.

@@ -38,7 +38,8 @@ struct PhaseCost {
   int64_t out = 0, in = 0, matrices = 1;
   PackedFormat format = {PackedFormat::Kind::F32, 0, true};
   bool wanted = false; ///< only of the wanted rows: logits
-  /// Sums over what heads or channels gave: cut over devices by columns, its result is a sum of both.
+  /// Sums over what heads or channels gave: cut over devices by columns, its result is a sum of
+  /// both.
   bool sumsShards = false;
   // Attention.
   int64_t heads = 0, kvHeads = 0, dims = 0, splits = 1, window = 0, cacheValueBytes = 2;

@@ -1,11 +1,11 @@
 //===- Prediction.cpp - How long a step would take on a GPU ---------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// A step is a sum of phases. A product's time is the longest of what its bytes take from memory, its
-// rows from L2 and its instructions; before that its rows are staged, after it the last sums are
-// added. Its first weights were asked for when the last product was done, so that they arrive during
-// whatever stands between: waits, attention, staging. As many as the ring holds are hidden so.
-// docs/cuda-cost.md explains it and says where the constants come from.
+// A step is a sum of phases. A product's time is the longest of what its bytes take from memory,
+// its rows from L2 and its instructions; before that its rows are staged, after it the last sums
+// are added. Its first weights were asked for when the last product was done, so that they arrive
+// during whatever stands between: waits, attention, staging. As many as the ring holds are hidden
+// so. docs/cuda-cost.md explains it and says where the constants come from.
 #include "dialects/Kernel/Prediction.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
@@ -26,14 +26,15 @@ constexpr int64_t kPrefillRows = 64, kPrefillOut = 128; ///< of a prefill tile
 
 //===--- Assumed -----------------------------------------------------------------------------===//
 
-constexpr double kPrefillShare = 0.6;    ///< of mma.sync's rate that prefill's main loops reach
-constexpr double kStageCycles = 400;     ///< of a product's prologue, beside its loads
-constexpr double kFinishCycles = 400;    ///< sums of 8 warps, epilogue, store
-constexpr double kAttendCycles = 1200;   ///< rotation of queries, merge of warps
-constexpr double kCombineCycles = 400;   ///< of splits, and
+constexpr double kPrefillShare = 0.6;      ///< of mma.sync's rate that prefill's main loops reach
+constexpr double kStageCycles = 400;       ///< of a product's prologue, beside its loads
+constexpr double kFinishCycles = 400;      ///< sums of 8 warps, epilogue, store
+constexpr double kAttendCycles = 1200;     ///< rotation of queries, merge of warps
+constexpr double kCombineCycles = 400;     ///< of splits, and
 constexpr double kCombineSplitCycles = 20; ///< for each of them
-constexpr double kRowsCycles = 800;      ///< a phase of vectors
-constexpr double kAttendChain = 5;       ///< loads that wait for each other: position, page, key, counter, partials
+constexpr double kRowsCycles = 800;        ///< a phase of vectors
+constexpr double kAttendChain =
+    5; ///< loads that wait for each other: position, page, key, counter, partials
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -44,8 +45,8 @@ int64_t largestDivisor(int64_t n, int64_t limit) {
   return best;
 }
 
-/// Warp instructions for 16 rows x 16 columns of weights and 8 rows of the step, counted in weights.cuh:
-/// codes to f16, product, activations, scales, and the ring's share.
+/// Warp instructions for 16 rows x 16 columns of weights and 8 rows of the step, counted in
+/// weights.cuh: codes to f16, product, activations, scales, and the ring's share.
 double stepInstructions(const PackedFormat &format, int64_t rows) {
   const double more = rows > 8 ? 1.5 : 0, group = format.group ? 8.0 * 16 / format.group : 0;
   switch (format.kind) {
@@ -152,7 +153,8 @@ struct Model {
     gap += prologue;
 
     // The ring filled from the first answer of memory on, unless attention kept memory busy.
-    const double inFlight = std::min<double>(time.memoryBytes, double(kRingBytes) * device.multiprocessors);
+    const double inFlight =
+        std::min<double>(time.memoryBytes, double(kRingBytes) * device.multiprocessors);
     if (prefetches() && !first && !prefill)
       time.hiddenUs = std::clamp(gap - device.memoryLatencyUs - busy, 0.0, memoryUs(inFlight));
     const double latency = prefetches() && !first ? std::max(0.0, device.memoryLatencyUs - gap)
@@ -197,12 +199,12 @@ struct Model {
   double prefillMain(PhaseTime &time, int64_t in, int64_t blocks, int64_t rows) {
     const int64_t rowTiles = ceilDiv(rows, kPrefillRows);
     time.tiles = ceilDiv(blocks * 16, kPrefillOut) * rowTiles;
-    time.l2Bytes = rowTiles * time.weightBytes +
-                   time.tiles * kPrefillRows * in * 4;
+    time.l2Bytes = rowTiles * time.weightBytes + time.tiles * kPrefillRows * in * 4;
     double main = 0;
     longest(time, main, l2Us(time.l2Bytes), "l2");
     const double tileFlops = 2.0 * kPrefillRows * kPrefillOut * in;
-    longest(time, main, tensorUs(ceilDiv(time.tiles, device.multiprocessors) * tileFlops), "tensor");
+    longest(time, main, tensorUs(ceilDiv(time.tiles, device.multiprocessors) * tileFlops),
+            "tensor");
     return main;
   }
   /// Of one multiprocessor.
@@ -231,7 +233,8 @@ struct Model {
 
     // A warp takes whole pages, 4 requests of K and of V at a time.
     const int64_t lanes = std::max<int64_t>(1, int64_t(std::bit_ceil(uint64_t(cost.dims / 8))));
-    const int64_t keys = std::max<int64_t>(1, 32 / lanes), requests = std::min<int64_t>(16 / keys, 4);
+    const int64_t keys = std::max<int64_t>(1, 32 / lanes),
+                  requests = std::min<int64_t>(16 / keys, 4);
     const int64_t warpPages = ceilDiv(ceilDiv(pages, splits), kWarps);
     const double trips = double(warpPages) * kPageRows / (keys * requests);
     const double instructions = double(ceilDiv(pages, splits)) * kPageRows *
@@ -241,8 +244,9 @@ struct Model {
     const double waves = ceilDiv(time.tiles, device.multiprocessors);
     double own = 0;
     longest(time, own, waves * tile, walk > issueUs(instructions) ? "latency" : "issue");
-    longest(time, own, memoryUs(time.memoryBytes) + cycles(kAttendCycles) +
-                           kAttendChain * device.l2LatencyUs, "memory");
+    longest(time, own,
+            memoryUs(time.memoryBytes) + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs,
+            "memory");
     if (splits > 1)
       own += 3 * device.l2LatencyUs + cycles(kCombineCycles + splits * kCombineSplitCycles);
     gap += own;
@@ -262,8 +266,8 @@ struct Model {
     time.tiles = ceilDiv(step.rows, kPrefillRows) * heads;
     time.memoryBytes = 2 * cost.dims * cost.cacheValueBytes * ceilDiv(cost.kvHeads, step.devices) *
                        positions(cost);
-    const double quantised = double(ceilDiv(time.tiles, device.multiprocessors)) *
-                             device.multiprocessors / time.tiles;
+    const double quantised =
+        double(ceilDiv(time.tiles, device.multiprocessors)) * device.multiprocessors / time.tiles;
     double own = 0;
     longest(time, own, memoryUs(time.memoryBytes), "memory");
     longest(time, own, tensorUs(time.flops * quantised / device.multiprocessors), "tensor");
@@ -278,8 +282,8 @@ struct Model {
     time.l2Bytes = step.rows * cost.activationBytes;
     time.flops = step.rows * cost.flops;
     time.bound = "latency";
-    const double own = device.memoryLatencyUs + device.l2LatencyUs + cycles(kRowsCycles) +
-                       l2Us(time.l2Bytes);
+    const double own =
+        device.memoryLatencyUs + device.l2LatencyUs + cycles(kRowsCycles) + l2Us(time.l2Bytes);
     gap += own;
     add(std::move(time), own);
   }
@@ -313,12 +317,12 @@ void printTimes(const StepTime &time, const Device &device, const StepShape &ste
                 llvm::raw_ostream &os) {
   os << "predicted, not measured: " << device.title << ", " << step.rows
      << (step.rows == 1 ? " row, " : " rows, ") << step.context << " positions, " << step.devices
-     << (step.devices == 1 ? " device, " : " devices, ")
-     << (step.graph ? "graph" : "persistent") << "\n";
+     << (step.devices == 1 ? " device, " : " devices, ") << (step.graph ? "graph" : "persistent")
+     << "\n";
   os << "phase tiles memory_bytes l2_bytes flops us wait_us exchange_us hidden_us bound\n";
   for (const PhaseTime &phase : time.phases)
-    os << phase.name << ' ' << phase.tiles << ' ' << phase.memoryBytes << ' ' << phase.l2Bytes << ' '
-       << phase.flops
+    os << phase.name << ' ' << phase.tiles << ' ' << phase.memoryBytes << ' ' << phase.l2Bytes
+       << ' ' << phase.flops
        << llvm::format(" %.2f %.2f %.2f %.2f ", phase.us, phase.waitUs, phase.exchangeUs,
                        phase.hiddenUs)
        << phase.bound << '\n';

@@ -24,9 +24,9 @@ struct PhaseTime {
   int64_t l2Bytes = 0;     ///< rows that CTAs read of each other's results
   int64_t flops = 0;
   double us = 0;
-  double waitUs = 0;     ///< the wait (or the launch) before it
-  double exchangeUs = 0; ///< the sum with the other device before it
-  double hiddenUs = 0;   ///< of its memory time, what passed before its input was ready
+  double waitUs = 0;      ///< the wait (or the launch) before it
+  double exchangeUs = 0;  ///< the sum with the other device before it
+  double hiddenUs = 0;    ///< of its memory time, what passed before its input was ready
   const char *bound = ""; ///< what its time is made of most: memory, l2, issue, tensor, latency
 };
 
@@ -48,8 +48,9 @@ struct StepTime {
   double gigabytesPerSecond() const { return memoryBytes / us * 1e-3; }
 };
 
-/// What the program of `costs` (a decode or prefill program for CUDA) takes on `device`. The model, its
-/// constants and their sources are in docs/cuda-cost.md. Nothing of it was measured on hardware by us.
+/// What the program of `costs` (a decode or prefill program for CUDA) takes on `device`. The model,
+/// its constants and their sources are in docs/cuda-cost.md. Nothing of it was measured on hardware
+/// by us.
 StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const StepShape &step);
 
 /// A line a phase, then the sums.

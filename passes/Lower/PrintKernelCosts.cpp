@@ -15,13 +15,14 @@ struct PrintKernelCosts : impl::PrintKernelCostsBase<PrintKernelCosts> {
       return kernel::printCosts(getOperation(), llvm::outs());
     const kernel::Device *known = kernel::findDevice(on);
     if (!known) {
-      getOperation().emitError() << "print-kernel-costs: no device '" << on
+      getOperation().emitError() << "print-kernel-costs: no device '" << on.getValue()
                                  << "': known are " << kernel::deviceNames();
       return signalPassFailure();
     }
     if (rows < 1 || context < 1 || devices < 1 || devices > 2) {
-      getOperation().emitError() << "print-kernel-costs: rows=" << rows << " context=" << context
-                                 << " devices=" << devices
+      getOperation().emitError() << "print-kernel-costs: rows=" << rows.getValue()
+                                 << " context=" << context.getValue()
+                                 << " devices=" << devices.getValue()
                                  << ": rows and context are positive, devices 1 or 2";
       return signalPassFailure();
     }

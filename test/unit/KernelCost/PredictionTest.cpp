@@ -93,9 +93,9 @@ TEST(Devices, AreNamedOnceAndStandForArchitectures) {
 }
 
 TEST(Prediction, TwoProductsByHand) {
-  // The first: launch 2; wait 1; staging 400 cycles and a load from L2, 0.5; first bytes 0.1; 1 MB in
-  // 1 us; the last sums 0.4. The second: as much, but during the wait and staging (1.5) a full ring,
-  // 10 x 56 KB, has come since 0.1 us after the first was done.
+  // The first: launch 2; wait 1; staging 400 cycles and a load from L2, 0.5; first bytes 0.1; 1 MB
+  // in 1 us; the last sums 0.4. The second: as much, but during the wait and staging (1.5) a full
+  // ring, 10 x 56 KB, has come since 0.1 us after the first was done.
   StepTime time = predict({product(1000000, true), product(1000000, true)}, plainDevice(), {});
   ASSERT_EQ(time.phases.size(), 2u);
   EXPECT_NEAR(time.phases[0].us, 1 + 0.5 + 0.1 + 1 + 0.4, 1e-9);
@@ -139,7 +139,8 @@ TEST(Prediction, MoreOfAnythingTakesLonger) {
     std::vector<PhaseCost> more = costs;
     for (PhaseCost &cost : more)
       cost.weightBytes *= 2;
-    EXPECT_GT(us(more), us(costs)) << device.name;
+    // Where instructions bind, bytes that double need not show.
+    EXPECT_GE(us(more), us(costs)) << device.name;
     more = costs;
     for (PhaseCost &cost : more)
       cost.waits = false;
@@ -154,10 +155,19 @@ TEST(Prediction, MoreOfAnythingTakesLonger) {
     last = 0;
     for (int64_t rows : {1, 2, 4, 8, 16}) {
       const double now = us(costs, {rows, 1024});
-      EXPECT_GE(now, last) << device.name << ", " << rows << " rows";
+      // Rows that no longer fit shared memory are read beside the weights and not before them.
+      EXPECT_GE(now, 0.99 * last) << device.name << ", " << rows << " rows";
       last = now;
     }
   }
+}
+
+TEST(Prediction, TwiceTheBytesTakeTwiceTheTimeWhereMemoryBinds) {
+  std::vector<PhaseCost> costs = largeModel(), more = costs;
+  for (PhaseCost &cost : more)
+    cost.weightBytes *= 2;
+  const Device &device = *findDevice("rtx3060");
+  EXPECT_NEAR(predict(more, device, {}).us / predict(costs, device, {}).us, 2, 0.1);
 }
 
 TEST(Prediction, NoFasterThanMemory) {
@@ -172,7 +182,8 @@ TEST(Prediction, NoFasterThanMemory) {
 TEST(Prediction, TwoDevicesShareBytesAndExchangeTwiceABlock) {
   for (const char *name : {"h100", "rtx4090"}) {
     const Device &device = *findDevice(name);
-    StepTime one = predict(largeModel(), device, {1, 128, 1}), two = predict(largeModel(), device, {1, 128, 2});
+    StepTime one = predict(largeModel(), device, {1, 128, 1}),
+             two = predict(largeModel(), device, {1, 128, 2});
     EXPECT_NEAR(double(two.memoryBytes) / one.memoryBytes, 0.5, 0.01);
     EXPECT_GT(one.us / two.us, 1.3) << name;
     EXPECT_LT(one.us / two.us, 2) << name;
