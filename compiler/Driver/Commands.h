@@ -3,6 +3,7 @@
 // One function a command. Each prints its result on stdout, progress on stderr, and throws Error;
 // tools/retort only parses options, calls these and turns an Error into its line and exit code.
 #pragma once
+#include "compiler/Driver/Predict.h"
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ struct CompileOptions {
   std::string output;              ///< OUT.retort, or a folder if it ends in '/'
   std::string target = "cpu"; ///< "cpu", "cuda:sm_80,sm_90" or both: compiler/Codegen/Targets.h
   unsigned devices = 1;       ///< GPUs that share the model
-  std::string form;           ///< of GPU programs: persistent or graph; empty: persistent
+  std::string form;           ///< of GPU programs: persistent or graph; empty: the faster by the cost model
   std::string recipe;         ///< a built-in name or a file; empty: specialist or none
   std::string passes;         ///< a pipeline that replaces the recipe's
   bool printPipeline = false;
@@ -66,6 +67,7 @@ struct InspectOptions {
   std::string file;
   bool phases = false; ///< also what each phase of the programs reads, writes and computes
   bool json = false;
+  PredictOptions predict; ///< with phases
 };
 void inspectCommand(const InspectOptions &options);
 

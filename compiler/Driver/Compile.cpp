@@ -298,6 +298,8 @@ private:
                          {"seed", std::to_string(options_.seed)},
                          {"retort", RETORT_VERSION}};
     BundleInfo info{report.title, &facts, &report, finalModel(*original)};
+    if (options_.form.empty() && !targets_.cuda.empty())
+      form_ = fasterForm(lowered.targets.back().programs, targets_.cuda);
     writeBundle(options_.output, lowered, teacher_, targets_, form_, info, progress_);
   }
 

@@ -1,10 +1,12 @@
 //===- Inspect.cpp - `retort inspect` -----------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Driver/Assemble.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Import/Checkpoint.h"
+#include "compiler/Import/Import.h"
 #include "dialects/Kernel/KernelCost.h"
 
 #include "llvm/Support/raw_ostream.h"
@@ -97,7 +99,7 @@ std::string opsText(kernel::PhaseOp phase) {
 }
 
 /// The programs of program.mlir, one for a CPU, decode and prefill for GPUs.
-json describePrograms(mlir::ModuleOp module) {
+json describePrograms(mlir::ModuleOp module, const PredictOptions &predict) {
   json programs = json::array();
   module.walk([&](kernel::ProgramOp program) {
     json phases = json::array();
@@ -122,11 +124,13 @@ json describePrograms(mlir::ModuleOp module) {
                         {"step", program.getStep().value_or("").str()},
                         {"max_rows", program.getMaxRows()},
                         {"phases", std::move(phases)}});
+    if (predicts(program, predict))
+      programs.back()["predicted"] = predictionOf(program, predict);
   });
   return programs;
 }
 
-json describeModule(const std::string &path) {
+json describeModule(const std::string &path, const PredictOptions &predict) {
   Workspace workspace(Workspace::defaultDir());
   CompilerContext context(workspace);
   auto module = context.parse(path);
@@ -152,7 +156,51 @@ json describeModule(const std::string &path) {
                       {"parameters", parameterCount(model)},
                       {"params", params}});
   }
-  return {{"kind", "mlir"}, {"models", models}, {"programs", describePrograms(*module)}};
+  if (!predict.on.empty() && !models.empty() && module->getOps<kernel::ProgramOp>().empty())
+    context.run(*module, loweringPipeline("cuda"), nullptr);
+  return {{"kind", "mlir"}, {"models", models}, {"programs", describePrograms(*module, predict)}};
+}
+
+/// Programs for a GPU of a checkpoint's model as it is.
+json describeLowered(const std::string &path, const PredictOptions &predict) {
+  const Checkpoint checkpoint = Checkpoint::open(path);
+  Workspace workspace(Workspace::defaultDir());
+  CompilerContext context(workspace);
+  auto module = importModel(context.mlir(), checkpoint);
+  context.run(*module, loweringPipeline("cuda"), nullptr);
+  return describePrograms(*module, predict);
+}
+
+void printPrediction(const json &program) {
+  const json &p = program["predicted"];
+  const int64_t rows = p["rows"], devices = p["devices"];
+  const double us = p["us"], gbs = p["gb_s"], achievable = p["achievable_gb_s"];
+  std::printf("\n  %s on %s%s, predicted, not measured: %lld row%s, %lld positions\n",
+              program["name"].get<std::string>().c_str(), devices == 2 ? "two " : "",
+              p["device"].get<std::string>().c_str(), static_cast<long long>(rows),
+              rows == 1 ? "" : "s", static_cast<long long>(p["context"].get<int64_t>()));
+  std::printf("  %-28s %6s %10s %10s %9s %9s %9s %9s  %s\n", "phase", "tiles", "memory", "L2", "us",
+              "wait", "exchange", "hidden", "bound");
+  for (const json &phase : p["phases"]) {
+    const std::string name = phase["name"];
+    std::printf("  %-28s %6lld %10s %10s %9.2f %9.2f %9.2f %9.2f  %s\n",
+                name.substr(name.find('.') + 1).c_str(),
+                static_cast<long long>(phase["tiles"].get<int64_t>()),
+                formatBytes(phase["memory_bytes"]).c_str(), formatBytes(phase["l2_bytes"]).c_str(),
+                phase["us"].get<double>(), phase["wait_us"].get<double>(),
+                phase["exchange_us"].get<double>(), phase["hidden_us"].get<double>(),
+                phase["bound"].get<std::string>().c_str());
+  }
+  std::printf("  %.1f us a step (as a graph %.1f), %.0f tokens/s, %.0f GB/s: %.0f %% of the %.0f "
+              "that can be reached\n",
+              us, p["graph_us"].get<double>(), p["tokens_per_second"].get<double>(), gbs,
+              100 * gbs / achievable, achievable);
+  for (const auto &[key, text] : {std::pair("weight_us", "weights"), {"wait_us", "waits"},
+                                  {"attention_us", "attention"}, {"exchange_us", "exchange"},
+                                  {"launch_us", "launch"}, {"other_us", "staging, first bytes, sums"},
+                                  {"hidden_us", "less weights that come during waits"}})
+    std::printf("  %8.1f us %3.0f %%  %s\n", p[key].get<double>(),
+                100 * p[key].get<double>() / us, text);
 }
 
 /// Bytes and flops are of a step of one row; weights are read once whatever the rows.
@@ -234,12 +282,34 @@ void printBundle(const json &manifest) {
   printParameters(params);
 }
 
+/// Refuses if nothing could be predicted.
+void checkPredicted(const json &programs, const InspectOptions &options) {
+  int64_t most = 0;
+  for (const json &program : programs) {
+    if (program.contains("predicted"))
+      return;
+    if (program["target"] == "cuda")
+      most = std::max(most, program["max_rows"].get<int64_t>());
+  }
+  if (most)
+    fail(ExitCode::Usage, "--rows " + std::to_string(options.predict.rows) + ": " + options.file +
+                              " makes steps of up to " + std::to_string(most) + " rows");
+  fail(ExitCode::Usage, options.file + ": has no program for a GPU to predict: compile it with "
+                                       "--target cuda:sm_90");
+}
+
 } // namespace
 
 void inspectCommand(const InspectOptions &options) {
   json description;
-  if (options.phases && !isBundle(options.file) && !options.file.ends_with(".mlir"))
-    fail(ExitCode::Usage, options.file + ": a checkpoint has no phases: compile it first");
+  const PredictOptions &predict = options.predict;
+  if (!predict.on.empty()) {
+    if (!options.phases)
+      fail(ExitCode::Usage, "--on " + predict.on + " predicts phases: add --phases");
+    deviceNamed(predict.on);
+  }
+  if (options.phases && predict.on.empty() && !isBundle(options.file) && !options.file.ends_with(".mlir"))
+    fail(ExitCode::Usage, options.file + ": a checkpoint has no phases: compile it first, or name a GPU with --on");
   if (isBundle(options.file)) {
     description = readBundleManifest(options.file);
     description["kind"] = "bundle";
@@ -247,12 +317,16 @@ void inspectCommand(const InspectOptions &options) {
       Workspace workspace(Workspace::defaultDir());
       CompilerContext context(workspace);
       description["programs"] = describePrograms(*context.parseText(
-          readBundlePart(options.file, "program.mlir"), options.file + ": program.mlir"));
+          readBundlePart(options.file, "program.mlir"), options.file + ": program.mlir"), predict);
     }
   } else if (options.file.ends_with(".mlir"))
-    description = describeModule(options.file);
+    description = describeModule(options.file, predict);
   else
     description = describeCheckpoint(options.file);
+  if (description["kind"] == "checkpoint" && options.phases)
+    description["programs"] = describeLowered(options.file, predict);
+  if (!predict.on.empty())
+    checkPredicted(description["programs"], options);
   if (options.json) {
     std::printf("%s\n", description.dump(1).c_str());
     return;
@@ -273,6 +347,9 @@ void inspectCommand(const InspectOptions &options) {
   }
   if (options.phases)
     printPrograms(description.value("programs", json::array()));
+  for (const json &program : description.value("programs", json::array()))
+    if (program.contains("predicted"))
+      printPrediction(program);
 }
 
 } // namespace retort

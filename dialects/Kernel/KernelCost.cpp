@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Kernel/KernelCost.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
@@ -18,6 +19,7 @@ namespace {
 struct Costs {
   SymbolTable symbols;
   PhaseCost cost;
+  llvm::DenseSet<Attribute> sharded; ///< activations of heads or channels
 
   BufferOp buffer(FlatSymbolRefAttr name) {
     return name ? symbols.lookup<BufferOp>(name.getValue()) : BufferOp();
@@ -33,10 +35,31 @@ struct Costs {
     else if (memory.getKind() == BufferKind::Activation)
       cost.activationBytes += columns(name) * memory.getTensor().getElementTypeBitWidth() / 8;
   }
-  void product(FlatSymbolRefAttr weights) {
-    ArrayRef<int64_t> shape = buffer(weights).getTensor().getShape();
+  void product(FlatSymbolRefAttr weights, Value staged, int64_t matrices) {
+    BufferOp matrix = buffer(weights);
+    ArrayRef<int64_t> shape = matrix.getTensor().getShape();
     cost.flops += 2 * shape[0] * shape[1];
     touch(weights);
+    cost.kind = PhaseKind::Product;
+    cost.out = shape[0];
+    cost.in = shape[1];
+    cost.matrices = matrices;
+    cost.format = PackedFormat::parse(matrix.getFormat().value_or("f32")).value_or(cost.format);
+    if (auto stage = staged.getDefiningOp<StageOp>()) {
+      cost.wanted = static_cast<bool>(stage.getRowsAttr());
+      cost.sumsShards = sharded.contains(stage.getSourceAttr());
+    }
+  }
+  template <class Op> void attention(Op op, PhaseKind kind) {
+    BufferOp cache = buffer(op.getCacheAttr());
+    cost.cacheBytesPerPosition += cache.sizeInBytes() / cache.getTensor().getDimSize(2);
+    cost.kind = kind;
+    cost.heads = op.getHeads();
+    cost.kvHeads = op.getKvHeads();
+    cost.dims = op.getDims();
+    cost.window = op.getWindow().value_or(0);
+    cost.cacheValueBytes = cache.getTensor().getElementTypeBitWidth() / 8;
+    sharded.insert(op.getDestAttr());
   }
 
   void add(Operation *operation) {
@@ -56,13 +79,14 @@ struct Costs {
           cost.flops += (op.getGain() ? 4 : 0) * op.getResult().getType().getFeatures();
         })
         .Case([&](MatmulOp op) {
-          product(op.getWeightsAttr());
+          product(op.getWeightsAttr(), op.getSource(), 1);
           touch(op.getBiasAttr());
           touch(op.getResidualAttr());
           touch(op.getDestAttr());
         })
         .Case([&](MatmulGluOp op) {
-          product(op.getWeightsAttr());
+          product(op.getWeightsAttr(), op.getSource(), 2);
+          sharded.insert(op.getDestAttr());
           touch(op.getDestAttr());
         })
         .Case([&](RopeAppendOp op) {
@@ -72,13 +96,12 @@ struct Costs {
           touch(op.getAnglesAttr());
         })
         .Case([&](AttentionOp op) {
-          BufferOp cache = buffer(op.getCacheAttr());
-          cost.cacheBytesPerPosition += cache.sizeInBytes() / cache.getTensor().getDimSize(2);
+          attention(op, PhaseKind::Attention);
           cost.activationBytes += 8 * op.getHeads() * op.getDims();
         })
         .Case([&](AttendOp op) {
-          BufferOp cache = buffer(op.getCacheAttr());
-          cost.cacheBytesPerPosition += cache.sizeInBytes() / cache.getTensor().getDimSize(2);
+          attention(op, PhaseKind::Attend);
+          cost.splits = op.getSplits();
           // The row's q, k and v are read, k and v stored; then partials twice, and the result.
           int64_t values = (op.getHeads() + 2 * op.getKvHeads()) * op.getDims();
           cost.activationBytes += 4 * values + 8 * columns(op.getPartialsAttr());
@@ -98,6 +121,7 @@ struct Costs {
         .Case([&](GluOp op) {
           cost.activationBytes += 8 * columns(op.getDestAttr());
           touch(op.getDestAttr());
+          sharded.insert(op.getDestAttr());
           cost.flops += 8 * columns(op.getDestAttr());
         })
         .Case([&](ResidualOp op) {
@@ -111,7 +135,7 @@ struct Costs {
 } // namespace
 
 std::vector<PhaseCost> phaseCosts(ProgramOp program) {
-  Costs costs{SymbolTable(program), {}};
+  Costs costs{SymbolTable(program), {}, {}};
   std::vector<PhaseCost> result;
   bool waits = false;
   for (Operation &op : *program.getBody().begin()) {
@@ -124,6 +148,7 @@ std::vector<PhaseCost> phaseCosts(ProgramOp program) {
     costs.cost.label = phase.getLabel().str();
     costs.cost.tiles = phase.getTiles();
     costs.cost.waits = std::exchange(waits, false);
+    costs.cost.rowTile = phase.getPerRow() ? 1 : phase.getRowTile().value_or(0);
     for (Operation &tileOp : *phase.getBody().begin())
       costs.add(&tileOp);
     result.push_back(costs.cost);

@@ -11,6 +11,14 @@ class raw_ostream;
 
 namespace retort::kernel {
 
+/// What the ops of a phase are to a model of time.
+enum class PhaseKind {
+  Rows,      ///< a few vectors a row: embedding, angles, norm, gate, residual, append
+  Product,   ///< rows times a matrix
+  Attend,    ///< decode: rope, append and attention
+  Attention, ///< prefill, or a CPU's
+};
+
 /// What a phase costs for a step of one row (decoding), apart from the cache, which grows with the
 /// position. Multiply the flops and activation bytes by the rows of a larger step; weights are read
 /// once.
@@ -23,6 +31,18 @@ struct PhaseCost {
   int64_t cacheBytesPerPosition = 0; ///< read for each position attended to
   int64_t flops = 0;                 ///< multiplications and additions
   bool waits = false;                ///< a kernel.wait stands right before it
+
+  PhaseKind kind = PhaseKind::Rows;
+  int64_t rowTile = 0; ///< rows of the step that a tile has; 1: tiles are of a row, 0: of any rows
+  // A product: rows and columns of its matrix, 1 or, gated, 2 matrices, and its format.
+  int64_t out = 0, in = 0, matrices = 1;
+  PackedFormat format = {PackedFormat::Kind::F32, 0, true};
+  bool wanted = false; ///< only of the wanted rows: logits
+  /// Sums over what heads or channels gave: cut over devices by columns, its result is a sum of
+  /// both.
+  bool sumsShards = false;
+  // Attention.
+  int64_t heads = 0, kvHeads = 0, dims = 0, splits = 1, window = 0, cacheValueBytes = 2;
 };
 
 /// The phases of `program`, in order.

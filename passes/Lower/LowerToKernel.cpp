@@ -48,7 +48,8 @@ struct SplitChoice {
     if (op.getWindow())
       context = std::min<int64_t>(context, *op.getWindow());
     int64_t byLength = llvm::divideCeil(context, kSplitPositions);
-    int64_t byDevice = llvm::divideCeil(multiprocessors, op.getKvHeads());
+    // Not one tile more than multiprocessors: that one would take a second turn of all the time.
+    int64_t byDevice = multiprocessors / op.getKvHeads();
     return std::clamp<int64_t>(std::min(byLength, byDevice), 1, kMaxSplits);
   }
 };

@@ -97,7 +97,7 @@ struct CommandLine {
     c->add_option("--devices", compile.devices, "GPUs that share the model")->type_name("N");
     c->add_option(
          "--form", compile.form,
-         "GPUs: persistent, one kernel a step, or graph, one a phase (default: persistent)")
+         "GPUs: persistent, one kernel a step, or graph, one a phase (default: the faster by the cost model)")
         ->type_name("FORM")
         ->always_capture_default(false);
     c->add_option(
@@ -216,6 +216,21 @@ struct CommandLine {
     auto *c = app.add_subcommand("inspect", "Show a checkpoint, an .mlir file or a bundle");
     c->add_option("FILE", inspect.file)->required();
     c->add_flag("--phases", inspect.phases, "Also the phases of the programs, a line each");
+    PredictOptions &predict = inspect.predict;
+    c->add_option("--on", predict.on, "With --phases: predict times on this GPU: " + kernel::deviceNames())
+        ->type_name("DEVICE")
+        ->always_capture_default(false);
+    c->add_option("--rows", predict.rows, "Rows of the step (default: 1, or all of a prefill step)")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber)
+        ->always_capture_default(false);
+    c->add_option("--context", predict.context, "Positions that a row attends to (default: 128)")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber)
+        ->always_capture_default(false);
+    c->add_option("--devices", predict.devices, "GPUs that share the model")
+        ->type_name("N")
+        ->check(CLI::Range(1, 2));
     c->add_flag("--json", inspect.json, "Print JSON");
     c->callback([this] { inspectCommand(inspect); });
   }

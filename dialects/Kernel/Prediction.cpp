@@ -1,0 +1,339 @@
+//===- Prediction.cpp - How long a step would take on a GPU ---------------===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// A step is a sum of phases. A product's time is the longest of what its bytes take from memory,
+// its rows from L2 and its instructions; before that its rows are staged, after it the last sums
+// are added. Its first weights were asked for when the last product was done, so that they arrive
+// during whatever stands between: waits, attention, staging. As many as the ring holds are hidden
+// so. docs/cuda-cost.md explains it and says where the constants come from.
+#include "dialects/Kernel/Prediction.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <utility>
+
+namespace retort::kernel {
+namespace {
+
+//===--- The kernels: from kernels/cuda/cta.cuh, matmul.cuh, stage.cuh, attend.cuh ----------===//
+
+constexpr int64_t kSharedBytes = 99 * 1024, kRingBytes = 56 * 1024, kBarrierBytes = 1024;
+constexpr int64_t kWorkBytes = kSharedBytes - kBarrierBytes - kRingBytes;
+constexpr int64_t kMaxRows = 16, kWarps = 8, kPageRows = 16;
+constexpr int64_t kPrefillRows = 64, kPrefillOut = 128; ///< of a prefill tile
+
+//===--- Assumed -----------------------------------------------------------------------------===//
+
+constexpr double kPrefillShare = 0.6;      ///< of mma.sync's rate that prefill's main loops reach
+constexpr double kStageCycles = 400;       ///< of a product's prologue, beside its loads
+constexpr double kFinishCycles = 400;      ///< sums of 8 warps, epilogue, store
+constexpr double kAttendCycles = 1200;     ///< rotation of queries, merge of warps
+constexpr double kCombineCycles = 400;     ///< of splits, and
+constexpr double kCombineSplitCycles = 20; ///< for each of them
+constexpr double kRowsCycles = 800;        ///< a phase of vectors
+constexpr double kAttendChain =
+    5; ///< loads that wait for each other: position, page, key, counter, partials
+
+int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t largestDivisor(int64_t n, int64_t limit) {
+  int64_t best = 1;
+  for (int64_t d = 1; d <= limit; ++d)
+    best = n % d == 0 ? d : best;
+  return best;
+}
+
+/// Warp instructions for 16 rows x 16 columns of weights and 8 rows of the step, counted in
+/// weights.cuh: codes to f16, product, activations, scales, and the ring's share.
+double stepInstructions(const PackedFormat &format, int64_t rows) {
+  const double more = rows > 8 ? 1.5 : 0, group = format.group ? 8.0 * 16 / format.group : 0;
+  switch (format.kind) {
+  case PackedFormat::Kind::I4:
+    return 14 + group + (format.symmetric ? 0 : 1 + group) + more * (1 + group / 2) + 4;
+  case PackedFormat::Kind::I8:
+    return 11 + group + more * (1 + group / 2) + 4;
+  case PackedFormat::Kind::BF16:
+    return 16 + more + 4;
+  case PackedFormat::Kind::F32:
+    return 8 * 40.0 * std::min<int64_t>(rows, 8);
+  }
+  return 0;
+}
+
+/// Columns with padding, as `WeightLayout` stores them.
+int64_t paddedColumns(const PhaseCost &cost, int64_t in) {
+  const int64_t piece = cost.format.group == 128 ? 128 : 64;
+  return ceilDiv(in, piece) * piece;
+}
+
+/// Rows of the step that a CTA holds in shared memory beside its sums (Product::fits).
+int64_t stagedRows(const PhaseCost &cost, int64_t in, int64_t rows) {
+  const int64_t n = rows <= 8 ? 1 : 2;
+  const int64_t sums = cost.matrices * kWarps * n * 8 * 20 * 4;
+  const int64_t buffers = cost.matrices * n <= 2 ? 2 : 1;
+  const int64_t start = ceilDiv(kMaxRows * kWarps * 4, 128) * 128 + buffers * sums;
+  return std::max<int64_t>(0, kWorkBytes - start) / ((paddedColumns(cost, in) + 8) * 2);
+}
+
+struct Model {
+  const Device &device;
+  const StepShape &step;
+  StepTime result;
+  /// Since the last product was done: time, and what of it memory was busy for others.
+  double gap = 0, busy = 0;
+  bool first = true;
+  double pendingExchange = 0;
+
+  double cycles(double n) const { return n / (device.clockGHz * 1e3); }
+  double memoryUs(double bytes) const { return bytes / (device.achievableGBs() * 1e3); }
+  double l2Us(double bytes) const { return bytes / (device.l2GBs * 1e3); }
+  double issueUs(double instructions) const { return cycles(instructions / device.issue); }
+  /// A CTA keeps its ring in flight; loaded memory answers after twice the time of idle memory.
+  double ctaMemoryUs(double bytes) const { return bytes * 2 * device.memoryLatencyUs / kRingBytes; }
+  bool dependentLaunch() const { return step.graph && device.launchDependentUs > 0; }
+  bool prefetches() const { return !step.graph || dependentLaunch(); }
+
+  /// The wait, launch or exchange before a phase.
+  void before(PhaseTime &time, bool waits) {
+    if (step.graph)
+      time.waitUs = dependentLaunch() ? device.launchDependentUs : device.launchUs;
+    else if (waits)
+      time.waitUs = device.waitUs;
+    time.exchangeUs = std::exchange(pendingExchange, 0);
+    gap += time.waitUs + time.exchangeUs;
+  }
+  void add(PhaseTime time, double own) {
+    time.us = time.waitUs + time.exchangeUs + own;
+    result.us += time.us;
+    result.waitUs += time.waitUs;
+    result.exchangeUs += time.exchangeUs;
+    result.hiddenUs += time.hiddenUs;
+    result.memoryBytes += time.memoryBytes;
+    result.weightBytes += time.weightBytes;
+    if (time.kind == PhaseKind::Attend || time.kind == PhaseKind::Attention)
+      result.attentionUs += own;
+    result.phases.push_back(std::move(time));
+  }
+
+  PhaseTime start(const PhaseCost &cost) {
+    PhaseTime time;
+    time.name = cost.name;
+    time.kind = cost.kind;
+    before(time, cost.waits);
+    return time;
+  }
+  static void longest(PhaseTime &time, double &most, double us, const char *what) {
+    if (us > most) {
+      most = us;
+      time.bound = what;
+    }
+  }
+
+  //===--- Products ---------------------------------------------------------------------------===//
+
+  void product(const PhaseCost &cost, bool prefill) {
+    PhaseTime time = start(cost);
+    // Two devices: sums over heads or channels are cut by columns, all else by rows.
+    const int64_t in = cost.sumsShards ? ceilDiv(cost.in, step.devices) : cost.in;
+    const int64_t rows = prefill && cost.wanted ? 1 : step.rows;
+    int64_t blocks = ceilDiv(cost.out / cost.matrices, 16);
+    if (!cost.sumsShards)
+      blocks = ceilDiv(blocks, step.devices);
+    time.weightBytes = time.memoryBytes = cost.weightBytes / step.devices;
+    time.flops = rows * cost.flops / step.devices;
+
+    double main = 0, prologue = cycles(kStageCycles) + device.l2LatencyUs;
+    const double memory = memoryUs(time.memoryBytes);
+    if (prefill)
+      main = prefillMain(time, in, blocks * cost.matrices, rows);
+    else
+      main = decodeMain(time, cost, in, blocks, prologue);
+    gap += prologue;
+
+    // The ring filled from the first answer of memory on, unless attention kept memory busy.
+    const double inFlight =
+        std::min<double>(time.memoryBytes, double(kRingBytes) * device.multiprocessors);
+    if (prefetches() && !first && !prefill)
+      time.hiddenUs = std::clamp(gap - device.memoryLatencyUs - busy, 0.0, memoryUs(inFlight));
+    const double latency = prefetches() && !first ? std::max(0.0, device.memoryLatencyUs - gap)
+                                                  : device.memoryLatencyUs;
+    const double left = std::max(main, memory - time.hiddenUs);
+    const double ends = prologue + latency + cycles(kFinishCycles);
+    // What is hidden is worth only what memory, and not another bound, would have taken.
+    time.hiddenUs = std::min(time.hiddenUs, std::max(0.0, memory - main));
+    if (memory - time.hiddenUs >= main)
+      time.bound = "memory";
+    if (ends > left)
+      time.bound = "latency";
+    if (cost.sumsShards && step.devices > 1)
+      pendingExchange = device.peerUs + 4.0 * rows * cost.out / (device.peerGBs * 1e3);
+    result.weightUs += memory;
+    gap = busy = 0;
+    first = false;
+    add(std::move(time), ends + left);
+  }
+
+  /// What is not memory's bandwidth: shares of a CTA, rows from L2, instructions.
+  double decodeMain(PhaseTime &time, const PhaseCost &cost, int64_t in, int64_t blocks,
+                    double &prologue) {
+    const int64_t rows = std::min(step.rows, kMaxRows);
+    const int64_t ctas = std::min<int64_t>(blocks, device.multiprocessors);
+    const int64_t share = ceilDiv(blocks, ctas); // of the CTA with most
+    time.tiles = blocks;
+    const double blockBytes = double(time.weightBytes) / blocks, rowBytes = 4.0 * rows * in;
+    const bool staged = rows <= stagedRows(cost, in, rows);
+    time.l2Bytes = rowBytes * (staged ? ctas : blocks * cost.matrices);
+    double main = 0;
+    if (staged)
+      prologue += l2Us(time.l2Bytes);
+    else
+      longest(time, main, l2Us(time.l2Bytes), "l2");
+    longest(time, main, ctaMemoryUs(share * blockBytes), "latency");
+    const double mmas = share * cost.matrices * double(paddedColumns(cost, in)) / 16;
+    longest(time, main, issueUs(mmas * stepInstructions(cost.format, rows)), "issue");
+    return main;
+  }
+
+  double prefillMain(PhaseTime &time, int64_t in, int64_t blocks, int64_t rows) {
+    const int64_t rowTiles = ceilDiv(rows, kPrefillRows);
+    time.tiles = ceilDiv(blocks * 16, kPrefillOut) * rowTiles;
+    time.l2Bytes = rowTiles * time.weightBytes + time.tiles * kPrefillRows * in * 4;
+    double main = 0;
+    longest(time, main, l2Us(time.l2Bytes), "l2");
+    const double tileFlops = 2.0 * kPrefillRows * kPrefillOut * in;
+    longest(time, main, tensorUs(ceilDiv(time.tiles, device.multiprocessors) * tileFlops),
+            "tensor");
+    return main;
+  }
+  /// Of one multiprocessor.
+  double tensorUs(double flops) const {
+    return flops * device.multiprocessors /
+           (device.tensorTflops * device.mmaShare * kPrefillShare * 1e6);
+  }
+
+  //===--- Attention --------------------------------------------------------------------------===//
+
+  int64_t positions(const PhaseCost &cost) const {
+    return cost.window ? std::min(cost.window, step.context) : step.context;
+  }
+
+  void attend(const PhaseCost &cost) {
+    PhaseTime time = start(cost);
+    const int64_t kvHeads = ceilDiv(cost.kvHeads, step.devices);
+    const int64_t group = cost.heads / cost.kvHeads;
+    const int64_t headsOfTile = largestDivisor(group, cost.dims <= 128 ? 8 : 4);
+    const int64_t pages = ceilDiv(positions(cost), kPageRows);
+    const int64_t splits = std::clamp<int64_t>(ceilDiv(pages, kWarps), 1, cost.splits);
+    const int64_t keyBytes = 2 * cost.dims * cost.cacheValueBytes;
+    time.tiles = step.rows * kvHeads * (group / headsOfTile) * splits;
+    time.memoryBytes = step.rows * kvHeads * positions(cost) * keyBytes;
+    time.flops = step.rows * positions(cost) * kvHeads * group * cost.dims * 4;
+
+    // A warp takes whole pages, 4 requests of K and of V at a time.
+    const int64_t lanes = std::max<int64_t>(1, int64_t(std::bit_ceil(uint64_t(cost.dims / 8))));
+    const int64_t keys = std::max<int64_t>(1, 32 / lanes),
+                  requests = std::min<int64_t>(16 / keys, 4);
+    const int64_t warpPages = ceilDiv(ceilDiv(pages, splits), kWarps);
+    const double trips = double(warpPages) * kPageRows / (keys * requests);
+    const double instructions = double(ceilDiv(pages, splits)) * kPageRows *
+                                (headsOfTile * (20 + 2 * std::log2(lanes)) + 20) / keys;
+    const double walk = std::max(trips * device.memoryLatencyUs, issueUs(instructions));
+    const double tile = walk + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs;
+    const double waves = ceilDiv(time.tiles, device.multiprocessors);
+    double own = 0;
+    longest(time, own, waves * tile, walk > issueUs(instructions) ? "latency" : "issue");
+    longest(time, own,
+            memoryUs(time.memoryBytes) + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs,
+            "memory");
+    if (splits > 1)
+      own += 3 * device.l2LatencyUs + cycles(kCombineCycles + splits * kCombineSplitCycles);
+    gap += own;
+    busy += memoryUs(time.memoryBytes);
+    add(std::move(time), own);
+  }
+
+  /// Prefill: tiles of query rows over all keys before them.
+  void attention(const PhaseCost &cost) {
+    PhaseTime time = start(cost);
+    const int64_t heads = ceilDiv(cost.heads, step.devices);
+    const double before = std::max<int64_t>(0, step.context - step.rows);
+    double pairs = step.rows * (before + (step.rows + 1) / 2.0);
+    if (cost.window)
+      pairs = std::min<double>(pairs, double(step.rows) * cost.window);
+    time.flops = 4 * pairs * heads * cost.dims;
+    time.tiles = ceilDiv(step.rows, kPrefillRows) * heads;
+    time.memoryBytes = 2 * cost.dims * cost.cacheValueBytes * ceilDiv(cost.kvHeads, step.devices) *
+                       positions(cost);
+    const double quantised =
+        double(ceilDiv(time.tiles, device.multiprocessors)) * device.multiprocessors / time.tiles;
+    double own = 0;
+    longest(time, own, memoryUs(time.memoryBytes), "memory");
+    longest(time, own, tensorUs(time.flops * quantised / device.multiprocessors), "tensor");
+    gap = busy = 0;
+    add(std::move(time), own + kAttendChain * device.l2LatencyUs + cycles(kAttendCycles));
+  }
+
+  void rowsPhase(const PhaseCost &cost) {
+    PhaseTime time = start(cost);
+    time.tiles = cost.tiles * (cost.rowTile ? ceilDiv(step.rows, cost.rowTile) : 1);
+    time.memoryBytes = time.weightBytes = cost.weightBytes;
+    time.l2Bytes = step.rows * cost.activationBytes;
+    time.flops = step.rows * cost.flops;
+    time.bound = "latency";
+    const double own =
+        device.memoryLatencyUs + device.l2LatencyUs + cycles(kRowsCycles) + l2Us(time.l2Bytes);
+    gap += own;
+    add(std::move(time), own);
+  }
+};
+
+} // namespace
+
+StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const StepShape &step) {
+  Model model{device, step, {}};
+  model.result.us = model.result.startUs = device.startUs;
+  for (const PhaseCost &cost : costs) {
+    switch (cost.kind) {
+    case PhaseKind::Product:
+      model.product(cost, cost.rowTile > 1);
+      break;
+    case PhaseKind::Attend:
+      model.attend(cost);
+      break;
+    case PhaseKind::Attention:
+      model.attention(cost);
+      break;
+    case PhaseKind::Rows:
+      model.rowsPhase(cost);
+      break;
+    }
+  }
+  return std::move(model.result);
+}
+
+void printTimes(const StepTime &time, const Device &device, const StepShape &step,
+                llvm::raw_ostream &os) {
+  os << "predicted, not measured: " << device.title << ", " << step.rows
+     << (step.rows == 1 ? " row, " : " rows, ") << step.context << " positions, " << step.devices
+     << (step.devices == 1 ? " device, " : " devices, ") << (step.graph ? "graph" : "persistent")
+     << "\n";
+  os << "phase tiles memory_bytes l2_bytes flops us wait_us exchange_us hidden_us bound\n";
+  for (const PhaseTime &phase : time.phases)
+    os << phase.name << ' ' << phase.tiles << ' ' << phase.memoryBytes << ' ' << phase.l2Bytes
+       << ' ' << phase.flops
+       << llvm::format(" %.2f %.2f %.2f %.2f ", phase.us, phase.waitUs, phase.exchangeUs,
+                       phase.hiddenUs)
+       << phase.bound << '\n';
+  os << llvm::format("total %.1f us, %.1f steps/s, %.1f GB/s, %.1f %% of %.0f\n", time.us,
+                     1e6 / time.us, time.gigabytesPerSecond(),
+                     100 * time.gigabytesPerSecond() / device.achievableGBs(),
+                     device.achievableGBs());
+  os << llvm::format("of it weights %.1f, attention %.1f, waits %.1f, exchange %.1f, launch %.1f, "
+                     "other %.1f, less hidden %.1f\n",
+                     time.weightUs, time.attentionUs, time.waitUs, time.exchangeUs, time.startUs,
+                     time.otherUs(), time.hiddenUs);
+}
+
+} // namespace retort::kernel

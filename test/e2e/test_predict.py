@@ -1,0 +1,60 @@
+# What `retort inspect --phases --on` says of a model without weights, and what it refuses.
+# SPDX-License-Identifier: Apache-2.0
+"""test_predict.py RETORT CUDA_PREDICT"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+RETORT, CUDA_PREDICT = sys.argv[1:]
+
+
+def retort(*arguments):
+    return subprocess.run([RETORT, "inspect", *arguments], capture_output=True, text=True)
+
+
+def refuses(message, *arguments):
+    done = retort(*arguments)
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def predicted(*arguments):
+    done = retort(*arguments, "--phases", "--json")
+    assert done.returncode == 0, done.stderr
+    return {p["step"]: p.get("predicted") for p in json.loads(done.stdout)["programs"]}
+
+
+with tempfile.TemporaryDirectory() as folder:
+    model = str(pathlib.Path(folder, "smollm2.mlir"))
+    with open(model, "w") as file:
+        subprocess.run([sys.executable, CUDA_PREDICT, "--emit", "smollm2-135m"], check=True, stdout=file)
+
+    one = predicted(model, "--on", "h100")
+    decode = one["decode"]
+    assert decode["measured"] is False
+    assert (decode["rows"], decode["context"], one["prefill"]["rows"]) == (1, 128, 512)
+    # bf16: 134.5 M weights are read but for the table's gather, 2 bytes each.
+    weights = sum(p["memory_bytes"] for p in decode["phases"] if not p["name"].endswith("attend"))
+    assert abs(weights - 2 * 134.5e6) < 1e6, weights
+    parts = sum(decode[k + "_us"] for k in ("weight", "wait", "attention", "exchange", "launch", "other"))
+    assert abs(parts - decode["hidden_us"] - decode["us"]) < 1e-6 * decode["us"]
+    assert sum(p["wait_us"] > 0 for p in decode["phases"]) == 5 * 30 + 1
+
+    assert predicted(model, "--on", "h100", "--context", "8192")["decode"]["us"] > decode["us"]
+    assert predicted(model, "--on", "rtx3060")["decode"]["us"] > decode["us"]
+    two = predicted(model, "--on", "h100", "--devices", "2")["decode"]
+    assert two["exchange_us"] > 0 and len(two["phases"]) == len(decode["phases"])
+    many = predicted(model, "--on", "h100", "--rows", "64")
+    assert many["decode"] is None and many["prefill"]["rows"] == 64
+
+    text = retort(model, "--phases", "--on", "h100").stdout
+    assert "m.decode on h100, predicted, not measured: 1 row, 128 positions" in text, text
+    assert "blk.29.ffn_down" in text and "% of the 3015 that can be reached" in text
+
+    refuses("--on h10: not a known device: did you mean 'h100'? There are a100, ", model, "--phases", "--on", "h10")
+    refuses("--on tpu: not a known device: there are a100, ", model, "--phases", "--on", "tpu")
+    refuses("--on h100 predicts phases: add --phases", model, "--on", "h100")
+    refuses("makes steps of up to 512 rows", model, "--phases", "--on", "h100", "--rows", "513")
+print("predictions: ok")

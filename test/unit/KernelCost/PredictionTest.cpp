@@ -1,0 +1,242 @@
+//===- PredictionTest.cpp - The cost model on programs small enough for a pencil -----===//
+// SPDX-License-Identifier: Apache-2.0
+#include "dialects/Kernel/Prediction.h"
+#include <gtest/gtest.h>
+#include <set>
+
+namespace retort::kernel {
+namespace {
+
+/// Round numbers: 1 GHz, 1000 GB/s and an L2 that costs nothing but its latency.
+Device plainDevice() {
+  Device d = *findDevice("h100");
+  d.multiprocessors = 10;
+  d.clockGHz = 1;
+  d.memoryGBs = 1000;
+  d.memoryShare = 1;
+  d.l2GBs = 1e12;
+  d.l2LatencyUs = d.memoryLatencyUs = 0.1;
+  d.waitUs = 1;
+  d.startUs = 2;
+  d.peerUs = 3;
+  d.peerGBs = 1e12;
+  d.launchUs = 4;
+  d.launchDependentUs = 0;
+  return d;
+}
+
+/// 160 rows of 64 columns: 10 tiles.
+PhaseCost product(int64_t bytes, bool waits) {
+  PhaseCost cost;
+  cost.name = "product";
+  cost.kind = PhaseKind::Product;
+  cost.weightBytes = bytes;
+  cost.tiles = 10;
+  cost.out = 160;
+  cost.in = 64;
+  cost.flops = 2 * cost.out * cost.in;
+  cost.format = {PackedFormat::Kind::I4, 32, true};
+  cost.waits = waits;
+  return cost;
+}
+
+PhaseCost attend(int64_t kvHeads, int64_t splits) {
+  PhaseCost cost;
+  cost.name = "attend";
+  cost.kind = PhaseKind::Attend;
+  cost.heads = 4 * kvHeads;
+  cost.kvHeads = kvHeads;
+  cost.dims = 128;
+  cost.splits = splits;
+  cost.rowTile = 1;
+  cost.waits = true;
+  return cost;
+}
+
+/// Blocks of a model of 8B, int4: 436 MB of weights for 4 blocks.
+std::vector<PhaseCost> largeModel(int64_t blocks = 4) {
+  std::vector<PhaseCost> costs;
+  auto add = [&](int64_t out, int64_t in, int64_t matrices, bool sums) {
+    PhaseCost cost = product(out * in * 9 / 16, true);
+    cost.out = out;
+    cost.in = in;
+    cost.matrices = matrices;
+    cost.sumsShards = sums;
+    costs.push_back(cost);
+  };
+  for (int64_t i = 0; i < blocks; ++i) {
+    add(6144, 4096, 1, false);
+    costs.push_back(attend(8, 16));
+    add(4096, 4096, 1, true);
+    add(28672, 4096, 2, false);
+    add(4096, 14336, 1, true);
+  }
+  return costs;
+}
+
+TEST(Devices, AreNamedOnceAndStandForArchitectures) {
+  std::set<std::string> names;
+  for (const Device &device : devices()) {
+    EXPECT_TRUE(names.insert(device.name).second) << device.name;
+    EXPECT_EQ(findDevice(device.name), &device);
+    EXPECT_GT(device.memoryShare, 0.5) << device.name;
+    EXPECT_LT(device.memoryShare, 1) << device.name;
+    EXPECT_GT(device.memoryLatencyUs, device.l2LatencyUs) << device.name;
+    // Programmatic dependent launch came with 9.0.
+    EXPECT_EQ(device.launchDependentUs > 0, device.arch >= 90) << device.name;
+  }
+  EXPECT_EQ(findDevice("h10"), nullptr);
+  EXPECT_STREQ(deviceOfArch(90).name, "h100");
+  EXPECT_STREQ(deviceOfArch(89).name, "rtx4090");
+  EXPECT_EQ(deviceOfArch(103).arch, 100);
+  EXPECT_NE(deviceNames().find("h100, h200"), std::string::npos);
+}
+
+TEST(Prediction, TwoProductsByHand) {
+  // The first: launch 2; wait 1; staging 400 cycles and a load from L2, 0.5; first bytes 0.1; 1 MB
+  // in 1 us; the last sums 0.4. The second: as much, but during the wait and staging (1.5) a full
+  // ring, 10 x 56 KB, has come since 0.1 us after the first was done.
+  StepTime time = predict({product(1000000, true), product(1000000, true)}, plainDevice(), {});
+  ASSERT_EQ(time.phases.size(), 2u);
+  EXPECT_NEAR(time.phases[0].us, 1 + 0.5 + 0.1 + 1 + 0.4, 1e-9);
+  EXPECT_NEAR(time.phases[1].hiddenUs, 0.57344, 1e-9);
+  EXPECT_NEAR(time.phases[1].us, 1 + 0.5 + (1 - 0.57344) + 0.4, 1e-9);
+  EXPECT_NEAR(time.us, 2 + time.phases[0].us + time.phases[1].us, 1e-9);
+  EXPECT_NEAR(time.waitUs, 2, 1e-9);
+  EXPECT_NEAR(time.weightUs, 2, 1e-9);
+  EXPECT_EQ(time.weightBytes, 2000000);
+  // Staging, first bytes and sums.
+  EXPECT_NEAR(time.otherUs(), 0.5 + 0.1 + 0.4 + 0.5 + 0.4, 1e-9);
+}
+
+TEST(Prediction, SmallWeightsAreThereBeforeTheirInput) {
+  StepTime time = predict({product(1000000, true), product(100000, true)}, plainDevice(), {});
+  EXPECT_NEAR(time.phases[1].hiddenUs, 0.1, 0.05);
+  EXPECT_LT(time.phases[1].us, 1 + 0.5 + 0.4 + 0.1);
+  EXPECT_STREQ(time.phases[1].bound, "latency");
+}
+
+TEST(Prediction, GraphLaunchesEachPhaseAndHidesNothingWithoutDependentLaunch) {
+  StepShape step;
+  step.graph = true;
+  std::vector<PhaseCost> costs = {product(1000000, false), product(1000000, true)};
+  Device device = plainDevice();
+  StepTime time = predict(costs, device, step);
+  EXPECT_NEAR(time.waitUs, 2 * device.launchUs, 1e-9);
+  EXPECT_EQ(time.hiddenUs, 0);
+  device.launchDependentUs = 2;
+  time = predict(costs, device, step);
+  EXPECT_NEAR(time.waitUs, 4, 1e-9);
+  EXPECT_GT(time.hiddenUs, 0);
+}
+
+TEST(Prediction, MoreOfAnythingTakesLonger) {
+  for (const Device &device : devices()) {
+    auto us = [&](const std::vector<PhaseCost> &costs, StepShape step = {}) {
+      return predict(costs, device, step).us;
+    };
+    const std::vector<PhaseCost> costs = largeModel();
+    std::vector<PhaseCost> more = costs;
+    for (PhaseCost &cost : more)
+      cost.weightBytes *= 2;
+    // Where instructions bind, bytes that double need not show.
+    EXPECT_GE(us(more), us(costs)) << device.name;
+    more = costs;
+    for (PhaseCost &cost : more)
+      cost.waits = false;
+    EXPECT_LE(us(more), us(costs)) << device.name;
+    EXPECT_GT(us(largeModel(5)), us(largeModel(4))) << device.name;
+    double last = 0;
+    for (int64_t context : {16, 128, 1024, 8192, 32768}) {
+      const double now = us(costs, {1, context});
+      EXPECT_GE(now, last) << device.name << ", " << context << " positions";
+      last = now;
+    }
+    last = 0;
+    for (int64_t rows : {1, 2, 4, 8, 16}) {
+      const double now = us(costs, {rows, 1024});
+      // Rows that no longer fit shared memory are read beside the weights and not before them.
+      EXPECT_GE(now, 0.99 * last) << device.name << ", " << rows << " rows";
+      last = now;
+    }
+  }
+}
+
+TEST(Prediction, TwiceTheBytesTakeTwiceTheTimeWhereMemoryBinds) {
+  std::vector<PhaseCost> costs = largeModel(), more = costs;
+  for (PhaseCost &cost : more)
+    cost.weightBytes *= 2;
+  const Device &device = *findDevice("rtx3060");
+  EXPECT_NEAR(predict(more, device, {}).us / predict(costs, device, {}).us, 2, 0.1);
+}
+
+TEST(Prediction, NoFasterThanMemory) {
+  for (const Device &device : devices()) {
+    StepTime time = predict(largeModel(), device, {});
+    EXPECT_LT(time.gigabytesPerSecond(), device.achievableGBs()) << device.name;
+    EXPECT_GT(time.otherUs(), 0) << device.name;
+    EXPECT_LE(time.hiddenUs, time.weightUs) << device.name;
+  }
+}
+
+TEST(Prediction, TwoDevicesShareBytesAndExchangeTwiceABlock) {
+  for (const char *name : {"h100", "rtx4090"}) {
+    const Device &device = *findDevice(name);
+    StepTime one = predict(largeModel(), device, {1, 128, 1}),
+             two = predict(largeModel(), device, {1, 128, 2});
+    EXPECT_NEAR(double(two.memoryBytes) / one.memoryBytes, 0.5, 0.01);
+    EXPECT_GT(one.us / two.us, 1.3) << name;
+    EXPECT_LT(one.us / two.us, 2) << name;
+    int exchanges = 0;
+    for (const PhaseTime &phase : two.phases)
+      exchanges += phase.exchangeUs > 0;
+    EXPECT_EQ(exchanges, 7) << "two a block; the last is before nothing";
+    EXPECT_EQ(one.exchangeUs, 0);
+    EXPECT_GT(two.exchangeUs, 7 * device.peerUs);
+  }
+}
+
+TEST(Prediction, WindowBoundsAttention) {
+  PhaseCost cost = attend(8, 16);
+  cost.window = 512;
+  const Device &device = *findDevice("h100");
+  EXPECT_EQ(predict({cost}, device, {1, 512}).us, predict({cost}, device, {1, 65536}).us);
+  EXPECT_EQ(predict({cost}, device, {1, 65536}).memoryBytes, 8 * 512 * 2 * 128 * 2);
+}
+
+TEST(Prediction, OneTileMoreThanMultiprocessorsTakesASecondTurn) {
+  // 8 heads x 16 splits are 128 tiles for 132 multiprocessors; 17 splits are 136.
+  const Device &device = *findDevice("h100");
+  StepTime fits = predict({attend(8, 16)}, device, {1, 8192});
+  StepTime spills = predict({attend(8, 17)}, device, {1, 8192});
+  EXPECT_EQ(fits.phases[0].tiles, 128);
+  EXPECT_EQ(spills.phases[0].tiles, 136);
+  EXPECT_GT(spills.attentionUs, 1.3 * fits.attentionUs);
+}
+
+TEST(Prediction, RowsThatDoNotFitSharedMemoryAreReadForEachTile) {
+  // A row of 4096 takes 8 KB of the 31 KB beside the sums: three fit.
+  PhaseCost cost = product(28672 * 4096 / 2, true);
+  cost.out = 28672;
+  cost.in = 4096;
+  const Device &device = *findDevice("h100");
+  EXPECT_EQ(predict({cost}, device, {3, 128}).phases[0].l2Bytes, 3 * 4096 * 4 * 132);
+  StepTime eight = predict({cost}, device, {8, 128});
+  EXPECT_EQ(eight.phases[0].l2Bytes, 8 * 4096 * 4 * (28672 / 16));
+  EXPECT_STREQ(eight.phases[0].bound, "l2");
+}
+
+TEST(Prediction, PrefillIsBoundByTensorCores) {
+  PhaseCost cost = product(4096 * 4096 / 2, true);
+  cost.out = cost.in = 4096;
+  cost.flops = 2 * cost.out * cost.in;
+  cost.rowTile = 64;
+  const Device &device = *findDevice("rtx3060");
+  StepTime time = predict({cost}, device, {512, 512});
+  EXPECT_EQ(time.phases[0].tiles, 4096 / 128 * 512 / 64);
+  EXPECT_STREQ(time.phases[0].bound, "tensor");
+  EXPECT_GT(time.us, time.phases[0].flops / (device.tensorTflops * 1e6));
+}
+
+} // namespace
+} // namespace retort::kernel
