@@ -190,7 +190,8 @@ void CudaDevice::allocateCard(Card &card, const KvCache &cache) {
                                                                {&card.inputs, "inputs"},
                                                                {&card.logits, "logits"}};
   for (auto [memory, name] : names)
-    cuda().nameMemory(memory->address(), memory->bytes(), name);
+    cuda().nameMemory(memory->address(), memory->bytes(),
+                      cards_.size() > 1 ? name + ("." + std::to_string(d)) : name);
   CUdeviceptr sync = card.sync.address();
   for (const CudaStepCode &step : code) {
     card.steps.push_back({&step, sync, {}, nullptr});

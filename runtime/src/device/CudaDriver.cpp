@@ -126,9 +126,9 @@ std::string CudaDriver::simulatorError() const {
   return error ? error() : "";
 }
 
-void CudaDriver::nameMemory(CUdeviceptr memory, uint64_t bytes, const char *name) const {
+void CudaDriver::nameMemory(CUdeviceptr memory, uint64_t bytes, const std::string &name) const {
   if (auto *give = simulator<void(unsigned long long, size_t, const char *)>("retort_sim_name"))
-    give(memory, bytes, name);
+    give(memory, bytes, name.c_str());
 }
 
 CudaMemory::CudaMemory(CudaDriverPointer driver, uint64_t bytes, const std::string &what)

@@ -37,7 +37,7 @@ public:
   /// Why the simulator's last call failed, in its own words; "" from a real driver.
   std::string simulatorError() const;
   /// Tells the simulator what memory is for: the report has counters by this name.
-  void nameMemory(CUdeviceptr memory, uint64_t bytes, const char *name) const;
+  void nameMemory(CUdeviceptr memory, uint64_t bytes, const std::string &name) const;
 
 private:
   CudaDriver(void *library, bool simulated);

@@ -207,7 +207,6 @@ void CudaCard::loadWeights(std::span<const uint8_t> weights) {
   }
   cuda.check(cuda->cuStreamSynchronize(stream.get()), what);
   weights_ = std::move(memory);
-  cuda.nameMemory(weights_.address(), weights_.bytes(), "weights");
 }
 
 //===--- CudaProgram --------------------------------------------------------------------------===//
@@ -273,8 +272,11 @@ void CudaProgram::load() {
   }
   for (auto &card : cards_)
     card->loadCode(image);
-  for (size_t i = 0; i < cards_.size(); ++i)
+  for (size_t i = 0; i < cards_.size(); ++i) {
     cards_[i]->loadWeights(weights_[i]);
+    driver_->nameMemory(CUdeviceptr(uintptr_t(cards_[i]->weights())), weights_[i].size(),
+                        cards_.size() > 1 ? "weights." + std::to_string(i) : "weights");
+  }
   loaded_ = true;
 }
 
