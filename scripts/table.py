@@ -90,7 +90,10 @@ def main():
             load(folder, "bench-int4.json")),
         row("specialist", os.path.join(folder, "man.retort"), evaluated, bench),
     ]
-    measured = (f"Measured on {evaluated['text_bytes']:,} bytes of held-out text, "
+    measured = (f"Specialist less teacher, paired by document: "
+                f"{evaluated['bits_per_byte_difference']:+.3f} ± "
+                f"{evaluated['bits_per_byte_difference_stderr']:.3f} bits/byte. "
+                f"Measured on {evaluated['text_bytes']:,} bytes of held-out text, "
                 f"{bench['threads']} threads of {cpu_name()}, {datetime.date.today()}.")
     print(aligned(rows))
     print(measured)

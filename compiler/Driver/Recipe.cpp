@@ -65,9 +65,8 @@ constexpr const char *kSpecialist = R"(builtin.module(
   insert-score{model=student name=specialist tokens={{score-tokens}}},{{baselines}}
   run-data-work))";
 
-/// Of the specialist's weights: 4 bits in groups of 64; the embedding, which loses most, with a
-/// minimum a group of 32.
-constexpr const char *kFormat = "bits=4 group=64 embedding=i4g32a";
+/// Of the specialist's weights: 4 bits in groups of 64; the embedding, which loses most, of 32.
+constexpr const char *kFormat = "bits=4 group=64 embedding=i4g32s";
 
 /// The honest baselines: the teacher tuned on the tokens that the student is distilled on as well,
 /// and the student trained on them without a teacher, rounded alike.
