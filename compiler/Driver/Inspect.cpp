@@ -197,7 +197,8 @@ void printPrediction(const json &program) {
               100 * gbs / achievable, achievable);
   for (const auto &[key, text] : {std::pair("weight_us", "weights"), {"wait_us", "waits"},
                                   {"attention_us", "attention"}, {"exchange_us", "exchange"},
-                                  {"launch_us", "launch"}, {"other_us", "staging, first bytes, sums"},
+                                  {"launch_us", "launch"}, {"excess_us", "L2, instructions or tensor cores beyond that"},
+        {"other_us", "staging, first bytes, sums"},
                                   {"hidden_us", "less weights that come during waits"}})
     std::printf("  %8.1f us %3.0f %%  %s\n", p[key].get<double>(),
                 100 * p[key].get<double>() / us, text);

@@ -74,6 +74,7 @@ nlohmann::json predictionOf(kernel::ProgramOp program, const PredictOptions &opt
           {"attention_us", time.attentionUs},
           {"exchange_us", time.exchangeUs},
           {"launch_us", time.startUs},
+          {"excess_us", time.excessUs},
           {"other_us", time.otherUs()},
           {"hidden_us", time.hiddenUs}};
 }

@@ -163,6 +163,7 @@ struct Model {
     const double ends = prologue + latency + cycles(kFinishCycles);
     // What is hidden is worth only what memory, and not another bound, would have taken.
     time.hiddenUs = std::min(time.hiddenUs, std::max(0.0, memory - main));
+    result.excessUs += left - (memory - time.hiddenUs);
     if (memory - time.hiddenUs >= main)
       time.bound = "memory";
     if (ends > left)
@@ -331,9 +332,9 @@ void printTimes(const StepTime &time, const Device &device, const StepShape &ste
                      100 * time.gigabytesPerSecond() / device.achievableGBs(),
                      device.achievableGBs());
   os << llvm::format("of it weights %.1f, attention %.1f, waits %.1f, exchange %.1f, launch %.1f, "
-                     "other %.1f, less hidden %.1f\n",
+                     "excess %.1f, other %.1f, less hidden %.1f\n",
                      time.weightUs, time.attentionUs, time.waitUs, time.exchangeUs, time.startUs,
-                     time.otherUs(), time.hiddenUs);
+                     time.excessUs, time.otherUs(), time.hiddenUs);
 }
 
 } // namespace retort::kernel

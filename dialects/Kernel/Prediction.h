@@ -38,12 +38,13 @@ struct StepTime {
   double exchangeUs = 0;  ///< all exchanges, likewise
   double attentionUs = 0; ///< attention without its waits
   double weightUs = 0;    ///< weight bytes at the achievable bandwidth
+  double excessUs = 0;    ///< by which L2, instructions or tensor cores take longer than weights
   double hiddenUs = 0;    ///< of weightUs, what passed during waits, exchanges and attention
   int64_t memoryBytes = 0, weightBytes = 0; ///< of one device
 
-  /// What is none of the above: staging, first bytes, last sums, shares that are not equal.
+  /// What is none of the above: staging, first bytes, last sums.
   double otherUs() const {
-    return us - startUs - waitUs - exchangeUs - attentionUs - weightUs + hiddenUs;
+    return us - startUs - waitUs - exchangeUs - attentionUs - weightUs - excessUs + hiddenUs;
   }
   double gigabytesPerSecond() const { return memoryBytes / us * 1e-3; }
 };

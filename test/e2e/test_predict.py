@@ -38,7 +38,7 @@ with tempfile.TemporaryDirectory() as folder:
     # bf16: 134.5 M weights are read but for the table's gather, 2 bytes each.
     weights = sum(p["memory_bytes"] for p in decode["phases"] if not p["name"].endswith("attend"))
     assert abs(weights - 2 * 134.5e6) < 1e6, weights
-    parts = sum(decode[k + "_us"] for k in ("weight", "wait", "attention", "exchange", "launch", "other"))
+    parts = sum(decode[k + "_us"] for k in ("weight", "wait", "attention", "exchange", "launch", "excess", "other"))
     assert abs(parts - decode["hidden_us"] - decode["us"]) < 1e-6 * decode["us"]
     assert sum(p["wait_us"] > 0 for p in decode["phases"]) == 5 * 30 + 1
 

@@ -14,7 +14,7 @@
 // CHECK-NEXT: out 4 2304 1024 8192 {{[0-9.]+}} 0.80 0.00 {{[0-9.]+}} latency
 // CHECK-NEXT: next 8 4608 2048 16384 {{[0-9.]+}} 0.80 0.00
 // CHECK-NEXT: total {{[0-9.]+}} us, {{[0-9.]+}} steps/s, {{[0-9.]+}} GB/s, {{[0-9.]+}} % of 3015
-// CHECK-NEXT: of it weights {{[0-9.]+}}, attention {{[0-9.]+}}, waits 2.4, exchange 0.0, launch 3.9, other {{[0-9.]+}}, less hidden {{[0-9.]+}}
+// CHECK-NEXT: of it weights {{[0-9.]+}}, attention {{[0-9.]+}}, waits 2.4, exchange 0.0, launch 3.9, excess {{[0-9.]+}}, other {{[0-9.]+}}, less hidden {{[0-9.]+}}
 
 // A head a device, half the rows of the first product and half the columns of the second.
 // TWO:      8 rows, 300 positions, 2 devices
