@@ -11,7 +11,7 @@ namespace retort {
 struct RecipeParameters {
   bool bf16Checkpoint = false;      ///< `none` keeps the checkpoint's precision: bf16, else f32
   uint64_t tuneTokens = 60'000;     ///< tokens that the teacher is adapted on
-  uint64_t distillTokens = 160'000; ///< tokens that the student is trained on, unrounded
+  uint64_t distillTokens = 180'000; ///< tokens that the student is trained on, unrounded
   uint64_t healTokens = 24'000;     ///< tokens that the rounded student is trained on
   uint64_t observeTokens = 16'384;  ///< tokens that activations are observed and layers fitted on
   uint64_t scoreTokens = 16'384;    ///< tokens' worth of held-out text that models are scored on
