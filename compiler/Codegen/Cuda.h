@@ -29,8 +29,8 @@ struct CompiledCuda {
   std::vector<Entry> entries;
   std::vector<std::string> arches; ///< "sm_80", "sm_90a": a cubin each
   std::string ptx;                 ///< "compute_90": for later cards
-  ModelLayout layout;        ///< of weights.cuda.bin and the cache
-  int64_t bytesPerToken = 0; ///< weight bytes read to decode one token
+  ModelLayout layout;              ///< of weights.cuda.bin and the cache
+  int64_t bytesPerToken = 0;       ///< weight bytes read to decode one token
   std::map<std::string, std::vector<CudaResources>> resources;
 };
 

@@ -31,13 +31,28 @@ constexpr uint64_t kCompileBytes = 500'000'000;
 /// Shares of FFN channels that --budget chooses among, in percent.
 constexpr int kLeastKeepPercent = 10;
 
+/// A pipeline to be read and edited: --recipe takes it as it is printed.
+std::string onePassALine(const std::string &pipeline) {
+  std::string text;
+  int depth = 0;
+  for (const char c : pipeline) {
+    depth += (c == '(' || c == '{') - (c == ')' || c == '}');
+    if (!(c == ' ' && !text.empty() && text.back() == ' '))
+      text += c;
+    if ((c == ',' || c == '(') && depth == 1)
+      text += "\n  ";
+  }
+  return text;
+}
+
 /// A compile under way.
 class Compile {
 public:
   explicit Compile(const CompileOptions &options)
       : options_(options), progress_(options.quiet),
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
-        context_(workspace_), teacher_(options.teacher, workspace_) {
+        context_(workspace_), teacher_(options.teacher, workspace_),
+        corpus_(options.corpus, progress_) {
     targets_ = parseTargets(options.target);
     checkDevices();
     parameters_.seed = options.seed;
@@ -50,7 +65,7 @@ public:
   void run() {
     const std::string text = context_.normalise(pipeline());
     if (options_.printPipeline) {
-      std::printf("%s\n", text.c_str());
+      std::printf("%s\n", onePassALine(text).c_str());
       return;
     }
     if (options_.output.empty() && !options_.dryRun)
@@ -108,10 +123,6 @@ private:
     return bf16 * 2 > all;
   }
 
-  DataWorkOptions workOptions(bool planOnly) const {
-    return {options_.corpus, options_.threads, planOnly};
-  }
-
   /// What the compile will do and make, from shapes alone.
   struct Plan {
     std::vector<PlannedWork> work;
@@ -125,7 +136,8 @@ private:
   Plan plan() {
     Progress silent(true);
     auto module = importModel(context_.mlir(), teacher_.checkpoint());
-    DataWork work(teacher_, workspace_, silent, workOptions(true));
+    DataWork work(teacher_, corpus_, workspace_, silent,
+                  {.threads = options_.threads, .planOnly = true});
     context_.run(*module, pipeline(), &work);
     LoweredModel lowered = lowerModel(context_, finalModel(*module), targets_);
     const size_t cubins = targets_.cuda.empty() ? 0 : targets_.cuda.size() + 1;
@@ -204,8 +216,8 @@ private:
       fail(ExitCode::Resources,
            "the compile needs about " + formatBytes(peakMemory()) + " of memory but " +
                formatBytes(free) +
-               " are free: see --dry-run, lower --distill-tokens' batch or use "
-               "a smaller teacher");
+               " are free: see --dry-run for which stage, close other programs or use a smaller "
+               "teacher");
     if (uint64_t free = freeDiskBytes(workspace_.dir()); workspaceBytes() > free)
       fail(ExitCode::Resources, workspace_.dir() + ": the workspace needs " +
                                     formatBytes(workspaceBytes()) + " but " + formatBytes(free) +
@@ -217,16 +229,21 @@ private:
   }
 
   void printPlan() const {
-    std::printf("%-26s %10s %10s %10s  %s\n", "stage", "time", "memory", "disk", "");
+    const std::string emit = "emit and write the bundle";
+    size_t width = emit.size();
+    for (const PlannedWork &work : planned_.work)
+      width = std::max(width, work.name.size());
+    const int columns = static_cast<int>(width);
+    std::printf("%-*s %10s %10s %10s\n", columns, "stage", "time", "memory", "disk");
     double seconds = 0;
     for (const PlannedWork &work : planned_.work) {
-      std::printf("%-26s %10s %10s %10s  %s\n", work.name.c_str(),
+      std::printf("%-*s %10s %10s %10s  %s\n", columns, work.name.c_str(),
                   work.cached ? "-" : ("~" + formatSeconds(work.seconds)).c_str(),
                   formatBytes(work.memoryBytes).c_str(), formatBytes(work.diskBytes).c_str(),
                   work.cached ? "cached" : "");
       seconds += work.cached ? 0 : work.seconds;
     }
-    std::printf("%-26s %10s %10s %10s\n", "emit and write the bundle",
+    std::printf("%-*s %10s %10s %10s\n", columns, emit.c_str(),
                 ("~" + formatSeconds(emitSeconds())).c_str(), formatBytes(emitMemory()).c_str(),
                 formatBytes(planned_.bundleBytes()).c_str());
     std::printf("\nin all about %s, peak memory %s (free: %s), bundle %s, %s of weights a token\n",
@@ -236,7 +253,7 @@ private:
                 formatBytes(planned_.bytesPerToken).c_str());
   }
 
-  nlohmann::json provenance(const std::string &pipelineText, const DataWork &work) {
+  nlohmann::json provenance(const std::string &pipelineText) {
     nlohmann::json result = {
         {"teacher",
          {{"file", std::filesystem::path(options_.teacher).filename().string()},
@@ -245,7 +262,7 @@ private:
         {"pipeline", pipelineText},
         {"seed", options_.seed},
         {"retort", RETORT_VERSION}};
-    if (const Corpus *corpus = work.corpus())
+    if (const Corpus *corpus = corpus_.known())
       result["corpus"] = {{"identity", corpus->identity()}, {"counts", corpus->counts().toJson()}};
     return result;
   }
@@ -257,9 +274,10 @@ private:
         continue;
       auto text = workspace_.read(op.getResult()->getSha256().str(), "json");
       auto score = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
-      if (!score.is_object() || !score.contains("bits_per_byte"))
+      if (!score.is_object() || !score.contains("bits_per_byte") ||
+          !score["bits_per_byte"].is_number())
         continue;
-      ModelFigures figures{.name = op.getSymName().str()};
+      ModelFigures figures{.name = wordsOf(op.getSymName())};
       figures.bitsPerByte = Estimate{score["bits_per_byte"].get<double>(),
                                      score["bits_per_byte_stderr"].is_number()
                                          ? score["bits_per_byte_stderr"].get<double>()
@@ -278,19 +296,19 @@ private:
     auto module = importModel(context_.mlir(), teacher_.checkpoint());
     const std::string text = pipeline();
     auto original = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
-    DataWork work(teacher_, workspace_, progress_, workOptions(false));
+    DataWork work(teacher_, corpus_, workspace_, progress_, {.threads = options_.threads});
     context_.run(*module, text, &work);
     lm::ModelOp model = finalModel(*module);
     LoweredModel lowered = lowerModel(context_, model, targets_);
     Report report;
     const std::string stem = std::filesystem::path(options_.teacher).stem().string();
     report.title = stem + ", " + (options_.passes.empty() ? recipe().name : "custom");
-    nlohmann::json facts = provenance(context_.normalise(text), work);
+    nlohmann::json facts = provenance(context_.normalise(text));
     // What was made, not what was planned: a plan prunes by stand-in statistics.
     addScores(report, *module, lowered.bytesPerToken);
     report.curves = work.curves();
-    if (work.corpus())
-      report.corpus = work.corpus()->counts();
+    if (const Corpus *corpus = corpus_.known())
+      report.corpus = corpus->counts();
     report.provenance = {{"teacher", facts["teacher"]["file"].get<std::string>()},
                          {"teacher sha256", teacher_.sha256()},
                          {"recipe", facts["recipe"].get<std::string>()},
@@ -310,6 +328,7 @@ private:
   Workspace workspace_;
   CompilerContext context_;
   Teacher teacher_;
+  FieldCorpus corpus_;
   RecipeParameters parameters_;
   Plan planned_;
 };

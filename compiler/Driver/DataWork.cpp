@@ -58,15 +58,8 @@ std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {
   return sequences;
 }
 
-/// A symbol for people: "tuned_teacher" is "tuned teacher".
-std::string wordsOf(llvm::StringRef symbol) {
-  std::string words = symbol.str();
-  std::replace(words.begin(), words.end(), '_', ' ');
-  return words;
-}
-
-/// A model whose matrices are meant to be stored in `format`, embedding and logits in `table` (null:
-/// in `format`); both null: as they are.
+/// A model whose matrices are meant to be stored in `format`, embedding and logits in `table`
+/// (null: in `format`); both null: as they are.
 exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight::FormatAttr table) {
   exec::Graph graph = exec::graphFromModel(model);
   auto store = [&](exec::Param &param, weight::FormatAttr in) {
@@ -91,9 +84,28 @@ template <typename OpT> void setResult(OpT op, const std::string &key) {
 
 } // namespace
 
-DataWork::DataWork(Teacher &teacher, Workspace &workspace, Progress &progress,
+std::string wordsOf(llvm::StringRef symbol) {
+  std::string words = symbol.str();
+  std::replace(words.begin(), words.end(), '_', ' ');
+  return words;
+}
+
+const Corpus &FieldCorpus::get() {
+  if (!corpus_) {
+    if (paths_.empty())
+      fail(ExitCode::Usage, "the recipe works on documents: name them with --corpus");
+    progress_.begin("read the corpus");
+    corpus_ = Corpus::read(paths_, {},
+                           [&](uint64_t done, uint64_t total) { progress_.update(done, total); });
+    progress_.end(corpus_->counts().summary());
+  }
+  return *corpus_;
+}
+
+DataWork::DataWork(Teacher &teacher, FieldCorpus &corpus, Workspace &workspace, Progress &progress,
                    DataWorkOptions options)
-    : teacher_(teacher), workspace_(workspace), progress_(progress), options_(std::move(options)) {}
+    : teacher_(teacher), corpus_(corpus), workspace_(workspace), progress_(progress),
+      options_(options) {}
 DataWork::~DataWork() = default;
 
 void DataWork::run(mlir::ModuleOp module) {
@@ -101,25 +113,13 @@ void DataWork::run(mlir::ModuleOp module) {
     if (Progress::interrupted())
       fail(ExitCode::Interrupted, "stopped: run the same command again to go on from here");
     llvm::TypeSwitch<mlir::Operation *>(&op)
-        .Case<distill::CorpusOp, distill::ObserveOp, distill::FitOp, distill::TrainOp, distill::ScoreOp>(
-            [&](auto work) {
-              if (!work.getResult())
-                runOp(work);
-            })
+        .Case<distill::CorpusOp, distill::ObserveOp, distill::FitOp, distill::TrainOp,
+              distill::ScoreOp>([&](auto work) {
+          if (!work.getResult())
+            runOp(work);
+        })
         .Case([&](distill::GateOp gate) { checkGate(gate); });
   }
-}
-
-const Corpus &DataWork::requireCorpus() {
-  if (!corpus_) {
-    if (options_.corpus.empty())
-      fail(ExitCode::Usage, "the recipe works on documents: name them with --corpus");
-    progress_.begin("read the corpus");
-    corpus_ = Corpus::read(options_.corpus, {},
-                           [&](uint64_t done, uint64_t total) { progress_.update(done, total); });
-    progress_.end(corpus_->counts().summary());
-  }
-  return *corpus_;
 }
 
 exec::Executor &DataWork::executor() {
@@ -142,7 +142,7 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
       stream << attribute.getName().getValue() << " = " << attribute.getValue() << '\n';
   for (lm::ModelOp used : models)
     used->print(stream, mlir::OpPrintingFlags().useLocalScope());
-  stream << teacher_.sha256() << '\n' << requireCorpus().identity() << '\n';
+  stream << teacher_.sha256() << '\n' << corpus_.get().identity() << '\n';
   // Arithmetic is reproducible for a number of threads, not across numbers.
   stream << options_.threads << '\n';
   return sha256Hex(std::string_view(text));
@@ -161,7 +161,7 @@ exec::OnProgress DataWork::onProgress() {
 std::vector<exec::Sequence> DataWork::packTrain(lm::ModelOp model, int64_t tokens,
                                                 int64_t sequenceTokens, uint64_t seed) {
   const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(model);
-  std::vector<const Document *> documents = requireCorpus().require(Split::Train);
+  std::vector<const Document *> documents = corpus_.get().require(Split::Train);
   return toSequences(packDocuments(documents, tokenizer.tokenizeDocument(),
                                    {.sequenceTokens = static_cast<uint32_t>(sequenceTokens),
                                     .startToken = tokenizer.startToken(),
@@ -175,9 +175,9 @@ std::vector<exec::Sequence> DataWork::packTrain(lm::ModelOp model, int64_t token
 
 void DataWork::runOp(distill::CorpusOp op) {
   // The identity names the documents; the object only says what they were.
-  const std::string key = requireCorpus().identity();
+  const std::string key = corpus_.get().identity();
   if (!workspace_.has(key, "json"))
-    workspace_.put(key, "json", requireCorpus().counts().toJson().dump(1) + "\n");
+    workspace_.put(key, "json", corpus_.get().counts().toJson().dump(1) + "\n");
   setResult(op, key);
 }
 
@@ -197,10 +197,7 @@ void DataWork::runOp(distill::ObserveOp op) {
   } else {
     workspace_.getOrMake(key, "json", [&](const std::string &path) {
       progress_.begin(name);
-      std::string text = observe(op, observed);
-      std::ofstream file(path, std::ios::binary);
-      if (!(file << text << std::flush))
-        fail(ExitCode::Io, path + ": cannot be written");
+      writeFileAtomically(path, observe(op, observed));
       progress_.end();
     });
   }
@@ -216,7 +213,7 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
       continue;
     }
     const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(observed);
-    std::vector<const Document *> documents = requireCorpus().require(Split::Train);
+    std::vector<const Document *> documents = corpus_.get().require(Split::Train);
     result["vocabulary"] = {{"counts", countTokens(documents, tokenizer.tokenizeDocument(),
                                                    static_cast<uint32_t>(observed.getVocab()))},
                             {"merges", mergeTriples(tokenizer.spec)},
@@ -244,12 +241,12 @@ void DataWork::runOp(distill::FitOp op) {
   lm::ModelOp student = model(op, op.getStudent()), teacher = model(op, op.getTeacher());
   const std::string key = keyOf(op, {student, teacher});
   const std::string name = "fit the " + wordsOf(op.getStudent());
-  plan_.push_back(
-      estimateFit(student, teacher, op, name, workspace_.has(key, "safetensors")));
+  plan_.push_back(estimateFit(student, teacher, op, name, workspace_.has(key, "safetensors")));
   if (!options_.planOnly)
     workspace_.getOrMake(key, "safetensors", [&](const std::string &path) {
       progress_.begin(name);
-      const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
+      const exec::Graph graph =
+          quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
       const exec::Graph guide = exec::graphFromModel(teacher);
       exec::FitOptions options;
       for (auto param : op.getParams().getAsRange<mlir::StringAttr>())
@@ -257,10 +254,10 @@ void DataWork::runOp(distill::FitOp op) {
       options.damping = op.getDamping();
       options.outputPath = path;
       exec::FitResult result;
-      exec::check(executor().fit(
-          {&graph, teacher_.readRows(student, graph)}, {&guide, teacher_.readRows(teacher, guide)},
-          packTrain(student, op.getTokens(), op.getSequenceLength(), 0), options, onProgress(),
-          result));
+      exec::check(executor().fit({&graph, teacher_.readRows(student, graph)},
+                                 {&guide, teacher_.readRows(teacher, guide)},
+                                 packTrain(student, op.getTokens(), op.getSequenceLength(), 0),
+                                 options, onProgress(), result));
       char line[96];
       std::snprintf(line, sizeof line, "%zu layers, the last block's stream lacks %.1f %%",
                     options.params.size(), 100 * result.lacking.back());
@@ -347,10 +344,8 @@ void DataWork::runOp(distill::ScoreOp op) {
   if (!options_.planOnly)
     workspace_.getOrMake(key, "json", [&](const std::string &path) {
       progress_.begin(name);
-      std::string text = score(op, scored);
-      std::ofstream file(path, std::ios::binary);
-      if (!(file << text << std::flush))
-        fail(ExitCode::Io, path + ": cannot be written");
+      const std::string text = score(op, scored);
+      writeFileAtomically(path, text);
       char line[64];
       std::snprintf(line, sizeof line, "%.3f bits per byte held out",
                     nlohmann::json::parse(text)["bits_per_byte"].get<double>());
@@ -361,7 +356,7 @@ void DataWork::runOp(distill::ScoreOp op) {
 
 std::string DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
   const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(scored);
-  EvalWindows windows = evalWindows(requireCorpus().require(Split::HeldOut),
+  EvalWindows windows = evalWindows(corpus_.get().require(Split::HeldOut),
                                     tokenizer.tokenizeDocument(), tokenizer.startToken(),
                                     std::min<uint32_t>(kScoreWindowTokens, scored.getContext() - 1),
                                     op.getTokens().value_or(0) * kBytesPerScoredToken);

@@ -18,9 +18,29 @@
 
 namespace retort {
 
+/// A symbol for people: "tuned_teacher" is "tuned teacher".
+std::string wordsOf(llvm::StringRef symbol);
+
+/// The documents of a compile: read when first asked for, then lent to each plan and to the work.
+class FieldCorpus {
+public:
+  /// `paths` are files and folders; `progress` must outlive the object.
+  FieldCorpus(std::vector<std::string> paths, Progress &progress)
+      : paths_(std::move(paths)), progress_(progress) {}
+
+  /// Throws Error: Usage if there are no paths, else what Corpus::read() throws.
+  const Corpus &get();
+  /// The documents, if they were asked for.
+  const Corpus *known() const { return corpus_ ? &*corpus_ : nullptr; }
+
+private:
+  std::vector<std::string> paths_;
+  Progress &progress_;
+  std::optional<Corpus> corpus_;
+};
+
 struct DataWorkOptions {
-  std::vector<std::string> corpus; ///< files and folders
-  unsigned threads = 0;            ///< 0: one a core
+  unsigned threads = 0; ///< 0: one a core
   /// Runs nothing that takes long: an op without a finished result gets the key it will have, and
   /// an observation a stand-in in which all is equally important, so that the passes that follow
   /// give the shapes and sizes that the real compile will have.
@@ -42,7 +62,8 @@ struct PlannedWork {
 class DataWork {
 public:
   /// All references must outlive the object.
-  DataWork(Teacher &teacher, Workspace &workspace, Progress &progress, DataWorkOptions options);
+  DataWork(Teacher &teacher, FieldCorpus &corpus, Workspace &workspace, Progress &progress,
+           DataWorkOptions options);
   ~DataWork();
 
   /// Executes every op of `module` that has no result, in order, and sets the results. Throws
@@ -50,8 +71,6 @@ public:
   void run(mlir::ModuleOp module);
 
   const std::vector<PlannedWork> &plan() const { return plan_; }
-  /// The corpus, if an op has read it.
-  const Corpus *corpus() const { return corpus_ ? &*corpus_ : nullptr; }
   /// Loss curves of the trainings so far, in order.
   const std::vector<LossCurve> &curves() const { return curves_; }
 
@@ -63,7 +82,6 @@ private:
   void runOp(distill::ScoreOp op);
   void checkGate(distill::GateOp op);
 
-  const Corpus &requireCorpus();
   exec::Executor &executor();
   lm::ModelOp model(mlir::Operation *op, llvm::StringRef name);
   std::string keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> models);
@@ -77,10 +95,10 @@ private:
   exec::OnProgress onProgress();
 
   Teacher &teacher_;
+  FieldCorpus &corpus_;
   Workspace &workspace_;
   Progress &progress_;
   DataWorkOptions options_;
-  std::optional<Corpus> corpus_;
   std::unique_ptr<exec::Executor> executor_;
   std::vector<PlannedWork> plan_;
   std::vector<LossCurve> curves_;

@@ -61,9 +61,10 @@ PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &
 PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp op,
                         const std::string &name, bool cached) {
   PlannedWork work{name, cached, 0, 0, 0};
-  work.seconds = 2.0 * (parameterCount(teacher) + parameterCount(student)) * op.getTokens() /
-                 flopsPerSecond();
-  work.memoryBytes = kBaseBytes + 6 * (largestBlockElements(student) + largestBlockElements(teacher));
+  work.seconds =
+      2.0 * (parameterCount(teacher) + parameterCount(student)) * op.getTokens() / flopsPerSecond();
+  work.memoryBytes =
+      kBaseBytes + 6 * (largestBlockElements(student) + largestBlockElements(teacher));
   work.memoryBytes += 32 * student.getHidden() * op.getTokens();
   for (auto name : op.getParams().getAsRange<mlir::StringAttr>()) {
     const auto shape = student.lookupParam(name).getShape();

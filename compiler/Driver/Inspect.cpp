@@ -195,13 +195,16 @@ void printPrediction(const json &program) {
               "that can be reached\n",
               us, p["graph_us"].get<double>(), p["tokens_per_second"].get<double>(), gbs,
               100 * gbs / achievable, achievable);
-  for (const auto &[key, text] : {std::pair("weight_us", "weights"), {"wait_us", "waits"},
-                                  {"attention_us", "attention"}, {"exchange_us", "exchange"},
-                                  {"launch_us", "launch"}, {"excess_us", "L2, instructions or tensor cores beyond that"},
-        {"other_us", "staging, first bytes, sums"},
+  for (const auto &[key, text] : {std::pair("weight_us", "weights"),
+                                  {"wait_us", "waits"},
+                                  {"attention_us", "attention"},
+                                  {"exchange_us", "exchange"},
+                                  {"launch_us", "launch"},
+                                  {"excess_us", "L2, instructions or tensor cores beyond that"},
+                                  {"other_us", "staging, first bytes, sums"},
                                   {"hidden_us", "less weights that come during waits"}})
-    std::printf("  %8.1f us %3.0f %%  %s\n", p[key].get<double>(),
-                100 * p[key].get<double>() / us, text);
+    std::printf("  %8.1f us %3.0f %%  %s\n", p[key].get<double>(), 100 * p[key].get<double>() / us,
+                text);
 }
 
 /// Bytes and flops are of a step of one row; weights are read once whatever the rows.
@@ -309,16 +312,20 @@ void inspectCommand(const InspectOptions &options) {
       fail(ExitCode::Usage, "--on " + predict.on + " predicts phases: add --phases");
     deviceNamed(predict.on);
   }
-  if (options.phases && predict.on.empty() && !isBundle(options.file) && !options.file.ends_with(".mlir"))
-    fail(ExitCode::Usage, options.file + ": a checkpoint has no phases: compile it first, or name a GPU with --on");
+  if (options.phases && predict.on.empty() && !isBundle(options.file) &&
+      !options.file.ends_with(".mlir"))
+    fail(ExitCode::Usage,
+         options.file + ": a checkpoint has no phases: compile it first, or name a GPU with --on");
   if (isBundle(options.file)) {
     description = readBundleManifest(options.file);
     description["kind"] = "bundle";
     if (options.phases) {
       Workspace workspace(Workspace::defaultDir());
       CompilerContext context(workspace);
-      description["programs"] = describePrograms(*context.parseText(
-          readBundlePart(options.file, "program.mlir"), options.file + ": program.mlir"), predict);
+      description["programs"] =
+          describePrograms(*context.parseText(readBundlePart(options.file, "program.mlir"),
+                                              options.file + ": program.mlir"),
+                           predict);
     }
   } else if (options.file.ends_with(".mlir"))
     description = describeModule(options.file, predict);

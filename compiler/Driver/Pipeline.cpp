@@ -87,8 +87,11 @@ void parsePipeline(const std::string &pipeline, mlir::OpPassManager &manager) {
     if (c != '\n' && c != '\t' && c != '\r' && !(c == ' ' && (line.empty() || line.back() == ' ')))
       line += c;
   auto parsed = mlir::parsePassPipeline(line, stream);
-  if (mlir::failed(parsed))
-    fail(ExitCode::Usage, "the pipeline does not parse: " + llvm::StringRef(message).rtrim().str());
+  if (mlir::failed(parsed)) {
+    while (llvm::StringRef(message).contains("\n\n"))
+      message.erase(message.find("\n\n"), 1);
+    fail(ExitCode::Usage, "the pipeline does not parse: " + llvm::StringRef(message).trim().str());
+  }
   if (parsed->getOpAnchorName() != mlir::ModuleOp::getOperationName())
     fail(ExitCode::Usage, "the pipeline is anchored on '" + parsed->getOpAnchorName().str() +
                               "': write builtin.module(...)");

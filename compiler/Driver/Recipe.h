@@ -17,7 +17,7 @@ struct RecipeParameters {
   uint64_t scoreTokens = 16'384;    ///< tokens' worth of held-out text that models are scored on
   double ffnKeep = 0.54;            ///< share of FFN channels that the student keeps
   unsigned dropBlocks = 0;          ///< blocks that the student loses
-  unsigned maxVocabulary = 9'728;  ///< most tokens of the student's vocabulary
+  unsigned maxVocabulary = 9'728;   ///< most tokens of the student's vocabulary
   uint64_t seed = 0;
   bool baselines = false;
 };

@@ -1,6 +1,7 @@
 //===- Workspace.cpp - The content-addressed store of data work ------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Workspace.h"
+#include "compiler/Bundle/OutputFile.h"
 #include "runtime/src/base/Error.h"
 
 #include <algorithm>
@@ -137,24 +138,9 @@ std::optional<std::string> Workspace::read(const std::string &key, const std::st
 }
 
 void writeFileAtomically(const std::string &path, const std::string &content) {
-  const std::string temporary = temporaryFor(path);
-  try {
-    Descriptor file{::open(temporary.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0666)};
-    if (file.fd < 0)
-      failErrno(path, "cannot be written");
-    for (size_t done = 0; done < content.size();) {
-      ssize_t count = ::write(file.fd, content.data() + done, content.size() - done);
-      if (count < 0 && errno == EINTR)
-        continue;
-      if (count < 0)
-        failErrno(path, "cannot be written");
-      done += static_cast<size_t>(count);
-    }
-    publish(temporary, path);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
-  }
+  OutputFile file(OutputFile::folderOf(path), path);
+  file.write(content);
+  file.closeAs(path);
 }
 
 uint64_t freeDiskBytes(const std::string &path) {

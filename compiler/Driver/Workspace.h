@@ -45,8 +45,8 @@ private:
   std::string dir_;
 };
 
-/// Writes a whole file by a temporary beside it, fsync and rename. Throws Error (Io or Resources,
-/// the latter if the disk is full), leaving nothing behind.
+/// Writes a whole file that appears only when it is durable (OutputFile). Throws Error (Io or
+/// Resources, the latter if the disk is full), leaving nothing behind.
 void writeFileAtomically(const std::string &path, const std::string &content);
 
 /// Bytes free for this user on the file system of `path` (an existing folder or its nearest

@@ -214,11 +214,12 @@ std::string Report::toHtml() const {
     html += table(modelCells(models));
     if (!heldOut.empty())
       html += "<p>" + escapeHtml(heldOut) + "</p>\n";
-    html += "<ul>\n";
+    std::string items;
     for (const ModelFigures &model : models)
       if (!model.note.empty())
-        html += "<li>" + escapeHtml(model.name + ": " + model.note) + "</li>\n";
-    html += "</ul>\n";
+        items += "<li>" + escapeHtml(model.name + ": " + model.note) + "</li>\n";
+    if (!items.empty())
+      html += "<ul>\n" + items + "</ul>\n";
   }
   html += curvesHtml(curves) + parametersHtml(parameters);
   if (corpus)

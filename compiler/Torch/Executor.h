@@ -161,8 +161,8 @@ struct TrainResult {
 };
 
 struct FitOptions {
-  /// The student's matrices to work on: linear layers of its blocks. Those with a format are rounded
-  /// to it; every matrix with a format is read as it will be stored.
+  /// The student's matrices to work on: linear layers of its blocks. Those with a format are
+  /// rounded to it; every matrix with a format is read as it will be stored.
   std::vector<std::string> params;
   double damping = 1e-2; ///< ridge, as a share of the mean square of a layer's inputs; above 0
   Precision precision = Precision::Bf16;

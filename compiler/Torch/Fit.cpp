@@ -1,9 +1,9 @@
 //===- Fit.cpp - Solving a student's layers by least squares --------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Both models run in step, a block at a time over all sequences. Within the student's block every op
-// is run for all sequences before the next one, so that a layer's equations are summed over all of
-// its inputs, which the layers before it, done already, have made; and nothing runs twice.
+// Both models run in step, a block at a time over all sequences. Within the student's block every
+// op is run for all sequences before the next one, so that a layer's equations are summed over all
+// of its inputs, which the layers before it, done already, have made; and nothing runs twice.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Torch/Fit.h"
@@ -35,7 +35,8 @@ Model asStored(const Model &model) {
             if (!status.ok() || !param.format)
               return status;
             return guarded([&] {
-              fakeQuantise(*param.format, at::from_blob(out, {end - begin, param.cols}, at::kFloat));
+              fakeQuantise(*param.format,
+                           at::from_blob(out, {end - begin, param.cols}, at::kFloat));
             });
           }};
 }
@@ -213,8 +214,8 @@ std::pair<const Residual *, size_t> Fit::additionOf(const Block &block,
 Tensor Fit::lackOf(size_t run, const Linear &linear, const Residual &residual, size_t addition) {
   Weight *bias = linear.bias == kNone ? nullptr : &student_.weights.get(linear.bias);
   const Forward::Values &values = values_[run];
-  const Tensor output = exec::linear(values[size_t(linear.in)], student_.weights.get(linear.weight),
-                                     bias);
+  const Tensor output =
+      exec::linear(values[size_t(linear.in)], student_.weights.get(linear.weight), bias);
   return additions_[run][addition] - values[size_t(residual.stream)] - output.to(at::kFloat);
 }
 

@@ -67,9 +67,8 @@ std::vector<float> inputImportance(const Tensor &gram, const Tensor &weight, int
     const std::vector<double> losses = rest.losses();
     std::vector<int64_t> order(losses.size());
     std::iota(order.begin(), order.end(), 0);
-    std::ranges::stable_sort(order, [&](int64_t a, int64_t b) {
-      return losses[size_t(a)] < losses[size_t(b)];
-    });
+    std::ranges::stable_sort(
+        order, [&](int64_t a, int64_t b) { return losses[size_t(a)] < losses[size_t(b)]; });
     order.resize(size_t(std::min<int64_t>(step, int64_t(order.size()))));
     // Within a round, in the order of their own losses.
     for (const int64_t i : order)

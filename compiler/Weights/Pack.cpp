@@ -335,8 +335,8 @@ void quantiseDequantise(const Format &format, std::span<float> row) {
 
 namespace {
 
-/// The columns of a group whose codes must be the outermost, so that the stored values' own scale is
-/// the one they were rounded with: the element of largest magnitude, or the two ends.
+/// The columns of a group whose codes must be the outermost, so that the stored values' own scale
+/// is the one they were rounded with: the element of largest magnitude, or the two ends.
 struct Outermost {
   int64_t low = -1, high = -1; ///< columns of the group; -1: none
   Outermost(const Format &format, const Group &values, const GroupScale &group, int64_t count) {
@@ -362,9 +362,8 @@ void gptqRow(const Format &format, std::span<float> row, const float *factor) {
     const Outermost outermost(format, values, group, count);
     for (int64_t i = 0; i < count; ++i) {
       const int64_t column = begin + i;
-      float code = group.scale == 0
-                       ? 0.0f
-                       : std::nearbyint((row[column] - group.minimum) / group.scale);
+      float code =
+          group.scale == 0 ? 0.0f : std::nearbyint((row[column] - group.minimum) / group.scale);
       code = std::clamp(code, float(group.lowest - group.zero), float(group.highest - group.zero));
       if (i == outermost.low)
         code = float(group.lowest - group.zero);

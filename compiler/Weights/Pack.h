@@ -69,10 +69,10 @@ void quantiseRow(const Format &format, std::span<const float> row, std::span<uin
                  std::span<float> scales, std::span<float> minima);
 
 /// Rounds a row to I4 or I8 so that its columns make up for each other's errors: GPTQ (Frantar et
-/// al., arXiv:2210.17323, algorithm 1, columns in their order, a group's scale chosen when its first
-/// column is reached). What comes out packing stores as it is: quantiseDequantise does not change
-/// it. `factor` is [cols][cols], row-major: the upper Cholesky factor of the inverse of X^T X
-/// (damped), where X are the layer's inputs; what is below its diagonal is not read. Throws as
+/// al., arXiv:2210.17323, algorithm 1, columns in their order, a group's scale chosen when its
+/// first column is reached). What comes out packing stores as it is: quantiseDequantise does not
+/// change it. `factor` is [cols][cols], row-major: the upper Cholesky factor of the inverse of X^T
+/// X (damped), where X are the layer's inputs; what is below its diagonal is not read. Throws as
 /// quantiseDequantise.
 void gptqRow(const Format &format, std::span<float> row, const float *factor);
 

@@ -136,11 +136,11 @@ static LogicalResult verifyVocabularies(Operation *op, lm::ModelOp teacher, lm::
     return success();
   if (teacher.getVocabKept() || !student.getVocabKept())
     return op->emitOpError() << "student has " << student.getVocab() << " tokens, teacher "
-                            << teacher.getVocab()
-                            << ", and no vocab_kept says which they are"; // (C5)
+                             << teacher.getVocab()
+                             << ", and no vocab_kept says which they are"; // (C5)
   if (student.getVocabKept()->back() >= teacher.getVocab())
     return op->emitOpError() << "student keeps token " << student.getVocabKept()->back()
-                            << " of a teacher with " << teacher.getVocab(); // (C5)
+                             << " of a teacher with " << teacher.getVocab(); // (C5)
   return success();
 }
 
@@ -217,7 +217,7 @@ LogicalResult FitOp::verifySymbolUses(SymbolTableCollection &symbols) {
   }
   if (teacher->getHidden() != student->getHidden())
     return emitOpError() << "student has " << student->getHidden() << " hidden features, teacher "
-                         << teacher->getHidden(); // (C4)
+                         << teacher->getHidden();            // (C4)
   if (failed(verifyVocabularies(*this, *teacher, *student))) // (C5)
     return failure();
   return verifyEmbedding(*this);

@@ -1,19 +1,20 @@
 //===- Devices.cpp - What the cost model knows of GPUs --------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// The table in docs/cuda-cost.md says where each number comes from, and which are assumed. In short:
-//   multiprocessors, clock, memory, L2 size, TFLOPS   NVIDIA's data sheets; B200's memory pytorch/ao PR 4002
-//   share       4090 zeux/calm; 5090 blog.alpindale.net/posts/5090_decode_optimization; h100, h200 GH200 by
-//               mredenti/PowerCapping (3615 of 4023 GB/s read); a100 JuliaCon23 workshop; others assumed
+// The table in docs/cuda-cost.md says where each number comes from, and which are assumed. In
+// short:
+//   multiprocessors, clock, memory, L2 size, TFLOPS   NVIDIA's data sheets; B200's memory
+//   pytorch/ao PR 4002 share       4090 zeux/calm; 5090
+//   blog.alpindale.net/posts/5090_decode_optimization; h100, h200 GH200 by
+//               mredenti/PowerCapping (3615 of 4023 GB/s read); a100 JuliaCon23 workshop; others
+//               assumed
 //   latencies   markdewing/AI_kernels latency/README.md (4090, 5090, GH200, B200); others assumed
 //   L2 GB/s     assumed; a100 between the two figures of smallscientist1/cuda_microbenchmark
-//   wait        0.73 us measured on a 3090, Infatoshi/MegaQwen (225 grid.sync() in empty phases); others scaled
-//   start       MegaQwen: 3.9 us
-//   launch      MegaQwen 0.83 us; h100 1.3 us, hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles
-//   dependent   assumed
-//   peer        NVLink: NVIDIA/cuda-samples issue 230; PCIe: sglang-V100 PR 2, FlashInfer PR 5023
-//   peer GB/s   h100 NVIDIA/nccl issue 1264; others assumed
-//   mma share   assumed
+//   wait        0.73 us measured on a 3090, Infatoshi/MegaQwen (225 grid.sync() in empty phases);
+//   others scaled start       MegaQwen: 3.9 us launch      MegaQwen 0.83 us; h100 1.3 us,
+//   hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles dependent   assumed peer        NVLink:
+//   NVIDIA/cuda-samples issue 230; PCIe: sglang-V100 PR 2, FlashInfer PR 5023 peer GB/s   h100
+//   NVIDIA/nccl issue 1264; others assumed mma share   assumed
 #include "dialects/Kernel/Devices.h"
 #include "llvm/ADT/StringSwitch.h"
 

@@ -123,13 +123,14 @@ LogicalResult FormatAttr::verifyEncoding(llvm::ArrayRef<int64_t> shape, Type ele
 }
 
 FormatAttr retort::weight::makeFormat(llvm::function_ref<InFlightDiagnostic()> emitError,
-                              MLIRContext *context, unsigned bits, int64_t group, bool asymmetric) {
+                                      MLIRContext *context, unsigned bits, int64_t group,
+                                      bool asymmetric) {
   return FormatAttr::getChecked(emitError, context, bits, group,
                                 asymmetric ? Scheme::Asymmetric : Scheme::Symmetric);
 }
 
 FormatAttr retort::weight::namedFormat(llvm::function_ref<InFlightDiagnostic()> emitError,
-                               MLIRContext *context, StringRef name) {
+                                       MLIRContext *context, StringRef name) {
   StringRef rest = name;
   unsigned bits = 0;
   int64_t group = 0;

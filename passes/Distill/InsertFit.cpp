@@ -35,8 +35,9 @@ struct InsertFit : impl::InsertFitBase<InsertFit> {
     SmallVector<StringRef> params;
     student->walk([&](lm::LinearOp linear) {
       lm::ParamOp param = lm::lookupParam(linear, linear.getWeight());
-      if (param && linear->getParentOfType<lm::BlockOp>() && (formats->matrices || isAdded(linear)) &&
-          !lm::isShared(param) && weight::isWeightTensor(param.getType()))
+      if (param && linear->getParentOfType<lm::BlockOp>() &&
+          (formats->matrices || isAdded(linear)) && !lm::isShared(param) &&
+          weight::isWeightTensor(param.getType()))
         params.push_back(param.getSymName());
     });
     if (params.empty()) {

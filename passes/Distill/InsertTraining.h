@@ -18,9 +18,9 @@ template <typename PassT>
 mlir::FailureOr<QuantisedFormats> formatsOf(PassT &pass, lm::ModelOp model) {
   QuantisedFormats formats;
   auto emitError = [&] { return model.emitError() << PassT::getArgumentName() << ": "; };
-  if (pass.bits != 0 && !(formats.matrices = weight::makeFormat(emitError, model->getContext(),
-                                                                pass.bits, pass.group,
-                                                                pass.asymmetric)))
+  if (pass.bits != 0 &&
+      !(formats.matrices = weight::makeFormat(emitError, model->getContext(), pass.bits, pass.group,
+                                              pass.asymmetric)))
     return mlir::failure();
   if (!pass.embedding.empty() &&
       !(formats.embedding = weight::namedFormat(emitError, model->getContext(), pass.embedding)))
@@ -56,8 +56,9 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
       distill::ScheduleAttr::get(context, distill::Schedule::Cosine),
       builder.getF64FloatAttr(pass.weightDecay), builder.getF64FloatAttr(pass.clip),
       builder.getI64IntegerAttr(pass.seed), distill::ModeAttr::get(context, distill::Mode::Full),
-      formats.matrices, formats.embedding, frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen),
-      distill::FileAttr(), mlir::UnitAttr(), mlir::StringAttr());
+      formats.matrices, formats.embedding,
+      frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen), distill::FileAttr(),
+      mlir::UnitAttr(), mlir::StringAttr());
 }
 
 } // namespace retort

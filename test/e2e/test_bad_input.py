@@ -372,6 +372,21 @@ def flipped_bytes(b):
 
 
 @case
+def numbers(b):
+    """A number that is none, negative or too large is refused before anything is read."""
+    for option, values in {"--distill-tokens": ("-5", "0", "x", str(2**64 - 1)),
+                           "--seed": ("-1", "1.5", str(2**63)),
+                           "--threads": ("-1", "100000")}.items():
+        for value in values:
+            process = b.run("compile", b.gguf, "--corpus", b.corpus, "--dry-run", option, value)
+            b.check(f"compile {option} {value}", process, USAGE, option, re.escape(value))
+    for option, value in (("-n", "-1"), ("--top-k", "-1"), ("--top-p", "1.5"),
+                          ("--temperature", "-1"), ("--seed", "-1"), ("--threads", "-1")):
+        process = b.run("run", b.bundle(), "-p", "x", option, value)
+        b.check(f"run {option} {value}", process, USAGE, re.escape(value))
+
+
+@case
 def long_prompts(b):
     prompt = "word " * (2 * tiny.CONTEXT)
     process = b.run("run", b.bundle(), "-n", "1", "-p", prompt)

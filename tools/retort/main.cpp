@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <limits>
 #include <new>
 
 namespace {
@@ -42,6 +43,13 @@ uint64_t parseSize(const std::string &text) {
   fail(ExitCode::Usage, "'" + text + "' is not a size: write for example 100MB or 1.5GiB");
 }
 
+/// A whole number from `least` to `most`: CLI11 alone takes "-5" for an unsigned one.
+CLI::Validator whole(int64_t least, int64_t most) {
+  return CLI::Range(least, most).description("");
+}
+constexpr int64_t kMostTokens = 1'000'000'000'000, kMostThreads = 4096;
+constexpr int64_t kMostSeed = std::numeric_limits<int64_t>::max();
+
 /// The commands, their options, and what to call once they are parsed.
 struct CommandLine {
   CLI::App app{"Retort makes a small model of one field from a general one and that field's "
@@ -59,16 +67,18 @@ struct CommandLine {
     app.require_subcommand(1);
     app.set_version_flag("--version", std::string("retort " RETORT_VERSION));
     app.option_defaults()->always_capture_default();
-    app.footer("example: retort compile teacher.gguf --corpus docs/ -o field.retort\n"
-               "         retort run field.retort -p \"How do I ...?\"\n"
-               "exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 unsupported, 5 resources, "
-               "6 I/O, 7 device, 130 interrupted");
     addCompile();
     addEval();
     addRun();
     addBench();
     addInspect();
     addImport();
+    for (CLI::App *command : app.get_subcommands({}))
+      command->footer("exit codes: see `retort --help`, and docs/errors.md");
+    app.footer("example: retort compile teacher.gguf --corpus docs/ -o field.retort\n"
+               "         retort run field.retort -p \"How do I ...?\"\n"
+               "exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 unsupported, 5 resources,\n"
+               "            6 I/O, 7 device, 130 interrupted");
   }
 
   /// Refuses a word that is no command, with the nearest one.
@@ -88,7 +98,8 @@ struct CommandLine {
     auto *c = app.add_subcommand("compile", "Make a bundle from a teacher and documents");
     c->add_option("TEACHER", compile.teacher, "A .gguf file or a Hugging Face folder")->required();
     c->add_option("--corpus", compile.corpus, "Documents of the field: files or folders")
-        ->type_name("DIR...");
+        ->type_name("DIR...")
+        ->default_str("");
     c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")
         ->type_name("OUT.retort");
     c->add_option("--target", compile.target,
@@ -97,33 +108,38 @@ struct CommandLine {
     c->add_option("--devices", compile.devices, "GPUs that share the model")->type_name("N");
     c->add_option(
          "--form", compile.form,
-         "GPUs: persistent, one kernel a step, or graph, one a phase (default: the faster by the cost model)")
+         "GPUs: persistent (one kernel a step) or graph (default: the faster, as predicted)")
         ->type_name("FORM")
-        ->always_capture_default(false);
+        ->default_str("");
     c->add_option(
          "--recipe", compile.recipe,
-         "none, int8, int4, specialist or a file (default: specialist with a corpus, none without)")
+         "none, int8, int4, specialist, or a file (default: specialist if a corpus is given)")
         ->type_name("NAME|FILE")
-        ->always_capture_default(false);
+        ->default_str("");
     c->add_option("--passes", compile.passes, "An MLIR pipeline in the recipe's place")
         ->type_name("PIPELINE")
-        ->always_capture_default(false);
+        ->default_str("");
     c->add_flag("--print-pipeline", compile.printPipeline, "Print the pipeline in use and stop");
     c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")
         ->type_name("SIZE")
-        ->always_capture_default(false);
+        ->default_str("");
     c->add_option("--distill-tokens", compile.distillTokens,
                   "Tokens to distil on (default: the recipe's)")
         ->type_name("N")
-        ->always_capture_default(false);
+        ->check(whole(1, kMostTokens))
+        ->default_str("");
     c->add_option("--workspace", compile.workspace,
                   "Where data work is kept (default: ~/.cache/retort)")
         ->type_name("DIR")
-        ->always_capture_default(false);
-    c->add_option("--seed", compile.seed, "Of the shuffle and the training")->type_name("N");
-    c->add_option("--threads", compile.threads, "Of data work; 0: one a core")->type_name("N");
+        ->default_str("");
+    c->add_option("--seed", compile.seed, "Seed of the shuffle and the training")
+        ->type_name("N")
+        ->check(whole(0, kMostSeed));
+    c->add_option("--threads", compile.threads, "Threads of data work; 0: one a core")
+        ->type_name("N")
+        ->check(whole(0, kMostThreads));
     c->add_flag("--baselines", compile.baselines,
-                "Also train the student without a teacher, for the report");
+                "Also train the honest baselines, for the report (doubles the time)");
     c->add_flag("--dry-run", compile.dryRun,
                 "Print stages, cache, memory, disk and time, and stop");
     c->add_flag("--force", compile.force, "Replace the output if it exists");
@@ -138,10 +154,9 @@ struct CommandLine {
   static void addDevice(CLI::App *command, std::string &device) {
     command
         ->add_option("--device", device,
-                     "cpu, cuda, cuda:N (that card), sim or sim:N (N simulated cards) (default: a "
-                     "card if the bundle has code for one, else cpu)")
+                     "cpu, cuda, cuda:N (card N), sim, sim:N (N cards) (default: a card, else cpu)")
         ->type_name("DEVICE")
-        ->always_capture_default(false);
+        ->default_str("");
   }
 
   void addEval() {
@@ -150,13 +165,17 @@ struct CommandLine {
         ->required();
     c->add_option("--corpus", eval.corpus, "Documents; only their held-out part is read")
         ->required()
-        ->type_name("DIR...");
+        ->type_name("DIR...")
+        ->default_str("");
     c->add_option("--against", eval.against, "A second model, scored on the same text")
         ->type_name("MODEL")
-        ->always_capture_default(false);
+        ->default_str("");
     c->add_option("--text-bytes", eval.textBytes, "Most bytes of text to score; 0: all")
-        ->type_name("N");
-    c->add_option("--threads", eval.threads, "0: one a core")->type_name("N");
+        ->type_name("N")
+        ->check(whole(0, kMostTokens));
+    c->add_option("--threads", eval.threads, "Threads; 0: one a core")
+        ->type_name("N")
+        ->check(whole(0, kMostThreads));
     addDevice(c, eval.device);
     c->add_flag("--json", eval.json, "Print JSON");
     c->add_flag("-q,--quiet", eval.quiet, "No progress");
@@ -165,26 +184,35 @@ struct CommandLine {
 
   void addRun() {
     auto *c = app.add_subcommand("run", "Generate text with a bundle");
-    c->add_option("BUNDLE", run.bundle)->required();
+    c->add_option("BUNDLE", run.bundle, "What `retort compile` made")->required();
     auto *prompt = c->add_option("-p,--prompt", run.prompt, "The text to continue")
                        ->type_name("PROMPT")
-                       ->always_capture_default(false);
+                       ->default_str("");
     c->add_flag("--chat", run.chat, "Talk in the terminal, in the model's own chat format")
         ->excludes(prompt);
-    c->add_option("-n,--tokens", run.maxTokens, "Most tokens to generate")->type_name("N");
-    c->add_option("--temperature", run.temperature, "0: the likeliest token each time")
+    c->add_option("-n,--tokens", run.maxTokens, "Most tokens to generate")
+        ->type_name("N")
+        ->check(whole(0, 1 << 30));
+    c->add_option("--temperature", run.temperature, "0 to 100; 0: the likeliest token each time")
         ->type_name("T")
-        ->check(CLI::Range(0.0, 100.0));
-    c->add_option("--top-k", run.topK, "Sample among the K likeliest; 0: all")->type_name("K");
-    c->add_option("--top-p", run.topP, "Sample among the likeliest that reach probability P")
+        ->check(CLI::Range(0.0, 100.0).description(""));
+    c->add_option("--top-k", run.topK, "Sample among the K likeliest; 0: all")
+        ->type_name("K")
+        ->check(whole(0, 1 << 30));
+    c->add_option("--top-p", run.topP,
+                  "Sample among the likeliest that reach probability P, 0 to 1")
         ->type_name("P")
-        ->check(CLI::Range(0.0, 1.0));
-    c->add_option("--seed", run.seed, "Of the sampling")->type_name("S");
+        ->check(CLI::Range(0.0, 1.0).description(""));
+    c->add_option("--seed", run.seed, "Seed of the sampling")
+        ->type_name("S")
+        ->check(whole(0, kMostSeed));
     c->add_option("--stop", run.stops, "End before this text (may be repeated)")
         ->type_name("S")
-        ->always_capture_default(false)
+        ->default_str("")
         ->expected(1);
-    c->add_option("--threads", run.threads, "0: one a core")->type_name("N");
+    c->add_option("--threads", run.threads, "Threads; 0: one a core")
+        ->type_name("N")
+        ->check(whole(0, kMostThreads));
     addDevice(c, run.device);
     c->add_flag("--json", run.json, "Print one JSON object at the end");
     c->callback([this] { runCommand(run); });
@@ -192,45 +220,49 @@ struct CommandLine {
 
   void addBench() {
     auto *c = app.add_subcommand("bench", "Time a bundle");
-    c->add_option("BUNDLE", bench.bundle)->required();
+    c->add_option("BUNDLE", bench.bundle, "What `retort compile` made")->required();
     c->add_option("--prompt", bench.prompt, "Tokens of prompt (default: 128; simulated: 16)")
         ->type_name("N")
-        ->check(CLI::Range(1, 1 << 20))
-        ->always_capture_default(false);
+        ->check(whole(1, 1 << 20))
+        ->default_str("");
     c->add_option("--generate", bench.generate, "Tokens to generate (default: 128; simulated: 1)")
         ->type_name("N")
-        ->check(CLI::Range(1, 1 << 20))
-        ->always_capture_default(false);
-    c->add_option("--threads", bench.threads, "0: one a core")->type_name("N");
+        ->check(whole(1, 1 << 20))
+        ->default_str("");
+    c->add_option("--threads", bench.threads, "Threads; 0: one a core")
+        ->type_name("N")
+        ->check(whole(0, kMostThreads));
     addDevice(c, bench.device);
     c->add_option("--repeat", bench.repeat,
                   "Runs; the median is printed (default: 5; simulated: 1)")
         ->type_name("N")
-        ->check(CLI::Range(1, 1000))
-        ->always_capture_default(false);
+        ->check(whole(1, 1000))
+        ->default_str("");
     c->add_flag("--json", bench.json, "Print JSON");
     c->callback([this] { benchCommand(bench); });
   }
 
   void addInspect() {
     auto *c = app.add_subcommand("inspect", "Show a checkpoint, an .mlir file or a bundle");
-    c->add_option("FILE", inspect.file)->required();
+    c->add_option("FILE", inspect.file, "A .gguf file, a Hugging Face folder, .mlir or a bundle")
+        ->required();
     c->add_flag("--phases", inspect.phases, "Also the phases of the programs, a line each");
     PredictOptions &predict = inspect.predict;
-    c->add_option("--on", predict.on, "With --phases: predict times on this GPU: " + kernel::deviceNames())
+    c->add_option("--on", predict.on, "Predict the phases' times on " + kernel::deviceNames())
         ->type_name("DEVICE")
-        ->always_capture_default(false);
-    c->add_option("--rows", predict.rows, "Rows of the step (default: 1, or all of a prefill step)")
+        ->default_str("");
+    c->add_option("--rows", predict.rows,
+                  "Rows of the predicted step (default: 1, or a whole prefill)")
         ->type_name("N")
-        ->check(CLI::PositiveNumber)
-        ->always_capture_default(false);
+        ->check(whole(1, 1 << 30))
+        ->default_str("");
     c->add_option("--context", predict.context, "Positions that a row attends to (default: 128)")
         ->type_name("N")
-        ->check(CLI::PositiveNumber)
-        ->always_capture_default(false);
+        ->check(whole(1, 1 << 30))
+        ->default_str("");
     c->add_option("--devices", predict.devices, "GPUs that share the model")
         ->type_name("N")
-        ->check(CLI::Range(1, 2));
+        ->check(whole(1, 2));
     c->add_flag("--json", inspect.json, "Print JSON");
     c->callback([this] { inspectCommand(inspect); });
   }
@@ -283,6 +315,9 @@ int guarded(const std::function<void()> &body) {
     std::fprintf(stderr, "retort: out of memory: close other programs, or see `retort compile "
                          "--dry-run` for what it needs\n");
     return static_cast<int>(ExitCode::Resources);
+  } catch (const std::exception &error) {
+    std::fprintf(stderr, "retort: a bug: %s: report it, with the command\n", error.what());
+    return static_cast<int>(ExitCode::Internal);
   }
 }
 } // namespace

@@ -1,4 +1,5 @@
-// Shapes that the kernels are tested with: SmolLM2's, and odd ones. SPDX-License-Identifier: Apache-2.0
+// Shapes that the kernels are tested with: SmolLM2's, and odd ones.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "kernels/cuda/matmul.cuh"
 namespace retort::cuda::shapes {

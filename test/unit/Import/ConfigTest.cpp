@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/ConfigReaders.h"
 #include "compiler/Import/Gguf.h"
-#include "runtime/src/base/Json.h"
 #include "runtime/src/base/Error.h"
+#include "runtime/src/base/Json.h"
 #include "test/unit/Import/GgufBytes.h"
 #include <cmath>
 #include <functional>

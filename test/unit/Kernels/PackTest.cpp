@@ -225,8 +225,8 @@ struct Inputs {
         for (int64_t j = 0; j < cols; ++j)
           gram[i * cols + j] += x[i] * x[j];
     }
-    // inverse = L^-T L^-1 for G = L L^T, so with the columns in reverse, R is a Cholesky factor: here by
-    // Gauss-Jordan and a textbook Cholesky of the inverse.
+    // inverse = L^-T L^-1 for G = L L^T, so with the columns in reverse, R is a Cholesky factor:
+    // here by Gauss-Jordan and a textbook Cholesky of the inverse.
     std::vector<double> left = gram, inverse(cols * cols);
     for (int64_t i = 0; i < cols; ++i)
       inverse[i * cols + i] = 1;
@@ -261,7 +261,8 @@ struct Inputs {
   }
 };
 
-// GPTQ's rows are stored as they are, and the layer's output moves less than with rounding to nearest.
+// GPTQ's rows are stored as they are, and the layer's output moves less than with rounding to
+// nearest.
 TEST(Pack, GptqIsStoredExactlyAndBeatsRounding) {
   for (const Format &format : kFormats) {
     if (format.kind != Kind::I8 && format.kind != Kind::I4)

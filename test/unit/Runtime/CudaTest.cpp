@@ -68,15 +68,6 @@ std::vector<int32_t> someTokens(size_t count, int32_t seed = 1) {
   return tokens;
 }
 
-template <class Call> std::string failureOf(Call call) {
-  try {
-    call();
-  } catch (const Failure &failure) {
-    return std::string(retort_status_name(failure.status())) + ": " + failure.what();
-  }
-  return "no failure";
-}
-
 /// What making a session says.
 std::string create(const std::string &path, const SessionOptions &options) {
   return failureOf([&] { Session session(Model(path), options); });

@@ -27,16 +27,6 @@ std::vector<retort_row> rowsOf(std::span<const int32_t> tokens, int32_t slot, si
   return rows;
 }
 
-/// What a call throws, as "STATUS: message".
-template <class Call> std::string failureOf(Call call) {
-  try {
-    call();
-  } catch (const Failure &failure) {
-    return std::string(retort_status_name(failure.status())) + ": " + failure.what();
-  }
-  return "no failure";
-}
-
 class SessionTest : public testing::TestWithParam<uint32_t> {
 protected:
   SessionTest() { writeTestBundle(folder / "m.retort"); }

@@ -1,6 +1,7 @@
 //===- TestBundle.h - Bundles of the test program --------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "retort.hpp"
 #include "test/unit/Runtime/TestProgram.h"
 #include <nlohmann/json.hpp>
 #include <span>
@@ -53,5 +54,15 @@ std::vector<float> expectedLogits(std::span<const int32_t> tokens);
 
 std::string readFile(const std::string &path);
 void writeFile(const std::string &path, const std::string &bytes);
+
+/// What a call throws, as "STATUS: message".
+template <class Call> std::string failureOf(Call call) {
+  try {
+    call();
+  } catch (const Failure &failure) {
+    return std::string(retort_status_name(failure.status())) + ": " + failure.what();
+  }
+  return "no failure";
+}
 
 } // namespace retort::test

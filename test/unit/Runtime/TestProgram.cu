@@ -64,7 +64,8 @@ RETORT_DEVICE uint64_t hashOf(const Step *s, int r) {
 RETORT_PHASE void logits(const Step *s) {
   if (s->num_devices > 1) {
     if (threadIndex() == 0)
-      while (loadAcquireSys(s->peers[s->device].sync + 1) != (ldGlobal32(s->sync + 2) + 1) * ctaCount())
+      while (loadAcquireSys(s->peers[s->device].sync + 1) !=
+             (ldGlobal32(s->sync + 2) + 1) * ctaCount())
         spinPause();
     ctaSync();
   }

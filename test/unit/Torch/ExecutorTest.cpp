@@ -290,9 +290,8 @@ TEST_F(ExecutorTest, FitRoundsByGptq) {
     student.graph.params[p].format = QuantFormat{4, 32, true};
     params.push_back(param.name);
     for (int64_t row = 0; row < param.rows; ++row)
-      weight::quantiseDequantise(
-          {weight::Kind::I4, 32, true},
-          {nearest.values[p].data() + row * param.cols, size_t(param.cols)});
+      weight::quantiseDequantise({weight::Kind::I4, 32, true},
+                                 {nearest.values[p].data() + row * param.cols, size_t(param.cols)});
   }
   const Model teacher = tiny.model();
   const auto sequences = randomSequences({{40}, {40}, {40}, {40}, {40}, {40}}, 37);
