@@ -16,9 +16,9 @@ struct CompileOptions {
   std::string output;              ///< OUT.retort, or a folder if it ends in '/'
   std::string target = "cpu"; ///< "cpu", "cuda:sm_80,sm_90" or both: compiler/Codegen/Targets.h
   unsigned devices = 1;       ///< GPUs that share the model
-  std::string form;           ///< of GPU programs: persistent or graph; empty: the faster by the cost model
-  std::string recipe;         ///< a built-in name or a file; empty: specialist or none
-  std::string passes;         ///< a pipeline that replaces the recipe's
+  std::string form;   ///< of GPU programs: persistent or graph; empty: the faster by the cost model
+  std::string recipe; ///< a built-in name or a file; empty: specialist or none
+  std::string passes; ///< a pipeline that replaces the recipe's
   bool printPipeline = false;
   uint64_t budgetBytes = 0;   ///< most bytes of the bundle; 0: the recipe decides
   uint64_t distillTokens = 0; ///< tokens that the student is trained on; 0: the recipe decides
@@ -58,6 +58,8 @@ struct BenchOptions {
   std::string bundle;
   std::string device;                            ///< as in retort.h; empty: the best there is
   unsigned prompt = 0, generate = 0, repeat = 0; ///< 0: 128, 128 and 5; 16, 1 and 1 if simulated
+  unsigned rows = 1;                             ///< sequences that decode together, a row each
+  unsigned context = 0; ///< positions that each holds when decoding begins; 0: the prompt's
   unsigned threads = 0;
   bool json = false;
 };

@@ -95,9 +95,9 @@ struct CommandLine {
                   "What to emit code for: cpu, cuda:sm_80,sm_90 or cpu,cuda:sm_90")
         ->type_name("TARGET");
     c->add_option("--devices", compile.devices, "GPUs that share the model")->type_name("N");
-    c->add_option(
-         "--form", compile.form,
-         "GPUs: persistent, one kernel a step, or graph, one a phase (default: the faster by the cost model)")
+    c->add_option("--form", compile.form,
+                  "GPUs: persistent, one kernel a step, or graph, one a phase (default: the faster "
+                  "by the cost model)")
         ->type_name("FORM")
         ->always_capture_default(false);
     c->add_option(
@@ -201,6 +201,14 @@ struct CommandLine {
         ->type_name("N")
         ->check(CLI::Range(1, 1 << 20))
         ->always_capture_default(false);
+    c->add_option("--rows", bench.rows, "Sequences that decode together")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1 << 12));
+    c->add_option("--context", bench.context,
+                  "Positions that each holds when decoding begins (default: the prompt's)")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1 << 20))
+        ->always_capture_default(false);
     c->add_option("--threads", bench.threads, "0: one a core")->type_name("N");
     addDevice(c, bench.device);
     c->add_option("--repeat", bench.repeat,
@@ -217,7 +225,8 @@ struct CommandLine {
     c->add_option("FILE", inspect.file)->required();
     c->add_flag("--phases", inspect.phases, "Also the phases of the programs, a line each");
     PredictOptions &predict = inspect.predict;
-    c->add_option("--on", predict.on, "With --phases: predict times on this GPU: " + kernel::deviceNames())
+    c->add_option("--on", predict.on,
+                  "With --phases: predict times on this GPU: " + kernel::deviceNames())
         ->type_name("DEVICE")
         ->always_capture_default(false);
     c->add_option("--rows", predict.rows, "Rows of the step (default: 1, or all of a prefill step)")
