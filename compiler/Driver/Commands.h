@@ -58,6 +58,8 @@ struct BenchOptions {
   std::string bundle;
   std::string device;                            ///< as in retort.h; empty: the best there is
   unsigned prompt = 0, generate = 0, repeat = 0; ///< 0: 128, 128 and 5; 16, 1 and 1 if simulated
+  unsigned rows = 1;                             ///< sequences that decode together, a row each
+  unsigned context = 0; ///< positions that each holds when decoding begins; 0: the prompt's
   unsigned threads = 0;
   bool json = false;
 };

@@ -17,7 +17,7 @@ bool set(const std::string &name, long long value) {
     settings.devices = unsigned(value);
   else if (name == "sms" && within(1, 256))
     settings.multiprocessors = unsigned(value);
-  else if (name == "arch" && within(80, 129))
+  else if (name == "arch" && within(50, 129))
     settings.arch = unsigned(value) * 10;
   else if (name == "seed" && value >= 0)
     randomSeed(settings.seed = uint64_t(value));

@@ -71,12 +71,14 @@ def PruneHeads : PrunePass<"prune-heads"> {
   let description = [{
     A group is a key/value head with the query heads that read it; its importance is what the
     statistics say. Rows of the query, key and value projections and columns of the output projection
-    go with their group. Every block keeps the same number of groups unless it has fewer.
+    go with their group. Every block, or every one of `blocks`, keeps the same number of groups
+    unless it has fewer; run it again for blocks that are to keep another number.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
     Option<"stats", "stats", "std::string", "", "Path of a statistics file (default: of the last finished distill.observe of heads)">,
-    Option<"keep", "keep", "int64_t", "1", "Key/value heads that a block keeps">
+    Option<"keep", "keep", "int64_t", "1", "Key/value heads that a block keeps">,
+    ListOption<"blocks", "blocks", "unsigned", "Blocks to prune, counted from 0 (default: all)">
   ];
   let statistics = [Statistic<"numDropped", "groups-dropped", "Key/value heads dropped">];
 }

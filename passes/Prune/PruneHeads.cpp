@@ -112,13 +112,21 @@ LogicalResult PruneHeads::collect(std::vector<Unit> &units) {
   auto statistics = readStatistics(getOperation(), "prune-heads", stats, distill::Statistic::Heads);
   if (failed(statistics))
     return failure();
-  for (lm::BlockOp block : model->getBlocks())
+  auto all = llvm::to_vector(model->getBlocks());
+  for (unsigned index : blocks)
+    if (index >= all.size())
+      return model->emitError() << "prune-heads: cannot prune block " << index << ": the model has "
+                                << all.size() << " blocks";
+  for (auto [index, block] : llvm::enumerate(all)) {
+    if (!blocks.empty() && !llvm::is_contained(blocks, unsigned(index)))
+      continue;
     for (auto attention : block.getBody()->getOps<lm::AttentionOp>()) {
       auto unit = collect(attention, block.getLabel(), *statistics);
       if (failed(unit))
         return failure();
       units.push_back(std::move(*unit));
     }
+  }
   return success();
 }
 

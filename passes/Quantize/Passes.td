@@ -14,14 +14,16 @@ def QuantizeWeights : QuantizePass<"quantize-weights"> {
     Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear
     layer, the embedding or the logits read. Gains and biases stay as they are, and so do
     matrices that are quantised already. An embedding table that is also the logits' matrix is
-    made once, as `embedding` says.
+    made once, as `embedding` says. With `only`, the matrices of some blocks or of one kind: run it
+    several times for layers that differ.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
     Option<"bits", "bits", "unsigned", "4", "Bits a weight: 4 or 8">,
     Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a or i8g32 (default: that of the others)">,
     Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
-    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">
+    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
+    ListOption<"only", "only", "std::string", "Only matrices whose names contain one of these, as blk.3. or ffn_down (default: all)">
   ];
   let statistics = [Statistic<"numQuantized", "params-quantized", "Parameters quantised">];
 }

@@ -25,11 +25,15 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
     if (!linear || !table)
       return signalPassFailure();
     for (Matrix matrix : matricesOf(*model))
-      if (weight::isWeightTensor(matrix.param.getType()))
+      if (weight::isWeightTensor(matrix.param.getType()) && wanted(matrix.param.getSymName()))
         quantize(matrix.param, matrix.isTable ? table : linear);
   }
 
 private:
+  bool wanted(StringRef name) const {
+    return only.empty() ||
+           llvm::any_of(only, [&](const std::string &part) { return name.contains(part); });
+  }
   void quantize(lm::ParamOp param, weight::FormatAttr format) {
     Value value = param.getProgramValue();
     Type type = format.typeOf(param.getShape()[0], param.getShape()[1]);

@@ -1,20 +1,24 @@
 //===- executor_tool.cpp - The executor by hand, for tests and measurements ----------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-//   executor-tool LIBRARY CHECKPOINT logits f32|bf16 SEQUENCES OUT
+//   executor-tool LIBRARY CHECKPOINT logits f32|bf16 SEQUENCES OUT [PIPELINE]
 //   executor-tool LIBRARY CHECKPOINT bench ROWS COUNT THREADS [score|observe|train|distil]
 //   executor-tool LIBRARY CHECKPOINT memory TOKENS
 //
 // SEQUENCES is a text file: a sequence a line, token ids by spaces, '|' where a document begins.
-// OUT gets the logits of all rows as float32. `bench` prints tokens a second on COUNT sequences of
-// ROWS random tokens; with one thread by its CPU time, which other processes do not disturb.
-// `memory` observes TOKENS random tokens and prints the peak of memory.
+// OUT gets the logits of all rows as float32, of the model that PIPELINE makes. `bench` prints
+// tokens a second on COUNT sequences of ROWS random tokens; with one thread by its CPU time, which
+// other processes do not disturb. `memory` observes TOKENS random tokens and prints the peak of
+// memory.
 //
 //===--------------------------------------------------------------------------------===//
 #include "compiler/Import/Import.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
 #include "compiler/Weights/ParamStream.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "passes/Register.h"
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -27,6 +31,17 @@ using namespace retort;
 
 namespace {
 
+void runPipeline(mlir::ModuleOp module, const char *text) {
+  registerAllPasses();
+  mlir::PassManager manager(module.getContext(), mlir::ModuleOp::getOperationName());
+  auto parsed = mlir::parsePassPipeline(text);
+  if (mlir::failed(parsed))
+    fail(ExitCode::Usage, "the pipeline does not parse");
+  static_cast<mlir::OpPassManager &>(manager) = std::move(*parsed);
+  if (mlir::failed(manager.run(module)))
+    fail(ExitCode::Usage, "a pass failed");
+}
+
 /// A checkpoint as the executor takes it.
 struct Teacher {
   mlir::MLIRContext context;
@@ -38,10 +53,14 @@ struct Teacher {
   std::optional<ParamStream> stream;
   exec::ParamId streamOf = exec::kNone;
 
-  explicit Teacher(const std::string &path)
+  Teacher(const std::string &path, const char *pipeline)
       : checkpoint(Checkpoint::open(path)), module(importModel(context, checkpoint)),
-        model(*module->getBody()->getOps<lm::ModelOp>().begin()),
-        graph(exec::graphFromModel(model)), sources(&checkpoint) {}
+        sources(&checkpoint) {
+    if (pipeline)
+      runPipeline(*module, pipeline);
+    model = *module->getBody()->getOps<lm::ModelOp>().begin();
+    graph = exec::graphFromModel(model);
+  }
 
   exec::Model executable() {
     return {&graph, [this](exec::ParamId param, int64_t begin, int64_t end, float *out) {
@@ -156,8 +175,9 @@ int run(int argc, char **argv) {
   const std::string command = argc > 3 ? argv[3] : "";
   const bool isBench = command == "bench" && (argc == 7 || argc == 8);
   auto executor = exec::loadExecutor({.threads = isBench ? std::atoi(argv[6]) : 0}, argv[1]);
-  Teacher teacher(argv[2]);
-  if (command == "logits" && argc == 7)
+  const bool isLogits = command == "logits" && (argc == 7 || argc == 8);
+  Teacher teacher(argv[2], isLogits && argc == 8 ? argv[7] : nullptr);
+  if (isLogits)
     writeLogits(*executor, teacher, argv + 4);
   else if (isBench)
     bench(*executor, teacher, std::atoll(argv[4]), std::atoll(argv[5]), std::atoi(argv[6]),

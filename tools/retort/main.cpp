@@ -229,6 +229,14 @@ struct CommandLine {
         ->type_name("N")
         ->check(whole(1, 1 << 20))
         ->default_str("");
+    c->add_option("--rows", bench.rows, "Sequences that decode together")
+        ->type_name("N")
+        ->check(whole(1, 1 << 12));
+    c->add_option("--context", bench.context,
+                  "Positions that each holds when decoding begins (default: the prompt's)")
+        ->type_name("N")
+        ->check(whole(1, 1 << 20))
+        ->default_str("");
     c->add_option("--threads", bench.threads, "Threads; 0: one a core")
         ->type_name("N")
         ->check(whole(0, kMostThreads));

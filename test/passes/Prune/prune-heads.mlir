@@ -1,5 +1,6 @@
 // RUN: retort-opt %S/../Inputs/tiny.mlir --prune-heads='keep=1 stats=%S/Inputs/stats.json' | FileCheck %s
 // RUN: retort-opt %S/../Inputs/tiny.mlir --prune-heads='keep=2 stats=%S/Inputs/stats.json' | FileCheck %s --check-prefix=NOOP
+// RUN: retort-opt %S/../Inputs/tiny.mlir --prune-heads='keep=1 blocks=1 stats=%S/Inputs/stats.json' | FileCheck %s --check-prefix=SECOND
 
 // Group 1 of block 0 stays: query heads 2 and 3, features 4 to 7, and key/value head 1.
 // CHECK:       lm.param @blk.0.attn_q.weight : tensor<4x8xf32> {
@@ -23,3 +24,7 @@
 // NOOP-LABEL: lm.model @teacher
 // NOOP-NOT:     weight.take
 // NOOP:         lm.forward
+
+// Only the second block.
+// SECOND: lm.param @blk.0.attn_k.weight : tensor<4x8xf32> {
+// SECOND: lm.param @blk.1.attn_k.weight : tensor<2x8xf32> {

@@ -2,6 +2,7 @@
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='bits=8 group=64' | FileCheck %s --check-prefix=EIGHT
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=i8g32a asymmetric=true' | FileCheck %s --check-prefix=MIXED
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='bits=8' --quantize-weights='bits=4' | FileCheck %s --check-prefix=TWICE
+// RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='only=blk.1.,attn_q bits=8' --quantize-weights | FileCheck %s --check-prefix=ONLY
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=bits=3 2>&1 | FileCheck %s --check-prefix=BITS
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=group=33 2>&1 | FileCheck %s --check-prefix=GROUP
 
@@ -20,6 +21,11 @@
 
 // MIXED: lm.param @token_embd.weight : tensor<8x8xi8, #weight.format<bits = 8, group = 32, asymmetric>>
 // MIXED: lm.param @blk.0.attn_q.weight : tensor<8x8xi4, #weight.format<bits = 4, group = 32, asymmetric>>
+
+// ONLY: lm.param @token_embd.weight : tensor<8x8xi4
+// ONLY: lm.param @blk.0.attn_q.weight : tensor<8x8xi8
+// ONLY: lm.param @blk.0.attn_k.weight : tensor<4x8xi4
+// ONLY: lm.param @blk.1.ffn_down.weight : tensor<8x8xi8
 
 // What is quantised stays as it is.
 // TWICE-LABEL: lm.model @teacher

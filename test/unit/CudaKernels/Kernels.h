@@ -77,7 +77,8 @@ protected:
     CUmodule module = nullptr;
     const std::string text =
         "#include \"kernels/cuda/program.cuh\"\nusing namespace retort::cuda;\n" + body;
-    EXPECT_EQ(cuda.cuModuleLoadData(&module, text.c_str()), CUDA_SUCCESS) << library().error();
+    EXPECT_EQ(cuda.cuModuleLoadData(&module, codeOf(text).c_str()), CUDA_SUCCESS)
+        << library().error();
     return module;
   }
   /// A step of rows (slot, position), with pages of its own for each slot, in an order that is not
@@ -115,6 +116,8 @@ protected:
   template <class T> static T *pointer(CUdeviceptr p) { return reinterpret_cast<T *>(p); }
 
   template <class... A> void run(CUmodule module, const std::string &name, A... arguments) {
+    if (!module)
+      return; // said already
     CUfunction f = function(module, name.c_str());
     ASSERT_EQ(cuda.cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, kShared),
               CUDA_SUCCESS);

@@ -2,16 +2,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // As an application would: the library is opened, its functions are found by name, a module is
-// loaded and launched.
+// loaded and launched. With RETORT_CUDA_DRIVER=libcuda.so.1 in the environment the same tests run
+// on the first card: nvcc (CUDACXX, or /usr/local/cuda/bin/nvcc) compiles the text, and what only
+// the simulator can do is left out (scripts/gpu-check says which tests make sense then).
 #pragma once
 #include "kernels/sim/sim.h"
 #include "runtime/src/device/cuda_api.h"
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <dlfcn.h>
+#include <filesystem>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace retort::test {
@@ -23,9 +30,12 @@ struct Library {
   decltype(&retort_sim_report) report;
   decltype(&retort_sim_clear) clear;
   decltype(&retort_sim_error) error;
+  bool isHardware;
   Library() {
     setenv("RETORT_SIM_CACHE", RETORT_SIM_TEST_CACHE, 0);
-    void *handle = dlopen(RETORT_SIM_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    const char *driver = getenv("RETORT_CUDA_DRIVER");
+    isHardware = driver != nullptr;
+    void *handle = dlopen(driver ? driver : RETORT_SIM_LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
       fprintf(stderr, "%s\n", dlerror());
       abort();
@@ -34,6 +44,18 @@ struct Library {
   *reinterpret_cast<void **>(&api.field) = dlsym(handle, #symbol);
     RETORT_CUDA_API(RETORT_FIND)
 #undef RETORT_FIND
+    if (isHardware) {
+      set = [](const char *, long long) { return 1; };
+      name = [](unsigned long long, size_t, const char *) {};
+      report = [](char *text, size_t capacity) -> size_t {
+        if (capacity > 2)
+          strcpy(text, "{}");
+        return 3;
+      };
+      clear = [] {};
+      error = []() -> const char * { return "on the card"; };
+      return;
+    }
     *reinterpret_cast<void **>(&set) = dlsym(handle, "retort_sim_set");
     *reinterpret_cast<void **>(&name) = dlsym(handle, "retort_sim_name");
     *reinterpret_cast<void **>(&report) = dlsym(handle, "retort_sim_report");
@@ -44,6 +66,31 @@ struct Library {
 inline Library &library() {
   static Library instance;
   return instance;
+}
+
+/// What cuModuleLoadData takes for `text`: the text on the simulator, for a card nvcc's cubin.
+inline std::string codeOf(const std::string &text) {
+  if (!library().isHardware)
+    return text;
+  int major = 0, minor = 0;
+  library().api.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 0);
+  library().api.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 0);
+  const std::string arch =
+      "sm_" + std::to_string(major * 10 + minor) + (major == 9 || major == 10 ? "a" : "");
+  const char *named = getenv("CUDACXX");
+  const auto base =
+      std::filesystem::temp_directory_path() / ("retort-cuda-test-" + std::to_string(getpid()));
+  const std::string source = base.string() + ".cu", cubin = base.string() + ".cubin";
+  std::ofstream(source) << text;
+  const std::string command = std::string(named ? named : "/usr/local/cuda/bin/nvcc") +
+                              " -std=c++20 -O3 -cubin -arch=" + arch + " -I" RETORT_SOURCE_DIR +
+                              " -o " + cubin + " " + source;
+  EXPECT_EQ(system(command.c_str()), 0) << command;
+  std::ifstream in(cubin, std::ios::binary);
+  std::string code{std::istreambuf_iterator<char>(in), {}};
+  std::filesystem::remove(source);
+  std::filesystem::remove(cubin);
+  return code;
 }
 
 /// Contexts of `devices` devices with default settings, changed by set(); the first is current.
@@ -86,7 +133,8 @@ protected:
     CUmodule module = nullptr;
     const std::string text =
         "#include \"kernels/cuda/wrap.cuh\"\nusing namespace retort::cuda;\n" + body;
-    EXPECT_EQ(cuda.cuModuleLoadData(&module, text.c_str()), CUDA_SUCCESS) << library().error();
+    EXPECT_EQ(cuda.cuModuleLoadData(&module, codeOf(text).c_str()), CUDA_SUCCESS)
+        << library().error();
     return module;
   }
   CUfunction function(CUmodule module, const char *name) {

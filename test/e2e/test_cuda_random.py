@@ -1,0 +1,206 @@
+# Random small models whose layers all differ, on the simulated card, against the executor.
+# SPDX-License-Identifier: Apache-2.0
+"""test_cuda_random.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH [--seeds N] [--first SEED]
+                    [--device cuda --target cuda:sm_90]
+
+For each seed a model that transformers makes (Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3), with random
+width, head size and count, biases, windows, soft caps and vocabulary; then pruned so that every block
+has its own heads and FFN width or is gone, and every matrix its own format and group. Compiled in a random
+form and run with the simulator's checks on: prefill and decoding, three slots mixed. All logits are
+compared with the executor's on the same quantised weights. A failure prints the seed and the
+pipeline, and goes on to the next.
+"""
+import argparse
+import json
+import math
+import os
+import pathlib
+import random
+import sys
+import tempfile
+
+import numpy as np
+
+os.environ["TQDM_DISABLE"] = "1"
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import make_models
+import make_sparse_model
+from bundles import Session, Sim, Timer, executor_logits, retort
+
+# Of differences' root mean square to the logits', or to 1, and a tenth of the largest's: activations
+# are f16, and the attention of random models is sharp, which makes much of their rounding.
+LIMIT = 5e-3
+FAMILIES = ["llama", "qwen3", "gemma2", "gemma3", "mistral", "qwen2"]
+CLASSES = {"llama": "LlamaConfig", "mistral": "MistralConfig", "qwen2": "Qwen2Config",
+           "qwen3": "Qwen3Config", "gemma2": "Gemma2Config", "gemma3": "Gemma3TextConfig"}
+
+
+def configuration(family, rng):
+    """Arguments of the transformers configuration."""
+    layers = {"gemma3": 3, "gemma2": 3}.get(family, rng.choice([2, 3]))
+    kv_heads = rng.choice([1, 2, 3, 4])
+    heads = kv_heads * rng.choice([1, 2, 3, 4, 7])
+    # Gemma's configuration wants whole multiples of the heads, though its head size is its own.
+    step = math.lcm(heads, 16)
+    config = make_models.base(
+        vocab_size=rng.randrange(260, 400),
+        hidden_size=step * rng.randint(-(-48 // step), max(-(-48 // step), 192 // step)),
+        intermediate_size=rng.choice([96, 112, 128, 160, 224]),
+        num_hidden_layers=layers,
+        num_key_value_heads=kv_heads,
+        num_attention_heads=heads,
+        head_dim=rng.choice([64, 128, 16, 48, 80, 112]),
+        tie_word_embeddings=family.startswith("gemma") or rng.random() < 0.5,
+    )
+    if family == "qwen2":  # its head size is hidden_size / heads
+        config["hidden_size"] = heads * rng.choice([16, 32, 64] if heads < 8 else [16, 32])
+        del config["head_dim"]
+    if family == "llama":
+        config |= {"attention_bias": rng.random() < 0.5, "rms_norm_eps": 1e-5,
+                   "rope_parameters": rng.choice([make_models.rope(), make_models.LLAMA3,
+                                                  make_models.YARN])}
+    if family in ("mistral", "gemma2", "gemma3"):
+        config["sliding_window"] = rng.choice([3, 8, 17, 33])
+    if family.startswith("gemma"):
+        config["query_pre_attn_scalar"] = rng.choice([16, 24, 64])
+    if family == "gemma2":
+        config |= {"attn_logit_softcapping": rng.choice([5.0, 20.0]),
+                   "final_logit_softcapping": rng.choice([3.0, 10.0])}
+    if family == "gemma3":
+        config["rope_parameters"] = make_models.GEMMA3_ROPES
+    return config
+
+
+def formats(config, blocks, rng):
+    """Passes that give each matrix a format of its own; what none names stays f32."""
+    passes = []
+    names = [f"blk.{block}.{part}.weight" for block in blocks
+             for part in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")]
+    joint = {"attn_k": "attn_q", "attn_v": "attn_q", "ffn_up": "ffn_gate"}  # mostly: then they are fused
+    chosen = {}
+    for name in [*names, "token_embd.weight", "output.weight"]:
+        prefix, _, part = name.removesuffix(".weight").rpartition(".")
+        like = f"{prefix}.{joint.get(part)}"
+        own = rng.choice(["4s", "4a", "8s", "bf16", "f32"]), rng.choice([32, 64, 128])
+        chosen[f"{prefix}.{part}"] = kind, group = \
+            chosen[like] if like in chosen and rng.random() < 0.7 else own
+        if kind == "bf16" and name != "output.weight":
+            continue  # cast-weights at the end takes what is left, unless it is f32
+        if kind[0] in "48":
+            passes.append(f"quantize-weights{{only={name} bits={kind[0]} group={group}"
+                          f"{' asymmetric=true' if kind[1] == 'a' else ''}}}")
+    if rng.random() < 0.8:
+        passes.append("cast-weights{type=bf16}")
+    return passes
+
+
+def recipe(config, folder, rng):
+    """A pipeline that makes the blocks differ, and what it did, for people."""
+    layers, kv_heads = config["num_hidden_layers"], config["num_key_value_heads"]
+    stats = {"format": "retort-stats-1", "tokens": 100, "blocks": {
+        f"blk.{i}": {"influence": rng.random(), "heads": [rng.random() for _ in range(kv_heads)],
+                     "ffn": [rng.random() ** rng.choice([1, 4])
+                             for _ in range(config["intermediate_size"])]}
+        for i in range(layers)}}
+    path = folder / "stats.json"
+    path.write_text(json.dumps(stats))
+    passes = []
+    for block in range(layers):
+        keep = rng.randint(1, kv_heads)
+        if keep < kv_heads:
+            passes.append(f"prune-heads{{blocks={block} keep={keep} stats={path}}}")
+    if rng.random() < 0.8:
+        passes.append(f"prune-ffn{{keep={rng.choice([0.4, 0.6, 0.8])} multiple={rng.choice([16, 32])} "
+                      f"stats={path}}}")
+    dropped = rng.randrange(layers) if layers > 2 and rng.random() < 0.5 else None
+    if dropped is not None:
+        passes.append(f"prune-depth{{drop={dropped}}}")
+    passes += formats(config, [b for b in range(layers) if b != dropped], rng)
+    if rng.random() < 0.5:
+        passes.append("cache-format{format=f16}")
+    return f"builtin.module({','.join(passes)})"
+
+
+def drive(bundle, rng):
+    """Steps of all sizes over three slots. The slots' tokens, and their logits in order."""
+    tokens, logits = [[], [], []], [[], [], []]
+    with Session(LIBRARY, bundle, options.device, slots=3) as session:
+        sizes = [rng.randrange(17, 50), 1, rng.randrange(2, 9), rng.randrange(17, 80),
+                 rng.randrange(9, 17), 1, 2, rng.randrange(3, 17)]
+        for number, size in enumerate(sizes):
+            slots = [0] if number == 0 else [rng.randrange(3) for _ in range(size)]
+            rows = [(rng.randrange(session.vocab), slots[i % len(slots)]) for i in range(size)]
+            for (token, slot), row in zip(rows, session.step(rows)):
+                tokens[slot].append(token)
+                logits[slot].append(row)
+        shape = session.manifest["model"]
+    return tokens, np.concatenate([np.array(rows) for rows in logits if rows]), shape
+
+
+def check(seed, sim, folder):
+    rng = random.Random(seed)
+    family = FAMILIES[seed % len(FAMILIES)]
+    config = configuration(family, rng)
+    model = folder / "model"
+    model.mkdir()
+    make_models.MODELS[f"{family}-random"] = (CLASSES[family], config)
+    make_models.make(f"{family}-random", model, seed=seed)
+    make_sparse_model.write_tokenizer(model, config["vocab_size"])
+    pipeline = recipe(config, folder, rng)
+    form = rng.choice(["persistent", "graph"])
+    shape = (f"{family}, hidden {config['hidden_size']}, {config['num_attention_heads']} heads of "
+             f"{config.get('head_dim', '?')}, {config['num_key_value_heads']} for keys, ffn "
+             f"{config['intermediate_size']}, vocabulary {config['vocab_size']}, {form}")
+    print(f"seed {seed}: {shape}", flush=True)
+    try:
+        bundle = folder / "random.retort"
+        done = retort(RETORT, "compile", model, "--passes", pipeline, "--target", options.target,
+                      "--form", form, "-q", "-o", bundle, check=False, fake_nvcc=sim is not None)
+        assert done.returncode == 0, done.stderr
+        if sim:
+            sim.set(seed=seed)
+        with Timer("compiled for the host, and run" if sim else "run"):
+            tokens, ours, _ = drive(bundle, rng)
+        findings = sim.report()["findings"] if sim else []
+        if sim:
+            sim.clear()
+        theirs = np.concatenate(executor_logits(TOOL, TORCH, model, [t for t in tokens if t],
+                                                config["vocab_size"], folder, pipeline))
+        scale = max(1.0, float(np.sqrt(np.mean(theirs**2))))
+        difference = np.abs(ours - theirs)
+        worst, mean = float(difference.max()), float(np.sqrt(np.mean(difference**2)))
+        print(f"  {len(ours)} rows: largest difference {worst:.2e} in row "
+              f"{difference.max(1).argmax()}, root mean square {mean:.2e}, of the logits {scale:.1f}",
+              flush=True)
+        assert not findings, findings[:2]
+        assert mean <= LIMIT * scale and worst <= 10 * LIMIT * scale, f"differs by {worst}, mean {mean}"
+        return True
+    except AssertionError as error:
+        print(f"seed {seed} FAILED: {error}\n  {shape}\n  {pipeline}", flush=True)
+        return False
+
+
+def main():
+    sim = Sim(LIBRARY) if options.device.startswith("sim") else None
+    if sim:
+        sim.set(check=1)
+    failed = []
+    for seed in range(options.first, options.first + options.seeds):
+        with tempfile.TemporaryDirectory() as name:
+            if not check(seed, sim, pathlib.Path(name)):
+                failed.append(seed)
+    if failed:
+        sys.exit(f"seeds {failed} failed")
+
+
+parser = argparse.ArgumentParser(description=__doc__)
+for name in ("retort", "libretort", "executor_tool", "libretort_torch"):
+    parser.add_argument(name)
+parser.add_argument("--seeds", type=int, default=6)
+parser.add_argument("--first", type=int, default=0)
+parser.add_argument("--device", default="sim", help="as `retort run` takes it; a card needs nvcc")
+parser.add_argument("--target", default="cuda:sm_80")
+options = parser.parse_args()
+RETORT, LIBRARY, TOOL, TORCH = (options.retort, options.libretort, options.executor_tool,
+                                options.libretort_torch)
+main()
