@@ -6,6 +6,7 @@
 #include "passes/Lower/ProgramBuilder.h"
 #include "runtime/src/base/Error.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <deque>
 
 using namespace mlir;
 namespace retort {
@@ -83,7 +84,7 @@ private:
     kernel::BufferOp partial, received, stream;
     Columns added; ///< where they are once that is done
   };
-  std::vector<Sum> sums;
+  std::deque<Sum> sums; ///< a prologue points into it
   llvm::DenseMap<Value, size_t> sumOf;
 
   FlatSymbolRefAttr symbol(kernel::BufferOp buffer) {
@@ -337,8 +338,8 @@ private:
     return body.create<kernel::StageOp>(loc, type, symbol(from.source.buffer), i64(from.source.at),
                                         symbol(from.gain), norm ? f32(norm.getEps()) : f32(0.0),
                                         unit(norm && norm.getOffset()), symbol(rows),
-                                        symbol(from.sum ? from.sum->partial : nullptr),
-                                        symbol(from.sum ? from.sum->received : nullptr),
+                                        symbol(from.sum ? from.sum->partial : kernel::BufferOp()),
+                                        symbol(from.sum ? from.sum->received : kernel::BufferOp()),
                                         symbol(from.keeps));
   }
 

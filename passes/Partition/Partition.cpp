@@ -3,6 +3,7 @@
 // All cuts are found first, in the order of the layers, for both devices: the same on each, since
 // nothing in it depends on the device. Then this device's part is taken.
 #include "passes/Partition/Passes.h"
+#include <functional>
 #include <numeric>
 
 using namespace mlir;
@@ -233,9 +234,9 @@ LogicalResult Partitioner::plan(lm::GluOp glu) {
                            << " channels, which are cut in units of " << unit
                            << ": compile for one device";
   int64_t all = bytesOf(*downWeight);
-  for (auto [op, name] :
-       {std::pair(*gate, std::optional<StringRef>(gate->getWeight())), {*gate, gate->getBias()},
-        {*up, std::optional<StringRef>(up->getWeight())}, {*up, up->getBias()}}) {
+  using Read = std::pair<lm::LinearOp, std::optional<StringRef>>;
+  for (auto &[op, name] : {Read(*gate, gate->getWeight()), Read(*gate, gate->getBias()),
+                           Read(*up, up->getWeight()), Read(*up, up->getBias())}) {
     if (!name)
       continue;
     FailureOr<lm::ParamOp> param = cuttable(op, *name);
