@@ -9,6 +9,7 @@
 #include "passes/Distill/Passes.h"
 #include "passes/Fuse/Passes.h"
 #include "passes/Lower/Passes.h"
+#include "passes/Partition/Passes.h"
 #include "passes/Prune/Passes.h"
 #include "passes/Quantize/Passes.h"
 #include <mutex>
@@ -30,6 +31,7 @@ void retort::registerAllPasses() {
     registerQuantizePasses();
     registerDistillPasses();
     registerFusePasses();
+    registerPartitionPasses();
     registerLowerPasses();
   });
 }

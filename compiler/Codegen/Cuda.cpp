@@ -12,6 +12,11 @@ namespace {
 CompiledCuda::Entry describe(kernel::ProgramOp program, CudaForm form) {
   CompiledCuda::Entry entry;
   entry.step = program.getStep()->str();
+  entry.device = program.getDevice().value_or(0);
+  entry.logitsBegin = program.getLogitsBegin().value_or(0);
+  for (auto buffer : program.getBody().getOps<kernel::BufferOp>())
+    if (buffer.getKind() == kernel::BufferKind::Output)
+      entry.logitsCount = buffer.getTensor().getShape().back();
   entry.maxRows = program.getMaxRows();
   entry.activationBytes = *program.getActivationBytes();
   entry.syncWords = codegen::cudaSyncWords(program);
@@ -33,14 +38,16 @@ CompiledCuda emitCuda(ArrayRef<kernel::ProgramOp> programs, const CudaOptions &o
   result.text = codegen::emitCudaText(programs, options.form);
   for (kernel::ProgramOp program : programs) {
     ModelLayout layout = layOut(program);
-    if (!result.entries.empty() && layout != result.layout)
+    const size_t device = program.getDevice().value_or(0);
+    if (device < result.layouts.size() && layout != result.layouts[device])
       fail(ExitCode::Internal, "codegen: '" + program.getSymName().str() +
-                                   "' has its weights or its cache elsewhere than '" +
-                                   kernel::ProgramOp(programs.front()).getSymName().str() + "'");
-    result.layout = std::move(layout);
+                                   "' has its weights or its cache elsewhere than the program "
+                                   "before it");
+    result.layouts.resize(std::max(result.layouts.size(), device + 1));
+    result.layouts[device] = std::move(layout);
     result.entries.push_back(describe(program, options.form));
     if (program.isDecode())
-      result.bytesPerToken = kernel::bytesPerToken(program);
+      result.bytesPerToken += kernel::bytesPerToken(program);
   }
   NvccOptions nvcc{.arches = options.arches, .interrupted = options.interrupted};
   for (const CompiledCuda::Entry &entry : result.entries) {

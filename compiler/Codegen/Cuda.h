@@ -13,6 +13,8 @@ struct CompiledCuda {
   /// A step: decode, for few rows, or prefill.
   struct Entry {
     std::string step; ///< "decode" or "prefill"
+    int64_t device = 0;
+    int64_t logitsBegin = 0, logitsCount = 0; ///< that it writes
     struct Kernel {
       std::string symbol;
       int64_t phase = 0; ///< graph: the kernel's second parameter
@@ -29,8 +31,8 @@ struct CompiledCuda {
   std::vector<Entry> entries;
   std::vector<std::string> arches; ///< "sm_80", "sm_90a": a cubin each
   std::string ptx;                 ///< "compute_90": for later cards
-  ModelLayout layout;              ///< of weights.cuda.bin and the cache
-  int64_t bytesPerToken = 0;       ///< weight bytes read to decode one token
+  std::vector<ModelLayout> layouts; ///< of each device's weights and cache
+  int64_t bytesPerToken = 0;        ///< weight bytes read to decode one token, on all devices
   std::map<std::string, std::vector<CudaResources>> resources;
 };
 
@@ -40,9 +42,9 @@ struct CudaOptions {
   std::function<bool()> interrupted; ///< true stops nvcc
 };
 
-/// Compiles planned programs over the same weights and cache (decode and prefill of a model).
-/// Throws retort::Error as compileFatBinary, and Internal if the programs disagree about their
-/// weights.
+/// Compiles planned programs: decode and prefill of a model over the same weights and cache, for one
+/// device or for each of two. Throws retort::Error as compileFatBinary, and Internal if a device's
+/// programs disagree about their weights.
 CompiledCuda emitCuda(llvm::ArrayRef<kernel::ProgramOp> programs, const CudaOptions &options);
 
 } // namespace retort

@@ -45,6 +45,11 @@ std::string threeDigits(size_t number) {
   return std::string(digits.size() < 3 ? 3 - digits.size() : 0, '0') + digits;
 }
 
+/// "0" or "1" where a program has one for each device.
+std::string deviceSuffix(kernel::ProgramOp program) {
+  return program.getDevice() ? std::to_string(*program.getDevice()) : std::string();
+}
+
 void checkProgram(kernel::ProgramOp program) {
   if (!program.isCuda())
     fail(ExitCode::Internal,
@@ -59,7 +64,8 @@ class ProgramEmitter {
 public:
   ProgramEmitter(ImplicitLocOpBuilder &builder, kernel::ProgramOp program, CudaForm form)
       : builder(builder), program(program), form(form), shapes(program),
-        phases(cudaPhases(program)), space(program.getStep()->str() + "_step") {}
+        phases(cudaPhases(program)),
+        space(program.getStep()->str() + deviceSuffix(program) + "_step") {}
 
   void emit() {
     // Calls name the structs, which the text has first.
@@ -140,7 +146,9 @@ private:
   }
 
   void emitRun() {
-    verbatim("\n// The step: a wait is for all CTAs to have done all that stands before it.");
+    verbatim("\n// The step: a wait is for all CTAs to have done all that stands before it" +
+             std::string(program.getDevice() ? ", an exchange\n// for those of the other device too."
+                                             : "."));
     function("run", [&](Value cta) {
       // A product's fetch goes out once the product before it has let go of the ring.
       std::vector<std::string> products;
@@ -156,16 +164,23 @@ private:
         fetch();
       size_t index = 0;
       bool waits = false, ringIsFree = false;
+      std::string exchange; // in place of a wait: its number
       verbatim("uint32_t ticket;");
       for (Operation &op : *program.getBody().begin()) {
-        waits |= isa<kernel::WaitOp>(op);
+        waits |= isa<kernel::WaitOp, kernel::ExchangeOp>(op);
+        if (auto between = dyn_cast<kernel::ExchangeOp>(op))
+          exchange = std::to_string(between.getIndex());
         if (!isa<kernel::PhaseOp>(op))
           continue;
         bool fetchesNow = ringIsFree && !next.empty();
-        if (waits && fetchesNow) {
-          verbatim("ticket = cta.arrive();");
-          fetch();
-          verbatim("cta.waitFor(ticket);");
+        if (waits && (fetchesNow || !exchange.empty())) {
+          verbatim(exchange.empty() ? "ticket = cta.arrive();"
+                                    : "ticket = cta.arriveSending(" + exchange + ");");
+          if (fetchesNow)
+            fetch();
+          verbatim(exchange.empty() ? "cta.waitFor(ticket);"
+                                    : "cta.waitReceiving(ticket, " + exchange + ");");
+          exchange.clear();
         } else if (waits) {
           verbatim("cta.wait();");
         } else if (fetchesNow) {
@@ -197,7 +212,13 @@ private:
       text += "  case " + std::to_string(phase.number) + ":\n";
       if (fetches.contains(phase.name))
         text += "    " + function + "_fetch(cta);\n";
-      text += "    cta.wait();\n    " + function + "(cta);\n    break;\n";
+      text += "    cta.wait();\n";
+      if (phase.receives >= 0)
+        text += "    cta.receive(" + std::to_string(phase.receives) + ");\n";
+      text += "    " + function + "(cta);\n";
+      if (phase.sends >= 0)
+        text += "    cta.send(" + std::to_string(phase.sends) + ");\n";
+      text += "    break;\n";
     }
     for (auto &[kernel, text] : cases)
       entry(kernel.str(), ", int32_t phase", "  switch (phase) {\n" + text + "  }\n");
@@ -240,14 +261,22 @@ std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program) {
   constexpr int64_t kFewCtas = 64; // fewer than any card's multiprocessors that is worth a thought
   std::vector<CudaPhase> result;
   CudaShapes shapes(program);
-  for (kernel::PhaseOp phase : program.getBody().getOps<kernel::PhaseOp>()) {
+  int64_t exchange = -1; // between the last phase and the next
+  for (Operation &op : *program.getBody().begin()) {
+    if (auto between = dyn_cast<kernel::ExchangeOp>(op)) {
+      exchange = between.getIndex();
+      result.back().sends = exchange;
+    }
+    auto phase = dyn_cast<kernel::PhaseOp>(op);
+    if (!phase)
+      continue;
     std::string kernel = cudaEntry(program);
     for (const CudaCall &call : shapes.calls(phase))
       kernel += "_" + call.shape;
     int64_t number = static_cast<int64_t>(result.size());
     int64_t most = phase.getPerRow() ? phase.getTiles() * program.getMaxRows() : 0;
     result.push_back({"p" + threeDigits(number) + "_" + identifier(phase.getSymName()), kernel,
-                      number, most <= kFewCtas ? most : 0});
+                      number, -1, std::exchange(exchange, -1), most <= kFewCtas ? most : 0});
   }
   return result;
 }
@@ -260,7 +289,10 @@ int64_t cudaSyncWords(kernel::ProgramOp program) {
   return cuda::syncWords(static_cast<int>(program.getMaxRows()), static_cast<int>(mostHeads));
 }
 
-std::string cudaEntry(kernel::ProgramOp program) { return "retort_" + program.getStep()->str(); }
+std::string cudaEntry(kernel::ProgramOp program) {
+  std::string entry = "retort_" + program.getStep()->str();
+  return program.getDevice() ? entry + "_" + std::to_string(*program.getDevice()) : entry;
+}
 
 OwningOpRef<ModuleOp> emitEmitC(ArrayRef<kernel::ProgramOp> programs, CudaForm form) {
   kernel::ProgramOp first = programs.front();

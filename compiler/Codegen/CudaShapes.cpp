@@ -122,12 +122,24 @@ std::string CudaShapes::address(FlatSymbolRefAttr name) {
     return (memory.getLayout() ? "cta.weights<uint8_t>(" : "cta.weights<float>(") + offset + ")";
   case kernel::BufferKind::Activation:
     return "cta.activation<float>(" + offset + ")";
+  case kernel::BufferKind::Received:
+    return "cta.received<float>(" + offset + ")";
   case kernel::BufferKind::Cache:
     return offset;
   default:
     fail(ExitCode::Internal,
          "codegen: CUDA kernels do not reach '" + memory.getSymName().str() + "'");
   }
+}
+
+std::string CudaShapes::inOrder(FlatSymbolRefAttr partial, FlatSymbolRefAttr received) {
+  std::string own = address(partial), others = address(received);
+  return program.getDevice() == 0 ? own + ", " + others : others + ", " + own;
+}
+
+std::string CudaShapes::partials(kernel::StageOp stage) {
+  return "{" + inOrder(stage.getPartialAttr(), stage.getReceivedAttr()) + ", " +
+         address(stage.getSumAttr()) + "}";
 }
 
 std::string CudaShapes::weightsType(FlatSymbolRefAttr name) {
@@ -209,6 +221,8 @@ void stageMembers(Members &members, kernel::StageOp stage, int64_t sourceStride)
   members.ints({{"SourceStride", sourceStride}, {"SourceAt", static_cast<int64_t>(stage.getAt())}})
       .bools({{"Norm", stage.getGain().has_value()}, {"NormOffset", stage.getOffset()}})
       .floats({{"eps", stage.getEps().convertToFloat()}});
+  if (stage.getPartial())
+    members.bools({{"Sums", true}});
 }
 std::string formatSuffix(kernel::BufferOp weights) {
   return "_" + weights.getFormat().value_or("").str();
@@ -229,12 +243,24 @@ CudaCall CudaShapes::call(kernel::MatmulOp op) {
       .floats({{"softCap", orZero(op.getSoftCap())}})
       .type("Weights", weightsType(op.getWeightsAttr()));
   std::string base = "Matmul_" + times(shape[1], shape[0]) + formatSuffix(weights);
-  return {"matmul",
-          intern(base, members.body),
-          {address(stage.getSourceAttr()), address(stage.getGainAttr()),
-           address(op.getWeightsAttr()), address(op.getDestAttr()), address(op.getBiasAttr()),
-           address(op.getResidualAttr()), address(stage.getRowsAttr())},
-          address(op.getWeightsAttr())};
+  CudaCall call{"matmul",
+                "",
+                {address(stage.getSourceAttr()), address(stage.getGainAttr()),
+                 address(op.getWeightsAttr()), address(op.getDestAttr()), address(op.getBiasAttr()),
+                 address(op.getResidualAttr()), address(stage.getRowsAttr())},
+                address(op.getWeightsAttr())};
+  if (op.getSend()) {
+    members.bools({{"Sends", true}});
+    call.arguments.push_back("cta.sent<float>(" +
+                             std::to_string(*buffer(op.getSendAttr()).getOffset()) + ")");
+  }
+  if (stage.getPartial()) {
+    if (!op.getSend())
+      call.arguments.push_back("nullptr");
+    call.arguments.push_back(partials(stage));
+  }
+  call.shape = intern(base, members.body);
+  return call;
 }
 
 CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
@@ -250,11 +276,14 @@ CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
       .line("static constexpr Activation Act = " + activation(op.getAct()))
       .type("Weights", weightsType(op.getWeightsAttr()));
   std::string base = "Glu_" + times(shape[1], shape[0] / 2) + formatSuffix(weights);
-  return {"matmulGlu",
-          intern(base, members.body),
-          {address(stage.getSourceAttr()), address(stage.getGainAttr()),
-           address(op.getWeightsAttr()), address(op.getDestAttr())},
-          address(op.getWeightsAttr())};
+  CudaCall call{"matmulGlu",
+                intern(base, members.body),
+                {address(stage.getSourceAttr()), address(stage.getGainAttr()),
+                 address(op.getWeightsAttr()), address(op.getDestAttr())},
+                address(op.getWeightsAttr())};
+  if (stage.getPartial())
+    call.arguments.push_back(partials(stage));
+  return call;
 }
 
 CudaCall CudaShapes::call(kernel::AttendOp op) {
@@ -386,13 +415,24 @@ CudaCall CudaShapes::call(kernel::ResidualOp op) {
           ""};
 }
 
+CudaCall CudaShapes::call(kernel::SumOp op) {
+  Members members;
+  members.ints({{"Features", columns(op.getDestAttr())}, {"MaxRows", program.getMaxRows()}})
+      .bools({{"HasResidual", op.getResidual().has_value()}});
+  return {"sum",
+          intern("Sum_" + std::to_string(columns(op.getDestAttr())), members.body),
+          {inOrder(op.getPartialAttr(), op.getReceivedAttr()), address(op.getResidualAttr()),
+           address(op.getDestAttr())},
+          ""};
+}
+
 std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
   std::vector<CudaCall> result;
   for (Operation &operation : *phase.getBody().begin())
     llvm::TypeSwitch<Operation *>(&operation)
         .Case<kernel::EmbedOp, kernel::AnglesOp, kernel::MatmulOp, kernel::MatmulGluOp,
               kernel::AttendOp, kernel::RopeAppendOp, kernel::AttentionOp, kernel::NormOp,
-              kernel::GluOp, kernel::ResidualOp>([&](auto op) { result.push_back(call(op)); })
+              kernel::GluOp, kernel::ResidualOp, kernel::SumOp>([&](auto op) { result.push_back(call(op)); })
         .Case([](kernel::StageOp) {}) // part of the product that reads it
         .Default([](Operation *op) {
           fail(ExitCode::Internal,
@@ -439,7 +479,13 @@ std::string CudaShapes::describe(kernel::PhaseOp phase) {
               ", " + formatText(table));
         })
         .Case([&](kernel::AnglesOp op) { add("cosines and sines"); })
+        .Case([&](kernel::SumOp op) {
+          add("partial sums of " + std::to_string(columns(op.getDestAttr())) +
+              (op.getResidual() ? ", residual" : ""));
+        })
         .Case([&](kernel::StageOp op) {
+          if (op.getPartial())
+            add("partial sums, residual");
           if (op.getGain())
             add("norm");
           if (op.getRows())
@@ -453,6 +499,8 @@ std::string CudaShapes::describe(kernel::PhaseOp phase) {
             add("residual");
           if (op.getSoftCap())
             add("soft cap");
+          if (op.getSend())
+            add("sent");
         })
         .Case([&](kernel::MatmulGluOp op) {
           product(op.getWeightsAttr(), 2);

@@ -42,6 +42,10 @@ private:
   kernel::BufferOp buffer(mlir::FlatSymbolRefAttr name);
   int64_t columns(mlir::FlatSymbolRefAttr name);
   std::string address(mlir::FlatSymbolRefAttr name);
+  /// Two devices' partial sums, device 0's first: this device's own and the received ones.
+  std::string inOrder(mlir::FlatSymbolRefAttr partial, mlir::FlatSymbolRefAttr received);
+  /// The argument and the member of a product whose prologue adds up partial sums.
+  std::string partials(kernel::StageOp stage);
   std::string weightsType(mlir::FlatSymbolRefAttr name);
   std::string intern(const std::string &base, const std::string &body,
                      const std::string &frame = "struct NAME {\nBODY};");
@@ -56,6 +60,7 @@ private:
   CudaCall call(kernel::NormOp op);
   CudaCall call(kernel::GluOp op);
   CudaCall call(kernel::ResidualOp op);
+  CudaCall call(kernel::SumOp op);
 };
 
 } // namespace retort::codegen

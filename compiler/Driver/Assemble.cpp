@@ -14,30 +14,34 @@ namespace {
 
 using nlohmann::json;
 
-/// A target's code, and the part that has its weights.
+/// A target's code. Weights are in a part a device.
 struct CompiledTarget {
-  LoweredTarget *lowered;
-  std::string weightsPart;
+  struct Part {
+    LoweredTarget *lowered;
+    std::string name;
+  };
+  std::vector<Part> parts;
   std::optional<CompiledProgram> cpu;
   std::optional<CompiledCuda> cuda;
-  const ModelLayout &layout() const { return cpu ? *cpu : cuda->layout; }
+  const ModelLayout &layout(size_t part = 0) const { return cpu ? *cpu : cuda->layouts[part]; }
 };
 
 json paramsOf(const std::vector<CompiledTarget> &targets) {
   json params = json::array();
   for (const CompiledTarget &target : targets)
-    for (const ModelLayout::Param &param : target.layout().params) {
-      json row = {{"name", param.name},
-                  {"format", param.format},
-                  {"shape", param.shape},
-                  {"offset", param.offset},
-                  {"bytes", param.bytes}};
-      if (!param.layout.empty())
-        row["layout"] = param.layout;
-      if (target.weightsPart != "weights.bin")
-        row["part"] = target.weightsPart;
-      params.push_back(std::move(row));
-    }
+    for (size_t part = 0; part < target.parts.size(); ++part)
+      for (const ModelLayout::Param &param : target.layout(part).params) {
+        json row = {{"name", param.name},
+                    {"format", param.format},
+                    {"shape", param.shape},
+                    {"offset", param.offset},
+                    {"bytes", param.bytes}};
+        if (!param.layout.empty())
+          row["layout"] = param.layout;
+        if (target.parts[part].name != "weights.bin")
+          row["part"] = target.parts[part].name;
+        params.push_back(std::move(row));
+      }
   return params;
 }
 
@@ -53,14 +57,15 @@ json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
   json row = {{"target", "cuda"},
               {"step", entry.step},
               {"form", graph ? "graph" : "persistent"},
-              {"device", 0},
-              {"devices", 1},
+              {"device", entry.device},
+              {"devices", cuda.layouts.size()},
               {"max_rows", entry.maxRows},
               {"threads", entry.threads},
               {"shared_bytes", entry.sharedBytes},
               {"sync_words", entry.syncWords},
               {"activations", entry.activationBytes},
-              {"page_bytes", cuda.layout.cachePageBytes},
+              {"page_bytes", cuda.layouts[entry.device].cachePageBytes},
+              {"logits", {{"begin", entry.logitsBegin}, {"count", entry.logitsCount}}},
               {"grid", 0},
               {"kernels", std::move(kernels)},
               {"arches", cuda.arches},
@@ -97,7 +102,10 @@ json manifestOf(const std::vector<CompiledTarget> &targets, const LoadedTokenize
                 const BundleInfo &info) {
   const CompiledTarget &first = targets.front();
   const ModelLayout &layout = first.layout();
-  lm::ModelOp model = first.lowered->model;
+  lm::ModelOp model = first.parts.front().lowered->model;
+  int64_t pageBytes = 0;
+  for (size_t part = 0; part < first.parts.size(); ++part)
+    pageBytes += first.layout(part).cachePageBytes;
   json manifest = {
       {"retort", RETORT_VERSION},
       {"model",
@@ -108,7 +116,7 @@ json manifestOf(const std::vector<CompiledTarget> &targets, const LoadedTokenize
         {"hidden", model.getHidden()},
         {"max_rows", maxRows(first)},
         {"blocks", model.getBlocks().size()}}},
-      {"cache", {{"page_rows", layout.pageRows}, {"page_bytes", layout.cachePageBytes}}},
+      {"cache", {{"page_rows", layout.pageRows}, {"page_bytes", pageBytes}}},
       {"buffers",
        {{"activations", first.cpu ? first.cpu->activationBytes : 0},
         {"scratch_per_thread", first.cpu ? first.cpu->scratchBytesPerThread : 0}}},
@@ -128,15 +136,15 @@ void checkInterrupted() {
 }
 
 /// `done` of `all` bytes have been written before this part.
-void writeWeights(BundleWriter &writer, const CompiledTarget &target, WeightSources &sources,
-                  uint64_t done, uint64_t all, Progress &progress) {
-  const ModelLayout &layout = target.layout();
-  writer.beginPart(target.weightsPart);
+void writeWeights(BundleWriter &writer, const CompiledTarget::Part &part,
+                  const ModelLayout &layout, WeightSources &sources, uint64_t done, uint64_t all,
+                  Progress &progress) {
+  writer.beginPart(part.name);
   for (const ModelLayout::Param &param : layout.params) {
     checkInterrupted();
     while (writer.partBytes() < static_cast<uint64_t>(param.offset))
       writer.alignTo(64);
-    lm::ParamOp op = target.lowered->model.lookupParam(param.name);
+    lm::ParamOp op = part.lowered->model.lookupParam(param.name);
     if (!op)
       fail(ExitCode::Internal,
            "the program reads '" + param.name + "', which the model does not have");
@@ -177,22 +185,29 @@ std::string resourcesText(const CompiledCuda &cuda) {
          ", at most " + std::to_string(most) + " registers";
 }
 
-CompiledTarget compileTarget(LoweredTarget &lowered, const CompileTargets &targets, CudaForm form,
-                             Progress &progress) {
-  CompiledTarget result{&lowered, "weights.bin", {}, {}};
-  if (lowered.name == "cpu") {
-    progress.begin("emit code");
-    result.cpu = emitCpu(lowered.programs.front());
-    progress.end(formatBytes(result.cpu->sharedObject.size()));
-    return result;
+CompiledTarget compileCpu(LoweredTarget &lowered, Progress &progress) {
+  CompiledTarget result{{{&lowered, "weights.bin"}}, {}, {}};
+  progress.begin("emit code");
+  result.cpu = emitCpu(lowered.programs.front());
+  progress.end(formatBytes(result.cpu->sharedObject.size()));
+  return result;
+}
+
+/// One program.cu and fat binary for all devices.
+CompiledTarget compileCuda(std::vector<LoweredTarget *> devices, const CompileTargets &targets,
+                           CudaForm form, Progress &progress) {
+  CompiledTarget result;
+  std::vector<kernel::ProgramOp> programs;
+  for (LoweredTarget *device : devices) {
+    result.parts.push_back({device, "weights." + device->name + ".bin"});
+    programs.insert(programs.end(), device->programs.begin(), device->programs.end());
   }
   std::string arches;
   for (const CudaArch &arch : targets.cuda)
     arches += (arches.empty() ? "" : ", ") + arch.code();
   progress.begin("emit code for " + arches);
-  result.weightsPart = "weights.cuda.bin";
   result.cuda =
-      emitCuda(lowered.programs, {.arches = targets.cuda, .form = form, .interrupted = [] {
+      emitCuda(programs, {.arches = targets.cuda, .form = form, .interrupted = [] {
                                     return Progress::interrupted();
                                   }});
   progress.end(formatBytes(result.cuda->fatbin.size()) + ", " + resourcesText(*result.cuda));
@@ -212,10 +227,14 @@ LoweredTarget lowerFor(CompilerContext &context, lm::ModelOp model, const std::s
 } // namespace
 
 std::string loweringPipeline(const std::string &target) {
+  std::string device; // of a model cut over two
+  if (target == "cuda0" || target == "cuda1")
+    device = std::string("partition{devices=2 device=") + target.back() + "},";
   if (target == "cpu")
     return "builtin.module(lm.model(fuse-qkv,fuse-gate-up),lower-to-kernel,"
            "kernel.program(plan-buffers))";
-  return "builtin.module(lm.model(fuse-qkv,fuse-gate-up),"
+  return "builtin.module(lm.model(" + device +
+         "fuse-qkv,fuse-gate-up),"
          "lower-to-kernel{target=cuda step=decode},lower-to-kernel{target=cuda step=prefill},"
          "kernel.program(plan-buffers))";
 }
@@ -238,15 +257,18 @@ std::string LoweredModel::text() {
 }
 
 LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model,
-                        const CompileTargets &targets) {
+                        const CompileTargets &targets, unsigned devices) {
   LoweredModel lowered;
   if (targets.cpu)
     lowered.targets.push_back(lowerFor(context, model, "cpu"));
-  if (!targets.cuda.empty())
-    lowered.targets.push_back(lowerFor(context, model, "cuda"));
+  for (unsigned device = 0; !targets.cuda.empty() && device < devices; ++device)
+    lowered.targets.push_back(
+        lowerFor(context, model, devices == 1 ? "cuda" : "cuda" + std::to_string(device)));
   for (LoweredTarget &target : lowered.targets)
     lowered.weightBytes += target.programs.front().getWeightBytes().value_or(0);
-  lowered.bytesPerToken = kernel::bytesPerToken(lowered.targets.front().programs.front());
+  for (LoweredTarget &target : lowered.targets)
+    if (lowered.targets.front().name != "cpu" || &target == &lowered.targets.front())
+      lowered.bytesPerToken += kernel::bytesPerToken(target.programs.front());
   return lowered;
 }
 
@@ -254,8 +276,14 @@ uint64_t writeBundle(const std::string &output, LoweredModel &lowered, Teacher &
                      const CompileTargets &targets, CudaForm form, const BundleInfo &info,
                      Progress &progress) {
   std::vector<CompiledTarget> compiled;
+  std::vector<LoweredTarget *> devices;
   for (LoweredTarget &target : lowered.targets)
-    compiled.push_back(compileTarget(target, targets, form, progress));
+    if (target.name == "cpu")
+      compiled.push_back(compileCpu(target, progress));
+    else
+      devices.push_back(&target);
+  if (!devices.empty())
+    compiled.push_back(compileCuda(devices, targets, form, progress));
 
   progress.begin("write the bundle");
   const LoadedTokenizer &tokenizer = teacher.tokenizerOf(lowered.model());
@@ -264,10 +292,13 @@ uint64_t writeBundle(const std::string &output, LoweredModel &lowered, Teacher &
   });
   BundleWriter writer(output);
   uint64_t done = 0;
-  for (const CompiledTarget &target : compiled) {
-    writeWeights(writer, target, sources, done, lowered.weightBytes, progress);
-    done += static_cast<uint64_t>(target.layout().weightBytes);
-  }
+  for (const CompiledTarget &target : compiled)
+    for (size_t part = 0; part < target.parts.size(); ++part) {
+      const ModelLayout &layout = target.layout(part);
+      writeWeights(writer, target.parts[part], layout, sources, done, lowered.weightBytes,
+                   progress);
+      done += static_cast<uint64_t>(layout.weightBytes);
+    }
   for (const CompiledTarget &target : compiled) {
     if (target.cpu)
       writer.addPart("program.so", target.cpu->sharedObject);

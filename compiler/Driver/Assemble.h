@@ -12,7 +12,7 @@ namespace retort {
 
 /// A model on its own, lowered for one target.
 struct LoweredTarget {
-  std::string name; ///< "cpu" or "cuda"
+  std::string name; ///< "cpu", "cuda", or "cuda0" and "cuda1" of a model cut over two GPUs
   mlir::OwningOpRef<mlir::ModuleOp> module;
   lm::ModelOp model;                       ///< the source of the programs' parameters
   std::vector<kernel::ProgramOp> programs; ///< a CPU has one, CUDA decode and prefill
@@ -23,17 +23,18 @@ struct LoweredTarget {
 struct LoweredModel {
   std::vector<LoweredTarget> targets; ///< the CPU first
   uint64_t weightBytes = 0;           ///< of all targets
-  uint64_t bytesPerToken = 0;         ///< of the first
+  uint64_t bytesPerToken = 0;         ///< of the first target, on all its devices
 
   lm::ModelOp model() { return targets.front().model; }
   /// What program.mlir holds: the module, or one with a named module a target.
   std::string text();
 };
 
-/// Clones `model` for each target and lowers it. Throws Error (Usage) with a pass's diagnostic.
-LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const CompileTargets &targets);
+/// Clones `model` for each target, and for each of `devices` GPUs, and lowers it. Throws Error (Usage) with a pass's diagnostic.
+LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const CompileTargets &targets,
+                        unsigned devices = 1);
 
-/// The pipeline that lowerModel runs after every recipe, for "cpu" or "cuda".
+/// The pipeline that lowerModel runs after every recipe, for a LoweredTarget's name.
 std::string loweringPipeline(const std::string &target);
 
 /// What of a bundle is not the model itself.

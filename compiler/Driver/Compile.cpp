@@ -91,10 +91,6 @@ private:
                                 " is about GPUs: name one with --target, for example cuda:sm_90");
     if (options_.devices < 1 || options_.devices > 2)
       fail(ExitCode::Usage, "--devices " + std::to_string(options_.devices) + ": write 1 or 2");
-    if (options_.devices == 2)
-      fail(ExitCode::Unsupported,
-           "--devices 2: this version cuts no model over two GPUs: compile for "
-           "one, and serve with a process a GPU");
   }
 
   std::string pipeline() {
@@ -139,7 +135,7 @@ private:
     DataWork work(teacher_, corpus_, workspace_, silent,
                   {.threads = options_.threads, .planOnly = true});
     context_.run(*module, pipeline(), &work);
-    LoweredModel lowered = lowerModel(context_, finalModel(*module), targets_);
+    LoweredModel lowered = lowerModel(context_, finalModel(*module), targets_, options_.devices);
     const size_t cubins = targets_.cuda.empty() ? 0 : targets_.cuda.size() + 1;
     std::set<std::string> shapes;
     for (LoweredTarget &target : lowered.targets)
@@ -299,7 +295,7 @@ private:
     DataWork work(teacher_, corpus_, workspace_, progress_, {.threads = options_.threads});
     context_.run(*module, text, &work);
     lm::ModelOp model = finalModel(*module);
-    LoweredModel lowered = lowerModel(context_, model, targets_);
+    LoweredModel lowered = lowerModel(context_, model, targets_, options_.devices);
     Report report;
     const std::string stem = std::filesystem::path(options_.teacher).stem().string();
     report.title = stem + ", " + (options_.passes.empty() ? recipe().name : "custom");

@@ -32,7 +32,8 @@ struct Costs {
       return;
     if (memory.getKind() == BufferKind::Weights)
       cost.weightBytes += memory.sizeInBytes();
-    else if (memory.getKind() == BufferKind::Activation)
+    else if (memory.getKind() == BufferKind::Activation ||
+             memory.getKind() == BufferKind::Received)
       cost.activationBytes += columns(name) * memory.getTensor().getElementTypeBitWidth() / 8;
   }
   void product(FlatSymbolRefAttr weights, Value staged, int64_t matrices) {
@@ -76,6 +77,9 @@ struct Costs {
         .Case([&](StageOp op) {
           touch(op.getSourceAttr());
           touch(op.getGainAttr());
+          touch(op.getPartialAttr());
+          touch(op.getReceivedAttr());
+          touch(op.getSumAttr());
           cost.flops += (op.getGain() ? 4 : 0) * op.getResult().getType().getFeatures();
         })
         .Case([&](MatmulOp op) {
@@ -83,6 +87,14 @@ struct Costs {
           touch(op.getBiasAttr());
           touch(op.getResidualAttr());
           touch(op.getDestAttr());
+          touch(op.getSendAttr());
+        })
+        .Case([&](SumOp op) {
+          touch(op.getPartialAttr());
+          touch(op.getReceivedAttr());
+          touch(op.getResidualAttr());
+          touch(op.getDestAttr());
+          cost.flops += 2 * columns(op.getDestAttr());
         })
         .Case([&](MatmulGluOp op) {
           product(op.getWeightsAttr(), op.getSource(), 2);
@@ -139,7 +151,7 @@ std::vector<PhaseCost> phaseCosts(ProgramOp program) {
   std::vector<PhaseCost> result;
   bool waits = false;
   for (Operation &op : *program.getBody().begin()) {
-    waits |= isa<WaitOp>(op);
+    waits |= isa<WaitOp, ExchangeOp>(op);
     auto phase = dyn_cast<PhaseOp>(op);
     if (!phase)
       continue;

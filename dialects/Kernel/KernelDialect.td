@@ -30,7 +30,8 @@ def Kernel_BufferKind : I32EnumAttr<"BufferKind", "What a buffer holds and who o
     I32EnumAttrCase<"Cache", 3, "cache">,           // at `offset` in a page of the KV cache
     I32EnumAttrCase<"Input", 4, "input">,           // the step's: tokens, positions, wanted rows
     I32EnumAttrCase<"Output", 5, "output">,         // the step's: logits
-    I32EnumAttrCase<"Constant", 6, "constant">]> {  // numbers that are part of the program
+    I32EnumAttrCase<"Constant", 6, "constant">,     // numbers that are part of the program
+    I32EnumAttrCase<"Received", 7, "received">]> {  // an activation that the other device writes
   let cppNamespace = "::retort::kernel";
 }
 

@@ -24,7 +24,11 @@ LogicalResult ProgramOp::verify() {
                          << "': \"cuda\" with \"decode\" or \"prefill\", or neither, is needed";
   if (isDecode() && getMaxRows() > 16) // (C4)
     return emitOpError() << "decodes " << getMaxRows() << " rows: at most 16 are possible";
+  if (getDevice() && (getDevices() != 2 || *getDevice() >= 2 || !isCuda())) // (C5)
+    return emitOpError() << "is for device " << *getDevice() << " of " << numDevices()
+                         << ": 0 or 1 of 2, on CUDA, is possible";
   bool seenPhase = false;
+  uint64_t exchanges = 0;
   llvm::DenseSet<StringAttr> earlier;
   for (Operation &op : *getBody().begin()) {
     if (auto buffer = dyn_cast<BufferOp>(op)) {
@@ -37,8 +41,18 @@ LogicalResult ProgramOp::verify() {
       if (!earlier.contains(wait.getPhaseAttr().getAttr())) // (C2)
         return wait.emitOpError() << "waits for '" << wait.getPhase()
                                   << "', which is no earlier phase";
+    } else if (auto exchange = dyn_cast<ExchangeOp>(op)) {
+      if (!earlier.contains(exchange.getPhaseAttr().getAttr())) // (C2)
+        return exchange.emitOpError() << "waits for '" << exchange.getPhase()
+                                      << "', which is no earlier phase";
+      if (numDevices() == 1) // (C5)
+        return exchange.emitOpError("stands in a program for one device");
+      if (exchange.getIndex() != exchanges++) // (C6)
+        return exchange.emitOpError() << "has index " << exchange.getIndex() << ", it is number "
+                                      << exchanges - 1;
     } else {
-      return op.emitOpError() << "cannot stand in a kernel.program: only buffers, phases and waits";
+      return op.emitOpError() << "cannot stand in a kernel.program: only buffers, phases, waits "
+                                  "and exchanges";
     }
   }
   return success();
@@ -94,6 +108,10 @@ LogicalResult BufferOp::verify() {
                                         : "has a value but is no constant");
   auto program = cast<ProgramOp>((*this)->getParentOp());
   switch (getKind()) {
+  case BufferKind::Received:
+    if (program.numDevices() == 1) // (C7)
+      return emitOpError("is received, but the program is for one device");
+    [[fallthrough]];
   case BufferKind::Activation:
     if (type.getRank() != 2 ||
         type.getDimSize(0) != static_cast<int64_t>(program.getMaxRows())) // (C3)
@@ -194,6 +212,16 @@ LogicalResult checkCache(Operation *op, BufferOp cache, int64_t kvHeads, int64_t
 }
 } // namespace
 
+/// What an op adds up over devices: `features` columns each, the second received.
+static LogicalResult checkSum(Operation *op, BufferOp partial, BufferOp received,
+                              int64_t features) {
+  if (failed(checkColumns(op, partial, features)) || failed(checkColumns(op, received, features)))
+    return failure();
+  if (received.getKind() != BufferKind::Received)
+    return op->emitOpError() << "adds '" << received.getSymName() << "', which is not received";
+  return success();
+}
+
 LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp tokens = buffers.get(getTokensAttr()), table = buffers.get(getTableAttr()),
@@ -217,6 +245,8 @@ LogicalResult AnglesOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp source = buffers.get(getSourceAttr()), gain = buffers.get(getGainAttr());
+  BufferOp partial = buffers.get(getPartialAttr()), received = buffers.get(getReceivedAttr()),
+           sum = buffers.get(getSumAttr());
   buffers.get(getRowsAttr());
   if (!source || buffers.failed)
     return failure();
@@ -225,6 +255,14 @@ LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
     return failure();
   if (failed(checkElements(*this, gain, features))) // (C2)
     return failure();
+  if (partial) { // (C4)
+    if (failed(checkColumns(*this, source, features)) ||
+        failed(checkSum(*this, partial, received, features)) ||
+        (sum && failed(checkColumns(*this, sum, features))))
+      return failure();
+    if (!buffers.program().isDecode())
+      return emitOpError("adds partial sums in a program that is no CUDA decode step");
+  }
   Type element = getResult().getType().getElementType();
   if (buffers.program().isCuda() != element.isF16()) // (C3)
     return emitOpError() << "stages " << element
@@ -236,7 +274,8 @@ LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult MatmulOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp weights = buffers.get(getWeightsAttr()), dest = buffers.get(getDestAttr()),
-           bias = buffers.get(getBiasAttr()), residual = buffers.get(getResidualAttr());
+           bias = buffers.get(getBiasAttr()), residual = buffers.get(getResidualAttr()),
+           send = buffers.get(getSendAttr());
   if (buffers.failed)
     return failure();
   int64_t out = rowsOf(weights);
@@ -245,7 +284,23 @@ LogicalResult MatmulOp::verifySymbolUses(SymbolTableCollection &tables) {
     return failure();
   if (residual && failed(checkColumns(*this, residual, out))) // (C4)
     return failure();
+  if (send && failed(checkColumns(*this, send, out))) // (C5)
+    return failure();
+  if (send && send.getKind() != BufferKind::Received) // (C5)
+    return emitOpError() << "sends to '" << send.getSymName() << "', which is not received";
   return buffers.checkTiles(productTiles(out, false, buffers.rowTile()), false); // (C3)
+}
+
+LogicalResult SumOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp partial = buffers.get(getPartialAttr()), received = buffers.get(getReceivedAttr()),
+           dest = buffers.get(getDestAttr()), residual = buffers.get(getResidualAttr());
+  if (buffers.failed)
+    return failure();
+  if (failed(checkSum(*this, partial, received, columns(dest))) ||
+      (residual && failed(checkColumns(*this, residual, columns(dest))))) // (C1)
+    return failure();
+  return buffers.checkTiles(1, true); // (C2)
 }
 
 LogicalResult MatmulGluOp::verifySymbolUses(SymbolTableCollection &tables) {

@@ -24,7 +24,9 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
     `plan-buffers` sets `page_bytes` (a page holds every block's share), `activation_bytes` and
     `weight_bytes`. A model has one program for a CPU (no `target`), and two for CUDA over the same
     weights and the same cache: `decode` for few rows, bound by weight bytes, and `prefill` for many,
-    bound by arithmetic. Run by test/dialects/Kernel/ops.mlir:
+    bound by arithmetic. On two devices each has such a pair, `device d of 2`: they have other shapes,
+    and the same exchanges in the same order; `logits_begin` is the first of the logits that this
+    device writes. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
     kernel.program @m max_rows 64 page_rows 16 vocab 512 { ... }
     kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vocab 512 { ... }
@@ -33,18 +35,24 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
     - (C2) A `kernel.wait` names an earlier phase.
     - (C3) `target` is `cuda` or absent; with it `step` is `decode` or `prefill`, without it absent.
     - (C4) A decode step has at most 16 rows: a tensor core's tile.
+    - (C5) `device` is below `devices`, which is 2, and the target is `cuda`.
+    - (C6) Exchanges are numbered in order from 0.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrAttr>:$target,
                        OptionalAttr<StrAttr>:$step, PositiveI64:$max_rows, PositiveI64:$page_rows,
                        PositiveI64:$vocab, OptionalAttr<NaturalI64>:$page_bytes,
                        OptionalAttr<NaturalI64>:$activation_bytes,
-                       OptionalAttr<NaturalI64>:$weight_bytes);
+                       OptionalAttr<NaturalI64>:$weight_bytes,
+                       OptionalAttr<NaturalI64>:$device, OptionalAttr<PositiveI64>:$devices,
+                       OptionalAttr<NaturalI64>:$logits_begin);
   let regions = (region SizedRegion<1>:$body);
   let extraClassDeclaration = [{
+    /// Devices that work together on a step.
+    int64_t numDevices() { return getDevices().value_or(1); }
     bool isCuda() { return getTarget() == "cuda"; }
     bool isDecode() { return getStep() == "decode"; }
   }];
-  let assemblyFormat = "$sym_name (`target` $target^)? (`step` $step^)? `max_rows` $max_rows `page_rows` $page_rows `vocab` $vocab "
+  let assemblyFormat = "$sym_name (`target` $target^)? (`step` $step^)? (`device` $device^ `of` $devices `logits_begin` $logits_begin)? `max_rows` $max_rows `page_rows` $page_rows `vocab` $vocab "
                        "(`page_bytes` $page_bytes^)? (`activation_bytes` $activation_bytes^)? "
                        "(`weight_bytes` $weight_bytes^)? attr-dict-with-keyword $body";
   let hasVerifier = 1;
@@ -59,11 +67,12 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     packed weights what the layout takes, which the logical shape does not tell).
     - (C1) The type is a ranked tensor of static shape.
     - (C2) `offset` is a multiple of 64.
-    - (C3) An activation has max_rows rows.
+    - (C3) An activation, received or not, has max_rows rows.
     - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32 or f16.
     - (C5) Weights say their `bytes`, and those of rank 2 a `layout` (`rows16` or `rows16_gated` for a
       CPU, `mma16` or `mma16_gated` for CUDA) and a `format` that kernels know (`f32`, `bf16`, `i8g32`, `i4g32s`, `i4g128a`, ...: bits, group, symmetric or not).
     - (C6) A constant has a `value` of its type, nothing else has one.
+    - (C7) Only a program for several devices has `received` buffers.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Kernel_BufferKind:$kind, TypeAttr:$type,
                        OptionalAttr<StrAttr>:$format, OptionalAttr<StrAttr>:$layout,
@@ -103,6 +112,23 @@ def Kernel_WaitOp : Kernel_Op<"wait", [HasParent<"ProgramOp">]> {
   let assemblyFormat = "$phase attr-dict";
 }
 
+def Kernel_ExchangeOp : Kernel_Op<"exchange", [HasParent<"ProgramOp">]> {
+  let summary = "Wait until a phase, and all before it, are done by all workers of all devices";
+  let description = [{
+    What a `kernel.wait` is to the workers of a device, and more: what each device sent (`send` of
+    `kernel.matmul`) may be read by the other. No data moves here: products store their results into
+    the other device's memory as they make them, and the one thing that is left is a flag
+    (one-shot push). `index` counts the program's exchanges; flags and receive buffers alternate by it.
+    That suffices: a device sends for exchange i + 2 after it passed exchange i + 1, so after the
+    other device had read what it received in exchange i. Run by test/dialects/Kernel/exchange.mlir:
+    ```mlir
+    kernel.exchange @out index 0
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$phase, NaturalI64:$index);
+  let assemblyFormat = "$phase `index` $index attr-dict";
+}
+
 //===----------------------------------------------------------------------===//
 // Tile ops
 //===----------------------------------------------------------------------===//
@@ -139,15 +165,24 @@ def Kernel_StageOp : Kernel_TileOp<"stage"> {
     If the result is i8, each group of values is divided by its scale `max|x| / 127` and rounded; if
     it is f16, each value is rounded.
     Done by every worker for itself: for few rows that is cheaper than a phase and a wait.
+
+    With `sum` the rows are `source + (p0 + p1)`, where p0 and p1 are the partial sums of device 0 and
+    device 1: this device's own and the received one. The workers share out the storing of these rows
+    to the buffer after `->`, for later phases.
     - (C1) `source` has at least `at` + features columns.
     - (C2) `gain` has as many elements as the result has features.
     - (C3) The result is f16 in a program for CUDA, and f32 or i8 in one for a CPU.
+    - (C4) A sum's buffers have as many columns as the result has features, and so has `source`; one is
+      received; the program is a CUDA decode step.
   }];
   let arguments = (ins FlatSymbolRefAttr:$source, DefaultValuedAttr<NaturalI64, "0">:$at,
                        OptionalAttr<FlatSymbolRefAttr>:$gain, DefaultValuedAttr<F32Attr, "0.0f">:$eps,
-                       UnitAttr:$offset, OptionalAttr<FlatSymbolRefAttr>:$rows);
+                       UnitAttr:$offset, OptionalAttr<FlatSymbolRefAttr>:$rows,
+                       OptionalAttr<FlatSymbolRefAttr>:$partial,
+                       OptionalAttr<FlatSymbolRefAttr>:$received,
+                       OptionalAttr<FlatSymbolRefAttr>:$sum);
   let results = (outs Kernel_StagedType:$result);
-  let assemblyFormat = "$source (`at` $at^)? (`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
+  let assemblyFormat = "$source (`at` $at^)? (`sum` $partial^ `,` $received (`->` $sum^)?)? (`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
                        "(`rows` $rows^)? attr-dict `:` type($result)";
 }
 
@@ -156,17 +191,36 @@ def Kernel_MatmulOp : Kernel_TileOp<"matmul"> {
   let description = [{
     `dest[r][n] = cap(x[r] . weights[n] + bias[n] + residual[r][n])` for the 16 `n` of the tile, where
     `cap(y) = c * tanh(y / c)` if `soft_cap` c is given (Gemma 2, arXiv:2408.00118). `dest` may be
-    the logits; then the staged rows are the wanted ones.
+    the logits; then the staged rows are the wanted ones. With `send` the results are stored there on
+    the other device too.
     - (C1) The weights have as many columns as the staged rows have features.
     - (C2) `dest` has as many columns as the weights have rows, `bias` as many elements.
     - (C3) The phase has ceil(rows of weights / 16) tiles; with `row_tile` a tile is 8 such blocks.
     - (C4) `residual` has `dest`'s columns.
+    - (C5) `send` is a received buffer of `dest`'s columns.
   }];
   let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$weights, FlatSymbolRefAttr:$dest,
                        OptionalAttr<FlatSymbolRefAttr>:$bias, OptionalAttr<FlatSymbolRefAttr>:$residual,
-                       OptionalAttr<F32Attr>:$soft_cap);
+                       OptionalAttr<F32Attr>:$soft_cap, OptionalAttr<FlatSymbolRefAttr>:$send);
   let assemblyFormat = "$source `,` $weights `->` $dest (`bias` $bias^)? (`residual` $residual^)? "
-                       "(`soft_cap` $soft_cap^)? attr-dict `:` type($source)";
+                       "(`soft_cap` $soft_cap^)? (`send` $send^)? attr-dict `:` type($source)";
+}
+
+def Kernel_SumOp : Kernel_TileOp<"sum"> {
+  let summary = "Add the devices' partial sums, and a residual, a tile a row";
+  let description = [{
+    `dest[r] = residual[r] + (p0[r] + p1[r])`, p0 and p1 being the partial sums of device 0 and
+    device 1: what this one made and what it received. Where a product's `kernel.stage` can, it does
+    that in passing.
+    ```mlir
+    kernel.sum @out, @received -> @x1 residual @x
+    ```
+    - (C1) All have `dest`'s columns, and one of the two is received.
+    - (C2) The phase has one tile per row.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$partial, FlatSymbolRefAttr:$received,
+                       FlatSymbolRefAttr:$dest, OptionalAttr<FlatSymbolRefAttr>:$residual);
+  let assemblyFormat = "$partial `,` $received `->` $dest (`residual` $residual^)? attr-dict";
 }
 
 def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu"> {

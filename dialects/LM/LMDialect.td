@@ -108,4 +108,21 @@ def LM_RopeScalingAttr : AttrDef<LM_Dialect, "RopeScaling"> {
   }];
 }
 
+def LM_ShardAttr : AttrDef<LM_Dialect, "Shard"> {
+  let mnemonic = "shard";
+  let summary = "Which part of a model cut over several devices a model is";
+  let description = [{
+    `partition` marks each part with it. The part writes `logits` of the vocabulary's logits, from
+    `begin` on; the parts' ranges follow each other and cover the vocabulary once.
+    ```mlir
+    #lm.shard<device = 0, devices = 2, begin = 0, logits = 24576>
+    ```
+    - (C1) `device` is below `devices`, which is at least 2.
+    - (C2) `begin` is not negative and `logits` at least 1.
+  }];
+  let parameters = (ins "int64_t":$device, "int64_t":$devices, "int64_t":$begin, "int64_t":$logits);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
 #endif // RETORT_DIALECTS_LM_LMDIALECT_TD

@@ -266,10 +266,12 @@ LogicalResult ForwardOp::verifyRegions() {
   auto end = dyn_cast<ReturnOp>(block.back());
   if (!end)
     return emitOpError("must end in lm.return");
-  int64_t vocab = getModel(*this).getVocab();
-  if (features(end.getLogits()) != vocab)
-    return end.emitOpError() << "returns " << features(end.getLogits())
-                             << " logits a row, the vocabulary has " << vocab; // (C2)
+  ModelOp model = getModel(*this);
+  int64_t logits = model.getShard() ? model.getShard()->getLogits() : int64_t(model.getVocab());
+  if (features(end.getLogits()) != logits)
+    return end.emitOpError() << "returns " << features(end.getLogits()) << " logits a row, the "
+                             << (model.getShard() ? "shard" : "vocabulary") << " has "
+                             << logits; // (C2)
   llvm::StringSet<> labels;
   for (BlockOp layer : block.getOps<BlockOp>())
     if (!labels.insert(layer.getLabel()).second)
@@ -314,6 +316,25 @@ LogicalResult BlockOp::verifyRegions() {
 }
 
 YieldOp BlockOp::getYield() { return cast<YieldOp>(getBody()->back()); }
+
+//===- exchange -----------------------------------------------------------===//
+
+LogicalResult ShardAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t device,
+                                int64_t devices, int64_t begin, int64_t logits) {
+  if (device < 0 || devices < 2 || device >= devices)
+    return emitError() << "shard of device " << device << " of " << devices
+                       << ": at least 2 devices, counted from 0, are needed"; // (C1)
+  if (begin < 0 || logits < 1)
+    return emitError() << "shard has " << logits << " logits from " << begin << " on"; // (C2)
+  return success();
+}
+
+LogicalResult ExchangeOp::verify() {
+  ModelOp model = getModel(*this);
+  if (!model || !model.getShard())
+    return emitOpError() << "stands in no model that is cut over devices" << inLayer(*this); // (C1)
+  return success();
+}
 
 //===- split, attention ---------------------------------------------------===//
 

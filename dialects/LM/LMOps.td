@@ -43,7 +43,8 @@ def LM_ModelOp : LM_Op<"model", [
     `family` is the architecture's name as the checkpoint has it; nothing after import
     depends on it. `context` counts positions, `vocab` tokens, `hidden` features. After vocabulary
     pruning `vocab_kept` holds the kept tokens' ids in the teacher's vocabulary: token `i` of this
-    model is the teacher's token `vocab_kept[i]`.
+    model is the teacher's token `vocab_kept[i]`. A model that is one device's part of a whole has a
+    `shard`: it needs the other devices' parts to run, with which it meets at each `lm.exchange`.
     ```mlir
     lm.model @teacher family "llama" context 128 vocab 16 hidden 8 {
       lm.param @token_embd.weight : tensor<16x8xf32> {
@@ -65,6 +66,7 @@ def LM_ModelOp : LM_Op<"model", [
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$family, Retort_Int:$context,
                        Retort_Int:$vocab, Retort_Int:$hidden,
                        OptionalAttr<DenseI32ArrayAttr>:$vocab_kept,
+                       OptionalAttr<LM_ShardAttr>:$shard,
                        OptionalAttr<StrAttr>:$sym_visibility);
   let regions = (region SizedRegion<1>:$bodyRegion);
   let assemblyFormat = [{
@@ -145,7 +147,7 @@ def LM_ForwardOp : LM_Op<"forward", [
     }
     ```
     - (C1) The region has one argument, `tensor<?xi32>`.
-    - (C2) The result has the model's `vocab` features.
+    - (C2) The result has the model's `vocab` features, of a shard its `logits`.
     - (C3) Blocks' labels differ.
   }];
   let regions = (region SizedRegion<1>:$bodyRegion);
@@ -388,6 +390,25 @@ def LM_ResidualOp : LM_Op<"residual", [Pure, SameOperandsAndResultType]> {
   let arguments = (ins LM_Rows:$stream, LM_Rows:$output);
   let results = (outs LM_Rows:$result);
   let assemblyFormat = "$stream `,` $output attr-dict `:` type($result)";
+}
+
+def LM_ExchangeOp : LM_Op<"exchange", [Pure, SameOperandsAndResultType]> {
+  let summary = "Add up what each device has of rows' features";
+  let description = [{
+    Stands in a model that is cut over devices (`shard`), after a product whose input features are
+    shared out: each device has a partial sum of every output feature. The result is the sum over the
+    devices, device 0's first, and so the same bits on all of them. An op of its own and not a
+    property of `lm.residual`, since in some families a norm stands between the product and the
+    residual; lowering fuses it with what follows where it can.
+    ```mlir
+    %s = lm.exchange %o : tensor<?x8xf32>
+    ```
+    - (C1) The model has a `shard`.
+  }];
+  let arguments = (ins LM_Rows:$partial);
+  let results = (outs LM_Rows:$result);
+  let assemblyFormat = "$partial attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def LM_LogitsOp : LM_ParamUser<"logits"> {

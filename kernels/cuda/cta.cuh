@@ -79,7 +79,51 @@ struct Cta {
   RETORT_DEVICE const int32_t *wanted() const { return step.wanted; }
   RETORT_DEVICE float *logits() const { return step.logits; }
 
+  /// Memory of the other device, for what this one sends, and where this one has what it was sent
+  /// (not `activations`: without peer access both are memory of the host).
+  template <class T = float> RETORT_DEVICE T *sent(int64_t offset) const {
+    return reinterpret_cast<T *>(step.peers[1 - step.device].activations + offset);
+  }
+  template <class T = float> RETORT_DEVICE const T *received(int64_t offset) const {
+    return reinterpret_cast<const T *>(step.peers[step.device].activations + offset);
+  }
+
+  //===- Exchanges (kernel.exchange): products have stored what the other device needs there; what is
+  // left is to say so. One thread of the CTA that is last to be done says it for the device: CTAs
+  // meet at device scope, which makes all their stores part of what its release at system scope
+  // publishes. A flag's value is different for each exchange of each step, so flags are never reset.
+
+  RETORT_DEVICE uint32_t flagValue(int exchange) const {
+    return uint32_t(step.generation) * (kMaxExchanges + 1) + uint32_t(exchange) + 1;
+  }
+  static RETORT_DEVICE int flagAt(int exchange) {
+    return kSyncFlags + exchange % 2 * kSyncFlagStride;
+  }
+  /// One thread: what this device sent before is there.
+  RETORT_DEVICE void raiseFlag(int exchange) const {
+    fenceSys();
+    storeReleaseSys(step.peers[1 - step.device].sync + flagAt(exchange), flagValue(exchange));
+  }
+  /// All threads: waits for what the other device sent.
+  RETORT_DEVICE void receive(int exchange) const {
+    if (threadIndex() == 0)
+      while (loadAcquireSys(step.peers[step.device].sync + flagAt(exchange)) !=
+             flagValue(exchange))
+        spinPause();
+    ctaSync();
+  }
+
 #if defined(RETORT_GRAPH)
+  /// All threads, at the end of a kernel whose phase sends.
+  RETORT_DEVICE void send(int exchange) const {
+    ctaSync();
+    if (threadIndex() != 0)
+      return;
+    if (atomicAddAcqRelGpu(step.sync + kSyncSent, 1) == ctaCount() - 1) {
+      atomicAddRelaxedGpu(step.sync + kSyncSent, 0u - ctaCount()); // for the next kernel that sends
+      raiseFlag(exchange);
+    }
+  }
   /// A kernel a phase: what the launches before this one wrote is visible. The next launch may
   /// start its fetch.
   RETORT_DEVICE void wait() const {
@@ -92,6 +136,19 @@ struct Cta {
   RETORT_DEVICE uint32_t arrive() const { return gridArrive(step.sync + kSyncBarrier); }
   RETORT_DEVICE void waitFor(uint32_t ticket) const { gridWait(step.sync + kSyncBarrier, ticket); }
   RETORT_DEVICE void wait() const { waitFor(arrive()); }
+  /// The same for the CTAs of both devices.
+  RETORT_DEVICE uint32_t arriveSending(int exchange) const {
+    const uint32_t ticket = arrive();
+    // The last one's addition flips the top bit (gridArrive).
+    const uint32_t mine = ctaIndex() == 0 ? 0x80000000u - (ctaCount() - 1) : 1u;
+    if (threadIndex() == 0 && ((ticket ^ (ticket + mine)) & 0x80000000u) != 0)
+      raiseFlag(exchange);
+    return ticket;
+  }
+  RETORT_DEVICE void waitReceiving(uint32_t ticket, int exchange) const {
+    waitFor(ticket);
+    receive(exchange);
+  }
 #endif
 
   RETORT_DEVICE uint64_t *ringBarriers() const {

@@ -16,6 +16,8 @@
 //   bool HasBias, HasResidual                 residual rows are DestStride apart; it may be dest
 //   bool Wanted, int MaxRows                  rows are step.wanted's; at most MaxRows <= 16
 //   Activation Act       matmulGlu only; softCap, HasBias, HasResidual and Wanted: matmul only
+//   bool Sums            (default false) the rows are source + (first + second) of the partials
+//   bool Sends           (default false) matmul: what goes to dest goes to `sent` too
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/stage.cuh"
@@ -178,8 +180,8 @@ template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *wei
 template <class P>
 RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
                          float *dest, const float *bias, const float *residual,
-                         const int32_t *wanted) {
-  const Stage<P> stage = {source, gain, wanted};
+                         const int32_t *wanted, float *sent = nullptr, Partials partials = {}) {
+  const Stage<P> stage = {source, gain, wanted, partials};
   Product<P, 1>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[1]) {
     float y = sums[0];
     const int64_t at = int64_t(r) * P::DestStride + n;
@@ -190,6 +192,8 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
     if constexpr (P::HasResidual)
       y += asFloat(ldGlobal32(residual + at));
     dest[at] = y;
+    if constexpr (kSends<P>)
+      sent[at] = y; // straight to the other device, tile by tile
   });
 }
 
@@ -197,8 +201,8 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
 /// As matmul, with weights mma16_gated [2 Out][In].
 template <class P>
 RETORT_PHASE void matmulGlu(Cta &cta, const float *source, const float *gain,
-                            const uint8_t *weights, float *dest) {
-  const Stage<P> stage = {source, gain, nullptr};
+                            const uint8_t *weights, float *dest, Partials partials = {}) {
+  const Stage<P> stage = {source, gain, nullptr, partials};
   Product<P, 2>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[2]) {
     dest[int64_t(r) * P::DestStride + n] = activate<P::Act>(sums[0]) * sums[1];
   });

@@ -271,7 +271,7 @@ template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *wei
 template <class P>
 RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
                          float *dest, const float *bias, const float *residual,
-                         const int32_t *wanted) {
+                         const int32_t *wanted, float *sent = nullptr) {
   const Product<P, 1> product = {source, gain, weights, wanted, Product<P, 1>::numRows(cta)};
   product.tiles([&](int r, int n, float y, float) {
     const int64_t at = int64_t(r) * P::DestStride + n;
@@ -282,6 +282,8 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
     if constexpr (P::HasResidual)
       y += asFloat(ldGlobal32(residual + at));
     dest[at] = y;
+    if constexpr (kSends<P>)
+      sent[at] = y;
   });
 }
 

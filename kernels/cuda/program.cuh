@@ -12,4 +12,5 @@ using cuda::embed;
 using cuda::glu;
 using cuda::norm;
 using cuda::residual;
+using cuda::sum;
 } // namespace retort::cuda::prefill

@@ -59,6 +59,19 @@ RETORT_PHASE void glu(Cta &cta, const float *gate, const float *up, float *dest)
   });
 }
 
+/// dest[r][i] = residual[r][i] + (first[r][i] + second[r][i]). P: Features, HasResidual.
+template <class P>
+RETORT_PHASE void sum(Cta &cta, const float *first, const float *second, const float *residual,
+                      float *dest) {
+  forElements<P::Features>(cta, [&](int r, int i) {
+    const int64_t at = int64_t(r) * P::Features + i;
+    float y = asFloat(ldGlobal32(first + at)) + asFloat(ldGlobal32(second + at));
+    if constexpr (P::HasResidual)
+      y = asFloat(ldGlobal32(residual + at)) + y;
+    dest[at] = y;
+  });
+}
+
 /// dest[r][i] = lhs[r][i] + rhs[r][i]; dest may be either. P: Features.
 template <class P>
 RETORT_PHASE void residual(Cta &cta, const float *lhs, const float *rhs, float *dest) {

@@ -48,6 +48,16 @@ RETORT_DEVICE float addSquares(f32x4 v, float sum) {
   return fmaF32(v.w, v.w, fmaF32(v.z, v.z, fmaF32(v.y, v.y, fmaF32(v.x, v.x, sum))));
 }
 
+/// Rows that two devices have as partial sums: first is device 0's, second device 1's, rows
+/// SourceStride apart. Where sum is given, the rows' sums with the source are stored there.
+struct Partials {
+  const float *first = nullptr, *second = nullptr;
+  float *sum = nullptr;
+};
+/// Whether P says that its source is to be added to partial sums; that its result is sent.
+template <class P> constexpr bool kSums = requires { requires P::Sums; };
+template <class P> constexpr bool kSends = requires { requires P::Sends; };
+
 /// What the products' prologue does with a row. P as in matmul.cuh.
 template <class P> struct Stage {
   static constexpr int kPieceCols = P::Weights::kLayout.pieceCols();
@@ -61,10 +71,36 @@ template <class P> struct Stage {
   const float *source;
   const float *gain;
   const int32_t *wanted;
+  Partials partials;
+  static_assert(!kSums<P> || (P::Norm && P::SourceAt == 0), "sumSquares stores the sums");
 
-  RETORT_DEVICE const float *row(int r) const {
+  RETORT_DEVICE int64_t rowAt(int r) const {
     const int64_t index = P::Wanted ? wanted[r] : r;
-    return source + index * P::SourceStride + P::SourceAt;
+    return index * P::SourceStride + P::SourceAt;
+  }
+  RETORT_DEVICE const float *row(int r) const { return source + rowAt(r); }
+  /// Values i to i + 3 of a row. Partial sums are added in the order of the devices.
+  RETORT_DEVICE f32x4 four(int r, int i) const {
+    const f32x4 v = loadFour<kVector>(row(r), i, P::In);
+    if constexpr (!kSums<P>)
+      return v;
+    const f32x4 a = loadFour<kVector>(partials.first + rowAt(r), i, P::In);
+    const f32x4 b = loadFour<kVector>(partials.second + rowAt(r), i, P::In);
+    return makeF32x4(v.x + (a.x + b.x), v.y + (a.y + b.y), v.z + (a.z + b.z), v.w + (a.w + b.w));
+  }
+  /// Stores them for later phases, if this CTA's share has them.
+  RETORT_DEVICE void keep(int r, int i, f32x4 v) const {
+    if constexpr (kSums<P>) {
+      const TileRange range(ceilDiv(P::In, 4));
+      if (!partials.sum || i / 4 < range.begin || i / 4 >= range.end)
+        return;
+      float *to = partials.sum + rowAt(r) + i;
+      const float values[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        if (i + j < P::In)
+          stGlobal32(to + j, asBits(values[j]));
+    }
   }
   RETORT_DEVICE f32x4 gainAt(int i) const {
     f32x4 g = loadFourNc < P::In % 4 == 0 > (gain, i, P::In);
@@ -99,8 +135,11 @@ template <class P> struct Stage {
       float sum = 0;
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
-        if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In)
-          sum = addSquares(loadFour<kVector>(row(r), i, P::In), sum);
+        if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In) {
+          const f32x4 v = four(r, i);
+          keep(r, i, v);
+          sum = addSquares(v, sum);
+        }
       sum = warpSum(sum);
       if (laneIndex() == 0)
         sums[r * kWarps + warpIndex()] = sum;
@@ -114,7 +153,8 @@ template <class P> struct Stage {
 #pragma unroll
     for (int j = 0; j < kVectors; ++j)
       if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In) {
-        v[j] = loadFour<kVector>(row(0), i, P::In);
+        v[j] = four(0, i);
+        keep(0, i, v[j]);
         if constexpr (P::Norm)
           sum = addSquares(v[j], sum);
       }
@@ -145,7 +185,7 @@ template <class P> struct Stage {
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
         if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In) {
-          const f32x4 v = loadFour<kVector>(row(r), i, P::In);
+          const f32x4 v = four(r, i);
           store(rows, r, i, P::Norm ? normed(v, scale, gainAt(i)) : v);
         }
       zeroPadding(rows, r);
@@ -179,13 +219,15 @@ template <class P, int N> struct GlobalRows {
   static constexpr bool kHasSums = false;
   const Stage<P> &stage;
   const float *lane[N]; // row g of the fragment
+  int64_t at[N];        // and where it is
   float scale[N];
 
   RETORT_DEVICE GlobalRows(const Stage<P> &stage, const float *sums, int numRows) : stage(stage) {
 #pragma unroll
     for (int n = 0; n < N; ++n) {
       const int r = n * 8 + int(laneIndex() / 4);
-      lane[n] = stage.row(r < numRows ? r : 0);
+      at[n] = stage.rowAt(r < numRows ? r : 0);
+      lane[n] = stage.source + at[n];
       scale[n] = P::Norm ? Stage<P>::normScale(sums, r < numRows ? r : 0) : 1.0f;
     }
   }
@@ -210,6 +252,12 @@ template <class P, int N> struct GlobalRows {
           for (int e = 0; e < 2; ++e)
             v[e] = k + e < P::In ? asFloat(ldGlobal32(lane[n] + k + e)) : 0.0f;
         }
+        if constexpr (kSums<P>)
+#pragma unroll
+          for (int e = 0; e < 2; ++e)
+            if (k + e < P::In)
+              v[e] += asFloat(ldGlobal32(stage.partials.first + at[n] + k + e)) +
+                      asFloat(ldGlobal32(stage.partials.second + at[n] + k + e));
         b[n][j] = P::Norm ? packRows(v[0] * scale[n] * g[0], v[1] * scale[n] * g[1])
                           : packRows(v[0], v[1]);
       }

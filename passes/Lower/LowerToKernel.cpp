@@ -6,6 +6,7 @@
 #include "passes/Lower/ProgramBuilder.h"
 #include "runtime/src/base/Error.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <deque>
 
 using namespace mlir;
 namespace retort {
@@ -78,6 +79,15 @@ private:
   llvm::DenseMap<Operation *, kernel::BufferOp> angles; ///< of each rope
   std::string label = "model";
 
+  /// Rows that are still the devices' partial sums: an exchange's result, and what a residual adds to
+  /// it. Whoever reads them first adds them up.
+  struct Sum {
+    kernel::BufferOp partial, received, stream;
+    Columns added; ///< where they are once that is done
+  };
+  std::deque<Sum> sums; ///< a prologue points into it
+  llvm::DenseMap<Value, size_t> sumOf;
+
   FlatSymbolRefAttr symbol(kernel::BufferOp buffer) {
     return buffer ? FlatSymbolRefAttr::get(buffer.getSymNameAttr()) : FlatSymbolRefAttr();
   }
@@ -115,6 +125,8 @@ private:
   FailureOr<Columns> place(Value value, Operation *reader) {
     if (auto found = columns.find(value); found != columns.end())
       return found->second;
+    if (auto found = sumOf.find(value); found != sumOf.end())
+      return addUp(sums[found->second], reader);
     if (lm::NormOp norm = deferredNorm(value)) {
       if (failed(lowerNorm(norm, norm.getResult(), Value())))
         return failure();
@@ -133,6 +145,34 @@ private:
     return at->buffer;
   }
 
+  /// A phase that adds up partial sums, unless one has.
+  Columns addUp(Sum &sum, Operation *reader) {
+    if (sum.added.buffer)
+      return sum.added;
+    kernel::BufferOp dest = fresh(reader, label + ".sum", sum.partial.getTensor().getDimSize(1));
+    SmallVector<kernel::BufferOp> touched = {sum.partial, sum.received, dest};
+    if (sum.stream)
+      touched.push_back(sum.stream);
+    OpBuilder body =
+        builder.phase(reader->getLoc(), label + ".sum", label, 1, true, touched, {dest});
+    body.create<kernel::SumOp>(reader->getLoc(), symbol(sum.partial), symbol(sum.received),
+                               symbol(dest), symbol(sum.stream));
+    return sum.added = whole(dest);
+  }
+  /// Says that `to` is where `from` is, also while that is partial sums.
+  LogicalResult forward(Value from, Value to, Operation *reader) {
+    if (auto found = sumOf.find(from); found != sumOf.end()) {
+      size_t index = found->second;
+      sumOf[to] = index;
+      return success();
+    }
+    FailureOr<Columns> at = place(from, reader);
+    if (failed(at))
+      return failure();
+    columns[to] = *at;
+    return success();
+  }
+
   //===--- Ops ------------------------------------------------------------------------------===//
 
   LogicalResult lower(Block &block) {
@@ -143,7 +183,7 @@ private:
           llvm::TypeSwitch<Operation *, LogicalResult>(&op)
               .Case<lm::NormOp, lm::RopeOp, lm::YieldOp>([](auto) { return success(); })
               .Case<lm::EmbedOp, lm::BlockOp, lm::LinearOp, lm::SplitOp, lm::AttentionOp, lm::GluOp,
-                    lm::ResidualOp, lm::LogitsOp, lm::ReturnOp>([&](auto op) { return lower(op); })
+                    lm::ResidualOp, lm::LogitsOp, lm::ReturnOp, lm::ExchangeOp>([&](auto op) { return lower(op); })
               .Default([](Operation *op) { return op->emitOpError("has no lowering to kernels"); });
       if (failed(result))
         return failure();
@@ -152,17 +192,12 @@ private:
   }
 
   LogicalResult lower(lm::BlockOp op) {
-    FailureOr<Columns> input = place(op.getInput(), op);
-    if (failed(input))
+    if (failed(forward(op.getInput(), op.getEntry(), op)))
       return failure();
-    columns[op.getEntry()] = *input;
     label = op.getLabel().str();
-    if (failed(lower(*op.getBody())))
+    if (failed(lower(*op.getBody())) ||
+        failed(forward(op.getYield().getValue(), op.getResult(), op)))
       return failure();
-    FailureOr<Columns> output = place(op.getYield().getValue(), op);
-    if (failed(output))
-      return failure();
-    columns[op.getResult()] = *output;
     label = "model";
     return success();
   }
@@ -242,16 +277,47 @@ private:
     Columns source;
     lm::NormOp norm;
     kernel::BufferOp gain;
+    Sum *sum = nullptr; ///< the prologue adds it up, `source` is its stream
+    kernel::BufferOp keeps; ///< where it leaves the rows for later phases, if it does
+
+    /// What the phase touches and writes because of it.
+    void touch(SmallVector<kernel::BufferOp> &touched, SmallVector<kernel::BufferOp> &written) {
+      touched.push_back(source.buffer);
+      if (sum)
+        touched.append({sum->partial, sum->received});
+      if (keeps) {
+        touched.push_back(keeps);
+        written.push_back(keeps);
+      }
+    }
   };
+  /// Partial sums that the prologue of a product of `input` can add up. Rows that are not normed
+  /// would be stored by nobody where they are too long for shared memory.
+  Sum *fusibleSum(lm::NormOp norm) {
+    if (!norm || kind.step != "decode")
+      return nullptr;
+    auto found = sumOf.find(norm.getInput());
+    if (found == sumOf.end() || !sums[found->second].stream || sums[found->second].added.buffer)
+      return nullptr;
+    return &sums[found->second];
+  }
   FailureOr<Prologue> prologue(Value input, Operation *reader) {
     Prologue result;
     result.norm = deferredNorm(input);
     if (result.norm && result.norm.getGroups() != 1)
       result.norm = {};
-    FailureOr<Columns> source = place(result.norm ? result.norm.getInput() : input, reader);
-    if (failed(source))
-      return failure();
-    result.source = *source;
+    if ((result.sum = fusibleSum(result.norm))) {
+      result.source = whole(result.sum->stream);
+      if (!isa<lm::LogitsOp>(reader)) {
+        result.keeps = fresh(reader, label + ".sum", result.source.width);
+        result.sum->added = whole(result.keeps);
+      }
+    } else {
+      FailureOr<Columns> source = place(result.norm ? result.norm.getInput() : input, reader);
+      if (failed(source))
+        return failure();
+      result.source = *source;
+    }
     if (result.norm) {
       FailureOr<kernel::BufferOp> gain = builder.vectorParam(result.norm, result.norm.getWeight());
       if (failed(gain))
@@ -272,7 +338,21 @@ private:
     lm::NormOp norm = from.norm;
     return body.create<kernel::StageOp>(loc, type, symbol(from.source.buffer), i64(from.source.at),
                                         symbol(from.gain), norm ? f32(norm.getEps()) : f32(0.0),
-                                        unit(norm && norm.getOffset()), symbol(rows));
+                                        unit(norm && norm.getOffset()), symbol(rows),
+                                        symbol(from.sum ? from.sum->partial : kernel::BufferOp()),
+                                        symbol(from.sum ? from.sum->received : kernel::BufferOp()),
+                                        symbol(from.keeps));
+  }
+
+  /// The exchange that reads the product, which is then a partial sum.
+  lm::ExchangeOp exchangeOf(lm::LinearOp op) {
+    return op.getResult().hasOneUse() ? dyn_cast<lm::ExchangeOp>(*op.getResult().user_begin())
+                                      : lm::ExchangeOp();
+  }
+  LogicalResult lower(lm::ExchangeOp op) {
+    if (sumOf.contains(op.getResult()))
+      return success();
+    return op.emitOpError("adds up what is no linear layer's result, or what another op reads too");
   }
 
   /// The residual add that the product can do: its only reader, the stream known before it.
@@ -325,15 +405,25 @@ private:
     std::string name = stem(op.getWeight());
     int64_t features = lm::features(op.getResult());
     kernel::BufferOp dest = fresh(op, name, features);
-    SmallVector<kernel::BufferOp> touched = {from->source.buffer, dest};
+    SmallVector<kernel::BufferOp> touched = {dest}, written = {dest};
+    from->touch(touched, written);
     if (added)
       touched.push_back(added);
     OpBuilder body =
         builder.phase(op.getLoc(), name, label, kernel::productTiles(features, false, kind.rowTile),
-                      false, touched, {dest});
+                      false, touched, written);
+    kernel::BufferOp send;
+    if (lm::ExchangeOp exchange = exchangeOf(op)) {
+      if (!kind.cuda())
+        return exchange.emitOpError("has no lowering for a CPU");
+      send = builder.received(op.getLoc(), features);
+      builder.write(send);
+      sumOf[exchange.getResult()] = sums.size();
+      sums.push_back({dest, send, {}, {}});
+    }
     Value staged = stage(body, op.getLoc(), *from, *weights, {});
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(dest), symbol(bias),
-                                  symbol(added), FloatAttr());
+                                  symbol(added), FloatAttr(), symbol(send));
     columns[residual ? residual.getResult() : op.getResult()] = whole(dest);
     if (residual)
       fused.insert(residual);
@@ -348,9 +438,11 @@ private:
     std::string name = stem(op.getWeight());
     int64_t channels = lm::features(glu.getResult());
     kernel::BufferOp dest = fresh(op, name, channels);
+    SmallVector<kernel::BufferOp> touched = {dest}, written = {dest};
+    from->touch(touched, written);
     OpBuilder body =
         builder.phase(op.getLoc(), name, label, kernel::productTiles(channels, true, kind.rowTile),
-                      false, {from->source.buffer, dest}, {dest});
+                      false, touched, written);
     Value staged = stage(body, op.getLoc(), *from, *weights, {});
     body.create<kernel::MatmulGluOp>(op.getLoc(), staged, symbol(*weights), symbol(dest),
                                      act(glu.getAct()));
@@ -370,12 +462,15 @@ private:
     kernel::BufferOp logits = builder.stepBuffer(
         "logits", kernel::BufferKind::Output,
         RankedTensorType::get({rows, vocab}, Float32Type::get(builder.getContext())));
+    SmallVector<kernel::BufferOp> touched = {logits}, written = {logits};
+    from->touch(touched, written);
     OpBuilder body = builder.phase(op.getLoc(), "logits", label,
-                                   kernel::productTiles(vocab, false, kind.rowTile), false,
-                                   {from->source.buffer, logits}, {logits});
+                                   kernel::productTiles(vocab, false, kind.rowTile), false, touched,
+                                   written);
     Value staged = stage(body, op.getLoc(), *from, *weights, wanted);
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(logits),
-                                  FlatSymbolRefAttr(), FlatSymbolRefAttr(), f32(op.getSoftCap()));
+                                  FlatSymbolRefAttr(), FlatSymbolRefAttr(), f32(op.getSoftCap()),
+                                  FlatSymbolRefAttr());
     columns[op.getResult()] = whole(logits);
     return success();
   }
@@ -418,6 +513,17 @@ private:
                                   std::pair<Value, Value>(op.getStream(), op.getOutput())})
       if (lm::NormOp norm = deferredNorm(output); norm && output.hasOneUse())
         return lowerNorm(norm, op.getResult(), stream);
+    for (auto [output, stream] : {std::pair<Value, Value>(op.getOutput(), op.getStream()),
+                                  std::pair<Value, Value>(op.getStream(), op.getOutput())})
+      if (output.getDefiningOp<lm::ExchangeOp>() && output.hasOneUse()) {
+        FailureOr<kernel::BufferOp> at = placeWhole(stream, op);
+        if (failed(at))
+          return failure();
+        size_t index = sumOf.at(output);
+        sums[index].stream = *at;
+        sumOf[op.getResult()] = index;
+        return success();
+      }
     FailureOr<kernel::BufferOp> lhs = placeWhole(op.getStream(), op);
     FailureOr<kernel::BufferOp> rhs = placeWhole(op.getOutput(), op);
     if (failed(lhs) || failed(rhs))

@@ -22,7 +22,7 @@ SmallVector<Life> lives(kernel::ProgramOp program) {
   llvm::MapVector<StringAttr, std::pair<int64_t, int64_t>> used;
   int64_t epoch = 0;
   for (Operation &op : *program.getBody().begin()) {
-    if (isa<kernel::WaitOp>(op))
+    if (isa<kernel::WaitOp, kernel::ExchangeOp>(op))
       ++epoch;
     auto phase = dyn_cast<kernel::PhaseOp>(op);
     if (!phase)
@@ -84,8 +84,12 @@ struct PlanBuffers : impl::PlanBuffersBase<PlanBuffers> {
     for (Life &life : all)
       order.push_back(&life);
     llvm::stable_sort(order, [](const Life *a, const Life *b) { return a->bytes > b->bytes; });
-    int64_t end = 0;
+    // What others write lies first and shares no bytes: the devices' programs have other shapes and
+    // must agree about where it is.
+    const int64_t begin = placeInOrder(program, kernel::BufferKind::Received);
+    int64_t end = begin;
     for (Life *life : order) {
+      life->offset = begin;
       place(*life, placed);
       placed.push_back(life);
       life->buffer.setOffset(life->offset);

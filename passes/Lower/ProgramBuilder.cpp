@@ -23,7 +23,12 @@ ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64
       model.getLoc(), builder.getStringAttr(model.getSymName() + "." + kind.name),
       text(kind.target), text(kind.step), builder.getI64IntegerAttr(kind.maxRows),
       builder.getI64IntegerAttr(pageRows), builder.getI64IntegerAttr(model.getVocab()),
-      IntegerAttr(), IntegerAttr(), IntegerAttr());
+      IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
+  if (lm::ShardAttr shard = model.getShardAttr()) {
+    program.setDevice(shard.getDevice());
+    program.setDevices(shard.getDevices());
+    program.setLogitsBegin(shard.getBegin());
+  }
   program.getBody().emplaceBlock();
 }
 
@@ -62,6 +67,14 @@ kernel::BufferOp ProgramBuilder::activation(Location loc, StringRef name, int64_
   auto type = RankedTensorType::get({static_cast<int64_t>(program.getMaxRows()), features},
                                     Float32Type::get(getContext()));
   return makeBuffer(bufferBuilder(), loc, unique(name), kernel::BufferKind::Activation, type);
+}
+
+/// Two sets of buffers in turns (see kernel.exchange), in a set one for each product that sends.
+kernel::BufferOp ProgramBuilder::received(Location loc, int64_t features) {
+  std::string name = ("received." + Twine(exchanges % 2) + "." + Twine(sends++)).str();
+  auto type = RankedTensorType::get({static_cast<int64_t>(program.getMaxRows()), features},
+                                    Float32Type::get(getContext()));
+  return stepBuffer(name, kernel::BufferKind::Received, type);
 }
 
 kernel::BufferOp ProgramBuilder::cache(Location loc, StringRef name, int64_t kvHeads, int64_t dims,
@@ -213,7 +226,12 @@ OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label, i
   builder.setInsertionPointToEnd(&program.getBody().front());
   auto isDirty = [&](kernel::BufferOp buffer) { return llvm::is_contained(dirty, buffer); };
   if (llvm::any_of(touched, isDirty)) {
-    builder.create<kernel::WaitOp>(loc, lastPhase.getSymName());
+    if (sends) {
+      builder.create<kernel::ExchangeOp>(loc, lastPhase.getSymName(), exchanges++);
+      sends = 0;
+    } else {
+      builder.create<kernel::WaitOp>(loc, lastPhase.getSymName());
+    }
     dirty.clear();
     ++waits;
   }

@@ -33,7 +33,7 @@ struct ProgramKind {
 };
 
 /// Builds a kernel.program in order: buffers as they are asked for, phases with a wait before each
-/// that touches what a phase since the last wait wrote.
+/// that touches what a phase since the last wait wrote; an exchange if the other device wrote too.
 class ProgramBuilder {
 public:
   ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64_t pageRows);
@@ -45,6 +45,8 @@ public:
 
   /// A new activation of max_rows x features f32.
   kernel::BufferOp activation(mlir::Location loc, mlir::StringRef name, int64_t features);
+  /// Where this device receives what the other sends for the next exchange.
+  kernel::BufferOp received(mlir::Location loc, int64_t features);
   /// A block's share of a page of the KV cache.
   kernel::BufferOp cache(mlir::Location loc, mlir::StringRef name, int64_t kvHeads, int64_t dims,
                          mlir::Type element);
@@ -68,6 +70,9 @@ public:
                         int64_t tiles, bool perRow, mlir::ArrayRef<kernel::BufferOp> touched,
                         mlir::ArrayRef<kernel::BufferOp> written);
 
+  /// Says that the phase opened last writes `buffer` too.
+  void write(kernel::BufferOp buffer) { dirty.push_back(buffer); }
+
   /// Appends weight.pack to the program of every matrix asked for that has none, and a cast to f32
   /// to vectors of another type.
   void packParams();
@@ -86,6 +91,7 @@ private:
   llvm::StringSet<> names;
   mlir::SmallVector<kernel::BufferOp> dirty; ///< written since the last wait
   int64_t phases = 0, waits = 0;
+  int64_t exchanges = 0, sends = 0; ///< so far; sends since the last exchange
 
   std::string layoutName(bool gated) const;
   std::string unique(mlir::StringRef name);

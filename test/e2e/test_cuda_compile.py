@@ -133,7 +133,7 @@ def check_graph(folder, first):
 def check_refusals(folder):
     for target, more, code, words in [
             ("cuda:sm_75", [], 4, "7.5"), ("cuda", [], 2, "name the architectures"),
-            ("cuda:sm_80", ["--devices", "2"], 4, "compile for one"), ("cpu", ["--form", "graph"], 2, "GPUs"),
+            ("cuda:sm_80", ["--devices", "3"], 2, "write 1 or 2"), ("cpu", ["--form", "graph"], 2, "GPUs"),
             ("cuda:sm_999", [], 4, "CUDA Toolkit")]:
         done = compile_bundle(folder / "refused", target, *more, check=False)
         line = done.stderr.strip()

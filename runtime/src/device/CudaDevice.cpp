@@ -290,6 +290,7 @@ void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache 
   out.pages_per_slot = int32_t(cache.pagesPerSlot());
   out.num_devices = int32_t(cards_.size());
   out.device = int32_t(index);
+  out.generation = int32_t(generation_);
   std::memcpy(host, &out, sizeof out);
   cuda().check(cuda()->cuMemcpyHtoDAsync(inputs, host, newTable ? layout_.bytes : layout_.table,
                                          card.stream.get()),
@@ -401,6 +402,7 @@ void CudaDevice::run(const KvCache &cache, const StepRows &rows, float *logits) 
   if (cards_.size() > 1)
     turn = std::unique_lock(stepsOnSeveralCards());
   const size_t index = stepFor(rows.tokens.size());
+  ++generation_;
   try {
     for (size_t d = 0; d < cards_.size(); ++d) {
       CurrentContext current(cuda(), cards_[d].card->context());

@@ -76,6 +76,7 @@ private:
   std::vector<Card> cards_;
   size_t logitRows_ = 0; ///< for which the cards have room
   double stepSeconds_ = 0;
+  uint32_t generation_ = 0; ///< steps begun
   bool stuck_ = false; ///< a step failed while other cards may wait for it for ever
 };
 
