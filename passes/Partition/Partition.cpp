@@ -331,7 +331,7 @@ void Partitioner::apply() {
     take(one);
   for (const Narrowed &one : narrowed) {
     Value rows = one.rows;
-    rows.setType(lm::rowsType(model.getContext(), one.features));
+    rows.setType(lm::rowsType(rows.getContext(), one.features));
   }
   for (const std::function<void()> &change : attributes)
     change();
@@ -343,7 +343,7 @@ void Partitioner::apply() {
     auto exchange = builder.create<lm::ExchangeOp>(op.getLoc(), op.getType(), op.getResult());
     op.getResult().replaceAllUsesExcept(exchange.getResult(), exchange);
   }
-  model.setShardAttr(lm::ShardAttr::get(model.getContext(), device, 2, begin, count));
+  model.setShardAttr(lm::ShardAttr::get(model->getContext(), device, 2, begin, count));
   model.eraseUnusedParams();
 }
 
