@@ -22,6 +22,7 @@ struct CompiledCuda {
     int64_t maxRows = 0, activationBytes = 0, syncWords = 0;
     int threads = 0;         ///< of each kernel
     int64_t sharedBytes = 0; ///< dynamic, of each kernel
+    bool samples = false;    ///< keeps the largest logits (kernel.sample)
   };
   std::string text;   ///< program.cu
   std::string fatbin; ///< program.fatbin
@@ -29,8 +30,8 @@ struct CompiledCuda {
   std::vector<Entry> entries;
   std::vector<std::string> arches; ///< "sm_80", "sm_90a": a cubin each
   std::string ptx;                 ///< "compute_90": for later cards
-  ModelLayout layout;        ///< of weights.cuda.bin and the cache
-  int64_t bytesPerToken = 0; ///< weight bytes read to decode one token
+  ModelLayout layout;              ///< of weights.cuda.bin and the cache
+  int64_t bytesPerToken = 0;       ///< weight bytes read to decode one token
   std::map<std::string, std::vector<CudaResources>> resources;
 };
 

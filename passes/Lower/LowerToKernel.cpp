@@ -376,6 +376,12 @@ private:
     Value staged = stage(body, op.getLoc(), *from, *weights, wanted);
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(logits),
                                   FlatSymbolRefAttr(), FlatSymbolRefAttr(), f32(op.getSoftCap()));
+    if (kind.cuda()) {
+      kernel::BufferOp sampled = builder.stepBuffer(
+          "sampled", kernel::BufferKind::Output,
+          RankedTensorType::get({rows}, IntegerType::get(builder.getContext(), 64)));
+      body.create<kernel::SampleOp>(op.getLoc(), symbol(logits), symbol(sampled));
+    }
     columns[op.getResult()] = whole(logits);
     return success();
   }
