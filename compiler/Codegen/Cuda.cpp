@@ -22,6 +22,7 @@ CompiledCuda::Entry describe(kernel::ProgramOp program, CudaForm form) {
   entry.syncWords = codegen::cudaSyncWords(program);
   entry.threads = program.isDecode() ? cuda::kThreads : cuda::kPrefillThreads;
   entry.sharedBytes = program.isDecode() ? cuda::kSharedBytes : cuda::kPrefillSharedBytes;
+  program.walk([&](kernel::SampleOp) { entry.samples = true; });
   if (form == CudaForm::Persistent)
     entry.kernels.push_back({codegen::cudaEntry(program)});
   else

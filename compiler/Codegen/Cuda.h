@@ -24,6 +24,7 @@ struct CompiledCuda {
     int64_t maxRows = 0, activationBytes = 0, syncWords = 0;
     int threads = 0;         ///< of each kernel
     int64_t sharedBytes = 0; ///< dynamic, of each kernel
+    bool samples = false;    ///< keeps the largest logits (kernel.sample)
   };
   std::string text;   ///< program.cu
   std::string fatbin; ///< program.fatbin

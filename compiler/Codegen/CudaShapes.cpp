@@ -243,6 +243,13 @@ CudaCall CudaShapes::call(kernel::MatmulOp op) {
       .floats({{"softCap", orZero(op.getSoftCap())}})
       .type("Weights", weightsType(op.getWeightsAttr()));
   std::string base = "Matmul_" + times(shape[1], shape[0]) + formatSuffix(weights);
+  if (isa_and_nonnull<kernel::SampleOp>(op->getNextNode()))
+    return {"matmulSample",
+            intern(base, members.body),
+            {address(stage.getSourceAttr()), address(stage.getGainAttr()),
+             address(op.getWeightsAttr()), address(op.getDestAttr()), address(op.getBiasAttr()),
+             address(stage.getRowsAttr())},
+            address(op.getWeightsAttr())};
   CudaCall call{"matmul",
                 "",
                 {address(stage.getSourceAttr()), address(stage.getGainAttr()),
@@ -433,7 +440,8 @@ std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
         .Case<kernel::EmbedOp, kernel::AnglesOp, kernel::MatmulOp, kernel::MatmulGluOp,
               kernel::AttendOp, kernel::RopeAppendOp, kernel::AttentionOp, kernel::NormOp,
               kernel::GluOp, kernel::ResidualOp, kernel::SumOp>([&](auto op) { result.push_back(call(op)); })
-        .Case([](kernel::StageOp) {}) // part of the product that reads it
+        .Case([](kernel::StageOp) {})  // part of the product that reads it
+        .Case([](kernel::SampleOp) {}) // part of the product before it
         .Default([](Operation *op) {
           fail(ExitCode::Internal,
                "codegen: no CUDA code for '" + op->getName().getStringRef().str() + "'");
@@ -502,6 +510,7 @@ std::string CudaShapes::describe(kernel::PhaseOp phase) {
           if (op.getSend())
             add("sent");
         })
+        .Case([&](kernel::SampleOp) { add("arg-max"); })
         .Case([&](kernel::MatmulGluOp op) {
           product(op.getWeightsAttr(), 2);
           add(stringifyGateActivation(op.getAct()).str());

@@ -70,6 +70,8 @@ json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
               {"kernels", std::move(kernels)},
               {"arches", cuda.arches},
               {"ptx", cuda.ptx}};
+  if (entry.samples)
+    row["sample"] = true;
   if (graph)
     row["pdl"] = true;
   return row;

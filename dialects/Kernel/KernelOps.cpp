@@ -303,6 +303,26 @@ LogicalResult SumOp::verifySymbolUses(SymbolTableCollection &tables) {
   return buffers.checkTiles(1, true); // (C2)
 }
 
+LogicalResult SampleOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp logits = buffers.get(getLogitsAttr()), dest = buffers.get(getDestAttr());
+  if (buffers.failed)
+    return failure();
+  auto product = dyn_cast_or_null<MatmulOp>((*this)->getPrevNode());
+  if (!product || product.getDest() != getLogits() || product.getResidual()) // (C1)
+    return emitOpError() << "does not follow the kernel.matmul that makes '" << logits.getSymName()
+                         << "'";
+  int64_t rows = buffers.program().getMaxRows();
+  RankedTensorType type = dest.getTensor();
+  if (type.getRank() != 1 || type.getDimSize(0) != rows ||
+      !type.getElementType().isInteger(64)) // (C2)
+    return emitOpError() << "needs " << rows << " x i64 of '" << dest.getSymName() << "', which is "
+                         << type;
+  if (!buffers.program().isCuda()) // (C3)
+    return emitOpError() << "stands in a program that is none for CUDA";
+  return success();
+}
+
 LogicalResult MatmulGluOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp weights = buffers.get(getWeightsAttr()), dest = buffers.get(getDestAttr());

@@ -223,6 +223,24 @@ def Kernel_SumOp : Kernel_TileOp<"sum"> {
   let assemblyFormat = "$partial `,` $received `->` $dest (`residual` $residual^)? attr-dict";
 }
 
+def Kernel_SampleOp : Kernel_TileOp<"sample"> {
+  let summary = "The largest logit of each wanted row and its token, tile by tile";
+  let description = [{
+    Greedy decoding on the device: the product before it in the phase makes the tile's `logits`; of these and what
+    the other tiles found, the largest stays in `dest`, the lower token of two equal ones, so a step moves a token a
+    row and not a vocabulary. `dest` holds keys (runtime/src/abi/cuda_program.h): their maximum does not depend on the
+    order of the tiles. A step may want logits, tokens or both. Run by test/dialects/Kernel/ops.mlir:
+    ```mlir
+    kernel.sample @logits -> @sampled
+    ```
+    - (C1) The op before it is the `kernel.matmul` that makes `logits`, without a residual.
+    - (C2) `dest` has a 64-bit integer for each of max_rows rows.
+    - (C3) The program is one for CUDA.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$logits, FlatSymbolRefAttr:$dest);
+  let assemblyFormat = "$logits `->` $dest attr-dict";
+}
+
 def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu"> {
   let summary = "Gate and up products of 16 channels and their gated product, a tile";
   let description = [{

@@ -6,6 +6,7 @@
 #include "kernels/cuda/prefill_attention.cuh"
 #include "kernels/cuda/prefill_matmul.cuh"
 #include "kernels/cuda/rows.cuh"
+#include "kernels/cuda/sample.cuh"
 namespace retort::cuda::prefill { // the same in both
 using cuda::angles;
 using cuda::embed;

@@ -471,6 +471,13 @@ private:
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(logits),
                                   FlatSymbolRefAttr(), FlatSymbolRefAttr(), f32(op.getSoftCap()),
                                   FlatSymbolRefAttr());
+    // Two cards each have a part of the logits, and their rows are still to be summed: the host chooses.
+    if (kind.cuda() && !model.getShardAttr()) {
+      kernel::BufferOp sampled = builder.stepBuffer(
+          "sampled", kernel::BufferKind::Output,
+          RankedTensorType::get({rows}, IntegerType::get(builder.getContext(), 64)));
+      body.create<kernel::SampleOp>(op.getLoc(), symbol(logits), symbol(sampled));
+    }
     columns[op.getResult()] = whole(logits);
     return success();
   }

@@ -345,6 +345,20 @@ RETORT_API retort_status retort_step(retort_session *session, const retort_row *
                                      float *logits);
 
 /**
+ * Runs one step as retort_step() does, and gives tokens in the place of logits: for each wanted row
+ * the one with the largest logit, as retort_sample() picks it at temperature 0 from the logits of
+ * the tokens that the bundle's tokenizer has (all, if it has none). A card finds them itself, and
+ * sends 8 bytes a row instead of all logits.
+ *
+ * @param tokens  [num_wanted], the caller's; -1 where no logit is a number. NULL if num_wanted is
+ * 0.
+ * @return as retort_step().
+ */
+RETORT_API retort_status retort_step_greedy(retort_session *session, const retort_row *rows,
+                                            size_t num_rows, const size_t *wanted,
+                                            size_t num_wanted, int32_t *tokens);
+
+/**
  * Appends tokens to a slot in steps of at most max_rows rows.
  *
  * @param tokens  [num_tokens], at least 1, any number that the slot has room for.

@@ -255,6 +255,14 @@ public:
     check(
         retort_step(get(), rows.data(), rows.size(), wanted.data(), wanted.size(), logits.data()));
   }
+  /// `tokens` holds a token for each row wanted: the one with the largest logit.
+  void stepGreedy(std::span<const retort_row> rows, std::span<const size_t> wanted,
+                  std::span<int32_t> tokens) {
+    if (tokens.size() < wanted.size())
+      throw Failure(RETORT_E_ARGUMENT, "tokens has no room for the rows wanted");
+    check(retort_step_greedy(get(), rows.data(), rows.size(), wanted.data(), wanted.size(),
+                             tokens.data()));
+  }
   /// `logits` is empty, or holds vocab floats for the last token.
   void prefill(int32_t slot, std::span<const int32_t> tokens, std::span<float> logits = {}) {
     if (!logits.empty() && logits.size() < size_t(model_.info().vocab))

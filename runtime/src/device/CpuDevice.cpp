@@ -40,7 +40,7 @@ void CpuDevice::allocate(const KvCache &cache) {
   scratch_ = makeBuffer(manifest.scratchBytesPerThread, pool_.threads(), "scratch");
 }
 
-void CpuDevice::run(const KvCache &cache, const StepRows &rows, float *logits) {
+void CpuDevice::run(const KvCache &cache, const StepRows &rows, const StepResults &results) {
   retort_cpu_step step = {};
   step.weights = weights_;
   step.activations = activations_.data();
@@ -51,7 +51,7 @@ void CpuDevice::run(const KvCache &cache, const StepRows &rows, float *logits) {
   step.positions = rows.positions.data();
   step.page_table = cache.table().data();
   step.wanted = rows.wanted.data();
-  step.logits = logits;
+  step.logits = results.logits;
   step.barrier = &barrier_;
   step.num_rows = int32_t(rows.tokens.size());
   step.num_wanted = int32_t(rows.wanted.size());

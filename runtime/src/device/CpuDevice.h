@@ -19,7 +19,7 @@ public:
   const DeviceLimits &limits() const override { return limits_; }
   unsigned threads() const override { return pool_.threads(); }
   void allocate(const KvCache &cache) override;
-  void run(const KvCache &cache, const StepRows &rows, float *logits) override;
+  void run(const KvCache &cache, const StepRows &rows, const StepResults &results) override;
 
 private:
   std::shared_ptr<const Model> model_;

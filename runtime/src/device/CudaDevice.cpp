@@ -48,6 +48,7 @@ CudaDevice::CudaDevice(std::shared_ptr<const Model> model, std::shared_ptr<CudaP
         limits_.maxRows = std::max(limits_.maxRows, entry->maxRows);
         card.logitsBegin = entry->logitsBegin;
         card.logitsCount = std::max(card.logitsCount, entry->logitsCount);
+        samples_ = samples_ && entry->samples;
       }
     limits_.pageRows = some->pageRows;
     limits_.pageBytes += some->pageBytes;
@@ -138,7 +139,8 @@ void CudaDevice::allocateAll(const KvCache &cache) {
   layout_.slots = layout_.tokens + list;
   layout_.positions = layout_.slots + list;
   layout_.wanted = layout_.positions + list;
-  layout_.table = layout_.wanted + list;
+  layout_.sampled = layout_.wanted + list;
+  layout_.table = layout_.sampled + aligned(uint64_t(limits_.maxRows) * sizeof(uint64_t));
   layout_.bytes = aligned(layout_.table + cache.table().size_bytes());
   logitRows_ = std::min<size_t>(limits_.maxRows, kLogitRows);
   checkMemory(cache);
@@ -264,7 +266,7 @@ size_t CudaDevice::stepFor(size_t rows) const {
 }
 
 void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache &cache,
-                      const StepRows &rows) {
+                      const StepRows &rows, bool sample) {
   const CUdeviceptr inputs = card.inputs.address();
   uint8_t *host = card.pinnedInputs.as();
   auto put = [&](uint64_t at, std::span<const int32_t> list) {
@@ -282,7 +284,14 @@ void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache 
   out.wanted = put(layout_.wanted, rows.wanted);
   const bool newTable = card.tableVersion != cache.version();
   out.page_table = put(layout_.table, newTable ? cache.table() : std::span<const int32_t>());
-  out.logits = card.logits.as<float>();
+  if (sample) { // kernels keep the maximum with what is there
+    std::memset(host + layout_.sampled, 0, rows.wanted.size() * sizeof(uint64_t));
+    out.sampled = reinterpret_cast<uint64_t *>(uintptr_t(inputs + layout_.sampled));
+    const int64_t mine = int64_t(model_->pickable()) - int64_t(card.logitsBegin);
+    out.num_choose = int32_t(std::clamp<int64_t>(mine, 0, card.logitsCount));
+  } else {
+    out.logits = card.logits.as<float>();
+  }
   out.sync = reinterpret_cast<uint32_t *>(uintptr_t(step.sync));
   std::copy(std::begin(step.peers), std::end(step.peers), out.peers);
   out.num_rows = int32_t(rows.tokens.size());
@@ -397,7 +406,33 @@ void CudaDevice::download(size_t wanted, float *logits) {
   }
 }
 
-void CudaDevice::run(const KvCache &cache, const StepRows &rows, float *logits) {
+/// The best of the cards' keys (cuda_program.h), row by row. Waits for the step.
+void CudaDevice::downloadTokens(size_t wanted, int32_t *tokens) {
+  for (Card &card : cards_) {
+    CurrentContext current(cuda(), card.card->context());
+    if (wanted != 0)
+      cuda().check(cuda()->cuMemcpyDtoHAsync(card.pinnedInputs.as() + layout_.sampled,
+                                             card.inputs.address() + layout_.sampled,
+                                             wanted * sizeof(uint64_t), card.stream.get()),
+                   failing(card));
+    cuda().check(cuda()->cuEventRecord(card.copied.get(), card.stream.get()), failing(card));
+  }
+  wait();
+  for (size_t r = 0; r < wanted; ++r) {
+    uint32_t best = 0; // a key's upper half; no logit has 0
+    tokens[r] = -1;
+    for (Card &card : cards_) { // in the vocabulary's order: the first of equal ones wins
+      uint64_t key;
+      std::memcpy(&key, card.pinnedInputs.as() + layout_.sampled + r * sizeof key, sizeof key);
+      if (uint32_t(key >> 32) <= best)
+        continue;
+      best = uint32_t(key >> 32);
+      tokens[r] = int32_t(card.logitsBegin + (0xffffffffu - uint32_t(key)));
+    }
+  }
+}
+
+void CudaDevice::run(const KvCache &cache, const StepRows &rows, const StepResults &results) {
   std::unique_lock<std::mutex> turn;
   if (cards_.size() > 1)
     turn = std::unique_lock(stepsOnSeveralCards());
@@ -406,13 +441,16 @@ void CudaDevice::run(const KvCache &cache, const StepRows &rows, float *logits) 
   try {
     for (size_t d = 0; d < cards_.size(); ++d) {
       CurrentContext current(cuda(), cards_[d].card->context());
-      fill(cards_[d], d, cards_[d].steps[index], cache, rows);
+      fill(cards_[d], d, cards_[d].steps[index], cache, rows, results.tokens != nullptr);
     }
     for (Card &card : cards_) {
       CurrentContext current(cuda(), card.card->context());
       launch(card, card.steps[index]);
     }
-    download(rows.wanted.size(), logits);
+    if (results.tokens)
+      downloadTokens(rows.wanted.size(), results.tokens);
+    else
+      download(rows.wanted.size(), results.logits);
   } catch (const Error &error) { // whatever it was, the cache may hold half a step
     stuck_ = cards_.size() > 1;
     if (stuck_)

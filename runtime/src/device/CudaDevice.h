@@ -9,7 +9,7 @@ namespace retort::engine {
 
 /// A session on the cards of a CudaProgram. Each card has its own part of the cache, its own copy
 /// of the step and its inputs, and its own stream; a step is one copy, one launch and the copy of
-/// the logits on each, all cards at once.
+/// the logits, or of tokens, on each, all cards at once.
 class CudaDevice final : public Device {
 public:
   CudaDevice(std::shared_ptr<const Model> model, std::shared_ptr<CudaProgram> program);
@@ -19,7 +19,8 @@ public:
   const DeviceLimits &limits() const override { return limits_; }
   void allocate(const KvCache &cache) override;
   void reserve(size_t wanted) override;
-  void run(const KvCache &cache, const StepRows &rows, float *logits) override;
+  bool samples() const override { return samples_; }
+  void run(const KvCache &cache, const StepRows &rows, const StepResults &results) override;
   double stepSeconds() const override { return stepSeconds_; }
   std::string takeCounters() const override;
 
@@ -27,7 +28,7 @@ private:
   /// Where things are in the copy that a card gets before each step; the table comes last, so that
   /// it can stay when it has not changed.
   struct Layout {
-    uint64_t tokens, slots, positions, wanted, table, bytes;
+    uint64_t tokens, slots, positions, wanted, sampled, table, bytes;
   };
   /// A step's code and what it alone uses on one card.
   struct Step {
@@ -57,12 +58,14 @@ private:
   void allocateCard(Card &card, const KvCache &cache);
   void setPeers();
   void capture(Card &card, Step &step);
-  void fill(Card &card, size_t index, const Step &step, const KvCache &cache, const StepRows &rows);
+  void fill(Card &card, size_t index, const Step &step, const KvCache &cache, const StepRows &rows,
+            bool sample);
   void launch(Card &card, const Step &step);
   void launchKernel(const Card &card, const Step &step, const CudaStepCode::Kernel &kernel,
                     bool dependent);
   void wait();
   void download(size_t wanted, float *logits);
+  void downloadTokens(size_t wanted, int32_t *tokens);
   size_t stepFor(size_t rows) const;
 
   const CudaDriver &cuda() const { return *program_->driver(); }
@@ -77,7 +80,8 @@ private:
   size_t logitRows_ = 0; ///< for which the cards have room
   double stepSeconds_ = 0;
   uint32_t generation_ = 0; ///< steps begun
-  bool stuck_ = false; ///< a step failed while other cards may wait for it for ever
+  bool samples_ = true; ///< all entries do
+  bool stuck_ = false;  ///< a step failed while other cards may wait for it for ever
 };
 
 } // namespace retort::engine

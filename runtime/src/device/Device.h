@@ -29,6 +29,13 @@ struct StepRows {
   std::span<const int32_t> wanted;                   ///< rows whose logits are wanted, ascending
 };
 
+/// What a step gives: one of the two, where rows are wanted.
+struct StepResults {
+  float *logits = nullptr; ///< [wanted][vocab]
+  int32_t *tokens =
+      nullptr; ///< [wanted] as largestLogit() of what may be picked; Device::samples()
+};
+
 /// One thread at a time. Calls throw Error; after ExitCode::Device only the destructor may follow.
 class Device {
 public:
@@ -41,10 +48,12 @@ public:
   /// Takes the memory that the cache and every step need. Called once, before any step. Throws
   /// Error (Resources) with the sizes.
   virtual void allocate(const KvCache &cache) = 0;
-  /// Makes sure that a step with so many wanted rows will find its memory.
+  /// Makes sure that a step with so many rows of logits will find its memory.
   virtual void reserve(size_t wanted) {}
-  /// Runs a step: `logits` [wanted][vocab] are there when it returns.
-  virtual void run(const KvCache &cache, const StepRows &rows, float *logits) = 0;
+  /// Whether run() can give tokens.
+  virtual bool samples() const { return false; }
+  /// Runs a step: its results are there when it returns.
+  virtual void run(const KvCache &cache, const StepRows &rows, const StepResults &results) = 0;
   /// How long the last step took on the device itself, in seconds; 0: not measured.
   virtual double stepSeconds() const { return 0; }
   /// What the device counted since the last call, as JSON; "": it counts nothing.

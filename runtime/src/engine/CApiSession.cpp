@@ -86,7 +86,15 @@ retort_status retort_step(retort_session *session, const retort_row *rows, size_
                           const size_t *wanted, size_t num_wanted, float *logits) {
   return guard(session, [&] {
     require(session && (rows || num_rows == 0) && (wanted || num_wanted == 0), "a pointer is NULL");
-    session->session.step({rows, num_rows}, {wanted, num_wanted}, logits);
+    session->session.step({rows, num_rows}, {wanted, num_wanted}, {.logits = logits});
+  });
+}
+
+retort_status retort_step_greedy(retort_session *session, const retort_row *rows, size_t num_rows,
+                                 const size_t *wanted, size_t num_wanted, int32_t *tokens) {
+  return guard(session, [&] {
+    require(session && (rows || num_rows == 0) && (wanted || num_wanted == 0), "a pointer is NULL");
+    session->session.step({rows, num_rows}, {wanted, num_wanted}, {.tokens = tokens});
   });
 }
 
@@ -97,7 +105,7 @@ retort_status retort_prefill(retort_session *session, int32_t slot, const int32_
     Session &s = session->session;
     s.requireTokens(slot, {tokens, num_tokens});
     s.requireRoom(slot, num_tokens, "there are");
-    s.prefill(slot, {tokens, num_tokens}, logits);
+    s.prefill(slot, {tokens, num_tokens}, {.logits = logits});
   });
 }
 

@@ -54,7 +54,7 @@ public:
              retort_generation &result)
       : session_(session), slot_(slot), options_(options), result_(result),
         sampler_(options.sampling), output_(session.model(), options),
-        logits_(size_t(session.model().manifest().vocab)) {}
+        logits_(greedy() ? 0 : size_t(session.model().manifest().vocab)) {}
 
   void run(std::span<const int32_t> prompt) {
     auto start = Clock::now();
@@ -75,6 +75,21 @@ private:
     return options_.cancel && __atomic_load_n(options_.cancel, __ATOMIC_RELAXED) != 0;
   }
 
+  /// The device picks the token itself, if it can.
+  bool greedy() const { return options_.sampling.temperature == 0; }
+  StepResults results() {
+    return greedy() ? StepResults{.tokens = &token_} : StepResults{.logits = logits_.data()};
+  }
+  /// The token that follows the last step.
+  int32_t pick() {
+    const size_t pickable = size_t(session_.model().pickable());
+    if (!greedy())
+      return sampler_.pick({logits_.data(), pickable});
+    if (token_ < 0)
+      failNoLogit(pickable);
+    return token_;
+  }
+
   /// In steps of max_rows, so that cancelling does not wait for a long prompt.
   bool prefill(std::span<const int32_t> prompt) {
     const size_t maxRows = session_.maxRows();
@@ -83,16 +98,15 @@ private:
         return false;
       const size_t rows = std::min(maxRows, prompt.size() - begin);
       const bool last = begin + rows == prompt.size();
-      session_.prefill(slot_, prompt.subspan(begin, rows), last ? logits_.data() : nullptr);
+      session_.prefill(slot_, prompt.subspan(begin, rows), last ? results() : StepResults{});
       result_.prompt_tokens = begin + rows;
     }
     return true;
   }
 
   void decode() {
-    const std::span<const float> pickable(logits_.data(), size_t(session_.model().pickable()));
     while (true) {
-      const int32_t token = sampler_.pick(pickable);
+      const int32_t token = pick();
       if (!options_.ignoreStopTokens && session_.model().isStop(token))
         return end(RETORT_FINISH_STOP);
       ++result_.tokens;
@@ -106,7 +120,7 @@ private:
         return end(RETORT_FINISH_CANCELLED);
       const retort_row row = {token, slot_, int32_t(session_.length(slot_))};
       const size_t wanted = 0;
-      session_.step({&row, 1}, {&wanted, 1}, logits_.data());
+      session_.step({&row, 1}, {&wanted, 1}, results());
     }
   }
 
@@ -125,7 +139,8 @@ private:
   retort_generation &result_;
   Sampler sampler_;
   TextOutput output_;
-  std::vector<float> logits_;
+  std::vector<float> logits_; ///< of the last step; empty if greedy
+  int32_t token_ = -1;        ///< that follows the last step, if greedy; -1: none can
 };
 
 } // namespace

@@ -57,6 +57,7 @@ struct Manifest {
     bool decode = false;     ///< else prefill
     bool persistent = false; ///< one cooperative kernel, else a graph of kernels in order
     bool pdl = false;        ///< graph: kernels may be launched before those before them end
+    bool samples = false;    ///< can give the largest logits' tokens in the place of logits
     int device = 0, devices = 1;
     uint32_t maxRows = 0, threads = 0, sharedBytes = 0, syncWords = 0;
     uint64_t activationBytes = 0;

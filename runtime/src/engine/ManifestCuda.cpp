@@ -107,6 +107,7 @@ CudaEntry readCudaEntry(const ManifestObject &object, const Manifest &manifest) 
                         ? object.multiple("page_bytes", 64, 64, uint64_t(1) << 40)
                         : manifest.pageBytes;
   entry.pdl = object.flagOr("pdl", false);
+  entry.samples = object.flagOr("sample", false);
   readKernels(object, entry, object.numberOr("grid", 0, kMaxGrid, 0));
   readLogits(object, entry, uint64_t(manifest.vocab));
   const Json &arches = object.array("arches");

@@ -9,20 +9,19 @@
 #include <string>
 
 namespace retort::engine {
-namespace {
 
-int32_t largest(std::span<const float> logits) {
+int32_t largestLogit(std::span<const float> logits) {
   int32_t best = -1;
   for (size_t i = 0; i < logits.size(); ++i) // NaN compares false
     if (logits[i] > (best < 0 ? -std::numeric_limits<float>::infinity() : logits[size_t(best)]))
       best = int32_t(i);
-  if (best < 0)
-    fail(ExitCode::Usage,
-         "none of the " + std::to_string(logits.size()) + " logits is a number above -infinity");
   return best;
 }
 
-} // namespace
+void failNoLogit(size_t logits) {
+  fail(ExitCode::Usage,
+       "none of the " + std::to_string(logits) + " logits is a number above -infinity");
+}
 
 Sampler::Sampler(const SamplerOptions &options) : options_(options), state_(options.seed) {
   if (!(options.temperature >= 0 && options.temperature <= 100))
@@ -44,7 +43,9 @@ double Sampler::uniform() {
 }
 
 int32_t Sampler::pick(std::span<const float> logits) {
-  const int32_t best = largest(logits);
+  const int32_t best = largestLogit(logits);
+  if (best < 0)
+    failNoLogit(logits.size());
   const float top = logits[size_t(best)];
   if (options_.temperature == 0 || std::isinf(top))
     return best;

@@ -14,6 +14,12 @@ struct SamplerOptions {
   uint64_t seed = 0;
 };
 
+/// The index of the largest logit, the lower of two equal ones; -1 if none is a number above
+/// -infinity.
+int32_t largestLogit(std::span<const float> logits);
+/// Throws Error (Usage): what is said when it is -1.
+[[noreturn]] void failNoLogit(size_t logits);
+
 /// Temperature, top-k and nucleus sampling, in that order of cuts: k, temperature, p.
 /// Deterministic: the k-th draw depends on the seed and the logits it sees alone.
 class Sampler {

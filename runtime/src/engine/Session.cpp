@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Session.h"
 #include "runtime/src/base/Error.h"
+#include "runtime/src/engine/Sampler.h"
 
 #include <algorithm>
 
@@ -119,14 +120,23 @@ void Session::takeWanted(std::span<const size_t> wanted, size_t numRows) {
   }
 }
 
+/// Memory for a step's results; throws before anything changes.
+void Session::reserve(size_t wanted, const StepResults &results) {
+  const bool samples = device_->samples();
+  if (results.tokens && !samples)
+    logits_.resize(wanted * size_t(model_->manifest().vocab));
+  if (!results.tokens || !samples)
+    device_->reserve(wanted);
+}
+
 void Session::step(std::span<const retort_row> rows, std::span<const size_t> wanted,
-                   float *logits) {
+                   const StepResults &results) {
   requireDevice();
   if (rows.empty() || rows.size() > maxRows())
     fail(ExitCode::Usage, "a step has " + std::to_string(rows.size()) + " rows, not 1 to " +
                               std::to_string(maxRows()));
-  if (!wanted.empty() && !logits)
-    fail(ExitCode::Usage, "logits is NULL though rows are wanted");
+  if (!wanted.empty() && !results.logits && !results.tokens)
+    fail(ExitCode::Usage, "logits or tokens is NULL though rows are wanted");
   struct Forget { // added_ is all zero between steps
     Session &session;
     ~Forget() {
@@ -145,17 +155,18 @@ void Session::step(std::span<const retort_row> rows, std::span<const size_t> wan
                                   std::to_string(cache_.freePages()) + " of " +
                                   std::to_string(cache_.pages()) +
                                   " are free: reset a slot or give the session more cache_bytes");
-  device_->reserve(wanted.size());
+  reserve(wanted.size(), results);
   for (int32_t slot : touched_)
     cache_.grow(slot, added_[size_t(slot)]);
-  run(logits);
+  run(results);
 }
 
-void Session::prefill(int32_t slot, std::span<const int32_t> tokens, float *logits) {
+void Session::prefill(int32_t slot, std::span<const int32_t> tokens, const StepResults &results) {
   requireDevice();
+  reserve(1, results);
   for (size_t begin = 0; begin < tokens.size(); begin += maxRows()) {
     const size_t rows = std::min(maxRows(), tokens.size() - begin);
-    const bool last = logits && begin + rows == tokens.size();
+    const bool last = (results.logits || results.tokens) && begin + rows == tokens.size();
     tokens_.assign(&tokens[begin], &tokens[begin] + rows);
     slots_.assign(rows, slot);
     positions_.resize(rows);
@@ -163,18 +174,24 @@ void Session::prefill(int32_t slot, std::span<const int32_t> tokens, float *logi
       positions_[i] = int32_t(cache_.length(slot) + i);
     wanted_.assign(last ? 1 : 0, int32_t(rows - 1));
     cache_.grow(slot, rows);
-    run(logits);
+    run(results);
   }
 }
 
-void Session::run(float *logits) {
+void Session::run(const StepResults &results) {
+  const bool pick = results.tokens && !device_->samples();
   try {
-    device_->run(cache_, {tokens_, slots_, positions_, wanted_}, logits);
+    device_->run(cache_, {tokens_, slots_, positions_, wanted_},
+                 pick ? StepResults{.logits = logits_.data()} : results);
   } catch (const Error &error) {
     if (error.code == ExitCode::Device)
       lost_ = error.message;
     throw;
   }
+  if (pick)
+    for (size_t i = 0; i < wanted_.size(); ++i)
+      results.tokens[i] = largestLogit(
+          {&logits_[i * size_t(model_->manifest().vocab)], size_t(model_->pickable())});
 }
 
 void Session::requireDevice() const {

@@ -35,11 +35,13 @@ public:
   const Device &device() const { return *device_; }
   size_t maxRows() const { return device_->limits().maxRows; }
 
-  /// retort_step(). Throws Error (Usage, Resources) or ContextError, then nothing ran; or Error
-  /// (Device), then every later step throws it too.
-  void step(std::span<const retort_row> rows, std::span<const size_t> wanted, float *logits);
-  /// retort_prefill() without the checks for room: callers make them by requireRoom().
-  void prefill(int32_t slot, std::span<const int32_t> tokens, float *logits);
+  /// retort_step() or retort_step_greedy(). Throws Error (Usage, Resources) or ContextError, then
+  /// nothing ran; or Error (Device), then every later step throws it too.
+  void step(std::span<const retort_row> rows, std::span<const size_t> wanted,
+            const StepResults &results);
+  /// retort_prefill() without the checks for room: callers make them by requireRoom(). `results`
+  /// are of the last token, if they say where to.
+  void prefill(int32_t slot, std::span<const int32_t> tokens, const StepResults &results);
   /// Throws ContextError or Error (Resources) unless `tokens` more fit into the slot; `what` names
   /// them in the message ("the prompt has").
   void requireRoom(int32_t slot, size_t tokens, const char *what) const;
@@ -54,7 +56,8 @@ public:
 private:
   void takeRows(std::span<const retort_row> rows);
   void takeWanted(std::span<const size_t> wanted, size_t numRows);
-  void run(float *logits);
+  void reserve(size_t wanted, const StepResults &results);
+  void run(const StepResults &results);
   void requireDevice() const;
 
   std::shared_ptr<const Model> model_;
@@ -64,6 +67,7 @@ private:
   std::vector<int32_t> tokens_, slots_, positions_, wanted_; ///< of the step, maxRows() each
   std::vector<uint32_t> added_;                              ///< [slots] rows in the step; else 0
   std::vector<int32_t> touched_;                             ///< slots with rows in the step
+  std::vector<float> logits_; ///< of steps that want tokens, on a device that gives logits only
 };
 
 } // namespace retort::engine

@@ -550,3 +550,54 @@ kernel.program @m target "cuda" step "prefill" max_rows 64 page_rows 16 vocab 48
     kernel.attention @x at 0, @c -> @x heads 8 kv_heads 2 dims 16 scale 1.0
   }
 }
+
+// -----
+
+// sample C1
+kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @other output tensor<4x48xf32>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    // expected-error @below {{does not follow the kernel.matmul that makes 'other'}}
+    kernel.sample @other -> @sampled
+  }
+}
+
+// -----
+
+// sample C2
+kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @other output tensor<4x48xf32>
+  kernel.buffer @sampled output tensor<3xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    // expected-error @below {{needs 4 x i64 of 'sampled', which is 'tensor<3xi64>'}}
+    kernel.sample @logits -> @sampled
+  }
+}
+
+// -----
+
+// sample C3
+kernel.program @m max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "rows16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @other output tensor<4x48xf32>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    kernel.matmul %0, @w -> @logits : <64, f32, 0>
+    // expected-error @below {{stands in a program that is none for CUDA}}
+    kernel.sample @logits -> @sampled
+  }
+}

@@ -116,3 +116,20 @@ kernel.program @m.prefill target "cuda" step "prefill" max_rows 128 page_rows 16
     kernel.matmul %0, @w -> @y : <64, f16, 0>
   }
 }
+
+// The logits' product also keeps the largest of them.
+// CHECK-LABEL: kernel.program @m.greedy
+kernel.program @m.greedy target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @wanted input tensor<4xi32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @sampled output tensor<4xi64>
+  // CHECK:      kernel.matmul %{{.*}}, @w -> @logits : <64, f16, 0>
+  // CHECK-NEXT: kernel.sample @logits -> @sampled
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x rows @wanted : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+}

@@ -73,6 +73,23 @@ RETORT_CONSTANT float frequencies[32] = {1, 2};
     prefill::matmulGlu<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),        \
                           cta.activation(65536));                                                  \
   }
+#define SAMPLED(name, ...)                                                                         \
+  RETORT_KERNEL(decode_sample_##name, kThreads, 1, const retort_cuda_step *step) {                 \
+    using P = __VA_ARGS__;                                                                         \
+    Cta cta(step);                                                                                 \
+    matmulSampleFetch<P>(cta, cta.weights(4096));                                                  \
+    cta.wait();                                                                                    \
+    matmulSample<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),              \
+                    cta.logits(), nullptr, cta.wanted());                                          \
+  }                                                                                                \
+  RETORT_KERNEL(prefill_sample_##name, kPrefillThreads, 1, const retort_cuda_step *step) {         \
+    using P = __VA_ARGS__;                                                                         \
+    Cta cta(step);                                                                                 \
+    prefill::matmulSampleFetch<P>(cta, cta.weights(4096));                                         \
+    cta.wait();                                                                                    \
+    prefill::matmulSample<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),     \
+                             cta.logits(), nullptr, cta.wanted());                                 \
+  }
 #define ATTENTION(name, ...)                                                                       \
   RETORT_KERNEL(decode_attend_##name, kThreads, 1, const retort_cuda_step *step) {                 \
     using P = __VA_ARGS__;                                                                         \
@@ -100,6 +117,7 @@ PRODUCT(int8, Mat<576, 960, Int8<32>, true>)
 PRODUCT(int8_128, Mat<4096, 960, Int8<128>, true>)
 PRODUCT(bf16, Mat<2048, 960, BF16, true>)
 PRODUCT(f32, Mat<80, 33, F32, true>)
+SAMPLED(smol, Mat<576, 49152, Int4<32, false>, true>)
 GATED(smol, Mat<576, 1536, Int4<32, true>, true>)
 GATED(big, Mat<4096, 14336, Int4<128, true>, true>)
 GATED(asymmetric, Mat<576, 1536, Int4<64, false>, true>)

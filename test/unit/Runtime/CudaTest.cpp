@@ -118,6 +118,49 @@ TEST_P(CudaForms, LogitsOfAnyChunks) {
   }
 }
 
+/// The largest of the logits of the tokenizer's tokens.
+int32_t bestOf(std::span<const int32_t> tokens) {
+  const auto logits = expectedLogits(tokens);
+  return int32_t(std::max_element(logits.begin(), logits.begin() + kTokens) - logits.begin());
+}
+
+/// The cards find the largest logits themselves, or the host does: the same tokens.
+TEST_P(CudaForms, GreedyTokensOfAnyChunks) {
+  const std::string sampling = folder / "s.retort";
+  writeCudaBundle(sampling, {.form = GetParam().form,
+                             .devices = {GetParam().devices},
+                             .tokenizer = true,
+                             .samples = true});
+  writeCudaBundle(path,
+                  {.form = GetParam().form, .devices = {GetParam().devices}, .tokenizer = true});
+  const auto tokens = someTokens(24);
+  for (const std::string &bundle : {sampling, path})
+    for (size_t chunk : {1, 3, 8}) {
+      Session session(Model(bundle), {.device = "sim"});
+      for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+        const size_t end = std::min(begin + chunk, tokens.size());
+        std::vector<retort_row> rows;
+        std::vector<size_t> wanted;
+        for (size_t i = begin; i < end; ++i) {
+          rows.push_back({tokens[i], 0, int32_t(i)});
+          if (i % 4 != 1)
+            wanted.push_back(i - begin);
+        }
+        std::vector<int32_t> got(wanted.size());
+        session.stepGreedy(rows, wanted, got);
+        for (size_t w = 0; w < wanted.size(); ++w)
+          ASSERT_EQ(got[w], bestOf({tokens.data(), begin + wanted[w] + 1}))
+              << "chunk " << chunk << ", row " << begin + wanted[w];
+      }
+      std::vector<float> logits(kVocab); // steps of both kinds may take turns
+      const std::vector<retort_row> row = {{tokens[0], 0, int32_t(tokens.size())}};
+      session.step(row, std::vector<size_t>{0}, logits);
+      auto all = tokens;
+      all.push_back(tokens[0]);
+      EXPECT_EQ(logits, expectedLogits(all));
+    }
+}
+
 TEST_P(CudaForms, RowsOfManySlotsAndPages) {
   Model model(path);
   const uint64_t pageBytes = uint64_t(TEST_PAGE_BYTES * GetParam().devices);

@@ -55,6 +55,30 @@ TEST_F(GenerateTest, GreedyAnswerAndItsText) {
   EXPECT_GT(result.decode_seconds, 0);
 }
 
+TEST_F(GenerateTest, GreedyStepsGiveTheAnswersTokens) {
+  Model model(folder / "m.retort");
+  Session session(model, {.threads = 2});
+  auto tokens = model.tokenize("hello world");
+  const auto answer = greedyAnswer(tokens, 5);
+  std::vector<retort_row> rows;
+  for (size_t i = 0; i < tokens.size(); ++i)
+    rows.push_back({tokens[i], 0, int32_t(i)});
+  std::vector<size_t> wanted = {2, tokens.size() - 1};
+  std::vector<int32_t> picked(2);
+  session.stepGreedy(rows, wanted, picked);
+  EXPECT_EQ(picked[0], greedyAnswer({tokens.begin(), tokens.begin() + 3}, 1)[0]);
+  EXPECT_EQ(picked[1], answer[0]);
+  for (size_t i = 1; i < answer.size(); ++i) {
+    const retort_row row = {answer[i - 1], 0, int32_t(tokens.size() + i - 1)};
+    session.stepGreedy({&row, 1}, std::vector<size_t>{0}, {picked.data(), 1});
+    EXPECT_EQ(picked[0], answer[i]);
+  }
+  const retort_row row = {0, 0, int32_t(session.length(0))};
+  EXPECT_EQ(retort_step_greedy(session.get(), &row, 1, wanted.data(), 1, nullptr),
+            RETORT_E_ARGUMENT);
+  EXPECT_EQ(session.length(0), tokens.size() + 4); // nothing ran
+}
+
 TEST_F(GenerateTest, GoesOnInTheSameSlot) {
   Model model(folder / "m.retort");
   Session session(model, {.threads = 1});

@@ -233,6 +233,7 @@ TEST_F(CudaManifestTest, TheOriginalOpens) {
   EXPECT_EQ(entryWith("page_bytes", 2 * TEST_PAGE_BYTES, 0).substr(0, 18), "RETORT_E_BAD_INPUT");
   EXPECT_EQ(entryWith("ptx", nullptr), "ok");
   EXPECT_EQ(entryWith("pdl", true), "ok");
+  EXPECT_EQ(entryWith("sample", true), "ok");
   EXPECT_EQ(entryWith("target", "npu").substr(0, 2), "ok"); // of a later version
 }
 
@@ -246,7 +247,8 @@ TEST_F(CudaManifestTest, NumbersOutOfRange) {
         "shared_bytes", "sync_words", "activations",      "grid",
         "page_rows",    "page_bytes", "kernels/0/grid",   "kernels/0/shared_bytes",
         "step",         "form",       "kernels",          "arches",
-        "logits",       "kernels/0",  "kernels/0/symbol", "pdl"})
+        "logits",       "kernels/0",  "kernels/0/symbol", "pdl",
+        "sample"})
     for (const json &value : bad)
       if (!(key == std::string("arches") && value == json::array()) &&
           !(key == std::string("kernels/0/symbol") && value == "16"))

@@ -140,6 +140,8 @@ nlohmann::json cudaManifest(const CudaTest &test) {
         else
           for (const char *kernel : {"append", "hash", "logits", "done"})
             entry["kernels"].push_back({{"symbol", std::string("test_") + kernel}, {"grid", 3}});
+        if (test.samples)
+          entry["sample"] = true;
         if (devices == 2)
           entry["logits"] = {{"begin", device ? kLogitsBegin1 : 0},
                              {"count", device ? kVocab - kLogitsBegin1 : kLogitsBegin1}};

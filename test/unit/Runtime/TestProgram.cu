@@ -5,7 +5,7 @@
 // TEST_VOCAB and, for each card, the part: TEST_LOGITS_BEGIN_0 and so on.
 //
 // sync: [0] the grid's barrier, [1] how often the other card has sent, [2] steps done.
-#include "kernels/cuda/wrap.cuh"
+#include "kernels/cuda/sample.cuh"
 #define TEST_FUNCTION RETORT_DEVICE
 #include "runtime/src/abi/cuda_program.h"
 #include "test/unit/Runtime/TestProgram.h"
@@ -71,8 +71,13 @@ RETORT_PHASE void logits(const Step *s) {
   }
   const int begin = s->device ? TEST_LOGITS_BEGIN_1 : 0;
   const int count = (s->device || s->num_devices == 1 ? TEST_VOCAB : TEST_LOGITS_BEGIN_1) - begin;
-  for (int i = worker(); i < s->num_wanted * count; i += workers())
-    s->logits[i] = testLogit(hashOf(s, s->wanted[i / count]), begin + i % count);
+  for (int i = worker(); i < s->num_wanted * count; i += workers()) {
+    const float logit = testLogit(hashOf(s, s->wanted[i / count]), begin + i % count);
+    if (s->logits)
+      s->logits[i] = logit;
+    if (s->sampled && i % count < s->num_choose)
+      redMaxRelaxedGpu(s->sampled + i / count, scoreKey(logit, i % count));
+  }
 }
 
 RETORT_DEVICE void stepDone(const Step *s) {
