@@ -74,11 +74,10 @@ def sim_logits(bundle, prompt, tokens):
 
 
 def close_enough(name, sim, executor, cpu, prompt, tokens):
-    """Compares logits of all rows, and the choice of each token of the text."""
-    difference = np.abs(sim - executor).max()
-    print(f"{name}: largest difference from the executor {difference:.2e}, mean "
-          f"{np.abs(sim - executor).mean():.2e}", flush=True)
-    assert difference <= LIMIT, f"{name}: logits differ by {difference} from the executor's"
+    """Compares the choice of each token of the text, and returns the logits' largest difference."""
+    rows = np.abs(sim - executor).max(1)
+    print(f"{name}: largest difference from the executor {rows.max():.2e} in row {rows.argmax()}, "
+          f"mean {np.abs(sim - executor).mean():.2e}", flush=True)
     same = 0
     for at, token in enumerate(tokens):
         row = len(prompt) - 1 + at
@@ -92,6 +91,7 @@ def close_enough(name, sim, executor, cpu, prompt, tokens):
         same += ours == token
     print(f"{name}: {same} of {len(tokens)} tokens are the CPU program's", flush=True)
     assert same >= len(tokens) - 4, f"{name}: only {same} tokens are the CPU program's"
+    return float(rows.max())
 
 
 def check_text(folder, persistent, graph):
@@ -102,12 +102,12 @@ def check_text(folder, persistent, graph):
     print(f"cpu: largest difference from the executor "
           f"{np.abs(cpu - executor[len(prompt) - 1:]).max():.2e} (it rounds activations to int8)")
     of = {bundle.stem: sim_logits(bundle, prompt, tokens) for bundle in (persistent, graph)}
-    for name, slots in of.items():
-        for path, logits in zip(("prefill", "decode"), slots):
-            close_enough(f"{name}, prompt through {path}", logits, executor, cpu, prompt, tokens)
+    worst = max(close_enough(f"{name}, prompt through {path}", logits, executor, cpu, prompt, tokens)
+                for name, slots in of.items() for path, logits in zip(("prefill", "decode"), slots))
     for path, ours, theirs in zip(("prefill", "decode"), of["persistent"], of["graph"]):
         assert ours.tobytes() == theirs.tobytes(), f"prompt through {path}: the forms' bits differ"
     print("persistent and graph: the same bits")
+    assert worst <= LIMIT, f"logits differ by {worst} from the executor's"
 
 
 def ideal_bytes(manifest):
