@@ -30,8 +30,8 @@ struct CompiledCuda {
   std::string fatbin; ///< program.fatbin
   CudaForm form = CudaForm::Persistent;
   std::vector<Entry> entries;
-  std::vector<std::string> arches; ///< "sm_80", "sm_90a": a cubin each
-  std::string ptx;                 ///< "compute_90": for later cards
+  std::vector<std::string> arches;  ///< "sm_80", "sm_90a": a cubin each
+  std::string ptx;                  ///< "compute_90": for later cards
   std::vector<ModelLayout> layouts; ///< of each device's weights and cache
   int64_t bytesPerToken = 0;        ///< weight bytes read to decode one token, on all devices
   std::map<std::string, std::vector<CudaResources>> resources;
@@ -43,9 +43,9 @@ struct CudaOptions {
   std::function<bool()> interrupted; ///< true stops nvcc
 };
 
-/// Compiles planned programs: decode and prefill of a model over the same weights and cache, for one
-/// device or for each of two. Throws retort::Error as compileFatBinary, and Internal if a device's
-/// programs disagree about their weights.
+/// Compiles planned programs: decode and prefill of a model over the same weights and cache, for
+/// one device or for each of two. Throws retort::Error as compileFatBinary, and Internal if a
+/// device's programs disagree about their weights.
 CompiledCuda emitCuda(llvm::ArrayRef<kernel::ProgramOp> programs, const CudaOptions &options);
 
 } // namespace retort

@@ -147,8 +147,9 @@ private:
 
   void emitRun() {
     verbatim("\n// The step: a wait is for all CTAs to have done all that stands before it" +
-             std::string(program.getDevice() ? ", an exchange\n// for those of the other device too."
-                                             : "."));
+             std::string(program.getDevice()
+                             ? ", an exchange\n// for those of the other device too."
+                             : "."));
     function("run", [&](Value cta) {
       // A product's fetch goes out once the product before it has let go of the ring.
       std::vector<std::string> products;

@@ -439,7 +439,8 @@ std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
     llvm::TypeSwitch<Operation *>(&operation)
         .Case<kernel::EmbedOp, kernel::AnglesOp, kernel::MatmulOp, kernel::MatmulGluOp,
               kernel::AttendOp, kernel::RopeAppendOp, kernel::AttentionOp, kernel::NormOp,
-              kernel::GluOp, kernel::ResidualOp, kernel::SumOp>([&](auto op) { result.push_back(call(op)); })
+              kernel::GluOp, kernel::ResidualOp, kernel::SumOp>(
+            [&](auto op) { result.push_back(call(op)); })
         .Case([](kernel::StageOp) {})  // part of the product that reads it
         .Case([](kernel::SampleOp) {}) // part of the product before it
         .Default([](Operation *op) {

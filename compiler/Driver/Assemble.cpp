@@ -138,9 +138,8 @@ void checkInterrupted() {
 }
 
 /// `done` of `all` bytes have been written before this part.
-void writeWeights(BundleWriter &writer, const CompiledTarget::Part &part,
-                  const ModelLayout &layout, WeightSources &sources, uint64_t done, uint64_t all,
-                  Progress &progress) {
+void writeWeights(BundleWriter &writer, const CompiledTarget::Part &part, const ModelLayout &layout,
+                  WeightSources &sources, uint64_t done, uint64_t all, Progress &progress) {
   writer.beginPart(part.name);
   for (const ModelLayout::Param &param : layout.params) {
     checkInterrupted();
@@ -208,10 +207,9 @@ CompiledTarget compileCuda(std::vector<LoweredTarget *> devices, const CompileTa
   for (const CudaArch &arch : targets.cuda)
     arches += (arches.empty() ? "" : ", ") + arch.code();
   progress.begin("emit code for " + arches);
-  result.cuda =
-      emitCuda(programs, {.arches = targets.cuda, .form = form, .interrupted = [] {
-                                    return Progress::interrupted();
-                                  }});
+  result.cuda = emitCuda(programs, {.arches = targets.cuda, .form = form, .interrupted = [] {
+                                      return Progress::interrupted();
+                                    }});
   progress.end(formatBytes(result.cuda->fatbin.size()) + ", " + resourcesText(*result.cuda));
   return result;
 }
@@ -258,8 +256,8 @@ std::string LoweredModel::text() {
   return text;
 }
 
-LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model,
-                        const CompileTargets &targets, unsigned devices) {
+LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const CompileTargets &targets,
+                        unsigned devices) {
   LoweredModel lowered;
   if (targets.cpu)
     lowered.targets.push_back(lowerFor(context, model, "cpu"));

@@ -30,7 +30,8 @@ struct LoweredModel {
   std::string text();
 };
 
-/// Clones `model` for each target, and for each of `devices` GPUs, and lowers it. Throws Error (Usage) with a pass's diagnostic.
+/// Clones `model` for each target, and for each of `devices` GPUs, and lowers it. Throws Error
+/// (Usage) with a pass's diagnostic.
 LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const CompileTargets &targets,
                         unsigned devices = 1);
 

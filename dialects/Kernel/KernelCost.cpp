@@ -32,8 +32,7 @@ struct Costs {
       return;
     if (memory.getKind() == BufferKind::Weights)
       cost.weightBytes += memory.sizeInBytes();
-    else if (memory.getKind() == BufferKind::Activation ||
-             memory.getKind() == BufferKind::Received)
+    else if (memory.getKind() == BufferKind::Activation || memory.getKind() == BufferKind::Received)
       cost.activationBytes += columns(name) * memory.getTensor().getElementTypeBitWidth() / 8;
   }
   void product(FlatSymbolRefAttr weights, Value staged, int64_t matrices) {

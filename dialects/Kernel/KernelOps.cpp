@@ -43,16 +43,16 @@ LogicalResult ProgramOp::verify() {
                                   << "', which is no earlier phase";
     } else if (auto exchange = dyn_cast<ExchangeOp>(op)) {
       if (!earlier.contains(exchange.getPhaseAttr().getAttr())) // (C2)
-        return exchange.emitOpError() << "waits for '" << exchange.getPhase()
-                                      << "', which is no earlier phase";
+        return exchange.emitOpError()
+               << "waits for '" << exchange.getPhase() << "', which is no earlier phase";
       if (numDevices() == 1) // (C5)
         return exchange.emitOpError("stands in a program for one device");
       if (exchange.getIndex() != exchanges++) // (C6)
-        return exchange.emitOpError() << "has index " << exchange.getIndex() << ", it is number "
-                                      << exchanges - 1;
+        return exchange.emitOpError()
+               << "has index " << exchange.getIndex() << ", it is number " << exchanges - 1;
     } else {
       return op.emitOpError() << "cannot stand in a kernel.program: only buffers, phases, waits "
-                                  "and exchanges";
+                                 "and exchanges";
     }
   }
   return success();

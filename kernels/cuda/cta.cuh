@@ -88,10 +88,12 @@ struct Cta {
     return reinterpret_cast<const T *>(step.peers[step.device].activations + offset);
   }
 
-  //===- Exchanges (kernel.exchange): products have stored what the other device needs there; what is
+  //===- Exchanges (kernel.exchange): products have stored what the other device needs there; what
+  // is
   // left is to say so. One thread of the CTA that is last to be done says it for the device: CTAs
   // meet at device scope, which makes all their stores part of what its release at system scope
-  // publishes. A flag's value is different for each exchange of each step, so flags are never reset.
+  // publishes. A flag's value is different for each exchange of each step, so flags are never
+  // reset.
 
   RETORT_DEVICE uint32_t flagValue(int exchange) const {
     return uint32_t(step.generation) * (kMaxExchanges + 1) + uint32_t(exchange) + 1;
@@ -107,8 +109,7 @@ struct Cta {
   /// All threads: waits for what the other device sent.
   RETORT_DEVICE void receive(int exchange) const {
     if (threadIndex() == 0)
-      while (loadAcquireSys(step.peers[step.device].sync + flagAt(exchange)) !=
-             flagValue(exchange))
+      while (loadAcquireSys(step.peers[step.device].sync + flagAt(exchange)) != flagValue(exchange))
         spinPause();
     ctaSync();
   }

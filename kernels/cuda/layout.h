@@ -66,8 +66,9 @@ constexpr int kPrefillThreads = kThreads;
 constexpr int kSharedBytes = RETORT_CUDA_SHARED_BYTES;
 constexpr int kPrefillSharedBytes = kSharedBytes;
 
-/// Words of retort_cuda_step::sync: the grid barrier, flags of exchanges, then from kSyncReserved on the arrivals of
-/// attend's splits, one for each row and key/value head (of the layer with the most).
+/// Words of retort_cuda_step::sync: the grid barrier, flags of exchanges, then from kSyncReserved
+/// on the arrivals of attend's splits, one for each row and key/value head (of the layer with the
+/// most).
 constexpr int kSyncBarrier = 0;
 // Exchanges between devices: how many CTAs have sent (graph form), and where the other device says
 // that it has sent everything, two words in turns, each in a sector of its own.

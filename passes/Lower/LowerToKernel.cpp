@@ -79,8 +79,8 @@ private:
   llvm::DenseMap<Operation *, kernel::BufferOp> angles; ///< of each rope
   std::string label = "model";
 
-  /// Rows that are still the devices' partial sums: an exchange's result, and what a residual adds to
-  /// it. Whoever reads them first adds them up.
+  /// Rows that are still the devices' partial sums: an exchange's result, and what a residual adds
+  /// to it. Whoever reads them first adds them up.
   struct Sum {
     kernel::BufferOp partial, received, stream;
     Columns added; ///< where they are once that is done
@@ -183,7 +183,8 @@ private:
           llvm::TypeSwitch<Operation *, LogicalResult>(&op)
               .Case<lm::NormOp, lm::RopeOp, lm::YieldOp>([](auto) { return success(); })
               .Case<lm::EmbedOp, lm::BlockOp, lm::LinearOp, lm::SplitOp, lm::AttentionOp, lm::GluOp,
-                    lm::ResidualOp, lm::LogitsOp, lm::ReturnOp, lm::ExchangeOp>([&](auto op) { return lower(op); })
+                    lm::ResidualOp, lm::LogitsOp, lm::ReturnOp, lm::ExchangeOp>(
+                  [&](auto op) { return lower(op); })
               .Default([](Operation *op) { return op->emitOpError("has no lowering to kernels"); });
       if (failed(result))
         return failure();
@@ -277,7 +278,7 @@ private:
     Columns source;
     lm::NormOp norm;
     kernel::BufferOp gain;
-    Sum *sum = nullptr; ///< the prologue adds it up, `source` is its stream
+    Sum *sum = nullptr;     ///< the prologue adds it up, `source` is its stream
     kernel::BufferOp keeps; ///< where it leaves the rows for later phases, if it does
 
     /// What the phase touches and writes because of it.
@@ -336,12 +337,11 @@ private:
     auto type = kernel::StagedType::get(body.getContext(), from.source.width, element,
                                         asI8 ? format.group : 0);
     lm::NormOp norm = from.norm;
-    return body.create<kernel::StageOp>(loc, type, symbol(from.source.buffer), i64(from.source.at),
-                                        symbol(from.gain), norm ? f32(norm.getEps()) : f32(0.0),
-                                        unit(norm && norm.getOffset()), symbol(rows),
-                                        symbol(from.sum ? from.sum->partial : kernel::BufferOp()),
-                                        symbol(from.sum ? from.sum->received : kernel::BufferOp()),
-                                        symbol(from.keeps));
+    return body.create<kernel::StageOp>(
+        loc, type, symbol(from.source.buffer), i64(from.source.at), symbol(from.gain),
+        norm ? f32(norm.getEps()) : f32(0.0), unit(norm && norm.getOffset()), symbol(rows),
+        symbol(from.sum ? from.sum->partial : kernel::BufferOp()),
+        symbol(from.sum ? from.sum->received : kernel::BufferOp()), symbol(from.keeps));
   }
 
   /// The exchange that reads the product, which is then a partial sum.
@@ -464,14 +464,15 @@ private:
         RankedTensorType::get({rows, vocab}, Float32Type::get(builder.getContext())));
     SmallVector<kernel::BufferOp> touched = {logits}, written = {logits};
     from->touch(touched, written);
-    OpBuilder body = builder.phase(op.getLoc(), "logits", label,
-                                   kernel::productTiles(vocab, false, kind.rowTile), false, touched,
-                                   written);
+    OpBuilder body =
+        builder.phase(op.getLoc(), "logits", label,
+                      kernel::productTiles(vocab, false, kind.rowTile), false, touched, written);
     Value staged = stage(body, op.getLoc(), *from, *weights, wanted);
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(logits),
                                   FlatSymbolRefAttr(), FlatSymbolRefAttr(), f32(op.getSoftCap()),
                                   FlatSymbolRefAttr());
-    // Two cards each have a part of the logits, and their rows are still to be summed: the host chooses.
+    // Two cards each have a part of the logits, and their rows are still to be summed: the host
+    // chooses.
     if (kind.cuda() && !model.getShardAttr()) {
       kernel::BufferOp sampled = builder.stepBuffer(
           "sampled", kernel::BufferKind::Output,

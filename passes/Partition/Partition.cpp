@@ -63,10 +63,10 @@ private:
   int64_t device;
   std::vector<Cut> cutParams;
   std::vector<Narrowed> narrowed;
-  std::vector<lm::LinearOp> partials;              ///< products that become partial sums
-  std::vector<std::function<void()>> attributes;   ///< changes of ops' attributes
-  llvm::DenseSet<Operation *> seen;                ///< linear layers that are cut
-  int64_t bytes[2] = {0, 0};                       ///< of what is cut so far, on each device
+  std::vector<lm::LinearOp> partials;            ///< products that become partial sums
+  std::vector<std::function<void()>> attributes; ///< changes of ops' attributes
+  llvm::DenseSet<Operation *> seen;              ///< linear layers that are cut
+  int64_t bytes[2] = {0, 0};                     ///< of what is cut so far, on each device
   lm::LogitsOp logits;
   int64_t vocabularyCut = 0;
 
@@ -134,8 +134,7 @@ FailureOr<lm::LinearOp> Partitioner::projection(Operation *user, Value operand,
 
 /// The linear layer that alone reads `result`.
 FailureOr<lm::LinearOp> Partitioner::product(Operation *user, Value result) {
-  auto linear =
-      result.hasOneUse() ? dyn_cast<lm::LinearOp>(*result.user_begin()) : lm::LinearOp();
+  auto linear = result.hasOneUse() ? dyn_cast<lm::LinearOp>(*result.user_begin()) : lm::LinearOp();
   if (!linear)
     return user->emitError() << "partition: " << inBlock(user)
                              << " has an op that no plain linear layer follows";
@@ -357,8 +356,8 @@ struct Partition : impl::PartitionBase<Partition> {
       return signalPassFailure();
     }
     if (device < 0 || device >= devices) {
-      model.emitError() << "partition: device is " << int64_t(device) << " of "
-                        << int64_t(devices) << ": they are counted from 0";
+      model.emitError() << "partition: device is " << int64_t(device) << " of " << int64_t(devices)
+                        << ": they are counted from 0";
       return signalPassFailure();
     }
     if (devices == 1)

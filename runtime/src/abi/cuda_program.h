@@ -42,7 +42,7 @@ typedef struct retort_cuda_step {
   int32_t num_wanted;                              /* 0 .. num_rows */
   int32_t pages_per_slot;
   int32_t num_devices;
-  int32_t device; /* 0 .. num_devices - 1 */
+  int32_t device;     /* 0 .. num_devices - 1 */
   int32_t generation; /* the number of the session's step, the same on all devices */
   int32_t
       num_choose; /* the logits that `sampled` chooses from are the first so many of this device */

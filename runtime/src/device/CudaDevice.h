@@ -80,8 +80,8 @@ private:
   size_t logitRows_ = 0; ///< for which the cards have room
   double stepSeconds_ = 0;
   uint32_t generation_ = 0; ///< steps begun
-  bool samples_ = true; ///< all entries do
-  bool stuck_ = false;  ///< a step failed while other cards may wait for it for ever
+  bool samples_ = true;     ///< all entries do
+  bool stuck_ = false;      ///< a step failed while other cards may wait for it for ever
 };
 
 } // namespace retort::engine

@@ -37,7 +37,7 @@
 // CHECK:        attend<Attend_2x1x16>(cta, {{.*}}, nullptr, nullptr, cta.activation<float>({{[0-9]+}}), 0, cta.activation<float>({{[0-9]+}}), cta.activation<float>({{[0-9]+}}));
 // CHECK:      // blk.0.ffn_gate_up: norm, 32 -> 2 x 40, bf16, silu; 12.3 kB of weights; 3 tiles
 // CHECK:      // logits: wanted rows, 32 -> 20, bf16, arg-max; 4.10 kB of weights; 2 tiles
-// CHECK:        matmulSampleFetch<Matmul_32x20_bf16>(cta, 
+// CHECK:        matmulSampleFetch<Matmul_32x20_bf16>(cta,
 // CHECK:        matmulSample<Matmul_32x20_bf16>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted());
 
 // The next product's first weights are fetched while the CTA waits, as soon as the product before is
