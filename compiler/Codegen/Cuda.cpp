@@ -15,7 +15,8 @@ CompiledCuda::Entry describe(kernel::ProgramOp program, CudaForm form) {
   entry.device = program.getDevice().value_or(0);
   entry.logitsBegin = program.getLogitsBegin().value_or(0);
   for (auto buffer : program.getBody().getOps<kernel::BufferOp>())
-    if (buffer.getKind() == kernel::BufferKind::Output)
+    if (buffer.getKind() == kernel::BufferKind::Output &&
+        buffer.getTensor().getRank() == 2) // the other one is what was chosen
       entry.logitsCount = buffer.getTensor().getShape().back();
   entry.maxRows = program.getMaxRows();
   entry.activationBytes = *program.getActivationBytes();
