@@ -81,10 +81,12 @@ struct Cta {
 
   /// Memory of the other device, for what this one sends, and where this one has what it was sent
   /// (not `activations`: without peer access both are memory of the host).
-  template <class T = float> RETORT_DEVICE T *sent(int64_t offset) const {
+  /// These and the waits of exchanges are functions and not inlined: their addresses would be kept
+  /// across phases, which leave no registers.
+  template <class T = float> RETORT_PHASE T *sent(int64_t offset) const {
     return reinterpret_cast<T *>(step.peers[1 - step.device].activations + offset);
   }
-  template <class T = float> RETORT_DEVICE const T *received(int64_t offset) const {
+  template <class T = float> RETORT_PHASE const T *received(int64_t offset) const {
     return reinterpret_cast<const T *>(step.peers[step.device].activations + offset);
   }
 
@@ -138,7 +140,7 @@ struct Cta {
   RETORT_DEVICE void waitFor(uint32_t ticket) const { gridWait(step.sync + kSyncBarrier, ticket); }
   RETORT_DEVICE void wait() const { waitFor(arrive()); }
   /// The same for the CTAs of both devices.
-  RETORT_DEVICE uint32_t arriveSending(int exchange) const {
+  RETORT_PHASE uint32_t arriveSending(int exchange) const {
     const uint32_t ticket = arrive();
     // The last one's addition flips the top bit (gridArrive).
     const uint32_t mine = ctaIndex() == 0 ? 0x80000000u - (ctaCount() - 1) : 1u;
@@ -146,7 +148,7 @@ struct Cta {
       raiseFlag(exchange);
     return ticket;
   }
-  RETORT_DEVICE void waitReceiving(uint32_t ticket, int exchange) const {
+  RETORT_PHASE void waitReceiving(uint32_t ticket, int exchange) const {
     waitFor(ticket);
     receive(exchange);
   }

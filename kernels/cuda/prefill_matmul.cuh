@@ -247,6 +247,28 @@ template <class P, int Matrices> struct Product {
     }
   }
 
+  /// What this CTA's tiles have stored in dest, to the other device: in whole vectors, which fill a
+  /// link's packets, unlike the fragments that a tile ends as. Two pointers in tiles() would also
+  /// cost registers that are not there.
+  RETORT_DEVICE void send(const float *dest, float *sent) const {
+    constexpr int kTileVectors = kTileBlocks * 16 / 4;
+    const TileRange range(kOutTiles * ceilDiv(rows, kRowTile));
+    for (int index = range.begin; index < range.end; ++index)
+      for (int i = int(threadIndex()); i < kRowTile * kTileVectors; i += kPrefillThreads) {
+        const int r = index / kOutTiles * kRowTile + i / kTileVectors;
+        const int n = index % kOutTiles * kTileBlocks * 16 + i % kTileVectors * 4;
+        const int64_t at = int64_t(r) * P::DestStride + n;
+        if (r >= rows || n >= P::Out)
+          continue;
+        if (P::DestStride % 4 == 0 && P::Out % 4 == 0) {
+          stGlobal128(sent + at, ldGlobal128(dest + at));
+        } else {
+          for (int j = 0; j < 4 && n + j < P::Out; ++j)
+            stGlobal32(sent + at + j, ldGlobal32(dest + at + j));
+        }
+      }
+  }
+
   RETORT_DEVICE static int numRows(const Cta &cta) {
     return P::Wanted ? cta.step.num_wanted : cta.step.num_rows;
   }
@@ -282,9 +304,11 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
     if constexpr (P::HasResidual)
       y += asFloat(ldGlobal32(residual + at));
     dest[at] = y;
-    if constexpr (kSends<P>)
-      sent[at] = y;
   });
+  if constexpr (kSends<P>) {
+    ctaSync();
+    product.send(dest, sent);
+  }
 }
 
 /// As retort::cuda::matmulGlu, for any number of rows.
