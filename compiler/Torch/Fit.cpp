@@ -23,10 +23,6 @@ namespace retort::exec {
 namespace {
 using at::Tensor;
 
-at::ScalarType typeOf(Precision precision) {
-  return precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat;
-}
-
 /// A model whose quantised parameters are read as they will be stored.
 Model asStored(const Model &model) {
   return {model.graph, [&model](ParamId id, int64_t begin, int64_t end, float *out) {

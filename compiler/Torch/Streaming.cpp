@@ -16,9 +16,7 @@ using at::Tensor;
 class Stream {
 public:
   Stream(const Model &model, const std::vector<Sequence> &sequences, Precision precision)
-      : graph_(*model.graph),
-        weights_(model, precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat),
-        forward_(graph_, weights_) {
+      : graph_(*model.graph), weights_(model, typeOf(precision)), forward_(graph_, weights_) {
     checkSequences(sequences, graph_);
     runs_ = layOutRuns(sequences);
   }
@@ -151,7 +149,7 @@ void logits(const Model &model, const std::vector<Sequence> &sequences, Precisio
             std::vector<std::vector<float>> &logits) {
   const c10::NoGradGuard noGrad;
   checkSequences(sequences, *model.graph);
-  Weights weights(model, precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat);
+  Weights weights(model, typeOf(precision));
   Forward forward(*model.graph, weights);
   const Tensor matrix = weights.get(forward.logits().weight).value;
   logits.clear();

@@ -19,10 +19,6 @@ uint64_t nextRandom(uint64_t &state) {
   return z ^ (z >> 31);
 }
 
-at::ScalarType typeOf(Precision precision) {
-  return precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat;
-}
-
 /// The teacher, resident, without gradients. Its tokens are the student's, by vocabKept where the
 /// student has fewer; so are its logits.
 class Teacher {

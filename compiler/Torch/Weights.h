@@ -7,6 +7,11 @@
 
 namespace retort::exec {
 
+/// The type of activations and matrices.
+inline at::ScalarType typeOf(Precision precision) {
+  return precision == Precision::Bf16 ? at::kBFloat16 : at::kFloat;
+}
+
 /// A parameter in memory. Matrices [rows, cols] have the type of activations, vectors are float.
 struct Weight {
   at::Tensor value;
