@@ -9,22 +9,29 @@
 //   block b:  | scales, codes of columns 0..63 | scales, codes of columns 64..127 | ...
 //
 // so one tile of a product is one contiguous range of bytes, and so is the share of it that a warp
-// reads. The codes are the A operands of mma.m16n8k16 as they lie in the lanes' registers: a warp
-// reads 512 bytes at a time, lane l the 16 at 16 * l, with which it multiplies at once. With
-// g = l / 4 and t = l % 4, the lane's 8 elements of a step of 16 columns are
+// reads. The codes are the A operands of mma as they lie in the lanes' registers: a warp reads 512
+// bytes at a time, lane l the 16 at 16 * l, with which it multiplies at once. With g = l / 4 and
+// t = l % 4, integers are in the order of m16n8k32 (s8), 32 columns a step:
+//
+//   word of the step   0                  1                  2                  3
+//   i8                 row g,             row g + 8,         row g,             row g + 8,
+//                      columns 4t..4t+3   the same           4t+16..4t+19       the same
+//   i4                 4t..4t+3           4t+16..4t+19
+//                      of row g (low nibbles) and row g + 8 (high nibbles)
+//
+// so 512 bytes hold one step of i8 (signed codes) and two of i4 (words 0 and 1, 2 and 3; code c
+// stands for d * (c - 8), or d * c + m: a nibble in the upper half of a byte, its top bit flipped,
+// is 16 * (c - 8) as s8). Floats are in the order of m16n8k16 (f16), 16 columns a step; the lane's
+// 8 elements of a step are
 //
 //   e        0      1        2       3        4        5        6        7
 //   row      g      g        g + 8   g + 8    g        g        g + 8    g + 8
 //   column   2t     2t + 1   2t      2t + 1   2t + 8   2t + 9   2t + 8   2t + 9
 //
-// Columns keep their order, so activations are plain row-major. The 512 bytes hold
-//
 //   f32    half a step:  e = 0..3 as f32, the next 512 bytes e = 4..7
 //   bf16   one step:     e = 0..7 as bf16
-//   i8     two steps:    bytes 0..7 the first step's codes, bytes 8..15 the second's, signed
-//   i4     four steps:   word s is step s; nibble e / 2 + 4 * (e % 2) has code e, so nibbles n and
-//                        n + 4, which one shift and mask bring into the halves of a register, are
-//                        a pair that mma wants. Code c stands for d * (c - 8), or d * c + m.
+//
+// Columns keep their order, so activations are plain row-major.
 //
 // Scales, f16, of a piece of groups of `group` columns, those of a lane's two rows side by side:
 //
@@ -139,21 +146,19 @@ struct WeightLayout {
 
   /// The code of row `row` of the block and column `col` of the piece, from the piece's start.
   RETORT_HOST_DEVICE constexpr CodePlace code(int row, int col) const {
+    const int codes = scaleBytes();
+    if (quantised()) {
+      const int lane = row % 8 * 4 + col % 16 / 4, half = col % 32 / 16;
+      if (kind == WeightKind::I8)
+        return {codes + col / 32 * 512 + lane * 16 + (2 * half + row / 8) * 4 + col % 4, 0};
+      const int word = col % 64 / 32 * 2 + half;
+      return {codes + col / 64 * 512 + lane * 16 + word * 4 + col % 4, row / 8 * 4};
+    }
     const int step = col / 16, lane = row % 8 * 4 + col % 8 / 2;
     const int e = col % 16 / 8 * 4 + row / 8 * 2 + col % 2;
-    const int start = scaleBytes() + lane * 16;
-    switch (kind) {
-    case WeightKind::F32:
-      return {start + step * 1024 + e / 4 * 512 + e % 4 * 4, 0};
-    case WeightKind::Bf16:
-      return {start + step * 512 + e * 2, 0};
-    case WeightKind::I8:
-      return {start + step / 2 * 512 + step % 2 * 8 + e, 0};
-    case WeightKind::I4:
-      break;
-    }
-    const int nibble = e / 2 + 4 * (e % 2);
-    return {start + step / 4 * 512 + step % 4 * 4 + nibble / 2, nibble % 2 * 4};
+    if (kind == WeightKind::F32)
+      return {codes + step * 1024 + e / 4 * 512 + lane * 16 + e % 4 * 4, 0};
+    return {codes + step * 512 + lane * 16 + e * 2, 0};
   }
   /// Byte of the scale of group `index` of the piece for row `row`, from the piece's start. The
   /// minimum is 4 bytes after it.

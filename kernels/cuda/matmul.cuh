@@ -30,15 +30,15 @@ template <class P, int Matrices> struct Product {
   static constexpr int kTiles = ceilDiv(P::Out, 16);
   static_assert(P::MaxRows >= 1 && P::MaxRows <= 16, "decode: prefill has its own kernels");
 
-  // Partial sums [Matrices][warp][step row][16 weight rows], each step row 20 floats: fragments are
-  // stored without conflicts, since rows 2t start 8 banks apart.
-  static constexpr int kRowFloats = 20;
-  RETORT_HOST_DEVICE static constexpr int kWarpFloats(int n) { return n * 8 * kRowFloats; }
+  // Partial sums [Matrices][warp][step row][16 weight rows], each step row 24 floats: fragments are
+  // stored without conflicts, since rows t start 8 banks apart.
+  static constexpr int kRowFloats = 24;
+  RETORT_HOST_DEVICE static constexpr int kWarpFloats(int n) { return n * 4 * kRowFloats; }
   RETORT_HOST_DEVICE static constexpr int kPartFloats(int n) {
     return Matrices * kWarps * kWarpFloats(n);
   }
   // Two buffers where they are small: one barrier a tile instead of two.
-  RETORT_HOST_DEVICE static constexpr int kBuffers(int n) { return Matrices * n <= 2 ? 2 : 1; }
+  RETORT_HOST_DEVICE static constexpr int kBuffers(int n) { return Matrices * n <= 4 ? 2 : 1; }
   RETORT_HOST_DEVICE static constexpr int kPartBytes(int n) {
     return kBuffers(n) * kPartFloats(n) * 4;
   }
@@ -46,9 +46,9 @@ template <class P, int Matrices> struct Product {
   RETORT_HOST_DEVICE static constexpr int kRowsAt(int n) { return kPartsAt + kPartBytes(n); }
   /// Whether `rows` rows fit beside the partial sums.
   RETORT_HOST_DEVICE static constexpr bool fits(int n, int rows) {
-    return rows * Stage<P>::kStride <= kWorkBytes - kRowsAt(n);
+    return Stage<P>::bytes(n, rows) <= kWorkBytes - kRowsAt(n);
   }
-  static_assert(kRowsAt(2) <= kWorkBytes);
+  static_assert(kRowsAt(4) <= kWorkBytes);
 
   RETORT_DEVICE static int numRows(const Cta &cta) {
     return P::Wanted ? cta.step.num_wanted : cta.step.num_rows;
@@ -58,32 +58,36 @@ template <class P, int Matrices> struct Product {
     return Stream(weights, tiles.begin * Matrices, (tiles.end - tiles.begin) * Matrices);
   }
 
-  /// This warp's part of a block's product: acc, in mma's order.
+  using W = typename P::Weights;
+  template <int N> using Sums = typename W::template Sums<N>;
+
+  /// This warp's part of a block's product.
   template <int N, class Source>
   RETORT_DEVICE static void multiplyBlock(Cta &cta, Stream &stream, const Source &source,
-                                          float (&acc)[N][4]) {
-    zero(acc);
+                                          Sums<N> &sums) {
+    sums.zero();
     int col = stream.firstPiece * Stream::kLayout.pieceCols();
     for (int c = 0; c < stream.chunks; ++c) {
       const uint8_t *piece = stream.wait(cta);
       const int count = stream.chunkPieces(c);
       for (int p = 0; p < count; ++p) {
-        P::Weights::multiply(acc, piece, source, col);
+        if constexpr (W::kFixed)
+          W::multiply(&sums, {piece}, source, col);
+        else
+          W::multiply(sums.v, piece, source, col);
         piece += Stream::kPieceBytes;
         col += Stream::kLayout.pieceCols();
       }
       stream.release(cta);
     }
   }
-  template <int N> RETORT_DEVICE static void storePart(float *part, const float (&acc)[N][4]) {
+  template <int N> RETORT_DEVICE static void storePart(float *part, const Sums<N> &sums) {
     const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
 #pragma unroll
     for (int n = 0; n < N; ++n) {
-      float *row = part + warpIndex() * kWarpFloats(N) + (n * 8 + 2 * t) * kRowFloats + g;
-      row[0] = acc[n][0];
-      row[kRowFloats] = acc[n][1];
-      row[8] = acc[n][2];
-      row[kRowFloats + 8] = acc[n][3];
+      float *row = part + warpIndex() * kWarpFloats(N) + (n * 4 + t) * kRowFloats + g;
+      row[0] = sums.get(n, 0);
+      row[8] = sums.get(n, 1);
     }
   }
   /// Adds the warps' sums of step row r, weight row m.
@@ -100,23 +104,22 @@ template <class P, int Matrices> struct Product {
   RETORT_DEVICE static void tiles(Cta &cta, Stream &stream, const Source &source, int rows,
                                   float *parts, const Finish &finish) {
     const TileRange range(kTiles);
-    // A warp reads rows r and r + 4, which lie 16 banks apart.
+    // A warp reads rows r and r + 2, which lie 16 banks apart.
     const int index = int(threadIndex() / 16), m = int(threadIndex() % 16);
-    const int r = index % 2 * 4 + index / 2 % 4 + index / 8 * 8;
+    const int r = index % 2 * 2 + index / 2 % 2 + index / 4 * 4;
     int buffer = 0;
     for (int tile = range.begin; tile < range.end; ++tile) {
       float *part = parts + buffer * kPartFloats(N);
       if (kBuffers(N) == 1 && tile != range.begin)
         ctaSync(); // the last tile's sums have been read
-      float acc[Matrices][N][4];
 #pragma unroll
-      for (int i = 0; i < Matrices; ++i)
-        multiplyBlock(cta, stream, source, acc[i]);
-#pragma unroll
-      for (int i = 0; i < Matrices; ++i)
-        storePart<N>(part + i * kWarps * kWarpFloats(N), acc[i]);
+      for (int i = 0; i < Matrices; ++i) {
+        Sums<N> sums;
+        multiplyBlock(cta, stream, source, sums);
+        storePart<N>(part + i * kWarps * kWarpFloats(N), sums);
+      }
       ctaSync();
-      if (r < rows && r < N * 8 && tile * 16 + m < P::Out) {
+      if (r < rows && r < N * 4 && tile * 16 + m < P::Out) {
         float sums[Matrices];
 #pragma unroll
         for (int i = 0; i < Matrices; ++i)
@@ -133,11 +136,11 @@ template <class P, int Matrices> struct Product {
     float *sums = reinterpret_cast<float *>(cta.work());
     float *parts = reinterpret_cast<float *>(cta.work() + kPartsAt);
     uint8_t *staged = cta.work() + kRowsAt(N);
-    if (fits(N, minOf(P::MaxRows, N * 8)) || rows * Stage<P>::kStride <= kWorkBytes - kRowsAt(N)) {
-      stage.stageAll(sums, staged, rows);
+    if (fits(N, minOf(P::MaxRows, N * 4)) || fits(N, rows)) {
+      stage.template stageAll<N>(sums, staged, rows);
       ctaSync();
       tiles<N>(cta, stream, SharedRows<P, N>(staged, rows), rows, parts, finish);
-    } else if constexpr (!fits(N, minOf(P::MaxRows, N * 8))) {
+    } else if constexpr (!fits(N, minOf(P::MaxRows, N * 4))) {
       if constexpr (P::Norm)
         stage.sumSquares(sums, rows);
       tiles<N>(cta, stream, GlobalRows<P, N>(stage, sums, rows), rows, parts, finish);
@@ -152,10 +155,12 @@ template <class P, int Matrices> struct Product {
       return;
     Stream s = stream(weights);
     s.resume();
-    if (P::MaxRows <= 8 || rows <= 8)
+    if (P::MaxRows <= 4 || rows <= 4)
       run<1>(cta, stage, s, rows, finish);
-    else if constexpr (P::MaxRows > 8)
+    else if (P::MaxRows <= 8 || rows <= 8)
       run<2>(cta, stage, s, rows, finish);
+    else if constexpr (P::MaxRows > 8)
+      run<4>(cta, stage, s, rows, finish);
   }
   RETORT_DEVICE static void fetch(Cta &cta, const uint8_t *weights) {
     if (numRows(cta) != 0)
@@ -175,8 +180,8 @@ template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *wei
 ///   source [rows][SourceStride] f32   gain [In] f32     weights mma16 [Out][In]
 ///   dest, residual [rows][DestStride] f32               bias [Out] f32
 /// Traffic: the tile's block once from memory; rows x In floats from L2 once a CTA; rows x 16
-/// floats out (and in, with a residual) a tile. Shared: parts 5 KB a buffer and 8 rows, rows as
-/// f16.
+/// floats out (and in, with a residual) a tile. Shared: parts, 3 KB a buffer and 4 rows, and the
+/// rows (stage.cuh).
 template <class P>
 RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
                          float *dest, const float *bias, const float *residual,

@@ -6,55 +6,24 @@
 // step; 8 warps, 4 along the weights and 2 along the rows, have 32 x 32 of it each. Along the
 // columns it goes by pieces of the packed layout:
 //
-//   weights   global -> shared by cp.async, several pieces ahead; codes become f16 in registers
-//   rows      global f32 -> registers a piece ahead -> normed, f16 -> shared, two buffers. 16-byte
-//             unit j of row r lies at j ^ (r % 8), so neither stores nor ldmatrix have conflicts
+//   weights   global -> shared by cp.async, several pieces ahead
+//   rows      global f32 -> registers a piece ahead -> normed, as tensor cores take them
+//             (prefill_rows.cuh) -> shared, two buffers
 //
-// A warp's B fragments stay in registers for both of its blocks of 16 weight rows. A gated
-// product's two blocks are gate and up of the same channels ("mma16_gated" alternates them), so it
-// differs only in its last step.
+// A warp's B fragments serve both of its blocks of 16 weight rows. A gated product's two blocks are
+// gate and up of the same channels ("mma16_gated" alternates them), so it differs only in its last
+// step.
 //
 // P as in kernels/cuda/matmul.cuh; MaxRows may be any number.
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cta.cuh"
+#include "kernels/cuda/prefill_rows.cuh"
 #include "kernels/cuda/stage.cuh"
 #include "kernels/cuda/weights.cuh"
 namespace retort::cuda::prefill {
 
-constexpr int kRowTile = 64;
 constexpr int kArenaBytes = kSharedBytes - kBarrierBytes;
-
-/// B fragments of 32 rows of the step and one piece, in registers.
-template <int Cols> struct RegisterRows {
-  static constexpr bool kHasSums = true;
-  uint32_t b[Cols / 32][4][4];
-  const float *sums; // of the warp's first row
-
-  /// tile: [Cols / 64][64 rows][64 columns] f16, swizzled; sums [groups][64 rows]; the warp's rows
-  /// are firstRow on.
-  RETORT_DEVICE RegisterRows(const uint8_t *tile, const float *sums, int firstRow)
-      : sums(sums + firstRow) {
-    const int r = firstRow + int(laneIndex() % 8), matrix = int(laneIndex() / 8);
-#pragma unroll
-    for (int c = 0; c < Cols / 32; ++c) {
-      const int unit = (c % 2 * 4 + matrix) ^ (r % 8); // rows of a fragment are 8 apart: same r % 8
-#pragma unroll
-      for (int n = 0; n < 4; ++n)
-        ldmatrixX4(b[c][n], tile + c / 2 * (kRowTile * 128) + (r + n * 8) * 128 + unit * 16);
-    }
-  }
-  RETORT_DEVICE void load32(uint32_t (&to)[4][4], int col) const {
-#pragma unroll
-    for (int n = 0; n < 4; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        to[n][i] = b[col / 32][n][i];
-  }
-  RETORT_DEVICE f32x2 sum(int group, int n) const {
-    return *reinterpret_cast<const f32x2 *>(sums + group * kRowTile + n * 8 + laneIndex() % 4 * 2);
-  }
-};
 
 /// Matrices: 1, or 2 for gate and up.
 template <class P, int Matrices> struct Product {
@@ -68,12 +37,10 @@ template <class P, int Matrices> struct Product {
   static constexpr int kTileBlocks = 8;                          // of a tile
   static constexpr int kOutTiles = ceilDiv(kBlocks, kTileBlocks);
 
-  // Shared memory: rows (2 buffers), for asymmetric weights the rows' sums over each group (2
-  // buffers), the rows' norm scales, weights (kStages pieces of each of the tile's blocks).
-  static constexpr int kRowBytes = kRowTile * kCols * 2;
-  static constexpr int kSumsAt = 2 * kRowBytes;
-  static constexpr int kSumFloats = kLayout.minima ? kLayout.groupsPerPiece() * kRowTile : 0;
-  static constexpr int kScalesAt = kSumsAt + 2 * kSumFloats * 4;
+  // Shared memory: rows (2 buffers), their norm scales, weights (kStages pieces of each of the
+  // tile's blocks).
+  using Rows = RowTile<W>;
+  static constexpr int kScalesAt = 2 * Rows::kBytes;
   static constexpr int kWeightsAt = kScalesAt + kRowTile * 4;
   static constexpr int kStageBytes = kTileBlocks * kPieceBytes;
   static constexpr int kStages = minOf(4, (kArenaBytes - kWeightsAt) / kStageBytes);
@@ -130,81 +97,81 @@ template <class P, int Matrices> struct Product {
     cpAsyncCommit();
   }
 
-  /// This thread's elements of a piece of the rows: 4 columns of every 16th (8th) row.
+  /// This thread's elements of a piece of the rows: 4 columns of every 16th (8th) row. They are
+  /// loaded a piece ahead, but not of pieces of 128 columns, for which registers have no room.
+  static constexpr bool kAhead = kCols == 64;
   struct Loaded {
     f32x4 v[kLoads], g;
   };
+  RETORT_DEVICE f32x4 loadValues(int firstRow, int col, int i) const {
+    const int r = firstRow + int(threadIndex()) / (kCols / 4) + i * kRowStep;
+    return col < P::In && r < rows ? loadFour<kVector>(row(r), col, P::In) : makeF32x4(0, 0, 0, 0);
+  }
   static constexpr int kRowStep = kThreads / (kCols / 4);
   RETORT_DEVICE void loadRows(Loaded &x, int firstRow, int piece) const {
     const int col = piece * kCols + int(threadIndex()) % (kCols / 4) * 4;
-    const bool inside = piece < kPieces && col < P::In;
     if constexpr (P::Norm)
-      if (inside) {
+      if (col < P::In) {
         x.g = loadFourNc < P::In % 4 == 0 > (gain, col, P::In);
         constexpr float kOffset = float(P::NormOffset);
         x.g = makeF32x4(x.g.x + kOffset, x.g.y + kOffset, x.g.z + kOffset, x.g.w + kOffset);
       }
+    if constexpr (kAhead)
 #pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const int r = firstRow + int(threadIndex()) / (kCols / 4) + i * kRowStep;
-      x.v[i] = inside && r < rows ? loadFour<kVector>(row(r), col, P::In) : makeF32x4(0, 0, 0, 0);
-    }
+      for (int i = 0; i < kLoads; ++i)
+        x.v[i] = loadValues(firstRow, col, i);
   }
-  RETORT_DEVICE static float *groupSums(int piece) {
-    return reinterpret_cast<float *>(arena() + kSumsAt) + piece % 2 * kSumFloats;
-  }
-  RETORT_DEVICE void storeRows(const Loaded &x, int piece) const {
+  RETORT_DEVICE void storeRows(Loaded &x, int firstRow, int piece) const {
     const float *scales = reinterpret_cast<const float *>(arena() + kScalesAt);
-    uint8_t *tile = arena() + piece % 2 * kRowBytes;
-    const int col = int(threadIndex()) % (kCols / 4) * 4;
-    const bool inside = piece * kCols + col < P::In;
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
+    uint8_t *tile = arena() + piece % 2 * Rows::kBytes;
+    const int at = int(threadIndex()) % (kCols / 4) * 4, col = piece * kCols + at;
+    auto put = [&](int i, f32x4 v) {
       const int r = int(threadIndex()) / (kCols / 4) + i * kRowStep;
-      f32x4 v = x.v[i];
       if constexpr (P::Norm)
-        if (inside) {
+        if (col < P::In) {
           const float s = scales[r];
           v = makeF32x4(v.x * s * x.g.x, v.y * s * x.g.y, v.z * s * x.g.z, v.w * s * x.g.w);
         }
-      const int unit = (col % 64 / 8) ^ (r % 8);
-      const u32x2 packed = makeU32x2(packRows(v.x, v.y), packRows(v.z, v.w));
-      *reinterpret_cast<u32x2 *>(tile + col / 64 * (kRowTile * 128) + r * 128 + unit * 16 +
-                                 col % 8 * 2) = packed;
-      if constexpr (kLayout.minima) {
-        const f32x2 low = unpackHalf2(packed.x), high = unpackHalf2(packed.y);
-        const float sum = warpSum<kLayout.group / 4>((low.x + low.y) + (high.x + high.y));
-        if (col % kLayout.group == 0)
-          groupSums(piece)[col / kLayout.group * kRowTile + r] = sum;
-      }
+      Rows::store(tile, at, r, v);
+    };
+    if constexpr (kAhead) {
+#pragma unroll
+      for (int i = 0; i < kLoads; ++i)
+        put(i, x.v[i]);
+    } else {
+      loadRows(x, firstRow, piece);
+#pragma unroll 4
+      for (int i = 0; i < kLoads; ++i)
+        put(i, loadValues(firstRow, col, i));
     }
   }
 
-  /// acc[block][n]: the warp's two blocks, its rows n * 8..
-  RETORT_DEVICE void tile(int firstBlock, int firstRow, float (&acc)[2][4][4]) const {
-    const int warpBlock = int(warpIndex()) / 2 * 2, warpRow = int(warpIndex()) % 2 * 32;
-    zero(acc[0]);
-    zero(acc[1]);
+  /// The warp's part of the tile: its two blocks, its 32 rows.
+  RETORT_DEVICE void tile(int firstBlock, int firstRow, typename Rows::Sums &sums) const {
+    const int warpBlock = int(warpIndex()) / 2 * 2;
+    sums.zero();
     for (int s = 0; s < kStages - 1; ++s)
       askWeights(firstBlock, s);
     Loaded x;
-    loadRows(x, firstRow, 0);
-    storeRows(x, 0);
-    loadRows(x, firstRow, 1);
+    if constexpr (kAhead)
+      loadRows(x, firstRow, 0);
+    storeRows(x, firstRow, 0);
+    if constexpr (kAhead)
+      loadRows(x, firstRow, 1);
 #pragma unroll 1
     for (int piece = 0; piece < kPieces; ++piece) {
       cpAsyncWait<kStages - 2>();
       ctaSync(); // this piece is here for all; all are done with the one before
       askWeights(firstBlock, piece + kStages - 1);
       if (piece + 1 < kPieces) {
-        storeRows(x, piece + 1);
-        loadRows(x, firstRow, piece + 2);
+        storeRows(x, firstRow, piece + 1);
+        if constexpr (kAhead)
+          loadRows(x, firstRow, piece + 2);
       }
-      const RegisterRows<kCols> b(arena() + piece % 2 * kRowBytes, groupSums(piece), warpRow);
-      const uint8_t *stage = arena() + kWeightsAt + piece % kStages * kStageBytes;
-#pragma unroll
-      for (int i = 0; i < 2; ++i)
-        W::multiply(acc[i], stage + (warpBlock + i) * kPieceBytes, b, 0);
+      const uint8_t *block =
+          arena() + kWeightsAt + piece % kStages * kStageBytes + warpBlock * kPieceBytes;
+      Rows::multiply(sums, {block, block + kPieceBytes}, arena() + piece % 2 * Rows::kBytes,
+                     int(warpIndex()) % 2 * kWarpRows);
     }
     ctaSync(); // shared memory is free
   }
@@ -222,28 +189,24 @@ template <class P, int Matrices> struct Product {
         normed = firstRow;
         ctaSync();
       }
-      float acc[2][4][4];
-      tile(firstBlock, firstRow, acc);
+      typename Rows::Sums sums;
+      tile(firstBlock, firstRow, sums);
       const int block = firstBlock + int(warpIndex()) / 2 * 2;
-      const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
-#pragma unroll
-      for (int n = 0; n < 4; ++n)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const int r = firstRow + int(warpIndex()) % 2 * 32 + n * 8 + t * 2 + e % 2;
-          const int m = g + e / 2 * 8;
-          if (r >= rows)
-            continue;
-          if constexpr (Matrices == 2) {
-            if (block / 2 * 16 + m < P::Out)
-              finish(r, block / 2 * 16 + m, acc[0][n][e], acc[1][n][e]);
-          } else {
-#pragma unroll
-            for (int i = 0; i < 2; ++i)
-              if ((block + i) * 16 + m < P::Out)
-                finish(r, (block + i) * 16 + m, acc[i][n][e], 0.0f);
-          }
+      const int warpRow = firstRow + int(warpIndex()) % 2 * kWarpRows;
+      Rows::forSums(sums, [&](int row, int m, float first, float second) {
+        const int r = warpRow + row;
+        if (r >= rows)
+          return;
+        if constexpr (Matrices == 2) {
+          if (block / 2 * 16 + m < P::Out)
+            finish(r, block / 2 * 16 + m, first, second);
+        } else {
+          if (block * 16 + m < P::Out)
+            finish(r, block * 16 + m, first, 0.0f);
+          if ((block + 1) * 16 + m < P::Out)
+            finish(r, (block + 1) * 16 + m, second, 0.0f);
         }
+      });
     }
   }
 

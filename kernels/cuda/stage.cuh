@@ -1,12 +1,15 @@
-// A product's prologue: rows, normed if the program says so, as f16 where tensor cores take them
-// from. SPDX-License-Identifier: Apache-2.0
+// A product's prologue: rows, normed if the program says so, as tensor cores take them.
+// SPDX-License-Identifier: Apache-2.0
 //
 // Every CTA stages all rows for itself. That repeats work, but the rows of a decoding step are a
-// few KB that lie in L2, and it saves a phase and its wait. Rows too long for shared memory (16
-// rows of 4096 on a card with 99 KB) stay where they are and are converted on each use: the same
-// values, more traffic from L2.
+// few KB that lie in L2, and it saves a phase and its wait. A row becomes two, neighbouring columns
+// of B (weights.cuh): of signed bytes, with a scale for each group of columns (fixed.cuh), or of
+// f16. Rows too long for shared memory (8 rows of 4096 on a card with 99 KB) stay where they are
+// and are converted on each use: the same values, more traffic from L2.
 #pragma once
 #include "kernels/cuda/cta.cuh"
+#include "kernels/cuda/fixed.cuh"
+#include "kernels/cuda/weights.cuh"
 namespace retort::cuda {
 
 /// Four neighbouring values, as f32. Vector: 16-byte aligned and whole; else value by value, zeros
@@ -44,6 +47,11 @@ RETORT_DEVICE uint32_t packRows(float low, float high) {
   high = high > kMost ? kMost : high < -kMost ? -kMost : high;
   return packHalf2(low, high);
 }
+/// What packRows left of them, as f16.
+RETORT_DEVICE uint32_t packRest(float low, float high, uint32_t packed) {
+  const f32x2 v = unpackHalf2(packed);
+  return packRows(low - v.x, high - v.y);
+}
 RETORT_DEVICE float addSquares(f32x4 v, float sum) {
   return fmaF32(v.w, v.w, fmaF32(v.z, v.z, fmaF32(v.y, v.y, fmaF32(v.x, v.x, sum))));
 }
@@ -60,13 +68,31 @@ template <class P> constexpr bool kSends = requires { requires P::Sends; };
 
 /// What the products' prologue does with a row. P as in matmul.cuh.
 template <class P> struct Stage {
-  static constexpr int kPieceCols = P::Weights::kLayout.pieceCols();
-  static constexpr int kCols = int(P::Weights::kLayout.pieces(P::In)) * kPieceCols; // with padding
-  static constexpr int kStride = (kCols + 8) * 2; // bytes; a row starts 16 further round the banks
+  static constexpr WeightLayout kLayout = P::Weights::kLayout;
+  static constexpr bool kFixed = P::Weights::kFixed;
+  static constexpr int kPieceCols = kLayout.pieceCols();
+  static constexpr int kPieces = int(kLayout.pieces(P::In));
+  static constexpr int kCols = kPieces * kPieceCols; // with padding
+  // Bytes; a row, which becomes two, starts 16 further round the banks.
+  static constexpr int kStride = kCols * (kFixed ? 1 : 2) + 16;
   static constexpr bool kVector =
       P::In % 4 == 0 && P::SourceStride % 4 == 0 && P::SourceAt % 4 == 0;
-  static constexpr int kVectors = ceilDiv(P::In, 4 * kThreads); // of four values, a thread
+  static constexpr int kVectors = ceilDiv(kCols, 4 * kThreads); // of four values, a thread
   static constexpr int kSumBytes = P::MaxRows * kWarps * 4;
+  // Scales of a row's groups in a piece, each followed by the sum of its values where weights have
+  // minima: [piece][row][groups][1 or 2] f32, so lanes of four rows read neighbouring words. 4
+  // words more a piece, so that those of two pieces are written to different banks.
+  static constexpr int kScaleFloats = kLayout.groupsPerPiece() * (kLayout.minima ? 2 : 1);
+  RETORT_HOST_DEVICE static constexpr int kPieceFloats(int n) {
+    return kScaleFloats ? 4 * n * kScaleFloats + 4 : 0;
+  }
+  RETORT_HOST_DEVICE static constexpr int kScaleBytes(int n) {
+    return kPieces * kPieceFloats(n) * 4;
+  }
+  /// Bytes of `rows` staged rows, of at most 4 n.
+  RETORT_HOST_DEVICE static constexpr int bytes(int n, int rows) {
+    return kScaleBytes(n) + rows * 2 * kStride;
+  }
 
   const float *source;
   const float *gain;
@@ -79,15 +105,19 @@ template <class P> struct Stage {
     return index * P::SourceStride + P::SourceAt;
   }
   RETORT_DEVICE const float *row(int r) const { return source + rowAt(r); }
-  /// Values i to i + 3 of a row. Partial sums are added in the order of the devices.
-  RETORT_DEVICE f32x4 four(int r, int i) const {
-    const f32x4 v = loadFour<kVector>(row(r), i, P::In);
+  /// Values i to i + 3 of the row at `at`, zeros from In on. Partial sums are added in the order of
+  /// the devices.
+  RETORT_DEVICE f32x4 fourAt(int64_t at, int i) const {
+    if (i >= P::In)
+      return makeF32x4(0, 0, 0, 0);
+    const f32x4 v = loadFour<kVector>(source + at, i, P::In);
     if constexpr (!kSums<P>)
       return v;
-    const f32x4 a = loadFour<kVector>(partials.first + rowAt(r), i, P::In);
-    const f32x4 b = loadFour<kVector>(partials.second + rowAt(r), i, P::In);
+    const f32x4 a = loadFour<kVector>(partials.first + at, i, P::In);
+    const f32x4 b = loadFour<kVector>(partials.second + at, i, P::In);
     return makeF32x4(v.x + (a.x + b.x), v.y + (a.y + b.y), v.z + (a.z + b.z), v.w + (a.w + b.w));
   }
+  RETORT_DEVICE f32x4 four(int r, int i) const { return fourAt(rowAt(r), i); }
   /// Stores them for later phases, if this CTA's share has them.
   RETORT_DEVICE void keep(int r, int i, f32x4 v) const {
     if constexpr (kSums<P>) {
@@ -102,13 +132,15 @@ template <class P> struct Stage {
           stGlobal32(to + j, asBits(values[j]));
     }
   }
-  RETORT_DEVICE f32x4 gainAt(int i) const {
-    f32x4 g = loadFourNc < P::In % 4 == 0 > (gain, i, P::In);
+  RETORT_DEVICE f32x4 normed(f32x4 v, float scale, int i) const {
+    if constexpr (!P::Norm)
+      return v;
+    if (i >= P::In)
+      return v;
+    const f32x4 g = loadFourNc < P::In % 4 == 0 > (gain, i, P::In);
     constexpr float kOffset = float(P::NormOffset);
-    return makeF32x4(g.x + kOffset, g.y + kOffset, g.z + kOffset, g.w + kOffset);
-  }
-  RETORT_DEVICE static f32x4 normed(f32x4 v, float scale, f32x4 g) {
-    return makeF32x4(v.x * scale * g.x, v.y * scale * g.y, v.z * scale * g.z, v.w * scale * g.w);
+    return makeF32x4(v.x * scale * (g.x + kOffset), v.y * scale * (g.y + kOffset),
+                     v.z * scale * (g.z + kOffset), v.w * scale * (g.w + kOffset));
   }
   /// 1 / sqrt(mean(x^2) + eps) of a row whose warps' sums of squares are at sums[r * kWarps].
   RETORT_DEVICE static float normScale(const float *sums, int r) {
@@ -118,14 +150,40 @@ template <class P> struct Stage {
       sum += sums[r * kWarps + w];
     return rsqrtApprox(sum * (1.0f / P::In) + P::eps);
   }
-  RETORT_DEVICE static void store(uint8_t *rows, int r, int i, f32x4 v) {
-    *reinterpret_cast<u32x2 *>(rows + r * kStride + i * 2) =
-        makeU32x2(packRows(v.x, v.y), packRows(v.z, v.w));
+
+  /// Values i to i + 3 of row r as the product takes them. All lanes, i of neighbours 4 apart.
+  /// area: bytes(N, rows) of shared memory.
+  template <int N> RETORT_DEVICE static void put(uint8_t *area, int r, int i, f32x4 v) {
+    uint8_t *to = area + kScaleBytes(N) + 2 * r * kStride;
+    if constexpr (!kFixed) {
+      if (i >= kCols)
+        return;
+      const uint32_t xy = packRows(v.x, v.y), zw = packRows(v.z, v.w);
+      *reinterpret_cast<u32x2 *>(to + i * 2) = makeU32x2(xy, zw);
+      *reinterpret_cast<u32x2 *>(to + kStride + i * 2) =
+          makeU32x2(packRest(v.x, v.y, xy), packRest(v.z, v.w, zw));
+    } else {
+      if (i - int(laneIndex()) * 4 >= kCols)
+        return; // the whole warp
+      constexpr int kLanes = kLayout.group / 4;
+      const FixedScale scale(warpMostBits<kLanes>(mostBits(v)));
+      const FixedFour four(v, scale.inverse);
+      const int32_t sum = kLayout.minima ? warpAddInts<kLanes>(four.sum) : 0;
+      if (i >= kCols)
+        return;
+      *reinterpret_cast<uint32_t *>(to + i) = four.hi;
+      *reinterpret_cast<uint32_t *>(to + kStride + i) = four.lo;
+      if (i % kLayout.group == 0) {
+        float *at = reinterpret_cast<float *>(area) + i / kPieceCols * kPieceFloats(N) +
+                    r * kScaleFloats + i % kPieceCols / kLayout.group * (kLayout.minima ? 2 : 1);
+        at[0] = scale.unit * (1.0f / P::Weights::kUnit);
+        if constexpr (kLayout.minima)
+          at[1] = scale.unit * float(sum);
+      }
+    }
   }
-  RETORT_DEVICE static void zeroPadding(uint8_t *rows, int r) {
-    constexpr int kFirst = ceilDiv(P::In, 4) * 4; // multiples of four were stored whole
-    if (const int i = kFirst + int(threadIndex()) * 4; i < kCols)
-      store(rows, r, i, makeF32x4(0, 0, 0, 0));
+  RETORT_DEVICE static int column(int vector) {
+    return (vector * kThreads + int(threadIndex())) * 4;
   }
 
   /// Sums of squares of each row: thread i's elements, over the lanes, then (normScale) over the
@@ -135,7 +193,7 @@ template <class P> struct Stage {
       float sum = 0;
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
-        if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In) {
+        if (const int i = column(j); i < P::In) {
           const f32x4 v = four(r, i);
           keep(r, i, v);
           sum = addSquares(v, sum);
@@ -147,17 +205,18 @@ template <class P> struct Stage {
     ctaSync();
   }
   /// One row, kept in registers between its sum and its store.
-  RETORT_DEVICE void stageOne(float *sums, uint8_t *rows) const {
+  template <int N> RETORT_DEVICE void stageOne(float *sums, uint8_t *area) const {
     f32x4 v[kVectors];
     float sum = 0, scale = 1;
 #pragma unroll
-    for (int j = 0; j < kVectors; ++j)
-      if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In) {
-        v[j] = four(0, i);
+    for (int j = 0; j < kVectors; ++j) {
+      const int i = column(j);
+      v[j] = four(0, i);
+      if (i < P::In)
         keep(0, i, v[j]);
-        if constexpr (P::Norm)
-          sum = addSquares(v[j], sum);
-      }
+      if constexpr (P::Norm)
+        sum = addSquares(v[j], sum);
+    }
     if constexpr (P::Norm) {
       sum = warpSum(sum);
       if (laneIndex() == 0)
@@ -167,15 +226,13 @@ template <class P> struct Stage {
     }
 #pragma unroll
     for (int j = 0; j < kVectors; ++j)
-      if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In)
-        store(rows, 0, i, P::Norm ? normed(v[j], scale, gainAt(i)) : v[j]);
-    zeroPadding(rows, 0);
+      put<N>(area, 0, column(j), normed(v[j], scale, column(j)));
   }
-  /// All rows to rows[r * kStride], f16. sums: kSumBytes of shared memory. Readable after the
+  /// All rows, at most 4 N, to `area`. sums: kSumBytes of shared memory. Readable after the
   /// caller's ctaSync.
-  RETORT_DEVICE void stageAll(float *sums, uint8_t *rows, int numRows) const {
-    if (numRows == 1)
-      return stageOne(sums, rows);
+  template <int N> RETORT_DEVICE void stageAll(float *sums, uint8_t *area, int numRows) const {
+    if (N == 1 && numRows == 1)
+      return stageOne<N>(sums, area);
     if constexpr (P::Norm)
       sumSquares(sums, numRows);
     for (int r = 0; r < numRows; ++r) {
@@ -184,27 +241,29 @@ template <class P> struct Stage {
         scale = normScale(sums, r);
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
-        if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In) {
-          const f32x4 v = four(r, i);
-          store(rows, r, i, P::Norm ? normed(v, scale, gainAt(i)) : v);
-        }
-      zeroPadding(rows, r);
+        put<N>(area, r, column(j), normed(four(r, column(j)), scale, column(j)));
     }
   }
 };
 
-/// B fragments of staged rows. Rows that the step lacks read the first of their 8: their results
-/// are never stored. A request touches 8 rows of 16 bytes that start 16 bytes further round the
-/// banks each: no conflicts.
+/// B fragments of staged rows. Rows that the step lacks are the first of their 4: their results are
+/// never stored. A request touches 8 rows of 16 bytes that start 16 bytes further round the banks
+/// each: no conflicts.
 template <class P, int N> struct SharedRows {
-  static constexpr bool kHasSums = false;
-  const uint8_t *lane[N]; // ldmatrix: lane l passes row l % 8 of matrix l / 8, 8 columns each
+  using S = Stage<P>;
+  const uint8_t *lane[N]; // ldmatrix: lane l passes column l % 8 of matrix l / 8, 16 bytes each
+  const float *scales[N]; // of the lane's row, t
 
-  RETORT_DEVICE SharedRows(const uint8_t *rows, int numRows) {
+  RETORT_DEVICE SharedRows(const uint8_t *area, int numRows) {
 #pragma unroll
     for (int n = 0; n < N; ++n) {
-      const int r = n * 8 + int(laneIndex() % 8);
-      lane[n] = rows + (r < numRows ? r : n * 8) * Stage<P>::kStride + laneIndex() / 8 * 16;
+      const int first = n * 4 < numRows ? n * 4 : 0;
+      const int column = int(laneIndex() % 8), r = first + column / 2;
+      lane[n] = area + S::kScaleBytes(N) +
+                ((r < numRows ? r : first) * 2 + column % 2) * S::kStride + laneIndex() / 8 * 16;
+      const int mine = first + int(laneIndex() % 4);
+      scales[n] =
+          reinterpret_cast<const float *>(area) + (mine < numRows ? mine : first) * S::kScaleFloats;
     }
   }
   RETORT_DEVICE void load32(uint32_t (&b)[N][4], int col) const {
@@ -212,55 +271,77 @@ template <class P, int N> struct SharedRows {
     for (int n = 0; n < N; ++n)
       ldmatrixX4(b[n], lane[n] + col * 2);
   }
+  RETORT_DEVICE void load(int n, int col, FixedPiece<S::kLayout> &x) const {
+#pragma unroll
+    for (int s = 0; s < x.kSteps; s += 2) {
+      uint32_t b[4];
+      ldmatrixX4(b, lane[n] + col + s * 32);
+      x.b[s][0] = b[0], x.b[s][1] = b[1], x.b[s + 1][0] = b[2], x.b[s + 1][1] = b[3];
+    }
+    loadScales(x, scales[n] + col / S::kPieceCols * S::kPieceFloats(N));
+  }
 };
 
 /// B fragments of rows in global memory.
 template <class P, int N> struct GlobalRows {
-  static constexpr bool kHasSums = false;
-  const Stage<P> &stage;
-  const float *lane[N]; // row g of the fragment
-  int64_t at[N];        // and where it is
+  using S = Stage<P>;
+  const S &stage;
+  int64_t at[N]; // where the row of the lane's column is
   float scale[N];
 
-  RETORT_DEVICE GlobalRows(const Stage<P> &stage, const float *sums, int numRows) : stage(stage) {
+  RETORT_DEVICE GlobalRows(const S &stage, const float *sums, int numRows) : stage(stage) {
 #pragma unroll
     for (int n = 0; n < N; ++n) {
-      const int r = n * 8 + int(laneIndex() / 4);
+      const int r = n * 4 + int(laneIndex() / 8);
       at[n] = stage.rowAt(r < numRows ? r : 0);
-      lane[n] = stage.source + at[n];
-      scale[n] = P::Norm ? Stage<P>::normScale(sums, r < numRows ? r : 0) : 1.0f;
+      scale[n] = P::Norm ? S::normScale(sums, r < numRows ? r : 0) : 1.0f;
     }
   }
+  RETORT_DEVICE f32x4 four(int n, int i) const {
+    return stage.normed(stage.fourAt(at[n], i), scale[n], i);
+  }
   RETORT_DEVICE void load32(uint32_t (&b)[N][4], int col) const {
+    const int t = int(laneIndex() % 4), rest = int(laneIndex() / 4 % 2);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int k = col + j * 8 + int(laneIndex() % 4) * 2;
-      float g[2] = {1, 1};
-      if constexpr (P::Norm)
+    for (int n = 0; n < N; ++n)
 #pragma unroll
-        for (int e = 0; e < 2; ++e)
-          g[e] = k + e < P::In ? asFloat(ldGlobalNc32(stage.gain + k + e)) + float(P::NormOffset)
-                               : 0.0f;
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        float v[2];
-        if (Stage<P>::kVector) {
-          const u32x2 pair = k < P::In ? ldGlobal64(lane[n] + k) : makeU32x2(0, 0);
-          v[0] = asFloat(pair.x), v[1] = asFloat(pair.y);
-        } else {
-#pragma unroll
-          for (int e = 0; e < 2; ++e)
-            v[e] = k + e < P::In ? asFloat(ldGlobal32(lane[n] + k + e)) : 0.0f;
-        }
-        if constexpr (kSums<P>)
-#pragma unroll
-          for (int e = 0; e < 2; ++e)
-            if (k + e < P::In)
-              v[e] += asFloat(ldGlobal32(stage.partials.first + at[n] + k + e)) +
-                      asFloat(ldGlobal32(stage.partials.second + at[n] + k + e));
-        b[n][j] = P::Norm ? packRows(v[0] * scale[n] * g[0], v[1] * scale[n] * g[1])
-                          : packRows(v[0], v[1]);
+      for (int j = 0; j < 4; ++j) {
+        // Columns 2t, 2t + 1 of 8: of the four that this lane's pair of lanes loads.
+        const f32x4 v = four(n, col + j * 8 + t / 2 * 4);
+        const float x = t % 2 ? v.z : v.x, y = t % 2 ? v.w : v.y;
+        const uint32_t packed = packRows(x, y);
+        b[n][j] = rest ? packRest(x, y, packed) : packed;
       }
+  }
+  RETORT_DEVICE void load(int n, int col, FixedPiece<S::kLayout> &x) const {
+    constexpr int kGroupSteps = S::kLayout.group / 32;
+    const int t = int(laneIndex() % 4), rest = int(laneIndex() / 4 % 2);
+#pragma unroll
+    for (int group = 0; group < x.kGroups; ++group) {
+      f32x4 v[kGroupSteps][2];
+      uint32_t most = 0;
+      int32_t sum = 0;
+#pragma unroll
+      for (int s = 0; s < kGroupSteps; ++s)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          v[s][half] = four(n, col + (group * kGroupSteps + s) * 32 + half * 16 + t * 4);
+          most = mostBits(v[s][half], most);
+        }
+      const FixedScale fixed(warpMostBits<4>(most));
+#pragma unroll
+      for (int s = 0; s < kGroupSteps; ++s)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const FixedFour bytes(v[s][half], fixed.inverse);
+          x.b[group * kGroupSteps + s][half] = rest ? bytes.lo : bytes.hi;
+          sum += bytes.sum;
+        }
+      // Row t is that of columns 2t and 2t + 1, so of lanes 8t and on.
+      const float unit = shfl(fixed.unit, t * 8);
+      x.scale[group] = unit * (1.0f / P::Weights::kUnit);
+      if constexpr (S::kLayout.minima)
+        x.sum[group] = unit * float(shfl(warpAddInts<4>(sum), t * 8));
     }
   }
 };

@@ -1,25 +1,199 @@
 // Weight formats: a piece of packed weights times activations, by tensor cores.
 // SPDX-License-Identifier: Apache-2.0
 //
-// Weights are the A operand of mma.m16n8k16 (16 rows of the matrix), activations the B operand (8
-// rows of the step), so one fragment of weights serves up to 8 rows, and a second mma the next 8:
-// rows cost no weight bytes. Codes become f16 exactly, in registers; sums are f32; group scales
-// multiply the f32 sum of their group. bf16 weights become f16 too: exact from 2^-14 on, with an
-// error below 2^-25 under it. That leaves activations 11 bits where bf16 would leave them 8.
+// Weights are the A operand of mma (16 rows of the matrix), activations the B operand, so one
+// fragment of weights serves all rows of the step: rows cost no weight bytes. Nothing is rounded on
+// the way but activations, and these hardly:
+//
+//   integers   by m16n8k32 s8. Activations are 16-bit fixed point, with a scale for each row and
+//              group of columns (those of the weights): x = scale * (256 * hi + lo). hi and lo are
+//              two signed bytes, and two neighbouring columns of B, so a lane has both sums of a
+//              row of the step, adds them exactly, and scales the sum by the two scales. A sum over
+//              a group is at most 128 * 128 * 128 a byte, 2^29 together: no overflow.
+//   floats     by m16n8k16 f16. Decoding has an activation as two neighbouring columns as well, hi
+//              + lo in f16, 22 bits together; prefill, whose tensor cores are the bound, as one
+//              f16, 11 bits. bf16 weights become f16: exact from 2^-14 on, with an error below
+//              2^-25 under it.
+//
+// So 8 columns of B are 4 rows of the step. With up to 4 rows that costs nothing: mma has 8 columns
+// in any case.
 #pragma once
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
 
-// Each format has multiply(acc, piece, source, col): all lanes; acc[n] += piece . rows n*8..n*8+7
-// of the source, in mma's order (16 weight rows x 8 step rows), f32.
-//   piece    shared, 16-byte aligned, as in layout.h
-//   source   load32(b, col): B fragments of 32 columns from `col` on, b[n][0], b[n][1] of the first
-//            step of 16 and b[n][2], b[n][3] of the second (stage.cuh). kHasSums: whether
-//            sum(group, n) gives the sums of the activations of the piece's group for the lane's
-//            two rows, 2t and 2t + 1 of 8; if not, a row of ones is multiplied with them
-// Shared reads: codes 512 bytes a request without conflicts, a group's scales one request,
-// activations by ldmatrix.
+/// 16-byte load of the lane's part of request `index` of the piece's codes.
+template <WeightLayout Layout> RETORT_DEVICE u32x4 loadCodes(const uint8_t *piece, int index) {
+  return ldShared128(piece + Layout.scaleBytes() + index * 512 + laneIndex() * 16);
+}
+/// d of the lane's two rows (g, g + 8); minima: m of them.
+template <WeightLayout Layout>
+RETORT_DEVICE f32x2 loadScale(const uint8_t *piece, int group, bool minima = false) {
+  const int row = int(laneIndex() / 4) * (Layout.minima ? 8 : 4) + (minima ? 4 : 0);
+  return unpackHalf2(
+      *reinterpret_cast<const uint32_t *>(piece + group * Layout.groupScaleBytes() + row));
+}
+RETORT_DEVICE uint32_t word(const u32x4 &v, int i) {
+  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
+template <int N> RETORT_DEVICE void zero(float (&acc)[N][4]) {
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+    acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0;
+}
+
+//===- Integers ----------------------------------------------------------------------------===//
+
+/// Activations of a piece's columns for 4 rows of the step, as a lane has them.
+template <WeightLayout Layout> struct FixedPiece {
+  static constexpr int kSteps = Layout.pieceCols() / 32, kGroups = Layout.groupsPerPiece();
+  uint32_t b[kSteps][2]; ///< B fragments: columns 2r and 2r + 1 are hi, lo of row r
+  float scale[kGroups];  ///< of the lane's row, t
+  float sum[Layout.minima ? kGroups : 1]; ///< of the row's values in the group; if minima
+};
+
+/// Scales (and sums) of a row's groups in a piece: [groups][1 or 2] f32 in shared memory, in one
+/// request.
+template <WeightLayout Layout>
+RETORT_DEVICE void loadScales(FixedPiece<Layout> &x, const float *from) {
+  constexpr int kGroups = FixedPiece<Layout>::kGroups;
+  static_assert(kGroups <= 2);
+  if constexpr (Layout.minima) {
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      const f32x2 both = *reinterpret_cast<const f32x2 *>(from + group * 2);
+      x.scale[group] = both.x;
+      x.sum[group] = both.y;
+    }
+  } else if constexpr (kGroups == 2) {
+    const f32x2 both = *reinterpret_cast<const f32x2 *>(from);
+    x.scale[0] = both.x;
+    x.scale[1] = both.y;
+  } else {
+    x.scale[0] = *from;
+  }
+}
+
+/// Sums of a block for 4 N rows of the step: v[n][i] is weight row g + 8 i times row 4 n + t.
+template <int N> struct FixedSums {
+  static constexpr int kRows = 4 * N;
+  float v[N][2];
+  RETORT_DEVICE void zero() {
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+      v[n][0] = v[n][1] = 0;
+  }
+  RETORT_DEVICE float get(int n, int i) const { return v[n][i]; }
+};
+
+/// What Int4 and Int8 share. Codes: fragment(a, piece, step) makes the A operand of step `step` of
+/// 32 columns; kUnit is what 1 of the weight is in it, and kOffset what the code has beyond that.
+template <class Codes> struct IntegerWeights {
+  static constexpr bool kFixed = true;
+  template <int N> using Sums = FixedSums<N>;
+
+  /// sums[i] += pieces[i] . the rows' columns from `col` on, for all Blocks.
+  ///   pieces   shared, 16-byte aligned, as in layout.h
+  ///   source   load(n, col, FixedPiece &) gives rows 4 n.. (stage.cuh, prefill_rows.cuh)
+  template <int Blocks, int N, class Source>
+  RETORT_DEVICE static void multiply(FixedSums<N> *sums, const uint8_t *const (&pieces)[Blocks],
+                                     const Source &source, int col) {
+    constexpr WeightLayout kLayout = Codes::kLayout;
+    using Piece = FixedPiece<kLayout>;
+    constexpr int kGroupSteps = kLayout.group / 32;
+    uint32_t a[Blocks][Piece::kSteps][4];
+    f32x2 d[Blocks][Piece::kGroups], m[Blocks][kLayout.minima ? Piece::kGroups : 1];
+#pragma unroll
+    for (int i = 0; i < Blocks; ++i) {
+      Codes::fragments(a[i], pieces[i]);
+#pragma unroll
+      for (int group = 0; group < Piece::kGroups; ++group) {
+        d[i][group] = loadScale<kLayout>(pieces[i], group);
+        if constexpr (kLayout.minima) { // d c + m = d (c - 8) + (m + 8 d)
+          const f32x2 least = loadScale<kLayout>(pieces[i], group, true);
+          m[i][group] =
+              makeF32x2(fmaF32(8.0f, d[i][group].x, least.x), fmaF32(8.0f, d[i][group].y, least.y));
+        }
+      }
+    }
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+      Piece x;
+      source.load(n, col, x);
+#pragma unroll
+      for (int group = 0; group < Piece::kGroups; ++group)
+#pragma unroll
+        for (int i = 0; i < Blocks; ++i) {
+          int32_t part[4] = {0, 0, 0, 0};
+#pragma unroll
+          for (int s = group * kGroupSteps; s < (group + 1) * kGroupSteps; ++s)
+            mmaS8(part, a[i][s], x.b[s]);
+          float(&sum)[2] = sums[i].v[n];
+          sum[0] = fmaF32(d[i][group].x * x.scale[group], float(part[0] * 256 + part[1]), sum[0]);
+          sum[1] = fmaF32(d[i][group].y * x.scale[group], float(part[2] * 256 + part[3]), sum[1]);
+          if constexpr (kLayout.minima) {
+            sum[0] = fmaF32(m[i][group].x, x.sum[group], sum[0]);
+            sum[1] = fmaF32(m[i][group].y, x.sum[group], sum[1]);
+          }
+        }
+    }
+  }
+};
+
+/// 4 bits, groups of Group columns: d * (c - 8), or d * c + m.
+template <int Group, bool Symmetric> struct Int4 : IntegerWeights<Int4<Group, Symmetric>> {
+  static constexpr WeightLayout kLayout = {WeightKind::I4, Group, !Symmetric};
+  static constexpr float kUnit = 16; ///< of a code, as the mma has it
+
+  template <int Steps>
+  RETORT_DEVICE static void fragments(uint32_t (&a)[Steps][4], const uint8_t *piece) {
+#pragma unroll
+    for (int s = 0; s < Steps; s += 2) {
+      const u32x4 codes = loadCodes<kLayout>(piece, s / 2);
+#pragma unroll
+      for (int j = 0; j < 2; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const uint32_t both = word(codes, 2 * j + half);
+          a[s + j][2 * half] = signedNibbles(both << 4);
+          a[s + j][2 * half + 1] = signedNibbles(both);
+        }
+    }
+  }
+
+private:
+  /// 16 * (c - 8) of the upper nibbles c, as four s8: (w ^ 0x88888888) & 0xf0f0f0f0.
+  RETORT_DEVICE static uint32_t signedNibbles(uint32_t w) {
+    return lop3<0x28>(w, 0x88888888u, 0xf0f0f0f0u);
+  }
+};
+
+/// 8 bits, groups of Group columns: d * c.
+template <int Group> struct Int8 : IntegerWeights<Int8<Group>> {
+  static constexpr WeightLayout kLayout = {WeightKind::I8, Group};
+  static constexpr float kUnit = 1;
+
+  template <int Steps>
+  RETORT_DEVICE static void fragments(uint32_t (&a)[Steps][4], const uint8_t *piece) {
+#pragma unroll
+    for (int s = 0; s < Steps; ++s) {
+      const u32x4 codes = loadCodes<kLayout>(piece, s);
+      a[s][0] = codes.x, a[s][1] = codes.y, a[s][2] = codes.z, a[s][3] = codes.w;
+    }
+  }
+};
+
+//===- Floats ------------------------------------------------------------------------------===//
+
+/// Sums of a block for 4 N rows of the step, in mma's order: columns 2t and 2t + 1 are the products
+/// with hi and lo of row t.
+template <int N> struct PairSums {
+  static constexpr int kRows = 4 * N;
+  float v[N][4];
+  RETORT_DEVICE void zero() { cuda::zero(v); }
+  RETORT_DEVICE float get(int n, int i) const { return v[n][2 * i] + v[n][2 * i + 1]; }
+};
 
 template <int N>
 RETORT_DEVICE void mmaStep(float (&acc)[N][4], const uint32_t (&a)[4], const uint32_t (&b)[N][4],
@@ -29,166 +203,36 @@ RETORT_DEVICE void mmaStep(float (&acc)[N][4], const uint32_t (&a)[4], const uin
     mmaF16(acc[n], a, {b[n][2 * second], b[n][2 * second + 1]});
 }
 
-/// acc += scale of the lane's two rows * part.
-template <int N>
-RETORT_DEVICE void addScaled(float (&acc)[N][4], const float (&part)[N][4], f32x2 scale) {
-#pragma unroll
-  for (int n = 0; n < N; ++n) {
-    acc[n][0] = fmaF32(scale.x, part[n][0], acc[n][0]);
-    acc[n][1] = fmaF32(scale.x, part[n][1], acc[n][1]);
-    acc[n][2] = fmaF32(scale.y, part[n][2], acc[n][2]);
-    acc[n][3] = fmaF32(scale.y, part[n][3], acc[n][3]);
-  }
-}
-
-/// 16-byte load of the lane's part of request `index` of the piece's codes.
-template <WeightLayout Layout> RETORT_DEVICE u32x4 loadCodes(const uint8_t *piece, int index) {
-  return *reinterpret_cast<const u32x4 *>(piece + Layout.scaleBytes() + index * 512 +
-                                          laneIndex() * 16);
-}
-/// d of the lane's two rows (g, g + 8); minima: m of them.
-template <WeightLayout Layout>
-RETORT_DEVICE f32x2 loadScale(const uint8_t *piece, int group, bool minima = false) {
-  const int row = int(laneIndex() / 4) * (Layout.minima ? 8 : 4) + (minima ? 4 : 0);
-  return unpackHalf2(
-      *reinterpret_cast<const uint32_t *>(piece + group * Layout.groupScaleBytes() + row));
-}
-
-template <int N> RETORT_DEVICE void zero(float (&acc)[N][4]) {
-#pragma unroll
-  for (int n = 0; n < N; ++n)
-    acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0;
-}
-
-/// A fragment of one step: from word s of an i4 request, words 2 (s % 2) and on of an i8 one, all
-/// four of a bf16 one.
-template <int Zero> RETORT_DEVICE void nibblesToA(uint32_t (&a)[4], uint32_t word) {
-  a[0] = nibblesToHalf2<0, Zero>(word);
-  a[1] = nibblesToHalf2<1, Zero>(word);
-  a[2] = nibblesToHalf2<2, Zero>(word);
-  a[3] = nibblesToHalf2<3, Zero>(word);
-}
-RETORT_DEVICE void bytesToA(uint32_t (&a)[4], uint32_t low, uint32_t high) {
-  a[0] = bytesToHalf2<0>(low);
-  a[1] = bytesToHalf2<1>(low);
-  a[2] = bytesToHalf2<0>(high);
-  a[3] = bytesToHalf2<1>(high);
-}
-RETORT_DEVICE uint32_t bf162ToHalf2(uint32_t pair) {
-  const f32x2 v = unpackBf162(pair);
-  return packHalf2(v.x, v.y);
-}
-RETORT_DEVICE uint32_t word(const u32x4 &v, int i) {
-  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
-}
-
-/// 4 bits, groups of Group columns: d * (c - 8), or d * c + m.
-template <int Group, bool Symmetric> struct Int4 {
-  static constexpr WeightLayout kLayout = {WeightKind::I4, Group, !Symmetric};
-
-  /// A fragment of step `step` of the piece (prefill: the caller applies the scales).
-  RETORT_DEVICE static void fragment(uint32_t (&a)[4], const u32x4 &codes, int step) {
-    nibblesToA<Symmetric ? 8 : 0>(a, word(codes, step % 4));
-  }
-  template <int N, class Source>
-  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
-                                     int col) {
-    constexpr int kSteps = Group / 16; // of a group
-    u32x4 codes;
-#pragma unroll
-    for (int group = 0; group < kLayout.groupsPerPiece(); ++group) {
-      constexpr bool kOnesToo = !Symmetric && !Source::kHasSums;
-      float part[N][4], sum[N][4];
-      zero(part);
-      if constexpr (kOnesToo)
-        zero(sum);
-#pragma unroll
-      for (int s = 0; s < kSteps; s += 2) {
-        const int step = group * kSteps + s;
-        if (step % 4 == 0)
-          codes = loadCodes<kLayout>(piece, step / 4);
-        uint32_t b[N][4], a[4];
-        source.load32(b, col + step * 16);
-#pragma unroll
-        for (int second = 0; second < 2; ++second) {
-          fragment(a, codes, step + second);
-          mmaStep(part, a, b, second);
-          if constexpr (kOnesToo) // the sums, in every row of the tile
-            mmaStep(sum, {kOnes, kOnes, kOnes, kOnes}, b, second);
-        }
-      }
-      addScaled(acc, part, loadScale<kLayout>(piece, group));
-      if constexpr (!Symmetric) {
-        if constexpr (Source::kHasSums)
-#pragma unroll
-          for (int n = 0; n < N; ++n) {
-            const f32x2 rows = source.sum(group, n);
-            sum[n][0] = sum[n][2] = rows.x;
-            sum[n][1] = sum[n][3] = rows.y;
-          }
-        addScaled(acc, sum, loadScale<kLayout>(piece, group, true));
-      }
-    }
-  }
-
-private:
-  static constexpr uint32_t kOnes = 0x3c003c00;
-};
-
-/// 8 bits, groups of Group columns: d * c.
-template <int Group> struct Int8 {
-  static constexpr WeightLayout kLayout = {WeightKind::I8, Group};
-
-  RETORT_DEVICE static void fragment(uint32_t (&a)[4], const u32x4 &codes, int step) {
-    bytesToA(a, word(codes, step % 2 * 2), word(codes, step % 2 * 2 + 1));
-  }
-  template <int N, class Source>
-  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
-                                     int col) {
-    constexpr int kSteps = Group / 16;
-#pragma unroll
-    for (int group = 0; group < kLayout.groupsPerPiece(); ++group) {
-      float part[N][4];
-      zero(part);
-#pragma unroll
-      for (int s = 0; s < kSteps; s += 2) {
-        const int step = group * kSteps + s;
-        const u32x4 codes = loadCodes<kLayout>(piece, step / 2);
-        uint32_t b[N][4], a[4];
-        source.load32(b, col + step * 16);
-#pragma unroll
-        for (int second = 0; second < 2; ++second) {
-          fragment(a, codes, second);
-          mmaStep(part, a, b, second);
-        }
-      }
-      addScaled(acc, part, loadScale<kLayout>(piece, group));
-    }
-  }
-};
+// Each format of floats has multiply(acc, piece, source, col): all lanes; acc[n] += piece . columns
+// n * 8.. of B, in mma's order, f32. source: load32(b, col) gives the B fragments of 32 columns of
+// weights from `col` on, b[n][0], b[n][1] of the first step of 16 and b[n][2], b[n][3] of the
+// second.
 
 struct BF16 {
   static constexpr WeightLayout kLayout = {WeightKind::Bf16};
+  static constexpr bool kFixed = false;
+  template <int N> using Sums = PairSums<N>;
 
-  RETORT_DEVICE static void fragment(uint32_t (&a)[4], const u32x4 &codes, int) {
-    a[0] = bf162ToHalf2(codes.x);
-    a[1] = bf162ToHalf2(codes.y);
-    a[2] = bf162ToHalf2(codes.z);
-    a[3] = bf162ToHalf2(codes.w);
-  }
   template <int N, class Source>
   RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
                                      int col) {
 #pragma unroll
     for (int step = 0; step < 4; step += 2) {
-      uint32_t b[N][4], a[4];
+      uint32_t b[N][4];
       source.load32(b, col + step * 16);
 #pragma unroll
       for (int second = 0; second < 2; ++second) {
-        fragment(a, loadCodes<kLayout>(piece, step + second), 0);
-        mmaStep(acc, a, b, second);
+        const u32x4 codes = loadCodes<kLayout>(piece, step + second);
+        mmaStep(acc, {toHalf2(codes.x), toHalf2(codes.y), toHalf2(codes.z), toHalf2(codes.w)}, b,
+                second);
       }
     }
+  }
+
+private:
+  RETORT_DEVICE static uint32_t toHalf2(uint32_t pair) {
+    const f32x2 v = unpackBf162(pair);
+    return packHalf2(v.x, v.y);
   }
 };
 
@@ -196,6 +240,8 @@ struct BF16 {
 /// still f16.
 struct F32 {
   static constexpr WeightLayout kLayout = {WeightKind::F32};
+  static constexpr bool kFixed = false;
+  template <int N> using Sums = PairSums<N>;
 
   template <int N, class Source>
   RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
@@ -211,24 +257,21 @@ struct F32 {
 #pragma unroll
         for (int n = 0; n < N; ++n)
 #pragma unroll
-          for (int row = 0; row < 8; ++row) { // of the step: lane 4 row + t has its columns
-            const f32x2 x = unpackHalf2(shfl(b[n][2 * second], row * 4 + t));
-            const f32x2 y = unpackHalf2(shfl(b[n][2 * second + 1], row * 4 + t));
-            const float first = quadSum(asFloat(low.x) * x.x + asFloat(low.y) * x.y +
-                                        asFloat(high.x) * y.x + asFloat(high.y) * y.y);
-            const float eighth = quadSum(asFloat(low.z) * x.x + asFloat(low.w) * x.y +
-                                         asFloat(high.z) * y.x + asFloat(high.w) * y.y);
-            if (row / 2 == t) {
-              acc[n][row % 2] += first;
-              acc[n][2 + row % 2] += eighth;
+          for (int column = 0; column < 8; ++column) { // of B: lane 4 column + t has its rows
+            const f32x2 x = unpackHalf2(shfl(b[n][2 * second], column * 4 + t));
+            const f32x2 y = unpackHalf2(shfl(b[n][2 * second + 1], column * 4 + t));
+            const float first = warpSum<4>(asFloat(low.x) * x.x + asFloat(low.y) * x.y +
+                                           asFloat(high.x) * y.x + asFloat(high.y) * y.y);
+            const float eighth = warpSum<4>(asFloat(low.z) * x.x + asFloat(low.w) * x.y +
+                                            asFloat(high.z) * y.x + asFloat(high.w) * y.y);
+            if (column / 2 == t) {
+              acc[n][column % 2] += first;
+              acc[n][2 + column % 2] += eighth;
             }
           }
       }
     }
   }
-
-private:
-  RETORT_DEVICE static float quadSum(float v) { return warpSum<4>(v); }
 };
 
 } // namespace retort::cuda

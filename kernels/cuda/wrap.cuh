@@ -127,6 +127,9 @@ RETORT_DEVICE u32x4 ldGlobal128(const void *source);
 RETORT_DEVICE void stGlobal32(void *dest, uint32_t value);
 RETORT_DEVICE void stGlobal64(void *dest, u32x2 value);
 RETORT_DEVICE void stGlobal128(void *dest, u32x4 value);
+/// 16 bytes of shared memory in one request, 16-byte aligned: a compiler may take a plain load
+/// apart.
+RETORT_DEVICE u32x4 ldShared128(const void *source);
 /// Brings the 128-byte line, or `bytes` bytes (a multiple of 16), to L2. A hint; bulk needs sm_90
 /// and is nothing before.
 RETORT_DEVICE void prefetchL2(const void *source);

@@ -126,6 +126,14 @@ RETORT_DEVICE void stGlobal128(void *dest, u32x4 value) {
                "r"(value.z), "r"(value.w)
                : "memory");
 }
+RETORT_DEVICE u32x4 ldShared128(const void *source) {
+  u32x4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(sharedAddress(source))
+               : "memory");
+  return v;
+}
 RETORT_DEVICE void prefetchL2(const void *source) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(source));
 }

@@ -84,6 +84,9 @@ RETORT_DEVICE void stGlobal64(void *dest, u32x2 value) {
 RETORT_DEVICE void stGlobal128(void *dest, u32x4 value) {
   *static_cast<volatile u32x4 *>(dest) = value;
 }
+RETORT_DEVICE u32x4 ldShared128(const void *source) {
+  return *static_cast<const volatile u32x4 *>(source);
+}
 RETORT_DEVICE void prefetchL2(const void *) {}
 RETORT_DEVICE void prefetchL2Bulk(const void *, uint32_t) {}
 

@@ -57,7 +57,7 @@ def code_problems(arch, counts):
         decodes, prefills = kernel.startswith("decode_"), kernel.startswith("prefill_")
         if attends and decodes or not (decodes or prefills):
             continue
-        if not any(name.startswith(("HMMA.16816", "HGMMA")) for name in used) and (attends or not is_f32):
+        if not any(name.startswith(("HMMA.16816", "IMMA.16832")) for name in used) and (attends or not is_f32):
             problems.append(f"{arch}: {kernel} multiplies without tensor cores")
         narrow = [name for name in used if name.startswith("LDGSTS") and ".128" not in name]
         if narrow:

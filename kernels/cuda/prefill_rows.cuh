@@ -1,0 +1,159 @@
+// Rows of the step in shared memory, a piece of columns at a time, for prefill's products.
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thread has four neighbouring columns of some rows; it stores them as tensor cores take them
+// (weights.cuh), swizzled by 16-byte units so that neither stores nor ldmatrix have bank conflicts.
+// Each RowTile has
+//   kBytes                           of a piece of kRowTile rows
+//   store(to, col, r, v)             all lanes: four values of row r; col in the piece, r < kRowTile
+//   Sums<N>, multiply, forSums       sums of a warp's 2 blocks of weights times its 32 rows
+#pragma once
+#include "kernels/cuda/fixed.cuh"
+#include "kernels/cuda/stage.cuh"
+#include "kernels/cuda/weights.cuh"
+namespace retort::cuda::prefill {
+
+constexpr int kRowTile = 64;
+constexpr int kWarpRows = 32; // of a warp's part of a tile, and
+constexpr int kWarpBlocks = 2;
+
+/// Floats: rows of f16, 64 columns a part. Unit j of row r lies at j ^ (r % 8).
+template <class W, bool Fixed = W::kFixed> struct RowTile {
+  static constexpr int kCols = W::kLayout.pieceCols();
+  static constexpr int kBytes = kRowTile * kCols * 2;
+
+  RETORT_DEVICE static void store(uint8_t *to, int col, int r, f32x4 v) {
+    const int unit = (col % 64 / 8) ^ (r % 8);
+    *reinterpret_cast<u32x2 *>(to + col / 64 * (kRowTile * 128) + r * 128 + unit * 16 +
+                               col % 8 * 2) = makeU32x2(packRows(v.x, v.y), packRows(v.z, v.w));
+  }
+
+  /// B fragments of the warp's rows, in registers, for both of its blocks.
+  struct Fragments {
+    uint32_t b[kCols / 32][4][4];
+    RETORT_DEVICE Fragments(const uint8_t *from, int firstRow) {
+      const int r = firstRow + int(laneIndex() % 8), matrix = int(laneIndex() / 8);
+#pragma unroll
+      for (int c = 0; c < kCols / 32; ++c) {
+        const int unit = (c % 2 * 4 + matrix) ^ (r % 8); // rows of a fragment are 8 apart
+#pragma unroll
+        for (int n = 0; n < 4; ++n)
+          ldmatrixX4(b[c][n], from + c / 2 * (kRowTile * 128) + (r + n * 8) * 128 + unit * 16);
+      }
+    }
+    RETORT_DEVICE void load32(uint32_t (&to)[4][4], int col) const {
+#pragma unroll
+      for (int n = 0; n < 4; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          to[n][i] = b[col / 32][n][i];
+    }
+  };
+  struct Sums {
+    float v[kWarpBlocks][4][4];
+    RETORT_DEVICE void zero() {
+#pragma unroll
+      for (int i = 0; i < kWarpBlocks; ++i)
+        cuda::zero(v[i]);
+    }
+  };
+  RETORT_DEVICE static void multiply(Sums &sums, const uint8_t *const (&pieces)[kWarpBlocks],
+                                     const uint8_t *from, int firstRow) {
+    const Fragments b(from, firstRow);
+#pragma unroll
+    for (int i = 0; i < kWarpBlocks; ++i)
+      W::multiply(sums.v[i], pieces[i], b, 0);
+  }
+  /// f(row of the warp's, weight row of 16, value in each block).
+  template <class F> RETORT_DEVICE static void forSums(const Sums &sums, const F &f) {
+    const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
+#pragma unroll
+    for (int n = 0; n < 4; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        f(n * 8 + t * 2 + e % 2, g + e / 2 * 8, sums.v[0][n][e], sums.v[1][n][e]);
+  }
+};
+
+/// Integers: for each 64 columns the rows' high bytes, then their low bytes, 64 bytes a row. Unit j of
+/// row r lies at j ^ (r / 2 % 2), of the low bytes at that ^ 2. Then scales (and sums), as in Stage:
+/// [row][groups][1 or 2] f32.
+template <class W> struct RowTile<W, true> {
+  static constexpr WeightLayout kLayout = W::kLayout;
+  static constexpr int kCols = kLayout.pieceCols(), kHalfBytes = kRowTile * 64;
+  static constexpr int kScalesAt = kRowTile * kCols * 2;
+  static constexpr int kScaleFloats = kLayout.groupsPerPiece() * (kLayout.minima ? 2 : 1);
+  static constexpr int kBytes = kScalesAt + kRowTile * kScaleFloats * 4;
+
+  RETORT_DEVICE static void store(uint8_t *to, int col, int r, f32x4 v) {
+    constexpr int kLanes = kLayout.group / 4;
+    const FixedScale scale(warpMostBits<kLanes>(mostBits(v)));
+    const FixedFour four(v, scale.inverse);
+    const int unit = (col % 64 / 16) ^ (r / 2 % 2);
+    uint8_t *row = to + col / 64 * (2 * kHalfBytes) + r * 64 + col % 16;
+    *reinterpret_cast<uint32_t *>(row + unit * 16) = four.hi;
+    *reinterpret_cast<uint32_t *>(row + kHalfBytes + (unit ^ 2) * 16) = four.lo;
+    const int32_t sum = kLayout.minima ? warpAddInts<kLanes>(four.sum) : 0;
+    if (col % kLayout.group == 0) {
+      float *at = reinterpret_cast<float *>(to + kScalesAt) + r * kScaleFloats +
+                  col / kLayout.group * (kLayout.minima ? 2 : 1);
+      at[0] = scale.unit * (1.0f / W::kUnit);
+      if constexpr (kLayout.minima)
+        at[1] = scale.unit * float(sum);
+    }
+  }
+
+  /// B fragments of 4 rows at a time: lanes 0 to 7 of 8 pass the high and low bytes of a row in turns.
+  struct Rows {
+    const uint8_t *lane; // unit 0 of the lane's row of bytes
+    const float *scales;
+    int swizzle;
+    RETORT_DEVICE Rows(const uint8_t *from, int firstRow) {
+      // Rows of a fragment are 4 apart, which r / 2 % 2 does not see.
+      const int column = int(laneIndex() % 8), r = firstRow + column / 2;
+      lane = from + column % 2 * kHalfBytes + r * 64;
+      swizzle = (r / 2 % 2) ^ (column % 2 * 2);
+      scales = reinterpret_cast<const float *>(from + kScalesAt) +
+               (firstRow + int(laneIndex() % 4)) * kScaleFloats;
+    }
+    RETORT_DEVICE void load(int n, int, FixedPiece<kLayout> &x) const {
+#pragma unroll
+      for (int s = 0; s < x.kSteps; s += 2) {
+        uint32_t b[4];
+        ldmatrixX4(b, lane + s / 2 * (2 * kHalfBytes) + n * 256 +
+                          (int(laneIndex() / 8) ^ swizzle) * 16);
+        x.b[s][0] = b[0], x.b[s][1] = b[1], x.b[s + 1][0] = b[2], x.b[s + 1][1] = b[3];
+      }
+      loadScales(x, scales + n * 4 * kScaleFloats);
+    }
+  };
+  struct Sums {
+    FixedSums<kWarpRows / 4> v[kWarpBlocks];
+    RETORT_DEVICE void zero() {
+#pragma unroll
+      for (int i = 0; i < kWarpBlocks; ++i)
+        v[i].zero();
+    }
+  };
+  RETORT_DEVICE static void multiply(Sums &sums, const uint8_t *const (&pieces)[kWarpBlocks],
+                                     const uint8_t *from, int firstRow) {
+    const Rows rows(from, firstRow);
+    if constexpr (kCols == 64) {
+      W::multiply(sums.v, pieces, rows, 0);
+    } else { // registers have no room for both blocks' codes
+#pragma unroll
+      for (int i = 0; i < kWarpBlocks; ++i)
+        W::multiply(&sums.v[i], {pieces[i]}, rows, 0);
+    }
+  }
+  template <class F> RETORT_DEVICE static void forSums(const Sums &sums, const F &f) {
+    const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
+#pragma unroll
+    for (int n = 0; n < kWarpRows / 4; ++n)
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        f(n * 4 + t, g + i * 8, sums.v[0].v[n][i], sums.v[1].v[n][i]);
+  }
+};
+
+} // namespace retort::cuda::prefill
