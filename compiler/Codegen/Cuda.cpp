@@ -22,7 +22,6 @@ CompiledCuda::Entry describe(kernel::ProgramOp program, CudaForm form) {
   entry.activationBytes = *program.getActivationBytes();
   entry.syncWords = codegen::cudaSyncWords(program);
   entry.threads = program.isDecode() ? cuda::kThreads : cuda::kPrefillThreads;
-  entry.sharedBytes = program.isDecode() ? cuda::kSharedBytes : cuda::kPrefillSharedBytes;
   program.walk([&](kernel::SampleOp) { entry.samples = true; });
   if (form == CudaForm::Persistent)
     entry.kernels.push_back({codegen::cudaEntry(program)});
@@ -52,10 +51,8 @@ CompiledCuda emitCuda(ArrayRef<kernel::ProgramOp> programs, const CudaOptions &o
       result.bytesPerToken += kernel::bytesPerToken(program);
   }
   NvccOptions nvcc{.arches = options.arches, .interrupted = options.interrupted};
-  for (const CompiledCuda::Entry &entry : result.entries) {
+  for (const CompiledCuda::Entry &entry : result.entries)
     nvcc.threads = std::max(nvcc.threads, entry.threads);
-    nvcc.sharedBytes = std::max(nvcc.sharedBytes, entry.sharedBytes);
-  }
   FatBinary binary = compileFatBinary(result.text, nvcc);
   result.fatbin = std::move(binary.bytes);
   result.resources = std::move(binary.resources);

@@ -22,9 +22,8 @@ struct CompiledCuda {
     };
     std::vector<Kernel> kernels; ///< one in the persistent form, else in order
     int64_t maxRows = 0, activationBytes = 0, syncWords = 0;
-    int threads = 0;         ///< of each kernel
-    int64_t sharedBytes = 0; ///< dynamic, of each kernel
-    bool samples = false;    ///< keeps the largest logits (kernel.sample)
+    int threads = 0;      ///< of each kernel
+    bool samples = false; ///< keeps the largest logits (kernel.sample)
   };
   std::string text;   ///< program.cu
   std::string fatbin; ///< program.fatbin

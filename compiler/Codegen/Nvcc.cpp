@@ -7,6 +7,7 @@
 #include "compiler/Codegen/Processes.h"
 #include "compiler/Codegen/TemporaryFolder.h"
 #include "kernels/cuda/Headers.h"
+#include "kernels/cuda/layout.h"
 #include "runtime/src/base/Error.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringRef.h"
@@ -179,7 +180,7 @@ FatBinary compileFatBinary(const std::string &text, const NvccOptions &options) 
   for (const CudaArch &arch : options.arches)
     add(arch.code() + ".cubin", {"-cubin", "-arch=" + arch.code(), "-Xptxas", "-v"});
   const CudaArch &newest = options.arches.back();
-  add("newest.ptx", {"-ptx", "-arch=" + newest.ptx()});
+  add("newest.ptx", {"-ptx", "-DRETORT_PORTABLE", "-arch=" + newest.ptx()});
   codegen::runJobs(jobs, folder.file("."), options.jobs, options.interrupted);
   for (const codegen::Job &job : jobs)
     if (job.exitCode != 0)
@@ -192,7 +193,7 @@ FatBinary compileFatBinary(const std::string &text, const NvccOptions &options) 
     const std::string report = folder.read(arch.code() + ".cubin.txt");
     for (const CudaResources &function : result.resources[arch.code()] = parsePtxasReport(report))
       if (std::string problem =
-              residencyProblem(function, arch, options.threads, options.sharedBytes);
+              residencyProblem(function, arch, options.threads, cuda::sharedBytesOf(arch.number));
           !problem.empty())
         fail(ExitCode::Internal, "program.cu: " + problem);
     fatbinary.push_back("--image3=kind=elf,sm=" + arch.code().substr(3) + ",file=" + arch.code() +

@@ -33,7 +33,6 @@ std::string residencyProblem(const CudaResources &function, const CudaArch &arch
 struct NvccOptions {
   std::vector<CudaArch> arches;      ///< a cubin each, and PTX of the last; ascending
   int threads = 0;                   ///< the most that a kernel has
-  int64_t sharedBytes = 0;           ///< dynamic, the most that a kernel has
   unsigned jobs = 2;                 ///< processes at a time
   std::function<bool()> interrupted; ///< asked now and then; true stops the compile
 };

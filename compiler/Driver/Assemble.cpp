@@ -5,6 +5,7 @@
 #include "compiler/Codegen/Cuda.h"
 #include "compiler/Weights/ParamStream.h"
 #include "dialects/Kernel/KernelCost.h"
+#include "kernels/cuda/layout.h"
 
 #include "llvm/Support/raw_ostream.h"
 #include <nlohmann/json.hpp>
@@ -45,14 +46,21 @@ json paramsOf(const std::vector<CompiledTarget> &targets) {
   return params;
 }
 
+/// Of the cards whose code has more shared memory than the portable amount.
+json sharedBytesOn() {
+  json cards = json::array();
+  for (const char *code : {"sm_90", "sm_100", "sm_101", "sm_103", "sm_110"})
+    cards.push_back({{"arch", code}, {"bytes", cuda::kLargeSharedBytes}});
+  return cards;
+}
+
 json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
   const bool graph = cuda.form == CudaForm::Graph;
   json kernels = json::array();
   for (const CompiledCuda::Entry::Kernel &kernel : entry.kernels) {
     kernels.push_back({{"symbol", kernel.symbol}});
     if (graph)
-      kernels.back().update(
-          {{"phase", kernel.phase}, {"grid", kernel.ctas}, {"shared_bytes", entry.sharedBytes}});
+      kernels.back().update({{"phase", kernel.phase}, {"grid", kernel.ctas}});
   }
   json row = {{"target", "cuda"},
               {"step", entry.step},
@@ -61,7 +69,8 @@ json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
               {"devices", cuda.layouts.size()},
               {"max_rows", entry.maxRows},
               {"threads", entry.threads},
-              {"shared_bytes", entry.sharedBytes},
+              {"shared_bytes", cuda::kPortableSharedBytes},
+              {"shared_bytes_on", sharedBytesOn()},
               {"sync_words", entry.syncWords},
               {"activations", entry.activationBytes},
               {"page_bytes", cuda.layouts[entry.device].cachePageBytes},

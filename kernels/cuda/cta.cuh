@@ -36,9 +36,14 @@ namespace retort::cuda {
 constexpr int kWarps = kThreads / 32;
 constexpr int kMaxSlots = 16;
 constexpr int kBarrierBytes = kWarps * kMaxSlots * 8;
+#ifdef RETORT_PORTABLE // PTX
+constexpr int kSharedBytes = kPortableSharedBytes;
+#else
+constexpr int kSharedBytes = sharedBytesOf(RETORT_ARCH / 10);
+#endif
 // An H100 has 3.35 TB/s and answers after 0.7 us: 18 KB in flight a multiprocessor. The rest of the
 // ring covers the wait.
-constexpr int kRingBytes = kSharedBytes >= 160 * 1024 ? 96 * 1024 : 56 * 1024;
+constexpr int kRingBytes = ringBytes(kSharedBytes);
 constexpr int kWarpRingBytes = kRingBytes / kWarps;
 constexpr int kWorkBytes = kSharedBytes - kBarrierBytes - kRingBytes;
 static_assert(kWorkBytes >= 32 * 1024, "reductions and at least one row of activations");

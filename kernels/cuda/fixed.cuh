@@ -1,9 +1,9 @@
 // Activations as 16-bit fixed point for integer tensor cores. SPDX-License-Identifier: Apache-2.0
 //
-// The values of a row in one group of columns share a scale, the largest magnitude / kFixedMost, and
-// become integers x of at most kFixedMost, to nearest: x = 256 * hi + lo, both signed bytes. The error
-// is at most 2^-16 of the group's largest value; f16 has 2^-12 of the value itself. A group with an
-// infinity or a NaN gets it as its scale, so results are not finite either.
+// The values of a row in one group of columns share a scale, the largest magnitude / kFixedMost,
+// and become integers x of at most kFixedMost, to nearest: x = 256 * hi + lo, both signed bytes.
+// The error is at most 2^-16 of the group's largest value; f16 has 2^-12 of the value itself. A
+// group with an infinity or a NaN gets it as its scale, so results are not finite either.
 #pragma once
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
@@ -52,11 +52,13 @@ struct FixedFour {
   int32_t sum; ///< of the four integers
 
   RETORT_DEVICE FixedFour(f32x4 v, float inverse) {
-    // Beside 1.5 * 2^23 a float's last place is 1. 128 more: the second byte is hi, rounded, and the
-    // first lo + 128.
+    // Beside 1.5 * 2^23 a float's last place is 1. 128 more: the second byte is hi, rounded, and
+    // the first lo + 128.
     constexpr float kMagic = 12582912.0f + 128.0f;
-    const uint32_t x = asBits(fmaF32(v.x, inverse, kMagic)), y = asBits(fmaF32(v.y, inverse, kMagic));
-    const uint32_t z = asBits(fmaF32(v.z, inverse, kMagic)), w = asBits(fmaF32(v.w, inverse, kMagic));
+    const uint32_t x = asBits(fmaF32(v.x, inverse, kMagic)),
+                   y = asBits(fmaF32(v.y, inverse, kMagic));
+    const uint32_t z = asBits(fmaF32(v.z, inverse, kMagic)),
+                   w = asBits(fmaF32(v.w, inverse, kMagic));
     const uint32_t xy = prmt(x, y, 0x5140), zw = prmt(z, w, 0x5140);
     lo = prmt(xy, zw, 0x5410) ^ 0x80808080u;
     hi = prmt(xy, zw, 0x7632);

@@ -64,14 +64,20 @@ namespace retort::cuda {
 constexpr int kThreads = 256;
 constexpr int kPrefillThreads = kThreads;
 
-/// Dynamic shared memory of every kernel of a decode program, in bytes. The default fits all
-/// architectures from sm_80 on (99 KB a CTA on sm_86, 89 and 120). A program for sm_80, 90 and 100
-/// alone may define 163 or 227 KB: more weights in flight, and longer rows in shared memory.
-#ifndef RETORT_CUDA_SHARED_BYTES
-#define RETORT_CUDA_SHARED_BYTES (99 * 1024)
-#endif
-constexpr int kSharedBytes = RETORT_CUDA_SHARED_BYTES;
-constexpr int kPrefillSharedBytes = kSharedBytes;
+/// Dynamic shared memory of every kernel, in bytes: all that a CTA may have, for weights in flight
+/// and rows. 99 KB wherever a kernel can run elsewhere than it was compiled for (sm_80's code on
+/// sm_86, PTX on later cards); code for 9.0 to 11.0 has more.
+constexpr int kPortableSharedBytes = 99 * 1024;
+constexpr int kLargeSharedBytes = 227 * 1024; // of 9.0, 10.x and 11.0
+/// Of code for architecture `arch` (90 for sm_90a).
+RETORT_HOST_DEVICE constexpr int sharedBytesOf(int arch) {
+  return arch >= 90 && arch < 120 ? kLargeSharedBytes : kPortableSharedBytes;
+}
+
+/// Of these, what weights stream through (cta.cuh).
+RETORT_HOST_DEVICE constexpr int ringBytes(int sharedBytes) {
+  return sharedBytes == kPortableSharedBytes ? 56 * 1024 : 128 * 1024;
+}
 
 /// Words of retort_cuda_step::sync: the grid barrier, flags of exchanges, then from kSyncReserved
 /// on the arrivals of attend's splits, one for each row and key/value head (of the layer with the

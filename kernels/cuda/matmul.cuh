@@ -72,7 +72,7 @@ template <class P, int Matrices> struct Product {
       const int count = stream.chunkPieces(c);
       for (int p = 0; p < count; ++p) {
         if constexpr (W::kFixed)
-          W::multiply(&sums, {piece}, source, col);
+          W::multiply(sums, piece, source, col);
         else
           W::multiply(sums.v, piece, source, col);
         piece += Stream::kPieceBytes;

@@ -10,9 +10,8 @@
 //   rows      global f32 -> registers a piece ahead -> normed, as tensor cores take them
 //             (prefill_rows.cuh) -> shared, two buffers
 //
-// A warp's B fragments serve both of its blocks of 16 weight rows. A gated product's two blocks are
-// gate and up of the same channels ("mma16_gated" alternates them), so it differs only in its last
-// step.
+// A gated product's two blocks of 16 weight rows are gate and up of the same channels
+// ("mma16_gated" alternates them), so it differs only in its last step.
 //
 // P as in kernels/cuda/matmul.cuh; MaxRows may be any number.
 #pragma once

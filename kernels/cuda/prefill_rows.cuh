@@ -5,8 +5,9 @@
 // (weights.cuh), swizzled by 16-byte units so that neither stores nor ldmatrix have bank conflicts.
 // Each RowTile has
 //   kBytes                           of a piece of kRowTile rows
-//   store(to, col, r, v)             all lanes: four values of row r; col in the piece, r < kRowTile
-//   Sums<N>, multiply, forSums       sums of a warp's 2 blocks of weights times its 32 rows
+//   store(to, col, r, v)             all lanes: four values of row r; col in the piece, r <
+//   kRowTile Sums<N>, multiply, forSums       sums of a warp's 2 blocks of weights times its 32
+//   rows
 #pragma once
 #include "kernels/cuda/fixed.cuh"
 #include "kernels/cuda/stage.cuh"
@@ -75,9 +76,9 @@ template <class W, bool Fixed = W::kFixed> struct RowTile {
   }
 };
 
-/// Integers: for each 64 columns the rows' high bytes, then their low bytes, 64 bytes a row. Unit j of
-/// row r lies at j ^ (r / 2 % 2), of the low bytes at that ^ 2. Then scales (and sums), as in Stage:
-/// [row][groups][1 or 2] f32.
+/// Integers: for each 64 columns the rows' high bytes, then their low bytes, 64 bytes a row. Unit j
+/// of row r lies at j ^ (r / 2 % 2), of the low bytes at that ^ 2. Then scales (and sums), as in
+/// Stage: [row][groups][1 or 2] f32.
 template <class W> struct RowTile<W, true> {
   static constexpr WeightLayout kLayout = W::kLayout;
   static constexpr int kCols = kLayout.pieceCols(), kHalfBytes = kRowTile * 64;
@@ -103,7 +104,8 @@ template <class W> struct RowTile<W, true> {
     }
   }
 
-  /// B fragments of 4 rows at a time: lanes 0 to 7 of 8 pass the high and low bytes of a row in turns.
+  /// B fragments of 4 rows at a time: lanes 0 to 7 of 8 pass the high and low bytes of a row in
+  /// turns.
   struct Rows {
     const uint8_t *lane; // unit 0 of the lane's row of bytes
     const float *scales;
@@ -138,13 +140,9 @@ template <class W> struct RowTile<W, true> {
   RETORT_DEVICE static void multiply(Sums &sums, const uint8_t *const (&pieces)[kWarpBlocks],
                                      const uint8_t *from, int firstRow) {
     const Rows rows(from, firstRow);
-    if constexpr (kCols == 64) {
-      W::multiply(sums.v, pieces, rows, 0);
-    } else { // registers have no room for both blocks' codes
 #pragma unroll
-      for (int i = 0; i < kWarpBlocks; ++i)
-        W::multiply(&sums.v[i], {pieces[i]}, rows, 0);
-    }
+    for (int i = 0; i < kWarpBlocks; ++i) // registers have no room for the codes of both
+      W::multiply(sums.v[i], pieces[i], rows, 0);
   }
   template <class F> RETORT_DEVICE static void forSums(const Sums &sums, const F &f) {
     const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);

@@ -93,28 +93,24 @@ template <class Codes> struct IntegerWeights {
   static constexpr bool kFixed = true;
   template <int N> using Sums = FixedSums<N>;
 
-  /// sums[i] += pieces[i] . the rows' columns from `col` on, for all Blocks.
-  ///   pieces   shared, 16-byte aligned, as in layout.h
+  /// sums += piece . the rows' columns from `col` on.
+  ///   piece    shared, 16-byte aligned, as in layout.h
   ///   source   load(n, col, FixedPiece &) gives rows 4 n.. (stage.cuh, prefill_rows.cuh)
-  template <int Blocks, int N, class Source>
-  RETORT_DEVICE static void multiply(FixedSums<N> *sums, const uint8_t *const (&pieces)[Blocks],
-                                     const Source &source, int col) {
+  template <int N, class Source>
+  RETORT_DEVICE static void multiply(FixedSums<N> &sums, const uint8_t *piece, const Source &source,
+                                     int col) {
     constexpr WeightLayout kLayout = Codes::kLayout;
     using Piece = FixedPiece<kLayout>;
     constexpr int kGroupSteps = kLayout.group / 32;
-    uint32_t a[Blocks][Piece::kSteps][4];
-    f32x2 d[Blocks][Piece::kGroups], m[Blocks][kLayout.minima ? Piece::kGroups : 1];
+    uint32_t a[Piece::kSteps][4];
+    f32x2 d[Piece::kGroups], m[kLayout.minima ? Piece::kGroups : 1];
+    Codes::fragments(a, piece);
 #pragma unroll
-    for (int i = 0; i < Blocks; ++i) {
-      Codes::fragments(a[i], pieces[i]);
-#pragma unroll
-      for (int group = 0; group < Piece::kGroups; ++group) {
-        d[i][group] = loadScale<kLayout>(pieces[i], group);
-        if constexpr (kLayout.minima) { // d c + m = d (c - 8) + (m + 8 d)
-          const f32x2 least = loadScale<kLayout>(pieces[i], group, true);
-          m[i][group] =
-              makeF32x2(fmaF32(8.0f, d[i][group].x, least.x), fmaF32(8.0f, d[i][group].y, least.y));
-        }
+    for (int group = 0; group < Piece::kGroups; ++group) {
+      d[group] = loadScale<kLayout>(piece, group);
+      if constexpr (kLayout.minima) { // d c + m = d (c - 8) + (m + 8 d)
+        const f32x2 least = loadScale<kLayout>(piece, group, true);
+        m[group] = makeF32x2(fmaF32(8.0f, d[group].x, least.x), fmaF32(8.0f, d[group].y, least.y));
       }
     }
 #pragma unroll
@@ -122,21 +118,19 @@ template <class Codes> struct IntegerWeights {
       Piece x;
       source.load(n, col, x);
 #pragma unroll
-      for (int group = 0; group < Piece::kGroups; ++group)
+      for (int group = 0; group < Piece::kGroups; ++group) {
+        int32_t part[4] = {0, 0, 0, 0};
 #pragma unroll
-        for (int i = 0; i < Blocks; ++i) {
-          int32_t part[4] = {0, 0, 0, 0};
-#pragma unroll
-          for (int s = group * kGroupSteps; s < (group + 1) * kGroupSteps; ++s)
-            mmaS8(part, a[i][s], x.b[s]);
-          float(&sum)[2] = sums[i].v[n];
-          sum[0] = fmaF32(d[i][group].x * x.scale[group], float(part[0] * 256 + part[1]), sum[0]);
-          sum[1] = fmaF32(d[i][group].y * x.scale[group], float(part[2] * 256 + part[3]), sum[1]);
-          if constexpr (kLayout.minima) {
-            sum[0] = fmaF32(m[i][group].x, x.sum[group], sum[0]);
-            sum[1] = fmaF32(m[i][group].y, x.sum[group], sum[1]);
-          }
+        for (int s = group * kGroupSteps; s < (group + 1) * kGroupSteps; ++s)
+          mmaS8(part, a[s], x.b[s]);
+        float(&sum)[2] = sums.v[n];
+        sum[0] = fmaF32(d[group].x * x.scale[group], float(part[0] * 256 + part[1]), sum[0]);
+        sum[1] = fmaF32(d[group].y * x.scale[group], float(part[2] * 256 + part[3]), sum[1]);
+        if constexpr (kLayout.minima) {
+          sum[0] = fmaF32(m[group].x, x.sum[group], sum[0]);
+          sum[1] = fmaF32(m[group].y, x.sum[group], sum[1]);
         }
+      }
     }
   }
 };

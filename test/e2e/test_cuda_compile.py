@@ -24,7 +24,8 @@ import time
 RETORT, TEACHER = sys.argv[1:]
 LIMIT_SECONDS = 60
 TOOLS = pathlib.Path(sysconfig.get_paths()["purelib"]) / "nvidia/cu13/bin"
-REGISTERS, MOST_SHARED = 65536, {"sm_80": 163 * 1024, "sm_90a": 227 * 1024}
+# Of a multiprocessor; from sm_90 on cuobjdump counts the 1 KB that the driver keeps for itself.
+REGISTERS, MOST_SHARED = 65536, {"sm_80": 163 * 1024, "sm_90a": 228 * 1024}
 
 
 def has_nvcc():
@@ -61,7 +62,9 @@ def check_resources(bundle):
             assert used["LOCAL"] == 0, f"{name} for {arch} spills: {line}"
             entry = entries[name]
             assert used["REG"] * entry["threads"] <= REGISTERS and entry["threads"] >= 256, line
-            assert used["SHARED"] + entry["shared_bytes"] <= MOST_SHARED[arch], line
+            dynamic = {card["arch"]: card["bytes"] for card in entry["shared_bytes_on"]}.get(
+                arch.rstrip("af"), entry["shared_bytes"])
+            assert used["SHARED"] + dynamic <= MOST_SHARED[arch], line
             seen.add((arch, name))
             print(f"  {arch} {name}: {used['REG']} registers, stack {used['STACK']} bytes")
     return seen
@@ -79,7 +82,7 @@ def check_code(bundle):
             counts.setdefault(kernel, {}).setdefault(found[1], 0)
             counts[kernel][found[1]] += 1
     for (arch, kernel), used in counts.items():
-        products = sum(n for name, n in used.items() if name.startswith(("HMMA.16816", "HGMMA")))
+        products = sum(n for name, n in used.items() if name.startswith(("HMMA.16816", "IMMA.16832")))
         copies = {name: n for name, n in used.items() if name.startswith(("LDGSTS", "UBLKCP"))}
         print(f"  {arch} {kernel}: {products} tensor-core products, {copies}")
         assert products > 0, f"{kernel} for {arch} multiplies without tensor cores"

@@ -315,15 +315,23 @@ void CudaDevice::launchKernel(const Card &card, const Step &step,
   const unsigned threads = step.code->entry->threads;
   CUresult result;
   if (step.code->entry->persistent) {
-    result = cuda()->cuLaunchCooperativeKernel(kernel.function, kernel.grid, 1, 1, threads, 1, 1,
-                                               kernel.sharedBytes, card.stream.get(), parameters);
+    result =
+        cuda()->cuLaunchCooperativeKernel(kernel.function, kernel.grid, 1, 1, threads, 1, 1,
+                                          step.code->sharedBytes, card.stream.get(), parameters);
   } else {
     CUlaunchAttribute attribute = {};
     attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
     attribute.value.programmaticStreamSerializationAllowed = 1;
-    CUlaunchConfig config = {
-        kernel.grid,        1, 1, threads, 1, 1, kernel.sharedBytes, card.stream.get(), &attribute,
-        dependent ? 1u : 0u};
+    CUlaunchConfig config = {kernel.grid,
+                             1,
+                             1,
+                             threads,
+                             1,
+                             1,
+                             step.code->sharedBytes,
+                             card.stream.get(),
+                             &attribute,
+                             dependent ? 1u : 0u};
     result = cuda()->cuLaunchKernelEx(&config, kernel.function, parameters, nullptr);
   }
   cuda().check(result, failing(card));

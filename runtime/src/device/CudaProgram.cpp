@@ -66,12 +66,11 @@ CudaCard::CudaCard(CudaDriverPointer driver, int ordinal,
     if (std::string why = whyNotOn(*entry, major_, minor_);
         !why.empty() && (!cuda.simulated() || major_ < kOldestMajor))
       fail(ExitCode::Unsupported, name_ + " " + why);
-    for (const Manifest::CudaEntry::Kernel &kernel : entry->kernels)
-      if (kernel.sharedBytes > uint32_t(shared))
-        fail(ExitCode::Unsupported, name_ + " has " + std::to_string(shared) +
-                                        " bytes of shared memory for a CTA and " + kernel.symbol +
-                                        " needs " + std::to_string(kernel.sharedBytes) +
-                                        ": compile the model for this card");
+    if (const uint32_t needed = entry->sharedBytesOf(major_, minor_); needed > uint32_t(shared))
+      fail(ExitCode::Unsupported, name_ + " has " + std::to_string(shared) +
+                                      " bytes of shared memory for a CTA and " +
+                                      entry->kernels[0].symbol + " needs " +
+                                      std::to_string(needed) + ": compile the model for this card");
     if (entry->persistent && !attribute(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH))
       fail(ExitCode::Unsupported, name_ + " has no cooperative launch, which the bundle's "
                                           "persistent kernels need: compile it with --form graph");
@@ -142,24 +141,25 @@ void CudaCard::loadCode(const void *image) {
 
 CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
   const CudaDriver &cuda = *driver_;
-  CudaStepCode code{&entry, {}};
+  const uint32_t shared = entry.sharedBytesOf(major_, minor_);
+  CudaStepCode code{&entry, shared, {}};
   for (const Manifest::CudaEntry::Kernel &kernel : entry.kernels) {
     const std::string what = name_ + ": kernel " + kernel.symbol;
     CUfunction function = nullptr;
     if (cuda->cuModuleGetFunction(&function, module_, kernel.symbol.c_str()) != CUDA_SUCCESS)
       fail(ExitCode::BadInput, what + ", which the manifest names, is not in the bundle's code: "
                                       "compile the model again");
-    if (kernel.sharedBytes > kUsualSharedBytes)
+    if (shared > kUsualSharedBytes)
       cuda.check(cuda->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                          int(kernel.sharedBytes)),
+                                          int(shared)),
                  what + " gets no shared memory");
     int ctas = 0;
-    cuda.check(cuda->cuOccupancyMaxActiveBlocksPerMultiprocessor(
-                   &ctas, function, int(entry.threads), kernel.sharedBytes),
+    cuda.check(cuda->cuOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, function,
+                                                                 int(entry.threads), shared),
                what + " cannot be placed");
     if (ctas < 1)
       fail(ExitCode::Unsupported, what + " with " + std::to_string(entry.threads) +
-                                      " threads and " + std::to_string(kernel.sharedBytes) +
+                                      " threads and " + std::to_string(shared) +
                                       " bytes of shared memory does not fit a multiprocessor: "
                                       "compile the model for this card");
     const unsigned multiprocessors = unsigned(attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
@@ -168,8 +168,7 @@ CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
                                       " CTAs that must run at once and the card holds " +
                                       std::to_string(multiprocessors * unsigned(ctas)) +
                                       ": compile the model for this card");
-    code.kernels.push_back(
-        {function, kernel.grid ? kernel.grid : multiprocessors, kernel.sharedBytes, kernel.phase});
+    code.kernels.push_back({function, kernel.grid ? kernel.grid : multiprocessors, kernel.phase});
   }
   return code;
 }

@@ -25,9 +25,10 @@ std::string whyNotOn(const Manifest::CudaEntry &entry, int major, int minor);
 /// A step's kernels, ready to be launched on a card.
 struct CudaStepCode {
   const Manifest::CudaEntry *entry = nullptr;
+  uint32_t sharedBytes = 0; ///< dynamic, of each kernel, on this card
   struct Kernel {
     CUfunction function;
-    unsigned grid, sharedBytes;
+    unsigned grid;
     int32_t phase;
   };
   std::vector<Kernel> kernels;

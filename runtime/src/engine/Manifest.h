@@ -52,14 +52,17 @@ struct Manifest {
       std::string symbol;
       int32_t phase = 0; ///< graph: the kernel's second parameter, as kernels serve several phases
       uint32_t grid = 0; ///< CTAs; 0: one a multiprocessor
-      uint32_t sharedBytes = 0;
     };
     bool decode = false;     ///< else prefill
     bool persistent = false; ///< one cooperative kernel, else a graph of kernels in order
     bool pdl = false;        ///< graph: kernels may be launched before those before them end
     bool samples = false;    ///< can give the largest logits' tokens in the place of logits
     int device = 0, devices = 1;
-    uint32_t maxRows = 0, threads = 0, sharedBytes = 0, syncWords = 0;
+    uint32_t maxRows = 0, threads = 0, syncWords = 0;
+    uint32_t sharedBytes = 0; ///< dynamic, of a CTA of each kernel, but on these cards
+    std::vector<std::pair<CudaArch, uint32_t>> sharedBytesOn;
+    /// Of a CTA of each kernel, on a card of this compute capability.
+    uint32_t sharedBytesOf(int major, int minor) const;
     uint64_t activationBytes = 0;
     uint32_t pageRows = 0;                     ///< of the cache on this card
     uint64_t pageBytes = 0;                    ///< of the cache on this card

@@ -36,6 +36,22 @@ CudaArch readArch(const ManifestObject &object, const char *key, const Json &val
   return *arch;
 }
 
+void readSharedBytes(const ManifestObject &object, CudaEntry &entry) {
+  entry.sharedBytes = uint32_t(object.number("shared_bytes", 0, kMaxShared));
+  if (!object.has("shared_bytes_on"))
+    return;
+  const Json &cards = object.array("shared_bytes_on");
+  if (cards.size() > 64)
+    object.bad(object.pathOf("shared_bytes_on"), "has " + std::to_string(cards.size()) + " cards");
+  size_t index = 0;
+  for (const Json &value : cards) {
+    ManifestObject card(value, object.pathOf("shared_bytes_on[" + std::to_string(index++) + "]"),
+                        object.where());
+    const CudaArch arch = readArch(card, "arch", card.at("arch"), "sm_");
+    entry.sharedBytesOn.emplace_back(arch, uint32_t(card.number("bytes", 0, kMaxShared)));
+  }
+}
+
 void readKernels(const ManifestObject &object, CudaEntry &entry, uint64_t grid) {
   const Json &kernels = object.array("kernels");
   if (kernels.empty() || kernels.size() > 65536 || (entry.persistent && kernels.size() != 1))
@@ -51,7 +67,6 @@ void readKernels(const ManifestObject &object, CudaEntry &entry, uint64_t grid) 
       kernel.bad(kernel.pathOf("symbol"), "is " + shown(made.symbol) + ", which is no symbol");
     made.phase = int32_t(kernel.numberOr("phase", 0, 65535, 0));
     made.grid = uint32_t(kernel.numberOr("grid", 0, kMaxGrid, grid));
-    made.sharedBytes = uint32_t(kernel.numberOr("shared_bytes", 0, kMaxShared, entry.sharedBytes));
   }
 }
 
@@ -91,6 +106,13 @@ std::string CudaArch::text(const char *prefix) const {
   return text;
 }
 
+uint32_t CudaEntry::sharedBytesOf(int major, int minor) const {
+  for (const auto &[arch, bytes] : sharedBytesOn)
+    if (arch.major == major && arch.minor == minor)
+      return bytes;
+  return sharedBytes;
+}
+
 CudaEntry readCudaEntry(const ManifestObject &object, const Manifest &manifest) {
   CudaEntry entry;
   entry.decode = choice(object, "step", "decode", "prefill");
@@ -99,7 +121,7 @@ CudaEntry readCudaEntry(const ManifestObject &object, const Manifest &manifest) 
   entry.device = int(object.numberOr("device", 0, uint64_t(entry.devices) - 1, 0));
   entry.maxRows = uint32_t(object.number("max_rows", 1, 1 << 16));
   entry.threads = uint32_t(object.multiple("threads", 32, 32, 1024));
-  entry.sharedBytes = uint32_t(object.number("shared_bytes", 0, kMaxShared));
+  readSharedBytes(object, entry);
   entry.syncWords = uint32_t(object.number("sync_words", 0, 1 << 24));
   entry.activationBytes = object.number("activations", 0, uint64_t(1) << 40);
   entry.pageRows = uint32_t(object.numberOr("page_rows", 1, 1 << 12, uint64_t(manifest.pageRows)));

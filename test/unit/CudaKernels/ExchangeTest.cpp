@@ -178,9 +178,10 @@ protected:
     Device &device = all[size_t(d)];
     cuda.cuCtxSetCurrent(contexts[size_t(d)]);
     CUfunction f = function(device.module, name);
-    ASSERT_EQ(cuda.cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, kShared),
-              CUDA_SUCCESS);
-    ASSERT_EQ(launch(f, multiprocessors, kThreads, kShared, cooperative, device.step,
+    ASSERT_EQ(
+        cuda.cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, sharedBytes),
+        CUDA_SUCCESS);
+    ASSERT_EQ(launch(f, multiprocessors, kThreads, sharedBytes, cooperative, device.step,
                      device.arguments, more...),
               CUDA_SUCCESS)
         << library().error();

@@ -5,6 +5,7 @@
 // launches its kernels with a step, and compares with plain loops.
 #pragma once
 #include "compiler/Weights/PackMma.h"
+#include "kernels/cuda/layout.h"
 #include "runtime/src/abi/cuda_program.h"
 #include "test/unit/Sim/Sim.h"
 #include <cmath>
@@ -63,10 +64,12 @@ inline std::string deviceName(const weight::Format &format) {
 
 class CudaKernels : public Sim {
 protected:
-  static constexpr unsigned kThreads = 256, kShared = 99 * 1024; // kernels/cuda/layout.h
+  static constexpr unsigned kThreads = retort::cuda::kThreads;
+  unsigned sharedBytes = 0; ///< of a CTA, set by open()
 
   void open(int arch, int sms = 3, bool check = false) {
     set("arch", arch);
+    sharedBytes = unsigned(retort::cuda::sharedBytesOf(arch));
     set("sms", sms);
     set("check", check);
     set("count", check);
@@ -119,10 +122,11 @@ protected:
     if (!module)
       return; // said already
     CUfunction f = function(module, name.c_str());
-    ASSERT_EQ(cuda.cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, kShared),
-              CUDA_SUCCESS);
+    ASSERT_EQ(
+        cuda.cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, sharedBytes),
+        CUDA_SUCCESS);
     const CUdeviceptr memory = upload(std::vector<retort_cuda_step>{step});
-    ASSERT_EQ(launch(f, multiprocessors, kThreads, kShared, true, memory, arguments...),
+    ASSERT_EQ(launch(f, multiprocessors, kThreads, sharedBytes, true, memory, arguments...),
               CUDA_SUCCESS)
         << library().error();
     ASSERT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS) << report().dump(1).substr(0, 4000);

@@ -379,6 +379,10 @@ TEST_F(CudaWrong, Programs) {
   EXPECT_THAT(with("/entries/0/kernels/0/symbol", "test_nothing"),
               HasSubstr("kernel test_nothing, which the manifest names, is not in"));
   EXPECT_THAT(with("/entries/0/shared_bytes", 1 << 19), HasSubstr("needs 524288"));
+  EXPECT_THAT(
+      with("/entries/0/shared_bytes_on", json::array({{{"arch", "sm_80"}, {"bytes", 1 << 18}}, //
+                                                      {{"arch", "sm_90"}, {"bytes", 1 << 18}}})),
+      HasSubstr("needs 262144"));
   EXPECT_THAT(with("/entries/0/grid", 1 << 18), HasSubstr("CTAs that must run at once"));
   EXPECT_THAT(with("/entries/0/threads", 128), HasSubstr("does not fit a multiprocessor"));
   writeCudaBundle(path, {.patch = {{{"op", "replace"},

@@ -242,17 +242,21 @@ TEST_F(CudaManifestTest, NumbersOutOfRange) {
   EXPECT_THAT(entryWith("devices", 3), HasSubstr("not a whole number from 1 to 2"));
   EXPECT_THAT(entryWith("device", 1), HasSubstr("entries[0].device is 1, not a whole number"));
   const json bad[] = {-1, uint64_t(1) << 63, 1.5, "16", nullptr, json::array(), json::object()};
-  for (const char *key :
-       {"devices",      "device",     "max_rows",         "threads",
-        "shared_bytes", "sync_words", "activations",      "grid",
-        "page_rows",    "page_bytes", "kernels/0/grid",   "kernels/0/shared_bytes",
-        "step",         "form",       "kernels",          "arches",
-        "logits",       "kernels/0",  "kernels/0/symbol", "pdl",
-        "sample"})
+  for (const char *key : {"devices",      "device",     "max_rows",         "threads",
+                          "shared_bytes", "sync_words", "activations",      "grid",
+                          "page_rows",    "page_bytes", "kernels/0/grid",   "shared_bytes_on",
+                          "step",         "form",       "kernels",          "arches",
+                          "logits",       "kernels/0",  "kernels/0/symbol", "pdl",
+                          "sample"})
     for (const json &value : bad)
-      if (!(key == std::string("arches") && value == json::array()) &&
+      if (!((key == std::string("arches") || key == std::string("shared_bytes_on")) &&
+            value == json::array()) &&
           !(key == std::string("kernels/0/symbol") && value == "16"))
         EXPECT_THAT(entryWith(key, value), HasSubstr("RETORT_E_BAD_INPUT")) << key << value;
+  EXPECT_THAT(entryWith("shared_bytes_on", json::array({{{"arch", "90"}, {"bytes", 1}}})),
+              HasSubstr("shared_bytes_on[0].arch holds \"90\", which is no architecture"));
+  EXPECT_THAT(entryWith("shared_bytes_on", json::array({{{"arch", "sm_90"}, {"bytes", -1}}})),
+              HasSubstr("shared_bytes_on[0].bytes is -1"));
   for (const char *key : {"max_rows", "threads", "page_rows", "page_bytes", "devices"})
     EXPECT_THAT(entryWith(key, 0), HasSubstr("RETORT_E_BAD_INPUT")) << key;
 }
