@@ -6,7 +6,7 @@
 // rows of 4096 on a card with 99 KB) stay where they are and are converted on each use: the same
 // values, more traffic from L2.
 #pragma once
-#include "kernels/cuda/cta.cuh"
+#include "kernels/cuda/exchange.cuh"
 namespace retort::cuda {
 
 /// Four neighbouring values, as f32. Vector: 16-byte aligned and whole; else value by value, zeros
@@ -48,10 +48,11 @@ RETORT_DEVICE float addSquares(f32x4 v, float sum) {
   return fmaF32(v.w, v.w, fmaF32(v.z, v.z, fmaF32(v.y, v.y, fmaF32(v.x, v.x, sum))));
 }
 
-/// Rows that two devices have as partial sums: first is device 0's, second device 1's, rows
-/// SourceStride apart. Where sum is given, the rows' sums with the source are stored there.
+/// Rows that two devices have as partial sums: this one's, rows SourceStride apart, and what the
+/// other one sends. Where sum is given, the rows' sums with the source are stored there.
 struct Partials {
-  const float *first = nullptr, *second = nullptr;
+  const float *own = nullptr;
+  Inbox inbox;
   float *sum = nullptr;
 };
 /// Whether P says that its source is to be added to partial sums; that its result is sent.
@@ -73,20 +74,78 @@ template <class P> struct Stage {
   const int32_t *wanted;
   Partials partials;
   static_assert(!kSums<P> || (P::Norm && P::SourceAt == 0), "sumSquares stores the sums");
+  static constexpr int kWordStride = receivedStride(P::SourceStride); // pairs
 
   RETORT_DEVICE int64_t rowAt(int r) const {
     const int64_t index = P::Wanted ? wanted[r] : r;
     return index * P::SourceStride + P::SourceAt;
   }
   RETORT_DEVICE const float *row(int r) const { return source + rowAt(r); }
-  /// Values i to i + 3 of a row. Partial sums are added in the order of the devices.
+  /// Where a row's words are: pairs.
+  RETORT_DEVICE int64_t wordsAt(int r) const {
+    return int64_t(P::Wanted ? wanted[r] : r) * kWordStride;
+  }
+  /// Values i to i + 3 of a row whose words, if it has some, are there. The sum of the two devices'
+  /// parts has the same bits on both, whichever of them is its own.
   RETORT_DEVICE f32x4 four(int r, int i) const {
     const f32x4 v = loadFour<kVector>(row(r), i, P::In);
     if constexpr (!kSums<P>)
       return v;
-    const f32x4 a = loadFour<kVector>(partials.first + rowAt(r), i, P::In);
-    const f32x4 b = loadFour<kVector>(partials.second + rowAt(r), i, P::In);
-    return makeF32x4(v.x + (a.x + b.x), v.y + (a.y + b.y), v.z + (a.z + b.z), v.w + (a.w + b.w));
+    const f32x4 own = loadFour<kVector>(partials.own + rowAt(r), i, P::In);
+    const u32x4 low = partials.inbox.pair(wordsAt(r) + i),
+                high = partials.inbox.pair(wordsAt(r) + i + 2);
+    return sumOf(v, own, low, high, i);
+  }
+  RETORT_DEVICE static f32x4 sumOf(f32x4 v, f32x4 own, u32x4 low, u32x4 high, int i) {
+    const float sent[4] = {asFloat(low.x), asFloat(low.z), asFloat(high.x), asFloat(high.z)};
+    const auto at = [&](int j, float x, float y) { // zeros from the row's end on
+      return kVector || i + j < P::In ? x + (y + sent[j]) : 0.0f;
+    };
+    return makeF32x4(at(0, v.x, own.x), at(1, v.y, own.y), at(2, v.z, own.z), at(3, v.w, own.w));
+  }
+  /// A row's values of this thread: v[j] is four((j * kThreads + thread) * 4). All that it asks for
+  /// is on its way at once, kAtOnce vectors at a time while it waits for words.
+  RETORT_DEVICE void rowOf(f32x4 (&v)[kVectors], int r) const {
+    const auto at = [](int j) { return (j * kThreads + int(threadIndex())) * 4; };
+    if constexpr (!kSums<P>) {
+#pragma unroll
+      for (int j = 0; j < kVectors; ++j)
+        if (at(j) < P::In)
+          v[j] = four(r, at(j));
+    } else {
+      constexpr int kAtOnce = minOf(kVectors, 4);
+#pragma unroll
+      for (int first = 0; first < kVectors; first += kAtOnce) {
+        f32x4 own[kAtOnce];
+        u32x4 low[kAtOnce], high[kAtOnce];
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k)
+          if (const int i = at(first + k); i < P::In) {
+            v[first + k] = loadFour<kVector>(row(r), i, P::In);
+            own[k] = loadFour<kVector>(partials.own + rowAt(r), i, P::In);
+          }
+        for (bool all = false; !all;) {
+#pragma unroll
+          for (int k = 0; k < kAtOnce; ++k)
+            if (const int i = at(first + k); i < P::In) {
+              low[k] = partials.inbox.pair(wordsAt(r) + i);
+              high[k] = partials.inbox.pair(wordsAt(r) + i + 2);
+            }
+          all = true;
+#pragma unroll
+          for (int k = 0; k < kAtOnce; ++k)
+            if (const int i = at(first + k); i < P::In)
+              all = all && partials.inbox.has(low[k], i + 1 < P::In) &&
+                    (i + 2 >= P::In || partials.inbox.has(high[k], i + 3 < P::In));
+          if (!all)
+            spinPause();
+        }
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k)
+          if (const int i = at(first + k); i < P::In)
+            v[first + k] = sumOf(v[first + k], own[k], low[k], high[k], i);
+      }
+    }
   }
   /// Stores them for later phases, if this CTA's share has them.
   RETORT_DEVICE void keep(int r, int i, f32x4 v) const {
@@ -133,12 +192,13 @@ template <class P> struct Stage {
   RETORT_DEVICE void sumSquares(float *sums, int numRows) const {
     for (int r = 0; r < numRows; ++r) {
       float sum = 0;
+      f32x4 v[kVectors];
+      rowOf(v, r);
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
         if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In) {
-          const f32x4 v = four(r, i);
-          keep(r, i, v);
-          sum = addSquares(v, sum);
+          keep(r, i, v[j]);
+          sum = addSquares(v[j], sum);
         }
       sum = warpSum(sum);
       if (laneIndex() == 0)
@@ -150,10 +210,10 @@ template <class P> struct Stage {
   RETORT_DEVICE void stageOne(float *sums, uint8_t *rows) const {
     f32x4 v[kVectors];
     float sum = 0, scale = 1;
+    rowOf(v, 0);
 #pragma unroll
     for (int j = 0; j < kVectors; ++j)
       if (const int i = (j * kThreads + int(threadIndex())) * 4; i < P::In) {
-        v[j] = four(0, i);
         keep(0, i, v[j]);
         if constexpr (P::Norm)
           sum = addSquares(v[j], sum);
@@ -219,15 +279,15 @@ template <class P, int N> struct GlobalRows {
   static constexpr bool kHasSums = false;
   const Stage<P> &stage;
   const float *lane[N]; // row g of the fragment
-  int64_t at[N];        // and where it is
+  int row[N];
   float scale[N];
 
   RETORT_DEVICE GlobalRows(const Stage<P> &stage, const float *sums, int numRows) : stage(stage) {
 #pragma unroll
     for (int n = 0; n < N; ++n) {
       const int r = n * 8 + int(laneIndex() / 4);
-      at[n] = stage.rowAt(r < numRows ? r : 0);
-      lane[n] = stage.source + at[n];
+      row[n] = r < numRows ? r : 0;
+      lane[n] = stage.row(row[n]);
       scale[n] = P::Norm ? Stage<P>::normScale(sums, r < numRows ? r : 0) : 1.0f;
     }
   }
@@ -253,11 +313,13 @@ template <class P, int N> struct GlobalRows {
             v[e] = k + e < P::In ? asFloat(ldGlobal32(lane[n] + k + e)) : 0.0f;
         }
         if constexpr (kSums<P>)
-#pragma unroll
-          for (int e = 0; e < 2; ++e)
-            if (k + e < P::In)
-              v[e] += asFloat(ldGlobal32(stage.partials.first + at[n] + k + e)) +
-                      asFloat(ldGlobal32(stage.partials.second + at[n] + k + e));
+          if (k < P::In) { // the words are there: sumSquares has read the rows
+            const float *own = stage.partials.own + stage.rowAt(row[n]);
+            const u32x4 sent = stage.partials.inbox.pair(stage.wordsAt(row[n]) + k);
+            v[0] += asFloat(ldGlobal32(own + k)) + asFloat(sent.x);
+            if (k + 1 < P::In)
+              v[1] += asFloat(ldGlobal32(own + k + 1)) + asFloat(sent.z);
+          }
         b[n][j] = P::Norm ? packRows(v[0] * scale[n] * g[0], v[1] * scale[n] * g[1])
                           : packRows(v[0], v[1]);
       }

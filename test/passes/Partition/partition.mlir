@@ -50,11 +50,11 @@
 // CHECK-NEXT:  lm.exchange %[[DOWN]]
 // FIRST:       lm.logits %{{.*}}, @output.weight : tensor<?x32xf32> -> tensor<?x16xf32>
 
-// Received buffers lie first, at the same offsets on both devices. An exchange stands where a wait
+// Received buffers lie at the same offsets on both devices, 8 bytes a value. An exchange stands where a wait
 // would, and what follows adds up in its prologue: five phases and five waits a layer.
 // DECODE-LABEL: kernel.program @m.decode target "cuda" step "decode" device 1 of 2 logits_begin 16
 // DECODE-DAG:   kernel.buffer @received.0.0 received tensor<16x32xf32> offset 0
-// DECODE-DAG:   kernel.buffer @received.1.0 received tensor<16x32xf32> offset 2048
+// DECODE-DAG:   kernel.buffer @received.1.0 received tensor<16x32xf32> offset 4096
 // DECODE:       kernel.phase @run.blk.0.attn_output
 // DECODE:         kernel.matmul %{{.*}}, @blk.0.attn_output.weight -> @blk.0.attn_output send @received.0.0
 // DECODE:       kernel.exchange @run.blk.0.attn_output index 0
