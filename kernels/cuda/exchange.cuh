@@ -16,7 +16,8 @@
 // Words lie in `sync` (zeroed once, and no other kernels' memory, so that nothing there looks like
 // a flag by chance), in two sets: exchange i uses set i % 2. That a set is free again when exchange
 // i + 2 stores to it follows from waits that the program has (kernel.program, C7):
-//   1. B stores a word of exchange i + 2 in A's set. The storing phase comes after a kernel.wait for
+//   1. B stores a word of exchange i + 2 in A's set. The storing phase comes after a kernel.wait
+//   for
 //      all of B's CTAs that follows the phase where B read what A sent in exchange i + 1.
 //   2. So some CTA of B saw such a word of A's. A's storing phase, too, comes after a kernel.wait
 //      for all of A's CTAs that follows the phase where A read what it was sent in exchange i.

@@ -260,6 +260,10 @@ protected:
       cuda.cuCtxSynchronize();
     }
     const std::vector<std::string> found = kinds();
+    for (int d = 0; d < 2; ++d) // an error stays until nobody has the context
+      while (cuda.cuDevicePrimaryCtxRelease(d) == CUDA_SUCCESS) {
+      }
+    contexts.clear();
     return found.empty() ? "" : found.front();
   }
   /// Sums and results of both devices against loops and against each other.
