@@ -2,6 +2,7 @@
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1}))' | FileCheck %s --check-prefixes=CHECK,SECOND
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=1}))' | FileCheck %s --check-prefix=WHOLE
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=DECODE
+// RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers,print-kernel-costs{on=h100 assume=peer_us:3}))' | FileCheck %s --check-prefix=COST
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0}),lower-to-kernel{target=cuda step=prefill},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=PREFILL
 
 // 3 key/value heads with 2 query heads each: device 0 has 2 of them, so channels and tokens that
@@ -64,6 +65,10 @@
 // DECODE:       kernel.exchange @run.blk.0.ffn_down index 1
 // DECODE-NEXT:  kernel.phase @run.logits
 // DECODE-NEXT:    kernel.stage @blk.0.sum sum @blk.0.ffn_down, @received.1.0 norm @output_norm.weight eps {{.*}} rows @wanted
+
+// What the other device sends comes 3 us after it is stored; the CTAs meet in 0.8 of them.
+// COST: 1 row, 128 positions, device 1 of 2, persistent
+// COST: run.blk.0.ffn_gate_up 2 {{[0-9]+}} 1024 {{[0-9]+}} {{[0-9.]+}} 0.80 2.20
 
 // Prefill adds up in a phase.
 // PREFILL-LABEL: kernel.program @m.prefill target "cuda" step "prefill" device 0 of 2 logits_begin 0
