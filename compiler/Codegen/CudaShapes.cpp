@@ -157,9 +157,8 @@ std::string CudaShapes::flagged(const std::string &box, Operation *op, FlatSymbo
 }
 
 std::string CudaShapes::partials(kernel::StageOp stage) {
-  return "{" + address(stage.getPartialAttr()) + ", " +
-         flagged("inbox", stage, stage.getReceivedAttr()) + ", " + address(stage.getSumAttr()) +
-         "}";
+  return "{" + flagged("inbox", stage, stage.getReceivedAttr()) + ", " +
+         address(stage.getSumAttr()) + "}";
 }
 
 std::string CudaShapes::weightsType(FlatSymbolRefAttr name) {
@@ -241,7 +240,7 @@ void stageMembers(Members &members, kernel::StageOp stage, int64_t sourceStride)
   members.ints({{"SourceStride", sourceStride}, {"SourceAt", static_cast<int64_t>(stage.getAt())}})
       .bools({{"Norm", stage.getGain().has_value()}, {"NormOffset", stage.getOffset()}})
       .floats({{"eps", stage.getEps().convertToFloat()}});
-  if (stage.getPartial())
+  if (stage.getReceived())
     members.bools({{"Sums", true}});
 }
 std::string formatSuffix(kernel::BufferOp weights) {
@@ -283,7 +282,7 @@ CudaCall CudaShapes::call(kernel::MatmulOp op) {
                                  : "cta.sent<float>(" +
                                        std::to_string(*buffer(op.getSendAttr()).getOffset()) + ")");
   }
-  if (stage.getPartial()) {
+  if (stage.getReceived()) {
     if (!op.getSend())
       call.arguments.push_back("{}");
     call.arguments.push_back(partials(stage));
@@ -310,7 +309,7 @@ CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
                 {address(stage.getSourceAttr()), address(stage.getGainAttr()),
                  address(op.getWeightsAttr()), address(op.getDestAttr())},
                 address(op.getWeightsAttr())};
-  if (stage.getPartial())
+  if (stage.getReceived())
     call.arguments.push_back(partials(stage));
   return call;
 }
@@ -520,8 +519,8 @@ std::string CudaShapes::describe(kernel::PhaseOp phase) {
               (op.getResidual() ? ", residual" : ""));
         })
         .Case([&](kernel::StageOp op) {
-          if (op.getPartial())
-            add("partial sums, residual");
+          if (op.getReceived())
+            add("partial sums");
           if (op.getGain())
             add("norm");
           if (op.getRows())

@@ -45,7 +45,7 @@ struct Costs {
     cost.format = PackedFormat::parse(matrix.getFormat().value_or("f32")).value_or(cost.format);
     if (auto stage = staged.getDefiningOp<StageOp>()) {
       cost.wanted = static_cast<bool>(stage.getRowsAttr());
-      cost.sums = static_cast<bool>(stage.getPartialAttr());
+      cost.sums = static_cast<bool>(stage.getReceivedAttr());
     }
   }
   template <class Op> void attention(Op op, PhaseKind kind) {
@@ -73,7 +73,6 @@ struct Costs {
         .Case([&](StageOp op) {
           touch(op.getSourceAttr());
           touch(op.getGainAttr());
-          touch(op.getPartialAttr());
           touch(op.getReceivedAttr());
           touch(op.getSumAttr());
           cost.flops += (op.getGain() ? 4 : 0) * op.getResult().getType().getFeatures();

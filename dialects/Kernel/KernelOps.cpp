@@ -269,8 +269,7 @@ LogicalResult AnglesOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp source = buffers.get(getSourceAttr()), gain = buffers.get(getGainAttr());
-  BufferOp partial = buffers.get(getPartialAttr()), received = buffers.get(getReceivedAttr()),
-           sum = buffers.get(getSumAttr());
+  BufferOp received = buffers.get(getReceivedAttr()), sum = buffers.get(getSumAttr());
   buffers.get(getRowsAttr());
   if (!source || buffers.failed)
     return failure();
@@ -279,9 +278,8 @@ LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
     return failure();
   if (failed(checkElements(*this, gain, features))) // (C2)
     return failure();
-  if (partial) { // (C4)
-    if (failed(checkColumns(*this, source, features)) ||
-        failed(checkSum(*this, partial, received, features)) ||
+  if (received) { // (C4)
+    if (failed(checkSum(*this, source, received, features)) ||
         (sum && failed(checkColumns(*this, sum, features))))
       return failure();
     if (!buffers.program().isDecode())

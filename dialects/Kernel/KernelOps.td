@@ -175,23 +175,21 @@ def Kernel_StageOp : Kernel_TileOp<"stage"> {
     it is f16, each value is rounded.
     Done by every worker for itself: for few rows that is cheaper than a phase and a wait.
 
-    With `sum` the rows are `source + (p0 + p1)`, where p0 and p1 are the partial sums of device 0 and
-    device 1: this device's own and the received one. The workers share out the storing of these rows
-    to the buffer after `->`, for later phases.
+    With `sum` the rows are sums over both devices: `source`, this device's part, and the received one.
+    The workers share out the storing of these rows to the buffer after `->`, for later phases.
     - (C1) `source` has at least `at` + features columns.
     - (C2) `gain` has as many elements as the result has features.
     - (C3) The result is f16 in a program for CUDA, and f32 or i8 in one for a CPU.
-    - (C4) A sum's buffers have as many columns as the result has features, and so has `source`; one is
-      received; the program is a CUDA decode step.
+    - (C4) A sum's buffers have as many columns as the result has features, and so has `source`; the
+      first is received; the program is a CUDA decode step.
   }];
   let arguments = (ins FlatSymbolRefAttr:$source, DefaultValuedAttr<NaturalI64, "0">:$at,
                        OptionalAttr<FlatSymbolRefAttr>:$gain, DefaultValuedAttr<F32Attr, "0.0f">:$eps,
                        UnitAttr:$offset, OptionalAttr<FlatSymbolRefAttr>:$rows,
-                       OptionalAttr<FlatSymbolRefAttr>:$partial,
                        OptionalAttr<FlatSymbolRefAttr>:$received,
                        OptionalAttr<FlatSymbolRefAttr>:$sum);
   let results = (outs Kernel_StagedType:$result);
-  let assemblyFormat = "$source (`at` $at^)? (`sum` $partial^ `,` $received (`->` $sum^)?)? (`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
+  let assemblyFormat = "$source (`at` $at^)? (`sum` $received^ (`->` $sum^)?)? (`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
                        "(`rows` $rows^)? attr-dict `:` type($result)";
 }
 
@@ -218,9 +216,8 @@ def Kernel_MatmulOp : Kernel_TileOp<"matmul"> {
 def Kernel_SumOp : Kernel_TileOp<"sum"> {
   let summary = "Add the devices' partial sums, and a residual, a tile a row";
   let description = [{
-    `dest[r] = residual[r] + (p0[r] + p1[r])`, p0 and p1 being the partial sums of device 0 and
-    device 1: what this one made and what it received. Where a product's `kernel.stage` can, it does
-    that in passing.
+    `dest[r] = residual[r] + (partial[r] + received[r])`: what this device made and what it received.
+    Where a product's `kernel.stage` can, it does that in passing.
     ```mlir
     kernel.sum @out, @received -> @x1 residual @x
     ```

@@ -184,9 +184,9 @@ struct Model {
     const int64_t ctas = std::min<int64_t>(blocks, device.multiprocessors);
     const int64_t share = ceilDiv(blocks, ctas); // of the CTA with most
     time.tiles = blocks;
-    // With partial sums: the residual, this device's, and the other's with flags.
+    // With partial sums: this device's, and the other's with flags.
     const double blockBytes = double(time.weightBytes) / blocks,
-                 rowBytes = (cost.sums ? 16.0 : 4.0) * rows * in;
+                 rowBytes = (cost.sums ? 12.0 : 4.0) * rows * in;
     const bool staged = rows <= stagedRows(cost, in, rows);
     time.l2Bytes = rowBytes * (staged ? ctas : blocks * cost.matrices);
     double main = 0;

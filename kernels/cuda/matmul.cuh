@@ -16,7 +16,7 @@
 //   bool HasBias, HasResidual                 residual rows are DestStride apart; it may be dest
 //   bool Wanted, int MaxRows                  rows are step.wanted's; at most MaxRows <= 16
 //   Activation Act       matmulGlu only; softCap, HasBias, HasResidual and Wanted: matmul only
-//   bool Sums            (default false) the rows are source + the partials of both devices
+//   bool Sums            (default false) the rows are source + what the other device sent
 //   bool Sends           (default false) matmul: what goes to dest goes to `sent` too
 #pragma once
 #include "kernels/cuda/activate.cuh"

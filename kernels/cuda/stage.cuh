@@ -48,14 +48,13 @@ RETORT_DEVICE float addSquares(f32x4 v, float sum) {
   return fmaF32(v.w, v.w, fmaF32(v.z, v.z, fmaF32(v.y, v.y, fmaF32(v.x, v.x, sum))));
 }
 
-/// Rows that two devices have as partial sums: this one's, rows SourceStride apart, and what the
-/// other one sends. Where sum is given, the rows' sums with the source are stored there.
+/// Rows that are sums over two devices: the source is this one's part, and the inbox is what the
+/// other one sends. Where sum is given, the rows' sums are stored there.
 struct Partials {
-  const float *own = nullptr;
   Inbox inbox;
   float *sum = nullptr;
 };
-/// Whether P says that its source is to be added to partial sums; that its result is sent.
+/// Whether P says that its source is a partial sum; that its result is sent.
 template <class P> constexpr bool kSums = requires { requires P::Sums; };
 template <class P> constexpr bool kSends = requires { requires P::Sends; };
 
@@ -85,23 +84,21 @@ template <class P> struct Stage {
   RETORT_DEVICE int64_t wordsAt(int r) const {
     return int64_t(P::Wanted ? wanted[r] : r) * kWordStride;
   }
-  /// Values i to i + 3 of a row whose words, if it has some, are there. The sum of the two devices'
-  /// parts has the same bits on both, whichever of them is its own.
+  /// Values i to i + 3 of a row whose words, if it has some, are there. The sum has the same bits
+  /// on both devices, whichever part is its own.
   RETORT_DEVICE f32x4 four(int r, int i) const {
     const f32x4 v = loadFour<kVector>(row(r), i, P::In);
     if constexpr (!kSums<P>)
       return v;
-    const f32x4 own = loadFour<kVector>(partials.own + rowAt(r), i, P::In);
     const u32x4 low = partials.inbox.pair(wordsAt(r) + i),
                 high = partials.inbox.pair(wordsAt(r) + i + 2);
-    return sumOf(v, own, low, high, i);
+    return sumOf(v, low, high, i);
   }
-  RETORT_DEVICE static f32x4 sumOf(f32x4 v, f32x4 own, u32x4 low, u32x4 high, int i) {
-    const float sent[4] = {asFloat(low.x), asFloat(low.z), asFloat(high.x), asFloat(high.z)};
-    const auto at = [&](int j, float x, float y) { // zeros from the row's end on
-      return kVector || i + j < P::In ? x + (y + sent[j]) : 0.0f;
+  RETORT_DEVICE static f32x4 sumOf(f32x4 v, u32x4 low, u32x4 high, int i) {
+    const auto at = [&](int j, float own, uint32_t sent) { // zeros from the row's end on
+      return kVector || i + j < P::In ? own + asFloat(sent) : 0.0f;
     };
-    return makeF32x4(at(0, v.x, own.x), at(1, v.y, own.y), at(2, v.z, own.z), at(3, v.w, own.w));
+    return makeF32x4(at(0, v.x, low.x), at(1, v.y, low.z), at(2, v.z, high.x), at(3, v.w, high.z));
   }
   /// A row's values of this thread: v[j] is four((j * kThreads + thread) * 4). All that it asks for
   /// is on its way at once, kAtOnce vectors at a time while it waits for words.
@@ -116,14 +113,11 @@ template <class P> struct Stage {
       constexpr int kAtOnce = minOf(kVectors, 4);
 #pragma unroll
       for (int first = 0; first < kVectors; first += kAtOnce) {
-        f32x4 own[kAtOnce];
         u32x4 low[kAtOnce], high[kAtOnce];
 #pragma unroll
         for (int k = 0; k < kAtOnce; ++k)
-          if (const int i = at(first + k); i < P::In) {
+          if (const int i = at(first + k); i < P::In)
             v[first + k] = loadFour<kVector>(row(r), i, P::In);
-            own[k] = loadFour<kVector>(partials.own + rowAt(r), i, P::In);
-          }
         for (bool all = false; !all;) {
 #pragma unroll
           for (int k = 0; k < kAtOnce; ++k)
@@ -143,7 +137,7 @@ template <class P> struct Stage {
 #pragma unroll
         for (int k = 0; k < kAtOnce; ++k)
           if (const int i = at(first + k); i < P::In)
-            v[first + k] = sumOf(v[first + k], own[k], low[k], high[k], i);
+            v[first + k] = sumOf(v[first + k], low[k], high[k], i);
       }
     }
   }
@@ -314,11 +308,10 @@ template <class P, int N> struct GlobalRows {
         }
         if constexpr (kSums<P>)
           if (k < P::In) { // the words are there: sumSquares has read the rows
-            const float *own = stage.partials.own + stage.rowAt(row[n]);
             const u32x4 sent = stage.partials.inbox.pair(stage.wordsAt(row[n]) + k);
-            v[0] += asFloat(ldGlobal32(own + k)) + asFloat(sent.x);
+            v[0] += asFloat(sent.x);
             if (k + 1 < P::In)
-              v[1] += asFloat(ldGlobal32(own + k + 1)) + asFloat(sent.z);
+              v[1] += asFloat(sent.z);
           }
         b[n][j] = P::Norm ? packRows(v[0] * scale[n] * g[0], v[1] * scale[n] * g[1])
                           : packRows(v[0], v[1]);

@@ -314,14 +314,12 @@ void CudaDevice::nextGeneration() {
   if (generation_++ != RETORT_CUDA_GENERATIONS)
     return;
   generation_ = 1;
-  if (cards_.size() == 1)
-    return;
   for (Card &card : cards_) {
     CurrentContext current(cuda(), card.card->context());
     cuda().check(
         cuda()->cuMemsetD8Async(card.sync.address(), 0, card.sync.bytes(), card.stream.get()),
         failing(card));
-    if (!program_->hasPeerAccess())
+    if (card.received.as())
       std::memset(card.received.as() + card.activations.bytes(), 0, card.sync.bytes());
   }
   for (Card &card : cards_) {

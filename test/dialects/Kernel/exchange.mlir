@@ -74,7 +74,7 @@ kernel.program @prefill target "cuda" step "prefill" device 0 of 2 logits_begin 
   kernel.buffer @received received tensor<64x32xf32>
   kernel.phase @p "blk.0" tiles 2 {
     // expected-error @below {{'kernel.stage' op adds partial sums in a program that is no CUDA decode step}}
-    %s = kernel.stage @x sum @x, @received : <32, f16, 0>
+    %s = kernel.stage @x sum @received : <32, f16, 0>
   }
 }
 // -----

@@ -1,10 +1,11 @@
 //===- ExchangeTest.cpp - Two devices add up partial sums -------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Each device multiplies its share of a product's columns and sends the partial sums to the other,
-// each value with its flag; the next product's prologue adds them up, norms the rows and keeps the
-// sums. Several exchanges follow each other, so that receive buffers come round, in two steps. The
-// same of prefill's exchanges, which have one flag; and of kernels that are wrong in one way each.
+// Each device multiplies its share of a product's columns, device 0 adds the residual, and sends
+// the partial sums to the other, each value with its flag; the next product's prologue adds them
+// up, norms the rows and keeps the sums. Several exchanges follow each other, so that receive
+// buffers come round, in two steps. The same of prefill's exchanges, which have one flag; and of
+// kernels that are wrong in one way each.
 #include "test/unit/CudaKernels/Kernels.h"
 #include <cstring>
 
@@ -20,6 +21,7 @@ struct Share { static constexpr int In = 64, Out = kHidden, SourceStride = 64, S
 struct Next { static constexpr int In = kHidden, Out = 48, SourceStride = kHidden, SourceAt = 0, DestStride = 48, MaxRows = kRows;
   static constexpr bool Norm = true, NormOffset = false, HasBias = false, HasResidual = false, Wanted = false, Sums = true;
   static constexpr float eps = 1e-5f, softCap = 0; using Weights = F32; };
+struct ShareAndResidual : Share { static constexpr bool HasResidual = true; }; // device 0
 struct Rows { static constexpr int Features = kHidden, MaxRows = kRows; static constexpr bool HasResidual = true; };
 struct Arguments { const float *x, *stream, *gain; const uint8_t *share, *next; float *own, *sums, *y; };
 constexpr int kPart = kRows * kHidden, kX = kRows * 64, kY = kRows * 48;
@@ -28,9 +30,15 @@ RETORT_DEVICE float *own(const Arguments &a, int i) { return a.own + i % 2 * kPa
 RETORT_DEVICE void share(Cta &cta, const Arguments &a, int i) {
   matmul<Share>(cta, a.x + i * kX, nullptr, a.share, own(a, i), nullptr, nullptr, nullptr, outbox(cta, place(i), i));
 }
+RETORT_DEVICE void shareAndResidual(Cta &cta, const Arguments &a, int i) {
+  if (cta.step.device != 0)
+    return share(cta, a, i);
+  matmul<ShareAndResidual>(cta, a.x + i * kX, nullptr, a.share, own(a, i), nullptr, a.stream, nullptr,
+                           outbox(cta, place(i), i));
+}
 RETORT_DEVICE void next(Cta &cta, const Arguments &a, int i) {
-  matmul<Next>(cta, a.stream, a.gain, a.next, a.y + i * kY, nullptr, nullptr, nullptr, {},
-               {own(a, i), inbox(cta, place(i), i), a.sums + i * kPart});
+  matmul<Next>(cta, own(a, i), a.gain, a.next, a.y + i * kY, nullptr, nullptr, nullptr, {},
+               {inbox(cta, place(i), i), a.sums + i * kPart});
 }
 )";
 
@@ -40,7 +48,7 @@ RETORT_KERNEL(k_step, kThreads, 1, const retort_cuda_step *step, Arguments a) {
   matmulFetch<Share>(cta, a.share);
   for (int i = 0; i < 5; ++i) {
     cta.wait();
-    share(cta, a, i);
+    shareAndResidual(cta, a, i);
     const uint32_t ticket = cta.arrive();
     matmulFetch<Next>(cta, a.next);
     cta.waitFor(ticket);
@@ -118,7 +126,7 @@ RETORT_KERNEL(k_share, kThreads, 1, const retort_cuda_step *step, Arguments a, i
   Cta cta(step);
   matmulFetch<Share>(cta, a.share);
   cta.wait();
-  share(cta, a, i);
+  shareAndResidual(cta, a, i);
 }
 RETORT_KERNEL(k_next, kThreads, 1, const retort_cuda_step *step, Arguments a, int32_t i) {
   Cta cta(step);

@@ -16,6 +16,9 @@ struct Mat {
 template <class P> struct Sending : P { // of two devices
   static constexpr bool Sends = true;
 };
+template <class P> struct FirstSending : Sending<P> { // decoding device 0
+  static constexpr bool HasResidual = true;
+};
 template <class P> struct Summing : P {
   static constexpr bool Sums = true;
 };
@@ -82,12 +85,12 @@ RETORT_CONSTANT float frequencies[32] = {1, 2};
 // What a card of two runs around an exchange. Prefill's product that reads is any product.
 #define EXCHANGED(name, Out, In, Next)                                                             \
   RETORT_KERNEL(decode_send_##name, kThreads, 1, const retort_cuda_step *step) {                   \
-    using P = Sending<Out>;                                                                        \
+    using P = FirstSending<Out>;                                                                   \
     Cta cta(step);                                                                                 \
     matmulFetch<P>(cta, cta.weights(4096));                                                        \
     cta.wait();                                                                                    \
     matmul<P>(cta, cta.activation(0), nullptr, cta.weights(4096), cta.activation(65536), nullptr,  \
-              nullptr, nullptr, outbox(cta, 4096, 1));                                             \
+              cta.activation(32768), nullptr, outbox(cta, 4096, 1));                               \
     const uint32_t ticket = cta.arrive();                                                          \
     Next##Fetch<Summing<In>>(cta, cta.weights(8192));                                              \
     cta.waitFor(ticket);                                                                           \
@@ -107,11 +110,10 @@ RETORT_CONSTANT float frequencies[32] = {1, 2};
 #define RECEIVE_matmul(P)                                                                          \
   matmul<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(8192),                      \
             cta.activation(65536), nullptr, nullptr, nullptr, {},                                  \
-            {cta.activation(0), inbox(cta, 4096, 1), cta.activation(131072)})
+            {inbox(cta, 4096, 1), cta.activation(131072)})
 #define RECEIVE_matmulGlu(P)                                                                       \
   matmulGlu<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(8192),                   \
-               cta.activation(65536),                                                              \
-               {cta.activation(0), inbox(cta, 4096, 1), cta.activation(131072)})
+               cta.activation(65536), {inbox(cta, 4096, 1), cta.activation(131072)})
 #define SAMPLED(name, ...)                                                                         \
   RETORT_KERNEL(decode_sample_##name, kThreads, 1, const retort_cuda_step *step) {                 \
     using P = __VA_ARGS__;                                                                         \
