@@ -28,7 +28,8 @@
 //
 // Without peer access the words arrive in host memory. There each CTA takes its share from, once,
 // and puts it in the device's own `sync` for all (relay): else each CTA would read all of it over
-// PCIe.
+// PCIe. There a CTA waits for others of its own launch, in the graph form too: the grid has a CTA a
+// multiprocessor at most, so all of them run.
 #pragma once
 #include "kernels/cuda/cta.cuh"
 namespace retort::cuda {
