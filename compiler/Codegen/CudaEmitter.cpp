@@ -148,7 +148,9 @@ private:
   void emitRun() {
     verbatim("\n// The step: a wait is for all CTAs to have done all that stands before it" +
              std::string(program.getDevice()
-                             ? ", an exchange\n// for those of the other device too."
+                             ? program.isDecode()
+                                   ? "; what the\n// other device sends brings its own flags."
+                                   : ", an exchange\n// for those of the other device too."
                              : "."));
     function("run", [&](Value cta) {
       // A product's fetch goes out once the product before it has let go of the ring.
@@ -169,7 +171,8 @@ private:
       verbatim("uint32_t ticket;");
       for (Operation &op : *program.getBody().begin()) {
         waits |= isa<kernel::WaitOp, kernel::ExchangeOp>(op);
-        if (auto between = dyn_cast<kernel::ExchangeOp>(op))
+        // While decoding, values bring their flags along: a wait is enough.
+        if (auto between = dyn_cast<kernel::ExchangeOp>(op); between && !program.isDecode())
           exchange = std::to_string(between.getIndex());
         if (!isa<kernel::PhaseOp>(op))
           continue;
@@ -264,7 +267,7 @@ std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program) {
   CudaShapes shapes(program);
   int64_t exchange = -1; // between the last phase and the next
   for (Operation &op : *program.getBody().begin()) {
-    if (auto between = dyn_cast<kernel::ExchangeOp>(op)) {
+    if (auto between = dyn_cast<kernel::ExchangeOp>(op); between && !program.isDecode()) {
       exchange = between.getIndex();
       result.back().sends = exchange;
     }
@@ -287,7 +290,8 @@ int64_t cudaSyncWords(kernel::ProgramOp program) {
   program.walk([&](kernel::AttendOp op) {
     mostHeads = std::max(mostHeads, static_cast<int64_t>(op.getKvHeads()));
   });
-  return cuda::syncWords(static_cast<int>(program.getMaxRows()), static_cast<int>(mostHeads));
+  return cuda::syncWords(static_cast<int>(program.getMaxRows()), static_cast<int>(mostHeads),
+                         static_cast<int>(program.flaggedBytes() / 4));
 }
 
 std::string cudaEntry(kernel::ProgramOp program) {

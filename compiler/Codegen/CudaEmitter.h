@@ -22,8 +22,9 @@ struct CudaPhase {
   std::string name;   ///< "p017_blk3_ffn_down"
   std::string kernel; ///< "retort_decode_Matmul_1536x576_i4g32s", shared by phases of equal shape
   int64_t number = 0; ///< what the kernel is told
-  int64_t sends = -1; ///< graph: the exchange for which it is the last phase that sends
-  int64_t receives = -1; ///< graph: the exchange that it waits for
+  // Of prefill in the graph form:
+  int64_t sends = -1;    ///< the exchange for which it is the last phase that sends
+  int64_t receives = -1; ///< the exchange that it waits for
   int64_t ctas = 0;      ///< that have a tile in the largest step, if few; 0: one a multiprocessor
 };
 std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program);

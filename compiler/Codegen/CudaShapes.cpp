@@ -4,6 +4,7 @@
 // kernels/cuda reads: see the comment above the template.
 #include "compiler/Codegen/CudaShapes.h"
 #include "dialects/Kernel/KernelCost.h"
+#include "kernels/cuda/layout.h"
 #include "runtime/src/base/Error.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <charconv>
@@ -97,6 +98,24 @@ kernel::StageOp stageOf(Value rows) { return rows.getDefiningOp<kernel::StageOp>
 // Buffers
 //===----------------------------------------------------------------------===//
 
+CudaShapes::CudaShapes(kernel::ProgramOp program) : program(program), symbols(program) {
+  llvm::DenseMap<Attribute, int64_t> sent; // received buffers, and the exchange that filled them
+  int64_t passed = 0;
+  auto read = [&](Operation *op, FlatSymbolRefAttr received) {
+    if (received)
+      exchanges[op] = sent.lookup(received);
+  };
+  program.walk([&](Operation *op) {
+    passed += isa<kernel::ExchangeOp>(op);
+    if (auto stage = dyn_cast<kernel::StageOp>(op))
+      read(op, stage.getReceivedAttr());
+    if (auto sum = dyn_cast<kernel::SumOp>(op))
+      read(op, sum.getReceivedAttr());
+    if (auto product = dyn_cast<kernel::MatmulOp>(op); product && product.getSend())
+      exchanges[op] = sent[product.getSendAttr()] = passed;
+  });
+}
+
 kernel::BufferOp CudaShapes::buffer(FlatSymbolRefAttr name) {
   return name ? symbols.lookup<kernel::BufferOp>(name.getValue()) : kernel::BufferOp();
 }
@@ -132,13 +151,13 @@ std::string CudaShapes::address(FlatSymbolRefAttr name) {
   }
 }
 
-std::string CudaShapes::inOrder(FlatSymbolRefAttr partial, FlatSymbolRefAttr received) {
-  std::string own = address(partial), others = address(received);
-  return program.getDevice() == 0 ? own + ", " + others : others + ", " + own;
+std::string CudaShapes::flagged(const std::string &box, Operation *op, FlatSymbolRefAttr received) {
+  return box + "(cta, " + std::to_string(buffer(received).getOffset().value()) + ", " +
+         std::to_string(exchanges.at(op)) + ")";
 }
 
 std::string CudaShapes::partials(kernel::StageOp stage) {
-  return "{" + inOrder(stage.getPartialAttr(), stage.getReceivedAttr()) + ", " +
+  return "{" + flagged("inbox", stage, stage.getReceivedAttr()) + ", " +
          address(stage.getSumAttr()) + "}";
 }
 
@@ -221,7 +240,7 @@ void stageMembers(Members &members, kernel::StageOp stage, int64_t sourceStride)
   members.ints({{"SourceStride", sourceStride}, {"SourceAt", static_cast<int64_t>(stage.getAt())}})
       .bools({{"Norm", stage.getGain().has_value()}, {"NormOffset", stage.getOffset()}})
       .floats({{"eps", stage.getEps().convertToFloat()}});
-  if (stage.getPartial())
+  if (stage.getReceived())
     members.bools({{"Sums", true}});
 }
 std::string formatSuffix(kernel::BufferOp weights) {
@@ -258,12 +277,14 @@ CudaCall CudaShapes::call(kernel::MatmulOp op) {
                 address(op.getWeightsAttr())};
   if (op.getSend()) {
     members.bools({{"Sends", true}});
-    call.arguments.push_back("cta.sent<float>(" +
-                             std::to_string(*buffer(op.getSendAttr()).getOffset()) + ")");
+    call.arguments.push_back(program.isDecode()
+                                 ? flagged("outbox", op, op.getSendAttr())
+                                 : "cta.sent<float>(" +
+                                       std::to_string(*buffer(op.getSendAttr()).getOffset()) + ")");
   }
-  if (stage.getPartial()) {
+  if (stage.getReceived()) {
     if (!op.getSend())
-      call.arguments.push_back("nullptr");
+      call.arguments.push_back("{}");
     call.arguments.push_back(partials(stage));
   }
   call.shape = intern(base, members.body);
@@ -288,7 +309,7 @@ CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
                 {address(stage.getSourceAttr()), address(stage.getGainAttr()),
                  address(op.getWeightsAttr()), address(op.getDestAttr())},
                 address(op.getWeightsAttr())};
-  if (stage.getPartial())
+  if (stage.getReceived())
     call.arguments.push_back(partials(stage));
   return call;
 }
@@ -319,6 +340,8 @@ CudaCall CudaShapes::call(kernel::AttendOp op) {
                {"softCap", orZero(op.getSoftCap())},
                {"eps", op.getEps().convertToFloat()}})
       .type("Cache", "half");
+  if (int64_t flagged = program.flaggedBytes())
+    members.ints({{"CountersAt", cuda::kSyncReserved + flagged / 4}});
   std::string base =
       "Attend_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
   return {"attend",
@@ -426,9 +449,12 @@ CudaCall CudaShapes::call(kernel::SumOp op) {
   Members members;
   members.ints({{"Features", columns(op.getDestAttr())}, {"MaxRows", program.getMaxRows()}})
       .bools({{"HasResidual", op.getResidual().has_value()}});
+  // Own + received is received + own to the bit, so the devices agree.
+  std::string received = program.isDecode() ? flagged("inbox", op, op.getReceivedAttr())
+                                            : address(op.getReceivedAttr());
   return {"sum",
           intern("Sum_" + std::to_string(columns(op.getDestAttr())), members.body),
-          {inOrder(op.getPartialAttr(), op.getReceivedAttr()), address(op.getResidualAttr()),
+          {address(op.getPartialAttr()), received, address(op.getResidualAttr()),
            address(op.getDestAttr())},
           ""};
 }
@@ -493,8 +519,8 @@ std::string CudaShapes::describe(kernel::PhaseOp phase) {
               (op.getResidual() ? ", residual" : ""));
         })
         .Case([&](kernel::StageOp op) {
-          if (op.getPartial())
-            add("partial sums, residual");
+          if (op.getReceived())
+            add("partial sums");
           if (op.getGain())
             add("norm");
           if (op.getRows())

@@ -5,6 +5,7 @@
 #pragma once
 #include "dialects/Kernel/KernelOps.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/DenseMap.h"
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct CudaCall {
 /// The distinct shapes of a program, in order of first use.
 class CudaShapes {
 public:
-  explicit CudaShapes(kernel::ProgramOp program) : program(program), symbols(program) {}
+  explicit CudaShapes(kernel::ProgramOp program);
 
   /// The calls of a phase's ops, and what it does in words: "norm, 576 -> 960, int4, ...".
   std::vector<CudaCall> calls(kernel::PhaseOp phase);
@@ -39,11 +40,14 @@ private:
     std::string frame;      ///< the declaration, with NAME and BODY
   };
   std::vector<Shape> shapes;
+  /// The exchange that ops which send, or read what was sent, take part in.
+  llvm::DenseMap<mlir::Operation *, int64_t> exchanges;
   kernel::BufferOp buffer(mlir::FlatSymbolRefAttr name);
   int64_t columns(mlir::FlatSymbolRefAttr name);
   std::string address(mlir::FlatSymbolRefAttr name);
-  /// Two devices' partial sums, device 0's first: this device's own and the received ones.
-  std::string inOrder(mlir::FlatSymbolRefAttr partial, mlir::FlatSymbolRefAttr received);
+  /// The outbox of a product that sends, or the inbox of what it sent: "inbox(cta, 4096, 3)".
+  std::string flagged(const std::string &box, mlir::Operation *op,
+                      mlir::FlatSymbolRefAttr received);
   /// The argument and the member of a product whose prologue adds up partial sums.
   std::string partials(kernel::StageOp stage);
   std::string weightsType(mlir::FlatSymbolRefAttr name);

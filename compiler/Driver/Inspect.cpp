@@ -101,10 +101,17 @@ std::string opsText(kernel::PhaseOp phase) {
 /// The programs of program.mlir, one for a CPU, decode and prefill for GPUs.
 json describePrograms(mlir::ModuleOp module, const PredictOptions &predict) {
   json programs = json::array();
-  module.walk([&](kernel::ProgramOp program) {
+  std::vector<kernel::ProgramOp> ops;
+  module.walk([&](kernel::ProgramOp program) { ops.push_back(program); });
+  // Of programs for one and for two devices one is meant, the first kind if none is named.
+  int64_t devices = predict.devices;
+  for (kernel::ProgramOp program : ops)
+    if (!devices && program.isCuda())
+      devices = program.numDevices();
+  for (kernel::ProgramOp program : ops) {
     json phases = json::array();
-    auto ops = program.getBody().getOps<kernel::PhaseOp>();
-    auto op = ops.begin();
+    auto phaseOps = program.getBody().getOps<kernel::PhaseOp>();
+    auto op = phaseOps.begin();
     for (const kernel::PhaseCost &cost : kernel::phaseCosts(program)) {
       kernel::PhaseOp phase = *op++;
       const int64_t rowTile = phase.getRowTile().value_or(0);
@@ -123,11 +130,32 @@ json describePrograms(mlir::ModuleOp module, const PredictOptions &predict) {
                         {"target", program.getTarget().value_or("cpu").str()},
                         {"step", program.getStep().value_or("").str()},
                         {"max_rows", program.getMaxRows()},
+                        {"devices", program.numDevices()},
                         {"phases", std::move(phases)}});
-    if (predicts(program, predict))
-      programs.back()["predicted"] = predictionOf(program, predict);
-  });
+    if (program.getDevice())
+      programs.back()["device"] = *program.getDevice();
+    // Both devices' time stands with the first device's program.
+    std::vector<kernel::ProgramOp> together = {program};
+    for (kernel::ProgramOp other : ops)
+      if (program.getDevice() == 0 && other.getDevice() == 1 &&
+          other.getStep() == program.getStep())
+        together.push_back(other);
+    if (predicts(program, predict) && devices == program.numDevices() &&
+        static_cast<int64_t>(together.size()) == devices)
+      programs.back()["predicted"] = predictionOf(together, predict);
+  }
   return programs;
+}
+
+/// Lowers the module's models for the GPUs that `predict` asks for, each device's part in a module
+/// of its own.
+void lowerForGpus(CompilerContext &context, mlir::ModuleOp module, const PredictOptions &predict) {
+  if (predict.devices != 2)
+    return context.run(module, loweringPipeline("cuda"), nullptr);
+  mlir::OwningOpRef<mlir::ModuleOp> second = module.clone();
+  context.run(module, loweringPipeline("cuda0"), nullptr);
+  context.run(*second, loweringPipeline("cuda1"), nullptr);
+  module.push_back(second.release());
 }
 
 json describeModule(const std::string &path, const PredictOptions &predict) {
@@ -157,7 +185,7 @@ json describeModule(const std::string &path, const PredictOptions &predict) {
                       {"params", params}});
   }
   if (!predict.on.empty() && !models.empty() && module->getOps<kernel::ProgramOp>().empty())
-    context.run(*module, loweringPipeline("cuda"), nullptr);
+    lowerForGpus(context, *module, predict);
   return {{"kind", "mlir"}, {"models", models}, {"programs", describePrograms(*module, predict)}};
 }
 
@@ -167,7 +195,7 @@ json describeLowered(const std::string &path, const PredictOptions &predict) {
   Workspace workspace(Workspace::defaultDir());
   CompilerContext context(workspace);
   auto module = importModel(context.mlir(), checkpoint);
-  context.run(*module, loweringPipeline("cuda"), nullptr);
+  lowerForGpus(context, *module, predict);
   return describePrograms(*module, predict);
 }
 
@@ -288,13 +316,20 @@ void printBundle(const json &manifest) {
 
 /// Refuses if nothing could be predicted.
 void checkPredicted(const json &programs, const InspectOptions &options) {
-  int64_t most = 0;
+  int64_t most = 0, devices = 0;
   for (const json &program : programs) {
     if (program.contains("predicted"))
       return;
-    if (program["target"] == "cuda")
+    if (program["target"] == "cuda") {
       most = std::max(most, program["max_rows"].get<int64_t>());
+      devices = program["devices"];
+    }
   }
+  if (devices && options.predict.devices && devices != options.predict.devices)
+    fail(ExitCode::Usage,
+         "--devices " + std::to_string(options.predict.devices) + ": " + options.file +
+             " has programs for " + (devices == 1 ? "one GPU" : "two GPUs") +
+             ": compile it with --devices " + std::to_string(options.predict.devices));
   if (most)
     fail(ExitCode::Usage, "--rows " + std::to_string(options.predict.rows) + ": " + options.file +
                               " makes steps of up to " + std::to_string(most) + " rows");
@@ -310,7 +345,7 @@ void inspectCommand(const InspectOptions &options) {
   if (!predict.on.empty()) {
     if (!options.phases)
       fail(ExitCode::Usage, "--on " + predict.on + " predicts phases: add --phases");
-    deviceNamed(predict.on);
+    assumedDevice(predict);
   }
   if (options.phases && predict.on.empty() && !isBundle(options.file) &&
       !options.file.ends_with(".mlir"))

@@ -21,6 +21,14 @@ const kernel::Device &deviceNamed(const std::string &name) {
                             kernel::deviceNames());
 }
 
+kernel::Device assumedDevice(const PredictOptions &options) {
+  kernel::Device device = deviceNamed(options.on);
+  for (const std::string &text : options.assume)
+    if (!device.assume(text))
+      fail(ExitCode::Usage, "--assume " + text + ": not a number of a device, as in wait_us:0.5");
+  return device;
+}
+
 bool predicts(kernel::ProgramOp program, const PredictOptions &options) {
   return !options.on.empty() && program.isCuda() &&
          options.rows <= static_cast<int64_t>(program.getMaxRows());
@@ -41,8 +49,10 @@ nlohmann::json describe(const kernel::PhaseTime &phase) {
 }
 } // namespace
 
-nlohmann::json predictionOf(kernel::ProgramOp program, const PredictOptions &options) {
-  const kernel::Device &device = deviceNamed(options.on);
+nlohmann::json predictionOf(llvm::ArrayRef<kernel::ProgramOp> programs,
+                            const PredictOptions &options) {
+  const kernel::Device device = assumedDevice(options);
+  kernel::ProgramOp program = programs.front();
   kernel::StepShape step;
   step.rows = options.rows         ? options.rows
               : program.isDecode() ? 1
@@ -50,11 +60,15 @@ nlohmann::json predictionOf(kernel::ProgramOp program, const PredictOptions &opt
   step.context = options.context ? options.context : 128;
   if (!program.isDecode()) // the rows are of one sequence, and among what the last attends to
     step.context = std::max(step.context, step.rows);
-  step.devices = options.devices;
-  const std::vector<kernel::PhaseCost> costs = kernel::phaseCosts(program);
-  const kernel::StepTime time = kernel::predict(costs, device, step);
-  step.graph = true;
-  const double graphUs = kernel::predict(costs, device, step).us;
+  auto predicted = [&](bool graph) {
+    step.graph = graph;
+    std::vector<kernel::StepTime> times;
+    for (kernel::ProgramOp one : programs)
+      times.push_back(kernel::predict(kernel::phaseCosts(one), device, step));
+    return times.size() == 1 ? times[0] : kernel::together(times[0], times[1]);
+  };
+  const kernel::StepTime time = predicted(false);
+  const double graphUs = predicted(true).us;
   nlohmann::json phases = nlohmann::json::array();
   for (const kernel::PhaseTime &phase : time.phases)
     phases.push_back(describe(phase));
@@ -62,7 +76,7 @@ nlohmann::json predictionOf(kernel::ProgramOp program, const PredictOptions &opt
           {"measured", false},
           {"rows", step.rows},
           {"context", step.context},
-          {"devices", step.devices},
+          {"devices", programs.size()},
           {"phases", std::move(phases)},
           {"us", time.us},
           {"graph_us", graphUs},

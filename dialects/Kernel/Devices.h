@@ -26,14 +26,15 @@ struct Device {
   double startUs;           ///< launching a cooperative kernel, or a graph
   double launchUs;          ///< a kernel of a graph after another
   double launchDependentUs; ///< the same with programmatic dependent launch; 0: the card has none
-  double peerUs;            ///< a store and a flag seen by the second card
-  double peerGBs;           ///< to it, one way
+  bool peerAccess;          ///< cards reach each other's memory, by the maker's driver
+  double peerUs;            ///< a value with its flag, stored and seen at the link's other end
+  double peerGBs;           ///< over the link, one way
   double issue = 2.0; ///< warp instructions a cycle and multiprocessor that main loops reach, of 4
 
-  /// Puts a number of one's own in the place of `field`'s: memory_share, l2_gbs, issue, wait_us,
-  /// launch_us, launch_dependent_us, peer_us, peer_gbs, multiprocessors. False if there is no such
-  /// field.
-  bool assume(llvm::StringRef field, double value);
+  /// Puts a number of one's own in the place of a field's, "wait_us:0.5": memory_share, l2_gbs,
+  /// issue, wait_us, launch_us, launch_dependent_us, peer_us, peer_gbs, peer_access (1),
+  /// multiprocessors. False if the text says nothing of the kind.
+  bool assume(llvm::StringRef text);
 
   double achievableGBs() const { return memoryGBs * memoryShare; }
 };

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Kernel/KernelCost.h"
 #include "mlir/IR/SymbolTable.h"
-#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
@@ -19,7 +18,6 @@ namespace {
 struct Costs {
   SymbolTable symbols;
   PhaseCost cost;
-  llvm::DenseSet<Attribute> sharded; ///< activations of heads or channels
 
   BufferOp buffer(FlatSymbolRefAttr name) {
     return name ? symbols.lookup<BufferOp>(name.getValue()) : BufferOp();
@@ -47,7 +45,7 @@ struct Costs {
     cost.format = PackedFormat::parse(matrix.getFormat().value_or("f32")).value_or(cost.format);
     if (auto stage = staged.getDefiningOp<StageOp>()) {
       cost.wanted = static_cast<bool>(stage.getRowsAttr());
-      cost.sumsShards = sharded.contains(stage.getSourceAttr());
+      cost.sums = static_cast<bool>(stage.getReceivedAttr());
     }
   }
   template <class Op> void attention(Op op, PhaseKind kind) {
@@ -59,7 +57,6 @@ struct Costs {
     cost.dims = op.getDims();
     cost.window = op.getWindow().value_or(0);
     cost.cacheValueBytes = cache.getTensor().getElementTypeBitWidth() / 8;
-    sharded.insert(op.getDestAttr());
   }
 
   void add(Operation *operation) {
@@ -76,7 +73,6 @@ struct Costs {
         .Case([&](StageOp op) {
           touch(op.getSourceAttr());
           touch(op.getGainAttr());
-          touch(op.getPartialAttr());
           touch(op.getReceivedAttr());
           touch(op.getSumAttr());
           cost.flops += (op.getGain() ? 4 : 0) * op.getResult().getType().getFeatures();
@@ -87,6 +83,7 @@ struct Costs {
           touch(op.getResidualAttr());
           touch(op.getDestAttr());
           touch(op.getSendAttr());
+          cost.sends = op.getSend().has_value();
         })
         .Case([&](SumOp op) {
           touch(op.getPartialAttr());
@@ -97,7 +94,6 @@ struct Costs {
         })
         .Case([&](MatmulGluOp op) {
           product(op.getWeightsAttr(), op.getSource(), 2);
-          sharded.insert(op.getDestAttr());
           touch(op.getDestAttr());
         })
         .Case([&](RopeAppendOp op) {
@@ -132,7 +128,6 @@ struct Costs {
         .Case([&](GluOp op) {
           cost.activationBytes += 8 * columns(op.getDestAttr());
           touch(op.getDestAttr());
-          sharded.insert(op.getDestAttr());
           cost.flops += 8 * columns(op.getDestAttr());
         })
         .Case([&](ResidualOp op) {
@@ -146,11 +141,12 @@ struct Costs {
 } // namespace
 
 std::vector<PhaseCost> phaseCosts(ProgramOp program) {
-  Costs costs{SymbolTable(program), {}, {}};
+  Costs costs{SymbolTable(program), {}};
   std::vector<PhaseCost> result;
-  bool waits = false;
+  bool waits = false, exchanges = false;
   for (Operation &op : *program.getBody().begin()) {
     waits |= isa<WaitOp, ExchangeOp>(op);
+    exchanges |= isa<ExchangeOp>(op);
     auto phase = dyn_cast<PhaseOp>(op);
     if (!phase)
       continue;
@@ -159,6 +155,7 @@ std::vector<PhaseCost> phaseCosts(ProgramOp program) {
     costs.cost.label = phase.getLabel().str();
     costs.cost.tiles = phase.getTiles();
     costs.cost.waits = std::exchange(waits, false);
+    costs.cost.exchanges = std::exchange(exchanges, false);
     costs.cost.rowTile = phase.getPerRow() ? 1 : phase.getRowTile().value_or(0);
     for (Operation &tileOp : *phase.getBody().begin())
       costs.add(&tileOp);

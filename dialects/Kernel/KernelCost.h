@@ -30,7 +30,8 @@ struct PhaseCost {
   int64_t activationBytes = 0;       ///< read and written in the activation arena
   int64_t cacheBytesPerPosition = 0; ///< read for each position attended to
   int64_t flops = 0;                 ///< multiplications and additions
-  bool waits = false;                ///< a kernel.wait stands right before it
+  bool waits = false;                ///< a kernel.wait, or an exchange, stands right before it
+  bool exchanges = false;            ///< an exchange does
 
   PhaseKind kind = PhaseKind::Rows;
   int64_t rowTile = 0; ///< rows of the step that a tile has; 1: tiles are of a row, 0: of any rows
@@ -38,9 +39,8 @@ struct PhaseCost {
   int64_t out = 0, in = 0, matrices = 1;
   PackedFormat format = {PackedFormat::Kind::F32, 0, true};
   bool wanted = false; ///< only of the wanted rows: logits
-  /// Sums over what heads or channels gave: cut over devices by columns, its result is a sum of
-  /// both.
-  bool sumsShards = false;
+  bool sends = false;  ///< its result, to the other device
+  bool sums = false;   ///< its rows are sums of a residual and both devices' partial sums
   // Attention.
   int64_t heads = 0, kvHeads = 0, dims = 0, splits = 1, window = 0, cacheValueBytes = 2;
 };

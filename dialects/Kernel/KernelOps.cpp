@@ -1,6 +1,7 @@
 //===- KernelOps.cpp - Verifiers of the kernel dialect --------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Kernel/KernelOps.h"
+#include "kernels/cuda/layout.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/DenseSet.h"
@@ -27,7 +28,7 @@ LogicalResult ProgramOp::verify() {
   if (getDevice() && (getDevices() != 2 || *getDevice() >= 2 || !isCuda())) // (C5)
     return emitOpError() << "is for device " << *getDevice() << " of " << numDevices()
                          << ": 0 or 1 of 2, on CUDA, is possible";
-  bool seenPhase = false;
+  bool seenPhase = false, waited = true;
   uint64_t exchanges = 0;
   llvm::DenseSet<StringAttr> earlier;
   for (Operation &op : *getBody().begin()) {
@@ -37,10 +38,15 @@ LogicalResult ProgramOp::verify() {
     } else if (auto phase = dyn_cast<PhaseOp>(op)) {
       seenPhase = true;
       earlier.insert(phase.getSymNameAttr());
+      for (auto product : phase.getBody().getOps<MatmulOp>())
+        if (product.getSend() && !waited) // (C7)
+          return product.emitOpError("sends with no kernel.wait since the last exchange: the other "
+                                     "device may not have read what it was sent before");
     } else if (auto wait = dyn_cast<WaitOp>(op)) {
       if (!earlier.contains(wait.getPhaseAttr().getAttr())) // (C2)
         return wait.emitOpError() << "waits for '" << wait.getPhase()
                                   << "', which is no earlier phase";
+      waited = true;
     } else if (auto exchange = dyn_cast<ExchangeOp>(op)) {
       if (!earlier.contains(exchange.getPhaseAttr().getAttr())) // (C2)
         return exchange.emitOpError()
@@ -50,6 +56,7 @@ LogicalResult ProgramOp::verify() {
       if (exchange.getIndex() != exchanges++) // (C6)
         return exchange.emitOpError()
                << "has index " << exchange.getIndex() << ", it is number " << exchanges - 1;
+      waited = false;
     } else {
       return op.emitOpError() << "cannot stand in a kernel.program: only buffers, phases, waits "
                                  "and exchanges";
@@ -92,7 +99,24 @@ int64_t BufferOp::sizeInBytes() {
   if (getBytes())
     return *getBytes();
   RankedTensorType type = getTensor();
+  if (isFlagged())
+    return type.getDimSize(0) * cuda::receivedStride(static_cast<int>(type.getDimSize(1))) *
+           cuda::kReceivedBytes;
   return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+}
+
+bool BufferOp::isFlagged() {
+  return getKind() == BufferKind::Received &&
+         getOperation()->getParentOfType<ProgramOp>().isDecode();
+}
+
+int64_t ProgramOp::flaggedBytes() {
+  int64_t end = 0;
+  for (auto buffer : getBody().getOps<BufferOp>())
+    if (buffer.isFlagged())
+      end = std::max(end,
+                     static_cast<int64_t>(buffer.getOffset().value_or(0)) + buffer.sizeInBytes());
+  return llvm::alignTo(end, 64);
 }
 
 LogicalResult BufferOp::verify() {
@@ -245,8 +269,7 @@ LogicalResult AnglesOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp source = buffers.get(getSourceAttr()), gain = buffers.get(getGainAttr());
-  BufferOp partial = buffers.get(getPartialAttr()), received = buffers.get(getReceivedAttr()),
-           sum = buffers.get(getSumAttr());
+  BufferOp received = buffers.get(getReceivedAttr()), sum = buffers.get(getSumAttr());
   buffers.get(getRowsAttr());
   if (!source || buffers.failed)
     return failure();
@@ -255,9 +278,8 @@ LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
     return failure();
   if (failed(checkElements(*this, gain, features))) // (C2)
     return failure();
-  if (partial) { // (C4)
-    if (failed(checkColumns(*this, source, features)) ||
-        failed(checkSum(*this, partial, received, features)) ||
+  if (received) { // (C4)
+    if (failed(checkSum(*this, source, received, features)) ||
         (sum && failed(checkColumns(*this, sum, features))))
       return failure();
     if (!buffers.program().isDecode())

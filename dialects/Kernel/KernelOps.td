@@ -37,6 +37,7 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
     - (C4) A decode step has at most 16 rows: a tensor core's tile.
     - (C5) `device` is below `devices`, which is 2, and the target is `cuda`.
     - (C6) Exchanges are numbered in order from 0.
+    - (C7) Between an exchange and the next phase that sends stands a `kernel.wait`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrAttr>:$target,
                        OptionalAttr<StrAttr>:$step, PositiveI64:$max_rows, PositiveI64:$page_rows,
@@ -49,6 +50,8 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
   let extraClassDeclaration = [{
     /// Devices that work together on a step.
     int64_t numDevices() { return getDevices().value_or(1); }
+    /// Of all flagged buffers, once planned; a multiple of 64.
+    int64_t flaggedBytes();
     bool isCuda() { return getTarget() == "cuda"; }
     bool isDecode() { return getStep() == "decode"; }
   }];
@@ -63,7 +66,8 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
   let description = [{
     `type` is the logical shape: weights OUT x IN with their format, activations max_rows x
     features, a block's cache 2 (K, V) x kv_heads x page_rows x head_dim. `offset` is in bytes from
-    the start of what `kind` says, a multiple of 64; `bytes` is what the buffer takes there (for
+    the start of what `kind` says (received while decoding: of the part of `sync` that is for it), a
+    multiple of 64; `bytes` is what the buffer takes there (for
     packed weights what the layout takes, which the logical shape does not tell).
     - (C1) The type is a ranked tensor of static shape.
     - (C2) `offset` is a multiple of 64.
@@ -84,6 +88,9 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     ::mlir::RankedTensorType getTensor() { return ::mlir::cast<::mlir::RankedTensorType>(getType()); }
     /// Bytes that the buffer takes: `bytes` if given, else what its shape and element type take.
     int64_t sizeInBytes();
+    /// Received while decoding: each value with its flag, in `sync` and not among the activations
+    /// (kernels/cuda/exchange.cuh).
+    bool isFlagged();
   }];
   let hasVerifier = 1;
 }
@@ -113,14 +120,16 @@ def Kernel_WaitOp : Kernel_Op<"wait", [HasParent<"ProgramOp">]> {
 }
 
 def Kernel_ExchangeOp : Kernel_Op<"exchange", [HasParent<"ProgramOp">]> {
-  let summary = "Wait until a phase, and all before it, are done by all workers of all devices";
+  let summary = "Wait for a phase and all before it; then what the other device sends may be read";
   let description = [{
-    What a `kernel.wait` is to the workers of a device, and more: what each device sent (`send` of
-    `kernel.matmul`) may be read by the other. No data moves here: products store their results into
-    the other device's memory as they make them, and the one thing that is left is a flag
-    (one-shot push). `index` counts the program's exchanges; flags and receive buffers alternate by it.
-    That suffices: a device sends for exchange i + 2 after it passed exchange i + 1, so after the
-    other device had read what it received in exchange i. Run by test/dialects/Kernel/exchange.mlir:
+    What a `kernel.wait` is to the workers of a device, and more: what the other device sends (`send` of
+    `kernel.matmul`) may be read. No data moves here: products store their results into the other
+    device's memory as they make them (one-shot push), while decoding each value with a flag, which
+    its reader waits for (kernels/cuda/exchange.cuh); in prefill one flag says that all is there, and
+    this op waits for it. `index` counts the program's exchanges; flags and receive buffers alternate
+    by it. That suffices: a device sends for exchange i + 2 after it has read what it received in
+    exchange i + 1, so after the other device had read what that one received in exchange i. Run by
+    test/dialects/Kernel/exchange.mlir:
     ```mlir
     kernel.exchange @out index 0
     ```
@@ -166,23 +175,21 @@ def Kernel_StageOp : Kernel_TileOp<"stage"> {
     it is f16, each value is rounded.
     Done by every worker for itself: for few rows that is cheaper than a phase and a wait.
 
-    With `sum` the rows are `source + (p0 + p1)`, where p0 and p1 are the partial sums of device 0 and
-    device 1: this device's own and the received one. The workers share out the storing of these rows
-    to the buffer after `->`, for later phases.
+    With `sum` the rows are sums over both devices: `source`, this device's part, and the received one.
+    The workers share out the storing of these rows to the buffer after `->`, for later phases.
     - (C1) `source` has at least `at` + features columns.
     - (C2) `gain` has as many elements as the result has features.
     - (C3) The result is f16 in a program for CUDA, and f32 or i8 in one for a CPU.
-    - (C4) A sum's buffers have as many columns as the result has features, and so has `source`; one is
-      received; the program is a CUDA decode step.
+    - (C4) A sum's buffers have as many columns as the result has features, and so has `source`; the
+      first is received; the program is a CUDA decode step.
   }];
   let arguments = (ins FlatSymbolRefAttr:$source, DefaultValuedAttr<NaturalI64, "0">:$at,
                        OptionalAttr<FlatSymbolRefAttr>:$gain, DefaultValuedAttr<F32Attr, "0.0f">:$eps,
                        UnitAttr:$offset, OptionalAttr<FlatSymbolRefAttr>:$rows,
-                       OptionalAttr<FlatSymbolRefAttr>:$partial,
                        OptionalAttr<FlatSymbolRefAttr>:$received,
                        OptionalAttr<FlatSymbolRefAttr>:$sum);
   let results = (outs Kernel_StagedType:$result);
-  let assemblyFormat = "$source (`at` $at^)? (`sum` $partial^ `,` $received (`->` $sum^)?)? (`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
+  let assemblyFormat = "$source (`at` $at^)? (`sum` $received^ (`->` $sum^)?)? (`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
                        "(`rows` $rows^)? attr-dict `:` type($result)";
 }
 
@@ -209,9 +216,8 @@ def Kernel_MatmulOp : Kernel_TileOp<"matmul"> {
 def Kernel_SumOp : Kernel_TileOp<"sum"> {
   let summary = "Add the devices' partial sums, and a residual, a tile a row";
   let description = [{
-    `dest[r] = residual[r] + (p0[r] + p1[r])`, p0 and p1 being the partial sums of device 0 and
-    device 1: what this one made and what it received. Where a product's `kernel.stage` can, it does
-    that in passing.
+    `dest[r] = residual[r] + (partial[r] + received[r])`: what this device made and what it received.
+    Where a product's `kernel.stage` can, it does that in passing.
     ```mlir
     kernel.sum @out, @received -> @x1 residual @x
     ```

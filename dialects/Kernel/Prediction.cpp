@@ -84,7 +84,8 @@ struct Model {
   /// Since the last product was done: time, and what of it memory was busy for others.
   double gap = 0, busy = 0;
   bool first = true;
-  double pendingExchange = 0;
+  bool isPrefill = false;
+  double sentBytes = 0; ///< since the last exchange
 
   double cycles(double n) const { return n / (device.clockGHz * 1e3); }
   double memoryUs(double bytes) const { return bytes / (device.achievableGBs() * 1e3); }
@@ -96,24 +97,29 @@ struct Model {
   bool prefetches() const { return !step.graph || dependentLaunch(); }
 
   /// The wait, launch or exchange before a phase.
-  void before(PhaseTime &time, bool waits) {
+  void before(PhaseTime &time, const PhaseCost &cost) {
     if (step.graph)
       time.waitUs = dependentLaunch() ? device.launchDependentUs : device.launchUs;
-    else if (waits)
+    else if (cost.waits)
       time.waitUs = device.waitUs;
-    time.exchangeUs = std::exchange(pendingExchange, 0);
+    time.exchanges = cost.exchanges;
+    if (cost.exchanges)
+      time.exchangeUs = exchange(time.waitUs);
     gap += time.waitUs + time.exchangeUs;
+  }
+  /// What an exchange takes beyond the wait for the device's own CTAs. Values that bring their
+  /// flags along are on their way meanwhile. With one flag for all (prefill), a fence there and
+  /// back comes first. Through the host's memory a value is stored, loaded there and back, and put
+  /// where all CTAs read it.
+  double exchange(double waitUs) {
+    const double way =
+        device.peerAccess ? device.peerUs : 3 * device.peerUs + 2 * device.l2LatencyUs;
+    const double bytes = std::exchange(sentBytes, 0) / (device.peerGBs * 1e3);
+    return bytes * (device.peerAccess ? 1 : 2) +
+           (isPrefill ? way + 2 * device.peerUs : std::max(0.0, way - waitUs));
   }
   void add(PhaseTime time, double own) {
     time.us = time.waitUs + time.exchangeUs + own;
-    result.us += time.us;
-    result.waitUs += time.waitUs;
-    result.exchangeUs += time.exchangeUs;
-    result.hiddenUs += time.hiddenUs;
-    result.memoryBytes += time.memoryBytes;
-    result.weightBytes += time.weightBytes;
-    if (time.kind == PhaseKind::Attend || time.kind == PhaseKind::Attention)
-      result.attentionUs += own;
     result.phases.push_back(std::move(time));
   }
 
@@ -121,7 +127,7 @@ struct Model {
     PhaseTime time;
     time.name = cost.name;
     time.kind = cost.kind;
-    before(time, cost.waits);
+    before(time, cost);
     return time;
   }
   static void longest(PhaseTime &time, double &most, double us, const char *what) {
@@ -135,21 +141,17 @@ struct Model {
 
   void product(const PhaseCost &cost, bool prefill) {
     PhaseTime time = start(cost);
-    // Two devices: sums over heads or channels are cut by columns, all else by rows.
-    const int64_t in = cost.sumsShards ? ceilDiv(cost.in, step.devices) : cost.in;
     const int64_t rows = prefill && cost.wanted ? 1 : step.rows;
-    int64_t blocks = ceilDiv(cost.out / cost.matrices, 16);
-    if (!cost.sumsShards)
-      blocks = ceilDiv(blocks, step.devices);
-    time.weightBytes = time.memoryBytes = cost.weightBytes / step.devices;
-    time.flops = rows * cost.flops / step.devices;
+    const int64_t blocks = ceilDiv(cost.out / cost.matrices, 16);
+    time.weightBytes = time.memoryBytes = cost.weightBytes;
+    time.flops = rows * cost.flops;
 
     double main = 0, prologue = cycles(kStageCycles) + device.l2LatencyUs;
     const double memory = memoryUs(time.memoryBytes);
     if (prefill)
-      main = prefillMain(time, in, blocks * cost.matrices, rows);
+      main = prefillMain(time, cost.in, blocks * cost.matrices, rows);
     else
-      main = decodeMain(time, cost, in, blocks, prologue);
+      main = decodeMain(time, cost, blocks, prologue);
     gap += prologue;
 
     // The ring filled from the first answer of memory on, unless attention kept memory busy.
@@ -163,27 +165,28 @@ struct Model {
     const double ends = prologue + latency + cycles(kFinishCycles);
     // What is hidden is worth only what memory, and not another bound, would have taken.
     time.hiddenUs = std::min(time.hiddenUs, std::max(0.0, memory - main));
-    result.excessUs += left - (memory - time.hiddenUs);
+    time.excessUs = left - (memory - time.hiddenUs);
+    time.weightUs = memory;
     if (memory - time.hiddenUs >= main)
       time.bound = "memory";
     if (ends > left)
       time.bound = "latency";
-    if (cost.sumsShards && step.devices > 1)
-      pendingExchange = device.peerUs + 4.0 * rows * cost.out / (device.peerGBs * 1e3);
-    result.weightUs += memory;
+    if (cost.sends) // while decoding with a flag each
+      sentBytes += (prefill ? 4.0 : 8.0) * rows * cost.out;
     gap = busy = 0;
     first = false;
     add(std::move(time), ends + left);
   }
 
   /// What is not memory's bandwidth: shares of a CTA, rows from L2, instructions.
-  double decodeMain(PhaseTime &time, const PhaseCost &cost, int64_t in, int64_t blocks,
-                    double &prologue) {
-    const int64_t rows = std::min(step.rows, kMaxRows);
+  double decodeMain(PhaseTime &time, const PhaseCost &cost, int64_t blocks, double &prologue) {
+    const int64_t in = cost.in, rows = std::min(step.rows, kMaxRows);
     const int64_t ctas = std::min<int64_t>(blocks, device.multiprocessors);
     const int64_t share = ceilDiv(blocks, ctas); // of the CTA with most
     time.tiles = blocks;
-    const double blockBytes = double(time.weightBytes) / blocks, rowBytes = 4.0 * rows * in;
+    // With partial sums: this device's, and the other's with flags.
+    const double blockBytes = double(time.weightBytes) / blocks,
+                 rowBytes = (cost.sums ? 12.0 : 4.0) * rows * in;
     const bool staged = rows <= stagedRows(cost, in, rows);
     time.l2Bytes = rowBytes * (staged ? ctas : blocks * cost.matrices);
     double main = 0;
@@ -222,7 +225,7 @@ struct Model {
 
   void attend(const PhaseCost &cost) {
     PhaseTime time = start(cost);
-    const int64_t kvHeads = ceilDiv(cost.kvHeads, step.devices);
+    const int64_t kvHeads = cost.kvHeads;
     const int64_t group = cost.heads / cost.kvHeads;
     const int64_t headsOfTile = largestDivisor(group, cost.dims <= 128 ? 8 : 4);
     const int64_t pages = ceilDiv(positions(cost), kPageRows);
@@ -258,15 +261,14 @@ struct Model {
   /// Prefill: tiles of query rows over all keys before them.
   void attention(const PhaseCost &cost) {
     PhaseTime time = start(cost);
-    const int64_t heads = ceilDiv(cost.heads, step.devices);
+    const int64_t heads = cost.heads;
     const double before = std::max<int64_t>(0, step.context - step.rows);
     double pairs = step.rows * (before + (step.rows + 1) / 2.0);
     if (cost.window)
       pairs = std::min<double>(pairs, double(step.rows) * cost.window);
     time.flops = 4 * pairs * heads * cost.dims;
     time.tiles = ceilDiv(step.rows, kPrefillRows) * heads;
-    time.memoryBytes = 2 * cost.dims * cost.cacheValueBytes * ceilDiv(cost.kvHeads, step.devices) *
-                       positions(cost);
+    time.memoryBytes = 2 * cost.dims * cost.cacheValueBytes * cost.kvHeads * positions(cost);
     const double quantised =
         double(ceilDiv(time.tiles, device.multiprocessors)) * device.multiprocessors / time.tiles;
     double own = 0;
@@ -292,9 +294,51 @@ struct Model {
 
 } // namespace
 
+/// The sums of the phases.
+static void sumUp(StepTime &step) {
+  step.us = step.startUs;
+  for (const PhaseTime &time : step.phases) {
+    step.us += time.us;
+    step.waitUs += time.waitUs;
+    step.exchangeUs += time.exchangeUs;
+    step.weightUs += time.weightUs;
+    step.excessUs += time.excessUs;
+    step.hiddenUs += time.hiddenUs;
+    step.memoryBytes += time.memoryBytes;
+    step.weightBytes += time.weightBytes;
+    if (time.kind == PhaseKind::Attend || time.kind == PhaseKind::Attention)
+      step.attentionUs += time.us - time.waitUs - time.exchangeUs;
+  }
+}
+
+StepTime together(const StepTime &first, const StepTime &second) {
+  StepTime result;
+  result.startUs = std::max(first.startUs, second.startUs);
+  const StepTime *steps[2] = {&first, &second};
+  size_t at[2] = {0, 0};
+  while (at[0] < first.phases.size() || at[1] < second.phases.size()) {
+    size_t end[2];
+    double us[2] = {0, 0};
+    for (int d : {0, 1}) {
+      const std::vector<PhaseTime> &phases = steps[d]->phases;
+      for (end[d] = at[d]; end[d] < phases.size() && (end[d] == at[d] || !phases[end[d]].exchanges);
+           ++end[d])
+        us[d] += phases[end[d]].us;
+    }
+    const int slower = us[1] > us[0];
+    const auto begin = steps[slower]->phases.begin();
+    result.phases.insert(result.phases.end(), begin + at[slower], begin + end[slower]);
+    at[0] = end[0], at[1] = end[1];
+  }
+  sumUp(result);
+  return result;
+}
+
 StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const StepShape &step) {
   Model model{device, step, {}};
-  model.result.us = model.result.startUs = device.startUs;
+  model.result.startUs = device.startUs;
+  for (const PhaseCost &cost : costs)
+    model.isPrefill |= cost.kind == PhaseKind::Product && cost.rowTile > 1;
   for (const PhaseCost &cost : costs) {
     switch (cost.kind) {
     case PhaseKind::Product:
@@ -311,15 +355,15 @@ StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const St
       break;
     }
   }
+  sumUp(model.result);
   return std::move(model.result);
 }
 
 void printTimes(const StepTime &time, const Device &device, const StepShape &step,
-                llvm::raw_ostream &os) {
+                llvm::StringRef title, llvm::raw_ostream &os) {
   os << "predicted, not measured: " << device.title << ", " << step.rows
-     << (step.rows == 1 ? " row, " : " rows, ") << step.context << " positions, " << step.devices
-     << (step.devices == 1 ? " device, " : " devices, ") << (step.graph ? "graph" : "persistent")
-     << "\n";
+     << (step.rows == 1 ? " row, " : " rows, ") << step.context << " positions, " << title
+     << (title.empty() ? "" : ", ") << (step.graph ? "graph" : "persistent") << "\n";
   os << "phase tiles memory_bytes l2_bytes flops us wait_us exchange_us hidden_us bound\n";
   for (const PhaseTime &phase : time.phases)
     os << phase.name << ' ' << phase.tiles << ' ' << phase.memoryBytes << ' ' << phase.l2Bytes

@@ -10,7 +10,6 @@ namespace retort::kernel {
 struct StepShape {
   int64_t rows = 1;      ///< decode: each of a sequence of its own; prefill: of one sequence
   int64_t context = 128; ///< positions that a row attends to; prefill: the last row
-  int64_t devices = 1;   ///< 1 or 2
   bool graph = false;    ///< a kernel a phase in place of one a step
 };
 
@@ -25,7 +24,10 @@ struct PhaseTime {
   int64_t flops = 0;
   double us = 0;
   double waitUs = 0;      ///< the wait (or the launch) before it
-  double exchangeUs = 0;  ///< the sum with the other device before it
+  bool exchanges = false; ///< what the other device sends comes before it
+  double exchangeUs = 0;  ///< by which that comes later than the wait ends
+  double weightUs = 0;    ///< weight bytes at the achievable bandwidth
+  double excessUs = 0;    ///< by which L2, instructions or tensor cores take longer than weights
   double hiddenUs = 0;    ///< of its memory time, what passed before its input was ready
   const char *bound = ""; ///< what its time is made of most: memory, l2, issue, tensor, latency
 };
@@ -49,13 +51,17 @@ struct StepTime {
   double gigabytesPerSecond() const { return memoryBytes / us * 1e-3; }
 };
 
-/// What the program of `costs` (a decode or prefill program for CUDA) takes on `device`. The model,
-/// its constants and their sources are in docs/cuda-cost.md. Nothing of it was measured on hardware
-/// by us.
+/// What the program of `costs` (a decode or prefill program for CUDA) takes on `device`, if it need
+/// not wait for another device. The model, its constants and their sources are in
+/// docs/cuda-cost.md. Nothing of it was measured on hardware by us.
 StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const StepShape &step);
 
-/// A line a phase, then the sums.
+/// The step of two devices, from what each takes alone: between exchanges, which make them wait for
+/// each other, the slower one counts. The programs have the same exchanges (kernel.program).
+StepTime together(const StepTime &first, const StepTime &second);
+
+/// A line a phase, then the sums. `title` says of what: "device 0 of 2", or nothing.
 void printTimes(const StepTime &time, const Device &device, const StepShape &step,
-                llvm::raw_ostream &os);
+                llvm::StringRef title, llvm::raw_ostream &os);
 
 } // namespace retort::kernel

@@ -28,6 +28,16 @@
 #include "kernels/cuda/cache.cuh"
 namespace retort::cuda {
 
+/// Where in `sync` the splits' arrivals are counted: after what an exchange uses, if the program
+/// has some (P::CountersAt).
+template <class P>
+constexpr int kCountersAt = [] {
+  if constexpr (requires { P::CountersAt; })
+    return P::CountersAt;
+  else
+    return kSyncReserved;
+}();
+
 template <class P> struct Attend {
   using Cache = typename P::Cache;
   static constexpr int kGroup = P::Heads / P::KvHeads;
@@ -336,7 +346,7 @@ template <class P> struct Attend {
     uint32_t *last = reinterpret_cast<uint32_t *>(cta.work() + kFlagAt);
     ctaSync(); // the partial sums are written
     if (threadIndex() == 0) {
-      uint32_t *count = cta.step.sync + kSyncReserved + t.row * P::KvHeads + t.kvHead;
+      uint32_t *count = cta.step.sync + kCountersAt<P> + t.row * P::KvHeads + t.kvHead;
       *last = atomicAddAcqRelGpu(count, 1) == uint32_t(t.splits * kParts - 1);
       if (*last)
         storeRelaxedGpu(count, 0); // for the next layer, which comes after a wait

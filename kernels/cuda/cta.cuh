@@ -95,12 +95,24 @@ struct Cta {
     return reinterpret_cast<const T *>(step.peers[step.device].activations + offset);
   }
 
-  //===- Exchanges (kernel.exchange): products have stored what the other device needs there; what
-  // is
-  // left is to say so. One thread of the CTA that is last to be done says it for the device: CTAs
-  // meet at device scope, which makes all their stores part of what its release at system scope
-  // publishes. A flag's value is different for each exchange of each step, so flags are never
-  // reset.
+  /// The same of words that carry their flags (exchange.cuh), which lie in `sync`: on the other
+  /// device; where this one reads them; where they arrive, which is host memory without peer
+  /// access.
+  RETORT_PHASE uint32_t *sentWords(int64_t offset) const {
+    return step.peers[1 - step.device].sync + kSyncReserved + offset / 4;
+  }
+  RETORT_PHASE uint32_t *receivedWords(int64_t offset) const {
+    return step.sync + kSyncReserved + offset / 4;
+  }
+  RETORT_PHASE const uint32_t *arrivedWords(int64_t offset) const {
+    return step.peers[step.device].sync + kSyncReserved + offset / 4;
+  }
+
+  //===- Exchanges of prefill (kernel.exchange; decoding's are exchange.cuh): products have stored
+  // what the other device needs there; what is left is to say so. One thread of the CTA that is
+  // last to be done says it for the device: CTAs meet at device scope, which makes all their stores
+  // part of what its release at system scope publishes. A flag's value is different for each
+  // exchange of each step, so flags are never reset.
 
   RETORT_DEVICE uint32_t flagValue(int exchange) const {
     return uint32_t(step.generation) * (kMaxExchanges + 1) + uint32_t(exchange) + 1;

@@ -79,8 +79,9 @@ RETORT_HOST_DEVICE constexpr int ringBytes(int sharedBytes) {
   return sharedBytes == kPortableSharedBytes ? 56 * 1024 : 128 * 1024;
 }
 
-/// Words of retort_cuda_step::sync: the grid barrier, flags of exchanges, then from kSyncReserved
-/// on the arrivals of attend's splits, one for each row and key/value head (of the layer with the
+/// Words of retort_cuda_step::sync: the grid barrier, flags of prefill's exchanges, then from
+/// kSyncReserved on what a decoding device was sent (exchange.cuh; at the same place on both), then
+/// the arrivals of attend's splits, one for each row and key/value head (of the layer with the
 /// most).
 constexpr int kSyncBarrier = 0;
 // Exchanges between devices: how many CTAs have sent (graph form), and where the other device says
@@ -89,9 +90,13 @@ constexpr int kSyncSent = 8;
 constexpr int kSyncFlags = 16, kSyncFlagStride = 8;
 constexpr int kMaxExchanges = 4095; // of a step
 constexpr int kSyncReserved = 64;
-RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads) {
-  return kSyncReserved + maxRows * maxKvHeads;
+RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads, int receivedWords = 0) {
+  return kSyncReserved + receivedWords + maxRows * maxKvHeads;
 }
+/// Columns from one row to the next of what a decoding device was sent, each a value and its flag:
+/// four of a row are 32 aligned bytes.
+constexpr int kReceivedBytes = 8;
+RETORT_HOST_DEVICE constexpr int receivedStride(int columns) { return (columns + 3) / 4 * 4; }
 
 //===- Packed weights ---------------------------------------------------------------------===//
 

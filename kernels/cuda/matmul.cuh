@@ -16,7 +16,7 @@
 //   bool HasBias, HasResidual                 residual rows are DestStride apart; it may be dest
 //   bool Wanted, int MaxRows                  rows are step.wanted's; at most MaxRows <= 16
 //   Activation Act       matmulGlu only; softCap, HasBias, HasResidual and Wanted: matmul only
-//   bool Sums            (default false) the rows are source + (first + second) of the partials
+//   bool Sums            (default false) the rows are source + what the other device sent
 //   bool Sends           (default false) matmul: what goes to dest goes to `sent` too
 #pragma once
 #include "kernels/cuda/activate.cuh"
@@ -153,6 +153,8 @@ template <class P, int Matrices> struct Product {
     const int rows = numRows(cta);
     if (rows == 0)
       return;
+    if constexpr (kSums<P>)
+      relay(cta, stage.partials.inbox, P::SourceStride);
     Stream s = stream(weights);
     s.resume();
     if (P::MaxRows <= 4 || rows <= 4)
@@ -185,7 +187,7 @@ template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *wei
 template <class P>
 RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
                          float *dest, const float *bias, const float *residual,
-                         const int32_t *wanted, float *sent = nullptr, Partials partials = {}) {
+                         const int32_t *wanted, Outbox sent = {}, Partials partials = {}) {
   const Stage<P> stage = {source, gain, wanted, partials};
   Product<P, 1>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[1]) {
     float y = sums[0];
@@ -198,7 +200,7 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
       y += asFloat(ldGlobal32(residual + at));
     dest[at] = y;
     if constexpr (kSends<P>)
-      sent[at] = y; // straight to the other device, tile by tile
+      sent.put(int64_t(r) * receivedStride(P::DestStride) + n, y); // tile by tile
   });
 }
 

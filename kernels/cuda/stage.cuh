@@ -7,7 +7,7 @@
 // f16. Rows too long for shared memory (8 rows of 4096 on a card with 99 KB) stay where they are
 // and are converted on each use: the same values, more traffic from L2.
 #pragma once
-#include "kernels/cuda/cta.cuh"
+#include "kernels/cuda/exchange.cuh"
 #include "kernels/cuda/fixed.cuh"
 #include "kernels/cuda/weights.cuh"
 namespace retort::cuda {
@@ -56,13 +56,13 @@ RETORT_DEVICE float addSquares(f32x4 v, float sum) {
   return fmaF32(v.w, v.w, fmaF32(v.z, v.z, fmaF32(v.y, v.y, fmaF32(v.x, v.x, sum))));
 }
 
-/// Rows that two devices have as partial sums: first is device 0's, second device 1's, rows
-/// SourceStride apart. Where sum is given, the rows' sums with the source are stored there.
+/// Rows that are sums over two devices: the source is this one's part, and the inbox is what the
+/// other one sends. Where sum is given, the rows' sums are stored there.
 struct Partials {
-  const float *first = nullptr, *second = nullptr;
+  Inbox inbox;
   float *sum = nullptr;
 };
-/// Whether P says that its source is to be added to partial sums; that its result is sent.
+/// Whether P says that its source is a partial sum; that its result is sent.
 template <class P> constexpr bool kSums = requires { requires P::Sums; };
 template <class P> constexpr bool kSends = requires { requires P::Sends; };
 
@@ -99,25 +99,76 @@ template <class P> struct Stage {
   const int32_t *wanted;
   Partials partials;
   static_assert(!kSums<P> || (P::Norm && P::SourceAt == 0), "sumSquares stores the sums");
+  static constexpr int kWordStride = receivedStride(P::SourceStride); // pairs
 
   RETORT_DEVICE int64_t rowAt(int r) const {
     const int64_t index = P::Wanted ? wanted[r] : r;
     return index * P::SourceStride + P::SourceAt;
   }
   RETORT_DEVICE const float *row(int r) const { return source + rowAt(r); }
-  /// Values i to i + 3 of the row at `at`, zeros from In on. Partial sums are added in the order of
-  /// the devices.
-  RETORT_DEVICE f32x4 fourAt(int64_t at, int i) const {
+  /// Where a row's words are: pairs.
+  RETORT_DEVICE int64_t wordsAt(int r) const {
+    return int64_t(P::Wanted ? wanted[r] : r) * kWordStride;
+  }
+  /// Values i to i + 3 of a row whose words, if it has some, are there; zeros from In on. The sum
+  /// has the same bits on both devices, whichever part is its own.
+  RETORT_DEVICE f32x4 four(int r, int i) const {
     if (i >= P::In)
       return makeF32x4(0, 0, 0, 0);
-    const f32x4 v = loadFour<kVector>(source + at, i, P::In);
+    const f32x4 v = loadFour<kVector>(row(r), i, P::In);
     if constexpr (!kSums<P>)
       return v;
-    const f32x4 a = loadFour<kVector>(partials.first + at, i, P::In);
-    const f32x4 b = loadFour<kVector>(partials.second + at, i, P::In);
-    return makeF32x4(v.x + (a.x + b.x), v.y + (a.y + b.y), v.z + (a.z + b.z), v.w + (a.w + b.w));
+    const u32x4 low = partials.inbox.pair(wordsAt(r) + i),
+                high = partials.inbox.pair(wordsAt(r) + i + 2);
+    return sumOf(v, low, high, i);
   }
-  RETORT_DEVICE f32x4 four(int r, int i) const { return fourAt(rowAt(r), i); }
+  RETORT_DEVICE static f32x4 sumOf(f32x4 v, u32x4 low, u32x4 high, int i) {
+    const auto at = [&](int j, float own, uint32_t sent) { // zeros from the row's end on
+      return kVector || i + j < P::In ? own + asFloat(sent) : 0.0f;
+    };
+    return makeF32x4(at(0, v.x, low.x), at(1, v.y, low.z), at(2, v.z, high.x), at(3, v.w, high.z));
+  }
+  /// A row's values of this thread: v[j] is four(r, column(j)). All that it asks for is on its way
+  /// at once, kAtOnce vectors at a time while it waits for words.
+  RETORT_DEVICE void rowOf(f32x4 (&v)[kVectors], int r) const {
+    if constexpr (!kSums<P>) {
+#pragma unroll
+      for (int j = 0; j < kVectors; ++j)
+        v[j] = four(r, column(j));
+    } else {
+      constexpr int kAtOnce = minOf(kVectors, 4);
+#pragma unroll
+      for (int first = 0; first < kVectors; first += kAtOnce) {
+        u32x4 low[kAtOnce], high[kAtOnce];
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k)
+          if (first + k < kVectors)
+            v[first + k] = column(first + k) < P::In
+                               ? loadFour<kVector>(row(r), column(first + k), P::In)
+                               : makeF32x4(0, 0, 0, 0);
+        for (bool all = false; !all;) {
+#pragma unroll
+          for (int k = 0; k < kAtOnce; ++k)
+            if (const int i = column(first + k); i < P::In) {
+              low[k] = partials.inbox.pair(wordsAt(r) + i);
+              high[k] = partials.inbox.pair(wordsAt(r) + i + 2);
+            }
+          all = true;
+#pragma unroll
+          for (int k = 0; k < kAtOnce; ++k)
+            if (const int i = column(first + k); i < P::In)
+              all = all && partials.inbox.has(low[k], i + 1 < P::In) &&
+                    (i + 2 >= P::In || partials.inbox.has(high[k], i + 3 < P::In));
+          if (!all)
+            spinPause();
+        }
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k)
+          if (const int i = column(first + k); i < P::In)
+            v[first + k] = sumOf(v[first + k], low[k], high[k], i);
+      }
+    }
+  }
   /// Stores them for later phases, if this CTA's share has them.
   RETORT_DEVICE void keep(int r, int i, f32x4 v) const {
     if constexpr (kSums<P>) {
@@ -191,12 +242,13 @@ template <class P> struct Stage {
   RETORT_DEVICE void sumSquares(float *sums, int numRows) const {
     for (int r = 0; r < numRows; ++r) {
       float sum = 0;
+      f32x4 v[kVectors];
+      rowOf(v, r);
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
         if (const int i = column(j); i < P::In) {
-          const f32x4 v = four(r, i);
-          keep(r, i, v);
-          sum = addSquares(v, sum);
+          keep(r, i, v[j]);
+          sum = addSquares(v[j], sum);
         }
       sum = warpSum(sum);
       if (laneIndex() == 0)
@@ -208,10 +260,10 @@ template <class P> struct Stage {
   template <int N> RETORT_DEVICE void stageOne(float *sums, uint8_t *area) const {
     f32x4 v[kVectors];
     float sum = 0, scale = 1;
+    rowOf(v, 0);
 #pragma unroll
     for (int j = 0; j < kVectors; ++j) {
       const int i = column(j);
-      v[j] = four(0, i);
       if (i < P::In)
         keep(0, i, v[j]);
       if constexpr (P::Norm)
@@ -286,19 +338,19 @@ template <class P, int N> struct SharedRows {
 template <class P, int N> struct GlobalRows {
   using S = Stage<P>;
   const S &stage;
-  int64_t at[N]; // where the row of the lane's column is
+  int row[N]; // that of the lane's column
   float scale[N];
 
   RETORT_DEVICE GlobalRows(const S &stage, const float *sums, int numRows) : stage(stage) {
 #pragma unroll
     for (int n = 0; n < N; ++n) {
       const int r = n * 4 + int(laneIndex() / 8);
-      at[n] = stage.rowAt(r < numRows ? r : 0);
-      scale[n] = P::Norm ? S::normScale(sums, r < numRows ? r : 0) : 1.0f;
+      row[n] = r < numRows ? r : 0;
+      scale[n] = P::Norm ? S::normScale(sums, row[n]) : 1.0f;
     }
   }
   RETORT_DEVICE f32x4 four(int n, int i) const {
-    return stage.normed(stage.fourAt(at[n], i), scale[n], i);
+    return stage.normed(stage.four(row[n], i), scale[n], i);
   }
   RETORT_DEVICE void load32(uint32_t (&b)[N][4], int col) const {
     const int t = int(laneIndex() % 4), rest = int(laneIndex() / 4 % 2);

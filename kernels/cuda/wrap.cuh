@@ -148,9 +148,11 @@ RETORT_DEVICE void storeReleaseSys(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void storeRelaxedGpu(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void storeRelaxedSys(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void storeVolatile(uint32_t *dest, uint32_t value); // as storeRelaxedSys
-/// Four words, each relaxed at system scope: data pushed to a peer beside its flags (a value never
-/// torn within a word).
+/// Data pushed to a peer beside its flags, relaxed at system scope: 8 bytes that are never torn; 16
+/// that may be torn between the two halves.
+RETORT_DEVICE u32x2 loadRelaxedSys64(const void *source);
 RETORT_DEVICE u32x4 loadRelaxedSys128(const void *source);
+RETORT_DEVICE void storeRelaxedSys64(void *dest, u32x2 value);
 RETORT_DEVICE void storeRelaxedSys128(void *dest, u32x4 value);
 /// Adds and returns what was there before. Relaxed orders nothing, Release and AcqRel as above.
 RETORT_DEVICE uint32_t atomicAddRelaxedGpu(uint32_t *dest, uint32_t value);

@@ -183,17 +183,25 @@ RETORT_DEVICE void storeRelaxedSys(uint32_t *dest, uint32_t value) {
 RETORT_DEVICE void storeVolatile(uint32_t *dest, uint32_t value) {
   asm volatile("st.volatile.u32 [%0], %1;" ::"l"(dest), "r"(value) : "memory");
 }
+// In PTX a vector access is one of each element: 64-bit elements keep a value and its flag
+// together.
+RETORT_DEVICE u32x2 loadRelaxedSys64(const void *source) {
+  uint64_t v;
+  asm volatile("ld.relaxed.sys.b64 %0, [%1];" : "=l"(v) : "l"(source) : "memory");
+  return makeU32x2(uint32_t(v), uint32_t(v >> 32));
+}
 RETORT_DEVICE u32x4 loadRelaxedSys128(const void *source) {
-  u32x4 v;
-  asm volatile("ld.relaxed.sys.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(source)
+  uint64_t a, b;
+  asm volatile("ld.relaxed.sys.v2.b64 {%0, %1}, [%2];" : "=l"(a), "=l"(b) : "l"(source) : "memory");
+  return makeU32x4(uint32_t(a), uint32_t(a >> 32), uint32_t(b), uint32_t(b >> 32));
+}
+RETORT_DEVICE void storeRelaxedSys64(void *dest, u32x2 value) {
+  asm volatile("st.relaxed.sys.b64 [%0], %1;" ::"l"(dest), "l"(uint64_t(value.y) << 32 | value.x)
                : "memory");
-  return v;
 }
 RETORT_DEVICE void storeRelaxedSys128(void *dest, u32x4 value) {
-  asm volatile("st.relaxed.sys.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(dest), "r"(value.x),
-               "r"(value.y), "r"(value.z), "r"(value.w)
+  asm volatile("st.relaxed.sys.v2.b64 [%0], {%1, %2};" ::"l"(dest),
+               "l"(uint64_t(value.y) << 32 | value.x), "l"(uint64_t(value.w) << 32 | value.z)
                : "memory");
 }
 RETORT_DEVICE uint32_t atomicAddRelaxedGpu(uint32_t *dest, uint32_t value) {

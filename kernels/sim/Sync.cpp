@@ -101,6 +101,20 @@ RETORT_EXPORT void retort_sim_store(void *dest, uint32_t value, int order, int s
   *static_cast<volatile uint32_t *>(dest) = value;
   ++progress;
 }
+RETORT_EXPORT void retort_sim_load64(const void *source, uint32_t *value) {
+  checkWord(source, 8, Read, SITE);
+  memcpy(value, source, 8);
+  if (settings.check)
+    relaxedLoad(self(), source, 2);
+  spinIfSame(self(), source, value[0] ^ value[1] * 3);
+}
+RETORT_EXPORT void retort_sim_store64(void *dest, const uint32_t *value) {
+  checkWord(dest, 8, Write, SITE);
+  if (settings.check)
+    relaxedStore(self(), dest, 2, false);
+  memcpy(dest, value, 8);
+  ++progress;
+}
 RETORT_EXPORT void retort_sim_load128(const void *source, uint32_t *value) {
   checkWord(source, 16, Read, SITE);
   memcpy(value, source, 16);

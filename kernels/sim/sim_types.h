@@ -51,7 +51,9 @@ RETORT_SIM_MEET void retort_sim_ldmatrix(uint32_t *d, const void *row, int matri
                                          int transposed);
 uint32_t retort_sim_load(const void *source, int order, int scope);
 void retort_sim_store(void *dest, uint32_t value, int order, int scope);
+void retort_sim_load64(const void *source, uint32_t *value);
 void retort_sim_load128(const void *source, uint32_t *value);
+void retort_sim_store64(void *dest, const uint32_t *value);
 void retort_sim_store128(void *dest, const uint32_t *value);
 uint32_t retort_sim_atomic_add(void *dest, uint32_t value, int order, int scope);
 void retort_sim_atomic_max64(void *dest, uint64_t value);

@@ -120,10 +120,19 @@ RETORT_DEVICE void storeRelaxedSys(uint32_t *dest, uint32_t value) {
 RETORT_DEVICE void storeVolatile(uint32_t *dest, uint32_t value) {
   retort_sim_store(dest, value, 0, 2);
 }
+RETORT_DEVICE u32x2 loadRelaxedSys64(const void *source) {
+  uint32_t v[2];
+  retort_sim_load64(source, v);
+  return u32x2{v[0], v[1]};
+}
 RETORT_DEVICE u32x4 loadRelaxedSys128(const void *source) {
   uint32_t v[4];
   retort_sim_load128(source, v);
   return u32x4{v[0], v[1], v[2], v[3]};
+}
+RETORT_DEVICE void storeRelaxedSys64(void *dest, u32x2 value) {
+  const uint32_t v[2] = {value.x, value.y};
+  retort_sim_store64(dest, v);
 }
 RETORT_DEVICE void storeRelaxedSys128(void *dest, u32x4 value) {
   const uint32_t v[4] = {value.x, value.y, value.z, value.w};

@@ -82,8 +82,10 @@ private:
   /// Rows that are still the devices' partial sums: an exchange's result, and what a residual adds
   /// to it. Whoever reads them first adds them up.
   struct Sum {
-    kernel::BufferOp partial, received, stream;
-    Columns added; ///< where they are once that is done
+    kernel::BufferOp partial, received;
+    bool hasResidual = false; ///< it is in device 0's partial sum
+    kernel::BufferOp stream;  ///< else it may be added in the end
+    Columns added;            ///< where they are once all that is done
   };
   std::deque<Sum> sums; ///< a prologue points into it
   llvm::DenseMap<Value, size_t> sumOf;
@@ -119,6 +121,16 @@ private:
   /// A norm that no phase has computed: its reader may do it.
   lm::NormOp deferredNorm(Value value) {
     return columns.contains(value) ? lm::NormOp() : value.getDefiningOp<lm::NormOp>();
+  }
+
+  /// Where `value` is, if a phase has made it.
+  std::optional<Columns> placed(Value value) {
+    if (auto found = columns.find(value); found != columns.end())
+      return found->second;
+    auto found = sumOf.find(value);
+    if (found == sumOf.end() || !sums[found->second].added.buffer)
+      return std::nullopt;
+    return sums[found->second].added;
   }
 
   /// Where `value` is; a deferred norm is computed by a phase now.
@@ -278,14 +290,14 @@ private:
     Columns source;
     lm::NormOp norm;
     kernel::BufferOp gain;
-    Sum *sum = nullptr;     ///< the prologue adds it up, `source` is its stream
+    Sum *sum = nullptr;     ///< the prologue adds it up, `source` is its partial sum
     kernel::BufferOp keeps; ///< where it leaves the rows for later phases, if it does
 
     /// What the phase touches and writes because of it.
     void touch(SmallVector<kernel::BufferOp> &touched, SmallVector<kernel::BufferOp> &written) {
       touched.push_back(source.buffer);
       if (sum)
-        touched.append({sum->partial, sum->received});
+        touched.push_back(sum->received);
       if (keeps) {
         touched.push_back(keeps);
         written.push_back(keeps);
@@ -298,7 +310,8 @@ private:
     if (!norm || kind.step != "decode")
       return nullptr;
     auto found = sumOf.find(norm.getInput());
-    if (found == sumOf.end() || !sums[found->second].stream || sums[found->second].added.buffer)
+    if (found == sumOf.end() || !sums[found->second].hasResidual ||
+        sums[found->second].added.buffer)
       return nullptr;
     return &sums[found->second];
   }
@@ -308,7 +321,7 @@ private:
     if (result.norm && result.norm.getGroups() != 1)
       result.norm = {};
     if ((result.sum = fusibleSum(result.norm))) {
-      result.source = whole(result.sum->stream);
+      result.source = whole(result.sum->partial);
       if (!isa<lm::LogitsOp>(reader)) {
         result.keeps = fresh(reader, label + ".sum", result.source.width);
         result.sum->added = whole(result.keeps);
@@ -340,7 +353,6 @@ private:
     return body.create<kernel::StageOp>(
         loc, type, symbol(from.source.buffer), i64(from.source.at), symbol(from.gain),
         norm ? f32(norm.getEps()) : f32(0.0), unit(norm && norm.getOffset()), symbol(rows),
-        symbol(from.sum ? from.sum->partial : kernel::BufferOp()),
         symbol(from.sum ? from.sum->received : kernel::BufferOp()), symbol(from.keeps));
   }
 
@@ -357,14 +369,18 @@ private:
 
   /// The residual add that the product can do: its only reader, the stream known before it.
   lm::ResidualOp fusibleResidual(lm::LinearOp op, Value &stream) {
-    if (!op.getResult().hasOneUse())
+    lm::ExchangeOp exchange = exchangeOf(op); // device 0 adds what both would
+    if (exchange && kind.step != "decode")    // a phase adds up, and may as well add the residual
       return {};
-    auto residual = dyn_cast<lm::ResidualOp>(*op.getResult().user_begin());
+    Value result = exchange ? exchange.getResult() : op.getResult();
+    if (!result.hasOneUse())
+      return {};
+    auto residual = dyn_cast<lm::ResidualOp>(*result.user_begin());
     if (!residual || residual->getBlock() != op->getBlock())
       return {};
-    stream = residual.getStream() == op.getResult() ? residual.getOutput() : residual.getStream();
-    auto found = columns.find(stream);
-    return found != columns.end() && found->second.isWhole() ? residual : lm::ResidualOp();
+    stream = residual.getStream() == result ? residual.getOutput() : residual.getStream();
+    std::optional<Columns> at = placed(stream);
+    return at && at->isWhole() ? residual : lm::ResidualOp();
   }
 
   /// The gated unit that the product can do: it reads the product's two halves, and nothing else
@@ -400,33 +416,39 @@ private:
     }
     Value stream;
     lm::ResidualOp residual = fusibleResidual(op, stream);
+    lm::ExchangeOp exchange = exchangeOf(op);
     if (residual)
-      added = columns.at(stream).buffer;
+      added = placed(stream)->buffer;
     std::string name = stem(op.getWeight());
     int64_t features = lm::features(op.getResult());
     kernel::BufferOp dest = fresh(op, name, features);
     SmallVector<kernel::BufferOp> touched = {dest}, written = {dest};
     from->touch(touched, written);
-    if (added)
+    if (added) // by both devices, so that both wait at the same places
       touched.push_back(added);
+    if (exchange && builder.getProgram().getDevice() != 0)
+      added = {};
     OpBuilder body =
         builder.phase(op.getLoc(), name, label, kernel::productTiles(features, false, kind.rowTile),
                       false, touched, written);
     kernel::BufferOp send;
-    if (lm::ExchangeOp exchange = exchangeOf(op)) {
+    if (exchange) {
       if (!kind.cuda())
         return exchange.emitOpError("has no lowering for a CPU");
       send = builder.received(op.getLoc(), features);
       builder.write(send);
       sumOf[exchange.getResult()] = sums.size();
-      sums.push_back({dest, send, {}, {}});
+      if (residual)
+        sumOf[residual.getResult()] = sums.size();
+      sums.push_back({dest, send, bool(residual), {}, {}});
     }
     Value staged = stage(body, op.getLoc(), *from, *weights, {});
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(dest), symbol(bias),
                                   symbol(added), FloatAttr(), symbol(send));
-    columns[residual ? residual.getResult() : op.getResult()] = whole(dest);
     if (residual)
       fused.insert(residual);
+    if (!exchange)
+      columns[residual ? residual.getResult() : op.getResult()] = whole(dest);
     return success();
   }
 

@@ -57,13 +57,14 @@ def PrintKernelCosts : Pass<"print-kernel-costs", "::retort::kernel::ProgramOp">
     to, flops, and whether it waits; then the sums. The weight bytes are `bytes_per_token`.
 
     With `on`, what the cost model predicts for a step on that GPU (docs/cuda-cost.md): a line a phase
-    with its time, the wait before it and what of its weights came during waits; then the sums.
+    with its time, the wait before it and what of its weights came during waits; then the sums. Of a
+    program for one of two devices it is what that one takes alone; `retort inspect --phases --on` has
+    both together.
   }];
   let options = [
     Option<"on", "on", "std::string", "", "Predict for this GPU: h100, rtx4090, ...">,
     Option<"rows", "rows", "int64_t", "1", "Rows of the step">,
     Option<"context", "context", "int64_t", "128", "Positions that a row attends to">,
-    Option<"devices", "devices", "int64_t", "1", "GPUs that share the model: 1 or 2">,
     ListOption<"assume", "assume", "std::string",
                "Numbers in the place of the device's: wait_us:0.5, issue:3, memory_share:0.93, ...">,
     Option<"graph", "graph", "bool", "false", "A kernel a phase in place of one a step">];

@@ -85,8 +85,9 @@ struct PlanBuffers : impl::PlanBuffersBase<PlanBuffers> {
       order.push_back(&life);
     llvm::stable_sort(order, [](const Life *a, const Life *b) { return a->bytes > b->bytes; });
     // What others write lies first and shares no bytes: the devices' programs have other shapes and
-    // must agree about where it is.
-    const int64_t begin = placeInOrder(program, kernel::BufferKind::Received);
+    // must agree about where it is. With flags in it, it lies elsewhere.
+    const int64_t received = placeInOrder(program, kernel::BufferKind::Received);
+    const int64_t begin = program.isDecode() ? 0 : received;
     int64_t end = begin;
     for (Life *life : order) {
       life->offset = begin;

@@ -19,26 +19,27 @@ struct PrintKernelCosts : impl::PrintKernelCostsBase<PrintKernelCosts> {
                                  << "': known are " << kernel::deviceNames();
       return signalPassFailure();
     }
-    if (rows < 1 || context < 1 || devices < 1 || devices > 2) {
+    if (rows < 1 || context < 1) {
       getOperation().emitError() << "print-kernel-costs: rows=" << rows.getValue()
                                  << " context=" << context.getValue()
-                                 << " devices=" << devices.getValue()
-                                 << ": rows and context are positive, devices 1 or 2";
+                                 << ": rows and context are positive";
       return signalPassFailure();
     }
     kernel::Device device = *known;
     for (llvm::StringRef text : assume) {
-      auto [field, number] = text.split(':');
-      double value = 0;
-      if (number.getAsDouble(value) || value <= 0 || !device.assume(field, value)) {
+      if (!device.assume(text)) {
         getOperation().emitError() << "print-kernel-costs: assume=" << text
                                    << ": not a number of a device, as in wait_us:0.5";
         return signalPassFailure();
       }
     }
-    const kernel::StepShape step{rows, context, devices, graph};
-    kernel::printTimes(kernel::predict(kernel::phaseCosts(getOperation()), device, step), device,
-                       step, llvm::outs());
+    const kernel::StepShape step{rows, context, graph};
+    kernel::ProgramOp program = getOperation();
+    std::string title;
+    if (program.getDevice())
+      title = ("device " + llvm::Twine(*program.getDevice()) + " of 2").str();
+    kernel::printTimes(kernel::predict(kernel::phaseCosts(program), device, step), device, step,
+                       title, llvm::outs());
   }
 };
 } // namespace

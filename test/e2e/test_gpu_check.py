@@ -3,8 +3,8 @@
 """test_gpu_check.py GPU_CHECK BUILD
 
 1. Without a card: one line, exit code 4, nothing written.
-2. --simulate: tests, logits, decoding and prefill of a tiny model in both forms; the report has a row for
-   each and the table shows them; exit code 0.
+2. --simulate: tests, logits, decoding and prefill of a tiny model in both forms on one card and on two; the
+   report has a row for each and the table shows them; exit code 0.
 3. A failure (a limit that logits cannot keep) is in the report and the exit code is 1.
 """
 import json
@@ -41,17 +41,22 @@ def check_report(folder):
     assert report["simulated"] and report["cards"][0]["multiprocessors"] > 0 and not report["failures"]
     assert [row["passed"] for row in report["tests"][:2]] == [True, True], report["tests"]
     forms = {"persistent", "graph"}
-    assert len(report["logits"]) == 4 and all(row["passed"] for row in report["logits"])
-    decode = {(row["recipe"], row["form"], row["rows"], row["context"]) for row in report["decode"]}
-    assert decode == {(recipe, form, rows, context) for recipe in ("int4", "bf16") for form in forms
-                      for rows in (1, 2) for context in (16, 40)}
+    assert report["peer_access"] and len(report["cards"]) == 2 and report["made"]["retort"].startswith("retort ")
+    assert len(report["logits"]) == 8 and all(row["passed"] and row["same_bits_again"] for row in report["logits"])
+    decode = {(row["recipe"], row["form"], row["devices"], row["rows"], row["context"]) for row in report["decode"]}
+    assert decode == {(recipe, form, devices, rows, context) for recipe in ("int4", "bf16") for form in forms
+                      for devices in (1, 2) for rows in (1, 2) for context in (16, 40)}
+    assert {row["device"].count("sim:") for row in report["decode"] if row["devices"] == 2} == {2}, \
+        report["decode"][-1]["device"]
     for row in report["decode"]:
         assert row["step_ms"] > 0 and row["weight_bytes"] > 0 and "note" not in row, row
-    by_rows = {(row["recipe"], row["form"], row["context"], row["rows"]): row for row in report["decode"]}
+        assert 0 < row["predicted_ms"] < 1, row
+    by_rows = {(row["recipe"], row["form"], row["context"], row["rows"]): row for row in report["decode"]
+               if row["devices"] == 1}
     one, two = (by_rows["int4", "graph", 40, rows] for rows in (1, 2))
     assert one["cache_bytes"] == 40 * by_rows["int4", "graph", 16, 1]["cache_bytes"] // 16
     assert two["cache_bytes"] == 2 * one["cache_bytes"] and two["weight_bytes"] == one["weight_bytes"]
-    assert {row["prompt"] for row in report["prefill"]} == {20} and len(report["prefill"]) == 4
+    assert {row["prompt"] for row in report["prefill"]} == {20} and len(report["prefill"]) == 8
     assert {row["engine"] for row in report["others"]} == {"llama.cpp", "vLLM"}
     shown = (folder / "gpu-report.md").read_text()
     assert shown.strip() == done.stdout.strip() and "mean nothing" in shown and "Nothing failed." in shown
@@ -61,8 +66,22 @@ def check_report(folder):
 def check_failure(folder):
     done = gpu_check(folder, *SIMULATE, "--only", "logits", "--limit", "1e-9")
     report = json.loads((folder / "gpu-report.json").read_text())
-    assert done.returncode == 1 and len(report["failures"]) == 4, (done.returncode, report["failures"])
+    assert done.returncode == 1 and len(report["failures"]) == 8, (done.returncode, report["failures"])
     assert "FAILED logits: tiny int4 persistent on 1: differ by" in done.stdout, done.stdout
+
+
+def check_nothing_measured(folder):
+    """A `retort` that cannot compile is a failure, and not a table of notes."""
+    build = folder / "build"
+    (build / "bin").mkdir(parents=True)
+    for name in ("lib", "bin/executor-tool", "bin/CudaKernelsTest", "venv"):
+        os.symlink(pathlib.Path(BUILD) / name, build / name)
+    (build / "bin/retort").write_text("#!/bin/sh\necho 'retort: something is wrong' >&2\nexit 9\n")
+    (build / "bin/retort").chmod(0o755)
+    done = subprocess.run([sys.executable, GPU_CHECK, "--build", build, "--out", folder / "out", *SIMULATE, "--only", "speed"],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and "FAILED speed: nothing could be measured" in done.stdout, done.stdout + done.stderr
+    assert "FAILED compile tiny-int4-persistent-1" in done.stdout and "retort: something is wrong" in done.stdout
 
 
 def main():
@@ -71,6 +90,7 @@ def main():
         check_without_card(folder)
         check_report(folder / "check")
         check_failure(folder / "check")
+        check_nothing_measured(folder / "broken")
 
 
 main()

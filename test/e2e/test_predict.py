@@ -23,7 +23,17 @@ def refuses(message, *arguments):
 def predicted(*arguments):
     done = retort(*arguments, "--phases", "--json")
     assert done.returncode == 0, done.stderr
-    return {p["step"]: p.get("predicted") for p in json.loads(done.stdout)["programs"]}
+    programs = json.loads(done.stdout)["programs"]
+    assert len({p["step"] for p in programs if "predicted" in p}) == sum("predicted" in p for p in programs)
+    return {p["step"]: p.get("predicted") for p in programs if p.get("device", 0) == 0}
+
+
+def lowered(model, out, passes=""):
+    """The decode program, as retort-opt makes it."""
+    subprocess.run([pathlib.Path(RETORT).with_name("retort-opt"), model, "-o", out, "--pass-pipeline=builtin.module(lm.model("
+                    f"{passes}fuse-qkv,fuse-gate-up),lower-to-kernel{{target=cuda step=decode}},kernel.program(plan-buffers))"],
+                   check=True)
+    return str(out)
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -44,8 +54,26 @@ with tempfile.TemporaryDirectory() as folder:
 
     assert predicted(model, "--on", "h100", "--context", "8192")["decode"]["us"] > decode["us"]
     assert predicted(model, "--on", "rtx3060")["decode"]["us"] > decode["us"]
-    two = predicted(model, "--on", "h100", "--devices", "2")["decode"]
+
+    # Two devices: both one's programs, each with half of the weights and the whole gains.
+    both = predicted(model, "--on", "h100", "--devices", "2")
+    two = both["decode"]
+    assert two["devices"] == 2 and both["prefill"]["exchange_us"] > 0, both["prefill"]
     assert two["exchange_us"] > 0 and len(two["phases"]) == len(decode["phases"])
+    # Heads are 2 + 1 and 1 + 2 in turns, so the slower card always has the larger part of attention.
+    moved = sum(p["memory_bytes"] for p in two["phases"]) / sum(p["memory_bytes"] for p in decode["phases"])
+    assert 0.5 < moved < 0.54, moved
+    tiles = [p["tiles"] for p in two["phases"] if p["name"].endswith("attn_qkv")]
+    assert set(tiles) == {40}, tiles  # of 60: 2 of 3 key/value heads
+    parts = [lowered(model, f"{folder}/{d}.mlir", f"partition{{devices=2 device={d}}},") for d in (0, 1)]
+    with open(f"{folder}/two.mlir", "w") as file:
+        file.write("module {\n" + "".join(pathlib.Path(part).read_text() for part in parts) + "}\n")
+    assert predicted(f"{folder}/two.mlir", "--on", "h100")["decode"] == two
+    slow = predicted(model, "--on", "h100", "--devices", "2", "--assume", "peer_us:10,wait_us:0.8")["decode"]
+    assert abs(slow["exchange_us"] - two["exchange_us"] - 60 * (10 - 0.8)) < 0.1, slow["exchange_us"]
+    host = predicted(model, "--on", "rtx4090", "--devices", "2")["decode"]
+    peer = predicted(model, "--on", "rtx4090", "--devices", "2", "--assume", "peer_access:1")["decode"]
+    assert host["exchange_us"] > 3 * peer["exchange_us"]
     many = predicted(model, "--on", "h100", "--rows", "64")
     assert many["decode"] is None and many["prefill"]["rows"] == 64
 
@@ -56,5 +84,11 @@ with tempfile.TemporaryDirectory() as folder:
     refuses("--on h10: not a known device: did you mean 'h100'? There are a100, ", model, "--phases", "--on", "h10")
     refuses("--on tpu: not a known device: there are a100, ", model, "--phases", "--on", "tpu")
     refuses("--on h100 predicts phases: add --phases", model, "--on", "h100")
+    refuses("one.mlir has programs for one GPU: compile it with --devices 2",
+            lowered(model, f"{folder}/one.mlir"), "--phases", "--on", "h100", "--devices", "2")
+    refuses("two.mlir has programs for two GPUs: compile it with --devices 1",
+            f"{folder}/two.mlir", "--phases", "--on", "h100", "--devices", "1")
+    refuses("--assume wait:1: not a number of a device, as in wait_us:0.5",
+            model, "--phases", "--on", "h100", "--assume", "wait:1")
     refuses("makes steps of up to 512 rows", model, "--phases", "--on", "h100", "--rows", "513")
 print("predictions: ok")

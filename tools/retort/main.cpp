@@ -268,9 +268,15 @@ struct CommandLine {
         ->type_name("N")
         ->check(whole(1, 1 << 30))
         ->default_str("");
-    c->add_option("--devices", predict.devices, "GPUs that share the model")
+    c->add_option("--devices", predict.devices,
+                  "GPUs that share the model (default: as many as the bundle is for)")
         ->type_name("N")
-        ->check(whole(1, 2));
+        ->check(whole(1, 2))
+        ->default_str("");
+    c->add_option("--assume", predict.assume,
+                  "Numbers in the place of the device's: wait_us:0.5, ... (docs/cuda-cost.md)")
+        ->type_name("FIELD:VALUE")
+        ->delimiter(',');
     c->add_flag("--json", inspect.json, "Print JSON");
     c->callback([this] { inspectCommand(inspect); });
   }

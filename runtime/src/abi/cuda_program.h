@@ -14,6 +14,7 @@
 
 #define RETORT_CUDA_ABI_VERSION 1
 #define RETORT_CUDA_MAX_DEVICES 2
+#define RETORT_CUDA_GENERATIONS 0xfffff
 
 /* Where a device of the step receives what others send it (kernel.exchange): memory at the same
  * offsets as its activations and its sync words. With peer access these are the device's own
@@ -35,15 +36,17 @@ typedef struct retort_cuda_step {
   const int32_t *page_table; /* [num_slots][pages_per_slot] page numbers in `cache` */
   const int32_t *wanted; /* [num_wanted] indices of the rows whose logits are wanted, ascending */
   float *logits;         /* [num_wanted][entry.logits.count]; entries with "sample": or null */
-  uint32_t *sync;        /* entry.sync_words of this entry alone, zeroed once when the session
-                            is made; the kernels leave them fit for the next step */
+  uint32_t *sync;        /* entry.sync_words of this entry alone, zeroed when the session is made
+                            and when generations start again; the kernels leave them fit for the
+                            next step */
   retort_cuda_peer peers[RETORT_CUDA_MAX_DEVICES]; /* [num_devices]; null if there is one device */
   int32_t num_rows;                                /* 1 .. entry.max_rows */
   int32_t num_wanted;                              /* 0 .. num_rows */
   int32_t pages_per_slot;
   int32_t num_devices;
   int32_t device;     /* 0 .. num_devices - 1 */
-  int32_t generation; /* the number of the session's step, the same on all devices */
+  int32_t generation; /* 1 .. RETORT_CUDA_GENERATIONS: the number of the session's step, the same
+                         on all devices. After the last comes 1 again, with `sync` zeroed before */
   int32_t
       num_choose; /* the logits that `sampled` chooses from are the first so many of this device */
   uint64_t *sampled; /* [num_wanted] of entries with "sample"; or null. A logit and its index as

@@ -307,6 +307,27 @@ void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache 
   card.tableVersion = cache.version();
 }
 
+/// When the numbers of steps start again, what earlier ones have left in exchanges' words must go
+/// (kernels/cuda/exchange.cuh). No step is under way; all must be done before a card writes to
+/// another.
+void CudaDevice::nextGeneration() {
+  if (generation_++ != RETORT_CUDA_GENERATIONS)
+    return;
+  generation_ = 1;
+  for (Card &card : cards_) {
+    CurrentContext current(cuda(), card.card->context());
+    cuda().check(
+        cuda()->cuMemsetD8Async(card.sync.address(), 0, card.sync.bytes(), card.stream.get()),
+        failing(card));
+    if (card.received.as())
+      std::memset(card.received.as() + card.activations.bytes(), 0, card.sync.bytes());
+  }
+  for (Card &card : cards_) {
+    CurrentContext current(cuda(), card.card->context());
+    cuda().check(cuda()->cuStreamSynchronize(card.stream.get()), failing(card));
+  }
+}
+
 void CudaDevice::launchKernel(const Card &card, const Step &step,
                               const CudaStepCode::Kernel &kernel, bool dependent) {
   CUdeviceptr argument = card.inputs.address();
@@ -445,8 +466,8 @@ void CudaDevice::run(const KvCache &cache, const StepRows &rows, const StepResul
   if (cards_.size() > 1)
     turn = std::unique_lock(stepsOnSeveralCards());
   const size_t index = stepFor(rows.tokens.size());
-  ++generation_;
   try {
+    nextGeneration();
     for (size_t d = 0; d < cards_.size(); ++d) {
       CurrentContext current(cuda(), cards_[d].card->context());
       fill(cards_[d], d, cards_[d].steps[index], cache, rows, results.tokens != nullptr);

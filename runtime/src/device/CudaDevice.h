@@ -57,6 +57,7 @@ private:
   uint64_t workBytes(size_t card) const;
   void allocateCard(Card &card, const KvCache &cache);
   void setPeers();
+  void nextGeneration();
   void capture(Card &card, Step &step);
   void fill(Card &card, size_t index, const Step &step, const KvCache &cache, const StepRows &rows,
             bool sample);
@@ -79,9 +80,11 @@ private:
   std::vector<Card> cards_;
   size_t logitRows_ = 0; ///< for which the cards have room
   double stepSeconds_ = 0;
-  uint32_t generation_ = 0; ///< steps begun
-  bool samples_ = true;     ///< all entries do
-  bool stuck_ = false;      ///< a step failed while other cards may wait for it for ever
+  /// Of the last step. It begins near the end, so that what happens there, after a million steps,
+  /// happens in every session.
+  uint32_t generation_ = RETORT_CUDA_GENERATIONS - 2;
+  bool samples_ = true; ///< all entries do
+  bool stuck_ = false;  ///< a step failed while other cards may wait for it for ever
 };
 
 } // namespace retort::engine

@@ -74,6 +74,22 @@ kernel.program @prefill target "cuda" step "prefill" device 0 of 2 logits_begin 
   kernel.buffer @received received tensor<64x32xf32>
   kernel.phase @p "blk.0" tiles 2 {
     // expected-error @below {{'kernel.stage' op adds partial sums in a program that is no CUDA decode step}}
-    %s = kernel.stage @x sum @x, @received : <32, f16, 0>
+    %s = kernel.stage @x sum @received : <32, f16, 0>
+  }
+}
+// -----
+kernel.program @again target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 32 {
+  kernel.buffer @x activation tensor<4x32xf32>
+  kernel.buffer @received received tensor<4x32xf32>
+  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.phase @first "blk.0" tiles 2 {
+    %s = kernel.stage @x : <32, f16, 0>
+    kernel.matmul %s, @w -> @x send @received : <32, f16, 0>
+  }
+  kernel.exchange @first index 0
+  kernel.phase @second "blk.0" tiles 2 {
+    %s = kernel.stage @x : <32, f16, 0>
+    // expected-error @below {{'kernel.matmul' op sends with no kernel.wait since the last exchange: the other device may not have read what it was sent before}}
+    kernel.matmul %s, @w -> @x send @received : <32, f16, 0>
   }
 }

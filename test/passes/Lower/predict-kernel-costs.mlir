@@ -1,13 +1,12 @@
 // RUN: retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs{on=h100}))' -o /dev/null | FileCheck %s
-// RUN: retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs{on=h100 rows=8 context=300 devices=2}))' -o /dev/null | FileCheck %s --check-prefix=TWO
+// RUN: retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs{on=h100 rows=8 context=300}))' -o /dev/null | FileCheck %s --check-prefix=EIGHT
 // RUN: retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs{on=h100 graph=true assume=launch_dependent_us:7,issue:4}))' -o /dev/null | FileCheck %s --check-prefix=GRAPH
 // RUN: not retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs{on=h10}))' -o /dev/null 2>&1 | FileCheck %s --check-prefix=NAME
-// RUN: not retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs{on=h100 devices=3}))' -o /dev/null 2>&1 | FileCheck %s --check-prefix=DEVICES
+// RUN: not retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs{on=h100 rows=0}))' -o /dev/null 2>&1 | FileCheck %s --check-prefix=ROWS
 // RUN: not retort-opt %s --pass-pipeline='builtin.module(kernel.program(print-kernel-costs{on=h100 assume=wait:1}))' -o /dev/null 2>&1 | FileCheck %s --check-prefix=ASSUME
 
 // A row, 128 positions: 2 heads of keys and values of 16 features in f16 are 128 bytes a position.
-// The second product sums what heads gave: on two devices its result is a sum of both.
-// CHECK:      predicted, not measured: NVIDIA H100 SXM 80 GB, 1 row, 128 positions, 1 device, persistent
+// CHECK:      predicted, not measured: NVIDIA H100 SXM 80 GB, 1 row, 128 positions, persistent
 // CHECK-NEXT: phase tiles memory_bytes l2_bytes flops us wait_us exchange_us hidden_us bound
 // CHECK-NEXT: qkv 8 4608 2048 16384 {{[0-9.]+}} 0.00 0.00 0.00 latency
 // CHECK-NEXT: attend 2 16384 0 32768 {{[0-9.]+}} 0.80 0.00 0.00
@@ -16,20 +15,16 @@
 // CHECK-NEXT: total {{[0-9.]+}} us, {{[0-9.]+}} steps/s, {{[0-9.]+}} GB/s, {{[0-9.]+}} % of 3015
 // CHECK-NEXT: of it weights {{[0-9.]+}}, attention {{[0-9.]+}}, waits 2.4, exchange 0.0, launch 3.9, excess {{[0-9.]+}}, other {{[0-9.]+}}, less hidden {{[0-9.]+}}
 
-// A head a device, half the rows of the first product and half the columns of the second.
-// TWO:      8 rows, 300 positions, 2 devices
-// TWO:      qkv 4 2304 8192
-// TWO-NEXT: attend 16 153600 0
-// TWO-NEXT: out 4 1152 4096
-// TWO-NEXT: next 4 2304 8192 {{[0-9]+}} {{[0-9.]+}} 0.80 2.01
-// TWO:      exchange 2.0,
+// EIGHT:      8 rows, 300 positions, persistent
+// EIGHT:      qkv 8 4608 16384
+// EIGHT-NEXT: attend 32 307200 0
 
-// GRAPH: 1 device, graph
+// GRAPH: 128 positions, graph
 // GRAPH: qkv {{.*}} 7.00 0.00 0.00 latency
 // GRAPH: waits 28.0, exchange
 
 // NAME: error: print-kernel-costs: no device 'h10': known are a100, {{.*}}h100
-// DEVICES: error: print-kernel-costs: rows=1 context=128 devices=3: rows and context are positive, devices 1 or 2
+// ROWS: error: print-kernel-costs: rows=0 context=128: rows and context are positive
 // ASSUME: error: print-kernel-costs: assume=wait:1: not a number of a device, as in wait_us:0.5
 kernel.program @m target "cuda" step "decode" max_rows 16 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<16x64xf32>

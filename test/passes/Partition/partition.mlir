@@ -2,6 +2,7 @@
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1}))' | FileCheck %s --check-prefixes=CHECK,SECOND
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=1}))' | FileCheck %s --check-prefix=WHOLE
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=DECODE
+// RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers,print-kernel-costs{on=h100 assume=peer_us:3}))' | FileCheck %s --check-prefix=COST
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0}),lower-to-kernel{target=cuda step=prefill},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=PREFILL
 
 // 3 key/value heads with 2 query heads each: device 0 has 2 of them, so channels and tokens that
@@ -50,23 +51,29 @@
 // CHECK-NEXT:  lm.exchange %[[DOWN]]
 // FIRST:       lm.logits %{{.*}}, @output.weight : tensor<?x32xf32> -> tensor<?x16xf32>
 
-// Received buffers lie first, at the same offsets on both devices. An exchange stands where a wait
+// Received buffers lie at the same offsets on both devices, 8 bytes a value. An exchange stands where a wait
 // would, and what follows adds up in its prologue: five phases and five waits a layer.
 // DECODE-LABEL: kernel.program @m.decode target "cuda" step "decode" device 1 of 2 logits_begin 16
 // DECODE-DAG:   kernel.buffer @received.0.0 received tensor<16x32xf32> offset 0
-// DECODE-DAG:   kernel.buffer @received.1.0 received tensor<16x32xf32> offset 2048
+// DECODE-DAG:   kernel.buffer @received.1.0 received tensor<16x32xf32> offset 4096
 // DECODE:       kernel.phase @run.blk.0.attn_output
+// Device 0 adds the residual, for both.
 // DECODE:         kernel.matmul %{{.*}}, @blk.0.attn_output.weight -> @blk.0.attn_output send @received.0.0
 // DECODE:       kernel.exchange @run.blk.0.attn_output index 0
 // DECODE-NEXT:  kernel.phase
-// DECODE-NEXT:    kernel.stage @embedding sum @blk.0.attn_output, @received.0.0 -> @blk.0.sum norm
+// DECODE-NEXT:    kernel.stage @blk.0.attn_output sum @received.0.0 -> @blk.0.sum norm
 // DECODE:         kernel.matmul %{{.*}}, @blk.0.ffn_down.weight -> @blk.0.ffn_down send @received.1.0
 // DECODE:       kernel.exchange @run.blk.0.ffn_down index 1
 // DECODE-NEXT:  kernel.phase @run.logits
-// DECODE-NEXT:    kernel.stage @blk.0.sum sum @blk.0.ffn_down, @received.1.0 norm @output_norm.weight eps {{.*}} rows @wanted
+// DECODE-NEXT:    kernel.stage @blk.0.ffn_down sum @received.1.0 norm @output_norm.weight eps {{.*}} rows @wanted
+
+// What the other device sends comes 3 us after it is stored; the CTAs meet in 0.8 of them.
+// COST: 1 row, 128 positions, device 1 of 2, persistent
+// COST: run.blk.0.ffn_gate_up 2 {{[0-9]+}} 768 {{[0-9]+}} {{[0-9.]+}} 0.80 2.20
 
 // Prefill adds up in a phase.
 // PREFILL-LABEL: kernel.program @m.prefill target "cuda" step "prefill" device 0 of 2 logits_begin 0
+// PREFILL:         kernel.matmul %{{.*}}, @blk.0.attn_output.weight -> @blk.0.attn_output bias @blk.0.attn_output.bias send @received.0.0
 // PREFILL:       kernel.exchange @run.blk.0.attn_output index 0
 // PREFILL-NEXT:  kernel.phase @run.blk.0.sum "blk.0" tiles 1 per_row {
 // PREFILL-NEXT:    kernel.sum @blk.0.attn_output, @received.0.0 -> @blk.0.sum residual @embedding

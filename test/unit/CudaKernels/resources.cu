@@ -13,6 +13,15 @@ struct Mat {
   static constexpr float eps = 1e-5f, softCap = 0;
   static constexpr Activation Act = Activation::Silu;
 };
+template <class P> struct Sending : P { // of two devices
+  static constexpr bool Sends = true;
+};
+template <class P> struct FirstSending : Sending<P> { // decoding device 0
+  static constexpr bool HasResidual = true;
+};
+template <class P> struct Summing : P {
+  static constexpr bool Sums = true;
+};
 template <int Heads_, int KvHeads_, int Dims_, class C, int Splits_, int Window_ = 0,
           bool Norms = false>
 struct Att {
@@ -73,6 +82,38 @@ RETORT_CONSTANT float frequencies[32] = {1, 2};
     prefill::matmulGlu<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),        \
                           cta.activation(65536));                                                  \
   }
+// What a card of two runs around an exchange. Prefill's product that reads is any product.
+#define EXCHANGED(name, Out, In, Next)                                                             \
+  RETORT_KERNEL(decode_send_##name, kThreads, 1, const retort_cuda_step *step) {                   \
+    using P = FirstSending<Out>;                                                                   \
+    Cta cta(step);                                                                                 \
+    matmulFetch<P>(cta, cta.weights(4096));                                                        \
+    cta.wait();                                                                                    \
+    matmul<P>(cta, cta.activation(0), nullptr, cta.weights(4096), cta.activation(65536), nullptr,  \
+              cta.activation(32768), nullptr, outbox(cta, 4096, 1));                               \
+    const uint32_t ticket = cta.arrive();                                                          \
+    Next##Fetch<Summing<In>>(cta, cta.weights(8192));                                              \
+    cta.waitFor(ticket);                                                                           \
+    RECEIVE_##Next(Summing<In>);                                                                   \
+  }                                                                                                \
+  RETORT_KERNEL(prefill_send_##name, kPrefillThreads, 1, const retort_cuda_step *step) {           \
+    using P = Sending<Out>;                                                                        \
+    Cta cta(step);                                                                                 \
+    prefill::matmulFetch<P>(cta, cta.weights(4096));                                               \
+    cta.wait();                                                                                    \
+    prefill::matmul<P>(cta, cta.activation(0), nullptr, cta.weights(4096), cta.activation(65536),  \
+                       nullptr, nullptr, nullptr, cta.sent<float>(4096));                          \
+    cta.waitReceiving(cta.arriveSending(1), 1);                                                    \
+    prefill::sum<Row>(cta, cta.activation(0), cta.received<float>(4096), cta.activation(65536),    \
+                      cta.activation(0));                                                          \
+  }
+#define RECEIVE_matmul(P)                                                                          \
+  matmul<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(8192),                      \
+            cta.activation(65536), nullptr, nullptr, nullptr, {},                                  \
+            {inbox(cta, 4096, 1), cta.activation(131072)})
+#define RECEIVE_matmulGlu(P)                                                                       \
+  matmulGlu<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(8192),                   \
+               cta.activation(65536), {inbox(cta, 4096, 1), cta.activation(131072)})
 #define SAMPLED(name, ...)                                                                         \
   RETORT_KERNEL(decode_sample_##name, kThreads, 1, const retort_cuda_step *step) {                 \
     using P = __VA_ARGS__;                                                                         \
@@ -122,6 +163,15 @@ GATED(smol, Mat<576, 1536, Int4<32, true>, true>)
 GATED(big, Mat<4096, 14336, Int4<128, true>, true>)
 GATED(asymmetric, Mat<576, 1536, Int4<64, false>, true>)
 GATED(bf16, Mat<576, 1536, BF16, true>)
+using SmolOut = Mat<320, 576, Int4<32, true>>;
+using SmolGate = Mat<576, 768, Int4<32, true>, true>;
+using BigDown = Mat<7168, 4096, Int4<32, true>>;
+using BigQkv = Mat<4096, 3072, Int4<32, true>, true>;
+using HugeDown = Mat<14336, 8192, BF16>;
+using HugeQkv = Mat<8192, 5120, BF16, true>;
+EXCHANGED(smol, SmolOut, SmolGate, matmulGlu)
+EXCHANGED(big, BigDown, BigQkv, matmul)
+EXCHANGED(huge, HugeDown, HugeQkv, matmul)
 ATTENTION(smol, Att<9, 3, 64, half, 8>)
 ATTENTION(big, Att<32, 8, 128, half, 16>)
 ATTENTION(group8, Att<64, 8, 128, half, 16, 4096, true>)
@@ -136,6 +186,7 @@ RETORT_KERNEL(rows, kThreads, 1, const retort_cuda_step *step) {
   norm<Row>(cta, x, cta.weights<float>(0), x, x);
   glu<Row>(cta, x, x, x);
   residual<Row>(cta, x, x, x);
+  sum<Row>(cta, x, inbox(cta, 4096, 1), x, x);
 }
 
 } // namespace retort::cuda

@@ -56,20 +56,36 @@ PhaseCost attend(int64_t kvHeads, int64_t splits) {
 /// Blocks of a model of 8B, int4: 436 MB of weights for 4 blocks.
 std::vector<PhaseCost> largeModel(int64_t blocks = 4) {
   std::vector<PhaseCost> costs;
-  auto add = [&](int64_t out, int64_t in, int64_t matrices, bool sums) {
+  auto add = [&](int64_t out, int64_t in, int64_t matrices = 1) {
     PhaseCost cost = product(out * in * 9 / 16, true);
     cost.out = out;
     cost.in = in;
     cost.matrices = matrices;
-    cost.sumsShards = sums;
     costs.push_back(cost);
   };
   for (int64_t i = 0; i < blocks; ++i) {
-    add(6144, 4096, 1, false);
+    add(6144, 4096);
     costs.push_back(attend(8, 16));
-    add(4096, 4096, 1, true);
-    add(28672, 4096, 2, false);
-    add(4096, 14336, 1, true);
+    add(4096, 4096);
+    add(28672, 4096, 2);
+    add(4096, 14336);
+  }
+  return costs;
+}
+
+/// What one of two devices has of it: 16ths of the heads and channels, 8 for a half.
+std::vector<PhaseCost> share(std::vector<PhaseCost> costs, int64_t parts) {
+  for (size_t i = 0; i < costs.size(); ++i) {
+    PhaseCost &cost = costs[i];
+    const size_t phase = i % 5;
+    cost.weightBytes = cost.weightBytes * parts / 16;
+    cost.flops = cost.flops * parts / 16;
+    cost.kvHeads = cost.kvHeads * parts / 16;
+    cost.heads = cost.heads * parts / 16;
+    cost.sends = phase == 2 || phase == 4;
+    (cost.sends ? cost.in : cost.out) *= parts;
+    (cost.sends ? cost.in : cost.out) /= 16;
+    cost.exchanges = cost.sums = i > 0 && (phase == 0 || phase == 3);
   }
   return costs;
 }
@@ -182,18 +198,60 @@ TEST(Prediction, NoFasterThanMemory) {
 TEST(Prediction, TwoDevicesShareBytesAndExchangeTwiceABlock) {
   for (const char *name : {"h100", "rtx4090"}) {
     const Device &device = *findDevice(name);
-    StepTime one = predict(largeModel(), device, {1, 128, 1}),
-             two = predict(largeModel(), device, {1, 128, 2});
+    StepTime one = predict(largeModel(), device, {}),
+             half = predict(share(largeModel(), 8), device, {}), two = together(half, half);
+    EXPECT_EQ(two.us, half.us);
+    EXPECT_EQ(two.memoryBytes, half.memoryBytes);
     EXPECT_NEAR(double(two.memoryBytes) / one.memoryBytes, 0.5, 0.01);
     EXPECT_GT(one.us / two.us, 1.3) << name;
     EXPECT_LT(one.us / two.us, 2) << name;
     int exchanges = 0;
-    for (const PhaseTime &phase : two.phases)
+    for (const PhaseTime &phase : two.phases) {
       exchanges += phase.exchangeUs > 0;
+      // This card's part, 4 bytes a value, and the other's with flags.
+      if (phase.exchanges)
+        EXPECT_EQ(phase.l2Bytes,
+                  12 * 4096 * std::min<int64_t>(phase.tiles, device.multiprocessors));
+    }
     EXPECT_EQ(exchanges, 7) << "two a block; the last is before nothing";
     EXPECT_EQ(one.exchangeUs, 0);
-    EXPECT_GT(two.exchangeUs, 7 * device.peerUs);
   }
+}
+
+TEST(Prediction, ExchangesByHand) {
+  // A value and its flag are under way for 3 us, and meanwhile CTAs meet for 1. 160 values of 8
+  // bytes over a link of 1 GB/s are 1.28 us.
+  Device device = plainDevice();
+  device.peerGBs = 1;
+  PhaseCost sender = product(1000, true), reader = product(1000, true);
+  sender.sends = reader.exchanges = reader.sums = true;
+  EXPECT_NEAR(predict({sender, reader}, device, {}).phases[1].exchangeUs, 3 - 1 + 1.28, 1e-9);
+  EXPECT_NEAR(predict({sender, reader}, device, {2, 128}).exchangeUs, 3 - 1 + 2.56, 1e-9);
+  // Through the host: there, back twice, and through L2 to all; bytes twice.
+  device.peerAccess = false;
+  EXPECT_NEAR(predict({sender, reader}, device, {}).exchangeUs, 9 + 0.2 - 1 + 2.56, 1e-9);
+  // Prefill: 512 rows of 4 bytes, a fence there and back, a flag; nothing overlaps.
+  device.peerAccess = true;
+  sender.rowTile = reader.rowTile = 64;
+  EXPECT_NEAR(predict({sender, reader}, device, {512, 512}).exchangeUs, 9 + 512 * 0.64, 1e-9);
+}
+
+TEST(Prediction, TheSlowerDeviceCountsBetweenExchanges) {
+  const Device &device = *findDevice("h100");
+  // One has more in the first block, the other in the second.
+  std::vector<PhaseCost> ten = share(largeModel(2), 10), six = share(largeModel(2), 6);
+  std::vector<PhaseCost> first = ten, second = six, slower = ten;
+  std::copy(six.begin() + 5, six.end(), first.begin() + 5);
+  std::copy(ten.begin() + 5, ten.end(), second.begin() + 5);
+  const StepTime a = predict(first, device, {}), b = predict(second, device, {}),
+                 both = together(a, b);
+  EXPECT_GT(both.us, std::max(a.us, b.us));
+  EXPECT_NEAR(both.us, predict(slower, device, {}).us, 0.02 * both.us);
+  EXPECT_EQ(both.phases.size(), first.size());
+  EXPECT_NEAR(both.us - both.startUs - both.waitUs - both.exchangeUs - both.attentionUs -
+                  both.weightUs - both.excessUs + both.hiddenUs,
+              both.otherUs(), 1e-9);
+  EXPECT_EQ(together(b, a).us, both.us);
 }
 
 TEST(Prediction, WindowBoundsAttention) {

@@ -131,7 +131,7 @@ nlohmann::json cudaManifest(const CudaTest &test) {
                                 {"max_rows", decode ? kDecodeRows : TEST_MAX_ROWS},
                                 {"threads", 64},
                                 {"shared_bytes", 0},
-                                {"sync_words", 3},
+                                {"sync_words", 4},
                                 {"activations", TEST_ACTIVATION_BYTES},
                                 {"arches", {"sm_80", "sm_90a"}},
                                 {"ptx", "compute_80"}};

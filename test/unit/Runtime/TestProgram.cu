@@ -4,7 +4,8 @@
 // the hashes to the other; each writes its part of the logits. TestBundle.cpp puts before this text
 // TEST_VOCAB and, for each card, the part: TEST_LOGITS_BEGIN_0 and so on.
 //
-// sync: [0] the grid's barrier, [1] how often the other card has sent, [2] steps done.
+// sync: [0] the grid's barrier, [1] how often the other card has sent, [2] steps done, [3] the
+// generation of the last step: where the next is not above it, hashes are wrong.
 #include "kernels/cuda/sample.cuh"
 #define TEST_FUNCTION RETORT_DEVICE
 #include "runtime/src/abi/cuda_program.h"
@@ -32,6 +33,9 @@ RETORT_PHASE void hash(const Step *s) {
     if (r % s->num_devices != s->device)
       continue;
     uint64_t state = ldGlobalNc32(s->weights) & 255;
+    if (s->generation <= int32_t(ldGlobal32(s->sync + 3)) ||
+        s->generation > RETORT_CUDA_GENERATIONS)
+      state = ~state;
     for (int32_t p = 0; p <= s->positions[r]; ++p) {
       const u32x2 row = ldGlobal64(cacheRow(s, s->slots[r], p));
       state = testRead(state, int32_t(row.x), int32_t(row.y));
@@ -81,8 +85,10 @@ RETORT_PHASE void logits(const Step *s) {
 }
 
 RETORT_DEVICE void stepDone(const Step *s) {
-  if (worker() == 0)
-    stGlobal32(s->sync + 2, ldGlobal32(s->sync + 2) + 1);
+  if (worker() != 0)
+    return;
+  stGlobal32(s->sync + 2, ldGlobal32(s->sync + 2) + 1);
+  stGlobal32(s->sync + 3, uint32_t(s->generation));
 }
 
 RETORT_DEVICE void wholeStep(const Step *s) {
