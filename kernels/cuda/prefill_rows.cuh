@@ -119,6 +119,8 @@ template <class W> struct RowTile<W, true> {
                (firstRow + int(laneIndex() % 4)) * kScaleFloats;
     }
     RETORT_DEVICE void load(int n, int, FixedPiece<kLayout> &x) const {
+      if (n % 2 == 0) // a compiler may not ask for more before: registers have no room for it
+        warpSync();
 #pragma unroll
       for (int s = 0; s < x.kSteps; s += 2) {
         uint32_t b[4];
@@ -141,7 +143,7 @@ template <class W> struct RowTile<W, true> {
                                      const uint8_t *from, int firstRow) {
     const Rows rows(from, firstRow);
 #pragma unroll
-    for (int i = 0; i < kWarpBlocks; ++i) // registers have no room for the codes of both
+    for (int i = 0; i < kWarpBlocks; ++i)
       W::multiply(sums.v[i], pieces[i], rows, 0);
   }
   template <class F> RETORT_DEVICE static void forSums(const Sums &sums, const F &f) {
