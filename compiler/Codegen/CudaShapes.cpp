@@ -158,6 +158,11 @@ std::string CudaShapes::weightsType(FlatSymbolRefAttr name) {
   llvm_unreachable("all kinds are above");
 }
 
+std::string CudaShapes::cacheType(FlatSymbolRefAttr name) {
+  Type element = buffer(name).getTensor().getElementType();
+  return element.isFloat8E4M3FN() ? "e4m3" : element.isBF16() ? "bf16" : "half";
+}
+
 std::string CudaShapes::intern(const std::string &base, const std::string &body,
                                const std::string &frame) {
   size_t same = 0;
@@ -318,7 +323,7 @@ CudaCall CudaShapes::call(kernel::AttendOp op) {
       .floats({{"scale", op.getScale().convertToFloat()},
                {"softCap", orZero(op.getSoftCap())},
                {"eps", op.getEps().convertToFloat()}})
-      .type("Cache", "half");
+      .type("Cache", cacheType(op.getCacheAttr()));
   std::string base =
       "Attend_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
   return {"attend",
@@ -350,7 +355,7 @@ CudaCall CudaShapes::call(kernel::RopeAppendOp op) {
               {"KNorm", op.getKNorm().has_value()},
               {"NormOffset", op.getOffset()}})
       .floats({{"eps", op.getEps().convertToFloat()}})
-      .type("Cache", "half");
+      .type("Cache", cacheType(op.getCacheAttr()));
   std::string base =
       "Append_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
   return {"ropeAppend",
@@ -373,7 +378,7 @@ CudaCall CudaShapes::call(kernel::AttentionOp op) {
       .ints({{"QStride", columns(op.getQAttr())}, {"QAt", op.getQAt()}})
       .line("static constexpr int64_t PageBytes = " + std::to_string(*program.getPageBytes()))
       .floats({{"scale", op.getScale().convertToFloat()}, {"softCap", orZero(op.getSoftCap())}})
-      .type("Cache", "half");
+      .type("Cache", cacheType(op.getCacheAttr()));
   std::string base =
       "Attention_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
   return {"attention",

@@ -311,7 +311,7 @@ private:
                                      pointer(offsetof(retort_cpu_step, page_table)), index);
   }
   std::string cacheSuffix(FlatSymbolRefAttr cache) {
-    return buffer(cache).getTensor().getElementType().isF32() ? "f32" : "f16";
+    return kernel::cacheFormatName(buffer(cache)).str();
   }
 
   void emit(kernel::RopeAppendOp op) {

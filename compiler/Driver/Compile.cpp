@@ -6,6 +6,7 @@
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Recipe.h"
+#include "compiler/Driver/Suggest.h"
 #include "compiler/Import/Import.h"
 
 #include <algorithm>
@@ -55,6 +56,8 @@ public:
         corpus_(options.corpus, progress_) {
     targets_ = parseTargets(options.target);
     checkDevices();
+    checkCache();
+    parameters_.cacheFormat = options.cache;
     parameters_.seed = options.seed;
     parameters_.baselines = options.baselines;
     if (options.distillTokens)
@@ -91,6 +94,22 @@ private:
                                 " is about GPUs: name one with --target, for example cuda:sm_90");
     if (options_.devices < 1 || options_.devices > 2)
       fail(ExitCode::Usage, "--devices " + std::to_string(options_.devices) + ": write 1 or 2");
+  }
+
+  void checkCache() const {
+    const std::string &cache = options_.cache;
+    if (cache.empty())
+      return;
+    if (!lm::symbolizeCacheFormat(cache)) {
+      const std::string nearest = nearestName(cache, {"f16", "bf16", "f8e4m3", "f32"});
+      fail(ExitCode::Usage, "--cache " + cache + ": write f16, bf16, f8e4m3 or f32" +
+                                (nearest.empty() ? "" : ": did you mean '" + nearest + "'?"));
+    }
+    if (!options_.passes.empty())
+      fail(ExitCode::Usage, "--cache " + cache +
+                                ": --passes says itself how keys and values are kept: write "
+                                "cache-format{format=" +
+                                cache + "} there");
   }
 
   std::string pipeline() {

@@ -61,7 +61,7 @@ constexpr const char *kSpecialist = R"(builtin.module(
   run-data-work,
   apply-training{model=student},
   quantize-weights{model=student {{format}}},
-  cache-format{model=student format=f16},
+  cache-format{model=student format={{cache}}},
   insert-score{model=student name=specialist tokens={{score-tokens}}},{{baselines}}
   run-data-work))";
 
@@ -91,11 +91,17 @@ constexpr const char *kBaselines = R"(
   insert-score{model=alone_rounded name=student_without_teacher tokens={{score-tokens}}},)";
 
 constexpr const char *kInt8 =
-    "builtin.module(quantize-weights{bits=8 group=32},cache-format{format=f16})";
+    "builtin.module(quantize-weights{bits=8 group=32},cache-format{format={{cache}}})";
 constexpr const char *kInt4 =
-    "builtin.module(quantize-weights{bits=4 group=32},cache-format{format=f16})";
-constexpr const char *kNone = "builtin.module()";
-constexpr const char *kNoneBf16 = "builtin.module(cast-weights{type=bf16})";
+    "builtin.module(quantize-weights{bits=4 group=32},cache-format{format={{cache}}})";
+
+/// `none`: the checkpoint's precision, and its cache unless another was asked for.
+std::string asItIs(const RecipeParameters &p) {
+  std::string passes = p.bf16Checkpoint ? "cast-weights{type=bf16}" : "";
+  if (!p.cacheFormat.empty())
+    passes += std::string(passes.empty() ? "" : ",") + "cache-format{format={{cache}}}";
+  return "builtin.module(" + passes + ")";
+}
 
 [[noreturn]] void failUnknown(const std::string &name) {
   std::vector<std::string> names;
@@ -122,7 +128,7 @@ std::vector<std::pair<std::string, std::string>> builtinRecipes() {
 Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
   Recipe recipe{nameOrFile, {}, false};
   if (nameOrFile == "none")
-    recipe.pipeline = p.bf16Checkpoint ? kNoneBf16 : kNone;
+    recipe.pipeline = asItIs(p);
   else if (nameOrFile == "int8")
     recipe.pipeline = kInt8;
   else if (nameOrFile == "int4")
@@ -133,6 +139,11 @@ Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(nameOrFile, error))
       failUnknown(nameOrFile);
+    if (!p.cacheFormat.empty())
+      fail(ExitCode::Usage, "--cache " + p.cacheFormat + ": " + nameOrFile +
+                                " says itself how keys and values are kept: write "
+                                "cache-format{format=" +
+                                p.cacheFormat + "} there");
     std::ifstream file(nameOrFile);
     for (std::string line; std::getline(file, line);)
       recipe.pipeline += line.substr(0, line.find("//")) + "\n";
@@ -143,6 +154,7 @@ Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
   recipe.pipeline = fill(recipe.pipeline, {{"baseline-models", p.baselines ? kBaselineModels : ""},
                                            {"baselines", p.baselines ? kBaselines : ""},
                                            {"format", kFormat},
+                                           {"cache", p.cacheFormat.empty() ? "f16" : p.cacheFormat},
                                            {"heal-tokens", std::to_string(p.healTokens)},
                                            {"score-tokens", std::to_string(p.scoreTokens)},
                                            {"max-tokens", std::to_string(p.maxVocabulary)},

@@ -20,6 +20,7 @@ struct RecipeParameters {
   unsigned maxVocabulary = 9'728;   ///< most tokens of the student's vocabulary
   uint64_t seed = 0;
   bool baselines = false;
+  std::string cacheFormat; ///< of keys and values, checked; empty: f16, of `none` as imported
 };
 
 /// A recipe: an MLIR pass pipeline over the module that import made.
@@ -33,7 +34,7 @@ struct Recipe {
 std::vector<std::pair<std::string, std::string>> builtinRecipes();
 
 /// The recipe of this name, or, if it names a file, that file's pipeline ('//' comments allowed).
-/// Throws Error (Usage) with the nearest name, or (Io).
+/// Throws Error (Usage) with the nearest name, or if a file's pipeline should be varied, or (Io).
 Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &parameters);
 
 } // namespace retort

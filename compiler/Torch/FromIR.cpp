@@ -151,12 +151,27 @@ private:
                         int64_t(op.getKvHeads()),
                         op.getScale(),
                         std::nullopt,
-                        std::nullopt};
+                        std::nullopt,
+                        cacheFormat(op.getCache())};
     if (op.getWindow())
       attention.window = int64_t(*op.getWindow());
     if (op.getSoftCap())
       attention.softCap = *op.getSoftCap();
     return attention;
+  }
+
+  static CacheFormat cacheFormat(lm::CacheFormat format) {
+    switch (format) {
+    case lm::CacheFormat::F32:
+      return CacheFormat::F32;
+    case lm::CacheFormat::F16:
+      return CacheFormat::F16;
+    case lm::CacheFormat::BF16:
+      return CacheFormat::BF16;
+    case lm::CacheFormat::F8E4M3:
+      return CacheFormat::F8E4M3;
+    }
+    fail(ExitCode::Internal, "a cache format that the executor does not know");
   }
 
   static Activation activation(lm::Activation act) {

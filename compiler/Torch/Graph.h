@@ -43,6 +43,10 @@ struct Param {
 
 enum class Activation : uint8_t { Silu, Gelu, GeluTanh };
 
+/// How a compiled model keeps keys and values. What needs no gradient (logits, scores,
+/// observations) rounds them so; training does not.
+enum class CacheFormat : uint8_t { F32, F16, BF16, F8E4M3 };
+
 struct Embed {
   ValueId out;
   ParamId weight;
@@ -76,6 +80,7 @@ struct Attention {
   double scale;
   std::optional<int64_t> window; ///< rows seen, the row itself included
   std::optional<double> softCap;
+  CacheFormat cache = CacheFormat::F32;
 };
 struct Glu {
   ValueId gate, up, out;

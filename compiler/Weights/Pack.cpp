@@ -413,6 +413,30 @@ uint16_t toBFloat16(float value) {
   return uint16_t((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+uint8_t toE4m3(float value) {
+  const uint8_t sign = std::signbit(value) ? 0x80 : 0;
+  const float magnitude = std::fabs(value);
+  if (std::isnan(value))
+    return sign | 0x7f;
+  if (magnitude >= 448)
+    return sign | 0x7e;
+  // Below 2^-6 numbers are 2^-9 apart: adding 2^14 leaves a float whose last place is that. Above,
+  // the mantissa is cut to three bits, and a carry goes to the exponent.
+  if (magnitude < 0x1p-6f)
+    return sign | uint8_t(std::bit_cast<uint32_t>(magnitude + 0x1p14f) & 15);
+  const uint32_t bits = std::bit_cast<uint32_t>(magnitude), odd = bits >> 20 & 1;
+  return sign | uint8_t((bits - (120u << 23) + 0x7ffffu + odd) >> 20);
+}
+
+float fromE4m3(uint8_t bits) {
+  const float sign = bits & 0x80 ? -1.0f : 1.0f;
+  const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+  if ((bits & 0x7f) == 0x7f)
+    return std::copysign(NAN, sign);
+  return sign * (exponent == 0 ? float(mantissa) * 0x1p-9f
+                               : std::ldexp(float(8 + mantissa), exponent - 10));
+}
+
 float fromBFloat16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
 
 } // namespace retort::weight

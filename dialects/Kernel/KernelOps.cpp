@@ -88,6 +88,11 @@ int64_t retort::kernel::attentionTiles(int64_t heads, int64_t kvHeads, int64_t r
   return rowTile ? kvHeads * ((queries + kTileQueries - 1) / kTileQueries) : heads;
 }
 
+StringRef retort::kernel::cacheFormatName(BufferOp cache) {
+  Type element = cache.getTensor().getElementType();
+  return element.isF32() ? "f32" : element.isF16() ? "f16" : element.isBF16() ? "bf16" : "f8e4m3";
+}
+
 int64_t BufferOp::sizeInBytes() {
   if (getBytes())
     return *getBytes();
@@ -121,9 +126,11 @@ LogicalResult BufferOp::verify() {
   case BufferKind::Cache:
     if (type.getRank() != 4 || type.getDimSize(0) != 2 ||
         type.getDimSize(2) != static_cast<int64_t>(program.getPageRows()) ||
-        !(type.getElementType().isF32() || type.getElementType().isF16())) // (C4)
+        !(type.getElementType().isF32() || type.getElementType().isF16() ||
+          type.getElementType().isBF16() || type.getElementType().isFloat8E4M3FN())) // (C4)
       return emitOpError() << "is a cache of type " << type << ": 2 x kv_heads x "
-                           << program.getPageRows() << " x head_dim of f32 or f16 is needed";
+                           << program.getPageRows()
+                           << " x head_dim of f32, f16, bf16 or f8E4M3FN is needed";
     break;
   case BufferKind::Weights: {
     if (!getBytes()) // (C5)

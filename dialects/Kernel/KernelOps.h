@@ -38,3 +38,8 @@ int64_t attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile);
 
 #define GET_OP_CLASSES
 #include "dialects/Kernel/KernelOps.h.inc"
+
+namespace retort::kernel {
+/// "f32", "f16", "bf16" or "f8e4m3": the format of a cache buffer, as lm.attention has it.
+llvm::StringRef cacheFormatName(BufferOp cache);
+} // namespace retort::kernel

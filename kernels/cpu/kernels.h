@@ -197,10 +197,11 @@ void RK(rk_rope)(float *x, int64_t heads, int64_t headDim, int64_t dims, const f
 /* A page holds RK_PAGE_ROWS = 16 positions of one slot for every layer: page p is at cache +
  * p*pageBytes, layer l's part at layerOffsetBytes in the page, of rk_cache_layer_bytes: K
  * [kvHeads][headDim][16 positions]   so that scores of 16 positions are one vector V [kvHeads][16
- * positions][headDim] of f32 (elementBytes 4) or f16 (2). Position t of a slot is row t % 16 of
- * page pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page need
- * not be cleared: rows after the newest position are never used in a sum (whatever bits they hold,
- * NaN too). */
+ * positions][headDim] of f32 (elementBytes 4), f16 or bf16 (2), or f8e4m3 (1: fp8 e4m3 with no
+ * scale; what is beyond 448 becomes 448), rounded to nearest even. Position t of a slot is row t %
+ * 16 of page pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page
+ * need not be cleared: rows after the newest position are never used in a sum (whatever bits they
+ * hold, NaN too). */
 static inline int64_t rk_cache_layer_bytes(int64_t kvHeads, int64_t headDim, int64_t elementBytes) {
   return 2 * kvHeads * headDim * RK_PAGE_ROWS * elementBytes;
 }
@@ -212,6 +213,12 @@ void RK(rk_cache_append_f32)(const float *k, const float *v, int64_t kvHeads, in
 void RK(rk_cache_append_f16)(const float *k, const float *v, int64_t kvHeads, int64_t headDim,
                              uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                              int64_t layerOffsetBytes, int64_t position);
+void RK(rk_cache_append_bf16)(const float *k, const float *v, int64_t kvHeads, int64_t headDim,
+                              uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
+                              int64_t layerOffsetBytes, int64_t position);
+void RK(rk_cache_append_f8e4m3)(const float *k, const float *v, int64_t kvHeads, int64_t headDim,
+                                uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
+                                int64_t layerOffsetBytes, int64_t position);
 /* Attention of one row for query heads head0..head1-1, which share one key/value head: with
  * G = heads/kvHeads, head1 <= (head0/G + 1) * G; best all G of them. Positions
  * max(0, position-window+1)..position (window 0: from 0), online softmax in steps of a page,
@@ -226,6 +233,14 @@ void RK(rk_attention_f16)(const float *q, int64_t heads, int64_t kvHeads, int64_
                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
                           float softCap, int64_t head0, int64_t head1, float *out);
+void RK(rk_attention_bf16)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
+                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
+                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
+                           float softCap, int64_t head0, int64_t head1, float *out);
+void RK(rk_attention_f8e4m3)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
+                             const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
+                             int64_t layerOffsetBytes, int64_t position, int64_t window,
+                             float scale, float softCap, int64_t head0, int64_t head1, float *out);
 
 /*===--- The threads' barrier -------------------------------------------------------------===*/
 struct retort_cpu_barrier;

@@ -17,6 +17,8 @@ typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
 typedef _Float16 f16x16 __attribute__((ext_vector_type(16)));
 typedef _Float16 f16x16u __attribute__((ext_vector_type(16), aligned(2), may_alias));
 typedef float f32x16u __attribute__((ext_vector_type(16), aligned(4), may_alias));
+typedef u16x16 u16x16u __attribute__((aligned(2), may_alias));
+typedef uint8_t u8x16u __attribute__((ext_vector_type(16), aligned(1), may_alias));
 typedef i8x16 i8x16u __attribute__((aligned(1), may_alias));
 typedef float f32u __attribute__((aligned(4), may_alias));
 typedef int32_t i32u __attribute__((aligned(4), may_alias));
@@ -54,6 +56,17 @@ RK_INLINE void storePart(float *p, f32x16 v, int64_t count) {
 
 RK_INLINE f32x16 loadHalf16(const uint8_t *p) {
   return __builtin_convertvector(*(const f16x16u *)p, f32x16);
+}
+
+RK_INLINE f32x16 loadBf16(const uint8_t *p) {
+  return (f32x16)(__builtin_convertvector(*(const u16x16u *)p, u32x16) << 16);
+}
+/* fp8 e4m3, exact: sign, exponent and mantissa go to their places in a half, whose exponent's bias
+ * is 8 more. A NaN becomes 480. */
+RK_INLINE f32x16 loadE4m316(const uint8_t *p) {
+  u16x16 codes = __builtin_convertvector(*(const u8x16u *)p, u16x16);
+  u16x16 halves = (codes & 0x80) << 8 | (codes & 0x7f) << 7;
+  return __builtin_convertvector((f16x16)halves, f32x16) * 256.0f;
 }
 
 /* Sum of the lanes, as a balanced tree: a fixed order. */

@@ -64,6 +64,13 @@ struct bf16 {
   RETORT_DEVICE explicit bf16(float value) : bits(floatToBf16Bits(value)) {}
   RETORT_DEVICE explicit operator float() const { return bf16BitsToFloat(bits); }
 };
+/// fp8 e4m3 (arXiv:2209.05433), saturating: what is beyond 448 becomes 448. Read in fours, by
+/// e4m3ToHalf2.
+struct e4m3 {
+  uint8_t bits;
+  e4m3() = default;
+  RETORT_DEVICE explicit e4m3(float value);
+};
 
 RETORT_DEVICE u32x2 makeU32x2(uint32_t x, uint32_t y);
 RETORT_DEVICE u32x4 makeU32x4(uint32_t x, uint32_t y, uint32_t z, uint32_t w);
@@ -350,6 +357,8 @@ template <int Pair> RETORT_DEVICE uint32_t e4m3ToHalf2(uint32_t word) {
   const uint32_t bits = (spread & 0x80008000u) | ((spread & 0x7f007f00u) >> 1);
   return mulHalf2(bits, 0x5c005c00u); // 256
 }
+
+RETORT_DEVICE e4m3::e4m3(float value) : bits(uint8_t(packE4m3(value, 0))) {}
 
 RETORT_DEVICE void mbarWait(uint64_t *bar, uint32_t parity) {
   while (!mbarTryWait(bar, parity))

@@ -44,12 +44,17 @@ def CastWeights : QuantizePass<"cast-weights"> {
 def CacheFormat : QuantizePass<"cache-format"> {
   let summary = "Choose how attention keeps keys and values";
   let description = [{
-    Sets the `cache` of every attention of the model. f16 halves the bytes that are read for each
-    position attended to; its rounding (2^-11) is far below that of 8-bit weights.
+    Sets the `cache` of every attention of the model, or of those in the blocks that `only` names.
+    f16 halves the bytes that are read for each position attended to; its rounding (2^-11) is far
+    below that of 8-bit weights. bf16 takes as many and rounds more (2^-8), for models whose keys or
+    values leave f16's range. f8e4m3 halves them again: a relative rounding of 2^-4, no scale, values
+    beyond 448 become 448. Keys and values of the last rows, which a step still has as f32, are rounded
+    alike, so a text's logits do not depend on how it was cut into steps.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"format", "format", "std::string", "\"f16\"", "f16 or f32">
+    Option<"format", "format", "std::string", "\"f16\"", "f16, bf16, f8e4m3 or f32">,
+    ListOption<"only", "only", "std::string", "Only blocks of these labels, as blk.3 (default: all)">
   ];
   let statistics = [Statistic<"numChanged", "caches-changed", "Attentions whose cache changed">];
 }

@@ -28,8 +28,9 @@ import make_sparse_model
 from bundles import Session, Sim, Timer, executor_logits, retort
 
 # Of differences' root mean square to the logits', or to 1, and a tenth of the largest's: activations
-# are f16, and the attention of random models is sharp, which makes much of their rounding.
-LIMIT = 5e-3
+# are f16, and the attention of random models is sharp, which makes much of their rounding. That rounding
+# makes some keys and values the next code of an fp8 cache, and those are 6 % apart.
+LIMIT, FP8_CACHE_LIMIT = 5e-3, 4e-2
 FAMILIES = ["llama", "qwen3", "gemma2", "gemma3", "mistral", "qwen2"]
 CLASSES = {"llama": "LlamaConfig", "mistral": "MistralConfig", "qwen2": "Qwen2Config",
            "qwen3": "Qwen3Config", "gemma2": "Gemma2Config", "gemma3": "Gemma3TextConfig"}
@@ -116,8 +117,11 @@ def recipe(config, folder, rng):
     if dropped is not None:
         passes.append(f"prune-depth{{drop={dropped}}}")
     passes += formats(config, [b for b in range(layers) if b != dropped], rng)
-    if rng.random() < 0.5:
-        passes.append("cache-format{format=f16}")
+    if rng.random() < 0.8:
+        passes.append(f"cache-format{{format={rng.choice(['f16', 'bf16', 'f8e4m3'])}}}")
+    if rng.random() < 0.3:  # and one block another
+        block = rng.choice([b for b in range(layers) if b != dropped])
+        passes.append(f"cache-format{{format={rng.choice(['f16', 'bf16', 'f8e4m3'])} only=blk.{block}}}")
     return f"builtin.module({','.join(passes)})"
 
 
@@ -173,7 +177,8 @@ def check(seed, sim, folder):
               f"{difference.max(1).argmax()}, root mean square {mean:.2e}, of the logits {scale:.1f}",
               flush=True)
         assert not findings, findings[:2]
-        assert mean <= LIMIT * scale and worst <= 10 * LIMIT * scale, f"differs by {worst}, mean {mean}"
+        limit = scale * (FP8_CACHE_LIMIT if "format=f8e4m3" in pipeline else LIMIT)
+        assert mean <= limit and worst <= 10 * limit, f"differs by {worst}, mean {mean}"
         return True
     except AssertionError as error:
         print(f"seed {seed} FAILED: {error}\n  {shape}\n  {pipeline}", flush=True)

@@ -48,7 +48,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // buffer C4
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
-  // expected-error @below {{is a cache of type 'tensor<2x1x8x16xf16>': 2 x kv_heads x 16 x head_dim of f32 or f16 is needed}}
+  // expected-error @below {{is a cache of type 'tensor<2x1x8x16xf16>': 2 x kv_heads x 16 x head_dim of f32, f16, bf16 or f8E4M3FN is needed}}
   kernel.buffer @c cache tensor<2x1x8x16xf16>
 }
 

@@ -128,6 +128,10 @@ ATTENTION(group8, Att<64, 8, 128, half, 16, 4096, true>)
 ATTENTION(dims80, Att<8, 8, 80, bf16, 4>)
 ATTENTION(dims256, Att<8, 1, 256, half, 4, 512, true>)
 ATTENTION(f32, Att<9, 3, 64, float, 1>)
+ATTENTION(fp8, Att<32, 8, 128, e4m3, 16>)
+ATTENTION(fp8_smol, Att<9, 3, 64, e4m3, 8>)
+ATTENTION(fp8_256, Att<8, 1, 256, e4m3, 4, 512, true>)
+ATTENTION(bf16, Att<32, 8, 128, bf16, 16, 4096, true>)
 RETORT_KERNEL(rows, kThreads, 1, const retort_cuda_step *step) {
   Cta cta(step);
   float *x = cta.activation(0);

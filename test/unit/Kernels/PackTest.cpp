@@ -207,6 +207,29 @@ TEST(Pack, HalfConversionsAgreeWithTheCompiler) {
   }
 }
 
+// Every code, what lies around the middle between two codes, and what is beyond the largest.
+TEST(Pack, E4m3RoundsToNearestEvenAndSaturates) {
+  EXPECT_EQ(fromE4m3(0x7e), 448);
+  EXPECT_EQ(fromE4m3(0x38), 1);
+  EXPECT_EQ(fromE4m3(0x01), 0x1p-9f);
+  for (int code = 0; code < 127; ++code) {
+    const float value = fromE4m3(uint8_t(code));
+    ASSERT_EQ(toE4m3(value), code);
+    ASSERT_EQ(toE4m3(-value), code | 0x80);
+    if (code == 126)
+      continue;
+    const float middle = (value + fromE4m3(uint8_t(code + 1))) / 2;
+    ASSERT_EQ(toE4m3(middle), code + code % 2) << middle;
+    ASSERT_EQ(toE4m3(std::nextafter(middle, 0.0f)), code);
+    ASSERT_EQ(toE4m3(std::nextafter(middle, 1e9f)), code + 1);
+  }
+  for (float large : {449.0f, 1e30f, INFINITY}) {
+    EXPECT_EQ(toE4m3(large), 0x7e);
+    EXPECT_EQ(toE4m3(-large), 0xfe);
+  }
+  EXPECT_TRUE(std::isnan(fromE4m3(toE4m3(NAN))));
+}
+
 // A symmetric positive definite matrix as the Gram matrix of correlated inputs, and its factor for
 // gptqRow: upper R with R^T R = inverse(G).
 struct Inputs {

@@ -157,6 +157,24 @@ TEST(FakeQuantise, EqualsPacking) {
   }
 }
 
+// The formats that caches and weights are packed in are those of libtorch's casts, but that e4m3
+// saturates.
+TEST(Rounding, IsTorchs) {
+  const at::Tensor sizes =
+      at::exp2(at::linspace(-14, 12, 200000)) * at::where(at::arange(200000) % 2 == 0, 1.0, -1.0);
+  const at::Tensor values = sizes.to(at::kFloat).contiguous();
+  const float *value = values.data_ptr<float>();
+  const at::Tensor half = values.to(at::kHalf).to(at::kFloat),
+                   brain = values.to(at::kBFloat16).to(at::kFloat);
+  const at::Tensor eight = values.clamp(-448, 448).to(at::kFloat8_e4m3fn).to(at::kFloat);
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    ASSERT_EQ(weight::fromHalf(weight::toHalf(value[i])), half.data_ptr<float>()[i]) << value[i];
+    ASSERT_EQ(weight::fromBFloat16(weight::toBFloat16(value[i])), brain.data_ptr<float>()[i])
+        << value[i];
+    ASSERT_EQ(weight::fromE4m3(weight::toE4m3(value[i])), eight.data_ptr<float>()[i]) << value[i];
+  }
+}
+
 // A block's rows attend within their documents: packed rows are those of the documents alone.
 TEST(Rows, LayOut) {
   const auto sequences = randomSequences({{3, 1}, {2}}, 37);
