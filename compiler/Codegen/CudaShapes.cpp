@@ -148,10 +148,14 @@ std::string CudaShapes::weightsType(FlatSymbolRefAttr name) {
   switch (format.kind) {
   case kernel::PackedFormat::Kind::F32:
     return "F32";
+  case kernel::PackedFormat::Kind::F16:
+    return "F16";
   case kernel::PackedFormat::Kind::BF16:
     return "BF16";
   case kernel::PackedFormat::Kind::I8:
     return "Int8<" + group + ">";
+  case kernel::PackedFormat::Kind::F8:
+    return "Fp8<" + group + ">";
   case kernel::PackedFormat::Kind::I4:
     return "Int4<" + group + ", " + literal(format.symmetric) + ">";
   }
@@ -464,8 +468,11 @@ std::string formatText(kernel::BufferOp weights) {
   auto format = *kernel::PackedFormat::parse(weights.getFormat().value_or(""));
   if (!format.quantised())
     return weights.getFormat()->str();
-  return std::string(format.kind == kernel::PackedFormat::Kind::I8 ? "int8" : "int4") +
-         (format.symmetric ? "" : " asymmetric") + " in groups of " + std::to_string(format.group);
+  const char *codes = format.kind == kernel::PackedFormat::Kind::I8   ? "int8"
+                      : format.kind == kernel::PackedFormat::Kind::F8 ? "fp8"
+                                                                      : "int4";
+  return std::string(codes) + (format.symmetric ? "" : " asymmetric") + " in groups of " +
+         std::to_string(format.group);
 }
 
 std::string headsText(int64_t heads, int64_t kvHeads, int64_t dims) {

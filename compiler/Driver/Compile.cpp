@@ -62,7 +62,7 @@ public:
     parameters_.baselines = options.baselines;
     if (options.distillTokens)
       parameters_.distillTokens = options.distillTokens;
-    parameters_.bf16Checkpoint = mostlyBf16();
+    parameters_.checkpointType = mostWeights();
   }
 
   void run() {
@@ -129,13 +129,15 @@ private:
     return recipe;
   }
 
-  bool mostlyBf16() const {
-    uint64_t bf16 = 0, all = 0;
+  /// "bf16" or "f16" if more than half of the checkpoint's bytes are that.
+  std::string mostWeights() const {
+    uint64_t bf16 = 0, f16 = 0, all = 0;
     for (const CheckpointTensor &tensor : teacher_.checkpoint().tensors()) {
       all += tensor.bytes.size();
       bf16 += tensor.type == DType::BF16 ? tensor.bytes.size() : 0;
+      f16 += tensor.type == DType::F16 ? tensor.bytes.size() : 0;
     }
-    return bf16 * 2 > all;
+    return bf16 * 2 > all ? "bf16" : f16 * 2 > all ? "f16" : "";
   }
 
   /// What the compile will do and make, from shapes alone.

@@ -64,8 +64,9 @@ exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight:
   exec::Graph graph = exec::graphFromModel(model);
   auto store = [&](exec::Param &param, weight::FormatAttr in) {
     if (in && !param.isVector)
-      param.format = exec::QuantFormat{static_cast<int>(in.getBits()),
-                                       static_cast<int>(in.getGroup()), in.isSymmetric()};
+      param.format =
+          exec::QuantFormat{static_cast<int>(in.getBits()), static_cast<int>(in.getGroup()),
+                            in.isSymmetric(), in.isE4M3()};
   };
   for (exec::Param &param : graph.params)
     store(param, format);

@@ -90,6 +90,9 @@ constexpr const char *kBaselines = R"(
   insert-score{model=longer name=teacher_tuned_longer tokens={{score-tokens}}},
   insert-score{model=alone_rounded name=student_without_teacher tokens={{score-tokens}}},)";
 
+/// Others' fp8 checkpoints have a scale a row or a matrix; docs/formats.md says why 64 columns.
+constexpr const char *kFp8 =
+    "builtin.module(quantize-weights{bits=8 e4m3=true group=64},cache-format{format={{cache}}})";
 constexpr const char *kInt8 =
     "builtin.module(quantize-weights{bits=8 group=32},cache-format{format={{cache}}})";
 constexpr const char *kInt4 =
@@ -97,7 +100,8 @@ constexpr const char *kInt4 =
 
 /// `none`: the checkpoint's precision, and its cache unless another was asked for.
 std::string asItIs(const RecipeParameters &p) {
-  std::string passes = p.bf16Checkpoint ? "cast-weights{type=bf16}" : "";
+  std::string passes =
+      p.checkpointType.empty() ? "" : "cast-weights{type=" + p.checkpointType + "}";
   if (!p.cacheFormat.empty())
     passes += std::string(passes.empty() ? "" : ",") + "cache-format{format={{cache}}}";
   return "builtin.module(" + passes + ")";
@@ -120,6 +124,7 @@ std::string asItIs(const RecipeParameters &p) {
 
 std::vector<std::pair<std::string, std::string>> builtinRecipes() {
   return {{"none", "compile the teacher as it is, unquantised"},
+          {"fp8", "quantise the teacher's weights to 8-bit floats (e4m3) in groups of 64"},
           {"int8", "quantise the teacher's weights to 8 bits in groups of 32"},
           {"int4", "quantise the teacher's weights to 4 bits in groups of 32"},
           {"specialist", "prune, distil on the corpus and quantise to 4 bits"}};
@@ -129,6 +134,8 @@ Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
   Recipe recipe{nameOrFile, {}, false};
   if (nameOrFile == "none")
     recipe.pipeline = asItIs(p);
+  else if (nameOrFile == "fp8")
+    recipe.pipeline = kFp8;
   else if (nameOrFile == "int8")
     recipe.pipeline = kInt8;
   else if (nameOrFile == "int4")

@@ -9,7 +9,7 @@ namespace retort {
 
 /// What the command line may vary in a built-in recipe. Every field has the recipe's default.
 struct RecipeParameters {
-  bool bf16Checkpoint = false;      ///< `none` keeps the checkpoint's precision: bf16, else f32
+  std::string checkpointType;       ///< of most weights: "bf16", "f16", else empty; `none` keeps it
   uint64_t tuneTokens = 60'000;     ///< tokens that the teacher is adapted on
   uint64_t distillTokens = 180'000; ///< tokens that the student is trained on, unrounded
   uint64_t healTokens = 24'000;     ///< tokens that the rounded student is trained on

@@ -61,8 +61,8 @@ private:
     param.rows = param.isVector ? 1 : type.getDimSize(0);
     param.cols = type.getDimSize(type.getRank() - 1);
     if (auto format = llvm::dyn_cast_if_present<weight::FormatAttr>(type.getEncoding()))
-      param.format =
-          QuantFormat{int(format.getBits()), int(format.getGroup()), format.isSymmetric()};
+      param.format = QuantFormat{int(format.getBits()), int(format.getGroup()),
+                                 format.isSymmetric(), format.isE4M3()};
     return param;
   }
 

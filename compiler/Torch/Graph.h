@@ -21,11 +21,13 @@ using ValueId = int32_t;
 using ParamId = int32_t;
 constexpr int32_t kNone = -1;
 
-/// How a quantised parameter is stored: `bits` 8 or 4, groups of `group` columns of a row.
+/// How a quantised parameter is stored: `bits` 8 or 4, groups of `group` columns of a row;
+/// integers, or fp8 e4m3.
 struct QuantFormat {
   int bits = 4;
   int group = 32;
   bool symmetric = true;
+  bool e4m3 = false;
   bool operator==(const QuantFormat &) const = default;
 };
 

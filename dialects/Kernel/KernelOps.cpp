@@ -61,9 +61,14 @@ LogicalResult ProgramOp::verify() {
 std::optional<PackedFormat> PackedFormat::parse(StringRef name) {
   if (name == "f32")
     return PackedFormat{Kind::F32, 0, true};
+  if (name == "f16")
+    return PackedFormat{Kind::F16, 0, true};
   if (name == "bf16")
     return PackedFormat{Kind::BF16, 0, true};
-  PackedFormat format{name.starts_with("i8g") ? Kind::I8 : Kind::I4, 0, true};
+  PackedFormat format{name.starts_with("i8g")   ? Kind::I8
+                      : name.starts_with("f8g") ? Kind::F8
+                                                : Kind::I4,
+                      0, true};
   if (format.kind == Kind::I4) {
     if (!name.starts_with("i4g") || !(name.ends_with("s") || name.ends_with("a")))
       return std::nullopt;
@@ -141,8 +146,10 @@ LogicalResult BufferOp::verify() {
       return emitOpError() << "holds a matrix whose layout is not " << layout << " or " << layout
                            << "_gated";
     if (type.getRank() == 2 && !PackedFormat::parse(getFormat().value_or("")))
-      return emitOpError() << "holds a matrix of format '" << getFormat().value_or("")
-                           << "': f32, bf16, i8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed";
+      return emitOpError()
+             << "holds a matrix of format '" << getFormat().value_or("")
+             << "': f32, f16, bf16, i8gN, f8gN, i4gNs or i4gNa with N = 32, 64 or 128 is "
+                "needed";
     break;
   }
   default:

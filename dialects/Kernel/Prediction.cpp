@@ -54,8 +54,12 @@ double stepInstructions(const PackedFormat &format, int64_t rows) {
     return 14 + group + (format.symmetric ? 0 : 1 + group) + more * (1 + group / 2) + 4;
   case PackedFormat::Kind::I8:
     return 11 + group + more * (1 + group / 2) + 4;
+  case PackedFormat::Kind::F8:
+    return 20 + group + more * (1 + group / 2) + 4;
   case PackedFormat::Kind::BF16:
     return 16 + more + 4;
+  case PackedFormat::Kind::F16:
+    return 4 + more + 4;
   case PackedFormat::Kind::F32:
     return 8 * 40.0 * std::min<int64_t>(rows, 8);
   }

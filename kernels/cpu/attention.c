@@ -24,7 +24,7 @@ RK_INLINE f32x16 loadElements(const uint8_t *p, int64_t index, Format format) {
   case BF16:
     return loadBf16(p + 2 * index);
   case F8:
-    return loadE4m316(p + index);
+    return loadSmallE4m3(p + index) * 256.0f;
   }
   __builtin_unreachable();
 }

@@ -61,12 +61,12 @@ RK_INLINE f32x16 loadHalf16(const uint8_t *p) {
 RK_INLINE f32x16 loadBf16(const uint8_t *p) {
   return (f32x16)(__builtin_convertvector(*(const u16x16u *)p, u32x16) << 16);
 }
-/* fp8 e4m3, exact: sign, exponent and mantissa go to their places in a half, whose exponent's bias
- * is 8 more. A NaN becomes 480. */
-RK_INLINE f32x16 loadE4m316(const uint8_t *p) {
+/* fp8 e4m3 numbers / 256, exact: sign, exponent and mantissa go to their places in a half, whose
+ * exponent's bias is 8 more. A NaN becomes 480 / 256. */
+RK_INLINE f32x16 loadSmallE4m3(const uint8_t *p) {
   u16x16 codes = __builtin_convertvector(*(const u8x16u *)p, u16x16);
   u16x16 halves = (codes & 0x80) << 8 | (codes & 0x7f) << 7;
-  return __builtin_convertvector((f16x16)halves, f32x16) * 256.0f;
+  return __builtin_convertvector((f16x16)halves, f32x16);
 }
 
 /* Sum of the lanes, as a balanced tree: a fixed order. */

@@ -21,7 +21,9 @@
 //
 //   f32    half a step:  e = 0..3 as f32, the next 512 bytes e = 4..7
 //   bf16   one step:     e = 0..7 as bf16
+//   f16    one step:     e = 0..7 as f16
 //   i8     two steps:    bytes 0..7 the first step's codes, bytes 8..15 the second's, signed
+//   f8     two steps:    as i8, fp8 e4m3; q stands for d * (q / 256)
 //   i4     four steps:   word s is step s; nibble e / 2 + 4 * (e % 2) has code e, so nibbles n and
 //                        n + 4, which one shift and mask bring into the halves of a register, are
 //                        a pair that mma wants. Code c stands for d * (c - 8), or d * c + m.
@@ -82,7 +84,7 @@ RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads) {
 
 //===- Packed weights ---------------------------------------------------------------------===//
 
-enum class WeightKind : uint8_t { F32, Bf16, I8, I4 };
+enum class WeightKind : uint8_t { F32, F16, Bf16, I8, F8, I4 };
 
 /// Where an element's code is: a byte of its piece, and for i4 the bits of it.
 struct CodePlace {
@@ -90,8 +92,8 @@ struct CodePlace {
   int32_t shift; ///< 0, or 4 for the high nibble
 };
 
-/// The mma16 layout of one format. `group` (32, 64 or 128) and `minima` (asymmetric, i4 only)
-/// matter for I8 and I4 only.
+/// The mma16 layout of one format. `group` (32, 64 or 128) matters for I8, F8 and I4 only, `minima`
+/// (asymmetric) for I4 only.
 struct WeightLayout {
   static constexpr int kBlockRows = 16;
   static constexpr int kStepCols = 16; ///< columns of one mma
@@ -101,7 +103,7 @@ struct WeightLayout {
   bool minima = false;
 
   RETORT_HOST_DEVICE constexpr bool quantised() const {
-    return kind == WeightKind::I8 || kind == WeightKind::I4;
+    return kind == WeightKind::I8 || kind == WeightKind::F8 || kind == WeightKind::I4;
   }
   RETORT_HOST_DEVICE constexpr int pieceCols() const {
     return quantised() && group == 128 ? 128 : 64;
@@ -116,10 +118,10 @@ struct WeightLayout {
   }
   /// Bytes of the codes of 16 rows x 16 columns.
   RETORT_HOST_DEVICE constexpr int stepBytes() const {
-    return kind == WeightKind::F32    ? 1024
-           : kind == WeightKind::Bf16 ? 512
-           : kind == WeightKind::I8   ? 256
-                                      : 128;
+    return kind == WeightKind::F32                               ? 1024
+           : kind == WeightKind::F16 || kind == WeightKind::Bf16 ? 512
+           : kind == WeightKind::I8 || kind == WeightKind::F8    ? 256
+                                                                 : 128;
   }
   RETORT_HOST_DEVICE constexpr int pieceBytes() const {
     return scaleBytes() + pieceCols() / kStepCols * stepBytes();
@@ -145,9 +147,11 @@ struct WeightLayout {
     switch (kind) {
     case WeightKind::F32:
       return {start + step * 1024 + e / 4 * 512 + e % 4 * 4, 0};
+    case WeightKind::F16:
     case WeightKind::Bf16:
       return {start + step * 512 + e * 2, 0};
     case WeightKind::I8:
+    case WeightKind::F8:
       return {start + step / 2 * 512 + step % 2 * 8 + e, 0};
     case WeightKind::I4:
       break;

@@ -330,7 +330,7 @@ private:
   Value stage(OpBuilder &body, Location loc, const Prologue &from, kernel::BufferOp weights,
               kernel::BufferOp rows) {
     auto format = *kernel::PackedFormat::parse(*weights.getFormat());
-    bool asI8 = format.quantised() && !kind.cuda();
+    bool asI8 = format.integers() && !kind.cuda();
     Type element = asI8          ? Type(body.getI8Type())
                    : kind.cuda() ? Type(body.getF16Type())
                                  : Type(body.getF32Type());

@@ -82,16 +82,16 @@ def formats(config, blocks, rng):
     for name in [*names, "token_embd.weight", "output.weight"]:
         prefix, _, part = name.removesuffix(".weight").rpartition(".")
         like = f"{prefix}.{joint.get(part)}"
-        own = rng.choice(["4s", "4a", "8s", "bf16", "f32"]), rng.choice([32, 64, 128])
+        own = rng.choice(["4s", "4a", "8s", "8e", "cast", "f32"]), rng.choice([32, 64, 128])
         chosen[f"{prefix}.{part}"] = kind, group = \
             chosen[like] if like in chosen and rng.random() < 0.7 else own
-        if kind == "bf16" and name != "output.weight":
+        if kind == "cast" and name != "output.weight":
             continue  # cast-weights at the end takes what is left, unless it is f32
         if kind[0] in "48":
             passes.append(f"quantize-weights{{only={name} bits={kind[0]} group={group}"
-                          f"{' asymmetric=true' if kind[1] == 'a' else ''}}}")
+                          f"{dict(s='', a=' asymmetric=true', e=' e4m3=true')[kind[1]]}}}")
     if rng.random() < 0.8:
-        passes.append("cast-weights{type=bf16}")
+        passes.append(f"cast-weights{{type={rng.choice(['bf16', 'f16'])}}}")
     return passes
 
 

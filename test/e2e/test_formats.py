@@ -3,11 +3,13 @@
 
 1. The executor rounds keys and values as torch's own casts do: logits of each cache format against
    transformers with a cache that rounds.
-2. `compile --cache FORMAT` for a CPU and a simulated card: what the bundle says it keeps and how many bytes
-   that takes, and its logits against the executor's.
-3. What is no format, or cannot be varied, is refused in one line.
+2. The executor reads the weights that torch's casts make: logits of f16 and fp8 weights against
+   transformers with weights rounded here.
+3. `compile --cache FORMAT`, and each format of weights, for a CPU and a simulated card: what the bundle says it
+   holds and how many bytes that takes, and its logits against the executor's.
+4. What is no format, or cannot be varied, is refused in one line.
 """
-import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -68,6 +70,35 @@ def check_executor(folder):
             close(f"executor, {name}, cache {cache}", ours[0], theirs(dtype), exact)
 
 
+def fp8_weights(weight, group):
+    """d * (q / 256) with q to 448 and d an f16, rounded up, for each group of a row (docs: #weight.format)."""
+    rows, columns = weight.shape
+    padded = torch.nn.functional.pad(weight, (0, -columns % group)).view(rows, -1, group)
+    least = (padded.abs().amax(2, keepdim=True) / 1.75).clamp(min=2.0**-14)
+    d = least.half()
+    d = torch.where(d.float() < least, (d.view(torch.int16) + 1).view(torch.half), d).float()
+    stored = d * ((padded * 256 / d).to(torch.float8_e4m3fn).float() / 256)
+    return stored.reshape(rows, -1)[:, :columns]
+
+
+def check_executor_weights(folder):
+    for name, pipeline, convert in (
+            ("llama", "quantize-weights{bits=8 e4m3=true group=32}", lambda w: fp8_weights(w, 32)),
+            ("qwen3", "quantize-weights{bits=8 e4m3=true group=128}", lambda w: fp8_weights(w, 128)),
+            ("gemma2", "cast-weights{type=f16}", lambda w: w.half().float())):
+        path = folder / f"{name}-weights"
+        model = make_models.make(name, path)
+        tokens = np.random.default_rng(5).integers(3, model.config.vocab_size, 60).tolist()
+        with torch.no_grad():
+            exact = model(torch.tensor([tokens])).logits[0].numpy()
+            for parameter in model.parameters():
+                if parameter.dim() == 2:
+                    parameter.copy_(convert(parameter))
+            theirs = model(torch.tensor([tokens])).logits[0].numpy()
+        ours = executor_logits(TOOL, TORCH, path, [tokens], model.config.vocab_size, folder, f"builtin.module({pipeline})")
+        close(f"executor, {name}, {pipeline}", ours[0], theirs, exact)
+
+
 def rms(values):
     return float(np.sqrt(np.mean(np.square(values))))
 
@@ -81,6 +112,33 @@ def run_steps(bundle, device, tokens):
             parts.append(session.step([(token, 0) for token in tokens[begin:begin + size]]))
             begin += size
         return np.concatenate(parts), session.manifest
+
+
+def check_weights(folder):
+    teacher = folder / "tiny/teacher.gguf"
+    tokens = np.random.default_rng(6).integers(3, tiny.VOCAB, 43).tolist()
+    exact = executor_logits(TOOL, TORCH, teacher, [tokens], tiny.VOCAB, folder)[0]
+    fp8 = "quantize-weights{bits=8 e4m3=true group=64}"
+    for name, bits, given, pipeline in (
+            ("f8g64", 8.25, ["--recipe", "fp8"], fp8 + ",cache-format{format=f16}"),
+            ("f16", 16, ["--passes", "builtin.module(cast-weights{type=f16})"], "cast-weights{type=f16}")):
+        bundle = folder / f"{name}.weights.retort"
+        retort(RETORT, "compile", teacher, *given, "--target", "cpu,cuda:sm_80", "--form", "persistent", "-q", "-o", bundle)
+        theirs = executor_logits(TOOL, TORCH, teacher, [tokens], tiny.VOCAB, folder, f"builtin.module({pipeline})")[0]
+        for device, limit in (("cpu", 1e-4), ("sim", 5e-3)):
+            ours, manifest = run_steps(bundle, device, tokens)
+            mean, effect = rms(ours - theirs) / rms(theirs), rms(ours - exact) / rms(theirs)
+            print(f"{device}, weights {name}: {mean:.1e} from the executor, {effect:.1e} from one with the "
+                  "checkpoint's weights", flush=True)
+            assert mean <= limit, f"{device}, weights {name} differ"
+            assert effect > 2 * mean or name == "f16", f"{device}, weights {name}: rounds nothing"
+        matrices = [param for param in manifest["params"] if len(param["shape"]) == 2]
+        assert matrices and all(param["format"] == name for param in matrices), matrices
+        for param in matrices:  # of whole groups: only rows16 fills up, 16 rows' scales to a line
+            least = bits * math.prod(param["shape"]) / 8
+            assert least <= param["bytes"] <= least * (1.02 if "rows16" in param["layout"] else 1), param
+        shown = subprocess.run([RETORT, "inspect", bundle], check=True, capture_output=True, text=True).stdout
+        assert f"ffn_down {tiny.HIDDEN}x{tiny.FFN} {name}" in shown, shown
 
 
 def check_bundles(folder):
@@ -125,7 +183,7 @@ def check_refusals(folder):
     (folder / "mine").write_text("builtin.module()")
     refused(["mine", "cache-format{format=bf16}"], teacher, "--cache", "bf16", "--recipe", folder / "mine", *out)
     assert not (folder / "x.retort").exists()
-    for recipe, cache in (("none", []), ("int8", ["f16"]), ("specialist", ["f16"])):
+    for recipe, cache in (("none", []), ("fp8", ["f16"]), ("int8", ["f16"]), ("specialist", ["f16"])):
         for given, expected in (([], cache), (["--cache", "f8e4m3"], ["f8e4m3"])):
             text = retort(RETORT, "compile", teacher, "--recipe", recipe, *given, "--print-pipeline",
                           "--corpus", folder / "tiny/corpus").stdout
@@ -133,13 +191,33 @@ def check_refusals(folder):
             assert formats == expected, (recipe, given, text)
 
 
+def check_help(folder):
+    """Every format and recipe that there is stands in --help and in the pages on them."""
+    docs = pathlib.Path(__file__).parents[2] / "docs"
+    page, table = (docs / "formats.md").read_text(), (docs / "recipes.md").read_text()
+    text = retort(RETORT, "compile", "--help").stdout
+    for name in [*CACHES, "f32"]:
+        assert f"| `{name}` |" in page and name in text.split("--cache")[1].split("--passes")[0], name
+    recipes = text.split("--recipe")[1].split("--cache")[0]
+    line = retort(RETORT, "compile", folder / "tiny/teacher.gguf", "--recipe", "zzzzzzzz", check=False).stderr
+    known = line.split("there are ")[1].split(":")[0].strip().split(", ")
+    assert "fp8" in known and "specialist" in known, line
+    for name in known:
+        assert f"`{name}`" in page and f"| `{name}` |" in table and name in recipes, (name, recipes)
+    for name in ("f32", "bf16", "f16", "f8g64", "i8g32", "i4g32s", "i4g32a"):
+        assert f"`{name}`" in page, name
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         tiny.write_all(folder / "tiny")
+        check_help(folder)
         check_refusals(folder)
         check_executor(folder)
+        check_executor_weights(folder)
         check_bundles(folder)
+        check_weights(folder)
 
 
 main()

@@ -113,7 +113,7 @@ struct CommandLine {
         ->default_str("");
     c->add_option(
          "--recipe", compile.recipe,
-         "none, int8, int4, specialist, or a file (default: specialist if a corpus is given)")
+         "none, fp8, int8, int4, specialist, or a file (default: specialist if a corpus is given)")
         ->type_name("NAME|FILE")
         ->default_str("");
     c->add_option("--cache", compile.cache,

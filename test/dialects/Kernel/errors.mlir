@@ -72,7 +72,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // buffer C5
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
-  // expected-error @below {{holds a matrix of format 'i4g48s': f32, bf16, i8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed}}
+  // expected-error @below {{holds a matrix of format 'i4g48s': f32, f16, bf16, i8gN, f8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed}}
   kernel.buffer @w weights tensor<64x64xi4> format "i4g48s" layout "rows16" bytes 4096
 }
 
