@@ -147,15 +147,6 @@ uint8_t zeroCode(const Format &format) {
   return format.kind == Kind::I8 ? uint8_t(kI8Bias) : format.symmetric ? 8 : 0;
 }
 
-/// Infinite numbers would make every logit one.
-uint16_t toFiniteHalf(float value) {
-  const uint16_t half = toHalf(value);
-  if ((half & 0x7c00) == 0x7c00)
-    fail(ExitCode::BadInput, "weights: " + std::to_string(value) +
-                                 " is beyond 16-bit floats: keep this parameter in bf16 or f32");
-  return half;
-}
-
 /// Where the code of row `lane`, column k lies after the scales: its byte, and for int4 its nibble.
 int64_t codeByte(const Format &format, int64_t lane, int64_t k) {
   if (format.kind == Kind::F8)
@@ -461,6 +452,14 @@ uint16_t toHalf(float value) {
   }
   uint32_t odd = bits >> 13 & 1;
   return uint16_t(sign | ((bits - 0x38000000u + 0xfffu + odd) >> 13));
+}
+
+uint16_t toFiniteHalf(float value) {
+  const uint16_t half = toHalf(value);
+  if ((half & 0x7c00) == 0x7c00)
+    fail(ExitCode::BadInput, "weights: a value is beyond 65504 or is NaN, which f16 cannot hold: "
+                             "keep this parameter in bf16 or f32");
+  return half;
 }
 
 float fromHalf(uint16_t half) {

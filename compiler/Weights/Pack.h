@@ -86,6 +86,8 @@ void gptqRow(const Format &format, std::span<float> row, const float *factor);
 /// (arXiv:2209.05433) saturates at 448; a NaN stays one.
 uint16_t toHalf(float value);
 float fromHalf(uint16_t bits);
+/// As toHalf, but throws retort::Error (BadInput) where that gives infinity or NaN.
+uint16_t toFiniteHalf(float value);
 uint16_t toBFloat16(float value);
 float fromBFloat16(uint16_t bits);
 uint8_t toE4m3(float value);

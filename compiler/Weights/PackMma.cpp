@@ -103,7 +103,7 @@ void packMmaBlock(const Format &format, const float *rows, int64_t numRows, int6
       if (format.kind == Kind::F32)
         put(out, at, row[k]);
       else if (format.kind == Kind::F16)
-        put(out, at, toHalf(row[k]));
+        put(out, at, toFiniteHalf(row[k]));
       else
         put(out, at, toBFloat16(row[k]));
     }

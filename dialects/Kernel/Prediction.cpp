@@ -242,8 +242,10 @@ struct Model {
                   requests = std::min<int64_t>(16 / keys, 4);
     const int64_t warpPages = ceilDiv(ceilDiv(pages, splits), kWarps);
     const double trips = double(warpPages) * kPageRows / (keys * requests);
+    // Loads, keys and values to f32, which from fp8 is 8 conversions more at half the rate.
+    const double unpacking = cost.cacheValueBytes == 1 ? 36 : 20;
     const double instructions = double(ceilDiv(pages, splits)) * kPageRows *
-                                (headsOfTile * (20 + 2 * std::log2(lanes)) + 20) / keys;
+                                (headsOfTile * (20 + 2 * std::log2(lanes)) + unpacking) / keys;
     const double walk = std::max(trips * device.memoryLatencyUs, issueUs(instructions));
     const double tile = walk + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs;
     const double waves = ceilDiv(time.tiles, device.multiprocessors);

@@ -15,6 +15,24 @@
 
 RK_INLINE int64_t scaleBytesOf(int64_t groups) { return (32 * groups + 63) / 64 * 64; }
 
+/* A group's sums over even and over odd columns, of each block and row. */
+typedef struct GroupSums {
+  f32x16 even[2 * RK_F8_ROWS], odd[2 * RK_F8_ROWS];
+} GroupSums;
+
+/* Adds columns k and k + 1, whose codes in block b are at codes + b * blockBytes. */
+RK_INLINE void addPair(GroupSums *sums, const float *x, int64_t ldx, const uint8_t *codes,
+                       int64_t blockBytes, const int blocks, const int rows) {
+  RK_UNROLL for (int b = 0; b < blocks; ++b) {
+    f32x16 first, second;
+    loadSmallE4m3Pair(codes + b * blockBytes, &first, &second);
+    RK_UNROLL for (int r = 0; r < rows; ++r) {
+      sums->even[b * rows + r] = fma16(first, splat(x[r * ldx]), sums->even[b * rows + r]);
+      sums->odd[b * rows + r] = fma16(second, splat(x[r * ldx + 1]), sums->odd[b * rows + r]);
+    }
+  }
+}
+
 /* y[b*rows + r] = outputs of block b for row r; `blocks`, `rows` are constants. `end`: of the
  * tile's weights. */
 RK_INLINE void blockRows(const float *x, int64_t ldx, const uint8_t *w, const uint8_t *end,
@@ -23,30 +41,27 @@ RK_INLINE void blockRows(const float *x, int64_t ldx, const uint8_t *w, const ui
   int64_t scales = scaleBytesOf((in + group - 1) / group);
   RK_UNROLL for (int i = 0; i < blocks * rows; ++i) y[i] = splat(0);
   for (int64_t g = 0; g * group < in; ++g) {
-    f32x16 even[2 * RK_F8_ROWS], odd[2 * RK_F8_ROWS];
-    RK_UNROLL for (int i = 0; i < blocks * rows; ++i) even[i] = odd[i] = splat(0);
+    GroupSums sums;
+    RK_UNROLL for (int i = 0; i < blocks * rows; ++i) sums.even[i] = sums.odd[i] = splat(0);
     int64_t k = g * group, last = k + group < in ? k + group : in;
+    for (; k + 4 <= last; k += 4) { /* a line of each block */
+      const uint8_t *codes = w + scales + 16 * k;
+      RK_UNROLL for (int b = 0; b < blocks; ++b) prefetchAhead(codes + b * blockBytes, 64, end);
+      addPair(&sums, x + k, ldx, codes, blockBytes, blocks, rows);
+      addPair(&sums, x + k + 2, ldx, codes + 32, blockBytes, blocks, rows);
+    }
     for (; k + 2 <= last; k += 2)
-      RK_UNROLL for (int b = 0; b < blocks; ++b) {
-        const uint8_t *p = w + b * blockBytes + scales + 16 * k;
-        if (k % 4 == 0)
-          prefetchAhead(p, 64, end);
-        f32x16 first = loadSmallE4m3(p), second = loadSmallE4m3(p + 16);
-        RK_UNROLL for (int r = 0; r < rows; ++r) {
-          even[b * rows + r] = fma16(first, splat(x[r * ldx + k]), even[b * rows + r]);
-          odd[b * rows + r] = fma16(second, splat(x[r * ldx + k + 1]), odd[b * rows + r]);
-        }
-      }
+      addPair(&sums, x + k, ldx, w + scales + 16 * k, blockBytes, blocks, rows);
     if (k < last)
       RK_UNROLL for (int b = 0; b < blocks; ++b) {
         f32x16 first = loadSmallE4m3(w + b * blockBytes + scales + 16 * k);
-        RK_UNROLL for (int r = 0; r < rows; ++r) even[b * rows + r] =
-            fma16(first, splat(x[r * ldx + k]), even[b * rows + r]);
+        RK_UNROLL for (int r = 0; r < rows; ++r) sums.even[b * rows + r] =
+            fma16(first, splat(x[r * ldx + k]), sums.even[b * rows + r]);
       }
     RK_UNROLL for (int b = 0; b < blocks; ++b) {
       f32x16 d = loadHalf16(w + b * blockBytes + 32 * g);
       RK_UNROLL for (int r = 0; r < rows; ++r) y[b * rows + r] =
-          fma16(even[b * rows + r] + odd[b * rows + r], d, y[b * rows + r]);
+          fma16(sums.even[b * rows + r] + sums.odd[b * rows + r], d, y[b * rows + r]);
     }
   }
 }
@@ -89,8 +104,8 @@ void RK(rk_linear_f8)(const float *x, int64_t ldx, int64_t rows, const uint8_t *
   tileOf(x, ldx, rows, w, in, group, n0, n1, tile);
 }
 void RK(rk_glu_linear_f8)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
-                          float *y, int64_t ldy) {
+                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
+                          int64_t ldy) {
   (void)ffn;
   Tile tile = {1, act, n1, 1, 0, 0, 0, 0, y, ldy};
   tileOf(x, ldx, rows, w, in, group, n0, n1, tile);

@@ -20,6 +20,7 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import make_models
+import make_sparse_model
 import tiny
 from bundles import Session, executor_logits, retort
 
@@ -189,6 +190,11 @@ def check_refusals(folder):
                           "--corpus", folder / "tiny/corpus").stdout
             formats = [part.split("}")[0].split("format=")[1].split()[0] for part in text.split("cache-format{")[1:]]
             assert formats == expected, (recipe, given, text)
+    for dtype, name in ((torch.float16, "f16"), (torch.bfloat16, "bf16"), (torch.float32, None)):
+        model = make_models.make("llama", folder / f"llama-{name}", dtype=dtype)
+        make_sparse_model.write_tokenizer(folder / f"llama-{name}", model.config.vocab_size)
+        text = retort(RETORT, "compile", folder / f"llama-{name}", "--print-pipeline").stdout
+        assert (f"cast-weights{{model= type={name}}}" in text) if name else "cast-weights" not in text, text
 
 
 def check_help(folder):

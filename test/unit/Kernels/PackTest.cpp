@@ -206,6 +206,11 @@ TEST(Pack, RefusesWhatItCannotStore) {
     EXPECT_THROW(quantiseDequantise({Kind::I8, 32}, row), Error) << bad;
     EXPECT_THROW(quantiseDequantise({Kind::F8, 32}, row), Error) << bad;
     EXPECT_THROW(quantiseDequantise({Kind::F16}, row), Error) << bad;
+    for (std::string name : {"rows16", "mma16"}) {
+      const Layout layout = *layoutNamed(name);
+      std::vector<uint8_t> block(blockBytes(layout, {Kind::F16}, 32));
+      EXPECT_THROW(packBlock(layout, {Kind::F16}, row.data(), 1, 32, block), Error) << name << bad;
+    }
   }
 }
 
