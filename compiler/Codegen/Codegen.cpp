@@ -5,6 +5,8 @@
 #include "compiler/Codegen/Object.h"
 #include "dialects/Kernel/KernelCost.h"
 #include "runtime/src/base/Error.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -27,7 +29,10 @@ ModelLayout layOut(kernel::ProgramOp program) {
   layout.cachePageBytes = *program.getPageBytes();
   layout.pageRows = program.getPageRows();
   layout.vocab = program.getVocab();
+  llvm::SmallSetVector<StringRef, 4> cacheFormats;
   for (auto buffer : program.getBody().getOps<kernel::BufferOp>()) {
+    if (buffer.getKind() == kernel::BufferKind::Cache)
+      cacheFormats.insert(kernel::cacheFormatName(buffer));
     if (buffer.getKind() != kernel::BufferKind::Weights)
       continue;
     ArrayRef<int64_t> shape = buffer.getTensor().getShape();
@@ -38,6 +43,7 @@ ModelLayout layOut(kernel::ProgramOp program) {
                              static_cast<int64_t>(buffer.getOffset().value_or(0)),
                              buffer.sizeInBytes()});
   }
+  layout.cacheFormat = llvm::join(cacheFormats, ", ");
   llvm::sort(layout.params, [](const auto &a, const auto &b) { return a.offset < b.offset; });
   return layout;
 }

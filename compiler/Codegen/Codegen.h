@@ -23,6 +23,7 @@ struct ModelLayout {
   int64_t weightBytes = 0;    ///< of all parameters
   int64_t cachePageBytes = 0; ///< manifest.cache.page_bytes
   int64_t pageRows = 0;       ///< positions in a page
+  std::string cacheFormat;    ///< for people: "f16", or "f16, f8e4m3" if blocks differ
   int64_t vocab = 0;          ///< logits of a row
   bool operator==(const ModelLayout &) const = default;
 };

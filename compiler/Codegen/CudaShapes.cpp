@@ -167,14 +167,23 @@ std::string CudaShapes::weightsType(FlatSymbolRefAttr name) {
   switch (format.kind) {
   case kernel::PackedFormat::Kind::F32:
     return "F32";
+  case kernel::PackedFormat::Kind::F16:
+    return "F16";
   case kernel::PackedFormat::Kind::BF16:
     return "BF16";
   case kernel::PackedFormat::Kind::I8:
     return "Int8<" + group + ">";
+  case kernel::PackedFormat::Kind::F8:
+    return "Fp8<" + group + ">";
   case kernel::PackedFormat::Kind::I4:
     return "Int4<" + group + ", " + literal(format.symmetric) + ">";
   }
   llvm_unreachable("all kinds are above");
+}
+
+std::string CudaShapes::cacheType(FlatSymbolRefAttr name) {
+  Type element = buffer(name).getTensor().getElementType();
+  return element.isFloat8E4M3FN() ? "e4m3" : element.isBF16() ? "bf16" : "half";
 }
 
 std::string CudaShapes::intern(const std::string &base, const std::string &body,
@@ -339,7 +348,7 @@ CudaCall CudaShapes::call(kernel::AttendOp op) {
       .floats({{"scale", op.getScale().convertToFloat()},
                {"softCap", orZero(op.getSoftCap())},
                {"eps", op.getEps().convertToFloat()}})
-      .type("Cache", "half");
+      .type("Cache", cacheType(op.getCacheAttr()));
   if (int64_t flagged = program.flaggedBytes())
     members.ints({{"CountersAt", cuda::kSyncReserved + flagged / 4}});
   std::string base =
@@ -373,7 +382,7 @@ CudaCall CudaShapes::call(kernel::RopeAppendOp op) {
               {"KNorm", op.getKNorm().has_value()},
               {"NormOffset", op.getOffset()}})
       .floats({{"eps", op.getEps().convertToFloat()}})
-      .type("Cache", "half");
+      .type("Cache", cacheType(op.getCacheAttr()));
   std::string base =
       "Append_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
   return {"ropeAppend",
@@ -396,7 +405,7 @@ CudaCall CudaShapes::call(kernel::AttentionOp op) {
       .ints({{"QStride", columns(op.getQAttr())}, {"QAt", op.getQAt()}})
       .line("static constexpr int64_t PageBytes = " + std::to_string(*program.getPageBytes()))
       .floats({{"scale", op.getScale().convertToFloat()}, {"softCap", orZero(op.getSoftCap())}})
-      .type("Cache", "half");
+      .type("Cache", cacheType(op.getCacheAttr()));
   std::string base =
       "Attention_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
   return {"attention",
@@ -485,8 +494,11 @@ std::string formatText(kernel::BufferOp weights) {
   auto format = *kernel::PackedFormat::parse(weights.getFormat().value_or(""));
   if (!format.quantised())
     return weights.getFormat()->str();
-  return std::string(format.kind == kernel::PackedFormat::Kind::I8 ? "int8" : "int4") +
-         (format.symmetric ? "" : " asymmetric") + " in groups of " + std::to_string(format.group);
+  const char *codes = format.kind == kernel::PackedFormat::Kind::I8   ? "int8"
+                      : format.kind == kernel::PackedFormat::Kind::F8 ? "fp8"
+                                                                      : "int4";
+  return std::string(codes) + (format.symmetric ? "" : " asymmetric") + " in groups of " +
+         std::to_string(format.group);
 }
 
 std::string headsText(int64_t heads, int64_t kvHeads, int64_t dims) {

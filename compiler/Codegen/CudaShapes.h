@@ -51,6 +51,7 @@ private:
   /// The argument and the member of a product whose prologue adds up partial sums.
   std::string partials(kernel::StageOp stage);
   std::string weightsType(mlir::FlatSymbolRefAttr name);
+  std::string cacheType(mlir::FlatSymbolRefAttr name);
   std::string intern(const std::string &base, const std::string &body,
                      const std::string &frame = "struct NAME {\nBODY};");
 

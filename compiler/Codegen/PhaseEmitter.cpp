@@ -18,10 +18,14 @@ std::string suffix(const kernel::PackedFormat &format) {
   switch (format.kind) {
   case kernel::PackedFormat::Kind::F32:
     return "f32";
+  case kernel::PackedFormat::Kind::F16:
+    return "f16";
   case kernel::PackedFormat::Kind::BF16:
     return "bf16";
   case kernel::PackedFormat::Kind::I8:
     return "i8";
+  case kernel::PackedFormat::Kind::F8:
+    return "f8";
   case kernel::PackedFormat::Kind::I4:
     return format.symmetric ? "i4s" : "i4a";
   }
@@ -264,7 +268,7 @@ private:
       n1 = builder.CreateBinaryIntrinsic(llvm::Intrinsic::smin, n1, i64(out));
     auto product = [&](llvm::Value *count) {
       SmallVector<llvm::Value *> arguments = {x.data};
-      if (!weightsFormat.quantised())
+      if (!weightsFormat.integers())
         arguments.push_back(i64(x.ld));
       arguments.append({count, weights, i64(in)});
       if (weightsFormat.quantised())
@@ -311,7 +315,7 @@ private:
                                      pointer(offsetof(retort_cpu_step, page_table)), index);
   }
   std::string cacheSuffix(FlatSymbolRefAttr cache) {
-    return buffer(cache).getTensor().getElementType().isF32() ? "f32" : "f16";
+    return kernel::cacheFormatName(buffer(cache)).str();
   }
 
   void emit(kernel::RopeAppendOp op) {

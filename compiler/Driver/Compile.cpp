@@ -6,6 +6,7 @@
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Recipe.h"
+#include "compiler/Driver/Suggest.h"
 #include "compiler/Import/Import.h"
 
 #include <algorithm>
@@ -55,11 +56,13 @@ public:
         corpus_(options.corpus, progress_) {
     targets_ = parseTargets(options.target);
     checkDevices();
+    checkCache();
+    parameters_.cacheFormat = options.cache;
     parameters_.seed = options.seed;
     parameters_.baselines = options.baselines;
     if (options.distillTokens)
       parameters_.distillTokens = options.distillTokens;
-    parameters_.bf16Checkpoint = mostlyBf16();
+    parameters_.checkpointType = mostWeights();
   }
 
   void run() {
@@ -93,6 +96,22 @@ private:
       fail(ExitCode::Usage, "--devices " + std::to_string(options_.devices) + ": write 1 or 2");
   }
 
+  void checkCache() const {
+    const std::string &cache = options_.cache;
+    if (cache.empty())
+      return;
+    if (!lm::symbolizeCacheFormat(cache)) {
+      const std::string nearest = nearestName(cache, {"f16", "bf16", "f8e4m3", "f32"});
+      fail(ExitCode::Usage, "--cache " + cache + ": write f16, bf16, f8e4m3 or f32" +
+                                (nearest.empty() ? "" : ": did you mean '" + nearest + "'?"));
+    }
+    if (!options_.passes.empty())
+      fail(ExitCode::Usage, "--cache " + cache +
+                                ": --passes says itself how keys and values are kept: write "
+                                "cache-format{format=" +
+                                cache + "} there");
+  }
+
   std::string pipeline() {
     if (!options_.passes.empty())
       return options_.passes;
@@ -110,13 +129,15 @@ private:
     return recipe;
   }
 
-  bool mostlyBf16() const {
-    uint64_t bf16 = 0, all = 0;
+  /// "bf16" or "f16" if more than half of the checkpoint's bytes are that.
+  std::string mostWeights() const {
+    uint64_t bf16 = 0, f16 = 0, all = 0;
     for (const CheckpointTensor &tensor : teacher_.checkpoint().tensors()) {
       all += tensor.bytes.size();
       bf16 += tensor.type == DType::BF16 ? tensor.bytes.size() : 0;
+      f16 += tensor.type == DType::F16 ? tensor.bytes.size() : 0;
     }
-    return bf16 * 2 > all;
+    return bf16 * 2 > all ? "bf16" : f16 * 2 > all ? "f16" : "";
   }
 
   /// What the compile will do and make, from shapes alone.

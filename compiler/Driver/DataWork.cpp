@@ -64,8 +64,9 @@ exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight:
   exec::Graph graph = exec::graphFromModel(model);
   auto store = [&](exec::Param &param, weight::FormatAttr in) {
     if (in && !param.isVector)
-      param.format = exec::QuantFormat{static_cast<int>(in.getBits()),
-                                       static_cast<int>(in.getGroup()), in.isSymmetric()};
+      param.format =
+          exec::QuantFormat{static_cast<int>(in.getBits()), static_cast<int>(in.getGroup()),
+                            in.isSymmetric(), in.isE4M3()};
   };
   for (exec::Param &param : graph.params)
     store(param, format);
@@ -142,6 +143,12 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
       stream << attribute.getName().getValue() << " = " << attribute.getValue() << '\n';
   for (lm::ModelOp used : models)
     used->print(stream, mlir::OpPrintingFlags().useLocalScope());
+  // Results of before the executor rounded keys and values as their cache does are not these.
+  for (lm::ModelOp used : models)
+    used->walk([&](lm::AttentionOp attention) {
+      if (attention.getCache() != lm::CacheFormat::F32)
+        stream << "rounded cache\n";
+    });
   stream << teacher_.sha256() << '\n' << corpus_.get().identity() << '\n';
   // Arithmetic is reproducible for a number of threads, not across numbers.
   stream << options_.threads << '\n';

@@ -298,6 +298,12 @@ void printBundle(const json &manifest) {
   printModel(manifest["model"]);
   std::printf("  %s of weights read a token\n",
               formatBytes(manifest["figures"]["bytes_per_token"].get<uint64_t>()).c_str());
+  if (manifest["cache"].contains("format"))
+    std::printf("  %s of keys and values a position, %s\n",
+                formatBytes(manifest["cache"]["page_bytes"].get<uint64_t>() /
+                            manifest["cache"]["page_rows"].get<uint64_t>())
+                    .c_str(),
+                manifest["cache"]["format"].get<std::string>().c_str());
   printEntries(manifest["entries"]);
   for (const auto &[name, part] : manifest["parts"].items())
     std::printf("  %-16s %10s  sha256 %s\n", name.c_str(),

@@ -61,7 +61,7 @@ constexpr const char *kSpecialist = R"(builtin.module(
   run-data-work,
   apply-training{model=student},
   quantize-weights{model=student {{format}}},
-  cache-format{model=student format=f16},
+  cache-format{model=student format={{cache}}},
   insert-score{model=student name=specialist tokens={{score-tokens}}},{{baselines}}
   run-data-work))";
 
@@ -90,12 +90,22 @@ constexpr const char *kBaselines = R"(
   insert-score{model=longer name=teacher_tuned_longer tokens={{score-tokens}}},
   insert-score{model=alone_rounded name=student_without_teacher tokens={{score-tokens}}},)";
 
+/// Others' fp8 checkpoints have a scale a row or a matrix; docs/formats.md says why 64 columns.
+constexpr const char *kFp8 =
+    "builtin.module(quantize-weights{bits=8 e4m3=true group=64},cache-format{format={{cache}}})";
 constexpr const char *kInt8 =
-    "builtin.module(quantize-weights{bits=8 group=32},cache-format{format=f16})";
+    "builtin.module(quantize-weights{bits=8 group=32},cache-format{format={{cache}}})";
 constexpr const char *kInt4 =
-    "builtin.module(quantize-weights{bits=4 group=32},cache-format{format=f16})";
-constexpr const char *kNone = "builtin.module()";
-constexpr const char *kNoneBf16 = "builtin.module(cast-weights{type=bf16})";
+    "builtin.module(quantize-weights{bits=4 group=32},cache-format{format={{cache}}})";
+
+/// `none`: the checkpoint's precision, and its cache unless another was asked for.
+std::string asItIs(const RecipeParameters &p) {
+  std::string passes =
+      p.checkpointType.empty() ? "" : "cast-weights{type=" + p.checkpointType + "}";
+  if (!p.cacheFormat.empty())
+    passes += std::string(passes.empty() ? "" : ",") + "cache-format{format={{cache}}}";
+  return "builtin.module(" + passes + ")";
+}
 
 [[noreturn]] void failUnknown(const std::string &name) {
   std::vector<std::string> names;
@@ -114,6 +124,7 @@ constexpr const char *kNoneBf16 = "builtin.module(cast-weights{type=bf16})";
 
 std::vector<std::pair<std::string, std::string>> builtinRecipes() {
   return {{"none", "compile the teacher as it is, unquantised"},
+          {"fp8", "quantise the teacher's weights to 8-bit floats (e4m3) in groups of 64"},
           {"int8", "quantise the teacher's weights to 8 bits in groups of 32"},
           {"int4", "quantise the teacher's weights to 4 bits in groups of 32"},
           {"specialist", "prune, distil on the corpus and quantise to 4 bits"}};
@@ -122,7 +133,9 @@ std::vector<std::pair<std::string, std::string>> builtinRecipes() {
 Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
   Recipe recipe{nameOrFile, {}, false};
   if (nameOrFile == "none")
-    recipe.pipeline = p.bf16Checkpoint ? kNoneBf16 : kNone;
+    recipe.pipeline = asItIs(p);
+  else if (nameOrFile == "fp8")
+    recipe.pipeline = kFp8;
   else if (nameOrFile == "int8")
     recipe.pipeline = kInt8;
   else if (nameOrFile == "int4")
@@ -133,6 +146,11 @@ Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(nameOrFile, error))
       failUnknown(nameOrFile);
+    if (!p.cacheFormat.empty())
+      fail(ExitCode::Usage, "--cache " + p.cacheFormat + ": " + nameOrFile +
+                                " says itself how keys and values are kept: write "
+                                "cache-format{format=" +
+                                p.cacheFormat + "} there");
     std::ifstream file(nameOrFile);
     for (std::string line; std::getline(file, line);)
       recipe.pipeline += line.substr(0, line.find("//")) + "\n";
@@ -143,6 +161,7 @@ Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &p) {
   recipe.pipeline = fill(recipe.pipeline, {{"baseline-models", p.baselines ? kBaselineModels : ""},
                                            {"baselines", p.baselines ? kBaselines : ""},
                                            {"format", kFormat},
+                                           {"cache", p.cacheFormat.empty() ? "f16" : p.cacheFormat},
                                            {"heal-tokens", std::to_string(p.healTokens)},
                                            {"score-tokens", std::to_string(p.scoreTokens)},
                                            {"max-tokens", std::to_string(p.maxVocabulary)},

@@ -9,7 +9,7 @@ namespace retort {
 
 /// What the command line may vary in a built-in recipe. Every field has the recipe's default.
 struct RecipeParameters {
-  bool bf16Checkpoint = false;      ///< `none` keeps the checkpoint's precision: bf16, else f32
+  std::string checkpointType;       ///< of most weights: "bf16", "f16", else empty; `none` keeps it
   uint64_t tuneTokens = 60'000;     ///< tokens that the teacher is adapted on
   uint64_t distillTokens = 180'000; ///< tokens that the student is trained on, unrounded
   uint64_t healTokens = 24'000;     ///< tokens that the rounded student is trained on
@@ -20,6 +20,7 @@ struct RecipeParameters {
   unsigned maxVocabulary = 9'728;   ///< most tokens of the student's vocabulary
   uint64_t seed = 0;
   bool baselines = false;
+  std::string cacheFormat; ///< of keys and values, checked; empty: f16, of `none` as imported
 };
 
 /// A recipe: an MLIR pass pipeline over the module that import made.
@@ -33,7 +34,7 @@ struct Recipe {
 std::vector<std::pair<std::string, std::string>> builtinRecipes();
 
 /// The recipe of this name, or, if it names a file, that file's pipeline ('//' comments allowed).
-/// Throws Error (Usage) with the nearest name, or (Io).
+/// Throws Error (Usage) with the nearest name, or if a file's pipeline should be varied, or (Io).
 Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &parameters);
 
 } // namespace retort

@@ -156,10 +156,28 @@ struct AttentionFunction : Function<AttentionFunction> {
     });
   }
 };
+
+/// As a cache of the format gives it back. f8e4m3 saturates, where libtorch's cast gives a NaN.
+Tensor cached(const Tensor &features, CacheFormat format) {
+  switch (format) {
+  case CacheFormat::F32:
+    return features;
+  case CacheFormat::F16:
+    return features.to(at::kHalf).to(features.scalar_type());
+  case CacheFormat::BF16:
+    return features.to(at::kBFloat16).to(features.scalar_type());
+  case CacheFormat::F8E4M3:
+    return features.clamp(-448, 448).to(at::kFloat8_e4m3fn).to(features.scalar_type());
+  }
+  TORCH_INTERNAL_ASSERT(false);
+}
 } // namespace
 
 Tensor attention(const Attention &op, const Tensor &query, const Tensor &key, const Tensor &value,
                  const Rows &rows) {
+  if (!at::GradMode::is_enabled())
+    return AttentionFunction::apply(query, cached(key, op.cache), cached(value, op.cache), &op,
+                                    &rows);
   return AttentionFunction::apply(query, key, value, &op, &rows);
 }
 

@@ -61,8 +61,8 @@ private:
     param.rows = param.isVector ? 1 : type.getDimSize(0);
     param.cols = type.getDimSize(type.getRank() - 1);
     if (auto format = llvm::dyn_cast_if_present<weight::FormatAttr>(type.getEncoding()))
-      param.format =
-          QuantFormat{int(format.getBits()), int(format.getGroup()), format.isSymmetric()};
+      param.format = QuantFormat{int(format.getBits()), int(format.getGroup()),
+                                 format.isSymmetric(), format.isE4M3()};
     return param;
   }
 
@@ -151,12 +151,27 @@ private:
                         int64_t(op.getKvHeads()),
                         op.getScale(),
                         std::nullopt,
-                        std::nullopt};
+                        std::nullopt,
+                        cacheFormat(op.getCache())};
     if (op.getWindow())
       attention.window = int64_t(*op.getWindow());
     if (op.getSoftCap())
       attention.softCap = *op.getSoftCap();
     return attention;
+  }
+
+  static CacheFormat cacheFormat(lm::CacheFormat format) {
+    switch (format) {
+    case lm::CacheFormat::F32:
+      return CacheFormat::F32;
+    case lm::CacheFormat::F16:
+      return CacheFormat::F16;
+    case lm::CacheFormat::BF16:
+      return CacheFormat::BF16;
+    case lm::CacheFormat::F8E4M3:
+      return CacheFormat::F8E4M3;
+    }
+    fail(ExitCode::Internal, "a cache format that the executor does not know");
   }
 
   static Activation activation(lm::Activation act) {

@@ -21,11 +21,13 @@ using ValueId = int32_t;
 using ParamId = int32_t;
 constexpr int32_t kNone = -1;
 
-/// How a quantised parameter is stored: `bits` 8 or 4, groups of `group` columns of a row.
+/// How a quantised parameter is stored: `bits` 8 or 4, groups of `group` columns of a row;
+/// integers, or fp8 e4m3.
 struct QuantFormat {
   int bits = 4;
   int group = 32;
   bool symmetric = true;
+  bool e4m3 = false;
   bool operator==(const QuantFormat &) const = default;
 };
 
@@ -42,6 +44,10 @@ struct Param {
 };
 
 enum class Activation : uint8_t { Silu, Gelu, GeluTanh };
+
+/// How a compiled model keeps keys and values. What needs no gradient (logits, scores,
+/// observations) rounds them so; training does not.
+enum class CacheFormat : uint8_t { F32, F16, BF16, F8E4M3 };
 
 struct Embed {
   ValueId out;
@@ -76,6 +82,7 @@ struct Attention {
   double scale;
   std::optional<int64_t> window; ///< rows seen, the row itself included
   std::optional<double> softCap;
+  CacheFormat cache = CacheFormat::F32;
 };
 struct Glu {
   ValueId gate, up, out;

@@ -26,6 +26,7 @@ at::Tensor embed(const Embed &op, const Rows &rows, Weight &table, const at::Ten
 at::Tensor norm(const Norm &op, const at::Tensor &in, Weight &gain, at::ScalarType type);
 at::Tensor linear(const at::Tensor &in, Weight &matrix, Weight *bias);
 at::Tensor rope(const Rope &op, const at::Tensor &in, const Rows &rows, const RopeTable &table);
+/// Without gradients keys and values are rounded as op.cache says.
 at::Tensor attention(const Attention &op, const at::Tensor &query, const at::Tensor &key,
                      const at::Tensor &value, const Rows &rows);
 at::Tensor glu(const Glu &op, const at::Tensor &gate, const at::Tensor &up);

@@ -8,7 +8,10 @@
 namespace retort::exec {
 
 weight::Format storedAs(const QuantFormat &format) {
-  return {format.bits == 8 ? weight::Kind::I8 : weight::Kind::I4, format.group, format.symmetric};
+  return {format.e4m3        ? weight::Kind::F8
+          : format.bits == 8 ? weight::Kind::I8
+                             : weight::Kind::I4,
+          format.group, format.symmetric};
 }
 
 void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix) {

@@ -14,7 +14,7 @@ namespace {
 constexpr int kI8Bias = 128; // int8 codes are stored unsigned, as the dot products want them
 
 bool isQuantised(const Format &format) {
-  return format.kind == Kind::I8 || format.kind == Kind::I4;
+  return format.kind == Kind::I8 || format.kind == Kind::F8 || format.kind == Kind::I4;
 }
 bool hasMinima(const Format &format) { return format.kind == Kind::I4 && !format.symmetric; }
 
@@ -24,8 +24,9 @@ void check(const Format &format) {
   if (format.group != 32 && format.group != 64 && format.group != 128)
     fail(ExitCode::Usage, "weight format: group " + std::to_string(format.group) +
                               " is none of 32, 64, 128: choose one of these");
-  if (format.kind == Kind::I8 && !format.symmetric)
-    fail(ExitCode::Usage, "weight format: int8 is symmetric only: use int4 for asymmetric groups");
+  if (format.kind != Kind::I4 && !format.symmetric)
+    fail(ExitCode::Usage,
+         "weight format: 8-bit groups are symmetric only: use int4 for asymmetric ones");
 }
 
 int64_t multiply(int64_t a, int64_t b) {
@@ -61,7 +62,7 @@ struct Group {
 };
 
 /// Codes of a group stand for scale * (code - zero) + minimum. For I8 and symmetric I4 the minimum
-/// is 0.
+/// is 0. F8's stand for scale * (code's value / 256).
 struct GroupScale {
   float scale, minimum;
   int zero, lowest, highest;
@@ -84,6 +85,17 @@ std::pair<float, float> extremes(const Group &group) {
           std::max({high[0], high[1], high[2], high[3]})};
 }
 
+constexpr float kLeastF8Scale = 0x1p-14f; // f16's least normal number
+
+/// Up to f16, so that nothing is beyond e4m3's 448.
+float f8Scale(float most) {
+  const float least = std::fabs(most) / 1.75f;
+  uint16_t scale = toHalf(std::max(least, kLeastF8Scale));
+  return fromHalf(fromHalf(scale) < least ? scale + 1 : scale);
+}
+uint8_t f8Code(float value, float scale) { return toE4m3(value * 256 / scale); }
+float f8Value(uint8_t code, float scale) { return scale * (fromE4m3(code) / 256); }
+
 /// Of two elements of equal magnitude the negative one counts as the largest.
 GroupScale chooseScale(const Format &format, const Group &values) {
   auto [low, high] = extremes(values);
@@ -91,6 +103,8 @@ GroupScale chooseScale(const Format &format, const Group &values) {
   GroupScale group;
   if (format.kind == Kind::I8)
     group = {std::fabs(most) / 127, 0, kI8Bias, kI8Bias - 127, kI8Bias + 127};
+  else if (format.kind == Kind::F8)
+    group = {f8Scale(most), 0, 0, 0, 0};
   else if (format.symmetric)
     group = {most / -8, 0, 8, 0, 15};
   else
@@ -120,17 +134,23 @@ Int4 codesAt(const Group &values, int64_t i, const GroupScale &group) {
 float dequantised(const Format &format, uint8_t code, float scale, float minimum) {
   if (format.kind == Kind::I8)
     return scale * float(int(code) - kI8Bias);
+  if (format.kind == Kind::F8)
+    return f8Value(code, scale);
   if (format.symmetric)
     return scale * float(int(code) - 8);
   return scale * float(code) + minimum;
 }
 
 uint8_t zeroCode(const Format &format) {
+  if (format.kind == Kind::F8)
+    return 0;
   return format.kind == Kind::I8 ? uint8_t(kI8Bias) : format.symmetric ? 8 : 0;
 }
 
 /// Where the code of row `lane`, column k lies after the scales: its byte, and for int4 its nibble.
 int64_t codeByte(const Format &format, int64_t lane, int64_t k) {
+  if (format.kind == Kind::F8)
+    return k * 16 + lane;
   if (format.kind == Kind::I8)
     return k / 4 * 64 + lane * 4 + k % 4;
   return k / 8 * 64 + lane * 4 + k % 4;
@@ -140,6 +160,11 @@ int nibbleShift(int64_t k) { return k % 8 < 4 ? 0 : 4; }
 /// Stores a row's codes where codeByte and nibbleShift say, four bytes at a time.
 void storeCodes(const Format &format, int64_t lane, std::span<const uint8_t> codes,
                 std::span<uint8_t> stored) {
+  if (format.kind == Kind::F8) {
+    for (int64_t k = 0; k < int64_t(codes.size()); ++k)
+      stored[codeByte(format, lane, k)] = codes[k];
+    return;
+  }
   const int64_t step = format.kind == Kind::I8 ? 4 : 8;
   for (int64_t k = 0; k < int64_t(codes.size()); k += step) {
     uint32_t low, high;
@@ -201,7 +226,7 @@ void unpackQuantised(const Format &format, std::span<const uint8_t> block, int64
       if (hasMinima(format))
         minimum = fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, true)));
       uint8_t byte = stored[codeByte(format, lane, k)];
-      uint8_t code = format.kind == Kind::I8 ? byte : uint8_t(byte >> nibbleShift(k) & 15);
+      uint8_t code = format.kind == Kind::I4 ? uint8_t(byte >> nibbleShift(k) & 15) : byte;
       rows[lane * cols + k] = dequantised(format, code, scale, minimum);
     }
 }
@@ -212,10 +237,14 @@ std::string formatName(const Format &format) {
   switch (format.kind) {
   case Kind::F32:
     return "f32";
+  case Kind::F16:
+    return "f16";
   case Kind::BF16:
     return "bf16";
   case Kind::I8:
     return "i8g" + std::to_string(format.group);
+  case Kind::F8:
+    return "f8g" + std::to_string(format.group);
   case Kind::I4:
     return "i4g" + std::to_string(format.group) + (format.symmetric ? "s" : "a");
   }
@@ -223,7 +252,7 @@ std::string formatName(const Format &format) {
 }
 
 int64_t paddedCols(const Format &format, int64_t cols) {
-  int64_t unit = isQuantised(format) ? format.group : format.kind == Kind::BF16 ? 2 : 1;
+  int64_t unit = isQuantised(format) ? format.group : format.kind == Kind::F32 ? 1 : 2;
   return multiply(cols / unit + (cols % unit != 0), unit);
 }
 
@@ -233,9 +262,11 @@ int64_t blockBytes(const Format &format, int64_t cols) {
   switch (format.kind) {
   case Kind::F32:
     return multiply(padded, 64);
+  case Kind::F16:
   case Kind::BF16:
     return multiply(padded, 32);
   case Kind::I8:
+  case Kind::F8:
     return multiply(padded, 16) + scaleBytes(format, padded / format.group);
   case Kind::I4:
     return multiply(padded, 8) + scaleBytes(format, padded / format.group);
@@ -251,9 +282,11 @@ double bitsPerWeight(const Format &format) {
   switch (format.kind) {
   case Kind::F32:
     return 32;
+  case Kind::F16:
   case Kind::BF16:
     return 16;
   case Kind::I8:
+  case Kind::F8:
     return 8 + 16.0 / format.group;
   case Kind::I4:
     return 4 + (format.symmetric ? 16.0 : 32.0) / format.group;
@@ -269,10 +302,14 @@ void quantiseRow(const Format &format, std::span<const float> row, std::span<uin
     int64_t begin = g * format.group, count = std::min<int64_t>(format.group, cols - begin);
     Group values(format, row.subspan(begin, count));
     GroupScale group = chooseScale(format, values);
-    for (int64_t i = 0; i < format.group; i += 4) {
-      Byte4 four = __builtin_convertvector(codesAt(values, i, group), Byte4);
-      std::memcpy(&codes[begin + i], &four, 4);
-    }
+    if (format.kind == Kind::F8)
+      for (int64_t i = 0; i < count; ++i)
+        codes[begin + i] = f8Code(values.values[i], group.scale);
+    else
+      for (int64_t i = 0; i < format.group; i += 4) {
+        Byte4 four = __builtin_convertvector(codesAt(values, i, group), Byte4);
+        std::memcpy(&codes[begin + i], &four, 4);
+      }
     std::fill_n(&codes[begin] + count, format.group - count, zeroCode(format));
     scales[g] = group.scale;
     if (hasMinima(format))
@@ -292,6 +329,8 @@ void packBlock(const Format &format, const float *rows, int64_t numRows, int64_t
       float value = rows[lane * cols + k];
       if (format.kind == Kind::F32)
         put(out, (k * 16 + lane) * 4, value);
+      else if (format.kind == Kind::F16)
+        put(out, (k * 16 + lane) * 2, toFiniteHalf(value));
       else
         put(out, k / 2 * 64 + lane * 4 + k % 2 * 2, toBFloat16(value));
     }
@@ -305,8 +344,9 @@ void unpackBlock(const Format &format, std::span<const uint8_t> block, int64_t c
   for (int64_t lane = 0; lane < kBlockRows; ++lane)
     for (int64_t k = 0; k < cols; ++k)
       rows[lane * cols + k] =
-          format.kind == Kind::F32
-              ? get<float>(block, (k * 16 + lane) * 4)
+          format.kind == Kind::F32 ? get<float>(block, (k * 16 + lane) * 4)
+          : format.kind == Kind::F16
+              ? fromHalf(get<uint16_t>(block, (k * 16 + lane) * 2))
               : fromBFloat16(get<uint16_t>(block, k / 2 * 64 + lane * 4 + k % 2 * 2));
 }
 
@@ -319,11 +359,21 @@ void quantiseDequantise(const Format &format, std::span<float> row) {
       v = fromBFloat16(toBFloat16(v));
     return;
   }
+  if (format.kind == Kind::F16) {
+    for (float &v : row)
+      v = fromHalf(toFiniteHalf(v));
+    return;
+  }
   for (size_t begin = 0; begin < row.size(); begin += size_t(format.group)) {
     std::span<float> values =
         row.subspan(begin, std::min<size_t>(size_t(format.group), row.size() - begin));
     Group copy(format, values);
     GroupScale group = chooseScale(format, copy);
+    if (format.kind == Kind::F8) {
+      for (float &v : values)
+        v = f8Value(f8Code(v, group.scale), group.scale);
+      continue;
+    }
     for (int64_t i = 0; i < copy.size; i += 4) {
       Int4 code = codesAt(copy, i, group) - group.zero;
       Float4 value = group.scale * __builtin_convertvector(code, Float4) + group.minimum;
@@ -343,10 +393,26 @@ struct Outermost {
     const auto [least, most] = std::minmax_element(values.values, values.values + count);
     if (!format.symmetric)
       low = least - values.values, high = most - values.values;
+    else if (format.kind == Kind::F8 && group.scale == kLeastF8Scale)
+      return; // whatever the largest is
     else if (format.kind == Kind::I4)
       low = (group.scale > 0 ? least : most) - values.values;
     else
       (-*least >= *most ? low : high) = (-*least >= *most ? least : most) - values.values;
+  }
+  /// What is stored for `value` in column i of the group.
+  float storedInteger(float value, int64_t i, const GroupScale &group) const {
+    const float lowest = float(group.lowest - group.zero);
+    const float highest = float(group.highest - group.zero);
+    float code = group.scale == 0 ? 0.0f : std::nearbyint((value - group.minimum) / group.scale);
+    code = i == low ? lowest : i == high ? highest : std::clamp(code, lowest, highest);
+    return group.scale * code + group.minimum;
+  }
+  float storedF8(float value, int64_t i, const GroupScale &group) const {
+    const float largest = 1.75f * group.scale;
+    return i == low    ? -largest
+           : i == high ? largest
+                       : f8Value(f8Code(value, group.scale), group.scale);
   }
 };
 
@@ -362,14 +428,8 @@ void gptqRow(const Format &format, std::span<float> row, const float *factor) {
     const Outermost outermost(format, values, group, count);
     for (int64_t i = 0; i < count; ++i) {
       const int64_t column = begin + i;
-      float code =
-          group.scale == 0 ? 0.0f : std::nearbyint((row[column] - group.minimum) / group.scale);
-      code = std::clamp(code, float(group.lowest - group.zero), float(group.highest - group.zero));
-      if (i == outermost.low)
-        code = float(group.lowest - group.zero);
-      if (i == outermost.high)
-        code = float(group.highest - group.zero);
-      const float stored = group.scale * code + group.minimum;
+      const float stored = format.kind == Kind::F8 ? outermost.storedF8(row[column], i, group)
+                                                   : outermost.storedInteger(row[column], i, group);
       const float *from = factor + column * cols;
       const float error = (row[column] - stored) / from[column];
       row[column] = stored;
@@ -394,6 +454,14 @@ uint16_t toHalf(float value) {
   return uint16_t(sign | ((bits - 0x38000000u + 0xfffu + odd) >> 13));
 }
 
+uint16_t toFiniteHalf(float value) {
+  const uint16_t half = toHalf(value);
+  if ((half & 0x7c00) == 0x7c00)
+    fail(ExitCode::BadInput, "weights: a value is beyond 65504 or is NaN, which f16 cannot hold: "
+                             "keep this parameter in bf16 or f32");
+  return half;
+}
+
 float fromHalf(uint16_t half) {
   uint32_t sign = uint32_t(half & 0x8000u) << 16, exponent = half >> 10 & 31u,
            mantissa = half & 1023u;
@@ -411,6 +479,28 @@ uint16_t toBFloat16(float value) {
   if ((bits & 0x7fffffffu) > 0x7f800000u)
     return uint16_t(bits >> 16 | 0x40u);
   return uint16_t((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+uint8_t toE4m3(float value) {
+  const uint8_t sign = std::signbit(value) ? 0x80 : 0;
+  const float magnitude = std::fabs(value);
+  if (std::isnan(value))
+    return sign | 0x7f;
+  if (magnitude >= 448)
+    return sign | 0x7e;
+  // Below 2^-6 numbers are 2^-9 apart: adding 2^14 leaves a float whose last place is that. Above,
+  // the mantissa is cut to three bits, and a carry goes to the exponent.
+  if (magnitude < 0x1p-6f)
+    return sign | uint8_t(std::bit_cast<uint32_t>(magnitude + 0x1p14f) & 15);
+  const uint32_t bits = std::bit_cast<uint32_t>(magnitude), odd = bits >> 20 & 1;
+  return sign | uint8_t((bits - (120u << 23) + 0x7ffffu + odd) >> 20);
+}
+
+// A half's exponent has a bias of 8 more.
+float fromE4m3(uint8_t bits) {
+  if ((bits & 0x7f) == 0x7f)
+    return bits & 0x80 ? -NAN : NAN;
+  return 256 * fromHalf(uint16_t((bits & 0x80) << 8 | (bits & 0x7f) << 7));
 }
 
 float fromBFloat16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }

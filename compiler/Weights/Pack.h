@@ -14,11 +14,14 @@
 
 namespace retort::weight {
 
-enum class Kind : uint8_t { F32, BF16, I8, I4 };
+enum class Kind : uint8_t { F32, F16, BF16, I8, F8, I4 };
 
-/// How a matrix's elements are stored. `group` (32, 64 or 128) and `symmetric` matter for I8 and I4
-/// only; I8 is always symmetric.
+/// How a matrix's elements are stored. `group` (32, 64 or 128) matters for I8, F8 and I4 only,
+/// `symmetric` for I4 only: the others are.
 ///   I8               w = d * q, q in -127..127; d = max|w| / 127 (as ggml's Q8_0)
+///   F8               w = d * (q / 256), q fp8 e4m3; d = max|w| / 1.75, so that q goes to 448,
+///   rounded
+///                    up to f16, at least 2^-14
 ///   I4, symmetric    w = d * (q - 8), q in 0..15; d = w_max / -8, where w_max is the element of
 ///                    largest magnitude, of two the negative one (as ggml's Q4_0)
 ///   I4, asymmetric   w = d * q + m, q in 0..15; m = min, d = (max - min) / 15 (as ggml's Q4_1)
@@ -29,13 +32,15 @@ struct Format {
   bool operator==(const Format &) const = default;
 };
 
-/// "f32", "bf16", "i8g32", "i4g32s", "i4g128a": the names used in manifests and reports.
+/// "f32", "f16", "bf16", "i8g32", "f8g128", "i4g32s", "i4g128a": the names used in manifests and
+/// reports.
 std::string formatName(const Format &format);
 
 /// Rows of a block, the unit of packing.
 constexpr int64_t kBlockRows = 16;
 
-/// Columns as stored: `cols` rounded up to the group (I8, I4), to 2 (BF16), or `cols` (F32).
+/// Columns as stored: `cols` rounded up to the group (I8, F8, I4), to 2 (F16, BF16), or `cols`
+/// (F32).
 int64_t paddedCols(const Format &format, int64_t cols);
 
 /// Bytes of one block of 16 rows: a multiple of 64. Throws retort::Error (Usage) if the format is
@@ -59,27 +64,33 @@ void unpackBlock(const Format &format, std::span<const uint8_t> block, int64_t c
 
 /// Replaces each element of the row by the value that packing stores for it, exactly:
 /// unpackBlock(packBlock(row)) == quantiseDequantise(row). For the executor and for quality checks.
-/// Quantising throws retort::Error (BadInput) on NaN, infinity and values beyond f16 scales.
+/// Quantising throws retort::Error (BadInput) on NaN, infinity and values beyond f16 scales, and so
+/// does F16 on what is beyond f16.
 void quantiseDequantise(const Format &format, std::span<float> row);
 
 /// Codes and scales of one row before packing; what GPTQ-like methods and tests look at. `codes`
-/// has paddedCols elements, as stored (q + 128 for I8, q for I4); `scales` and `minima` (I4
-/// asymmetric, else empty) one per group, the f16 values widened.
+/// has paddedCols elements, as stored (q + 128 for I8, q for I4, the bits of q for F8); `scales`
+/// and `minima` (I4 asymmetric, else empty) one per group, the f16 values widened.
 void quantiseRow(const Format &format, std::span<const float> row, std::span<uint8_t> codes,
                  std::span<float> scales, std::span<float> minima);
 
-/// Rounds a row to I4 or I8 so that its columns make up for each other's errors: GPTQ (Frantar et
-/// al., arXiv:2210.17323, algorithm 1, columns in their order, a group's scale chosen when its
+/// Rounds a row to I4, I8 or F8 so that its columns make up for each other's errors: GPTQ (Frantar
+/// et al., arXiv:2210.17323, algorithm 1, columns in their order, a group's scale chosen when its
 /// first column is reached). What comes out packing stores as it is: quantiseDequantise does not
 /// change it. `factor` is [cols][cols], row-major: the upper Cholesky factor of the inverse of X^T
 /// X (damped), where X are the layer's inputs; what is below its diagonal is not read. Throws as
 /// quantiseDequantise.
 void gptqRow(const Format &format, std::span<float> row, const float *factor);
 
-/// IEEE binary16, round to nearest even; out of range gives infinity. bfloat16 likewise.
+/// IEEE binary16, round to nearest even; out of range gives infinity. bfloat16 likewise. fp8 e4m3
+/// (arXiv:2209.05433) saturates at 448; a NaN stays one.
 uint16_t toHalf(float value);
 float fromHalf(uint16_t bits);
+/// As toHalf, but throws retort::Error (BadInput) where that gives infinity or NaN.
+uint16_t toFiniteHalf(float value);
 uint16_t toBFloat16(float value);
 float fromBFloat16(uint16_t bits);
+uint8_t toE4m3(float value);
+float fromE4m3(uint8_t bits);
 
 } // namespace retort::weight

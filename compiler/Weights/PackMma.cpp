@@ -20,10 +20,14 @@ WeightLayout mmaLayout(const Format &format) {
   switch (format.kind) {
   case Kind::F32:
     return {WeightKind::F32};
+  case Kind::F16:
+    return {WeightKind::F16};
   case Kind::BF16:
     return {WeightKind::Bf16};
   case Kind::I8:
     return {WeightKind::I8, format.group};
+  case Kind::F8:
+    return {WeightKind::F8, format.group};
   case Kind::I4:
     return {WeightKind::I4, format.group, !format.symmetric};
   }
@@ -51,6 +55,8 @@ template <typename T> T get(std::span<const uint8_t> in, int64_t offset) {
 
 /// A code without a value, for padding: it stands for zero beside a scale of zero.
 uint8_t zeroCode(const Format &format) {
+  if (format.kind == Kind::F8)
+    return 0;
   return format.kind == Kind::I8 ? kI8Bias : format.symmetric ? 8 : 0;
 }
 
@@ -67,6 +73,8 @@ void packQuantisedRow(const Format &format, std::span<const float> row, int lane
     uint8_t &byte = out[k / layout.pieceCols() * layout.pieceBytes() + place.byte];
     if (format.kind == Kind::I8)
       byte = uint8_t(codes[k] - kI8Bias);
+    else if (format.kind == Kind::F8)
+      byte = codes[k];
     else
       byte = uint8_t((byte & ~(15 << place.shift)) | codes[k] << place.shift);
   }
@@ -94,6 +102,8 @@ void packMmaBlock(const Format &format, const float *rows, int64_t numRows, int6
                          layout.code(lane, int(k % layout.pieceCols())).byte;
       if (format.kind == Kind::F32)
         put(out, at, row[k]);
+      else if (format.kind == Kind::F16)
+        put(out, at, toFiniteHalf(row[k]));
       else
         put(out, at, toBFloat16(row[k]));
     }
@@ -106,10 +116,14 @@ float storedValue(const WeightLayout &layout, std::span<const uint8_t> piece, in
     return get<float>(piece, place.byte);
   if (layout.kind == WeightKind::Bf16)
     return fromBFloat16(get<uint16_t>(piece, place.byte));
+  if (layout.kind == WeightKind::F16)
+    return fromHalf(get<uint16_t>(piece, place.byte));
   const int at = layout.scale(row, col / layout.group);
   const float scale = fromHalf(get<uint16_t>(piece, at));
   if (layout.kind == WeightKind::I8)
     return scale * float(int8_t(piece[place.byte]));
+  if (layout.kind == WeightKind::F8)
+    return scale * (fromE4m3(piece[place.byte]) / 256);
   const int code = piece[place.byte] >> place.shift & 15;
   return layout.minima ? scale * float(code) + fromHalf(get<uint16_t>(piece, at + 4))
                        : scale * float(code - 8);

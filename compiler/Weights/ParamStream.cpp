@@ -29,10 +29,12 @@ Precision precisionOf(Type type) {
   return element.isBF16() ? Precision::BF16 : element.isF16() ? Precision::F16 : Precision::F32;
 }
 
-/// What packing makes of a value of this type; nothing for f16, which no kernel reads.
-std::optional<weight::Format> packFormat(Type type) {
+/// What packing makes of a value of this type.
+weight::Format packFormat(Type type) {
   if (weight::FormatAttr format = weight::getFormat(type))
-    return weight::Format{format.getBits() == 8 ? weight::Kind::I8 : weight::Kind::I4,
+    return weight::Format{format.isE4M3()         ? weight::Kind::F8
+                          : format.getBits() == 8 ? weight::Kind::I8
+                                                  : weight::Kind::I4,
                           static_cast<int>(format.getGroup()), format.isSymmetric()};
   switch (precisionOf(type)) {
   case Precision::F32:
@@ -40,7 +42,7 @@ std::optional<weight::Format> packFormat(Type type) {
   case Precision::BF16:
     return weight::Format{weight::Kind::BF16};
   case Precision::F16:
-    return std::nullopt;
+    return weight::Format{weight::Kind::F16};
   }
   llvm_unreachable("every precision has its format");
 }
@@ -95,7 +97,7 @@ private:
         })
         .Case([&](weight::RotateOp op) { return rotate(op); })
         .Case([&](weight::QuantizeOp op) {
-          return makeQuantize(node(op.getInput()), *packFormat(op.getType()));
+          return makeQuantize(node(op.getInput()), packFormat(op.getType()));
         })
         .Default([](Operation *op) -> NodePtr {
           fail(ExitCode::Unsupported, "weight program: '" + op->getName().getStringRef().str() +
@@ -205,7 +207,7 @@ void ParamStream::checkLayout() const {
   if (layout_.empty()) // the executor reads rows of quantised values before anything is packed
     return;
   const std::optional<weight::Layout> layout = weight::layoutNamed(layout_);
-  if (!layout || isVector_ || !packFormat(stored_) || (layout->gated && rows_ % 2 != 0))
+  if (!layout || isVector_ || (layout->gated && rows_ % 2 != 0))
     fail(ExitCode::Unsupported, "parameter " + quote(name_) + ": layout " + quote(layout_) +
                                     " cannot hold it: choose another layout or format");
 }
@@ -227,7 +229,7 @@ int64_t ParamStream::packedBytes() const {
     fail(ExitCode::Internal, "parameter " + quote(name_) + " is quantised but not packed");
   if (layout_.empty())
     return rows_ * columns_ * elementBytes(stored_);
-  return weight::packedBytes(*weight::layoutNamed(layout_), *packFormat(stored_), rows_, columns_);
+  return weight::packedBytes(*weight::layoutNamed(layout_), packFormat(stored_), rows_, columns_);
 }
 
 void ParamStream::writePacked(const Sink &sink) {
@@ -256,7 +258,7 @@ void ParamStream::writeValues(const Sink &sink) {
 /// A gated matrix is two stacked matrices of equal size, whose blocks of 16 rows alternate.
 void ParamStream::writeBlocks(const Sink &sink) {
   const weight::Layout layout = *weight::layoutNamed(layout_);
-  const weight::Format format = *packFormat(stored_);
+  const weight::Format format = packFormat(stored_);
   const int64_t parts = layout.gated ? 2 : 1, partRows = rows_ / parts;
   const int64_t bytes = weight::blockBytes(layout, format, columns_);
   const int64_t blocks = (partRows + weight::kBlockRows - 1) / weight::kBlockRows;

@@ -68,9 +68,14 @@ LogicalResult ProgramOp::verify() {
 std::optional<PackedFormat> PackedFormat::parse(StringRef name) {
   if (name == "f32")
     return PackedFormat{Kind::F32, 0, true};
+  if (name == "f16")
+    return PackedFormat{Kind::F16, 0, true};
   if (name == "bf16")
     return PackedFormat{Kind::BF16, 0, true};
-  PackedFormat format{name.starts_with("i8g") ? Kind::I8 : Kind::I4, 0, true};
+  PackedFormat format{name.starts_with("i8g")   ? Kind::I8
+                      : name.starts_with("f8g") ? Kind::F8
+                                                : Kind::I4,
+                      0, true};
   if (format.kind == Kind::I4) {
     if (!name.starts_with("i4g") || !(name.ends_with("s") || name.ends_with("a")))
       return std::nullopt;
@@ -93,6 +98,11 @@ int64_t retort::kernel::attentionTiles(int64_t heads, int64_t kvHeads, int64_t r
   constexpr int64_t kTileQueries = 128;
   int64_t queries = rowTile * (heads / kvHeads);
   return rowTile ? kvHeads * ((queries + kTileQueries - 1) / kTileQueries) : heads;
+}
+
+StringRef retort::kernel::cacheFormatName(BufferOp cache) {
+  Type element = cache.getTensor().getElementType();
+  return element.isF32() ? "f32" : element.isF16() ? "f16" : element.isBF16() ? "bf16" : "f8e4m3";
 }
 
 int64_t BufferOp::sizeInBytes() {
@@ -145,9 +155,11 @@ LogicalResult BufferOp::verify() {
   case BufferKind::Cache:
     if (type.getRank() != 4 || type.getDimSize(0) != 2 ||
         type.getDimSize(2) != static_cast<int64_t>(program.getPageRows()) ||
-        !(type.getElementType().isF32() || type.getElementType().isF16())) // (C4)
+        !(type.getElementType().isF32() || type.getElementType().isF16() ||
+          type.getElementType().isBF16() || type.getElementType().isFloat8E4M3FN())) // (C4)
       return emitOpError() << "is a cache of type " << type << ": 2 x kv_heads x "
-                           << program.getPageRows() << " x head_dim of f32 or f16 is needed";
+                           << program.getPageRows()
+                           << " x head_dim of f32, f16, bf16 or f8E4M3FN is needed";
     break;
   case BufferKind::Weights: {
     if (!getBytes()) // (C5)
@@ -158,8 +170,10 @@ LogicalResult BufferOp::verify() {
       return emitOpError() << "holds a matrix whose layout is not " << layout << " or " << layout
                            << "_gated";
     if (type.getRank() == 2 && !PackedFormat::parse(getFormat().value_or("")))
-      return emitOpError() << "holds a matrix of format '" << getFormat().value_or("")
-                           << "': f32, bf16, i8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed";
+      return emitOpError()
+             << "holds a matrix of format '" << getFormat().value_or("")
+             << "': f32, f16, bf16, i8gN, f8gN, i4gNs or i4gNa with N = 32, 64 or 128 is "
+                "needed";
     break;
   }
   default:

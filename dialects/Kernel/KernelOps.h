@@ -16,13 +16,15 @@
 #include "dialects/Kernel/KernelTypes.h.inc"
 
 namespace retort::kernel {
-/// What the `format` of a weights buffer says: "f32", "bf16", "i8g32", "i4g64s", "i4g32a".
+/// What the `format` of a weights buffer says: "f32", "f16", "bf16", "i8g32", "f8g128",
+/// "i4g64s", "i4g32a".
 struct PackedFormat {
-  enum class Kind { F32, BF16, I8, I4 };
+  enum class Kind { F32, F16, BF16, I8, F8, I4 };
   Kind kind;
-  int64_t group;  ///< columns that share a scale; 0 for floats
+  int64_t group;  ///< columns that share a scale; 0 if none
   bool symmetric; ///< codes have no minimum
-  bool quantised() const { return kind == Kind::I8 || kind == Kind::I4; }
+  bool quantised() const { return kind == Kind::I8 || kind == Kind::F8 || kind == Kind::I4; }
+  bool integers() const { return kind == Kind::I8 || kind == Kind::I4; }
   static std::optional<PackedFormat> parse(llvm::StringRef name);
 };
 
@@ -38,3 +40,8 @@ int64_t attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile);
 
 #define GET_OP_CLASSES
 #include "dialects/Kernel/KernelOps.h.inc"
+
+namespace retort::kernel {
+/// "f32", "f16", "bf16" or "f8e4m3": the format of a cache buffer, as lm.attention has it.
+llvm::StringRef cacheFormatName(BufferOp cache);
+} // namespace retort::kernel

@@ -72,9 +72,9 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     - (C1) The type is a ranked tensor of static shape.
     - (C2) `offset` is a multiple of 64.
     - (C3) An activation, received or not, has max_rows rows.
-    - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32 or f16.
+    - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32, f16, bf16 or f8E4M3FN.
     - (C5) Weights say their `bytes`, and those of rank 2 a `layout` (`rows16` or `rows16_gated` for a
-      CPU, `mma16` or `mma16_gated` for CUDA) and a `format` that kernels know (`f32`, `bf16`, `i8g32`, `i4g32s`, `i4g128a`, ...: bits, group, symmetric or not).
+      CPU, `mma16` or `mma16_gated` for CUDA) and a `format` that kernels know (`f32`, `f16`, `bf16`, `i8g32`, `f8g128`, `i4g32s`, `i4g128a`, ...: bits, group, symmetric or not; f8 is fp8 e4m3).
     - (C6) A constant has a `value` of its type, nothing else has one.
     - (C7) Only a program for several devices has `received` buffers.
   }];

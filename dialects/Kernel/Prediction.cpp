@@ -54,8 +54,12 @@ double stepInstructions(const PackedFormat &format, int64_t rows) {
     return 14 + group + (format.symmetric ? 0 : 1 + group) + more * (1 + group / 2) + 4;
   case PackedFormat::Kind::I8:
     return 11 + group + more * (1 + group / 2) + 4;
+  case PackedFormat::Kind::F8:
+    return 20 + group + more * (1 + group / 2) + 4;
   case PackedFormat::Kind::BF16:
     return 16 + more + 4;
+  case PackedFormat::Kind::F16:
+    return 4 + more + 4;
   case PackedFormat::Kind::F32:
     return 8 * 40.0 * std::min<int64_t>(rows, 8);
   }
@@ -241,8 +245,10 @@ struct Model {
                   requests = std::min<int64_t>(16 / keys, 4);
     const int64_t warpPages = ceilDiv(ceilDiv(pages, splits), kWarps);
     const double trips = double(warpPages) * kPageRows / (keys * requests);
+    // Loads, keys and values to f32, which from fp8 is 8 conversions more at half the rate.
+    const double unpacking = cost.cacheValueBytes == 1 ? 36 : 20;
     const double instructions = double(ceilDiv(pages, splits)) * kPageRows *
-                                (headsOfTile * (20 + 2 * std::log2(lanes)) + 20) / keys;
+                                (headsOfTile * (20 + 2 * std::log2(lanes)) + unpacking) / keys;
     const double walk = std::max(trips * device.memoryLatencyUs, issueUs(instructions));
     const double tile = walk + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs;
     const double waves = ceilDiv(time.tiles, device.multiprocessors);

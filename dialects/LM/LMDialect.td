@@ -38,7 +38,8 @@ def LM_ActivationAttr : EnumAttr<LM_Dialect, LM_Activation, "activation"> {
 }
 
 def LM_CacheFormat : I32EnumAttr<"CacheFormat", "the number format of a key/value cache", [
-    I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">]> {
+    I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">,
+    I32EnumAttrCase<"BF16", 2, "bf16">, I32EnumAttrCase<"F8E4M3", 3, "f8e4m3">]> {
   let cppNamespace = "::retort::lm";
   let genSpecializedAttr = 0;
 }

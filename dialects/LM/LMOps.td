@@ -341,7 +341,8 @@ def LM_AttentionOp : LM_Op<"attention", [
     (arXiv:2305.13245). With `window`, only the latest `window` rows are seen, itself included
     (arXiv:2310.06825, section 2). With `soft_cap c` the scores become `c * tanh(score / c)`
     before the softmax (arXiv:2408.00118, section 2). Keys and values of earlier rows come from a
-    cache, kept in the format `cache` (f32 unless said).
+    cache, kept in the format `cache` (f32 unless said), rounded to nearest even. `f8e4m3` has no
+    scale and saturates at 448, as vLLM's cache of that name does without calibration.
     ```mlir
     %o = lm.attention %q, %k, %v heads 2 kv_heads 1 scale 0.5 window 4096 soft_cap 5.0e+1 cache f16
          : tensor<?x8xf32>, tensor<?x4xf32>

@@ -43,8 +43,9 @@ def Weight_MethodAttr : EnumAttr<Weight_Dialect, Weight_Method, "method"> {
   let assemblyFormat = "`` $value";
 }
 
-def Weight_Scheme : I32EnumAttr<"Scheme", "what a group of weights stores beside its integers", [
-    I32EnumAttrCase<"Symmetric", 0, "symmetric">, I32EnumAttrCase<"Asymmetric", 1, "asymmetric">]> {
+def Weight_Scheme : I32EnumAttr<"Scheme", "what a group of weights stores", [
+    I32EnumAttrCase<"Symmetric", 0, "symmetric">, I32EnumAttrCase<"Asymmetric", 1, "asymmetric">,
+    I32EnumAttrCase<"E4M3", 2, "e4m3">]> {
   let cppNamespace = "::retort::weight";
   let genSpecializedAttr = 0;
 }
@@ -61,7 +62,7 @@ def Weight_FormatAttr : Weight_Attr<"Format", "format",
     The encoding of a quantised matrix's type: `tensor<576x1536xi4, #weight.format<bits = 4,
     group = 32, symmetric>>`. Each row is cut into groups of `group` weights along its columns; the
     last group of a row may be short, and no group reaches into the next row. With `q` the stored
-    integer, `d` and `m` the group's two f16 numbers:
+    integer or fp8 number, `d` and `m` the group's f16 numbers:
 
     | bits | scheme     | q          | weight        | as in GGUF |
     |------|------------|------------|---------------|------------|
@@ -69,16 +70,24 @@ def Weight_FormatAttr : Weight_Attr<"Format", "format",
     | 8    | asymmetric | 0..255     | `d * q + m`   |            |
     | 4    | symmetric  | 0..15      | `d * (q - 8)` | Q4_0       |
     | 4    | asymmetric | 0..15      | `d * q + m`   | Q4_1       |
+    | 8    | e4m3       | -448..448  | `d * q / 256` |            |
 
-    - (C1) `bits` is 4 or 8.
+    fp8 e4m3 (arXiv:2209.05433) has 4 bits of exponent and 3 of mantissa, so each weight has a precision of its
+    own, 2^-4, whatever its group's largest is. With the 256, `d` is 4/7 of that largest weight and not 1/448 of
+    it, which in f16 would often be subnormal; and q / 256 is what a GPU makes of q by shifts alone.
+
+    - (C1) `bits` is 4 or 8; 8 for e4m3.
     - (C2) `group` is a power of two, at least 16 and at most 1024.
-    - (C3) The tensor is a matrix, and its element type is `i4` for 4 bits and `i8` for 8 bits.
+    - (C3) The tensor is a matrix, and its element type is `i4` for 4 bits, `i8` for 8 bits and
+      `f8E4M3FN` for e4m3.
   }];
   let parameters = (ins "unsigned":$bits, "int64_t":$group, EnumParameter<Weight_Scheme>:$scheme);
   let assemblyFormat = "`<` `bits` `=` $bits `,` `group` `=` $group `,` $scheme `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
-    bool isSymmetric() const { return getScheme() == Scheme::Symmetric; }
+    /// Has no minimum beside the scale.
+    bool isSymmetric() const { return getScheme() != Scheme::Asymmetric; }
+    bool isE4M3() const { return getScheme() == Scheme::E4M3; }
     /// The type of a quantised rows x columns matrix in this format.
     ::mlir::RankedTensorType typeOf(int64_t rows, int64_t columns) const;
     /// Groups in a row of `columns` weights: the last may be short.

@@ -102,9 +102,11 @@ bool retort::weight::isObjectHash(StringRef text) {
 //===- #weight.format -----------------------------------------------------===//
 
 LogicalResult FormatAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, unsigned bits,
-                                 int64_t group, Scheme) {
+                                 int64_t group, Scheme scheme) {
   if (bits != 4 && bits != 8)
     return emitError() << "has " << bits << " bits a weight, must be 4 or 8"; // (C1)
+  if (scheme == Scheme::E4M3 && bits != 8)
+    return emitError() << "has " << bits << " bits a weight, e4m3 has 8"; // (C1)
   if (group < 16 || group > 1024 || (group & (group - 1)) != 0)
     return emitError() << "has groups of " << group
                        << " weights, must be a power of two from 16 to 1024"; // (C2)
@@ -116,7 +118,10 @@ LogicalResult FormatAttr::verifyEncoding(llvm::ArrayRef<int64_t> shape, Type ele
   if (shape.size() != 2 || ShapedType::isDynamicShape(shape))
     return emitError() << "a quantised tensor must be a matrix of static shape, has rank "
                        << shape.size(); // (C3)
-  if (!elementType.isSignlessInteger(getBits()))
+  if (isE4M3() && !elementType.isFloat8E4M3FN())
+    return emitError() << "an e4m3 format needs elements of type f8E4M3FN, has "
+                       << elementType; // (C3)
+  if (!isE4M3() && !elementType.isSignlessInteger(getBits()))
     return emitError() << "a format of " << getBits() << " bits needs elements of type i"
                        << getBits() << ", has " << elementType; // (C3)
   return success();
@@ -124,9 +129,15 @@ LogicalResult FormatAttr::verifyEncoding(llvm::ArrayRef<int64_t> shape, Type ele
 
 FormatAttr retort::weight::makeFormat(llvm::function_ref<InFlightDiagnostic()> emitError,
                                       MLIRContext *context, unsigned bits, int64_t group,
-                                      bool asymmetric) {
+                                      bool asymmetric, bool e4m3) {
+  if (asymmetric && e4m3) {
+    emitError() << "is asymmetric and e4m3: floats have no minimum, choose one of the two";
+    return {};
+  }
   return FormatAttr::getChecked(emitError, context, bits, group,
-                                asymmetric ? Scheme::Asymmetric : Scheme::Symmetric);
+                                e4m3         ? Scheme::E4M3
+                                : asymmetric ? Scheme::Asymmetric
+                                             : Scheme::Symmetric);
 }
 
 FormatAttr retort::weight::namedFormat(llvm::function_ref<InFlightDiagnostic()> emitError,
@@ -134,16 +145,21 @@ FormatAttr retort::weight::namedFormat(llvm::function_ref<InFlightDiagnostic()> 
   StringRef rest = name;
   unsigned bits = 0;
   int64_t group = 0;
+  if (rest.consume_front("f8g") && !rest.consumeInteger(10, group) && rest.empty())
+    return makeFormat(emitError, context, 8, group, false, true);
+  rest = name;
   const bool numbers = rest.consume_front("i") && !rest.consumeInteger(10, bits) &&
                        rest.consume_front("g") && !rest.consumeInteger(10, group);
   if (numbers && (rest == "s" || rest == "a" || (rest.empty() && bits == 8)))
-    return makeFormat(emitError, context, bits, group, rest == "a");
-  emitError() << "'" << name << "' is no format: one is written as i4g32s, i4g32a or i8g32";
+    return makeFormat(emitError, context, bits, group, rest == "a", false);
+  emitError() << "'" << name << "' is no format: one is written as i4g32s, i4g32a, i8g32 or f8g128";
   return {};
 }
 
 RankedTensorType FormatAttr::typeOf(int64_t rows, int64_t columns) const {
-  return RankedTensorType::get({rows, columns}, IntegerType::get(getContext(), getBits()), *this);
+  Type element = isE4M3() ? Type(Float8E4M3FNType::get(getContext()))
+                          : Type(IntegerType::get(getContext(), getBits()));
+  return RankedTensorType::get({rows, columns}, element, *this);
 }
 
 //===- load, cast, quantize, pack -----------------------------------------===//

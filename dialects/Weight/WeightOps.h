@@ -23,9 +23,10 @@ namespace retort::weight {
 FormatAttr getFormat(mlir::Type type);
 /// The format of `bits` and `group`. Reports to `emitError` and returns null if there is none.
 FormatAttr makeFormat(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
-                      mlir::MLIRContext *context, unsigned bits, int64_t group, bool asymmetric);
-/// The format of a name as manifests have it: "i4g32s", "i4g64a", "i8g32". Reports to `emitError`
-/// and returns null if it is none.
+                      mlir::MLIRContext *context, unsigned bits, int64_t group, bool asymmetric,
+                      bool e4m3);
+/// The format of a name as manifests have it: "i4g32s", "i4g64a", "i8g32", "f8g128". Reports to
+/// `emitError` and returns null if it is none.
 FormatAttr namedFormat(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
                        mlir::MLIRContext *context, llvm::StringRef name);
 /// A vector or matrix of f32, f16 or bf16 with a static shape and no encoding.

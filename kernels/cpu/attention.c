@@ -11,14 +11,48 @@ typedef struct Cache { /* one slot's pages, one layer and kv head */
   int64_t pageBytes, keyOffset, valueOffset, headDim;
 } Cache;
 
-RK_INLINE f32x16 loadElements(const uint8_t *p, int64_t index, int half) {
-  return half ? loadHalf16(p + 2 * index) : load16((const float *)p + index);
+/* The cache's formats; a kernel has its own as a constant. */
+typedef enum Format { F32, F16, BF16, F8 } Format;
+RK_INLINE int64_t elementBytes(Format format) { return format == F32 ? 4 : format == F8 ? 1 : 2; }
+
+RK_INLINE f32x16 loadElements(const uint8_t *p, int64_t index, Format format) {
+  switch (format) {
+  case F32:
+    return load16((const float *)p + index);
+  case F16:
+    return loadHalf16(p + 2 * index);
+  case BF16:
+    return loadBf16(p + 2 * index);
+  case F8:
+    return loadSmallE4m3(p + index) * 256.0f;
+  }
+  __builtin_unreachable();
+}
+
+typedef uint16_t bf16;
+typedef uint8_t e4m3;
+RK_INLINE float roundf32(float value) { return value; }
+RK_INLINE _Float16 roundf16(float value) { return (_Float16)value; }
+RK_INLINE bf16 roundbf16(float value) {
+  uint32_t bits = __builtin_bit_cast(uint32_t, value);
+  uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  return (bf16)(value == value ? rounded : bits >> 16 | 0x40);
+}
+/* To nearest even, at most 448 in magnitude; a NaN stays one. */
+RK_INLINE e4m3 roundf8e4m3(float value) {
+  uint32_t bits = __builtin_bit_cast(uint32_t, value), sign = bits >> 24 & 0x80;
+  bits &= 0x7fffffff;
+  float magnitude = __builtin_bit_cast(float, bits);
+  uint32_t small = __builtin_bit_cast(uint32_t, magnitude + 0x1p14f) & 15; /* steps of 2^-9 */
+  uint32_t large = (bits - (120u << 23) + 0x7ffff + (bits >> 20 & 1)) >> 20;
+  uint32_t code = magnitude < 0x1p-6f ? small : magnitude < 448 ? large : 0x7e;
+  return (e4m3)(sign | (magnitude == magnitude ? code : 0x7f));
 }
 
 /* Asks for this head's K and V of a page: 2 to 8 KiB each, too short for the hardware to notice. */
-RK_INLINE void prefetchPage(Cache cache, int64_t page, int half) {
+RK_INLINE void prefetchPage(Cache cache, int64_t page, Format format) {
   const uint8_t *base = cache.base + cache.pageTable[page] * cache.pageBytes;
-  for (int64_t i = 0; i < cache.headDim * RK_PAGE_ROWS * (half ? 2 : 4); i += 64) {
+  for (int64_t i = 0; i < cache.headDim * RK_PAGE_ROWS * elementBytes(format); i += 64) {
     __builtin_prefetch(base + cache.keyOffset + i, 0, 2);
     __builtin_prefetch(base + cache.valueOffset + i, 0, 2);
   }
@@ -26,12 +60,12 @@ RK_INLINE void prefetchPage(Cache cache, int64_t page, int half) {
 
 /* Scores of the 16 positions of a page for `heads` query heads: scores[h] = q[h] . K. Two chains
  * each, even and odd d. */
-RK_INLINE void pageScores(const float *q, const uint8_t *keys, int64_t headDim, int half,
+RK_INLINE void pageScores(const float *q, const uint8_t *keys, int64_t headDim, Format format,
                           const int heads, f32x16 *scores) {
   f32x16 odd[4];
   RK_UNROLL for (int h = 0; h < heads; ++h) scores[h] = odd[h] = splat(0);
   for (int64_t d = 0; d < headDim; d += 2) {
-    f32x16 k0 = loadElements(keys, 16 * d, half), k1 = loadElements(keys, 16 * d + 16, half);
+    f32x16 k0 = loadElements(keys, 16 * d, format), k1 = loadElements(keys, 16 * d + 16, format);
     RK_UNROLL for (int h = 0; h < heads; ++h) {
       scores[h] = fma16(splat(q[h * headDim + d]), k0, scores[h]);
       odd[h] = fma16(splat(q[h * headDim + d + 1]), k1, odd[h]);
@@ -42,13 +76,13 @@ RK_INLINE void pageScores(const float *q, const uint8_t *keys, int64_t headDim, 
 
 /* out[h] = out[h] * decay[h] + sum over positions first..last of weights[h][p] * V[p]. */
 RK_INLINE void addValues(const float (*weights)[16], const float *decay, const uint8_t *values,
-                         int64_t headDim, int half, int64_t first, int64_t last, const int heads,
-                         float *out) {
+                         int64_t headDim, Format format, int64_t first, int64_t last,
+                         const int heads, float *out) {
   for (int64_t d = 0; d < headDim; d += 16) {
     f32x16 sums[4];
     RK_UNROLL for (int h = 0; h < heads; ++h) sums[h] = load16(out + h * headDim + d) * decay[h];
     for (int64_t p = first; p <= last; ++p) {
-      f32x16 v = loadElements(values, p * headDim + d, half);
+      f32x16 v = loadElements(values, p * headDim + d, format);
       RK_UNROLL for (int h = 0; h < heads; ++h) sums[h] = fma16(splat(weights[h][p]), v, sums[h]);
     }
     RK_UNROLL for (int h = 0; h < heads; ++h) store16(out + h * headDim + d, sums[h]);
@@ -56,8 +90,9 @@ RK_INLINE void addValues(const float (*weights)[16], const float *decay, const u
 }
 
 /* Attention of `heads` (1 to 4, a constant) query heads at q, results at out. */
-RK_INLINE void attendHeads(const float *q, Cache cache, int half, int64_t begin, int64_t position,
-                           float scale, float softCap, const int heads, float *out) {
+RK_INLINE void attendHeads(const float *q, Cache cache, Format format, int64_t begin,
+                           int64_t position, float scale, float softCap, const int heads,
+                           float *out) {
   const i32x16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const float none = -3e38f;
   float most[4], total[4], decay[4], weights[4][16];
@@ -65,16 +100,16 @@ RK_INLINE void attendHeads(const float *q, Cache cache, int half, int64_t begin,
     most[h] = none, total[h] = 0;
   for (int64_t i = 0; i < heads * cache.headDim; i += 16)
     store16(out + i, splat(0));
-  prefetchPage(cache, begin / 16, half);
+  prefetchPage(cache, begin / 16, format);
   for (int64_t page = begin / 16; page <= position / 16; ++page) {
     if (page < position / 16)
-      prefetchPage(cache, page + 1, half);
+      prefetchPage(cache, page + 1, format);
     const uint8_t *base = cache.base + cache.pageTable[page] * cache.pageBytes;
     int64_t first = begin > 16 * page ? begin - 16 * page : 0;
     int64_t last = position - 16 * page < 15 ? position - 16 * page : 15;
     i32x16 seen = (lanes >= (int32_t)first) & (lanes <= (int32_t)last);
     f32x16 scores[4];
-    pageScores(q, base + cache.keyOffset, cache.headDim, half, heads, scores);
+    pageScores(q, base + cache.keyOffset, cache.headDim, format, heads, scores);
     RK_UNROLL for (int h = 0; h < heads; ++h) {
       f32x16 s = scores[h] * scale;
       if (softCap != 0)
@@ -87,7 +122,7 @@ RK_INLINE void attendHeads(const float *q, Cache cache, int half, int64_t begin,
       total[h] = total[h] * decay[h] + sumLanes(p);
       store16(weights[h], p);
     }
-    addValues((const float(*)[16])weights, decay, base + cache.valueOffset, cache.headDim, half,
+    addValues((const float(*)[16])weights, decay, base + cache.valueOffset, cache.headDim, format,
               first, last, heads, out);
   }
   for (int h = 0; h < heads; ++h)
@@ -99,26 +134,26 @@ RK_INLINE void attendHeads(const float *q, Cache cache, int half, int64_t begin,
 RK_INLINE void attend(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                       const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                       int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
-                      float softCap, int64_t head0, int64_t head1, int half, float *out) {
-  int64_t headBytes = headDim * RK_PAGE_ROWS * (half ? 2 : 4);
+                      float softCap, int64_t head0, int64_t head1, Format format, float *out) {
+  int64_t headBytes = headDim * RK_PAGE_ROWS * elementBytes(format);
   int64_t keyOffset = layerOffsetBytes + head0 / (heads / kvHeads) * headBytes;
   Cache view = {cache, pageTable, pageBytes, keyOffset, keyOffset + kvHeads * headBytes, headDim};
   int64_t begin = window > 0 && position >= window ? position - window + 1 : 0;
   for (int64_t h = head0; h < head1;) {
     int64_t left = head1 - h, d = h * headDim;
     if (left >= 4)
-      attendHeads(q + d, view, half, begin, position, scale, softCap, 4, out + d);
+      attendHeads(q + d, view, format, begin, position, scale, softCap, 4, out + d);
     else if (left == 3)
-      attendHeads(q + d, view, half, begin, position, scale, softCap, 3, out + d);
+      attendHeads(q + d, view, format, begin, position, scale, softCap, 3, out + d);
     else if (left == 2)
-      attendHeads(q + d, view, half, begin, position, scale, softCap, 2, out + d);
+      attendHeads(q + d, view, format, begin, position, scale, softCap, 2, out + d);
     else
-      attendHeads(q + d, view, half, begin, position, scale, softCap, 1, out + d);
+      attendHeads(q + d, view, format, begin, position, scale, softCap, 1, out + d);
     h += left >= 4 ? 4 : left;
   }
 }
 
-#define RK_CACHE_KERNELS(name, type, half)                                                         \
+#define RK_CACHE_KERNELS(name, type, format)                                                       \
   void RK(rk_cache_append_##name)(const float *k, const float *v, int64_t kvHeads,                 \
                                   int64_t headDim, uint8_t *cache, const int32_t *pageTable,       \
                                   int64_t pageBytes, int64_t layerOffsetBytes, int64_t position) { \
@@ -126,18 +161,20 @@ RK_INLINE void attend(const float *q, int64_t heads, int64_t kvHeads, int64_t he
     type *values = page + kvHeads * headDim * 16;                                                  \
     int64_t row = position % 16;                                                                   \
     for (int64_t i = 0; i < kvHeads * headDim; ++i)                                                \
-      page[16 * i + row] = (type)k[i];                                                             \
+      page[16 * i + row] = round##name(k[i]);                                                      \
     for (int64_t h = 0; h < kvHeads; ++h)                                                          \
       for (int64_t d = 0; d < headDim; ++d)                                                        \
-        values[(h * 16 + row) * headDim + d] = (type)v[h * headDim + d];                           \
+        values[(h * 16 + row) * headDim + d] = round##name(v[h * headDim + d]);                    \
   }                                                                                                \
   void RK(rk_attention_##name)(                                                                    \
       const float *q, int64_t heads, int64_t kvHeads, int64_t headDim, const uint8_t *cache,       \
       const int32_t *pageTable, int64_t pageBytes, int64_t layerOffsetBytes, int64_t position,     \
       int64_t window, float scale, float softCap, int64_t head0, int64_t head1, float *out) {      \
     attend(q, heads, kvHeads, headDim, cache, pageTable, pageBytes, layerOffsetBytes, position,    \
-           window, scale, softCap, head0, head1, half, out);                                       \
+           window, scale, softCap, head0, head1, format, out);                                     \
   }
 
-RK_CACHE_KERNELS(f32, float, 0)
-RK_CACHE_KERNELS(f16, _Float16, 1)
+RK_CACHE_KERNELS(f32, float, F32)
+RK_CACHE_KERNELS(f16, _Float16, F16)
+RK_CACHE_KERNELS(bf16, bf16, BF16)
+RK_CACHE_KERNELS(f8e4m3, e4m3, F8)

@@ -23,6 +23,24 @@ void RK(rk_embed_bf16)(const uint8_t *w, int64_t in, int64_t token, float scale,
   }
 }
 
+void RK(rk_embed_f16)(const uint8_t *w, int64_t in, int64_t token, float scale, float *y) {
+  const uint8_t *block = w + token / 16 * (32 * ((in + 1) / 2 * 2));
+  for (int64_t k = 0; k < in; ++k)
+    y[k] = scale * halfAt(block, k * 16 + token % 16);
+}
+
+void RK(rk_embed_f8)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
+                     float *y) {
+  int64_t kp = (in + group - 1) / group * group, lane = token % 16;
+  int64_t scaleBytes = (32 * (kp / group) + 63) / 64 * 64;
+  const uint8_t *block = w + token / 16 * (scaleBytes + 16 * kp), *codes = block + scaleBytes;
+  for (int64_t k = 0; k < in; ++k) {
+    uint16_t code = codes[16 * k + lane]; /* see loadSmallE4m3 */
+    uint16_t half = (uint16_t)((code & 0x80) << 8 | (code & 0x7f) << 7);
+    y[k] = scale * (halfAt(block, k / group * 16 + lane) * halfAt((const uint8_t *)&half, 0));
+  }
+}
+
 void RK(rk_embed_i8)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
                      float *y) {
   int64_t kp = (in + group - 1) / group * group;

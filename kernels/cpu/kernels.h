@@ -24,17 +24,19 @@
  * A matrix [out][in] is stored as ceil(out/16) blocks of 16 rows, one after the other; the last is
  * padded with rows of zeros. In a block the 16 rows are interleaved, so that a 16-lane vector holds
  * one element (or 2, 4, 8) of each row, and no kernel adds across lanes. `kp` is `in` rounded up to
- * the group (int8, int4), to 2 (bf16) or `in` (f32); columns in..kp-1 are zeros (any code, for
- * i4a). groups = kp / group. Every block is a multiple of 64 bytes:
+ * the group (int8, fp8, int4), to 2 (f16, bf16) or `in` (f32); columns in..kp-1 are zeros (any
+ * code, for i4a). groups = kp / group. Every block is a multiple of 64 bytes:
  *
  *   f32   [in][16] f32                                                    block = 64*in
  *   bf16  [kp/2][16][2] bf16: lane r holds columns 2i, 2i+1               block = 32*kp
+ *   f16   [kp][16] f16                                                    block = 32*kp
+ *   f8    scales, then [kp][16] fp8 e4m3 q: stands for d*(q/256)          block = S + 16*kp
  *   i8    scales, then [kp/4][16][4] u8: q + 128, q in -127..127          block = S + 16*kp
  *   i4s   scales, then [kp/8][16][4] u8: byte j of lane r has column 8i+j in the low nibble and
  *         column 8i+4+j in the high one; code c stands for d*(c-8)        block = S + 8*kp
  *   i4a   as i4s, but code c stands for d*c + m                           block = S + 8*kp
  *
- *   scales of i8, i4s: [groups][16] f16 d, padded to 64 bytes: S = roundup(32*groups, 64)
+ *   scales of i8, f8, i4s: [groups][16] f16 d, padded to 64 bytes: S = roundup(32*groups, 64)
  *   scales of i4a: [groups][2][16] f16: 16 d, then 16 m:       S = 64*groups
  *
  * One tile therefore reads one contiguous range of memory, all of it once. Both instruction sets
@@ -101,6 +103,15 @@ void RK(rk_linear_f32)(const float *x, int64_t ldx, int64_t rows, const uint8_t 
 void RK(rk_linear_bf16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
                         int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
                         float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+void RK(rk_linear_f16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
+                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
+                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+/* x as above. Within a group of columns two FMA chains, the even columns and the odd ones; groups
+ * are summed ascending. */
+void RK(rk_linear_f8)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
+                      int64_t group, int64_t out, int64_t n0, int64_t n1, float scale,
+                      const float *bias, float softCap, const float *residual, int64_t ldr,
+                      float *y, int64_t ldy);
 /* xq: quantised rows. group is 32, 64 or 128. Integer dot products are exact within a group; groups
  * are summed in f32, ascending. */
 void RK(rk_linear_i8)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
@@ -123,6 +134,11 @@ void RK(rk_glu_linear_f32)(const float *x, int64_t ldx, int64_t rows, const uint
 void RK(rk_glu_linear_bf16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
                             int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
                             int64_t ldy);
+void RK(rk_glu_linear_f16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
+                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y, int64_t ldy);
+void RK(rk_glu_linear_f8)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
+                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
+                          int64_t ldy);
 void RK(rk_glu_linear_i8)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
                           int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
                           int64_t ldy);
@@ -138,6 +154,9 @@ void RK(rk_glu_linear_i4a)(const uint8_t *xq, int64_t rows, const uint8_t *w, in
  * rows): block bytes of traffic a token. The caller has checked the token. */
 void RK(rk_embed_f32)(const uint8_t *w, int64_t in, int64_t token, float scale, float *y);
 void RK(rk_embed_bf16)(const uint8_t *w, int64_t in, int64_t token, float scale, float *y);
+void RK(rk_embed_f16)(const uint8_t *w, int64_t in, int64_t token, float scale, float *y);
+void RK(rk_embed_f8)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
+                     float *y);
 void RK(rk_embed_i8)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
                      float *y);
 void RK(rk_embed_i4s)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
@@ -197,10 +216,11 @@ void RK(rk_rope)(float *x, int64_t heads, int64_t headDim, int64_t dims, const f
 /* A page holds RK_PAGE_ROWS = 16 positions of one slot for every layer: page p is at cache +
  * p*pageBytes, layer l's part at layerOffsetBytes in the page, of rk_cache_layer_bytes: K
  * [kvHeads][headDim][16 positions]   so that scores of 16 positions are one vector V [kvHeads][16
- * positions][headDim] of f32 (elementBytes 4) or f16 (2). Position t of a slot is row t % 16 of
- * page pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page need
- * not be cleared: rows after the newest position are never used in a sum (whatever bits they hold,
- * NaN too). */
+ * positions][headDim] of f32 (elementBytes 4), f16 or bf16 (2), or f8e4m3 (1: fp8 e4m3 with no
+ * scale; what is beyond 448 becomes 448), rounded to nearest even. Position t of a slot is row t %
+ * 16 of page pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page
+ * need not be cleared: rows after the newest position are never used in a sum (whatever bits they
+ * hold, NaN too). */
 static inline int64_t rk_cache_layer_bytes(int64_t kvHeads, int64_t headDim, int64_t elementBytes) {
   return 2 * kvHeads * headDim * RK_PAGE_ROWS * elementBytes;
 }
@@ -212,6 +232,12 @@ void RK(rk_cache_append_f32)(const float *k, const float *v, int64_t kvHeads, in
 void RK(rk_cache_append_f16)(const float *k, const float *v, int64_t kvHeads, int64_t headDim,
                              uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                              int64_t layerOffsetBytes, int64_t position);
+void RK(rk_cache_append_bf16)(const float *k, const float *v, int64_t kvHeads, int64_t headDim,
+                              uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
+                              int64_t layerOffsetBytes, int64_t position);
+void RK(rk_cache_append_f8e4m3)(const float *k, const float *v, int64_t kvHeads, int64_t headDim,
+                                uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
+                                int64_t layerOffsetBytes, int64_t position);
 /* Attention of one row for query heads head0..head1-1, which share one key/value head: with
  * G = heads/kvHeads, head1 <= (head0/G + 1) * G; best all G of them. Positions
  * max(0, position-window+1)..position (window 0: from 0), online softmax in steps of a page,
@@ -226,6 +252,14 @@ void RK(rk_attention_f16)(const float *q, int64_t heads, int64_t kvHeads, int64_
                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
                           float softCap, int64_t head0, int64_t head1, float *out);
+void RK(rk_attention_bf16)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
+                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
+                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
+                           float softCap, int64_t head0, int64_t head1, float *out);
+void RK(rk_attention_f8e4m3)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
+                             const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
+                             int64_t layerOffsetBytes, int64_t position, int64_t window,
+                             float scale, float softCap, int64_t head0, int64_t head1, float *out);
 
 /*===--- The threads' barrier -------------------------------------------------------------===*/
 struct retort_cpu_barrier;

@@ -14,9 +14,15 @@ typedef int32_t i32x16 __attribute__((ext_vector_type(16)));
 typedef uint32_t u32x16 __attribute__((ext_vector_type(16)));
 typedef int8_t i8x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
+typedef int16_t i16x16 __attribute__((ext_vector_type(16)));
+typedef uint16_t u16x32 __attribute__((ext_vector_type(32)));
+typedef int16_t i16x32 __attribute__((ext_vector_type(32)));
+typedef uint8_t u8x32u __attribute__((ext_vector_type(32), aligned(1), may_alias));
 typedef _Float16 f16x16 __attribute__((ext_vector_type(16)));
 typedef _Float16 f16x16u __attribute__((ext_vector_type(16), aligned(2), may_alias));
 typedef float f32x16u __attribute__((ext_vector_type(16), aligned(4), may_alias));
+typedef u16x16 u16x16u __attribute__((aligned(2), may_alias));
+typedef uint8_t u8x16u __attribute__((ext_vector_type(16), aligned(1), may_alias));
 typedef i8x16 i8x16u __attribute__((aligned(1), may_alias));
 typedef float f32u __attribute__((aligned(4), may_alias));
 typedef int32_t i32u __attribute__((aligned(4), may_alias));
@@ -54,6 +60,24 @@ RK_INLINE void storePart(float *p, f32x16 v, int64_t count) {
 
 RK_INLINE f32x16 loadHalf16(const uint8_t *p) {
   return __builtin_convertvector(*(const f16x16u *)p, f32x16);
+}
+
+RK_INLINE f32x16 loadBf16(const uint8_t *p) {
+  return (f32x16)(__builtin_convertvector(*(const u16x16u *)p, u32x16) << 16);
+}
+/* fp8 e4m3 numbers / 256, exact: sign, exponent and mantissa go to their places in a half, whose
+ * exponent's bias is 8 more. The shift doubles the sign, whose copy then goes. A NaN becomes
+ * 480 / 256. */
+RK_INLINE f32x16 loadSmallE4m3(const uint8_t *p) {
+  u16x16 codes = __builtin_convertvector(*(const u8x16u *)p, u16x16) << 8;
+  return __builtin_convertvector((f16x16)((i16x16)codes >> 1 & (int16_t)0xbfff), f32x16);
+}
+/* The same of 32 numbers, at once as far as they are 16 bits wide. */
+RK_INLINE void loadSmallE4m3Pair(const uint8_t *p, f32x16 *first, f32x16 *second) {
+  u16x32 codes = __builtin_convertvector(*(const u8x32u *)p, u16x32) << 8;
+  i16x32 halves = (i16x32)codes >> 1 & (int16_t)0xbfff;
+  *first = __builtin_convertvector((f16x16)halves.lo, f32x16);
+  *second = __builtin_convertvector((f16x16)halves.hi, f32x16);
 }
 
 /* Sum of the lanes, as a balanced tree: a fixed order. */

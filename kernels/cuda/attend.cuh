@@ -22,7 +22,7 @@
 //   int PageRows (16), Splits, MaxRows; int64_t PageBytes
 //   int QAt, KAt, VAt, QStride, KStride, VStride    first column and columns of q, k and v
 //   float scale, softCap (0: none), eps; bool QNorm, KNorm, NormOffset
-//   Cache    half, bf16 or float
+//   Cache    half, bf16, e4m3 (Dims a multiple of 16) or float
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cache.cuh"
@@ -177,6 +177,7 @@ template <class P> struct Attend {
   /// The row's own K and V to its page, 8 features a thread.
   RETORT_DEVICE void append(const Tile &t, const Cache *key, const Cache *value) const {
     constexpr int kUnits = P::Dims * int(sizeof(Cache)) / 16; // 16 bytes each
+    static_assert(P::Dims * int(sizeof(Cache)) % 16 == 0);
     if (const int i = int(threadIndex()); i < 2 * kUnits) {
       Cache *to = cache.keys(t.pages[t.position / 16], t.kvHead) + t.position % 16 * P::Dims +
                   (i < kUnits ? 0 : CachePages<P>::kValueOffset);

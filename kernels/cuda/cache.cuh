@@ -1,8 +1,8 @@
 // The paged KV cache, and heads on their way to it. SPDX-License-Identifier: Apache-2.0
 //
 // A page holds PageRows (16) positions of one slot for every layer; a layer's part, at cacheOffset
-// in the page, is K [KvHeads][16][Dims], then V [KvHeads][16][Dims], of half, bf16 or float. A row
-// of a head is contiguous, so a warp's request of 512 bytes is a run of whole lines, and a position
+// in the page, is K [KvHeads][16][Dims], then V [KvHeads][16][Dims], of half, bf16, e4m3 or
+// float. A row of a head is contiguous, so a warp's request is a run of whole lines, and a position
 // is appended by one contiguous store.
 #pragma once
 #include "kernels/cuda/cta.cuh"
@@ -19,6 +19,9 @@ RETORT_DEVICE void unpackEight(float (&v)[8], u32x4 bits, bf16) {
               d = unpackBf162(bits.w);
   v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y, v[4] = c.x, v[5] = c.y, v[6] = d.x, v[7] = d.y;
 }
+template <class Cache> constexpr bool kIsHalf = false;
+template <> constexpr bool kIsHalf<half> = true;
+
 template <class Cache> struct Eight {
   u32x4 bits;
   RETORT_DEVICE static Eight zero() { return {makeU32x4(0, 0, 0, 0)}; }
@@ -27,6 +30,17 @@ template <class Cache> struct Eight {
     return {*reinterpret_cast<const u32x4 *>(p)};
   }
   RETORT_DEVICE void unpack(float (&v)[8]) const { unpackEight(v, bits, Cache()); }
+};
+template <> struct Eight<e4m3> {
+  u32x2 bits;
+  RETORT_DEVICE static Eight zero() { return {makeU32x2(0, 0)}; }
+  RETORT_DEVICE static Eight global(const e4m3 *p) { return {ldGlobal64(p)}; }
+  RETORT_DEVICE static Eight shared(const e4m3 *p) { return {*reinterpret_cast<const u32x2 *>(p)}; }
+  RETORT_DEVICE u32x4 halves() const {
+    return makeU32x4(e4m3ToHalf2<0>(bits.x), e4m3ToHalf2<1>(bits.x), e4m3ToHalf2<0>(bits.y),
+                     e4m3ToHalf2<1>(bits.y));
+  }
+  RETORT_DEVICE void unpack(float (&v)[8]) const { unpackEight(v, halves(), half()); }
 };
 template <> struct Eight<float> {
   u32x4 low, high;
@@ -40,6 +54,15 @@ template <> struct Eight<float> {
     v[4] = asFloat(high.x), v[5] = asFloat(high.y), v[6] = asFloat(high.z), v[7] = asFloat(high.w);
   }
 };
+
+/// Eight elements as f16. bf16 and float lose what is beyond its range or precision.
+template <class Cache> RETORT_DEVICE u32x4 halvesOf(const Eight<Cache> &eight) {
+  float v[8];
+  eight.unpack(v);
+  return makeU32x4(packHalf2(v[0], v[1]), packHalf2(v[2], v[3]), packHalf2(v[4], v[5]),
+                   packHalf2(v[6], v[7]));
+}
+RETORT_DEVICE u32x4 halvesOf(const Eight<e4m3> &eight) { return eight.halves(); }
 
 /// The layer's K of a key/value head in page `page` of the pool; V is kValueOffset elements after
 /// it.

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "kernels/cuda/cta.cuh"
-#include "kernels/cuda/weights.cuh"
+#include "kernels/cuda/weights_float.cuh"
 namespace retort::cuda {
 
 /// Element `col` of row `row` of a packed block, exactly.
@@ -17,12 +17,16 @@ template <class W> RETORT_DEVICE float weightAt(const uint8_t *block, int row, i
     return asFloat(loaded);
   } else if constexpr (layout.kind == WeightKind::Bf16) {
     return asFloat(bits << 16);
+  } else if constexpr (layout.kind == WeightKind::F16) {
+    return halfBitsToFloat(uint16_t(bits));
   } else {
     const int at = layout.scale(row, k / layout.group);
     const uint32_t scales = ldGlobalNc32(piece + at / 4 * 4);
     const float d = halfBitsToFloat(uint16_t(scales >> (at % 4 * 8)));
     if constexpr (layout.kind == WeightKind::I8)
       return d * float(int8_t(bits & 255));
+    if constexpr (layout.kind == WeightKind::F8)
+      return d * unpackHalf2(e4m3ToSmallHalf2<0>(bits & 255)).x;
     if constexpr (!layout.minima)
       return d * float(int(bits & 15) - 8);
     const uint32_t minima = ldGlobalNc32(piece + at / 4 * 4 + 4);

@@ -30,6 +30,10 @@
 //
 //   f32    half a step:  e = 0..3 as f32, the next 512 bytes e = 4..7
 //   bf16   one step:     e = 0..7 as bf16
+//   f16    one step:     e = 0..7 as f16
+//   f8     two steps:    bytes 0..7 the first step's e = 0..7, bytes 8..15 the second's, fp8 e4m3;
+//   q
+//                        stands for d * (q / 256)
 //
 // Columns keep their order, so activations are plain row-major.
 //
@@ -100,7 +104,7 @@ RETORT_HOST_DEVICE constexpr int receivedStride(int columns) { return (columns +
 
 //===- Packed weights ---------------------------------------------------------------------===//
 
-enum class WeightKind : uint8_t { F32, Bf16, I8, I4 };
+enum class WeightKind : uint8_t { F32, F16, Bf16, I8, F8, I4 };
 
 /// Where an element's code is: a byte of its piece, and for i4 the bits of it.
 struct CodePlace {
@@ -108,8 +112,8 @@ struct CodePlace {
   int32_t shift; ///< 0, or 4 for the high nibble
 };
 
-/// The mma16 layout of one format. `group` (32, 64 or 128) and `minima` (asymmetric, i4 only)
-/// matter for I8 and I4 only.
+/// The mma16 layout of one format. `group` (32, 64 or 128) matters for I8, F8 and I4 only, `minima`
+/// (asymmetric) for I4 only.
 struct WeightLayout {
   static constexpr int kBlockRows = 16;
   static constexpr int kStepCols = 16; ///< columns of one mma
@@ -119,7 +123,7 @@ struct WeightLayout {
   bool minima = false;
 
   RETORT_HOST_DEVICE constexpr bool quantised() const {
-    return kind == WeightKind::I8 || kind == WeightKind::I4;
+    return kind == WeightKind::I8 || kind == WeightKind::F8 || kind == WeightKind::I4;
   }
   RETORT_HOST_DEVICE constexpr int pieceCols() const {
     return quantised() && group == 128 ? 128 : 64;
@@ -134,10 +138,10 @@ struct WeightLayout {
   }
   /// Bytes of the codes of 16 rows x 16 columns.
   RETORT_HOST_DEVICE constexpr int stepBytes() const {
-    return kind == WeightKind::F32    ? 1024
-           : kind == WeightKind::Bf16 ? 512
-           : kind == WeightKind::I8   ? 256
-                                      : 128;
+    return kind == WeightKind::F32                               ? 1024
+           : kind == WeightKind::F16 || kind == WeightKind::Bf16 ? 512
+           : kind == WeightKind::I8 || kind == WeightKind::F8    ? 256
+                                                                 : 128;
   }
   RETORT_HOST_DEVICE constexpr int pieceBytes() const {
     return scaleBytes() + pieceCols() / kStepCols * stepBytes();
@@ -158,7 +162,7 @@ struct WeightLayout {
   /// The code of row `row` of the block and column `col` of the piece, from the piece's start.
   RETORT_HOST_DEVICE constexpr CodePlace code(int row, int col) const {
     const int codes = scaleBytes();
-    if (quantised()) {
+    if (kind == WeightKind::I8 || kind == WeightKind::I4) {
       const int lane = row % 8 * 4 + col % 16 / 4, half = col % 32 / 16;
       if (kind == WeightKind::I8)
         return {codes + col / 32 * 512 + lane * 16 + (2 * half + row / 8) * 4 + col % 4, 0};
@@ -167,9 +171,14 @@ struct WeightLayout {
     }
     const int step = col / 16, lane = row % 8 * 4 + col % 8 / 2;
     const int e = col % 16 / 8 * 4 + row / 8 * 2 + col % 2;
-    if (kind == WeightKind::F32)
+    switch (kind) {
+    case WeightKind::F32:
       return {codes + step * 1024 + e / 4 * 512 + lane * 16 + e % 4 * 4, 0};
-    return {codes + step * 512 + lane * 16 + e * 2, 0};
+    case WeightKind::F8:
+      return {codes + step / 2 * 512 + lane * 16 + step % 2 * 8 + e, 0};
+    default: // f16, bf16
+      return {codes + step * 512 + lane * 16 + e * 2, 0};
+    }
   }
   /// Byte of the scale of group `index` of the piece for row `row`, from the piece's start. The
   /// minimum is 4 bytes after it.

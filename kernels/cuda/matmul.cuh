@@ -21,7 +21,7 @@
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/stage.cuh"
-#include "kernels/cuda/weights.cuh"
+#include "kernels/cuda/weights_float.cuh"
 namespace retort::cuda {
 
 /// Shared memory of a product and its loop over tiles. Matrices: 1, or 2 for gate and up.

@@ -44,10 +44,17 @@ RETORT_PHASE void ropeAppend(Cta &cta, float *q, const float *k, const float *v,
   ctaSync(); // the scratch is free
 }
 
+/// The next tile of keys on its way to shared memory. f16 goes by cp.async, other formats are
+/// converted. Held: a thread has its share in registers while the tile before is multiplied.
+template <class Cache, int Units, bool Held> struct NextKeys {
+  Eight<Cache> key[Units], value[Units];
+};
+template <class Cache, int Units> struct NextKeys<Cache, Units, false> {};
+
 /// A tile: 128 queries of one key/value head. A query is a row and a query head of the group,
 /// numbered row * group + head, so the group's heads share every load of K and V. 8 warps have 16
-/// queries each; K and V come in tiles of keys through two buffers (cp.async), scores and weights
-/// stay in registers (FlashAttention-2, arXiv:2307.08691).
+/// queries each; K and V come in tiles of keys through two buffers, scores and weights stay in
+/// registers (FlashAttention-2, arXiv:2307.08691).
 ///
 /// Rows of a step may be of several slots: the tile walks the keys of each run of rows of one slot
 /// in turn, and hides them from the queries of other runs.
@@ -68,6 +75,12 @@ template <class P> struct Attention {
   static_assert(P::Dims % 8 == 0 && P::Dims <= 256 && P::Heads % P::KvHeads == 0);
   static constexpr float kNone = -1e30f;
   static constexpr float kLog2e = 1.4426950408889634f;
+
+  static constexpr int kThreadUnits = ceilDiv(kKeyTile * kUnits, kThreads);
+  static constexpr bool kCopies = kIsHalf<Cache>;
+  // Beyond 128 features the sums leave no registers for it: it is brought when its turn comes.
+  static constexpr bool kHolds = !kCopies && P::Dims <= 128;
+  using Next = NextKeys<Cache, kThreadUnits, kHolds>;
 
   const float *q;
   CachePages<P> cache;
@@ -124,30 +137,54 @@ template <class P> struct Attention {
     return bit;
   }
 
+  /// each(index of the thread's units, unit of the tile) for this thread's share of a tile.
+  template <class Each> RETORT_DEVICE static void units(const Each &each) {
+#pragma unroll
+    for (int i = 0; i < kThreadUnits; ++i) {
+      const int unit = i * kThreads + int(threadIndex());
+      if (kKeyTile * kUnits % kThreads == 0 || unit < kKeyTile * kUnits)
+        each(i, unit);
+    }
+  }
   /// Asks for keys first..first + kKeyTile - 1; those at or beyond run.end are zeros.
-  RETORT_DEVICE void ask(const Run &run, int kvHead, int first, int buffer) const {
+  RETORT_DEVICE void ask(const Run &run, int kvHead, int first, int buffer, Next &next) const {
     if (first < run.end) {
       uint8_t *tile = arena() + buffer * 2 * kTileBytes;
-      for (int i = int(threadIndex()); i < kKeyTile * kUnits; i += kThreads) {
-        const int row = i / kUnits, unit = i % kUnits, key = first + row;
+      units([&](int i, int index) {
+        const int row = index / kUnits, unit = index % kUnits, key = first + row;
         const bool valid = key < run.end && unit * 8 < P::Dims;
         const Cache *from = cache.keys(valid ? run.pages[key / 16] : 0, kvHead) +
                             (valid ? key % 16 * P::Dims + unit * 8 : 0);
-        copyUnit(tile + place(row, unit), from, valid);
-        copyUnit(tile + kTileBytes + place(row, unit), from + CachePages<P>::kValueOffset, valid);
-      }
+        const Cache *value = from + CachePages<P>::kValueOffset;
+        auto load = [&](const Cache *p) {
+          return valid ? Eight<Cache>::global(p) : Eight<Cache>::zero();
+        };
+        uint8_t *to = tile + place(row, unit);
+        if constexpr (kCopies) {
+          cpAsync16Zero(to, from, valid);
+          cpAsync16Zero(to + kTileBytes, value, valid);
+        } else if constexpr (kHolds) {
+          next.key[i] = load(from);
+          next.value[i] = load(value);
+        } else {
+          *reinterpret_cast<u32x4 *>(to) = halvesOf(load(from));
+          *reinterpret_cast<u32x4 *>(to + kTileBytes) = halvesOf(load(value));
+        }
+      });
     }
     cpAsyncCommit();
   }
-  /// Eight elements as f16. Other caches than f16 are converted on the way.
-  RETORT_DEVICE static void copyUnit(uint8_t *to, const half *from, bool valid) {
-    cpAsync16Zero(to, from, valid);
-  }
-  template <class T> RETORT_DEVICE static void copyUnit(uint8_t *to, const T *from, bool valid) {
-    float v[8];
-    (valid ? Eight<T>::global(from) : Eight<T>::zero()).unpack(v);
-    *reinterpret_cast<u32x4 *>(to) = makeU32x4(packHalf2(v[0], v[1]), packHalf2(v[2], v[3]),
-                                               packHalf2(v[4], v[5]), packHalf2(v[6], v[7]));
+  /// What ask() got into registers, as f16, to the buffer, which nobody reads.
+  RETORT_DEVICE void put(const Run &run, int first, int buffer, const Next &next) const {
+    if constexpr (kHolds)
+      if (first < run.end) {
+        uint8_t *tile = arena() + buffer * 2 * kTileBytes;
+        units([&](int i, int index) {
+          uint8_t *to = tile + place(index / kUnits, index % kUnits);
+          *reinterpret_cast<u32x4 *>(to) = halvesOf(next.key[i]);
+          *reinterpret_cast<u32x4 *>(to + kTileBytes) = halvesOf(next.value[i]);
+        });
+      }
   }
 
   /// The A fragments of the warp's 16 queries.
@@ -291,12 +328,18 @@ template <class P> struct Attention {
       const Run run = findRun(cta, row, last);
       row += run.count;
       const int first = run.begin / kKeyTile * kKeyTile; // the same tiles however a request is cut
-      ask(run, kvHead, first, 0);
+      Next next;
+      ask(run, kvHead, first, 0, next);
+      put(run, first, 0, next);
       for (int key = first, buffer = 0; key < run.end; key += kKeyTile, buffer ^= 1) {
-        ask(run, kvHead, key + kKeyTile, buffer ^ 1);
+        if constexpr (kCopies || kHolds)
+          ask(run, kvHead, key + kKeyTile, buffer ^ 1, next);
         cpAsyncWait<1>();
         ctaSync(); // this tile is here for all
         keys(run, queries, key, buffer, s);
+        if constexpr (!kCopies && !kHolds)
+          ask(run, kvHead, key + kKeyTile, buffer ^ 1, next);
+        put(run, key + kKeyTile, buffer ^ 1, next);
         ctaSync(); // all are done with it
       }
     }

@@ -82,7 +82,8 @@ template <class P> struct Stage {
   // Scales of a row's groups in a piece, each followed by the sum of its values where weights have
   // minima: [piece][row][groups][1 or 2] f32, so lanes of four rows read neighbouring words. 4
   // words more a piece, so that those of two pieces are written to different banks.
-  static constexpr int kScaleFloats = kLayout.groupsPerPiece() * (kLayout.minima ? 2 : 1);
+  static constexpr int kScaleFloats =
+      kFixed ? kLayout.groupsPerPiece() * (kLayout.minima ? 2 : 1) : 0;
   RETORT_HOST_DEVICE static constexpr int kPieceFloats(int n) {
     return kScaleFloats ? 4 * n * kScaleFloats + 4 : 0;
   }

@@ -10,7 +10,8 @@
 //              two signed bytes, and two neighbouring columns of B, so a lane has both sums of a
 //              row of the step, adds them exactly, and scales the sum by the two scales. A sum over
 //              a group is at most 128 * 128 * 128 a byte, 2^29 together: no overflow.
-//   floats     by m16n8k16 f16. Decoding has an activation as two neighbouring columns as well, hi
+//   floats     (weights_float.cuh) by m16n8k16 f16. Decoding has an activation as two neighbouring
+//   columns as well, hi
 //              + lo in f16, 22 bits together; prefill, whose tensor cores are the bound, as one
 //              f16, 11 bits. bf16 weights become f16: exact from 2^-14 on, with an error below
 //              2^-25 under it.
@@ -77,7 +78,7 @@ RETORT_DEVICE void loadScales(FixedPiece<Layout> &x, const float *from) {
 
 /// Sums of a block for 4 N rows of the step: v[n][i] is weight row g + 8 i times row 4 n + t.
 template <int N> struct FixedSums {
-  static constexpr int kRows = 4 * N;
+
   float v[N][2];
   RETORT_DEVICE void zero() {
 #pragma unroll
@@ -174,96 +175,6 @@ template <int Group> struct Int8 : IntegerWeights<Int8<Group>> {
     for (int s = 0; s < Steps; ++s) {
       const u32x4 codes = loadCodes<kLayout>(piece, s);
       a[s][0] = codes.x, a[s][1] = codes.y, a[s][2] = codes.z, a[s][3] = codes.w;
-    }
-  }
-};
-
-//===- Floats ------------------------------------------------------------------------------===//
-
-/// Sums of a block for 4 N rows of the step, in mma's order: columns 2t and 2t + 1 are the products
-/// with hi and lo of row t.
-template <int N> struct PairSums {
-  static constexpr int kRows = 4 * N;
-  float v[N][4];
-  RETORT_DEVICE void zero() { cuda::zero(v); }
-  RETORT_DEVICE float get(int n, int i) const { return v[n][2 * i] + v[n][2 * i + 1]; }
-};
-
-template <int N>
-RETORT_DEVICE void mmaStep(float (&acc)[N][4], const uint32_t (&a)[4], const uint32_t (&b)[N][4],
-                           int second) {
-#pragma unroll
-  for (int n = 0; n < N; ++n)
-    mmaF16(acc[n], a, {b[n][2 * second], b[n][2 * second + 1]});
-}
-
-// Each format of floats has multiply(acc, piece, source, col): all lanes; acc[n] += piece . columns
-// n * 8.. of B, in mma's order, f32. source: load32(b, col) gives the B fragments of 32 columns of
-// weights from `col` on, b[n][0], b[n][1] of the first step of 16 and b[n][2], b[n][3] of the
-// second.
-
-struct BF16 {
-  static constexpr WeightLayout kLayout = {WeightKind::Bf16};
-  static constexpr bool kFixed = false;
-  template <int N> using Sums = PairSums<N>;
-
-  template <int N, class Source>
-  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
-                                     int col) {
-#pragma unroll
-    for (int step = 0; step < 4; step += 2) {
-      uint32_t b[N][4];
-      source.load32(b, col + step * 16);
-#pragma unroll
-      for (int second = 0; second < 2; ++second) {
-        const u32x4 codes = loadCodes<kLayout>(piece, step + second);
-        mmaStep(acc, {toHalf2(codes.x), toHalf2(codes.y), toHalf2(codes.z), toHalf2(codes.w)}, b,
-                second);
-      }
-    }
-  }
-
-private:
-  RETORT_DEVICE static uint32_t toHalf2(uint32_t pair) {
-    const f32x2 v = unpackBf162(pair);
-    return packHalf2(v.x, v.y);
-  }
-};
-
-/// For tests and for parameters that no other format can hold: multiplied by plain FMA, activations
-/// still f16.
-struct F32 {
-  static constexpr WeightLayout kLayout = {WeightKind::F32};
-  static constexpr bool kFixed = false;
-  template <int N> using Sums = PairSums<N>;
-
-  template <int N, class Source>
-  RETORT_DEVICE static void multiply(float (&acc)[N][4], const uint8_t *piece, const Source &source,
-                                     int col) {
-    const int t = int(laneIndex() % 4);
-    for (int step = 0; step < 4; step += 2) {
-      uint32_t b[N][4];
-      source.load32(b, col + step * 16);
-#pragma unroll
-      for (int second = 0; second < 2; ++second) {
-        const u32x4 low = loadCodes<kLayout>(piece, (step + second) * 2);
-        const u32x4 high = loadCodes<kLayout>(piece, (step + second) * 2 + 1);
-#pragma unroll
-        for (int n = 0; n < N; ++n)
-#pragma unroll
-          for (int column = 0; column < 8; ++column) { // of B: lane 4 column + t has its rows
-            const f32x2 x = unpackHalf2(shfl(b[n][2 * second], column * 4 + t));
-            const f32x2 y = unpackHalf2(shfl(b[n][2 * second + 1], column * 4 + t));
-            const float first = warpSum<4>(asFloat(low.x) * x.x + asFloat(low.y) * x.y +
-                                           asFloat(high.x) * y.x + asFloat(high.y) * y.y);
-            const float eighth = warpSum<4>(asFloat(low.z) * x.x + asFloat(low.w) * x.y +
-                                            asFloat(high.z) * y.x + asFloat(high.w) * y.y);
-            if (column / 2 == t) {
-              acc[n][column % 2] += first;
-              acc[n][2 + column % 2] += eighth;
-            }
-          }
-      }
     }
   }
 };

@@ -64,6 +64,13 @@ struct bf16 {
   RETORT_DEVICE explicit bf16(float value) : bits(floatToBf16Bits(value)) {}
   RETORT_DEVICE explicit operator float() const { return bf16BitsToFloat(bits); }
 };
+/// fp8 e4m3 (arXiv:2209.05433), saturating: what is beyond 448 becomes 448. Read in fours, by
+/// e4m3ToHalf2.
+struct e4m3 {
+  uint8_t bits;
+  e4m3() = default;
+  RETORT_DEVICE explicit e4m3(float value);
+};
 
 RETORT_DEVICE u32x2 makeU32x2(uint32_t x, uint32_t y);
 RETORT_DEVICE u32x4 makeU32x4(uint32_t x, uint32_t y, uint32_t z, uint32_t w);
@@ -261,8 +268,10 @@ template <int Nibble, int Zero = 8> RETORT_DEVICE uint32_t nibblesToHalf2(uint32
 template <int Nibble, int Zero = 8> RETORT_DEVICE uint32_t nibblesToBf162(uint32_t word);
 /// Signed bytes 2i and 2i + 1 of `word`, exact, as a pair. i is 0 or 1.
 template <int Pair> RETORT_DEVICE uint32_t bytesToHalf2(uint32_t word);
-/// fp8 e4m3 bytes 2i and 2i + 1 of `word`, exact, as a pair (a NaN becomes 480).
+/// fp8 e4m3 bytes 2i and 2i + 1 of `word`, exact, as a pair (a NaN becomes 480, or from sm_89 on
+/// stays one). Small: of their values / 256, by the same few instructions on all architectures.
 template <int Pair> RETORT_DEVICE uint32_t e4m3ToHalf2(uint32_t word);
+template <int Pair> RETORT_DEVICE uint32_t e4m3ToSmallHalf2(uint32_t word);
 /// Two floats as e4m3 bytes, to nearest even, at most 448 in magnitude; `low` in the low byte.
 RETORT_DEVICE uint16_t packE4m3(float low, float high);
 
@@ -347,14 +356,14 @@ template <int Pair> RETORT_DEVICE uint32_t bytesToHalf2(uint32_t word) {
   const uint32_t biased = prmt(word ^ 0x80808080u, 0x64646464u, Pair ? 0x4342u : 0x4140u);
   return subHalf2(biased, 0x64806480u);
 }
-// Sign, exponent and mantissa go to their places in a half, whose exponent's bias is 8 more: times
-// 2^8.
-template <int Pair> RETORT_DEVICE uint32_t e4m3ToHalf2(uint32_t word) {
+// Sign, exponent and mantissa go to their places in a half, whose exponent's bias is 8 more.
+template <int Pair> RETORT_DEVICE uint32_t e4m3ToSmallHalf2(uint32_t word) {
   static_assert(Pair == 0 || Pair == 1);
   const uint32_t spread = prmt(word, 0, Pair ? 0x3424u : 0x1404u); // bytes in the high halves
-  const uint32_t bits = (spread & 0x80008000u) | ((spread & 0x7f007f00u) >> 1);
-  return mulHalf2(bits, 0x5c005c00u); // 256
+  return (spread & 0x80008000u) | ((spread & 0x7f007f00u) >> 1);
 }
+
+RETORT_DEVICE e4m3::e4m3(float value) : bits(uint8_t(packE4m3(value, 0))) {}
 
 RETORT_DEVICE void mbarWait(uint64_t *bar, uint32_t parity) {
   while (!mbarTryWait(bar, parity))

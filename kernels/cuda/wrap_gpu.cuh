@@ -449,6 +449,15 @@ template <int Table> RETORT_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_
 RETORT_DEVICE uint32_t prmt(uint32_t a, uint32_t b, uint32_t selector) {
   return __byte_perm(a, b, selector);
 }
+template <int Pair> RETORT_DEVICE uint32_t e4m3ToHalf2(uint32_t word) {
+#if RETORT_ARCH >= 890
+  uint32_t d;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(d) : "h"(uint16_t(word >> (16 * Pair))));
+  return d;
+#else
+  return mulHalf2(e4m3ToSmallHalf2<Pair>(word), 0x5c005c00u); // 256
+#endif
+}
 RETORT_DEVICE uint16_t packE4m3(float low, float high) {
 #if RETORT_ARCH >= 890
   uint16_t d;

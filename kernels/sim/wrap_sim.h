@@ -271,6 +271,9 @@ RETORT_DEVICE uint32_t prmt(uint32_t a, uint32_t b, uint32_t selector) {
     d |= uint32_t(bytes >> (8 * (selector >> (4 * i) & 7)) & 0xff) << (8 * i);
   return d;
 }
+template <int Pair> RETORT_DEVICE uint32_t e4m3ToHalf2(uint32_t word) {
+  return mulHalf2(e4m3ToSmallHalf2<Pair>(word), 0x5c005c00u); // 256
+}
 RETORT_DEVICE uint16_t packE4m3(float low, float high) {
   uint16_t packed = 0;
   for (int i = 0; i < 2; ++i) {

@@ -12,15 +12,15 @@ struct QuantisedFormats {
   weight::FormatAttr matrices, embedding;
 };
 
-/// What the options bits, group, asymmetric and embedding of `pass` say. Fails with a diagnostic at
-/// `model`.
+/// What the options bits, group, asymmetric, e4m3 and embedding of `pass` say. Fails with a
+/// diagnostic at `model`.
 template <typename PassT>
 mlir::FailureOr<QuantisedFormats> formatsOf(PassT &pass, lm::ModelOp model) {
   QuantisedFormats formats;
   auto emitError = [&] { return model.emitError() << PassT::getArgumentName() << ": "; };
   if (pass.bits != 0 &&
       !(formats.matrices = weight::makeFormat(emitError, model->getContext(), pass.bits, pass.group,
-                                              pass.asymmetric)))
+                                              pass.asymmetric, pass.e4m3)))
     return mlir::failure();
   if (!pass.embedding.empty() &&
       !(formats.embedding = weight::namedFormat(emitError, model->getContext(), pass.embedding)))

@@ -29,7 +29,7 @@ def InsertFit : DistillPass<"insert-fit"> {
     Appends a `distill.fit` of every linear layer of the student whose output is added to the residual
     stream as it is: attention outputs and down projections. A layer whose output is normed first
     (Gemma) has nothing to be solved for. With `bits`, of all linear layers, which are then rounded by
-    GPTQ as `quantize-weights` with the same `bits`, `group` and `asymmetric` will store them. Layers
+    GPTQ as `quantize-weights` with the same `bits`, `group`, `asymmetric` and `e4m3` will store them. Layers
     that share their weights are left alone.
   }];
   let options = [
@@ -41,7 +41,8 @@ def InsertFit : DistillPass<"insert-fit"> {
     Option<"bits", "bits", "unsigned", "0", "Bits a weight after GPTQ: 4 or 8 (0: unquantised)">,
     Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
     Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
-    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a (default: that of the others)">
+    Option<"e4m3", "e4m3", "bool", "false", "Store 8-bit floats (fp8 e4m3) in the place of integers">,
+    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a or f8g128 (default: that of the others)">
   ];
   let statistics = [Statistic<"numLayers", "layers", "Layers to solve for">];
 }
@@ -76,7 +77,7 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
   let description = [{
     Appends a `distill.train` with forward KL to the teacher and cross-entropy. With `bits` the
     student's weights are rounded in the forward pass as `quantize-weights` with the same
-    `bits`, `group` and `asymmetric` will round them.
+    `bits`, `group`, `asymmetric` and `e4m3` will round them.
   }];
   let options = !listconcat([
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
@@ -88,7 +89,8 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
     Option<"bits", "bits", "unsigned", "0", "Bits a weight in the forward pass: 4 or 8 (0: unquantised)">,
     Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
     Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
-    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a (default: that of the others)">
+    Option<"e4m3", "e4m3", "bool", "false", "Store 8-bit floats (fp8 e4m3) in the place of integers">,
+    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a or f8g128 (default: that of the others)">
   ], training);
 }
 

@@ -343,7 +343,7 @@ private:
   Value stage(OpBuilder &body, Location loc, const Prologue &from, kernel::BufferOp weights,
               kernel::BufferOp rows) {
     auto format = *kernel::PackedFormat::parse(*weights.getFormat());
-    bool asI8 = format.quantised() && !kind.cuda();
+    bool asI8 = format.integers() && !kind.cuda();
     Type element = asI8          ? Type(body.getI8Type())
                    : kind.cuda() ? Type(body.getF16Type())
                                  : Type(body.getF32Type());
@@ -620,10 +620,7 @@ private:
     if (q->norm && k->norm &&
         (q->norm.getEps() != k->norm.getEps() || q->norm.getOffset() != k->norm.getOffset()))
       return op.emitOpError("norms query and key heads with different eps or offset");
-    // f32 is what the model did not ask to have smaller; CUDA kernels compute in f16 in any case.
-    Type element = op.getCache() == lm::CacheFormat::F32 && !kind.cuda()
-                       ? Type(Float32Type::get(builder.getContext()))
-                       : Type(Float16Type::get(builder.getContext()));
+    Type element = cacheElement(op.getCache());
     int64_t kvHeads = op.getKvHeads(), dims = op.getHeadDim();
     if (dims % 16 != 0)
       return op.emitOpError() << "has heads of " << dims
@@ -638,6 +635,22 @@ private:
     lowerAppend(op, *q, *k, *v, cache);
     lowerAttention(op, *q, cache);
     return success();
+  }
+
+  /// f32 is what the model did not ask to have smaller; CUDA kernels compute in f16 in any case.
+  Type cacheElement(lm::CacheFormat format) {
+    MLIRContext *context = builder.getContext();
+    switch (format) {
+    case lm::CacheFormat::F32:
+      return kind.cuda() ? Type(Float16Type::get(context)) : Type(Float32Type::get(context));
+    case lm::CacheFormat::F16:
+      return Float16Type::get(context);
+    case lm::CacheFormat::BF16:
+      return BFloat16Type::get(context);
+    case lm::CacheFormat::F8E4M3:
+      return Float8E4M3FNType::get(context);
+    }
+    llvm_unreachable("all formats are above");
   }
 
   /// What the CUDA kernels' attention cannot do.

@@ -115,10 +115,15 @@ static RankedTensorType valueType(lm::ParamOp param) {
 static weight::Format packFormat(lm::ParamOp param) {
   RankedTensorType type = valueType(param);
   if (weight::FormatAttr format = weight::getFormat(type))
-    return {format.getBits() == 8 ? weight::Kind::I8 : weight::Kind::I4,
+    return {format.isE4M3()         ? weight::Kind::F8
+            : format.getBits() == 8 ? weight::Kind::I8
+                                    : weight::Kind::I4,
             static_cast<int>(format.getGroup()), format.isSymmetric()};
   weight::Format result;
-  result.kind = type.getElementType().isBF16() ? weight::Kind::BF16 : weight::Kind::F32;
+  Type element = type.getElementType();
+  result.kind = element.isBF16()  ? weight::Kind::BF16
+                : element.isF16() ? weight::Kind::F16
+                                  : weight::Kind::F32;
   return result;
 }
 
@@ -134,9 +139,6 @@ FailureOr<MatrixFormat> matrixFormat(Operation *user, lm::ParamOp param) {
                                  << "', asymmetric int8: kernels know symmetric int8";
     return MatrixFormat{weight::formatName(packFormat(param)), true, group};
   }
-  if (!type.getElementType().isF32() && !type.getElementType().isBF16())
-    return user->emitOpError() << "reads '" << param.getSymName() << "' of type " << type
-                               << ": kernels know matrices of f32, bf16, int8 and int4";
   return MatrixFormat{weight::formatName(packFormat(param)), false, 0};
 }
 

@@ -19,15 +19,21 @@ struct CacheFormat : impl::CacheFormatBase<CacheFormat> {
       return signalPassFailure();
     std::optional<lm::CacheFormat> wanted = lm::symbolizeCacheFormat(format);
     if (!wanted) {
-      model->emitError("cache-format: '") << format << "' is neither f16 nor f32";
+      model->emitError("cache-format: '") << format << "' is none of f16, bf16, f8e4m3 and f32";
       return signalPassFailure();
     }
     model->walk([&](lm::AttentionOp attention) {
-      if (attention.getCache() == *wanted)
+      if (attention.getCache() == *wanted || !chosen(attention))
         return;
       attention.setCache(*wanted);
       ++numChanged;
     });
+  }
+
+private:
+  bool chosen(lm::AttentionOp attention) const {
+    auto block = attention->getParentOfType<lm::BlockOp>();
+    return only.empty() || (block && llvm::is_contained(only, block.getLabel().str()));
   }
 };
 

@@ -21,10 +21,12 @@ struct CastWeights : impl::CastWeightsBase<CastWeights> {
     Type element;
     if (type == "bf16")
       element = builder.getBF16Type();
+    else if (type == "f16")
+      element = builder.getF16Type();
     else if (type == "f32")
       element = builder.getF32Type();
     else {
-      model->emitError() << "cast-weights: type must be bf16 or f32, is '" << type.getValue()
+      model->emitError() << "cast-weights: type must be bf16, f16 or f32, is '" << type.getValue()
                          << "'";
       return signalPassFailure();
     }

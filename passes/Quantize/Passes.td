@@ -9,20 +9,22 @@ class QuantizePass<string name> : Pass<name, "::mlir::ModuleOp"> {
 }
 
 def QuantizeWeights : QuantizePass<"quantize-weights"> {
-  let summary = "Round matrices to 8 or 4 bits a weight";
+  let summary = "Round matrices to 8 or 4 bits a weight, integers or fp8";
   let description = [{
     Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear
     layer, the embedding or the logits read. Gains and biases stay as they are, and so do
     matrices that are quantised already. An embedding table that is also the logits' matrix is
-    made once, as `embedding` says. With `only`, the matrices of some blocks or of one kind: run it
+    made once, as `embedding` says. `bits=8 e4m3=true` stores fp8 e4m3 numbers: a scale for each
+    `group` columns of a row, finer than the one scale a row that others' fp8 checkpoints have. With `only`, the matrices of some blocks or of one kind: run it
     several times for layers that differ.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
     Option<"bits", "bits", "unsigned", "4", "Bits a weight: 4 or 8">,
-    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a or i8g32 (default: that of the others)">,
+    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a, i8g32 or f8g128 (default: that of the others)">,
     Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
     Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
+    Option<"e4m3", "e4m3", "bool", "false", "Store 8-bit floats (fp8 e4m3) in the place of integers">,
     ListOption<"only", "only", "std::string", "Only matrices whose names contain one of these, as blk.3. or ffn_down (default: all)">
   ];
   let statistics = [Statistic<"numQuantized", "params-quantized", "Parameters quantised">];
@@ -36,7 +38,7 @@ def CastWeights : QuantizePass<"cast-weights"> {
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"type", "type", "std::string", "\"bf16\"", "bf16 or f32">
+    Option<"type", "type", "std::string", "\"bf16\"", "bf16, f16 or f32">
   ];
   let statistics = [Statistic<"numCast", "params-cast", "Parameters cast">];
 }
@@ -44,12 +46,17 @@ def CastWeights : QuantizePass<"cast-weights"> {
 def CacheFormat : QuantizePass<"cache-format"> {
   let summary = "Choose how attention keeps keys and values";
   let description = [{
-    Sets the `cache` of every attention of the model. f16 halves the bytes that are read for each
-    position attended to; its rounding (2^-11) is far below that of 8-bit weights.
+    Sets the `cache` of every attention of the model, or of those in the blocks that `only` names.
+    f16 halves the bytes that are read for each position attended to; its rounding (2^-11) is far
+    below that of 8-bit weights. bf16 takes as many and rounds more (2^-8), for models whose keys or
+    values leave f16's range. f8e4m3 halves them again: a relative rounding of 2^-4, no scale, values
+    beyond 448 become 448. Keys and values of the last rows, which a step still has as f32, are rounded
+    alike, so a text's logits do not depend on how it was cut into steps.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"format", "format", "std::string", "\"f16\"", "f16 or f32">
+    Option<"format", "format", "std::string", "\"f16\"", "f16, bf16, f8e4m3 or f32">,
+    ListOption<"only", "only", "std::string", "Only blocks of these labels, as blk.3 (default: all)">
   ];
   let statistics = [Statistic<"numChanged", "caches-changed", "Attentions whose cache changed">];
 }

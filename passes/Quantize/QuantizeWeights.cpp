@@ -19,7 +19,7 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
       return signalPassFailure();
     auto emitError = [&] { return model->emitError("quantize-weights: "); };
     weight::FormatAttr linear =
-        weight::makeFormat(emitError, &getContext(), bits, group, asymmetric);
+        weight::makeFormat(emitError, &getContext(), bits, group, asymmetric, e4m3);
     weight::FormatAttr table =
         embedding.empty() ? linear : weight::namedFormat(emitError, &getContext(), embedding);
     if (!linear || !table)

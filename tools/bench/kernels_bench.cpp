@@ -77,9 +77,13 @@ struct Bench {
           if (format.kind == Kind::F32)
             isa.rk_linear_f32(x.data(), cols, rows, w.data(), cols, out, n0, n1, 1, nullptr, 0,
                               nullptr, 0, y.data(), out);
-          else if (format.kind == Kind::BF16)
-            isa.rk_linear_bf16(x.data(), cols, rows, w.data(), cols, out, n0, n1, 1, nullptr, 0,
-                               nullptr, 0, y.data(), out);
+          else if (format.kind == Kind::F16 || format.kind == Kind::BF16)
+            (format.kind == Kind::F16 ? isa.rk_linear_f16 : isa.rk_linear_bf16)(
+                x.data(), cols, rows, w.data(), cols, out, n0, n1, 1, nullptr, 0, nullptr, 0,
+                y.data(), out);
+          else if (format.kind == Kind::F8)
+            isa.rk_linear_f8(x.data(), cols, rows, w.data(), cols, format.group, out, n0, n1, 1,
+                             nullptr, 0, nullptr, 0, y.data(), out);
           else
             (format.kind == Kind::I8 ? isa.rk_linear_i8
              : format.symmetric      ? isa.rk_linear_i4s
@@ -123,7 +127,8 @@ int main(int argc, char **argv) {
               threads, static_cast<long long>(cols), double(kWeightBytes) / read / 1e9);
   Bench bench{isa, threads, cols};
   for (const Format &format :
-       {Format{Kind::F32}, Format{Kind::BF16}, Format{Kind::I8, 32}, Format{Kind::I4, 32, true},
-        Format{Kind::I4, 64, true}, Format{Kind::I4, 128, true}, Format{Kind::I4, 32, false}})
+       {Format{Kind::F32}, Format{Kind::F16}, Format{Kind::BF16}, Format{Kind::F8, 64},
+        Format{Kind::I8, 32}, Format{Kind::I4, 32, true}, Format{Kind::I4, 64, true},
+        Format{Kind::I4, 128, true}, Format{Kind::I4, 32, false}})
     bench.report(format);
 }

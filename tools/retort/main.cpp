@@ -113,8 +113,13 @@ struct CommandLine {
         ->default_str("");
     c->add_option(
          "--recipe", compile.recipe,
-         "none, int8, int4, specialist, or a file (default: specialist if a corpus is given)")
+         "none, fp8, int8, int4, specialist, or a file (default: specialist if a corpus is given)")
         ->type_name("NAME|FILE")
+        ->default_str("");
+    c->add_option("--cache", compile.cache,
+                  "How keys and values are kept: f16, bf16, f8e4m3, or f32, which is f16 on GPUs "
+                  "(default: the recipe's)")
+        ->type_name("FORMAT")
         ->default_str("");
     c->add_option("--passes", compile.passes, "An MLIR pipeline in the recipe's place")
         ->type_name("PIPELINE")

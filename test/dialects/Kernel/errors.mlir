@@ -48,7 +48,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // buffer C4
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
-  // expected-error @below {{is a cache of type 'tensor<2x1x8x16xf16>': 2 x kv_heads x 16 x head_dim of f32 or f16 is needed}}
+  // expected-error @below {{is a cache of type 'tensor<2x1x8x16xf16>': 2 x kv_heads x 16 x head_dim of f32, f16, bf16 or f8E4M3FN is needed}}
   kernel.buffer @c cache tensor<2x1x8x16xf16>
 }
 
@@ -72,7 +72,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // buffer C5
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
-  // expected-error @below {{holds a matrix of format 'i4g48s': f32, bf16, i8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed}}
+  // expected-error @below {{holds a matrix of format 'i4g48s': f32, f16, bf16, i8gN, f8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed}}
   kernel.buffer @w weights tensor<64x64xi4> format "i4g48s" layout "rows16" bytes 4096
 }
 

@@ -107,6 +107,16 @@
 
 // -----
 
+// expected-error @+1 {{an e4m3 format needs elements of type f8E4M3FN, has 'i8'}}
+%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<bits = 8, group = 32, e4m3>>
+
+// -----
+
+// expected-error @+1 {{has 4 bits a weight, e4m3 has 8}}
+%0 = "weight.load"() : () -> tensor<6x4xf8E4M3FN, #weight.format<bits = 4, group = 32, e4m3>>
+
+// -----
+
 // expected-error @+1 {{has 5 bits a weight, must be 4 or 8}}
 %0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<bits = 5, group = 32, symmetric>>
 

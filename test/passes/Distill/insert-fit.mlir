@@ -18,7 +18,7 @@
 
 // NOBODY: no model
 // FIVE: insert-fit: has 5 bits a weight, must be 4 or 8
-// NAME: insert-fit: 'q4_0' is no format: one is written as i4g32s, i4g32a or i8g32
+// NAME: insert-fit: 'q4_0' is no format: one is written as i4g32s, i4g32a, i8g32 or f8g128
 // ALONE: insert-fit: a format of the embedding needs bits
 // NONE: insert-fit: no linear layer's output is added to the stream as it is
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {

@@ -49,26 +49,6 @@ lm.model @m family "llama" context 8 vocab 20 hidden 32 {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
     weight.yield %0 : tensor<20x32xf32>
   }
-  lm.param @output.weight : tensor<20x32xf16> {
-    %0 = weight.load "output.weight" stored "F32" : tensor<20x32xf16>
-    weight.yield %0 : tensor<20x32xf16>
-  }
-  lm.forward {
-  ^bb0(%tokens: tensor<?xi32>):
-    %x = lm.embed %tokens, @token_embd.weight : tensor<?x32xf32>
-    // expected-error @below {{reads 'output.weight' of type 'tensor<20x32xf16>': kernels know matrices of f32, bf16, int8 and int4}}
-    %l = lm.logits %x, @output.weight : tensor<?x32xf32> -> tensor<?x20xf32>
-    lm.return %l : tensor<?x20xf32>
-  }
-}
-
-// -----
-
-lm.model @m family "llama" context 8 vocab 20 hidden 32 {
-  lm.param @token_embd.weight : tensor<20x32xf32> {
-    %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
-    weight.yield %0 : tensor<20x32xf32>
-  }
   lm.forward {
   ^bb0(%tokens: tensor<?xi32>):
     %x = lm.embed %tokens, @token_embd.weight : tensor<?x32xf32>

@@ -8,6 +8,8 @@
 // CHECK-NEXT: logits_ 3 1728 256 0 6144 -
 // CHECK-NEXT: total 8 1764 1024 128 6144 1 waits
 // CHECK:      attend_ 4 0 1920 128 384 -
+// fp8 keys and values are half of that.
+// CHECK-NEXT: attend_fp8 4 0 1920 64 384 -
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @tokens input tensor<8xi32>
   kernel.buffer @wanted input tensor<8xi32>
@@ -35,8 +37,13 @@ kernel.program @d target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @partials activation tensor<8x144xf32>
   kernel.buffer @y activation tensor<8x64xf32>
   kernel.buffer @cache cache tensor<2x2x16x16xf16>
+  kernel.buffer @fp8 cache tensor<2x2x16x16xf8E4M3FN>
   kernel.phase @attend_ "blk.0" tiles 4 per_row {
     kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @y heads 4 kv_heads 2 dims 16
+      splits 2 scale 0.25
+  }
+  kernel.phase @attend_fp8 "blk.1" tiles 4 per_row {
+    kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @fp8, @partials -> @y heads 4 kv_heads 2 dims 16
       splits 2 scale 0.25
   }
 }

@@ -295,6 +295,8 @@ ModelSpec twoLayers(weight::Format format) {
 TEST(CodegenTest, Float32) { check(twoLayers({}), 1e-4f); }
 TEST(CodegenTest, Float32WithoutFusion) { check(twoLayers({}), 1e-4f, /*fuse=*/false); }
 TEST(CodegenTest, BFloat16) { check(twoLayers({weight::Kind::BF16}), 1e-3f); }
+TEST(CodegenTest, Float16) { check(twoLayers({weight::Kind::F16}), 1e-3f); }
+TEST(CodegenTest, Fp8) { check(twoLayers(quantised(weight::Kind::F8, 64, true)), 1e-3f); }
 TEST(CodegenTest, Int8) { check(twoLayers(quantised(weight::Kind::I8, 32, true)), 1e-2f); }
 TEST(CodegenTest, Int4Symmetric) { check(twoLayers(quantised(weight::Kind::I4, 32, true)), 1e-2f); }
 TEST(CodegenTest, Int4Asymmetric) {
@@ -312,7 +314,8 @@ TEST(CodegenTest, LayersDiffer) {
   spec.layers[0] = {5, 1, 37, {}, quantised(weight::Kind::I4, 32, true)};
   spec.layers[1] = {4, 2, 16, 5, quantised(weight::Kind::I8, 64, true)};
   spec.layers[2] = {1, 1, 100, {}, {weight::Kind::BF16}, /*attention=*/false};
-  spec.layers[3] = {6, 3, 8, 20, {}, true, /*feedForward=*/false};
+  spec.layers[3] = {
+      6, 3, 8, 20, quantised(weight::Kind::F8, 32, true), true, /*feedForward=*/false};
   spec.layers[4] = {2, 2, 130, {}, quantised(weight::Kind::I4, 128, false)};
   check(spec, 2e-2f);
 }

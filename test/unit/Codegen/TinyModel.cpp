@@ -47,6 +47,12 @@ std::string typeOf(const Tensor &tensor) {
   case weight::Kind::F32:
     os << "f32>";
     break;
+  case weight::Kind::F16:
+    os << "f16>";
+    break;
+  case weight::Kind::F8:
+    os << "f8E4M3FN, #weight.format<bits = 8, group = " << tensor.format.group << ", e4m3>>";
+    break;
   case weight::Kind::BF16:
     os << "bf16>";
     break;
@@ -66,7 +72,7 @@ std::string paramText(const std::string &name, const Tensor &tensor) {
   std::string f32 = typeOf(plain);
   os << "  lm.param @" << name << " : " << type << " {\n    %0 = weight.load \"" << name
      << "\" stored \"F32\" : " << f32 << "\n";
-  bool cast = tensor.format.kind == weight::Kind::BF16;
+  bool cast = tensor.format.kind == weight::Kind::BF16 || tensor.format.kind == weight::Kind::F16;
   if (type != f32)
     os << "    %1 = weight." << (cast ? "cast %0" : "quantize %0 method rtn") << " : " << f32
        << " -> " << type << "\n";

@@ -13,7 +13,8 @@ struct Shape {
   const char *cache = "half";
 
   int stride() const { return (heads + 2 * kvHeads) * dims; }
-  int elementBytes() const { return std::string(cache) == "float" ? 4 : 2; }
+  bool holds(const char *format) const { return std::string(cache) == format; }
+  int elementBytes() const { return holds("float") ? 4 : holds("e4m3") ? 1 : 2; }
   int layerOffset() const { return 256; }
   int pageBytes() const { return layerOffset() + 2 * kvHeads * 16 * dims * elementBytes() + 128; }
   float scale() const { return 1 / std::sqrt(float(dims)); }
@@ -54,9 +55,9 @@ struct Part {
 };
 
 float rounded(const Shape &s, float v) {
-  const std::string cache = s.cache;
-  return cache == "half"   ? roundHalf(v)
-         : cache == "bf16" ? weight::fromBFloat16(weight::toBFloat16(v))
+  return s.holds("half")   ? roundHalf(v)
+         : s.holds("bf16") ? weight::fromBFloat16(weight::toBFloat16(v))
+         : s.holds("e4m3") ? weight::fromE4m3(weight::toE4m3(v))
                            : v;
 }
 
@@ -95,15 +96,21 @@ protected:
                size_t(s.elementBytes());
   }
   void put(const Shape &s, uint8_t *to, float v) {
-    const uint16_t bits =
-        std::string(s.cache) == "half" ? weight::toHalf(v) : weight::toBFloat16(v);
-    s.elementBytes() == 4 ? memcpy(to, &v, 4) : memcpy(to, &bits, 2);
+    const uint16_t bits = s.holds("half")   ? weight::toHalf(v)
+                          : s.holds("e4m3") ? weight::toE4m3(v)
+                                            : weight::toBFloat16(v);
+    if (s.elementBytes() == 4)
+      memcpy(to, &v, 4);
+    else
+      memcpy(to, &bits, size_t(s.elementBytes()));
   }
   float get(const Shape &s, const uint8_t *from) {
     if (s.elementBytes() == 4)
       return *reinterpret_cast<const float *>(from);
+    if (s.elementBytes() == 1)
+      return weight::fromE4m3(*from);
     const uint16_t bits = *reinterpret_cast<const uint16_t *>(from);
-    return std::string(s.cache) == "half" ? weight::fromHalf(bits) : weight::fromBFloat16(bits);
+    return s.holds("half") ? weight::fromHalf(bits) : weight::fromBFloat16(bits);
   }
 
   std::vector<float> check(CUmodule module, const std::string &name, const Shape &s,
@@ -241,7 +248,17 @@ const std::vector<Shape> kShapes = {
     {.heads = 2, .kvHeads = 2, .dims = 80, .rotary = 32, .splits = 2, .cache = "bf16"},
     {.heads = 3, .kvHeads = 3, .dims = 32, .splits = 1, .softCap = 2, .cache = "float"},
     {.heads = 8, .kvHeads = 1, .dims = 256, .rotary = 256, .window = 40, .splits = 2},
-    {.heads = 16, .kvHeads = 1, .dims = 64, .rotary = 64, .window = 150, .splits = 4}};
+    {.heads = 16, .kvHeads = 1, .dims = 64, .rotary = 64, .window = 150, .splits = 4},
+    {.heads = 9, .kvHeads = 3, .dims = 64, .rotary = 64, .splits = 4, .cache = "e4m3"},
+    {.heads = 4, .kvHeads = 2, .dims = 48, .window = 40, .splits = 2, .cache = "e4m3"},
+    {.heads = 4,
+     .kvHeads = 4,
+     .dims = 128,
+     .rotary = 128,
+     .splits = 2,
+     .norms = true,
+     .cache = "bf16"},
+    {.heads = 2, .kvHeads = 1, .dims = 256, .splits = 2, .cache = "e4m3"}};
 
 TEST_F(Attention, DecodeOneRow) {
   open(90);
@@ -286,7 +303,8 @@ TEST_F(Attention, DecodeGivesTheSameBitsAloneAndInABatch) {
 TEST_F(Attention, IsClean) {
   for (bool prefill : {false, true}) {
     open(90, 3, true);
-    checkAll({kShapes[0], kShapes[1], kShapes[4]}, {{{0, 3, 5}, {1, 250, 2}}}, prefill, 6e-3f);
+    checkAll({kShapes[0], kShapes[1], kShapes[4], kShapes[6], kShapes[8]},
+             {{{0, 3, 5}, {1, 250, 2}}}, prefill, 6e-3f);
     const auto r = report();
     EXPECT_EQ(r["findings"].size(), 0u) << r["findings"].dump(1).substr(0, 3000);
     EXPECT_LT(double(r["shared"]["bank_conflicts"]), 0.01 * double(r["shared"]["requests"]))

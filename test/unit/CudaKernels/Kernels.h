@@ -52,10 +52,14 @@ inline std::string deviceName(const weight::Format &format) {
   switch (format.kind) {
   case weight::Kind::F32:
     return "F32";
+  case weight::Kind::F16:
+    return "F16";
   case weight::Kind::BF16:
     return "BF16";
   case weight::Kind::I8:
     return "Int8<" + std::to_string(format.group) + ">";
+  case weight::Kind::F8:
+    return "Fp8<" + std::to_string(format.group) + ">";
   case weight::Kind::I4:
     break;
   }

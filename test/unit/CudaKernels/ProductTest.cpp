@@ -166,7 +166,11 @@ const std::vector<Shape> kFormatShapes = {{80, 33, {Kind::F32}},
                                           {80, 80, {Kind::I4, 32, false}},
                                           {200, 40, {Kind::I4, 64, false}},
                                           {300, 33, {Kind::I4, 128, false}},
-                                          {77, 19, {Kind::I4, 32, true}, true}};
+                                          {77, 19, {Kind::I4, 32, true}, true},
+                                          {100, 50, {Kind::F16}},
+                                          {200, 40, {Kind::F8, 32}},
+                                          {192, 40, {Kind::F8, 64}},
+                                          {260, 24, {Kind::F8, 128}, true}};
 
 std::vector<Shape> epilogues() {
   return {{.in = 576, .out = 96, .format = kI4s, .norm = true},
@@ -182,6 +186,8 @@ std::vector<Shape> epilogues() {
           {.in = 96, .out = 100, .format = kI4a, .norm = true, .gated = true, .act = 0},
           {.in = 96, .out = 40, .format = {Kind::I8, 32}, .gated = true, .act = 1},
           {.in = 96, .out = 40, .format = {Kind::BF16}, .norm = true, .gated = true, .act = 2},
+          {.in = 96, .out = 40, .format = {Kind::F16}, .gated = true},
+          {.in = 200, .out = 100, .format = {Kind::F8, 128}, .norm = true, .gated = true},
           {.in = 96, .out = 300, .format = kI4s, .norm = true, .wanted = true}};
 }
 
@@ -300,7 +306,9 @@ protected:
         {.in = 1536, .out = 64, .format = kI4s, .residual = true},
         {.in = 576, .out = 112, .format = kI4a, .norm = true, .gated = true},
         {.in = 96, .out = 80, .format = {Kind::I8, 32}, .norm = true},
-        {.in = 96, .out = 80, .format = {Kind::BF16}}};
+        {.in = 96, .out = 80, .format = {Kind::BF16}},
+        {.in = 96, .out = 80, .format = {Kind::F16}, .norm = true},
+        {.in = 576, .out = 80, .format = {Kind::F8, 128}, .norm = true}};
     std::string text;
     for (size_t i = 0; i < shapes.size(); ++i)
       text += shapes[i].text("S" + std::to_string(i), prefill);

@@ -10,14 +10,14 @@ using weight::Kind;
 
 namespace {
 
-const Format kFormats[] = {{Kind::F32},           {Kind::BF16},          {Kind::I8, 32},
-                           {Kind::I8, 64},        {Kind::I8, 128},       {Kind::I4, 32, true},
-                           {Kind::I4, 64, true},  {Kind::I4, 128, true}, {Kind::I4, 32, false},
-                           {Kind::I4, 64, false}, {Kind::I4, 128, false}};
+const Format kFormats[] = {{Kind::F32},           {Kind::BF16},           {Kind::I8, 32},
+                           {Kind::I8, 64},        {Kind::I8, 128},        {Kind::I4, 32, true},
+                           {Kind::I4, 64, true},  {Kind::I4, 128, true},  {Kind::I4, 32, false},
+                           {Kind::I4, 64, false}, {Kind::I4, 128, false}, {Kind::F16},
+                           {Kind::F8, 32},        {Kind::F8, 64},         {Kind::F8, 128}};
 
-bool isQuantised(const Format &format) {
-  return format.kind == Kind::I8 || format.kind == Kind::I4;
-}
+/// Whether activations are quantised too.
+bool isInteger(const Format &format) { return format.kind == Kind::I8 || format.kind == Kind::I4; }
 
 struct Epilogue {
   float scale = 1;
@@ -37,7 +37,7 @@ class LinearTest : public KernelTest {
 protected:
   Input input(const Format &format, int64_t rows, int64_t cols) {
     Input x{floats(rows * cols), Bytes(0), rows, cols};
-    if (isQuantised(format))
+    if (isInteger(format))
       x.quantised = quantiseRows(isa(), x.values, rows, cols, format.group);
     return x;
   }
@@ -49,10 +49,15 @@ protected:
     const uint8_t *xq = x.quantised.data() + r0 * v3::rk_quant_row_bytes(x.cols, format.group);
     const float *residual = e.residual ? e.residual + r0 * ldy : nullptr;
     y += r0 * ldy;
-    if (!isQuantised(format))
-      (format.kind == Kind::F32 ? isa().rk_linear_f32 : isa().rk_linear_bf16)(
-          xf, x.cols, rows, w.data(), x.cols, out, n0, n1, e.scale, e.bias, e.softCap, residual,
-          ldy, y, ldy);
+    if (format.kind == Kind::F8)
+      isa().rk_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, out, n0, n1, e.scale,
+                         e.bias, e.softCap, residual, ldy, y, ldy);
+    else if (!isInteger(format))
+      (format.kind == Kind::F32   ? isa().rk_linear_f32
+       : format.kind == Kind::F16 ? isa().rk_linear_f16
+                                  : isa().rk_linear_bf16)(xf, x.cols, rows, w.data(), x.cols, out,
+                                                          n0, n1, e.scale, e.bias, e.softCap,
+                                                          residual, ldy, y, ldy);
     else
       (format.kind == Kind::I8 ? isa().rk_linear_i8
        : format.symmetric      ? isa().rk_linear_i4s
@@ -63,9 +68,15 @@ protected:
 
   void runGated(const Format &format, const Input &x, int64_t rows, const Bytes &w, int64_t ffn,
                 int64_t n0, int64_t n1, int64_t act, float *y) {
-    if (!isQuantised(format))
-      (format.kind == Kind::F32 ? isa().rk_glu_linear_f32 : isa().rk_glu_linear_bf16)(
-          x.values.data(), x.cols, rows, w.data(), x.cols, ffn, n0, n1, act, y, ffn);
+    const float *xf = x.values.data();
+    if (format.kind == Kind::F8)
+      isa().rk_glu_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, ffn, n0, n1, act, y,
+                             ffn);
+    else if (!isInteger(format))
+      (format.kind == Kind::F32   ? isa().rk_glu_linear_f32
+       : format.kind == Kind::F16 ? isa().rk_glu_linear_f16
+                                  : isa().rk_glu_linear_bf16)(xf, x.cols, rows, w.data(), x.cols,
+                                                              ffn, n0, n1, act, y, ffn);
     else
       (format.kind == Kind::I8 ? isa().rk_glu_linear_i8
        : format.symmetric      ? isa().rk_glu_linear_i4s
@@ -161,7 +172,7 @@ TEST_P(LinearTest, ExtremeCodesStayExact) {
       std::vector<float> w(out * cols, float(sign));
       Bytes packed = packMatrix(format, w, out, cols);
       Input x{std::vector<float>(cols, 127.0f), Bytes(0), 1, cols};
-      if (isQuantised(format))
+      if (isInteger(format))
         x.quantised = quantiseRows(isa(), x.values, 1, cols, format.group);
       std::vector<float> y(out);
       run(format, x, 0, 1, packed, out, 0, out, {}, y.data(), out);
@@ -215,9 +226,12 @@ TEST_P(LinearTest, EmbeddingReadsTheSameValues) {
     std::vector<float> w = floats(tokens * cols), y(cols);
     Bytes packed = packMatrix(format, w, tokens, cols);
     for (int64_t token = 0; token < tokens; ++token) {
-      if (!isQuantised(format))
-        (format.kind == Kind::F32 ? isa().rk_embed_f32 : isa().rk_embed_bf16)(packed.data(), cols,
-                                                                              token, 2, y.data());
+      if (format.kind == Kind::F8)
+        isa().rk_embed_f8(packed.data(), cols, format.group, token, 2, y.data());
+      else if (!isInteger(format))
+        (format.kind == Kind::F32   ? isa().rk_embed_f32
+         : format.kind == Kind::F16 ? isa().rk_embed_f16
+                                    : isa().rk_embed_bf16)(packed.data(), cols, token, 2, y.data());
       else
         (format.kind == Kind::I8 ? isa().rk_embed_i8
          : format.symmetric

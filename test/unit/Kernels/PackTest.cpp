@@ -15,10 +15,11 @@ using namespace retort::weight;
 
 namespace {
 
-const Format kFormats[] = {{Kind::F32},           {Kind::BF16},          {Kind::I8, 32},
-                           {Kind::I8, 64},        {Kind::I8, 128},       {Kind::I4, 32, true},
-                           {Kind::I4, 64, true},  {Kind::I4, 128, true}, {Kind::I4, 32, false},
-                           {Kind::I4, 64, false}, {Kind::I4, 128, false}};
+const Format kFormats[] = {{Kind::F32},           {Kind::BF16},           {Kind::I8, 32},
+                           {Kind::I8, 64},        {Kind::I8, 128},        {Kind::I4, 32, true},
+                           {Kind::I4, 64, true},  {Kind::I4, 128, true},  {Kind::I4, 32, false},
+                           {Kind::I4, 64, false}, {Kind::I4, 128, false}, {Kind::F16},
+                           {Kind::F8, 32},        {Kind::F8, 64},         {Kind::F8, 128}};
 
 std::vector<float> randomRows(int64_t count, unsigned seed) {
   std::mt19937 random(seed);
@@ -111,6 +112,10 @@ TEST(Pack, ErrorIsAtMostHalfAStep) {
       float step = 0;
       if (format.kind == Kind::BF16)
         step = std::fabs(values[i]) / 128;
+      if (format.kind == Kind::F16)
+        step = std::fabs(values[i]) / 1024;
+      if (format.kind == Kind::F8) // of its own size, whatever the group's largest
+        step = std::fabs(values[i]) / 8;
       if (format.kind == Kind::I8 || format.kind == Kind::I4) {
         size_t begin = i / size_t(format.group) * size_t(format.group);
         float most = 0, low = values[begin], high = low;
@@ -143,6 +148,24 @@ TEST(Pack, QuantisingTwiceChangesLittleAndPaddingNothing) {
   }
 }
 
+// fp8 of any size: what is stored is stored as it is, and a group's largest keeps its sign and 4
+// bits.
+TEST(Pack, F8HoldsGroupsOfAnySize) {
+  for (float size : {1e-9f, 3e-6f, 2e-4f, 1.0f, 1000.0f, 1e4f}) {
+    std::vector<float> row = randomRows(256, 9);
+    for (float &v : row)
+      v *= 20 * size;
+    std::vector<float> stored = row;
+    quantiseDequantise({Kind::F8, 64}, stored);
+    for (size_t i = 0; i < row.size(); ++i)
+      if (std::fabs(row[i]) > 1e-8f)
+        ASSERT_NEAR(stored[i], row[i], std::fabs(row[i]) / 16 + 2.4e-10f) << size;
+    std::vector<float> again = stored;
+    quantiseDequantise({Kind::F8, 64}, again);
+    EXPECT_EQ(again, stored) << size;
+  }
+}
+
 TEST(Pack, SizesAreBlocksOf64Bytes) {
   EXPECT_EQ(blockBytes({Kind::I4, 32, true}, 576), 576 + 8 * 576);
   EXPECT_EQ(blockBytes({Kind::I4, 32, false}, 576), 64 * 18 + 8 * 576);
@@ -153,6 +176,8 @@ TEST(Pack, SizesAreBlocksOf64Bytes) {
     for (int64_t cols = 1; cols < 300; cols += 13)
       EXPECT_EQ(blockBytes(format, cols) % 64, 0) << formatName(format) << " " << cols;
   EXPECT_EQ(formatName({Kind::I4, 64, false}), "i4g64a");
+  EXPECT_EQ(formatName({Kind::F8, 128}), "f8g128");
+  EXPECT_EQ(blockBytes({Kind::F8, 128}, 200), 64 + 16 * 256);
   EXPECT_DOUBLE_EQ(bitsPerWeight({Kind::I4, 32, true}), 4.5);
 }
 
@@ -179,6 +204,13 @@ TEST(Pack, RefusesWhatItCannotStore) {
     EXPECT_THROW(quantiseDequantise({Kind::I4, 32, true}, row), Error) << bad;
     EXPECT_THROW(quantiseDequantise({Kind::I4, 32, false}, row), Error) << bad;
     EXPECT_THROW(quantiseDequantise({Kind::I8, 32}, row), Error) << bad;
+    EXPECT_THROW(quantiseDequantise({Kind::F8, 32}, row), Error) << bad;
+    EXPECT_THROW(quantiseDequantise({Kind::F16}, row), Error) << bad;
+    for (std::string name : {"rows16", "mma16"}) {
+      const Layout layout = *layoutNamed(name);
+      std::vector<uint8_t> block(blockBytes(layout, {Kind::F16}, 32));
+      EXPECT_THROW(packBlock(layout, {Kind::F16}, row.data(), 1, 32, block), Error) << name << bad;
+    }
   }
 }
 
@@ -205,6 +237,29 @@ TEST(Pack, HalfConversionsAgreeWithTheCompiler) {
     memcpy(&expected, &half, 2);
     ASSERT_EQ(toHalf(value), expected) << value;
   }
+}
+
+// Every code, what lies around the middle between two codes, and what is beyond the largest.
+TEST(Pack, E4m3RoundsToNearestEvenAndSaturates) {
+  EXPECT_EQ(fromE4m3(0x7e), 448);
+  EXPECT_EQ(fromE4m3(0x38), 1);
+  EXPECT_EQ(fromE4m3(0x01), 0x1p-9f);
+  for (int code = 0; code < 127; ++code) {
+    const float value = fromE4m3(uint8_t(code));
+    ASSERT_EQ(toE4m3(value), code);
+    ASSERT_EQ(toE4m3(-value), code | 0x80);
+    if (code == 126)
+      continue;
+    const float middle = (value + fromE4m3(uint8_t(code + 1))) / 2;
+    ASSERT_EQ(toE4m3(middle), code + code % 2) << middle;
+    ASSERT_EQ(toE4m3(std::nextafter(middle, 0.0f)), code);
+    ASSERT_EQ(toE4m3(std::nextafter(middle, 1e9f)), code + 1);
+  }
+  for (float large : {449.0f, 1e30f, INFINITY}) {
+    EXPECT_EQ(toE4m3(large), 0x7e);
+    EXPECT_EQ(toE4m3(-large), 0xfe);
+  }
+  EXPECT_TRUE(std::isnan(fromE4m3(toE4m3(NAN))));
 }
 
 // A symmetric positive definite matrix as the Gram matrix of correlated inputs, and its factor for
@@ -265,7 +320,7 @@ struct Inputs {
 // nearest.
 TEST(Pack, GptqIsStoredExactlyAndBeatsRounding) {
   for (const Format &format : kFormats) {
-    if (format.kind != Kind::I8 && format.kind != Kind::I4)
+    if (format.kind != Kind::I8 && format.kind != Kind::F8 && format.kind != Kind::I4)
       continue;
     for (const int64_t cols : {96, 130}) {
       const Inputs inputs(cols);

@@ -141,19 +141,40 @@ TEST(Loss, ChunksGiveTheSame) {
 
 // What training sees of a quantised weight is what packing stores, to the bit.
 TEST(FakeQuantise, EqualsPacking) {
-  for (const QuantFormat &format : {QuantFormat{4, 32, true}, QuantFormat{4, 32, false},
-                                    QuantFormat{4, 128, false}, QuantFormat{8, 32, true}}) {
+  for (const QuantFormat &format :
+       {QuantFormat{4, 32, true}, QuantFormat{4, 32, false}, QuantFormat{4, 128, false},
+        QuantFormat{8, 32, true}, QuantFormat{8, 64, true, true}}) {
     at::Tensor matrix = at::randn({19, 200}) * 0.05;
     const at::Tensor before = matrix.clone();
     fakeQuantise(format, matrix);
-    const weight::Format as{format.bits == 8 ? weight::Kind::I8 : weight::Kind::I4, format.group,
-                            format.symmetric};
+    const weight::Format as{format.e4m3        ? weight::Kind::F8
+                            : format.bits == 8 ? weight::Kind::I8
+                                               : weight::Kind::I4,
+                            format.group, format.symmetric};
     std::vector<uint8_t> block(size_t(weight::blockBytes(as, 200)));
     std::vector<float> unpacked(16 * 200);
     weight::packBlock(as, before.data_ptr<float>(), 16, 200, block);
     weight::unpackBlock(as, block, 200, unpacked.data());
     EXPECT_TRUE(at::equal(matrix.narrow(0, 0, 16), at::tensor(unpacked).view({16, 200})));
     EXPECT_FALSE(at::equal(matrix, before));
+  }
+}
+
+// The formats that caches and weights are packed in are those of libtorch's casts, but that e4m3
+// saturates.
+TEST(Rounding, IsTorchs) {
+  const at::Tensor sizes =
+      at::exp2(at::linspace(-14, 12, 200000)) * at::where(at::arange(200000) % 2 == 0, 1.0, -1.0);
+  const at::Tensor values = sizes.to(at::kFloat).contiguous();
+  const float *value = values.data_ptr<float>();
+  const at::Tensor half = values.to(at::kHalf).to(at::kFloat),
+                   brain = values.to(at::kBFloat16).to(at::kFloat);
+  const at::Tensor eight = values.clamp(-448, 448).to(at::kFloat8_e4m3fn).to(at::kFloat);
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    ASSERT_EQ(weight::fromHalf(weight::toHalf(value[i])), half.data_ptr<float>()[i]) << value[i];
+    ASSERT_EQ(weight::fromBFloat16(weight::toBFloat16(value[i])), brain.data_ptr<float>()[i])
+        << value[i];
+    ASSERT_EQ(weight::fromE4m3(weight::toE4m3(value[i])), eight.data_ptr<float>()[i]) << value[i];
   }
 }
 

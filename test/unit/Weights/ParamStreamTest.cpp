@@ -323,6 +323,8 @@ TEST_F(ParamStreamTest, PackedLayouts) {
   const std::vector<Case> cases = {
       {"f32>", {weight::Kind::F32}},
       {"bf16>", {weight::Kind::BF16}},
+      {"f16>", {weight::Kind::F16}},
+      {"f8E4M3FN, #weight.format<bits = 8, group = 128, e4m3>>", {weight::Kind::F8, 128}},
       {"i8, #weight.format<bits = 8, group = 32, symmetric>>", {weight::Kind::I8, 32, true}},
       {"i4, #weight.format<bits = 4, group = 64, symmetric>>", {weight::Kind::I4, 64, true}},
       {"i4, #weight.format<bits = 4, group = 32, asymmetric>>", {weight::Kind::I4, 32, false}}};
@@ -337,7 +339,7 @@ TEST_F(ParamStreamTest, PackedLayouts) {
       std::string body = load("%0", 0, plain);
       std::string value = "%0";
       if (c.format.kind != weight::Kind::F32) {
-        body += c.format.kind == weight::Kind::BF16
+        body += c.format.kind == weight::Kind::BF16 || c.format.kind == weight::Kind::F16
                     ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
                     : "%1 = weight.quantize %0 method rtn : " + plain + " -> " + stored + "\n";
         value = "%1";
