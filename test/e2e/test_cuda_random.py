@@ -1,14 +1,15 @@
 # Random small models whose layers all differ, on the simulated card, against the executor.
 # SPDX-License-Identifier: Apache-2.0
 """test_cuda_random.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH [--seeds N] [--first SEED]
-                    [--device cuda --target cuda:sm_90]
+                    [--device cuda --target cuda:sm_90] [--devices 2]
 
 For each seed a model that transformers makes (Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3), with random
 width, head size and count, biases, windows, soft caps and vocabulary; then pruned so that every block
 has its own heads and FFN width or is gone, and every matrix its own format and group. Compiled in a random
 form and run with the simulator's checks on: prefill and decoding, three slots mixed. All logits are
 compared with the executor's on the same quantised weights. A failure prints the seed and the
-pipeline, and goes on to the next.
+pipeline, and goes on to the next. With --devices 2 the same of models cut over two devices, with peer access or
+without; one that cannot be cut says why and does not count.
 """
 import argparse
 import json
@@ -107,7 +108,7 @@ def recipe(config, folder, rng):
     path.write_text(json.dumps(stats))
     passes = []
     for block in range(layers):
-        keep = rng.randint(1, kv_heads)
+        keep = rng.randint(min(options.devices, kv_heads), kv_heads)  # a device needs one
         if keep < kv_heads:
             passes.append(f"prune-heads{{blocks={block} keep={keep} stats={path}}}")
     if rng.random() < 0.8:
@@ -128,7 +129,8 @@ def recipe(config, folder, rng):
 def drive(bundle, rng):
     """Steps of all sizes over three slots. The slots' tokens, and their logits in order."""
     tokens, logits = [[], [], []], [[], [], []]
-    with Session(LIBRARY, bundle, options.device, slots=3) as session:
+    device = f"sim:{options.devices}" if options.device == "sim" and options.devices > 1 else options.device
+    with Session(LIBRARY, bundle, device, slots=3) as session:
         sizes = [rng.randrange(17, 50), 1, rng.randrange(2, 9), rng.randrange(17, 80),
                  rng.randrange(9, 17), 1, 2, rng.randrange(3, 17)]
         for number, size in enumerate(sizes):
@@ -159,10 +161,14 @@ def check(seed, sim, folder):
     try:
         bundle = folder / "random.retort"
         done = retort(RETORT, "compile", model, "--passes", pipeline, "--target", options.target,
-                      "--form", form, "-q", "-o", bundle, check=False, fake_nvcc=sim is not None)
+                      "--form", form, "--devices", options.devices, "-q", "-o", bundle, check=False,
+                      fake_nvcc=sim is not None)
+        if options.devices > 1 and "partition: " in done.stderr:
+            print(f"  {done.stderr.strip()}", flush=True)
+            return None
         assert done.returncode == 0, done.stderr
         if sim:
-            sim.set(seed=seed)
+            sim.set(seed=seed, peers=rng.randrange(2))
         with Timer("compiled for the host, and run" if sim else "run"):
             tokens, ours, _ = drive(bundle, rng)
         findings = sim.report()["findings"] if sim else []
@@ -188,12 +194,16 @@ def check(seed, sim, folder):
 def main():
     sim = Sim(LIBRARY) if options.device.startswith("sim") else None
     if sim:
-        sim.set(check=1)
-    failed = []
-    for seed in range(options.first, options.first + options.seeds):
+        sim.set(check=1, devices=options.devices)
+    failed, seed, counted = [], options.first, 0
+    while counted < options.seeds:
         with tempfile.TemporaryDirectory() as name:
-            if not check(seed, sim, pathlib.Path(name)):
-                failed.append(seed)
+            passed = check(seed, sim, pathlib.Path(name))
+        counted += passed is not None
+        if passed is False:
+            failed.append(seed)
+        seed += 1
+        assert seed - options.first <= 10 * options.seeds, "hardly a model could be cut"
     if failed:
         sys.exit(f"seeds {failed} failed")
 
@@ -205,6 +215,7 @@ parser.add_argument("--seeds", type=int, default=6)
 parser.add_argument("--first", type=int, default=0)
 parser.add_argument("--device", default="sim", help="as `retort run` takes it; a card needs nvcc")
 parser.add_argument("--target", default="cuda:sm_80")
+parser.add_argument("--devices", type=int, default=1, choices=(1, 2))
 options = parser.parse_args()
 RETORT, LIBRARY, TOOL, TORCH = (options.retort, options.libretort, options.executor_tool,
                                 options.libretort_torch)
