@@ -24,6 +24,7 @@ CompiledCuda::Entry describe(kernel::ProgramOp program, CudaForm form) {
   entry.threads = program.isDecode() ? cuda::kThreads : cuda::kPrefillThreads;
   entry.sharedBytes = program.isDecode() ? cuda::kSharedBytes : cuda::kPrefillSharedBytes;
   program.walk([&](kernel::SampleOp) { entry.samples = true; });
+  entry.draw = codegen::cudaDraw(program);
   if (form == CudaForm::Persistent)
     entry.kernels.push_back({codegen::cudaEntry(program)});
   else

@@ -25,6 +25,7 @@ struct CompiledCuda {
     int threads = 0;         ///< of each kernel
     int64_t sharedBytes = 0; ///< dynamic, of each kernel
     bool samples = false;    ///< keeps the largest logits (kernel.sample)
+    std::string draw;        ///< the kernel that draws tokens (kernel.draw); "": none
   };
   std::string text;   ///< program.cu
   std::string fatbin; ///< program.fatbin

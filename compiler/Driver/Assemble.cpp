@@ -5,6 +5,7 @@
 #include "compiler/Codegen/Cuda.h"
 #include "compiler/Weights/ParamStream.h"
 #include "dialects/Kernel/KernelCost.h"
+#include "kernels/cuda/layout.h"
 
 #include "llvm/Support/raw_ostream.h"
 #include <nlohmann/json.hpp>
@@ -72,6 +73,10 @@ json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
               {"ptx", cuda.ptx}};
   if (entry.samples)
     row["sample"] = true;
+  if (!entry.draw.empty())
+    row["draw"] = {{"symbol", entry.draw},
+                   {"threads", cuda::kDrawThreads},
+                   {"shared_bytes", cuda::kDrawSharedBytes}};
   if (graph)
     row["pdl"] = true;
   return row;

@@ -34,6 +34,7 @@ struct StepTime {
   std::vector<PhaseTime> phases;
   double us = 0;          ///< of the step: the sum, and `startUs`
   double startUs = 0;     ///< the launch
+  PhaseTime draw;         ///< of tokens, for a step that asks for it: not in `us`. us 0: none
   double waitUs = 0;      ///< all waits, also what is hidden of them
   double exchangeUs = 0;  ///< all exchanges, likewise
   double attentionUs = 0; ///< attention without its waits
@@ -54,7 +55,7 @@ struct StepTime {
 /// by us.
 StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const StepShape &step);
 
-/// A line a phase, then the sums.
+/// A line a phase, then the sums, then what drawing tokens would add.
 void printTimes(const StepTime &time, const Device &device, const StepShape &step,
                 llvm::raw_ostream &os);
 

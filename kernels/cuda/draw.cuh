@@ -1,11 +1,12 @@
 // Draws tokens from logits: temperature, top-k and top-p. SPDX-License-Identifier: Apache-2.0
 //
-// runtime/src/abi/sampling.h defines what is drawn; this is how a card finds it, to the bit. Each of
-// top-k, top-p and the draw itself asks the same: going down the ranking, at which candidate does a
-// running sum (of counts, or of masses) become larger than a target? So there is one selection, used
-// up to three times:
+// runtime/src/abi/sampling.h defines what is drawn; this is how a card finds it, to the bit. Each
+// of top-k, top-p and the draw itself asks the same: going down the ranking, at which candidate
+// does a running sum (of counts, or of masses) become larger than a target? So there is one
+// selection, used up to three times:
 //
-//   1. One pass over the row sums counts and masses by distance from the largest logit, in 1024 bins
+//   1. One pass over the row sums counts and masses by distance from the largest logit, in 1024
+//   bins
 //      of 1/64 octave and one for what is 16 octaves or more below it: less than 2^-16 of the
 //      largest one's mass each, but most of the vocabulary. These a thread adds up in registers,
 //      the few others go to the bins by atomic additions in shared memory.
@@ -13,7 +14,8 @@
 //      enough candidates, which is so unless the distribution is nearly flat, a second pass
 //      collects them all, and they are sorted in shared memory. What is selected next lies among
 //      them.
-//   3. Else only that bin is collected; and if it alone has too many, passes cut its range of orders
+//   3. Else only that bin is collected; and if it alone has too many, passes cut its range of
+//   orders
 //      in 1024 parts again and again, until the one with the target has few. Orders differ by the
 //      token at least, so that ends.
 //
@@ -63,8 +65,8 @@ RETORT_DEVICE DrawSums warpRunning(DrawSums own) {
 
 constexpr int kDrawWarps = kDrawThreads / 32;
 constexpr int kDrawBins = 1024;
-constexpr int kDrawList = 2048;       // candidates that are sorted
-constexpr int kDrawBinShift = 20;     // of a distance: 1/64 octave
+constexpr int kDrawList = 2048;   // candidates that are sorted
+constexpr int kDrawBinShift = 20; // of a distance: 1/64 octave
 constexpr uint32_t kDrawNear = uint32_t(kDrawBins) << kDrawBinShift;
 
 /// Counts and masses, which may be added to by many at once: a mass is two words, the carry of the
@@ -106,7 +108,9 @@ static_assert(sizeof(DrawShared) <= kDrawSharedBytes);
 template <class P> struct Draw {
   static constexpr int kTokens = P::First + P::Second;
   static_assert(kTokens <= int(sampling::kMaxTokens));
-  RETORT_HOST_DEVICE static constexpr int bitsFor(int n) { return n <= 1 ? 0 : 1 + bitsFor(n / 2 + n % 2); }
+  RETORT_HOST_DEVICE static constexpr int bitsFor(int n) {
+    return n <= 1 ? 0 : 1 + bitsFor(n / 2 + n % 2);
+  }
   static constexpr int kTokenBits = bitsFor(kTokens); // of an order, below the key's distance
 
   DrawShared &shared;
@@ -144,7 +148,9 @@ template <class P> struct Draw {
   RETORT_DEVICE uint64_t orderOf(uint32_t key, int token) const {
     return uint64_t(topKey - key) << kTokenBits | uint32_t(token);
   }
-  RETORT_DEVICE uint32_t keyOf(uint64_t order) const { return topKey - uint32_t(order >> kTokenBits); }
+  RETORT_DEVICE uint32_t keyOf(uint64_t order) const {
+    return topKey - uint32_t(order >> kTokenBits);
+  }
   RETORT_DEVICE uint64_t massOf(uint64_t order) const {
     return sampling::mass(distanceOf(asFloat(sampling::bitsOf(keyOf(order)))));
   }
@@ -186,7 +192,8 @@ template <class P> struct Draw {
 
   /// The first of n items at which their running sum is larger than `target`: shared.found, with
   /// what is before it; shared.all is their sum. All threads; a barrier is before and after.
-  template <class Item> RETORT_DEVICE void findIn(int n, bool counts, uint64_t target, const Item &item) {
+  template <class Item>
+  RETORT_DEVICE void findIn(int n, bool counts, uint64_t target, const Item &item) {
     const int share = ceilDiv(n, kDrawThreads), begin = minOf(n, int(threadIndex()) * share),
               end = minOf(n, begin + share);
     DrawSums own, before;
@@ -198,7 +205,8 @@ template <class P> struct Draw {
     ctaSync();
     const DrawSums warp = warpRunning(shared.warps[laneIndex() % kDrawWarps]);
     const int last = int(warpIndex()) - 1;
-    const DrawSums warpsBefore = {shfl64(warp.mass, maxOf(last, 0)), shfl(warp.count, maxOf(last, 0))};
+    const DrawSums warpsBefore = {shfl64(warp.mass, maxOf(last, 0)),
+                                  shfl(warp.count, maxOf(last, 0))};
     before = {running.mass - own.mass, running.count - own.count};
     if (last >= 0)
       before.add(warpsBefore);
@@ -256,7 +264,8 @@ template <class P> struct Draw {
     if (threadIndex() == 0)
       shared.listed = 0;
     ctaSync();
-    eachListed([&](uint64_t order, uint32_t) { shared.list[atomicAddShared(&shared.listed, 1)] = order; });
+    eachListed(
+        [&](uint64_t order, uint32_t) { shared.list[atomicAddShared(&shared.listed, 1)] = order; });
     ctaSync();
     int size = 2;
     while (size < int(shared.listed))

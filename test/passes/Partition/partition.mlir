@@ -64,12 +64,19 @@
 // DECODE:       kernel.exchange @run.blk.0.ffn_down index 1
 // DECODE-NEXT:  kernel.phase @run.logits
 // DECODE-NEXT:    kernel.stage @blk.0.sum sum @blk.0.ffn_down, @received.1.0 norm @output_norm.weight eps {{.*}} rows @wanted
+// DECODE:         kernel.sample @logits -> @sampled
+// DECODE-NOT:   kernel.draw
 
 // Prefill adds up in a phase.
 // PREFILL-LABEL: kernel.program @m.prefill target "cuda" step "prefill" device 0 of 2 logits_begin 0
 // PREFILL:       kernel.exchange @run.blk.0.attn_output index 0
 // PREFILL-NEXT:  kernel.phase @run.blk.0.sum "blk.0" tiles 1 per_row {
 // PREFILL-NEXT:    kernel.sum @blk.0.attn_output, @received.0.0 -> @blk.0.sum residual @embedding
+// Each device finds the largest of its logits, the first draws from all.
+// PREFILL:        kernel.sample @logits -> @sampled
+// PREFILL:      kernel.wait @run.logits
+// PREFILL-NEXT: kernel.phase @run.draw "model" tiles 1 per_row {
+// PREFILL-NEXT:   kernel.draw @logits, @other_logits by @choices -> @sampled
 !out = tensor<32x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
 lm.model @m family "llama" context 64 vocab 36 hidden 32 {
   lm.param @token_embd.weight : tensor<36x32xf32> {

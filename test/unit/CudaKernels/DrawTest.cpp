@@ -31,7 +31,8 @@ struct Rows {
 std::string programText(const Rows &rows) {
   return "struct P { static constexpr int First = " + std::to_string(rows.first) +
          ", Second = " + std::to_string(rows.second) +
-         "; };\nRETORT_KERNEL(k, kDrawThreads, 1, const retort_cuda_step *step) { draw<P>(*step); }\n";
+         "; };\nRETORT_KERNEL(k, kDrawThreads, 1, const retort_cuda_step *step) { draw<P>(*step); "
+         "}\n";
 }
 
 class DrawKernel : public CudaKernels {
@@ -42,8 +43,8 @@ protected:
     for (const auto &row : rows.logits) {
       first.insert(first.end(), row.begin(), row.begin() + rows.first);
       second.insert(second.end(), row.begin() + rows.first, row.end());
-      const int32_t best = engine::largestLogit(
-          {row.data(), size_t(std::min(rows.first, rows.pickable))});
+      const int32_t best =
+          engine::largestLogit({row.data(), size_t(std::min(rows.first, rows.pickable))});
       const uint64_t key =
           best < 0 ? 0 : sampling::keyOf(std::bit_cast<uint32_t>(row[size_t(best)]));
       keys.push_back(best < 0 ? 0 : key << 32 | (0xffffffffu - uint32_t(best)));
@@ -71,8 +72,8 @@ protected:
       const uint64_t key = download<uint64_t>(sampled, keys.size())[r];
       tokens.push_back(key ? int32_t(0xffffffffu - uint32_t(key)) : -1);
       if (key && tokens.back() < rows.pickable)
-        EXPECT_EQ(uint32_t(key >> 32), sampling::keyOf(std::bit_cast<uint32_t>(
-                                           rows.logits[r][size_t(tokens.back())])))
+        EXPECT_EQ(uint32_t(key >> 32),
+                  sampling::keyOf(std::bit_cast<uint32_t>(rows.logits[r][size_t(tokens.back())])))
             << "row " << r;
     }
     return tokens;
@@ -138,8 +139,7 @@ void addRows(Rows &rows, int count, unsigned seed) {
   for (int r = 0; r < count; ++r) {
     const auto kind = Kind(r % int(Kind::Count));
     const float temperature = float(one(1e-30, 0.01, 0.3, 0.7, 1, 1, 2, 10, 100));
-    const auto topK =
-        uint32_t(one(0, 0, 1, 2, 40, 700, rows.tokens() - 1, rows.tokens(), 4e9));
+    const auto topK = uint32_t(one(0, 0, 1, 2, 40, 700, rows.tokens() - 1, rows.tokens(), 4e9));
     const float topP = float(one(0, 0, 1, 1e-12, 0.1, 0.5, 0.9, 0.95, 0.999999));
     const uint64_t spread = random();
     rows.add(someLogits(kind, rows.tokens(), unsigned(random())), temperature, topK, topP,

@@ -65,16 +65,16 @@ TEST_F(GenerateTest, GreedyStepsGiveTheAnswersTokens) {
     rows.push_back({tokens[i], 0, int32_t(i)});
   std::vector<size_t> wanted = {2, tokens.size() - 1};
   std::vector<int32_t> picked(2);
-  session.stepGreedy(rows, wanted, picked);
+  session.stepSample(rows, wanted, picked);
   EXPECT_EQ(picked[0], greedyAnswer({tokens.begin(), tokens.begin() + 3}, 1)[0]);
   EXPECT_EQ(picked[1], answer[0]);
   for (size_t i = 1; i < answer.size(); ++i) {
     const retort_row row = {answer[i - 1], 0, int32_t(tokens.size() + i - 1)};
-    session.stepGreedy({&row, 1}, std::vector<size_t>{0}, {picked.data(), 1});
+    session.stepSample({&row, 1}, std::vector<size_t>{0}, {picked.data(), 1});
     EXPECT_EQ(picked[0], answer[i]);
   }
   const retort_row row = {0, 0, int32_t(session.length(0))};
-  EXPECT_EQ(retort_step_greedy(session.get(), &row, 1, wanted.data(), 1, nullptr),
+  EXPECT_EQ(retort_step_sample(session.get(), &row, 1, wanted.data(), 1, nullptr, nullptr),
             RETORT_E_ARGUMENT);
   EXPECT_EQ(session.length(0), tokens.size() + 4); // nothing ran
 }

@@ -142,6 +142,10 @@ nlohmann::json cudaManifest(const CudaTest &test) {
             entry["kernels"].push_back({{"symbol", std::string("test_") + kernel}, {"grid", 3}});
         if (test.samples)
           entry["sample"] = true;
+        if (test.draws && device == 0)
+          entry["draw"] = {{"symbol", "test_draw_" + std::to_string(devices)},
+                           {"threads", 1024},
+                           {"shared_bytes", 32 * 1024}};
         if (devices == 2)
           entry["logits"] = {{"begin", device ? kLogitsBegin1 : 0},
                              {"count", device ? kVocab - kLogitsBegin1 : kLogitsBegin1}};
