@@ -33,7 +33,7 @@ constexpr double kAttendCycles = 1200;     ///< rotation of queries, merge of wa
 constexpr double kCombineCycles = 400;     ///< of splits, and
 constexpr double kCombineSplitCycles = 20; ///< for each of them
 constexpr double kRowsCycles = 800;        ///< a phase of vectors
-constexpr double kDrawInstructions = 40;   ///< for 32 logits: distance, mass, sums; the second pass
+constexpr double kDrawInstructions = 80;   ///< for 32 logits, both passes: counted in sm_90 code
 constexpr double kDrawSortCycles = 8000;   ///< sort of 2048 candidates, prefix sums, barriers
 constexpr double kAttendChain =
     5; ///< loads that wait for each other: position, page, key, counter, partials

@@ -96,8 +96,8 @@ uint64_t CudaDevice::workBytes(size_t d) const {
   for (bool decode : {true, false})
     if (const auto *entry = manifest.findCuda(int(cards_.size()), int(d), decode))
       bytes += aligned(uint64_t(entry->syncWords) * 4);
-  for (const Card &other : cards_) // the first card keeps the others' logits too
-    if (&other == &card || (d == 0 && draws_ && program_->hasPeerAccess()))
+  for (const Card &other : cards_) // the first card keeps the others' logits too, if it can
+    if (&other == &card || (d == 0 && draws_))
       bytes += aligned(uint64_t(logitRows_) * other.logitsCount * 4);
   return bytes;
 }

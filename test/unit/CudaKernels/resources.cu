@@ -37,6 +37,15 @@ struct Row {
   static constexpr float eps = 1e-5f, scale = 1;
   static constexpr Activation Act = Activation::GeluTanh;
 };
+struct SummedMat : Mat<4096, 64128, Int4<32, true>, true> { // the logits of one of two cards
+  static constexpr bool Sums = true;
+};
+struct OneDraw {
+  static constexpr int First = 49152, Second = 0;
+};
+struct TwoDraw {
+  static constexpr int First = 64128, Second = 64128;
+};
 RETORT_CONSTANT float frequencies[32] = {1, 2};
 
 #define PRODUCT(name, ...)                                                                         \
@@ -128,6 +137,16 @@ ATTENTION(group8, Att<64, 8, 128, half, 16, 4096, true>)
 ATTENTION(dims80, Att<8, 8, 80, bf16, 4>)
 ATTENTION(dims256, Att<8, 1, 256, half, 4, 512, true>)
 ATTENTION(f32, Att<9, 3, 64, float, 1>)
+RETORT_KERNEL(decode_sample_summed, kThreads, 1, const retort_cuda_step *step) {
+  Cta cta(step);
+  matmulSampleFetch<SummedMat>(cta, cta.weights(4096));
+  cta.wait();
+  const float *x = cta.activation(0);
+  matmulSample<SummedMat>(cta, x, cta.weights<float>(0), cta.weights(4096), cta.logits(), nullptr,
+                          cta.wanted(), {x + 65536, cta.received(4096), nullptr});
+}
+RETORT_KERNEL(draw_one, kDrawThreads, 1, const retort_cuda_step *step) { draw<OneDraw>(*step); }
+RETORT_KERNEL(draw_two, kDrawThreads, 1, const retort_cuda_step *step) { draw<TwoDraw>(*step); }
 RETORT_KERNEL(rows, kThreads, 1, const retort_cuda_step *step) {
   Cta cta(step);
   float *x = cta.activation(0);
