@@ -203,7 +203,7 @@ template <class P> struct Draw {
     if (laneIndex() == 31)
       shared.warps[warpIndex()] = running;
     ctaSync();
-    const DrawSums warp = warpRunning(shared.warps[laneIndex() % kDrawWarps]);
+    const DrawSums warp = warpRunning(shared.warps[minOf(int(laneIndex()), kDrawWarps - 1)]);
     const int last = int(warpIndex()) - 1;
     const DrawSums warpsBefore = {shfl64(warp.mass, maxOf(last, 0)),
                                   shfl(warp.count, maxOf(last, 0))};

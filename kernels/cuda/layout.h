@@ -65,8 +65,9 @@ constexpr int kPrefillThreads = kThreads;
 #endif
 constexpr int kSharedBytes = RETORT_CUDA_SHARED_BYTES;
 constexpr int kPrefillSharedBytes = kSharedBytes;
-/// The kernel that draws tokens (draw.cuh), a launch of its own with a CTA a row.
-constexpr int kDrawThreads = 1024;
+/// The kernel that draws tokens (draw.cuh), a launch of its own with a CTA a row. More threads have
+/// fewer registers each: 768 spill on sm_120.
+constexpr int kDrawThreads = 512;
 constexpr int kDrawSharedBytes = 32 * 1024;
 
 /// Words of retort_cuda_step::sync: the grid barrier, flags of exchanges, then from kSyncReserved

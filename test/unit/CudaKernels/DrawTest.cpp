@@ -4,14 +4,13 @@
 // Rows of logits of many kinds, each with a choice of its own, against engine::drawToken(), which
 // finds by selection what the kernel finds by bins: the same token, without exception. That the
 // definition they share is right is SamplerTest's to say.
+#include "kernels/cuda/layout.h"
 #include "runtime/src/engine/Sampler.h"
 #include "test/unit/CudaKernels/Kernels.h"
 #include <bit>
 
 namespace retort::test {
 namespace {
-
-constexpr unsigned kDrawThreads = 1024, kDrawShared = 32 * 1024; // kernels/cuda/layout.h
 
 /// A launch: the vocabulary's parts on two devices (the second may be empty), and its rows.
 struct Rows {
@@ -63,7 +62,8 @@ protected:
     step.num_wanted = int32_t(rows.logits.size());
     step.num_draw = rows.pickable;
     const CUdeviceptr memory = upload(std::vector<retort_cuda_step>{step});
-    EXPECT_EQ(launch(function(module, "k"), ctas, kDrawThreads, kDrawShared, false, memory),
+    EXPECT_EQ(launch(function(module, "k"), ctas, retort::cuda::kDrawThreads,
+                     retort::cuda::kDrawSharedBytes, false, memory),
               CUDA_SUCCESS)
         << library().error();
     EXPECT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS) << report().dump(1).substr(0, 4000);

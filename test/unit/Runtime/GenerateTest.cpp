@@ -82,7 +82,7 @@ TEST_F(GenerateTest, GreedyStepsGiveTheAnswersTokens) {
 /// A step's samplers pick as they do from its logits, and stay where they are if it does not run.
 TEST_F(GenerateTest, SampledStepsPickAsSamplersDo) {
   Model model(folder / "m.retort");
-  Session session(model, {.slots = 2, .threads = 2}), twin(model, {.slots = 2, .threads = 2});
+  Session session(model, {.threads = 2, .slots = 2}), twin(model, {.threads = 2, .slots = 2});
   Sampler hot({.temperature = 2, .seed = 9}), cold({.temperature = 0.5f, .topP = 0.8f, .seed = 9}),
       hotTwin({.temperature = 2, .seed = 9}),
       coldTwin({.temperature = 0.5f, .topP = 0.8f, .seed = 9}), greedy;

@@ -3,6 +3,7 @@
 #include "test/unit/Runtime/TestBundle.h"
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Import/TokenizerSpec.h"
+#include "kernels/cuda/layout.h"
 #include "runtime/src/base/Error.h"
 #include "runtime/src/engine/Manifest.h"
 
@@ -144,8 +145,8 @@ nlohmann::json cudaManifest(const CudaTest &test) {
           entry["sample"] = true;
         if (test.draws && device == 0)
           entry["draw"] = {{"symbol", "test_draw_" + std::to_string(devices)},
-                           {"threads", 1024},
-                           {"shared_bytes", 32 * 1024}};
+                           {"threads", cuda::kDrawThreads},
+                           {"shared_bytes", cuda::kDrawSharedBytes}};
         if (devices == 2)
           entry["logits"] = {{"begin", device ? kLogitsBegin1 : 0},
                              {"count", device ? kVocab - kLogitsBegin1 : kLogitsBegin1}};
