@@ -95,6 +95,7 @@
 // GRAPH-NEXT:   break;
 // GRAPH-NEXT: case 9:
 // GRAPH:        decode_step::p009_blk1_attn_v(cta);
+// GRAPH:      RETORT_KERNEL(retort_decode_draw, kDrawThreads, 1, const retort_cuda_step *step) {
 
 // EMITC:      emitc.include "kernels/cuda/program.cuh"
 // EMITC:      emitc.func @p002_blk0_attn_qkv_fetch(%{{.*}}: !emitc.opaque<"Cta &">) attributes {specifiers = ["RETORT_DEVICE"]} {

@@ -3,6 +3,7 @@
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=1}))' | FileCheck %s --check-prefix=WHOLE
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=DECODE
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0}),lower-to-kernel{target=cuda step=prefill},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=PREFILL
+// RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers),emit-cuda)' | FileCheck %s --check-prefix=TEXT
 
 // 3 key/value heads with 2 query heads each: device 0 has 2 of them, so channels and tokens that
 // cannot be halved go to device 1. Rows of projections are cut, columns of what follows them; a
@@ -77,6 +78,15 @@
 // PREFILL:      kernel.wait @run.logits
 // PREFILL-NEXT: kernel.phase @run.draw "model" tiles 1 per_row {
 // PREFILL-NEXT:   kernel.draw @logits, @other_logits by @choices -> @sampled
+
+// The logits' product adds up in its prologue and keeps the largest; what draws is no part of the step.
+// TEXT:         matmulSample<Matmul_32x16_f32>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted(), {cta.activation<float>({{[0-9]+}}), cta.received<float>({{[0-9]+}}), nullptr});
+// TEXT-LABEL: RETORT_DEVICE void run(Cta &cta) {
+// TEXT-NOT:     draw
+// TEXT:       RETORT_KERNEL(retort_decode_0, kThreads, 1, const retort_cuda_step *step) {
+// TEXT:       // draw: tokens of 36, 20 of them device 1's, in steps that ask for it; 1 tile a row
+// TEXT-NEXT:  RETORT_KERNEL(retort_decode_0_draw, kDrawThreads, 1, const retort_cuda_step *step) {
+// TEXT-NEXT:    draw<decode0_step::Draw_16_20>(*step);
 !out = tensor<32x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
 lm.model @m family "llama" context 64 vocab 36 hidden 32 {
   lm.param @token_embd.weight : tensor<36x32xf32> {
