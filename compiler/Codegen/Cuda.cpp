@@ -23,6 +23,7 @@ CompiledCuda::Entry describe(kernel::ProgramOp program, CudaForm form) {
   entry.syncWords = codegen::cudaSyncWords(program);
   entry.threads = program.isDecode() ? cuda::kThreads : cuda::kPrefillThreads;
   program.walk([&](kernel::SampleOp) { entry.samples = true; });
+  entry.draw = codegen::cudaDraw(program);
   if (form == CudaForm::Persistent)
     entry.kernels.push_back({codegen::cudaEntry(program)});
   else

@@ -24,6 +24,7 @@ struct CompiledCuda {
     int64_t maxRows = 0, activationBytes = 0, syncWords = 0;
     int threads = 0;      ///< of each kernel
     bool samples = false; ///< keeps the largest logits (kernel.sample)
+    std::string draw;     ///< the kernel that draws tokens (kernel.draw); "": none
   };
   std::string text;   ///< program.cu
   std::string fatbin; ///< program.fatbin

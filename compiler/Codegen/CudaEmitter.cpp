@@ -50,6 +50,9 @@ std::string deviceSuffix(kernel::ProgramOp program) {
   return program.getDevice() ? std::to_string(*program.getDevice()) : std::string();
 }
 
+/// The phase is one that draws tokens: no part of the step's kernels.
+bool draws(kernel::PhaseOp phase) { return !phase.getOps<kernel::DrawOp>().empty(); }
+
 void checkProgram(kernel::ProgramOp program) {
   if (!program.isCuda())
     fail(ExitCode::Internal,
@@ -76,7 +79,8 @@ public:
     for (const std::string &declaration : shapes.declarations())
       verbatim(declaration);
     for (auto [index, phase] : llvm::enumerate(program.getBody().getOps<kernel::PhaseOp>()))
-      emitPhase(phase, phases[index].name, calls[index]);
+      if (!draws(phase))
+        emitPhase(phase, phases[index].name, calls[index]);
     if (form == CudaForm::Persistent)
       emitRun();
     verbatim("} // namespace " + space);
@@ -84,6 +88,9 @@ public:
       entry(cudaEntry(program), "", "  " + space + "::run(cta);\n");
     else
       emitGraphKernels();
+    for (auto [index, phase] : llvm::enumerate(program.getBody().getOps<kernel::PhaseOp>()))
+      if (draws(phase))
+        emitDraw(phase, calls[index].front());
   }
 
 private:
@@ -174,7 +181,7 @@ private:
         // While decoding, values bring their flags along: a wait is enough.
         if (auto between = dyn_cast<kernel::ExchangeOp>(op); between && !program.isDecode())
           exchange = std::to_string(between.getIndex());
-        if (!isa<kernel::PhaseOp>(op))
+        if (!isa<kernel::PhaseOp>(op) || draws(cast<kernel::PhaseOp>(op)))
           continue;
         bool fetchesNow = ringIsFree && !next.empty();
         if (waits && (fetchesNow || !exchange.empty())) {
@@ -196,6 +203,12 @@ private:
         waits = false;
       }
     });
+  }
+
+  void emitDraw(kernel::PhaseOp phase, const CudaCall &call) {
+    verbatim("\n// draw: " + shapes.describe(phase) + "\nRETORT_KERNEL(" + cudaDraw(program) +
+             ", kDrawThreads, 1, const retort_cuda_step *step) {\n  " + call.function + "<" +
+             space + "::" + call.shape + ">(*step);\n}");
   }
 
   void entry(const std::string &symbol, StringRef parameters, const std::string &body) {
@@ -272,7 +285,7 @@ std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program) {
       result.back().sends = exchange;
     }
     auto phase = dyn_cast<kernel::PhaseOp>(op);
-    if (!phase)
+    if (!phase || draws(phase))
       continue;
     std::string kernel = cudaEntry(program);
     for (const CudaCall &call : shapes.calls(phase))
@@ -283,6 +296,13 @@ std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program) {
                       number, -1, std::exchange(exchange, -1), most <= kFewCtas ? most : 0});
   }
   return result;
+}
+
+std::string cudaDraw(kernel::ProgramOp program) {
+  for (auto phase : program.getBody().getOps<kernel::PhaseOp>())
+    if (draws(phase))
+      return cudaEntry(program) + "_draw";
+  return "";
 }
 
 int64_t cudaSyncWords(kernel::ProgramOp program) {

@@ -27,7 +27,12 @@ struct CudaPhase {
   int64_t receives = -1; ///< the exchange that it waits for
   int64_t ctas = 0;      ///< that have a tile in the largest step, if few; 0: one a multiprocessor
 };
+/// The step's phases in order, without the one that draws.
 std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program);
+
+/// The kernel that draws tokens, "retort_decode_draw", a launch of its own in both forms; "" if the
+/// program has none.
+std::string cudaDraw(kernel::ProgramOp program);
 
 /// The entry of the persistent form: "retort_decode", "retort_prefill"; of two devices
 /// "retort_decode_0", ...

@@ -271,13 +271,17 @@ CudaCall CudaShapes::call(kernel::MatmulOp op) {
       .floats({{"softCap", orZero(op.getSoftCap())}})
       .type("Weights", weightsType(op.getWeightsAttr()));
   std::string base = "Matmul_" + times(shape[1], shape[0]) + formatSuffix(weights);
-  if (isa_and_nonnull<kernel::SampleOp>(op->getNextNode()))
-    return {"matmulSample",
-            intern(base, members.body),
-            {address(stage.getSourceAttr()), address(stage.getGainAttr()),
-             address(op.getWeightsAttr()), address(op.getDestAttr()), address(op.getBiasAttr()),
-             address(stage.getRowsAttr())},
-            address(op.getWeightsAttr())};
+  if (isa_and_nonnull<kernel::SampleOp>(op->getNextNode())) {
+    CudaCall call{"matmulSample",
+                  intern(base, members.body),
+                  {address(stage.getSourceAttr()), address(stage.getGainAttr()),
+                   address(op.getWeightsAttr()), address(op.getDestAttr()),
+                   address(op.getBiasAttr()), address(stage.getRowsAttr())},
+                  address(op.getWeightsAttr())};
+    if (stage.getReceived())
+      call.arguments.push_back(partials(stage));
+    return call;
+  }
   CudaCall call{"matmul",
                 "",
                 {address(stage.getSourceAttr()), address(stage.getGainAttr()),
@@ -468,13 +472,22 @@ CudaCall CudaShapes::call(kernel::SumOp op) {
           ""};
 }
 
+CudaCall CudaShapes::call(kernel::DrawOp op) {
+  int64_t first = columns(op.getLogitsAttr()),
+          second = op.getOtherLogits() ? columns(op.getOtherLogitsAttr()) : 0;
+  Members members;
+  members.ints({{"First", first}, {"Second", second}});
+  std::string tokens = std::to_string(first) + (second ? "_" + std::to_string(second) : "");
+  return {"draw", intern("Draw_" + tokens, members.body), {}, ""};
+}
+
 std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
   std::vector<CudaCall> result;
   for (Operation &operation : *phase.getBody().begin())
     llvm::TypeSwitch<Operation *>(&operation)
         .Case<kernel::EmbedOp, kernel::AnglesOp, kernel::MatmulOp, kernel::MatmulGluOp,
               kernel::AttendOp, kernel::RopeAppendOp, kernel::AttentionOp, kernel::NormOp,
-              kernel::GluOp, kernel::ResidualOp, kernel::SumOp>(
+              kernel::GluOp, kernel::ResidualOp, kernel::SumOp, kernel::DrawOp>(
             [&](auto op) { result.push_back(call(op)); })
         .Case([](kernel::StageOp) {})  // part of the product that reads it
         .Case([](kernel::SampleOp) {}) // part of the product before it
@@ -550,6 +563,12 @@ std::string CudaShapes::describe(kernel::PhaseOp phase) {
             add("sent");
         })
         .Case([&](kernel::SampleOp) { add("arg-max"); })
+        .Case([&](kernel::DrawOp op) {
+          add("tokens of " + std::to_string(program.getVocab()));
+          if (op.getOtherLogits())
+            add(std::to_string(columns(op.getOtherLogitsAttr())) + " of them device 1's");
+          add("in steps that ask for it");
+        })
         .Case([&](kernel::MatmulGluOp op) {
           product(op.getWeightsAttr(), 2);
           add(stringifyGateActivation(op.getAct()).str());

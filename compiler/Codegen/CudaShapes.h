@@ -66,6 +66,7 @@ private:
   CudaCall call(kernel::GluOp op);
   CudaCall call(kernel::ResidualOp op);
   CudaCall call(kernel::SumOp op);
+  CudaCall call(kernel::DrawOp op);
 };
 
 } // namespace retort::codegen

@@ -81,6 +81,10 @@ json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
               {"ptx", cuda.ptx}};
   if (entry.samples)
     row["sample"] = true;
+  if (!entry.draw.empty())
+    row["draw"] = {{"symbol", entry.draw},
+                   {"threads", cuda::kDrawThreads},
+                   {"shared_bytes", cuda::kDrawSharedBytes}};
   if (graph)
     row["pdl"] = true;
   return row;

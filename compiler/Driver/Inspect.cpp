@@ -233,6 +233,9 @@ void printPrediction(const json &program) {
                                   {"hidden_us", "less weights that come during waits"}})
     std::printf("  %8.1f us %3.0f %%  %s\n", p[key].get<double>(), 100 * p[key].get<double>() / us,
                 text);
+  if (!p["draw"].is_null())
+    std::printf("  %8.1f us more in a step that draws tokens, and not simply the likeliest\n",
+                p["draw"]["us"].get<double>());
 }
 
 /// Bytes and flops are of a step of one row; weights are read once whatever the rows.

@@ -72,12 +72,16 @@ nlohmann::json predictionOf(llvm::ArrayRef<kernel::ProgramOp> programs,
   nlohmann::json phases = nlohmann::json::array();
   for (const kernel::PhaseTime &phase : time.phases)
     phases.push_back(describe(phase));
+  nlohmann::json draw; // null: the program draws no tokens
+  if (time.draw.us > 0)
+    draw = describe(time.draw);
   return {{"device", device.name},
           {"measured", false},
           {"rows", step.rows},
           {"context", step.context},
           {"devices", programs.size()},
           {"phases", std::move(phases)},
+          {"draw", std::move(draw)},
           {"us", time.us},
           {"graph_us", graphUs},
           {"tokens_per_second", step.rows * 1e6 / time.us},

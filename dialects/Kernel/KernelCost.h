@@ -17,6 +17,7 @@ enum class PhaseKind {
   Product,   ///< rows times a matrix
   Attend,    ///< decode: rope, append and attention
   Attention, ///< prefill, or a CPU's
+  Draw,      ///< of tokens: a launch of its own, in steps that ask for it
 };
 
 /// What a phase costs for a step of one row (decoding), apart from the cache, which grows with the
@@ -31,10 +32,11 @@ struct PhaseCost {
   int64_t cacheBytesPerPosition = 0; ///< read for each position attended to
   int64_t flops = 0;                 ///< multiplications and additions
   bool waits = false;                ///< a kernel.wait, or an exchange, stands right before it
-  bool exchanges = false;            ///< an exchange does
+  bool exchanges = false; ///< an exchange does; a draw: of logits that another device has too
 
   PhaseKind kind = PhaseKind::Rows;
   int64_t rowTile = 0; ///< rows of the step that a tile has; 1: tiles are of a row, 0: of any rows
+  int64_t tokens = 0;  ///< of a draw: logits of a row
   // A product: rows and columns of its matrix, 1 or, gated, 2 matrices, and its format.
   int64_t out = 0, in = 0, matrices = 1;
   PackedFormat format = {PackedFormat::Kind::F32, 0, true};
@@ -45,7 +47,7 @@ struct PhaseCost {
   int64_t heads = 0, kvHeads = 0, dims = 0, splits = 1, window = 0, cacheValueBytes = 2;
 };
 
-/// The phases of `program`, in order.
+/// The phases of `program`, in order; last the one that draws, if there is one.
 std::vector<PhaseCost> phaseCosts(ProgramOp program);
 
 /// Weight bytes read to decode one token: the sum over the phases, where the embedding table counts
@@ -55,7 +57,7 @@ int64_t bytesPerToken(ProgramOp program);
 /// Bytes that 16 rows ("rows16" block) of a weights buffer take.
 int64_t tileBytes(BufferOp weights);
 
-/// Prints a line a phase and the sums.
+/// Prints a line a phase and the sums, which leave out the drawing of tokens.
 void printCosts(ProgramOp program, llvm::raw_ostream &os);
 
 } // namespace retort::kernel

@@ -359,6 +359,41 @@ LogicalResult SampleOp::verifySymbolUses(SymbolTableCollection &tables) {
   return success();
 }
 
+LogicalResult DrawOp::verifySymbolUses(SymbolTableCollection &tables) {
+  Buffers buffers{*this, tables};
+  BufferOp logits = buffers.get(getLogitsAttr()), other = buffers.get(getOtherLogitsAttr()),
+           choices = buffers.get(getChoicesAttr());
+  buffers.get(getDestAttr());
+  if (buffers.failed)
+    return failure();
+  ProgramOp program = buffers.program();
+  Operation *phase = (*this)->getParentOp();
+  if (!llvm::hasSingleElement(*(*this)->getBlock()) ||
+      phase != &program.getBody().front().back()) // (C1)
+    return emitOpError("is not the one op of the program's last phase");
+  bool chosen = false;
+  program.walk(
+      [&](SampleOp op) { chosen |= op.getLogits() == getLogits() && op.getDest() == getDest(); });
+  if (!chosen) // (C2)
+    return emitOpError() << "follows no kernel.sample of '" << getLogits() << "' into '"
+                         << getDest() << "'";
+  const bool first = program.numDevices() > 1 && program.getDevice() == 0;
+  if ((program.numDevices() > 1 && !first) || static_cast<bool>(other) != first) // (C3)
+    return emitOpError() << (other ? "reads the logits of another device, and this is device "
+                                   : "reads one device's logits, and this is device ")
+                         << program.getDevice().value_or(0) << " of " << program.numDevices();
+  int64_t tokens = columns(logits) + (other ? columns(other) : 0);
+  if (tokens != static_cast<int64_t>(program.getVocab())) // (C3)
+    return emitOpError() << "draws from " << tokens << " logits of a vocabulary of "
+                         << program.getVocab();
+  RankedTensorType type = choices.getTensor();
+  const int64_t rows = program.getMaxRows();
+  if (type.getShape() != ArrayRef<int64_t>{rows, 3} || !type.getElementType().isInteger(64)) // (C4)
+    return emitOpError() << "needs " << rows << " x 3 x i64 of '" << choices.getSymName()
+                         << "', which is " << type;
+  return buffers.checkTiles(1, true); // (C1)
+}
+
 LogicalResult MatmulGluOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp weights = buffers.get(getWeightsAttr()), dest = buffers.get(getDestAttr());

@@ -235,7 +235,8 @@ def Kernel_SampleOp : Kernel_TileOp<"sample"> {
     Greedy decoding on the device: the product before it in the phase makes the tile's `logits`; of these and what
     the other tiles found, the largest stays in `dest`, the lower token of two equal ones, so a step moves a token a
     row and not a vocabulary. `dest` holds keys (runtime/src/abi/cuda_program.h): their maximum does not depend on the
-    order of the tiles. A step may want logits, tokens or both. Run by test/dialects/Kernel/ops.mlir:
+    order of the tiles. A step may want logits, tokens or both. Of two devices each has the largest of its own
+    logits, and the host compares them. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
     kernel.sample @logits -> @sampled
     ```
@@ -245,6 +246,28 @@ def Kernel_SampleOp : Kernel_TileOp<"sample"> {
   }];
   let arguments = (ins FlatSymbolRefAttr:$logits, FlatSymbolRefAttr:$dest);
   let assemblyFormat = "$logits `->` $dest attr-dict";
+}
+
+def Kernel_DrawOp : Kernel_TileOp<"draw"> {
+  let summary = "Draw a token of each wanted row: temperature, top-k, top-p; a tile a row";
+  let description = [{
+    What is drawn is defined in runtime/src/abi/sampling.h: `choices` has for each wanted row a `retort_choice`, its
+    limits and its random number. `dest` has the keys that `kernel.sample` left there, and gets the key of the token
+    drawn. Only steps that ask for it run it, as a launch of its own after the step in either form: a greedy step pays
+    nothing for it. Of two devices the first draws, from its own logits and, after them in the vocabulary, the
+    second's, which it reads once the second's step is done. Run by test/dialects/Kernel/ops.mlir:
+    ```mlir
+    kernel.draw @logits, @other_logits by @choices -> @sampled
+    ```
+    - (C1) It is the one op of the program's last phase, which has one tile per row.
+    - (C2) An earlier `kernel.sample` reads the same `logits` and writes the same `dest`.
+    - (C3) `logits` and `other_logits` have the program's `vocab` columns together; `other_logits` is given if, and
+      only if, there are two devices, and this is the first.
+    - (C4) `choices` has 3 64-bit integers, of `retort_choice`, for each of max_rows rows.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$logits, OptionalAttr<FlatSymbolRefAttr>:$other_logits,
+                       FlatSymbolRefAttr:$choices, FlatSymbolRefAttr:$dest);
+  let assemblyFormat = "$logits (`,` $other_logits^)? `by` $choices `->` $dest attr-dict";
 }
 
 def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu"> {

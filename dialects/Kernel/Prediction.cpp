@@ -33,6 +33,8 @@ constexpr double kAttendCycles = 1200;     ///< rotation of queries, merge of wa
 constexpr double kCombineCycles = 400;     ///< of splits, and
 constexpr double kCombineSplitCycles = 20; ///< for each of them
 constexpr double kRowsCycles = 800;        ///< a phase of vectors
+constexpr double kDrawInstructions = 80;   ///< for 32 logits, both passes: counted in sm_90 code
+constexpr double kDrawSortCycles = 8000;   ///< sort of 2048 candidates, prefix sums, barriers
 constexpr double kAttendChain =
     5; ///< loads that wait for each other: position, page, key, counter, partials
 
@@ -284,6 +286,23 @@ struct Model {
     add(std::move(time), own + kAttendChain * device.l2LatencyUs + cycles(kAttendCycles));
   }
 
+  /// A launch after the step, a CTA a row: two passes over its logits, bound by instructions.
+  void draw(const PhaseCost &cost) {
+    PhaseTime &time = result.draw;
+    time.name = cost.name;
+    time.kind = cost.kind;
+    time.tiles = isPrefill ? 1 : step.rows;
+    time.l2Bytes = time.tiles * 2 * 4 * cost.tokens;
+    time.waitUs = device.launchUs;
+    time.exchangeUs = cost.exchanges ? device.peerUs : 0;
+    double own = 0;
+    longest(time, own, issueUs(kDrawInstructions * double(cost.tokens) / 32), "issue");
+    longest(time, own, l2Us(time.l2Bytes), "l2");
+    const double turns = double(ceilDiv(time.tiles, device.multiprocessors));
+    time.us = time.waitUs + time.exchangeUs + 3 * device.l2LatencyUs +
+              turns * (own + cycles(kDrawSortCycles));
+  }
+
   void rowsPhase(const PhaseCost &cost) {
     PhaseTime time = start(cost);
     time.tiles = cost.tiles * (cost.rowTile ? ceilDiv(step.rows, cost.rowTile) : 1);
@@ -320,6 +339,7 @@ static void sumUp(StepTime &step) {
 StepTime together(const StepTime &first, const StepTime &second) {
   StepTime result;
   result.startUs = std::max(first.startUs, second.startUs);
+  result.draw = first.draw;
   const StepTime *steps[2] = {&first, &second};
   size_t at[2] = {0, 0};
   while (at[0] < first.phases.size() || at[1] < second.phases.size()) {
@@ -359,6 +379,9 @@ StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const St
     case PhaseKind::Rows:
       model.rowsPhase(cost);
       break;
+    case PhaseKind::Draw:
+      model.draw(cost);
+      break;
     }
   }
   sumUp(model.result);
@@ -385,6 +408,10 @@ void printTimes(const StepTime &time, const Device &device, const StepShape &ste
                      "excess %.1f, other %.1f, less hidden %.1f\n",
                      time.weightUs, time.attentionUs, time.waitUs, time.exchangeUs, time.startUs,
                      time.excessUs, time.otherUs(), time.hiddenUs);
+  if (time.draw.us > 0)
+    os << llvm::format("drawing tokens, in steps that ask for it: %.1f us more, bound by ",
+                       time.draw.us)
+       << time.draw.bound << '\n';
 }
 
 } // namespace retort::kernel

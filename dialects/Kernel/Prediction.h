@@ -36,6 +36,7 @@ struct StepTime {
   std::vector<PhaseTime> phases;
   double us = 0;          ///< of the step: the sum, and `startUs`
   double startUs = 0;     ///< the launch
+  PhaseTime draw;         ///< of tokens, for a step that asks for it: not in `us`. us 0: none
   double waitUs = 0;      ///< all waits, also what is hidden of them
   double exchangeUs = 0;  ///< all exchanges, likewise
   double attentionUs = 0; ///< attention without its waits
@@ -60,7 +61,8 @@ StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const St
 /// each other, the slower one counts. The programs have the same exchanges (kernel.program).
 StepTime together(const StepTime &first, const StepTime &second);
 
-/// A line a phase, then the sums. `title` says of what: "device 0 of 2", or nothing.
+/// A line a phase, then the sums, then what drawing tokens would add. `title` says of what: "device
+/// 0 of 2", or nothing.
 void printTimes(const StepTime &time, const Device &device, const StepShape &step,
                 llvm::StringRef title, llvm::raw_ostream &os);
 

@@ -68,9 +68,14 @@ namespace retort::cuda {
 constexpr int kThreads = 256;
 constexpr int kPrefillThreads = kThreads;
 
-/// Dynamic shared memory of every kernel, in bytes: all that a CTA may have, for weights in flight
-/// and rows. 99 KB wherever a kernel can run elsewhere than it was compiled for (sm_80's code on
-/// sm_86, PTX on later cards); code for 9.0 to 11.0 has more.
+/// The kernel that draws tokens (draw.cuh), a launch of its own with a CTA a row. More threads have
+/// fewer registers each: 768 spill on sm_120.
+constexpr int kDrawThreads = 512;
+constexpr int kDrawSharedBytes = 32 * 1024;
+
+/// Dynamic shared memory of every other kernel, in bytes: all that a CTA may have, for weights in
+/// flight and rows. 99 KB wherever a kernel can run elsewhere than it was compiled for (sm_80's
+/// code on sm_86, PTX on later cards); code for 9.0 to 11.0 has more.
 constexpr int kPortableSharedBytes = 99 * 1024;
 constexpr int kLargeSharedBytes = 227 * 1024; // of 9.0, 10.x and 11.0
 /// Of code for architecture `arch` (90 for sm_90a).

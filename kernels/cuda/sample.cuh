@@ -5,7 +5,8 @@
 // 64-bit key, larger for the larger score and for the lower index of two equal ones, so the maximum
 // of keys, in whatever order they come, is what the host's sampler picks at temperature 0. Each CTA
 // brings its best to the row's key in memory by one atomic maximum: no further phase, no wait, no
-// counters, and the same bits every time. Nobody reads the keys before the step ends.
+// counters, and the same bits every time. Nobody reads the keys before the step ends. Of two
+// devices each has the keys of its part of the vocabulary, and the host compares them.
 //
 // P as in matmul.cuh (kernel.sample puts both matmul and this in the phase).
 #pragma once
@@ -16,10 +17,8 @@ namespace retort::cuda {
 /// The key of score y at `index`; 0, less than any other, for NaN and -infinity, which nobody
 /// picks. -0 and 0 are equal.
 RETORT_DEVICE uint64_t scoreKey(float y, int index) {
-  const uint32_t bits = asBits(y + 0.0f);
-  const uint32_t rank = bits >> 31 ? ~bits : bits | 0x80000000u; // order of floats as unsigned
-  const bool valid = y > asFloat(0xff800000u);                   // not so for NaN
-  return valid ? uint64_t(rank) << 32 | (0xffffffffu - uint32_t(index)) : 0;
+  const uint32_t key = sampling::keyOf(asBits(y));
+  return key ? uint64_t(key) << 32 | (0xffffffffu - uint32_t(index)) : 0;
 }
 RETORT_DEVICE uint64_t maxKey(uint64_t a, uint64_t b) { return a > b ? a : b; }
 /// The largest key of Width neighbouring lanes, in each of them. All lanes.
@@ -62,8 +61,8 @@ template <class P> RETORT_PHASE void matmulSampleFetch(Cta &cta, const uint8_t *
 template <class P>
 RETORT_PHASE void matmulSample(Cta &cta, const float *source, const float *gain,
                                const uint8_t *weights, float *dest, const float *bias,
-                               const int32_t *wanted) {
-  const Stage<P> stage = {source, gain, wanted};
+                               const int32_t *wanted, Partials partials = {}) {
+  const Stage<P> stage = {source, gain, wanted, partials};
   const Scores<P> scores(cta, dest, bias);
   uint64_t best = 0;
   int row = 0; // a thread has elements of one row only: Product::tiles

@@ -112,6 +112,7 @@ RETORT_EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, si
     op.from = source;
   else
     op.staged.assign(source, source + bytes);
+  runCounters.toDeviceBytes += bytes;
   return enqueue(stream, std::move(op));
 }
 RETORT_EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes,
@@ -126,6 +127,7 @@ RETORT_EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t b
   if (bytes && !allocated(op.from, bytes))
     return CUDA_ERROR_INVALID_VALUE;
   const bool pageable = !pinned(to, bytes);
+  runCounters.toHostBytes += bytes;
   if (const CUresult error = enqueue(stream, std::move(op));
       error || !pageable || streamOf(stream)->capture)
     return error;

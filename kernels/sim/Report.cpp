@@ -146,7 +146,9 @@ std::string reportJson() {
   out += "],\n \"launches\": " + std::to_string(runCounters.launches) + ", " +
          number("waits", runCounters.waits) + ", " + number("mma", runCounters.mma) + ", " +
          number("ldmatrix", runCounters.ldmatrix) + ", " + number("atomics", runCounters.atomics) +
-         ", " + number("bulk_bytes", runCounters.bulkBytes) + ",\n \"shared\": {" +
+         ", " + number("bulk_bytes", runCounters.bulkBytes) + ", " +
+         number("to_device_bytes", runCounters.toDeviceBytes) + ", " +
+         number("to_host_bytes", runCounters.toHostBytes) + ",\n \"shared\": {" +
          number("requests", sharedCounters.requests) + ", " +
          number("bank_conflicts", sharedCounters.conflicts) + "},\n \"memory\": [";
   // Parts of one name, of several allocations, are one entry.

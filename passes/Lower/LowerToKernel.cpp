@@ -493,16 +493,34 @@ private:
     body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(logits),
                                   FlatSymbolRefAttr(), FlatSymbolRefAttr(), f32(op.getSoftCap()),
                                   FlatSymbolRefAttr());
-    // Two cards each have a part of the logits, and their rows are still to be summed: the host
-    // chooses.
-    if (kind.cuda() && !model.getShardAttr()) {
-      kernel::BufferOp sampled = builder.stepBuffer(
-          "sampled", kernel::BufferKind::Output,
-          RankedTensorType::get({rows}, IntegerType::get(builder.getContext(), 64)));
-      body.create<kernel::SampleOp>(op.getLoc(), symbol(logits), symbol(sampled));
-    }
     columns[op.getResult()] = whole(logits);
+    if (kind.cuda())
+      lowerChoice(body, op, logits);
     return success();
+  }
+
+  /// The largest logit, found by the phase that `body` builds, and a phase that draws tokens from
+  /// all, on the first of two devices.
+  void lowerChoice(OpBuilder &body, lm::LogitsOp op, kernel::BufferOp logits) {
+    int64_t rows = builder.getProgram().getMaxRows();
+    Type i64 = IntegerType::get(builder.getContext(), 64);
+    kernel::BufferOp sampled = builder.stepBuffer("sampled", kernel::BufferKind::Output,
+                                                  RankedTensorType::get({rows}, i64));
+    body.create<kernel::SampleOp>(op.getLoc(), symbol(logits), symbol(sampled));
+    if (builder.getProgram().getDevice().value_or(0) != 0)
+      return;
+    kernel::BufferOp other;
+    int64_t others = builder.getProgram().getVocab() - logits.getTensor().getDimSize(1);
+    if (others > 0)
+      other = builder.stepBuffer(
+          "other_logits", kernel::BufferKind::Input,
+          RankedTensorType::get({rows, others}, Float32Type::get(builder.getContext())));
+    kernel::BufferOp choices = builder.stepBuffer("choices", kernel::BufferKind::Input,
+                                                  RankedTensorType::get({rows, 3}, i64));
+    OpBuilder phase =
+        builder.phase(op.getLoc(), "draw", label, 1, true, {logits, sampled}, {sampled});
+    phase.create<kernel::DrawOp>(op.getLoc(), symbol(logits), symbol(other), symbol(choices),
+                                 symbol(sampled));
   }
 
   LogicalResult lower(lm::ReturnOp op) {

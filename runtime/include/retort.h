@@ -346,17 +346,20 @@ RETORT_API retort_status retort_step(retort_session *session, const retort_row *
 
 /**
  * Runs one step as retort_step() does, and gives tokens in the place of logits: for each wanted row
- * the one with the largest logit, as retort_sample() picks it at temperature 0 from the logits of
- * the tokens that the bundle's tokenizer has (all, if it has none). A card finds them itself, and
+ * the one that retort_sample() with the row's sampler picks from the logits of the tokens that the
+ * bundle's tokenizer has (all, if it has none). A card picks them itself, to the same token, and
  * sends 8 bytes a row instead of all logits.
  *
- * @param tokens  [num_wanted], the caller's; -1 where no logit is a number. NULL if num_wanted is
- * 0.
- * @return as retort_step().
+ * @param samplers  [num_wanted] each moves on by a pick, rows in order (one may serve several);
+ *                  NULL in it: the largest logit. NULL: the largest logit of every row. Not kept.
+ * @param tokens    [num_wanted], the caller's; -1 where no logit is a number. NULL if num_wanted is
+ *                  0.
+ * @return as retort_step(); if nothing ran, no sampler moved.
  */
-RETORT_API retort_status retort_step_greedy(retort_session *session, const retort_row *rows,
+RETORT_API retort_status retort_step_sample(retort_session *session, const retort_row *rows,
                                             size_t num_rows, const size_t *wanted,
-                                            size_t num_wanted, int32_t *tokens);
+                                            size_t num_wanted, retort_sampler *const *samplers,
+                                            int32_t *tokens);
 
 /**
  * Appends tokens to a slot in steps of at most max_rows rows.
@@ -386,8 +389,10 @@ RETORT_API retort_status retort_slot_reset(retort_session *session, int32_t slot
 /**
  * How tokens are picked: the logits are cut to the top_k largest, divided by temperature, made
  * probabilities, cut to the fewest tokens whose probabilities sum to top_p at least
- * (arXiv:1904.09751), and one is drawn. Equal logits rank by token. The same seed, options and
- * logits give the same tokens.
+ * (arXiv:1904.09751), and one is drawn: going down the ranking, the first at which the sum of
+ * probabilities passes a random number. Equal logits rank by token. All is done in integers, so the
+ * same seed, options and logits give the same tokens, on a CPU and on a card (to the bit:
+ * runtime/src/abi/sampling.h).
  */
 typedef struct retort_sampling {
   size_t struct_bytes;

@@ -201,6 +201,7 @@ public:
       throw Failure(status, "no logit is a number");
     return token;
   }
+  retort_sampler *get() const { return handle_.get(); }
 
 private:
   std::unique_ptr<retort_sampler, detail::Deleter<retort_sampler_destroy>> handle_;
@@ -255,13 +256,17 @@ public:
     check(
         retort_step(get(), rows.data(), rows.size(), wanted.data(), wanted.size(), logits.data()));
   }
-  /// `tokens` holds a token for each row wanted: the one with the largest logit.
-  void stepGreedy(std::span<const retort_row> rows, std::span<const size_t> wanted,
-                  std::span<int32_t> tokens) {
-    if (tokens.size() < wanted.size())
-      throw Failure(RETORT_E_ARGUMENT, "tokens has no room for the rows wanted");
-    check(retort_step_greedy(get(), rows.data(), rows.size(), wanted.data(), wanted.size(),
-                             tokens.data()));
+  /// `tokens` holds a token for each row wanted, which the row's sampler picks, or, where that is
+  /// null or `samplers` empty, the one with the largest logit.
+  void stepSample(std::span<const retort_row> rows, std::span<const size_t> wanted,
+                  std::span<int32_t> tokens, std::span<Sampler *const> samplers = {}) {
+    if (tokens.size() < wanted.size() || (!samplers.empty() && samplers.size() < wanted.size()))
+      throw Failure(RETORT_E_ARGUMENT, "tokens or samplers has no room for the rows wanted");
+    std::vector<retort_sampler *> handles;
+    for (Sampler *sampler : samplers)
+      handles.push_back(sampler ? sampler->get() : nullptr);
+    check(retort_step_sample(get(), rows.data(), rows.size(), wanted.data(), wanted.size(),
+                             handles.empty() ? nullptr : handles.data(), tokens.data()));
   }
   /// `logits` is empty, or holds vocab floats for the last token.
   void prefill(int32_t slot, std::span<const int32_t> tokens, std::span<float> logits = {}) {

@@ -23,6 +23,11 @@ class SessionOptions(ctypes.Structure):
                 ("cache_bytes", ctypes.c_uint64), ("device", ctypes.c_char_p)]
 
 
+class Sampling(ctypes.Structure):
+    _fields_ = [("struct_bytes", ctypes.c_size_t), ("temperature", ctypes.c_float),
+                ("top_p", ctypes.c_float), ("top_k", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
+
+
 class SessionInfo(ctypes.Structure):
     _fields_ = [("struct_bytes", ctypes.c_size_t), ("threads", ctypes.c_uint32),
                 ("slots", ctypes.c_uint32), ("max_context", ctypes.c_uint32),
@@ -36,6 +41,27 @@ def load(library):
     for name in ("retort_session_error", "retort_model_manifest", "retort_session_counters"):
         getattr(lib, name).restype = ctypes.c_char_p
     return lib
+
+
+class Sampler:
+    """Picks tokens from logits, or has a step pick them."""
+
+    def __init__(self, library, temperature=0.0, top_p=0.0, top_k=0, seed=0):
+        self.lib, self.handle = load(library), ctypes.c_void_p()
+        options = Sampling(ctypes.sizeof(Sampling), temperature, top_p, top_k, seed)
+        error = ctypes.create_string_buffer(1024)
+        status = self.lib.retort_sampler_create(ctypes.byref(options), ctypes.byref(self.handle), error)
+        assert status == 0, error.value.decode()
+
+    def sample(self, logits):
+        logits, token = np.ascontiguousarray(logits, np.float32), ctypes.c_int32()
+        status = self.lib.retort_sample(self.handle, logits.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+                                        ctypes.c_size_t(len(logits)), ctypes.byref(token))
+        assert status == 0
+        return token.value
+
+    def __del__(self):
+        self.lib.retort_sampler_destroy(self.handle)
 
 
 class Session:
@@ -66,14 +92,27 @@ class Session:
         text = self.lib.retort_session_counters(self.session)
         return json.loads(text) if text else None
 
-    def step(self, rows, wanted=None):
-        """rows: (token, slot) in order. Logits [wanted][vocab]; wanted: indices, None for all."""
+    def _arrays(self, rows, wanted):
         wanted = list(range(len(rows)) if wanted is None else wanted)
         array = (Row * len(rows))()
         for i, (token, slot) in enumerate(rows):
             array[i] = Row(token, slot, self.length[slot])
             self.length[slot] += 1
-        indices = (ctypes.c_size_t * len(wanted))(*wanted)
+        return array, wanted, (ctypes.c_size_t * len(wanted))(*wanted)
+
+    def sample(self, rows, samplers, wanted=None):
+        """A step that gives tokens: a list, one for each wanted row, of what its sampler picks."""
+        array, wanted, indices = self._arrays(rows, wanted)
+        handles = (ctypes.c_void_p * len(wanted))(*[sampler.handle for sampler in samplers])
+        tokens = (ctypes.c_int32 * len(wanted))()
+        status = self.lib.retort_step_sample(self.session, array, ctypes.c_size_t(len(rows)), indices,
+                                             ctypes.c_size_t(len(wanted)), handles, tokens)
+        assert status == 0, self.lib.retort_session_error(self.session).decode()
+        return list(tokens)
+
+    def step(self, rows, wanted=None):
+        """rows: (token, slot) in order. Logits [wanted][vocab]; wanted: indices, None for all."""
+        array, wanted, indices = self._arrays(rows, wanted)
         logits = np.empty((len(wanted), self.vocab), np.float32)
         status = self.lib.retort_step(
             self.session, array, ctypes.c_size_t(len(rows)), indices, ctypes.c_size_t(len(wanted)),

@@ -49,6 +49,7 @@ CudaDevice::CudaDevice(std::shared_ptr<const Model> model, std::shared_ptr<CudaP
         card.logitsBegin = entry->logitsBegin;
         card.logitsCount = std::max(card.logitsCount, entry->logitsCount);
         samples_ = samples_ && entry->samples;
+        draws_ = draws_ && (d != 0 || entry->draw);
       }
     limits_.pageRows = some->pageRows;
     limits_.pageBytes += some->pageBytes;
@@ -62,10 +63,11 @@ CudaDevice::~CudaDevice() {
       if (step.graph && !stuck_)
         cuda()->cuGraphExecDestroy(step.graph);
     if (stuck_) { // freeing would wait for kernels that wait for a card that is lost
-      for (CudaMemory *memory :
-           {&card.cache, &card.activations, &card.sync, &card.inputs, &card.logits})
+      for (CudaMemory *memory : {&card.cache, &card.activations, &card.sync, &card.inputs,
+                                 &card.logits, &card.otherLogits})
         memory->abandon();
-      for (PinnedMemory *memory : {&card.pinnedInputs, &card.pinnedLogits, &card.received})
+      for (PinnedMemory *memory :
+           {&card.pinnedInputs, &card.pinnedLogits, &card.pinnedOtherLogits, &card.received})
         memory->abandon();
       card.stream.abandon();
     }
@@ -94,7 +96,10 @@ uint64_t CudaDevice::workBytes(size_t d) const {
   for (bool decode : {true, false})
     if (const auto *entry = manifest.findCuda(int(cards_.size()), int(d), decode))
       bytes += aligned(uint64_t(entry->syncWords) * 4);
-  return bytes + aligned(uint64_t(logitRows_) * card.logitsCount * 4);
+  for (const Card &other : cards_) // the first card keeps the others' logits too, if it can
+    if (&other == &card || (d == 0 && draws_))
+      bytes += aligned(uint64_t(logitRows_) * other.logitsCount * 4);
+  return bytes;
 }
 
 void CudaDevice::checkMemory(const KvCache &cache) const {
@@ -135,7 +140,8 @@ void CudaDevice::allocate(const KvCache &cache) {
 
 void CudaDevice::allocateAll(const KvCache &cache) {
   const uint64_t list = aligned(uint64_t(limits_.maxRows) * 4);
-  layout_.tokens = aligned(sizeof(retort_cuda_step));
+  layout_.step = draws_ ? aligned(uint64_t(limits_.maxRows) * sizeof(retort_choice)) : 0;
+  layout_.tokens = layout_.step + aligned(sizeof(retort_cuda_step));
   layout_.slots = layout_.tokens + list;
   layout_.positions = layout_.slots + list;
   layout_.wanted = layout_.positions + list;
@@ -148,6 +154,7 @@ void CudaDevice::allocateAll(const KvCache &cache) {
   for (Card &card : cards_)
     allocateCard(card, cache);
   setPeers();
+  makeOtherLogits(logitRows_, cards_[0].otherLogits, cards_[0].pinnedOtherLogits);
   for (Card &card : cards_) {
     CurrentContext current(cuda(), card.card->context());
     cuda().check(cuda()->cuStreamSynchronize(card.stream.get()), failing(card));
@@ -232,6 +239,31 @@ void CudaDevice::setPeers() {
   }
 }
 
+/// Room for the logits of the second card, from which the first draws.
+void CudaDevice::makeOtherLogits(size_t rows, CudaMemory &memory, PinnedMemory &pinned) const {
+  if (cards_.size() == 1 || !draws_)
+    return;
+  CurrentContext current(cuda(), cards_[0].card->context());
+  const std::string what =
+      cards_[0].card->name() + ": no memory for the logits of " + std::to_string(rows) + " rows";
+  const uint64_t bytes = std::max<uint64_t>(aligned(rows * cards_[1].logitsCount * 4), kAlign);
+  if (program_->hasPeerAccess()) {
+    memory = CudaMemory(program_->driver(), bytes, what);
+    cuda().nameMemory(memory.address(), memory.bytes(), "logits.other");
+  } else {
+    pinned = PinnedMemory(program_->driver(), bytes, what);
+  }
+}
+
+/// That room, as the card of the current context addresses it.
+float *CudaDevice::otherLogits() const {
+  const Card &first = cards_[0];
+  const CUdeviceptr at = program_->hasPeerAccess()
+                             ? first.otherLogits.address()
+                             : first.pinnedOtherLogits.address("the other card's logits");
+  return reinterpret_cast<float *>(uintptr_t(at));
+}
+
 void CudaDevice::reserve(size_t wanted) {
   if (wanted > logitRows_)
     named([&] { growLogits(wanted); });
@@ -246,6 +278,16 @@ void CudaDevice::growLogits(size_t wanted) {
     grown.emplace_back(program_->driver(), bytes,
                        card.card->name() + ": no memory for the logits of " +
                            std::to_string(wanted) + " rows");
+  }
+  CudaMemory other;
+  PinnedMemory pinnedOther;
+  makeOtherLogits(rows, other, pinnedOther);
+  {
+    CurrentContext current(cuda(), cards_[0].card->context());
+    cards_[0].otherLogits = std::move(other);
+    cards_[0].pinnedOtherLogits = std::move(pinnedOther);
+    other = {};
+    pinnedOther = {};
   }
   for (size_t d = 0; d < cards_.size(); ++d) {
     CurrentContext current(cuda(), cards_[d].card->context());
@@ -266,7 +308,7 @@ size_t CudaDevice::stepFor(size_t rows) const {
 }
 
 void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache &cache,
-                      const StepRows &rows, bool sample) {
+                      const StepRows &rows, const StepResults &results) {
   const CUdeviceptr inputs = card.inputs.address();
   uint8_t *host = card.pinnedInputs.as();
   auto put = [&](uint64_t at, std::span<const int32_t> list) {
@@ -284,13 +326,21 @@ void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache 
   out.wanted = put(layout_.wanted, rows.wanted);
   const bool newTable = card.tableVersion != cache.version();
   out.page_table = put(layout_.table, newTable ? cache.table() : std::span<const int32_t>());
-  if (sample) { // kernels keep the maximum with what is there
+  const size_t drawn = results.choices.size();
+  if (results.tokens) { // kernels keep the maximum with what is there
     std::memset(host + layout_.sampled, 0, rows.wanted.size() * sizeof(uint64_t));
     out.sampled = reinterpret_cast<uint64_t *>(uintptr_t(inputs + layout_.sampled));
     const int64_t mine = int64_t(model_->pickable()) - int64_t(card.logitsBegin);
     out.num_choose = int32_t(std::clamp<int64_t>(mine, 0, card.logitsCount));
-  } else {
-    out.logits = card.logits.as<float>();
+  }
+  if (!results.tokens || drawn)
+    out.logits = drawn && index > 0 ? otherLogits() : card.logits.as<float>();
+  if (drawn && index == 0) {
+    const uint64_t at = layout_.step - results.choices.size_bytes();
+    std::memcpy(host + at, results.choices.data(), results.choices.size_bytes());
+    out.choices = reinterpret_cast<const retort_choice *>(uintptr_t(inputs + at));
+    out.other_logits = cards_.size() > 1 ? otherLogits() : nullptr;
+    out.num_draw = model_->pickable();
   }
   out.sync = reinterpret_cast<uint32_t *>(uintptr_t(step.sync));
   std::copy(std::begin(step.peers), std::end(step.peers), out.peers);
@@ -300,10 +350,12 @@ void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache 
   out.num_devices = int32_t(cards_.size());
   out.device = int32_t(index);
   out.generation = int32_t(generation_);
-  std::memcpy(host, &out, sizeof out);
-  cuda().check(cuda()->cuMemcpyHtoDAsync(inputs, host, newTable ? layout_.bytes : layout_.table,
-                                         card.stream.get()),
-               failing(card));
+  std::memcpy(host + layout_.step, &out, sizeof out);
+  const uint64_t begin = out.choices ? layout_.step - results.choices.size_bytes() : layout_.step;
+  const uint64_t end = newTable ? layout_.bytes : layout_.table;
+  cuda().check(
+      cuda()->cuMemcpyHtoDAsync(inputs + begin, host + begin, end - begin, card.stream.get()),
+      failing(card));
   card.tableVersion = cache.version();
 }
 
@@ -330,7 +382,7 @@ void CudaDevice::nextGeneration() {
 
 void CudaDevice::launchKernel(const Card &card, const Step &step,
                               const CudaStepCode::Kernel &kernel, bool dependent) {
-  CUdeviceptr argument = card.inputs.address();
+  CUdeviceptr argument = card.inputs.address() + layout_.step;
   int32_t phase = kernel.phase; // the persistent form's kernels have no second parameter
   void *parameters[] = {&argument, &phase};
   const unsigned threads = step.code->entry->threads;
@@ -388,6 +440,23 @@ void CudaDevice::launch(Card &card, const Step &step) {
   cuda().check(cuda()->cuEventRecord(card.end.get(), card.stream.get()), failing(card));
 }
 
+/// Draws tokens on the first card, a CTA a row, when all cards have made their logits.
+void CudaDevice::launchDraw(const Step &step, size_t wanted) {
+  Card &card = cards_[0];
+  CurrentContext current(cuda(), card.card->context());
+  for (size_t d = 1; d < cards_.size(); ++d)
+    cuda().check(cuda()->cuStreamWaitEvent(card.stream.get(), cards_[d].end.get(), 0),
+                 failing(card));
+  const Manifest::CudaEntry::Draw &draw = *step.code->entry->draw;
+  CUdeviceptr argument = card.inputs.address() + layout_.step;
+  void *parameters[] = {&argument};
+  CUlaunchConfig config = {unsigned(wanted),  1,       1, draw.threads, 1, 1, draw.sharedBytes,
+                           card.stream.get(), nullptr, 0};
+  cuda().check(cuda()->cuLaunchKernelEx(&config, step.code->draw, parameters, nullptr),
+               failing(card));
+  cuda().check(cuda()->cuEventRecord(card.end.get(), card.stream.get()), failing(card));
+}
+
 /// Waits for what was last recorded in `copied`. Of several cards one may wait for ever for another
 /// that is lost, so they are asked in turn.
 void CudaDevice::wait() {
@@ -435,11 +504,13 @@ void CudaDevice::download(size_t wanted, float *logits) {
   }
 }
 
-/// The best of the cards' keys (cuda_program.h), row by row. Waits for the step.
-void CudaDevice::downloadTokens(size_t wanted, int32_t *tokens) {
+/// The best of the cards' keys (cuda_program.h), row by row; of drawn tokens the first card's.
+/// Waits for the step.
+void CudaDevice::downloadTokens(size_t wanted, const StepResults &results) {
+  const std::span<Card> choosing(cards_.data(), results.choices.empty() ? cards_.size() : 1);
   for (Card &card : cards_) {
     CurrentContext current(cuda(), card.card->context());
-    if (wanted != 0)
+    if (wanted != 0 && &card < choosing.data() + choosing.size())
       cuda().check(cuda()->cuMemcpyDtoHAsync(card.pinnedInputs.as() + layout_.sampled,
                                              card.inputs.address() + layout_.sampled,
                                              wanted * sizeof(uint64_t), card.stream.get()),
@@ -449,14 +520,14 @@ void CudaDevice::downloadTokens(size_t wanted, int32_t *tokens) {
   wait();
   for (size_t r = 0; r < wanted; ++r) {
     uint32_t best = 0; // a key's upper half; no logit has 0
-    tokens[r] = -1;
-    for (Card &card : cards_) { // in the vocabulary's order: the first of equal ones wins
+    results.tokens[r] = -1;
+    for (Card &card : choosing) { // in the vocabulary's order: the first of equal ones wins
       uint64_t key;
       std::memcpy(&key, card.pinnedInputs.as() + layout_.sampled + r * sizeof key, sizeof key);
       if (uint32_t(key >> 32) <= best)
         continue;
       best = uint32_t(key >> 32);
-      tokens[r] = int32_t(card.logitsBegin + (0xffffffffu - uint32_t(key)));
+      results.tokens[r] = int32_t(card.logitsBegin + (0xffffffffu - uint32_t(key)));
     }
   }
 }
@@ -470,14 +541,16 @@ void CudaDevice::run(const KvCache &cache, const StepRows &rows, const StepResul
     nextGeneration();
     for (size_t d = 0; d < cards_.size(); ++d) {
       CurrentContext current(cuda(), cards_[d].card->context());
-      fill(cards_[d], d, cards_[d].steps[index], cache, rows, results.tokens != nullptr);
+      fill(cards_[d], d, cards_[d].steps[index], cache, rows, results);
     }
     for (Card &card : cards_) {
       CurrentContext current(cuda(), card.card->context());
       launch(card, card.steps[index]);
     }
+    if (!results.choices.empty())
+      launchDraw(cards_[0].steps[index], rows.wanted.size());
     if (results.tokens)
-      downloadTokens(rows.wanted.size(), results.tokens);
+      downloadTokens(rows.wanted.size(), results);
     else
       download(rows.wanted.size(), results.logits);
   } catch (const Error &error) { // whatever it was, the cache may hold half a step

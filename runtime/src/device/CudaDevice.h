@@ -9,7 +9,8 @@ namespace retort::engine {
 
 /// A session on the cards of a CudaProgram. Each card has its own part of the cache, its own copy
 /// of the step and its inputs, and its own stream; a step is one copy, one launch and the copy of
-/// the logits, or of tokens, on each, all cards at once.
+/// the logits, or of tokens, on each, all cards at once. When tokens are to be drawn, the first
+/// card launches one more kernel that does it, once the others' steps are done.
 class CudaDevice final : public Device {
 public:
   CudaDevice(std::shared_ptr<const Model> model, std::shared_ptr<CudaProgram> program);
@@ -20,15 +21,16 @@ public:
   void allocate(const KvCache &cache) override;
   void reserve(size_t wanted) override;
   bool samples() const override { return samples_; }
+  bool draws() const override { return draws_; }
   void run(const KvCache &cache, const StepRows &rows, const StepResults &results) override;
   double stepSeconds() const override { return stepSeconds_; }
   std::string takeCounters() const override;
 
 private:
-  /// Where things are in the copy that a card gets before each step; the table comes last, so that
-  /// it can stay when it has not changed.
+  /// Where things are in the copy that a card gets before each step. Choices, which few steps have,
+  /// end where the step begins; the table comes last, so that it can stay when it has not changed.
   struct Layout {
-    uint64_t tokens, slots, positions, wanted, sampled, table, bytes;
+    uint64_t step, tokens, slots, positions, wanted, sampled, table, bytes;
   };
   /// A step's code and what it alone uses on one card.
   struct Step {
@@ -43,6 +45,8 @@ private:
     CudaEvent begin, end; ///< of the step's kernels
     CudaEvent copied;     ///< the step's end, logits and all
     CudaMemory cache, activations, sync, inputs, logits;
+    CudaMemory otherLogits; ///< the first of two cards: where the other one's are drawn from
+    PinnedMemory pinnedOtherLogits; ///< in its place without peer access
     PinnedMemory pinnedInputs, pinnedLogits;
     PinnedMemory received; ///< what others send without peer access; activations, then sync
     std::vector<Step> steps;
@@ -53,6 +57,8 @@ private:
   template <class Call> void named(Call call) const;
   void allocateAll(const KvCache &cache);
   void growLogits(size_t wanted);
+  void makeOtherLogits(size_t rows, CudaMemory &memory, PinnedMemory &pinned) const;
+  float *otherLogits() const;
   void checkMemory(const KvCache &cache) const;
   uint64_t workBytes(size_t card) const;
   void allocateCard(Card &card, const KvCache &cache);
@@ -60,13 +66,14 @@ private:
   void nextGeneration();
   void capture(Card &card, Step &step);
   void fill(Card &card, size_t index, const Step &step, const KvCache &cache, const StepRows &rows,
-            bool sample);
+            const StepResults &results);
+  void launchDraw(const Step &step, size_t wanted);
   void launch(Card &card, const Step &step);
   void launchKernel(const Card &card, const Step &step, const CudaStepCode::Kernel &kernel,
                     bool dependent);
   void wait();
   void download(size_t wanted, float *logits);
-  void downloadTokens(size_t wanted, int32_t *tokens);
+  void downloadTokens(size_t wanted, const StepResults &results);
   size_t stepFor(size_t rows) const;
 
   const CudaDriver &cuda() const { return *program_->driver(); }
@@ -84,6 +91,7 @@ private:
   /// happens in every session.
   uint32_t generation_ = RETORT_CUDA_GENERATIONS - 2;
   bool samples_ = true; ///< all entries do
+  bool draws_ = true;   ///< all entries of the first card do
   bool stuck_ = false;  ///< a step failed while other cards may wait for it for ever
 };
 

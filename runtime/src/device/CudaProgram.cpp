@@ -60,17 +60,14 @@ CudaCard::CudaCard(CudaDriverPointer driver, int ordinal,
     name_ += std::string(" ") + text;
   major_ = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   minor_ = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-  const int shared = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   for (const Manifest::CudaEntry *entry : entries_) {
     // The simulator compiles program.cu's text: any of its architectures will do.
     if (std::string why = whyNotOn(*entry, major_, minor_);
         !why.empty() && (!cuda.simulated() || major_ < kOldestMajor))
       fail(ExitCode::Unsupported, name_ + " " + why);
-    if (const uint32_t needed = entry->sharedBytesOf(major_, minor_); needed > uint32_t(shared))
-      fail(ExitCode::Unsupported, name_ + " has " + std::to_string(shared) +
-                                      " bytes of shared memory for a CTA and " +
-                                      entry->kernels[0].symbol + " needs " +
-                                      std::to_string(needed) + ": compile the model for this card");
+    requireShared(entry->kernels[0].symbol, entry->sharedBytesOf(major_, minor_));
+    if (entry->draw)
+      requireShared(entry->draw->symbol, entry->draw->sharedBytes);
     if (entry->persistent && !attribute(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH))
       fail(ExitCode::Unsupported, name_ + " has no cooperative launch, which the bundle's "
                                           "persistent kernels need: compile it with --form graph");
@@ -139,37 +136,54 @@ void CudaCard::loadCode(const void *image) {
   }
 }
 
-CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
+void CudaCard::requireShared(const std::string &symbol, uint32_t bytes) const {
+  const int shared = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  if (bytes > uint32_t(shared))
+    fail(ExitCode::Unsupported, name_ + " has " + std::to_string(shared) +
+                                    " bytes of shared memory for a CTA and " + symbol + " needs " +
+                                    std::to_string(bytes) + ": compile the model for this card");
+}
+
+/// `ctas`: how many of it fit a multiprocessor.
+CUfunction CudaCard::findKernel(const std::string &symbol, unsigned threads, unsigned sharedBytes,
+                                int &ctas) const {
   const CudaDriver &cuda = *driver_;
-  const uint32_t shared = entry.sharedBytesOf(major_, minor_);
-  CudaStepCode code{&entry, shared, {}};
+  const std::string what = name_ + ": kernel " + symbol;
+  CUfunction function = nullptr;
+  if (cuda->cuModuleGetFunction(&function, module_, symbol.c_str()) != CUDA_SUCCESS)
+    fail(ExitCode::BadInput, what + ", which the manifest names, is not in the bundle's code: "
+                                    "compile the model again");
+  if (sharedBytes > kUsualSharedBytes)
+    cuda.check(cuda->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                        int(sharedBytes)),
+               what + " gets no shared memory");
+  cuda.check(
+      cuda->cuOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, function, int(threads), sharedBytes),
+      what + " cannot be placed");
+  if (ctas < 1)
+    fail(ExitCode::Unsupported, what + " with " + std::to_string(threads) + " threads and " +
+                                    std::to_string(sharedBytes) +
+                                    " bytes of shared memory does not fit a multiprocessor: "
+                                    "compile the model for this card");
+  return function;
+}
+
+CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
+  CudaStepCode code{.entry = &entry, .sharedBytes = entry.sharedBytesOf(major_, minor_)};
+  int ctas = 0;
   for (const Manifest::CudaEntry::Kernel &kernel : entry.kernels) {
-    const std::string what = name_ + ": kernel " + kernel.symbol;
-    CUfunction function = nullptr;
-    if (cuda->cuModuleGetFunction(&function, module_, kernel.symbol.c_str()) != CUDA_SUCCESS)
-      fail(ExitCode::BadInput, what + ", which the manifest names, is not in the bundle's code: "
-                                      "compile the model again");
-    if (shared > kUsualSharedBytes)
-      cuda.check(cuda->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                          int(shared)),
-                 what + " gets no shared memory");
-    int ctas = 0;
-    cuda.check(cuda->cuOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, function,
-                                                                 int(entry.threads), shared),
-               what + " cannot be placed");
-    if (ctas < 1)
-      fail(ExitCode::Unsupported, what + " with " + std::to_string(entry.threads) +
-                                      " threads and " + std::to_string(shared) +
-                                      " bytes of shared memory does not fit a multiprocessor: "
-                                      "compile the model for this card");
+    CUfunction function = findKernel(kernel.symbol, entry.threads, code.sharedBytes, ctas);
     const unsigned multiprocessors = unsigned(attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
     if (entry.persistent && kernel.grid > multiprocessors * unsigned(ctas))
-      fail(ExitCode::Unsupported, what + " has " + std::to_string(kernel.grid) +
+      fail(ExitCode::Unsupported, name_ + ": kernel " + kernel.symbol + " has " +
+                                      std::to_string(kernel.grid) +
                                       " CTAs that must run at once and the card holds " +
                                       std::to_string(multiprocessors * unsigned(ctas)) +
                                       ": compile the model for this card");
     code.kernels.push_back({function, kernel.grid ? kernel.grid : multiprocessors, kernel.phase});
   }
+  if (entry.draw)
+    code.draw = findKernel(entry.draw->symbol, entry.draw->threads, entry.draw->sharedBytes, ctas);
   return code;
 }
 

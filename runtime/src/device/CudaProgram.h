@@ -32,6 +32,7 @@ struct CudaStepCode {
     int32_t phase;
   };
   std::vector<Kernel> kernels;
+  CUfunction draw = nullptr; ///< null: the entry has none
 };
 
 /// One of the cards that a program runs on.
@@ -63,6 +64,9 @@ public:
 
 private:
   CudaStepCode findCode(const Manifest::CudaEntry &entry) const;
+  CUfunction findKernel(const std::string &symbol, unsigned threads, unsigned sharedBytes,
+                        int &ctas) const;
+  void requireShared(const std::string &symbol, uint32_t bytes) const;
   int attribute(CUdevice_attribute which) const;
 
   CudaDriverPointer driver_;

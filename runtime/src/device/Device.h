@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
+#include "runtime/src/abi/sampling.h"
 #include "runtime/src/engine/KvCache.h"
 #include "runtime/src/engine/Model.h"
 #include <cstddef>
@@ -31,9 +32,11 @@ struct StepRows {
 
 /// What a step gives: one of the two, where rows are wanted.
 struct StepResults {
-  float *logits = nullptr; ///< [wanted][vocab]
-  int32_t *tokens =
-      nullptr; ///< [wanted] as largestLogit() of what may be picked; Device::samples()
+  float *logits = nullptr;   ///< [wanted][vocab]
+  int32_t *tokens = nullptr; ///< [wanted] of what may be picked; -1: none can be
+  /// Of tokens: [wanted], how each is drawn (Device::draws()); empty: all as largestLogit()
+  /// (Device::samples()).
+  std::span<const retort_choice> choices = {};
 };
 
 /// One thread at a time. Calls throw Error; after ExitCode::Device only the destructor may follow.
@@ -50,8 +53,9 @@ public:
   virtual void allocate(const KvCache &cache) = 0;
   /// Makes sure that a step with so many rows of logits will find its memory.
   virtual void reserve(size_t wanted) {}
-  /// Whether run() can give tokens.
+  /// Whether run() can give the largest logits' tokens; whether it can draw tokens too.
   virtual bool samples() const { return false; }
+  virtual bool draws() const { return false; }
   /// Runs a step: its results are there when it returns.
   virtual void run(const KvCache &cache, const StepRows &rows, const StepResults &results) = 0;
   /// How long the last step took on the device itself, in seconds; 0: not measured.

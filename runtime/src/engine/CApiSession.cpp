@@ -90,11 +90,16 @@ retort_status retort_step(retort_session *session, const retort_row *rows, size_
   });
 }
 
-retort_status retort_step_greedy(retort_session *session, const retort_row *rows, size_t num_rows,
-                                 const size_t *wanted, size_t num_wanted, int32_t *tokens) {
+retort_status retort_step_sample(retort_session *session, const retort_row *rows, size_t num_rows,
+                                 const size_t *wanted, size_t num_wanted,
+                                 retort_sampler *const *samplers, int32_t *tokens) {
   return guard(session, [&] {
     require(session && (rows || num_rows == 0) && (wanted || num_wanted == 0), "a pointer is NULL");
-    session->session.step({rows, num_rows}, {wanted, num_wanted}, {.tokens = tokens});
+    std::vector<Sampler *> list;
+    for (size_t i = 0; samplers && i < num_wanted; ++i)
+      list.push_back(samplers[i] ? &samplers[i]->sampler : nullptr);
+    session->session.step({rows, num_rows}, {wanted, num_wanted},
+                          {.tokens = tokens, .samplers = list});
   });
 }
 

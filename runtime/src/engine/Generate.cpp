@@ -53,8 +53,7 @@ public:
   Generation(Session &session, int32_t slot, const GenerateOptions &options,
              retort_generation &result)
       : session_(session), slot_(slot), options_(options), result_(result),
-        sampler_(options.sampling), output_(session.model(), options),
-        logits_(greedy() ? 0 : size_t(session.model().manifest().vocab)) {}
+        sampler_(options.sampling), output_(session.model(), options) {}
 
   void run(std::span<const int32_t> prompt) {
     auto start = Clock::now();
@@ -75,18 +74,12 @@ private:
     return options_.cancel && __atomic_load_n(options_.cancel, __ATOMIC_RELAXED) != 0;
   }
 
-  /// The device picks the token itself, if it can.
-  bool greedy() const { return options_.sampling.temperature == 0; }
-  StepResults results() {
-    return greedy() ? StepResults{.tokens = &token_} : StepResults{.logits = logits_.data()};
-  }
+  /// Steps give tokens: the device picks them itself, if it can.
+  StepOutputs outputs() { return {.tokens = &token_, .samplers = {&picker_, 1}}; }
   /// The token that follows the last step.
   int32_t pick() {
-    const size_t pickable = size_t(session_.model().pickable());
-    if (!greedy())
-      return sampler_.pick({logits_.data(), pickable});
     if (token_ < 0)
-      failNoLogit(pickable);
+      failNoLogit(size_t(session_.model().pickable()));
     return token_;
   }
 
@@ -98,7 +91,7 @@ private:
         return false;
       const size_t rows = std::min(maxRows, prompt.size() - begin);
       const bool last = begin + rows == prompt.size();
-      session_.prefill(slot_, prompt.subspan(begin, rows), last ? results() : StepResults{});
+      session_.prefill(slot_, prompt.subspan(begin, rows), last ? outputs() : StepOutputs{});
       result_.prompt_tokens = begin + rows;
     }
     return true;
@@ -120,7 +113,7 @@ private:
         return end(RETORT_FINISH_CANCELLED);
       const retort_row row = {token, slot_, int32_t(session_.length(slot_))};
       const size_t wanted = 0;
-      session_.step({&row, 1}, {&wanted, 1}, results());
+      session_.step({&row, 1}, {&wanted, 1}, outputs());
     }
   }
 
@@ -138,9 +131,9 @@ private:
   const GenerateOptions &options_;
   retort_generation &result_;
   Sampler sampler_;
+  Sampler *const picker_ = &sampler_;
   TextOutput output_;
-  std::vector<float> logits_; ///< of the last step; empty if greedy
-  int32_t token_ = -1;        ///< that follows the last step, if greedy; -1: none can
+  int32_t token_ = -1; ///< that follows the last step; -1: none can
 };
 
 } // namespace

@@ -57,6 +57,11 @@ struct Manifest {
     bool persistent = false; ///< one cooperative kernel, else a graph of kernels in order
     bool pdl = false;        ///< graph: kernels may be launched before those before them end
     bool samples = false;    ///< can give the largest logits' tokens in the place of logits
+    struct Draw {
+      std::string symbol;
+      uint32_t threads, sharedBytes;
+    };
+    std::optional<Draw> draw; ///< device 0: the kernel that draws tokens, launched after the step
     int device = 0, devices = 1;
     uint32_t maxRows = 0, threads = 0, syncWords = 0;
     uint32_t sharedBytes = 0; ///< dynamic, of a CTA of each kernel, but on these cards

@@ -70,6 +70,21 @@ void readKernels(const ManifestObject &object, CudaEntry &entry, uint64_t grid) 
   }
 }
 
+void readDraw(const ManifestObject &object, CudaEntry &entry) {
+  if (!object.has("draw"))
+    return;
+  ManifestObject draw = object.object("draw");
+  CudaEntry::Draw &made = entry.draw.emplace();
+  made.symbol = draw.text("symbol");
+  if (!isSymbol(made.symbol))
+    draw.bad(draw.pathOf("symbol"), "is " + shown(made.symbol) + ", which is no symbol");
+  made.threads = uint32_t(draw.multiple("threads", 32, 32, 1024));
+  made.sharedBytes = uint32_t(draw.number("shared_bytes", 0, kMaxShared));
+  if (!entry.samples || entry.device != 0)
+    object.bad(object.pathOf("draw"), entry.samples ? "is there for a device that is not the first"
+                                                    : "is there without \"sample\"");
+}
+
 void readLogits(const ManifestObject &object, CudaEntry &entry, uint64_t vocab) {
   entry.logitsCount = entry.device == 0 ? uint32_t(vocab) : 0;
   if (!object.has("logits"))
@@ -130,6 +145,7 @@ CudaEntry readCudaEntry(const ManifestObject &object, const Manifest &manifest) 
                         : manifest.pageBytes;
   entry.pdl = object.flagOr("pdl", false);
   entry.samples = object.flagOr("sample", false);
+  readDraw(object, entry);
   readKernels(object, entry, object.numberOr("grid", 0, kMaxGrid, 0));
   readLogits(object, entry, uint64_t(manifest.vocab));
   const Json &arches = object.array("arches");

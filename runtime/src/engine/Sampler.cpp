@@ -4,17 +4,57 @@
 #include "runtime/src/base/Error.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
 
 namespace retort::engine {
+namespace {
+
+uint32_t keyOf(float logit) { return sampling::keyOf(std::bit_cast<uint32_t>(logit)); }
+
+bool isBefore(const Candidate &a, const Candidate &b) { return a.order < b.order; }
+
+uint64_t totalMass(std::span<const Candidate> candidates) {
+  uint64_t sum = 0;
+  for (const Candidate &candidate : candidates)
+    sum += candidate.mass;
+  return sum;
+}
+
+/// Leaves the first candidates up to the one at which their running sum of masses becomes larger
+/// than `target`, which the sum of all is; that one is the last, the others in any order. Returns
+/// their sum.
+uint64_t keepUntil(std::vector<Candidate> &candidates, uint64_t target) {
+  size_t begin = 0, end = candidates.size(); // of what it is among
+  uint64_t before = 0;
+  while (end - begin > 1) {
+    const size_t middle = begin + (end - begin) / 2;
+    const auto first = candidates.begin();
+    std::nth_element(first + long(begin), first + long(middle), first + long(end), isBefore);
+    const uint64_t sum = totalMass({&candidates[begin], middle - begin});
+    if (before + sum > target) {
+      end = middle;
+    } else {
+      before += sum;
+      begin = middle;
+    }
+  }
+  candidates.resize(end);
+  return before + candidates.back().mass;
+}
+
+} // namespace
 
 int32_t largestLogit(std::span<const float> logits) {
   int32_t best = -1;
-  for (size_t i = 0; i < logits.size(); ++i) // NaN compares false
-    if (logits[i] > (best < 0 ? -std::numeric_limits<float>::infinity() : logits[size_t(best)]))
+  uint32_t bestKey = 0;
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (const uint32_t key = keyOf(logits[i]); key > bestKey) {
+      bestKey = key;
       best = int32_t(i);
+    }
   return best;
 }
 
@@ -23,77 +63,64 @@ void failNoLogit(size_t logits) {
        "none of the " + std::to_string(logits) + " logits is a number above -infinity");
 }
 
-Sampler::Sampler(const SamplerOptions &options) : options_(options), state_(options.seed) {
-  if (!(options.temperature >= 0 && options.temperature <= 100))
-    fail(ExitCode::Usage,
-         "temperature is " + std::to_string(options.temperature) + ", not from 0 to 100");
-  if (!(options.topP >= 0 && options.topP <= 1))
-    fail(ExitCode::Usage, "top_p is " + std::to_string(options.topP) + ", not from 0 to 1");
-  if (options_.topP == 0)
-    options_.topP = 1;
+int32_t drawToken(std::span<const float> logits, const retort_choice &choice,
+                  std::vector<Candidate> &candidates) {
+  const int32_t best = largestLogit(logits);
+  if (best < 0 || choice.scale == 0 || std::isinf(logits[size_t(best)]))
+    return best;
+  const float largest = logits[size_t(best)];
+  const uint32_t topKey = keyOf(largest);
+  candidates.clear();
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (const uint32_t key = keyOf(logits[i]))
+      candidates.push_back({uint64_t(topKey - key) << 32 | i,
+                            sampling::mass(sampling::distance(largest, logits[i], choice.scale))});
+  if (choice.top_k && choice.top_k < candidates.size()) {
+    std::nth_element(candidates.begin(), candidates.begin() + choice.top_k, candidates.end(),
+                     isBefore);
+    candidates.resize(choice.top_k);
+  }
+  uint64_t total = totalMass(candidates);
+  if (choice.top_p)
+    total = keepUntil(candidates, sampling::nucleus(total, choice.top_p) - 1);
+  keepUntil(candidates, sampling::drawn(total, choice.random));
+  return int32_t(uint32_t(candidates.back().order));
 }
 
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), its upper 53 bits as a number in [0, 1).
-double Sampler::uniform() {
+Sampler::Sampler(const SamplerOptions &options) : state_(options.seed) {
+  const double temperature = options.temperature, topP = options.topP;
+  if (!(temperature >= 0 && temperature <= 100))
+    fail(ExitCode::Usage,
+         "temperature is " + std::to_string(options.temperature) + ", not from 0 to 100");
+  if (!(topP >= 0 && topP <= 1))
+    fail(ExitCode::Usage, "top_p is " + std::to_string(options.topP) + ", not from 0 to 1");
+  if (temperature > 0)
+    choice_.scale = float(
+        std::min(1.4426950408889634 / temperature, double(std::numeric_limits<float>::max())));
+  choice_.top_k = options.topK;
+  choice_.top_p = topP < 1 ? uint32_t(std::ceil(topP * 0x1p32)) : 0; // 0 stays 0
+}
+
+/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+retort_choice Sampler::next() {
+  if (greedy())
+    return choice_;
   uint64_t z = state_ += 0x9E3779B97F4A7C15ull;
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
   z = (z ^ z >> 27) * 0x94D049BB133111EBull;
-  z ^= z >> 31;
-  return double(z >> 11) * 0x1.0p-53;
+  retort_choice choice = choice_;
+  choice.random = z ^ z >> 31;
+  return choice;
 }
 
 int32_t Sampler::pick(std::span<const float> logits) {
-  const int32_t best = largestLogit(logits);
-  if (best < 0)
+  const uint64_t state = state_;
+  const int32_t token = drawToken(logits, next(), candidates_);
+  if (token < 0) {
+    state_ = state;
     failNoLogit(logits.size());
-  const float top = logits[size_t(best)];
-  if (options_.temperature == 0 || std::isinf(top))
-    return best;
-  candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i)
-    if (logits[i] > -std::numeric_limits<float>::infinity())
-      candidates_.push_back({logits[i], int32_t(i)});
-  auto better = [](const Candidate &a, const Candidate &b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-  };
-  if (options_.topK && options_.topK < candidates_.size()) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + options_.topK, candidates_.end(),
-                     better);
-    candidates_.resize(options_.topK);
   }
-  // Sums go over tokens in a fixed order, so that draws are the same on every machine.
-  std::sort(candidates_.begin(), candidates_.end(),
-            [](const Candidate &a, const Candidate &b) { return a.token < b.token; });
-  auto weightOf = [&](const Candidate &candidate) {
-    return std::exp((double(candidate.logit) - top) / options_.temperature);
-  };
-  weights_.clear();
-  double total = 0;
-  for (const Candidate &candidate : candidates_)
-    total += weights_.emplace_back(weightOf(candidate));
-  if (options_.topP >= 1)
-    return draw(candidates_.size(), total);
-  // Few tokens usually reach top_p: rank the best 64, then 8 times as many, until they do.
-  double sum = 0;
-  size_t kept = 0, ranked = 0;
-  while (kept < candidates_.size() && (kept == 0 || sum < options_.topP * total)) {
-    if (kept == ranked) {
-      ranked = std::min(std::max<size_t>(64, ranked * 8), candidates_.size());
-      std::partial_sort(candidates_.begin() + long(kept), candidates_.begin() + long(ranked),
-                        candidates_.end(), better);
-    }
-    weights_[kept] = weightOf(candidates_[kept]);
-    sum += weights_[kept++];
-  }
-  return draw(kept, sum);
-}
-
-int32_t Sampler::draw(size_t kept, double total) {
-  double left = uniform() * total;
-  for (size_t i = 0; i + 1 < kept; ++i)
-    if ((left -= weights_[i]) < 0)
-      return candidates_[i].token;
-  return candidates_[kept - 1].token;
+  return token;
 }
 
 } // namespace retort::engine

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Session.h"
 #include "runtime/src/base/Error.h"
-#include "runtime/src/engine/Sampler.h"
 
 #include <algorithm>
 
@@ -120,22 +119,33 @@ void Session::takeWanted(std::span<const size_t> wanted, size_t numRows) {
   }
 }
 
+/// Whether any token is to be drawn, and not simply the largest logit's.
+bool Session::draws(const StepOutputs &outputs) {
+  return outputs.tokens &&
+         std::any_of(outputs.samplers.begin(), outputs.samplers.end(),
+                     [](const Sampler *sampler) { return sampler && !sampler->greedy(); });
+}
+
+/// Whether the device gives the tokens, and the host needs no logits.
+bool Session::isOnDevice(const StepOutputs &outputs) const {
+  return outputs.tokens && (draws(outputs) ? device_->draws() : device_->samples());
+}
+
 /// Memory for a step's results; throws before anything changes.
-void Session::reserve(size_t wanted, const StepResults &results) {
-  const bool samples = device_->samples();
-  if (results.tokens && !samples)
+void Session::reserve(size_t wanted, const StepOutputs &outputs) {
+  if (outputs.tokens && !isOnDevice(outputs))
     logits_.resize(wanted * size_t(model_->manifest().vocab));
-  if (!results.tokens || !samples)
+  if (!isOnDevice(outputs) || draws(outputs))
     device_->reserve(wanted);
 }
 
 void Session::step(std::span<const retort_row> rows, std::span<const size_t> wanted,
-                   const StepResults &results) {
+                   const StepOutputs &outputs) {
   requireDevice();
   if (rows.empty() || rows.size() > maxRows())
     fail(ExitCode::Usage, "a step has " + std::to_string(rows.size()) + " rows, not 1 to " +
                               std::to_string(maxRows()));
-  if (!wanted.empty() && !results.logits && !results.tokens)
+  if (!wanted.empty() && !outputs.logits && !outputs.tokens)
     fail(ExitCode::Usage, "logits or tokens is NULL though rows are wanted");
   struct Forget { // added_ is all zero between steps
     Session &session;
@@ -155,18 +165,18 @@ void Session::step(std::span<const retort_row> rows, std::span<const size_t> wan
                                   std::to_string(cache_.freePages()) + " of " +
                                   std::to_string(cache_.pages()) +
                                   " are free: reset a slot or give the session more cache_bytes");
-  reserve(wanted.size(), results);
+  reserve(wanted.size(), outputs);
   for (int32_t slot : touched_)
     cache_.grow(slot, added_[size_t(slot)]);
-  run(results);
+  run(outputs);
 }
 
-void Session::prefill(int32_t slot, std::span<const int32_t> tokens, const StepResults &results) {
+void Session::prefill(int32_t slot, std::span<const int32_t> tokens, const StepOutputs &outputs) {
   requireDevice();
-  reserve(1, results);
+  reserve(1, outputs);
   for (size_t begin = 0; begin < tokens.size(); begin += maxRows()) {
     const size_t rows = std::min(maxRows(), tokens.size() - begin);
-    const bool last = (results.logits || results.tokens) && begin + rows == tokens.size();
+    const bool last = (outputs.logits || outputs.tokens) && begin + rows == tokens.size();
     tokens_.assign(&tokens[begin], &tokens[begin] + rows);
     slots_.assign(rows, slot);
     positions_.resize(rows);
@@ -174,24 +184,31 @@ void Session::prefill(int32_t slot, std::span<const int32_t> tokens, const StepR
       positions_[i] = int32_t(cache_.length(slot) + i);
     wanted_.assign(last ? 1 : 0, int32_t(rows - 1));
     cache_.grow(slot, rows);
-    run(results);
+    run(outputs);
   }
 }
 
-void Session::run(const StepResults &results) {
-  const bool pick = results.tokens && !device_->samples();
+void Session::run(const StepOutputs &outputs) {
+  choices_.clear();
+  if (draws(outputs))
+    for (size_t i = 0; i < wanted_.size(); ++i)
+      choices_.push_back(outputs.samplers[i] ? outputs.samplers[i]->next() : retort_choice{});
+  const bool pick = outputs.tokens && !isOnDevice(outputs);
+  const StepResults results = pick ? StepResults{.logits = logits_.data()}
+                              : outputs.tokens
+                                  ? StepResults{.tokens = outputs.tokens, .choices = choices_}
+                                  : StepResults{.logits = outputs.logits};
   try {
-    device_->run(cache_, {tokens_, slots_, positions_, wanted_},
-                 pick ? StepResults{.logits = logits_.data()} : results);
+    device_->run(cache_, {tokens_, slots_, positions_, wanted_}, results);
   } catch (const Error &error) {
     if (error.code == ExitCode::Device)
       lost_ = error.message;
     throw;
   }
-  if (pick)
-    for (size_t i = 0; i < wanted_.size(); ++i)
-      results.tokens[i] = largestLogit(
-          {&logits_[i * size_t(model_->manifest().vocab)], size_t(model_->pickable())});
+  const size_t vocab = size_t(model_->manifest().vocab);
+  for (size_t i = 0; pick && i < wanted_.size(); ++i)
+    outputs.tokens[i] = drawToken({&logits_[i * vocab], size_t(model_->pickable())},
+                                  choices_.empty() ? retort_choice{} : choices_[i], candidates_);
 }
 
 void Session::requireDevice() const {

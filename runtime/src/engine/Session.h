@@ -5,6 +5,7 @@
 #include "runtime/src/device/Device.h"
 #include "runtime/src/engine/KvCache.h"
 #include "runtime/src/engine/Model.h"
+#include "runtime/src/engine/Sampler.h"
 #include <memory>
 #include <span>
 #include <string>
@@ -23,6 +24,14 @@ struct ContextError {
   std::string message;
 };
 
+/// What a step is to give: one of the two, where rows are wanted.
+struct StepOutputs {
+  float *logits = nullptr;   ///< [wanted][vocab]
+  int32_t *tokens = nullptr; ///< [wanted]; -1 where no logit is a number
+  std::span<Sampler *const> samplers =
+      {}; ///< of tokens: [wanted], null for greedy; empty: all greedy
+};
+
 /// Slots, their cache and the device that runs their steps. One thread at a time.
 class Session {
 public:
@@ -35,13 +44,13 @@ public:
   const Device &device() const { return *device_; }
   size_t maxRows() const { return device_->limits().maxRows; }
 
-  /// retort_step() or retort_step_greedy(). Throws Error (Usage, Resources) or ContextError, then
+  /// retort_step() or retort_step_sample(). Throws Error (Usage, Resources) or ContextError, then
   /// nothing ran; or Error (Device), then every later step throws it too.
   void step(std::span<const retort_row> rows, std::span<const size_t> wanted,
-            const StepResults &results);
-  /// retort_prefill() without the checks for room: callers make them by requireRoom(). `results`
+            const StepOutputs &outputs);
+  /// retort_prefill() without the checks for room: callers make them by requireRoom(). `outputs`
   /// are of the last token, if they say where to.
-  void prefill(int32_t slot, std::span<const int32_t> tokens, const StepResults &results);
+  void prefill(int32_t slot, std::span<const int32_t> tokens, const StepOutputs &outputs);
   /// Throws ContextError or Error (Resources) unless `tokens` more fit into the slot; `what` names
   /// them in the message ("the prompt has").
   void requireRoom(int32_t slot, size_t tokens, const char *what) const;
@@ -56,8 +65,10 @@ public:
 private:
   void takeRows(std::span<const retort_row> rows);
   void takeWanted(std::span<const size_t> wanted, size_t numRows);
-  void reserve(size_t wanted, const StepResults &results);
-  void run(const StepResults &results);
+  static bool draws(const StepOutputs &outputs);
+  bool isOnDevice(const StepOutputs &outputs) const;
+  void reserve(size_t wanted, const StepOutputs &outputs);
+  void run(const StepOutputs &outputs);
   void requireDevice() const;
 
   std::shared_ptr<const Model> model_;
@@ -67,7 +78,9 @@ private:
   std::vector<int32_t> tokens_, slots_, positions_, wanted_; ///< of the step, maxRows() each
   std::vector<uint32_t> added_;                              ///< [slots] rows in the step; else 0
   std::vector<int32_t> touched_;                             ///< slots with rows in the step
-  std::vector<float> logits_; ///< of steps that want tokens, on a device that gives logits only
+  std::vector<retort_choice> choices_; ///< of the step's wanted rows, if any is drawn
+  std::vector<float> logits_;          ///< of steps that want tokens that the device cannot give
+  std::vector<Candidate> candidates_;
 };
 
 } // namespace retort::engine

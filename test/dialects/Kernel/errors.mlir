@@ -601,3 +601,175 @@ kernel.program @m max_rows 4 page_rows 16 vocab 48 {
     kernel.sample @logits -> @sampled
   }
 }
+
+// -----
+
+// draw C1
+kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @choices input tensor<4x3xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+  kernel.wait @p0
+  kernel.phase @p1 "model" tiles 1 per_row {
+    // expected-error @below {{is not the one op of the program's last phase}}
+    kernel.draw @logits by @choices -> @sampled
+  }
+  kernel.phase @p2 "model" tiles 1 per_row {
+    kernel.residual @x, @x -> @x
+  }
+}
+
+// -----
+
+// draw C1
+kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @choices input tensor<4x3xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+  kernel.wait @p0
+  kernel.phase @p1 "model" tiles 2 per_row {
+    // expected-error @below {{needs 1 tiles per row, its phase has 2 per row}}
+    kernel.draw @logits by @choices -> @sampled
+  }
+}
+
+// -----
+
+// draw C2
+kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @choices input tensor<4x3xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+  }
+  kernel.wait @p0
+  kernel.phase @p1 "model" tiles 1 per_row {
+    // expected-error @below {{follows no kernel.sample of 'logits' into 'sampled'}}
+    kernel.draw @logits by @choices -> @sampled
+  }
+}
+
+// -----
+
+// draw C3
+kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @other_logits input tensor<4x16xf32>
+  kernel.buffer @choices input tensor<4x3xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+  kernel.wait @p0
+  kernel.phase @p1 "model" tiles 1 per_row {
+    // expected-error @below {{reads the logits of another device, and this is device 0 of 1}}
+    kernel.draw @logits, @other_logits by @choices -> @sampled
+  }
+}
+
+// -----
+
+// draw C3
+kernel.program @m target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @choices input tensor<4x3xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+  kernel.wait @p0
+  kernel.phase @p1 "model" tiles 1 per_row {
+    // expected-error @below {{reads one device's logits, and this is device 0 of 2}}
+    kernel.draw @logits by @choices -> @sampled
+  }
+}
+
+// -----
+
+// draw C3
+kernel.program @m target "cuda" step "decode" device 1 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @other_logits input tensor<4x16xf32>
+  kernel.buffer @choices input tensor<4x3xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+  kernel.wait @p0
+  kernel.phase @p1 "model" tiles 1 per_row {
+    // expected-error @below {{reads the logits of another device, and this is device 1 of 2}}
+    kernel.draw @logits, @other_logits by @choices -> @sampled
+  }
+}
+
+// -----
+
+// draw C3
+kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 50 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @choices input tensor<4x3xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+  kernel.wait @p0
+  kernel.phase @p1 "model" tiles 1 per_row {
+    // expected-error @below {{draws from 48 logits of a vocabulary of 50}}
+    kernel.draw @logits by @choices -> @sampled
+  }
+}
+
+// -----
+
+// draw C4
+kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @choices input tensor<4x2xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+  kernel.wait @p0
+  kernel.phase @p1 "model" tiles 1 per_row {
+    // expected-error @below {{needs 4 x 3 x i64 of 'choices', which is 'tensor<4x2xi64>'}}
+    kernel.draw @logits by @choices -> @sampled
+  }
+}

@@ -133,3 +133,25 @@ kernel.program @m.greedy target "cuda" step "decode" max_rows 4 page_rows 16 voc
     kernel.sample @logits -> @sampled
   }
 }
+
+// Tokens are drawn in a phase of their own, of two devices by the first.
+// CHECK-LABEL: kernel.program @m.drawn
+kernel.program @m.drawn target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 64 {
+  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @logits output tensor<4x48xf32>
+  kernel.buffer @other_logits input tensor<4x16xf32>
+  kernel.buffer @choices input tensor<4x3xi64>
+  kernel.buffer @sampled output tensor<4xi64>
+  kernel.phase @p0 "model" tiles 3 {
+    %0 = kernel.stage @x : <64, f16, 0>
+    kernel.matmul %0, @w -> @logits : <64, f16, 0>
+    kernel.sample @logits -> @sampled
+  }
+  kernel.wait @p0
+  // CHECK:      kernel.phase @p1 "model" tiles 1 per_row {
+  // CHECK-NEXT: kernel.draw @logits, @other_logits by @choices -> @sampled
+  kernel.phase @p1 "model" tiles 1 per_row {
+    kernel.draw @logits, @other_logits by @choices -> @sampled
+  }
+}

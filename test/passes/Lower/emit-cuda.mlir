@@ -65,6 +65,10 @@
 // CHECK-NEXT:   Cta cta(step);
 // CHECK-NEXT:   decode_step::run(cta);
 // CHECK-NEXT: }
+// CHECK:      // draw: tokens of 20, in steps that ask for it; 1 tile a row
+// CHECK-NEXT: RETORT_KERNEL(retort_decode_draw, kDrawThreads, 1, const retort_cuda_step *step) {
+// CHECK-NEXT:   draw<decode_step::Draw_20>(*step);
+// CHECK-NEXT: }
 
 // CHECK:      namespace prefill_step {
 // CHECK:        prefill::matmul<Matmul_32x64_i4g32s>(
@@ -91,6 +95,7 @@
 // GRAPH-NEXT:   break;
 // GRAPH-NEXT: case 9:
 // GRAPH:        decode_step::p009_blk1_attn_v(cta);
+// GRAPH:      RETORT_KERNEL(retort_decode_draw, kDrawThreads, 1, const retort_cuda_step *step) {
 
 // EMITC:      emitc.include "kernels/cuda/program.cuh"
 // EMITC:      emitc.func @p002_blk0_attn_qkv_fetch(%{{.*}}: !emitc.opaque<"Cta &">) attributes {specifiers = ["RETORT_DEVICE"]} {

@@ -46,6 +46,14 @@
 // CHECK:       kernel.wait @run.blk.1.attn_v
 // CHECK:         kernel.attend @blk.1.attn_q at 0, @blk.1.attn_k at 0, @blk.1.attn_v at 0, {{.*}} splits 1 scale 2.500000e-01 window 100 soft_cap 5.000000e+01 k_norm @blk.1.attn_k_norm.weight eps
 
+// The largest logit comes with the product; drawing a token is a phase of steps that ask for it.
+// CHECK:       kernel.phase @run.logits "model" tiles 2 {
+// CHECK:         kernel.matmul %{{.*}}, @token_embd.weight -> @logits
+// CHECK-NEXT:    kernel.sample @logits -> @sampled
+// CHECK:       kernel.wait @run.logits
+// CHECK-NEXT:  kernel.phase @run.draw "model" tiles 1 per_row {
+// CHECK-NEXT:    kernel.draw @logits by @choices -> @sampled
+
 // Prefill: append and attention wait for each other; products have tiles for each 64 rows.
 // CHECK-LABEL: kernel.program @m.prefill target "cuda" step "prefill" max_rows 512 page_rows 16 vocab 20 page_bytes 3072
 // CHECK-DAG:   kernel.buffer @blk.0.attn_qkv.weight weights {{.*}} bytes 2304 offset [[QKV_AT]]

@@ -4,6 +4,7 @@
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=DECODE
 // RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers,print-kernel-costs{on=h100 assume=peer_us:3}))' | FileCheck %s --check-prefix=COST
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0}),lower-to-kernel{target=cuda step=prefill},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=PREFILL
+// RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers),emit-cuda)' | FileCheck %s --check-prefix=TEXT
 
 // 3 key/value heads with 2 query heads each: device 0 has 2 of them, so channels and tokens that
 // cannot be halved go to device 1. Rows of projections are cut, columns of what follows them; a
@@ -66,6 +67,8 @@
 // DECODE:       kernel.exchange @run.blk.0.ffn_down index 1
 // DECODE-NEXT:  kernel.phase @run.logits
 // DECODE-NEXT:    kernel.stage @blk.0.ffn_down sum @received.1.0 norm @output_norm.weight eps {{.*}} rows @wanted
+// DECODE:         kernel.sample @logits -> @sampled
+// DECODE-NOT:   kernel.draw
 
 // What the other device sends comes 3 us after it is stored; the CTAs meet in 0.8 of them.
 // COST: 1 row, 128 positions, device 1 of 2, persistent
@@ -77,6 +80,20 @@
 // PREFILL:       kernel.exchange @run.blk.0.attn_output index 0
 // PREFILL-NEXT:  kernel.phase @run.blk.0.sum "blk.0" tiles 1 per_row {
 // PREFILL-NEXT:    kernel.sum @blk.0.attn_output, @received.0.0 -> @blk.0.sum residual @embedding
+// Each device finds the largest of its logits, the first draws from all.
+// PREFILL:        kernel.sample @logits -> @sampled
+// PREFILL:      kernel.wait @run.logits
+// PREFILL-NEXT: kernel.phase @run.draw "model" tiles 1 per_row {
+// PREFILL-NEXT:   kernel.draw @logits, @other_logits by @choices -> @sampled
+
+// The logits' product adds up in its prologue and keeps the largest; what draws is no part of the step.
+// TEXT:         matmulSample<Matmul_32x16_f32>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted(), {inbox(cta, {{[0-9]+}}, 1), nullptr});
+// TEXT-LABEL: RETORT_DEVICE void run(Cta &cta) {
+// TEXT-NOT:     draw
+// TEXT:       RETORT_KERNEL(retort_decode_0, kThreads, 1, const retort_cuda_step *step) {
+// TEXT:       // draw: tokens of 36, 20 of them device 1's, in steps that ask for it; 1 tile a row
+// TEXT-NEXT:  RETORT_KERNEL(retort_decode_0_draw, kDrawThreads, 1, const retort_cuda_step *step) {
+// TEXT-NEXT:    draw<decode0_step::Draw_16_20>(*step);
 !out = tensor<32x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
 lm.model @m family "llama" context 64 vocab 36 hidden 32 {
   lm.param @token_embd.weight : tensor<36x32xf32> {

@@ -46,6 +46,15 @@ struct Row {
   static constexpr float eps = 1e-5f, scale = 1;
   static constexpr Activation Act = Activation::GeluTanh;
 };
+struct SummedMat : Mat<4096, 64128, Int4<32, true>, true> { // the logits of one of two cards
+  static constexpr bool Sums = true;
+};
+struct OneDraw {
+  static constexpr int First = 49152, Second = 0;
+};
+struct TwoDraw {
+  static constexpr int First = 64128, Second = 64128;
+};
 RETORT_CONSTANT float frequencies[32] = {1, 2};
 
 #define PRODUCT(name, ...)                                                                         \
@@ -187,6 +196,16 @@ ATTENTION(fp8, Att<32, 8, 128, e4m3, 16>)
 ATTENTION(fp8_smol, Att<9, 3, 64, e4m3, 8>)
 ATTENTION(fp8_256, Att<8, 1, 256, e4m3, 4, 512, true>)
 ATTENTION(bf16, Att<32, 8, 128, bf16, 16, 4096, true>)
+RETORT_KERNEL(decode_sample_summed, kThreads, 1, const retort_cuda_step *step) {
+  Cta cta(step);
+  matmulSampleFetch<SummedMat>(cta, cta.weights(4096));
+  cta.wait();
+  const float *x = cta.activation(0);
+  matmulSample<SummedMat>(cta, x, cta.weights<float>(0), cta.weights(4096), cta.logits(), nullptr,
+                          cta.wanted(), {inbox(cta, 4096, 1), nullptr});
+}
+RETORT_KERNEL(draw_one, kDrawThreads, 1, const retort_cuda_step *step) { draw<OneDraw>(*step); }
+RETORT_KERNEL(draw_two, kDrawThreads, 1, const retort_cuda_step *step) { draw<TwoDraw>(*step); }
 RETORT_KERNEL(rows, kThreads, 1, const retort_cuda_step *step) {
   Cta cta(step);
   float *x = cta.activation(0);

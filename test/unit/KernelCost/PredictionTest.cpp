@@ -146,6 +146,30 @@ TEST(Prediction, GraphLaunchesEachPhaseAndHidesNothingWithoutDependentLaunch) {
   EXPECT_GT(time.hiddenUs, 0);
 }
 
+/// Beside the step, not in it: two passes over the row, 80 instructions for 32 logits, 2 a cycle.
+TEST(Prediction, DrawingTokensIsBesideTheStep) {
+  PhaseCost draw;
+  draw.name = "draw";
+  draw.kind = PhaseKind::Draw;
+  draw.rowTile = 1;
+  draw.waits = true;
+  draw.tokens = 32000;
+  const Device device = plainDevice();
+  const StepTime without = predict({product(1000000, true)}, device, {});
+  const StepTime time = predict({product(1000000, true), draw}, device, {});
+  EXPECT_EQ(time.us, without.us);
+  EXPECT_EQ(time.phases.size(), 1u);
+  EXPECT_EQ(without.draw.us, 0);
+  EXPECT_NEAR(time.draw.us,
+              device.launchUs + 3 * device.l2LatencyUs +
+                  (80 * 1000 / device.issue + 8000) / (device.clockGHz * 1e3),
+              1e-9);
+  EXPECT_EQ(time.draw.l2Bytes, 2 * 4 * 32000);
+  draw.exchanges = true;
+  EXPECT_NEAR(predict({product(1000000, true), draw}, device, {}).draw.us - time.draw.us,
+              device.peerUs, 1e-9);
+}
+
 TEST(Prediction, MoreOfAnythingTakesLonger) {
   for (const Device &device : devices()) {
     auto us = [&](const std::vector<PhaseCost> &costs, StepShape step = {}) {

@@ -81,7 +81,7 @@ TEST(Pack, Mma16TakesTheBytesThatItsFormatNeeds) {
   }
 }
 
-// Fragments of mma.m16n8k16: what lane l holds after reading 16 bytes at 16 * l.
+// Fragments of mma.m16n8k32 s8: what lane l holds after reading 16 bytes at 16 * l.
 TEST(Pack, Mma16IsInTheOrderOfTheLanesRegisters) {
   const Layout mma = *layoutNamed("mma16");
   std::vector<float> values(16 * 64);
@@ -92,16 +92,15 @@ TEST(Pack, Mma16IsInTheOrderOfTheLanesRegisters) {
   std::vector<uint8_t> block(blockBytes(mma, {Kind::I4, 32, true}, 64));
   packBlock(mma, {Kind::I4, 32, true}, values.data(), 16, 64, block);
   for (int lane = 0; lane < 32; ++lane)
-    for (int step = 0; step < 4; ++step) {
-      uint32_t word;
-      std::memcpy(&word, block.data() + 64 + lane * 16 + step * 4, 4);
-      for (int n = 0; n < 4; ++n) { // register n of the fragment
-        const int row = lane / 4 + n % 2 * 8, col = step * 16 + lane % 4 * 2 + n / 2 * 8;
-        const uint32_t pair = word >> (4 * n) & 0x000f000fu;
-        EXPECT_EQ(int(pair & 15) - 8, int(values[row * 64 + col]));
-        EXPECT_EQ(int(pair >> 16) - 8, int(values[row * 64 + col + 1]));
+    for (int step = 0; step < 2; ++step)
+      for (int n = 0; n < 4;
+           ++n) { // register n of the fragment: row g or g + 8, columns 4t or 4t + 16
+        uint32_t word;
+        std::memcpy(&word, block.data() + 64 + lane * 16 + step * 8 + n / 2 * 4, 4);
+        const int row = lane / 4 + n % 2 * 8, col = step * 32 + n / 2 * 16 + lane % 4 * 4;
+        for (int j = 0; j < 4; ++j)
+          EXPECT_EQ(int(word >> (8 * j + n % 2 * 4) & 15) - 8, int(values[row * 64 + col + j]));
       }
-    }
 }
 
 TEST(Pack, ErrorIsAtMostHalfAStep) {

@@ -147,7 +147,7 @@ TEST_P(CudaForms, GreedyTokensOfAnyChunks) {
             wanted.push_back(i - begin);
         }
         std::vector<int32_t> got(wanted.size());
-        session.stepGreedy(rows, wanted, got);
+        session.stepSample(rows, wanted, got);
         for (size_t w = 0; w < wanted.size(); ++w)
           ASSERT_EQ(got[w], bestOf({tokens.data(), begin + wanted[w] + 1}))
               << "chunk " << chunk << ", row " << begin + wanted[w];
@@ -159,6 +159,90 @@ TEST_P(CudaForms, GreedyTokensOfAnyChunks) {
       all.push_back(tokens[0]);
       EXPECT_EQ(logits, expectedLogits(all));
     }
+}
+
+/// Rows with samplers and without, in decode's steps and prefill's: the cards draw, or the host
+/// does from their logits, what a sampler picks from the logits. What cards send is 8 bytes a row.
+TEST_P(CudaForms, DrawnTokensOfAnyChunks) {
+  const int devices = GetParam().devices;
+  const auto tokens = someTokens(24);
+  for (bool draws : {true, false}) {
+    writeCudaBundle(path, {.form = GetParam().form,
+                           .devices = {devices},
+                           .tokenizer = true,
+                           .samples = true,
+                           .draws = draws});
+    for (size_t chunk : {1, 3, 8}) {
+      Session session(Model(path), {.device = "sim"});
+      Sampler first({.temperature = 0.8f, .topP = 0.9f, .topK = 30, .seed = 1}), greedy,
+          second({.temperature = 3, .seed = 2}), firstTwin({0.8f, 0.9f, 30, 1}),
+          secondTwin({3, 1, 0, 2});
+      for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+        const size_t end = std::min(begin + chunk, tokens.size());
+        std::vector<retort_row> rows;
+        std::vector<size_t> wanted;
+        std::vector<Sampler *> samplers;
+        for (size_t i = begin; i < end; ++i) {
+          rows.push_back({tokens[i], 0, int32_t(i)});
+          if (i % 5 == 4)
+            continue;
+          wanted.push_back(i - begin);
+          samplers.push_back(i % 5 == 0   ? &first
+                             : i % 5 == 1 ? &second
+                             : i % 5 == 2 ? nullptr
+                                          : &greedy);
+        }
+        std::vector<int32_t> got(wanted.size());
+        session.counters();
+        session.stepSample(rows, wanted, got, samplers);
+        for (size_t w = 0; w < wanted.size(); ++w) {
+          auto logits = expectedLogits({tokens.data(), begin + wanted[w] + 1});
+          logits.resize(kTokens);
+          Sampler &twin = samplers[w] == &first    ? firstTwin
+                          : samplers[w] == &second ? secondTwin
+                                                   : greedy;
+          ASSERT_EQ(got[w], twin.sample(logits)) << "chunk " << chunk << ", row " << wanted[w];
+        }
+        const bool drawn = std::any_of(samplers.begin(), samplers.end(), [&](const Sampler *s) {
+          return s == &first || s == &second;
+        });
+        const auto sent = nlohmann::json::parse(session.counters())["to_host_bytes"];
+        if (draws && drawn)
+          EXPECT_EQ(sent, 8 * wanted.size());
+        else if (!drawn)
+          EXPECT_EQ(sent, 8 * wanted.size() * size_t(devices));
+        else
+          EXPECT_EQ(sent, 4 * wanted.size() * kVocab);
+      }
+    }
+  }
+}
+
+/// The same text from a card and from the CPU: both have the test program's logits.
+TEST_P(CudaForms, GeneratesAsTheCpuDoes) {
+  writeCudaBundle(path, {.form = GetParam().form,
+                         .devices = {GetParam().devices},
+                         .cpu = true,
+                         .tokenizer = true,
+                         .samples = true,
+                         .draws = true});
+  Model model(path);
+  const auto prompt = model.tokenize("a prompt of more than one step");
+  std::vector<std::string> texts;
+  for (const char *device : {"cpu", "sim"}) {
+    Session session(model, {.threads = 1, .device = device});
+    std::string &text = texts.emplace_back();
+    session.generate(0, prompt,
+                     {.sampling = {.temperature = 1.5f, .topP = 0.95f, .seed = 4},
+                      .maxTokens = 12,
+                      .ignoreStopTokens = true,
+                      .onText = [&](std::string_view piece) {
+                        text += piece;
+                        return true;
+                      }});
+  }
+  EXPECT_EQ(texts[0], texts[1]);
+  EXPECT_FALSE(texts[0].empty());
 }
 
 TEST_P(CudaForms, RowsOfManySlotsAndPages) {

@@ -65,18 +65,45 @@ TEST_F(GenerateTest, GreedyStepsGiveTheAnswersTokens) {
     rows.push_back({tokens[i], 0, int32_t(i)});
   std::vector<size_t> wanted = {2, tokens.size() - 1};
   std::vector<int32_t> picked(2);
-  session.stepGreedy(rows, wanted, picked);
+  session.stepSample(rows, wanted, picked);
   EXPECT_EQ(picked[0], greedyAnswer({tokens.begin(), tokens.begin() + 3}, 1)[0]);
   EXPECT_EQ(picked[1], answer[0]);
   for (size_t i = 1; i < answer.size(); ++i) {
     const retort_row row = {answer[i - 1], 0, int32_t(tokens.size() + i - 1)};
-    session.stepGreedy({&row, 1}, std::vector<size_t>{0}, {picked.data(), 1});
+    session.stepSample({&row, 1}, std::vector<size_t>{0}, {picked.data(), 1});
     EXPECT_EQ(picked[0], answer[i]);
   }
   const retort_row row = {0, 0, int32_t(session.length(0))};
-  EXPECT_EQ(retort_step_greedy(session.get(), &row, 1, wanted.data(), 1, nullptr),
+  EXPECT_EQ(retort_step_sample(session.get(), &row, 1, wanted.data(), 1, nullptr, nullptr),
             RETORT_E_ARGUMENT);
   EXPECT_EQ(session.length(0), tokens.size() + 4); // nothing ran
+}
+
+/// A step's samplers pick as they do from its logits, and stay where they are if it does not run.
+TEST_F(GenerateTest, SampledStepsPickAsSamplersDo) {
+  Model model(folder / "m.retort");
+  Session session(model, {.threads = 2, .slots = 2}), twin(model, {.threads = 2, .slots = 2});
+  Sampler hot({.temperature = 2, .seed = 9}), cold({.temperature = 0.5f, .topP = 0.8f, .seed = 9}),
+      hotTwin({.temperature = 2, .seed = 9}),
+      coldTwin({.temperature = 0.5f, .topP = 0.8f, .seed = 9}), greedy;
+  const size_t vocab = size_t(model.info().vocab), pickable = size_t(model.info().tokenizer_vocab);
+  const std::vector<size_t> wanted = {0, 1, 2, 3};
+  Sampler *const samplers[] = {&hot, &cold, nullptr, &hot}; // one in two rows
+  Sampler *const twins[] = {&hotTwin, &coldTwin, &greedy, &hotTwin};
+  for (int32_t i = 0; i < 10; ++i) {
+    std::vector<retort_row> rows = {
+        {i, 0, 2 * i}, {i + 7, 1, 2 * i}, {3, 0, 2 * i + 1}, {9, 1, 2 * i + 1}};
+    std::vector<int32_t> tokens(4);
+    std::vector<float> logits(4 * vocab);
+    session.stepSample(rows, wanted, tokens, samplers);
+    twin.step(rows, wanted, logits);
+    for (size_t r = 0; r < 4; ++r)
+      ASSERT_EQ(tokens[r], twins[r]->sample({&logits[r * vocab], pickable})) << i << " row " << r;
+    rows[3].position = 0; // nothing runs
+    EXPECT_THROW(session.stepSample(rows, wanted, tokens, samplers), Failure);
+  }
+  std::vector<int32_t> tokens(4);
+  EXPECT_THROW(session.stepSample({}, wanted, tokens, std::span(samplers).first(3)), Failure);
 }
 
 TEST_F(GenerateTest, GoesOnInTheSameSlot) {

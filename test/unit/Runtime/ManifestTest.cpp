@@ -234,6 +234,8 @@ TEST_F(CudaManifestTest, TheOriginalOpens) {
   EXPECT_EQ(entryWith("ptx", nullptr), "ok");
   EXPECT_EQ(entryWith("pdl", true), "ok");
   EXPECT_EQ(entryWith("sample", true), "ok");
+  const json draw = {{"symbol", "test_draw_1"}, {"threads", 1024}, {"shared_bytes", 32768}};
+  EXPECT_THAT(entryWith("draw", draw), HasSubstr("entries[0].draw is there without \"sample\""));
   EXPECT_EQ(entryWith("target", "npu").substr(0, 2), "ok"); // of a later version
 }
 
@@ -247,7 +249,7 @@ TEST_F(CudaManifestTest, NumbersOutOfRange) {
                           "page_rows",    "page_bytes", "kernels/0/grid",   "shared_bytes_on",
                           "step",         "form",       "kernels",          "arches",
                           "logits",       "kernels/0",  "kernels/0/symbol", "pdl",
-                          "sample"})
+                          "sample",       "draw"})
     for (const json &value : bad)
       if (!((key == std::string("arches") || key == std::string("shared_bytes_on")) &&
             value == json::array()) &&

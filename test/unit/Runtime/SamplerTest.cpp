@@ -1,11 +1,14 @@
 //===- SamplerTest.cpp - Picking tokens ------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/engine/Sampler.h"
 #include "retort.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <limits>
 #include <map>
+#include <random>
 
 namespace retort {
 namespace {
@@ -63,7 +66,7 @@ TEST(Sampler, DrawsFollowTheDistribution) {
   const std::vector<float> logits = {0, 1, 2, 3, -1, 0.5, 2.5, 1.5};
   const int draws = 100'000;
   for (float temperature : {0.5f, 1.0f, 3.0f})
-    for (float topP : {1.0f, 0.999999f}) // both ways of ordering
+    for (float topP : {1.0f, 0.999999f}) // with a cut and without
       EXPECT_LT(chiSquared(
                     histogram({.temperature = temperature, .topP = topP, .seed = 3}, logits, draws),
                     softmax(logits, temperature), draws),
@@ -112,6 +115,94 @@ TEST(Sampler, SeedDecides) {
   };
   EXPECT_EQ(draw(1), draw(1));
   EXPECT_NE(draw(1), draw(2));
+}
+
+/// 2^-x to 1e-7 and a unit of its own, never growing, exact at octaves.
+TEST(Sampling, MassesOfDistances) {
+  std::vector<uint32_t> distances;
+  for (uint64_t octave = 0; octave < 64; ++octave)
+    for (uint64_t step = 0; step < 1000; ++step)
+      distances.push_back(uint32_t((octave << 26) + step * ((1u << 26) / 1000)));
+  for (uint32_t d = (1u << 26) - 2000; d < (1u << 26) + 2000; ++d)
+    distances.push_back(d);
+  std::sort(distances.begin(), distances.end());
+  uint64_t before = ~uint64_t(0);
+  for (uint32_t d : distances) {
+    const uint64_t mass = sampling::mass(d);
+    EXPECT_LE(mass, before) << d;
+    before = mass;
+    const double exact = std::exp2(38 - d * 0x1p-26);
+    EXPECT_NEAR(double(mass), exact, 1 + 1e-7 * exact) << d;
+    if (d % (1u << 26) == 0)
+      EXPECT_EQ(mass, d >> 26 > 38 ? 0 : uint64_t(1) << (38 - (d >> 26)));
+  }
+  EXPECT_EQ(sampling::mass(0xffffffff), 0u);
+  EXPECT_EQ(sampling::distance(1e38f, -3e38f, 3e38f), 0xffffffffu);
+  EXPECT_EQ(sampling::distance(5, 5, 3e38f), 0u);
+  EXPECT_EQ(sampling::distance(5, 4, 1), 1u << 26);
+}
+
+TEST(Sampling, SharesOfSums) {
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 20'000; ++i) {
+    const uint64_t total = random() >> (1 + random() % 62), r = i % 10 ? random() : ~uint64_t(0);
+    const uint32_t p = i % 10 ? uint32_t(random()) : 0xffffffff;
+    EXPECT_EQ(sampling::drawn(total, r), uint64_t((unsigned __int128)total * r >> 64));
+    EXPECT_EQ(sampling::nucleus(total, p),
+              uint64_t(((unsigned __int128)total * p + 0xffffffff) >> 32));
+  }
+}
+
+/// The definition as it reads, by sorting everything.
+int32_t drawBySorting(const std::vector<float> &logits, const retort_choice &choice) {
+  std::vector<int32_t> order;
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] > -kInf)
+      order.push_back(int32_t(i));
+  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    const float x = logits[size_t(a)], y = logits[size_t(b)];
+    return x != y ? x > y : a < b;
+  });
+  if (order.empty())
+    return -1;
+  const float largest = logits[size_t(order[0])];
+  if (choice.scale == 0 || largest == kInf)
+    return order[0];
+  if (choice.top_k && choice.top_k < order.size())
+    order.resize(choice.top_k);
+  std::vector<uint64_t> sums; // of masses
+  for (int32_t token : order)
+    sums.push_back(
+        (sums.empty() ? 0 : sums.back()) +
+        sampling::mass(sampling::distance(largest, logits[size_t(token)], choice.scale)));
+  auto placeOf = [&](uint64_t target) {
+    return size_t(std::upper_bound(sums.begin(), sums.end(), target) - sums.begin());
+  };
+  if (choice.top_p)
+    sums.resize(placeOf(sampling::nucleus(sums.back(), choice.top_p) - 1) + 1);
+  return order[placeOf(sampling::drawn(sums.back(), choice.random))];
+}
+
+TEST(Sampling, DrawsAsDefined) {
+  std::mt19937_64 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<engine::Candidate> room;
+  for (int i = 0; i < 3000; ++i) {
+    std::vector<float> logits(1 + random() % (i % 20 ? 50 : 5000));
+    for (float &logit : logits) {
+      logit = i % 3 == 0 ? std::round(normal(random)) : 4 * normal(random);
+      if (i % 7 == 0)
+        logit = random() % 3 == 0 ? kNan : random() % 3 == 0 ? -kInf : logit;
+    }
+    const float temperatures[] = {0.01f, 0.5f, 1, 3, 100}, topPs[] = {0, 1, 1e-9f, 0.3f, 0.99f};
+    engine::Sampler sampler({temperatures[random() % 5], topPs[random() % 5],
+                             uint32_t(random() % 3 ? random() % (logits.size() + 2) : 0),
+                             random()});
+    for (int draw = 0; draw < 5; ++draw) {
+      const retort_choice choice = sampler.next();
+      ASSERT_EQ(engine::drawToken(logits, choice, room), drawBySorting(logits, choice)) << i;
+    }
+  }
 }
 
 TEST(Sampler, OptionsOutOfRange) {

@@ -3,6 +3,7 @@
 #include "test/unit/Runtime/TestBundle.h"
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Import/TokenizerSpec.h"
+#include "kernels/cuda/layout.h"
 #include "runtime/src/base/Error.h"
 #include "runtime/src/engine/Manifest.h"
 
@@ -142,6 +143,10 @@ nlohmann::json cudaManifest(const CudaTest &test) {
             entry["kernels"].push_back({{"symbol", std::string("test_") + kernel}, {"grid", 3}});
         if (test.samples)
           entry["sample"] = true;
+        if (test.draws && device == 0)
+          entry["draw"] = {{"symbol", "test_draw_" + std::to_string(devices)},
+                           {"threads", cuda::kDrawThreads},
+                           {"shared_bytes", cuda::kDrawSharedBytes}};
         if (devices == 2)
           entry["logits"] = {{"begin", device ? kLogitsBegin1 : 0},
                              {"count", device ? kVocab - kLogitsBegin1 : kLogitsBegin1}};

@@ -39,6 +39,7 @@ struct CudaTest {
   bool cpu = false;                ///< also a CPU program
   bool tokenizer = false;
   bool samples = false; ///< its programs keep the largest logits
+  bool draws = false;   ///< and draw tokens
   uint64_t weightBytes = 5000;
   nlohmann::json patch = nlohmann::json::array(); ///< applied to the manifest (RFC 6902)
 };

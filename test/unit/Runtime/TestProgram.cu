@@ -6,6 +6,7 @@
 //
 // sync: [0] the grid's barrier, [1] how often the other card has sent, [2] steps done, [3] the
 // generation of the last step: where the next is not above it, hashes are wrong.
+#include "kernels/cuda/draw.cuh"
 #include "kernels/cuda/sample.cuh"
 #define TEST_FUNCTION RETORT_DEVICE
 #include "runtime/src/abi/cuda_program.h"
@@ -108,6 +109,15 @@ RETORT_KERNEL(test_append, 64, 1, const Step *s) { append(s); }
 RETORT_KERNEL(test_hash, 64, 1, const Step *s) { hash(s); }
 RETORT_KERNEL(test_logits, 64, 1, const Step *s) { logits(s); }
 RETORT_KERNEL(test_done, 64, 1, const Step *s) { stepDone(s); }
+
+struct One {
+  static constexpr int First = TEST_VOCAB, Second = 0;
+};
+struct Two {
+  static constexpr int First = TEST_LOGITS_BEGIN_1, Second = TEST_VOCAB - First;
+};
+RETORT_KERNEL(test_draw_1, kDrawThreads, 1, const Step *s) { draw<One>(*s); }
+RETORT_KERNEL(test_draw_2, kDrawThreads, 1, const Step *s) { draw<Two>(*s); }
 
 // Wrong on purpose: what a damaged program does.
 RETORT_KERNEL(test_trap, 64, 1, const Step *s) { trap(); }
