@@ -28,11 +28,12 @@ LogicalResult StagedType::verify(function_ref<InFlightDiagnostic()> emitError, i
                                  Type elementType, int64_t group) {
   if (features <= 0)
     return emitError() << "staged rows have " << features << " features: at least 1 is needed";
-  bool quantised = elementType.isInteger(8);
+  bool quantised = elementType.isInteger(8) || elementType.isInteger(16);
   if (!quantised && !elementType.isF32() && !elementType.isF16())
-    return emitError() << "staged rows hold f32, f16 or i8, not " << elementType;
+    return emitError() << "staged rows hold f32, f16, i8 or i16, not " << elementType;
   if (quantised ? group <= 0 : group != 0)
     return emitError() << "staged rows of " << elementType << " cannot have groups of " << group
-                       << (quantised ? ": i8 needs a positive group" : ": floats have group 0");
+                       << (quantised ? ": integers need a positive group"
+                                     : ": floats have group 0");
   return success();
 }

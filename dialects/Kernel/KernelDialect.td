@@ -45,10 +45,10 @@ def Kernel_StagedType : TypeDef<Kernel_Dialect, "Staged"> {
   let mnemonic = "staged";
   let summary = "Rows that a worker holds in its local memory, ready to be multiplied";
   let description = [{
-    The step's rows (or the wanted ones), each of `features` values: f32, f16, or i8 with one f32
-    scale for each `group` values. Local to a worker: per-thread scratch on a CPU, shared memory on a
-    GPU, whose tensor cores take f16.
-    Example: `!kernel.staged<576, i8, 32>`, `!kernel.staged<576, f16, 0>`.
+    The step's rows (or the wanted ones), each of `features` values: f32, f16, or i8 or i16 with
+    one f32 scale for each `group` values. Local to a worker: per-thread scratch on a CPU, shared memory
+    on a GPU, whose tensor cores take an i16 as two i8, and in decoding an f32 as two f16.
+    Example: `!kernel.staged<576, i8, 32>`, `!kernel.staged<576, i16, 32>`, `!kernel.staged<576, f16, 0>`.
   }];
   let parameters = (ins "int64_t":$features, "::mlir::Type":$elementType, "int64_t":$group);
   let assemblyFormat = "`<` $features `,` $elementType `,` $group `>`";

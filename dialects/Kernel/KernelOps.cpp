@@ -300,10 +300,10 @@ LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
       return emitOpError("adds partial sums in a program that is no CUDA decode step");
   }
   Type element = getResult().getType().getElementType();
-  if (buffers.program().isCuda() != element.isF16()) // (C3)
+  if (buffers.program().isCuda() != (element.isF16() || element.isInteger(16))) // (C3)
     return emitOpError() << "stages " << element
                          << (buffers.program().isCuda() ? ": CUDA" : ": CPU") << " programs stage "
-                         << (buffers.program().isCuda() ? "f16" : "f32 or i8");
+                         << (buffers.program().isCuda() ? "i16 or f16" : "f32 or i8");
   return success();
 }
 

@@ -172,14 +172,15 @@ def Kernel_StageOp : Kernel_TileOp<"stage"> {
     Reads columns `at` to `at + features` of `source`, all rows or those that `rows` lists. With
     `norm`, each row becomes `gain[i] * x[i] / sqrt(mean(x^2) + eps)`, `1 + gain[i]` with `offset`.
     If the result is i8, each group of values is divided by its scale `max|x| / 127` and rounded; if
-    it is f16, each value is rounded.
+    it is i16, by `max|x| / 32512`, so that it is two signed bytes. If it is f16, each value is rounded
+    (prefill), or what rounding leaves is kept as a second f16 (decode).
     Done by every worker for itself: for few rows that is cheaper than a phase and a wait.
 
     With `sum` the rows are sums over both devices: `source`, this device's part, and the received one.
     The workers share out the storing of these rows to the buffer after `->`, for later phases.
     - (C1) `source` has at least `at` + features columns.
     - (C2) `gain` has as many elements as the result has features.
-    - (C3) The result is f16 in a program for CUDA, and f32 or i8 in one for a CPU.
+    - (C3) The result is i16 or f16 in a program for CUDA, and f32 or i8 in one for a CPU.
     - (C4) A sum's buffers have as many columns as the result has features, and so has `source`; the
       first is received; the program is a CUDA decode step.
   }];

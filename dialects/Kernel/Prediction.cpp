@@ -7,6 +7,7 @@
 // during whatever stands between: waits, attention, staging. As many as the ring holds are hidden
 // so. docs/cuda-cost.md explains it and says where the constants come from.
 #include "dialects/Kernel/Prediction.h"
+#include "kernels/cuda/layout.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <algorithm>
@@ -19,8 +20,7 @@ namespace {
 
 //===--- The kernels: from kernels/cuda/cta.cuh, matmul.cuh, stage.cuh, attend.cuh ----------===//
 
-constexpr int64_t kSharedBytes = 99 * 1024, kRingBytes = 56 * 1024, kBarrierBytes = 1024;
-constexpr int64_t kWorkBytes = kSharedBytes - kBarrierBytes - kRingBytes;
+constexpr int64_t kBarrierBytes = 1024;
 constexpr int64_t kMaxRows = 16, kWarps = 8, kPageRows = 16;
 constexpr int64_t kPrefillRows = 64, kPrefillOut = 128; ///< of a prefill tile
 
@@ -28,6 +28,7 @@ constexpr int64_t kPrefillRows = 64, kPrefillOut = 128; ///< of a prefill tile
 
 constexpr double kPrefillShare = 0.6;      ///< of mma.sync's rate that prefill's main loops reach
 constexpr double kStageCycles = 400;       ///< of a product's prologue, beside its loads
+constexpr double kStageInstructions = 34;  ///< for 128 values: norm, group's largest, bytes
 constexpr double kFinishCycles = 400;      ///< sums of 8 warps, epilogue, store
 constexpr double kAttendCycles = 1200;     ///< rotation of queries, merge of warps
 constexpr double kCombineCycles = 400;     ///< of splits, and
@@ -47,40 +48,72 @@ int64_t largestDivisor(int64_t n, int64_t limit) {
   return best;
 }
 
-/// Warp instructions for 16 rows x 16 columns of weights and 8 rows of the step, counted in
-/// weights.cuh: codes to f16, product, activations, scales, and the ring's share.
-double stepInstructions(const PackedFormat &format, int64_t rows) {
-  const double more = rows > 8 ? 1.5 : 0, group = format.group ? 8.0 * 16 / format.group : 0;
+/// Tiles of 8 columns of B that decoding multiplies: a row of the step has two of them.
+int64_t rowTiles(int64_t rows) { return rows <= 4 ? 1 : rows <= 8 ? 2 : 4; }
+
+/// Warp instructions of decoding for 16 rows x 16 columns of weights, without the ring's: counted
+/// in sm_90a's code (docs/cuda-cost.md), where a group's share is what its scales cost.
+double blockInstructions(const PackedFormat &format, int64_t rows) {
+  const double more = double(rowTiles(rows) - 1), group = format.group ? 32.0 / format.group : 0;
   switch (format.kind) {
   case PackedFormat::Kind::I4:
-    return 14 + group + (format.symmetric ? 0 : 1 + group) + more * (1 + group / 2) + 4;
+    return 6 + 6 * group + (format.symmetric ? 0 : 4.4 * group) + more * (1 + 5.2 * group);
   case PackedFormat::Kind::I8:
-    return 11 + group + more * (1 + group / 2) + 4;
+    return 1.7 + 7.3 * group + more * (1 + 5 * group);
   case PackedFormat::Kind::F8:
-    return 20 + group + more * (1 + group / 2) + 4;
+    return 21 + 3 * group + more * (1.5 + 2 * group);
   case PackedFormat::Kind::BF16:
-    return 16 + more + 4;
+    return 17 + 1.6 * more;
   case PackedFormat::Kind::F16:
-    return 4 + more + 4;
+    return 4.1 + 1.5 * more;
   case PackedFormat::Kind::F32:
-    return 8 * 40.0 * std::min<int64_t>(rows, 8);
+    return 8 * 40.0 * double(rowTiles(rows));
+  }
+  return 0;
+}
+constexpr double kChunkInstructions = 80;  ///< of a slot of the ring: wait, release, the next copy
+constexpr double kTileInstructions = 26;   ///< of a warp for a tile: its partial sums, the loop
+constexpr double kFinishInstructions = 27; ///< the epilogue of 2 rows, a warp's
+
+/// Warp instructions of prefill for 32 rows x 64 columns of weights and 32 rows of the step, with
+/// the staging of rows: counted likewise.
+double prefillInstructions(const PackedFormat &format) {
+  const double group = format.group ? 32.0 / format.group : 0;
+  switch (format.kind) {
+  case PackedFormat::Kind::I4:
+    return 270 + 395 * group + (format.symmetric ? 0 : 113 * group);
+  case PackedFormat::Kind::I8:
+    return 225 + 427 * group;
+  case PackedFormat::Kind::F8:
+    return 380 + 150 * group;
+  case PackedFormat::Kind::BF16:
+    return 394;
+  case PackedFormat::Kind::F16:
+    return 296;
+  case PackedFormat::Kind::F32:
+    return 32 * 8 * 40.0;
   }
   return 0;
 }
 
-/// Columns with padding, as `WeightLayout` stores them.
-int64_t paddedColumns(const PhaseCost &cost, int64_t in) {
-  const int64_t piece = cost.format.group == 128 ? 128 : 64;
-  return ceilDiv(in, piece) * piece;
-}
+int64_t pieceColumns(const PackedFormat &format) { return format.group == 128 ? 128 : 64; }
+int64_t pieces(const PhaseCost &cost) { return ceilDiv(cost.in, pieceColumns(cost.format)); }
 
-/// Rows of the step that a CTA holds in shared memory beside its sums (Product::fits).
-int64_t stagedRows(const PhaseCost &cost, int64_t in, int64_t rows) {
-  const int64_t n = rows <= 8 ? 1 : 2;
-  const int64_t sums = cost.matrices * kWarps * n * 8 * 20 * 4;
-  const int64_t buffers = cost.matrices * n <= 2 ? 2 : 1;
-  const int64_t start = ceilDiv(kMaxRows * kWarps * 4, 128) * 128 + buffers * sums;
-  return std::max<int64_t>(0, kWorkBytes - start) / ((paddedColumns(cost, in) + 8) * 2);
+/// Bytes of `rows` rows of the step in shared memory (Stage::bytes).
+int64_t stagedBytes(const PhaseCost &cost, int64_t rows) {
+  const PackedFormat &format = cost.format;
+  const bool fixed = format.kind == PackedFormat::Kind::I4 || format.kind == PackedFormat::Kind::I8;
+  const int64_t columns = pieces(cost) * pieceColumns(format);
+  if (!fixed)
+    return rows * 2 * (columns * 2 + 16);
+  const int64_t scales = pieceColumns(format) / format.group * (format.symmetric ? 1 : 2);
+  return pieces(cost) * (4 * rowTiles(rows) * scales + 4) * 4 + rows * 2 * (columns + 16);
+}
+/// What is before the rows: warps' sums of squares, partial sums (Product::kRowsAt).
+int64_t partialBytes(const PhaseCost &cost, int64_t rows) {
+  const int64_t n = rowTiles(rows), buffers = cost.matrices * n <= 4 ? 2 : 1;
+  return ceilDiv(kMaxRows * kWarps * 4, 128) * 128 +
+         buffers * cost.matrices * kWarps * n * 4 * 24 * 4;
 }
 
 struct Model {
@@ -93,12 +126,15 @@ struct Model {
   bool isPrefill = false;
   double sentBytes = 0; ///< since the last exchange
 
+  const double sharedBytes = cuda::sharedBytesOf(device.arch);
+  const double ringBytes = cuda::ringBytes(int(sharedBytes));
+
   double cycles(double n) const { return n / (device.clockGHz * 1e3); }
   double memoryUs(double bytes) const { return bytes / (device.achievableGBs() * 1e3); }
   double l2Us(double bytes) const { return bytes / (device.l2GBs * 1e3); }
   double issueUs(double instructions) const { return cycles(instructions / device.issue); }
   /// A CTA keeps its ring in flight; loaded memory answers after twice the time of idle memory.
-  double ctaMemoryUs(double bytes) const { return bytes * 2 * device.memoryLatencyUs / kRingBytes; }
+  double ctaMemoryUs(double bytes) const { return bytes * 2 * device.memoryLatencyUs / ringBytes; }
   bool dependentLaunch() const { return step.graph && device.launchDependentUs > 0; }
   bool prefetches() const { return !step.graph || dependentLaunch(); }
 
@@ -155,14 +191,13 @@ struct Model {
     double main = 0, prologue = cycles(kStageCycles) + device.l2LatencyUs;
     const double memory = memoryUs(time.memoryBytes);
     if (prefill)
-      main = prefillMain(time, cost.in, blocks * cost.matrices, rows);
+      main = prefillMain(time, cost, blocks * cost.matrices, rows);
     else
       main = decodeMain(time, cost, blocks, prologue);
     gap += prologue;
 
     // The ring filled from the first answer of memory on, unless attention kept memory busy.
-    const double inFlight =
-        std::min<double>(time.memoryBytes, double(kRingBytes) * device.multiprocessors);
+    const double inFlight = std::min<double>(time.memoryBytes, ringBytes * device.multiprocessors);
     if (prefetches() && !first && !prefill)
       time.hiddenUs = std::clamp(gap - device.memoryLatencyUs - busy, 0.0, memoryUs(inFlight));
     const double latency = prefetches() && !first ? std::max(0.0, device.memoryLatencyUs - gap)
@@ -193,28 +228,42 @@ struct Model {
     // With partial sums: this device's, and the other's with flags.
     const double blockBytes = double(time.weightBytes) / blocks,
                  rowBytes = (cost.sums ? 12.0 : 4.0) * rows * in;
-    const bool staged = rows <= stagedRows(cost, in, rows);
+    const bool staged = partialBytes(cost, rows) + stagedBytes(cost, rows) <=
+                        sharedBytes - kBarrierBytes - ringBytes;
     time.l2Bytes = rowBytes * (staged ? ctas : blocks * cost.matrices);
     double main = 0;
     if (staged)
-      prologue += l2Us(time.l2Bytes);
+      prologue += std::max(l2Us(time.l2Bytes),
+                           issueUs(double(rows) * ceilDiv(in, 128) * kStageInstructions));
     else
       longest(time, main, l2Us(time.l2Bytes), "l2");
     longest(time, main, ctaMemoryUs(share * blockBytes), "latency");
-    const double mmas = share * cost.matrices * double(paddedColumns(cost, in)) / 16;
-    longest(time, main, issueUs(mmas * stepInstructions(cost.format, rows)), "issue");
+    // A tile's pieces are shared out to the warps; each has its own in slots of its ring.
+    const double tilePieces = double(pieces(cost)), warps = std::min<double>(kWarps, tilePieces);
+    const double pieceBytes = blockBytes / (cost.matrices * tilePieces);
+    const double slotPieces = std::max(1.0, std::floor(ringBytes / kWarps / 3 / pieceBytes));
+    const double chunks = warps * std::ceil(std::ceil(tilePieces / kWarps) / slotPieces);
+    const double instructions =
+        tilePieces * double(pieceColumns(cost.format)) / 16 * blockInstructions(cost.format, rows) +
+        chunks * kChunkInstructions + kWarps * kTileInstructions +
+        double(ceilDiv(rows, 2)) / cost.matrices * kFinishInstructions;
+    longest(time, main, issueUs(double(share * cost.matrices) * instructions), "issue");
     return main;
   }
 
-  double prefillMain(PhaseTime &time, int64_t in, int64_t blocks, int64_t rows) {
+  double prefillMain(PhaseTime &time, const PhaseCost &cost, int64_t blocks, int64_t rows) {
+    const int64_t in = cost.in;
     const int64_t rowTiles = ceilDiv(rows, kPrefillRows);
     time.tiles = ceilDiv(blocks * 16, kPrefillOut) * rowTiles;
     time.l2Bytes = rowTiles * time.weightBytes + time.tiles * kPrefillRows * in * 4;
     double main = 0;
     longest(time, main, l2Us(time.l2Bytes), "l2");
     const double tileFlops = 2.0 * kPrefillRows * kPrefillOut * in;
-    longest(time, main, tensorUs(ceilDiv(time.tiles, device.multiprocessors) * tileFlops),
-            "tensor");
+    const double turns = double(ceilDiv(time.tiles, device.multiprocessors));
+    longest(time, main, tensorUs(turns * tileFlops), "tensor");
+    longest(time, main,
+            issueUs(turns * kWarps * double(ceilDiv(in, 64)) * prefillInstructions(cost.format)),
+            "issue");
     return main;
   }
   /// Of one multiprocessor.

@@ -184,15 +184,16 @@ struct Cta {
 /// range, the warp's share of its pieces. The K dimension is split over the warps, so that even a
 /// matrix of few rows keeps all of them loading.
 ///   W   a format of weights.cuh      In   columns
-/// Slots hold kChunk pieces, about 1 to 2 KB: enough to make a copy worth its overhead, few enough
-/// that several are in flight. Traffic: each byte of the range once, in requests of whole 32-byte
-/// sectors.
+/// Slots hold kChunk pieces: a slot costs its warp some 80 instructions, so it is as large as
+/// leaves three slots, of which two are in flight while one is read. Traffic: each byte of the
+/// range once, in requests of whole 32-byte sectors.
 template <class W, int In> struct WeightStream {
   static constexpr WeightLayout kLayout = W::kLayout;
   static constexpr int kPieces = int(kLayout.pieces(In));
   static constexpr int kPieceBytes = kLayout.pieceBytes();
   static constexpr int64_t kBlockBytes = kLayout.blockBytes(In);
-  static constexpr int kChunk = minOf(ceilDiv(kPieces, kWarps), maxOf(1, 1280 / kPieceBytes));
+  static constexpr int kChunk =
+      minOf(ceilDiv(kPieces, kWarps), maxOf(1, kWarpRingBytes / 3 / kPieceBytes));
   static constexpr int kSlotBytes = kChunk * kPieceBytes;
   static constexpr int kSlots = minOf(kMaxSlots, kWarpRingBytes / kSlotBytes);
   static_assert(kSlots >= 1 && kPieceBytes % 32 == 0);
@@ -201,7 +202,8 @@ template <class W, int In> struct WeightStream {
   const uint8_t *block; // this warp's share of the block
   int chunk = 0;        // of the block
   int blocksLeft;
-  int slot = 0; // where it goes, and where the next chunk to be read lies
+  int slot = 0;        // where it goes, and where the next chunk to be read lies
+  uint32_t parity = 0; // cta.parity while the product runs
   // Constant.
   int firstPiece, pieces, chunks;
 
@@ -225,8 +227,9 @@ template <class W, int In> struct WeightStream {
     for (int s = 0; s < kSlots; ++s)
       ask(cta);
   }
-  /// All lanes: goes on where fetch() stopped.
-  RETORT_DEVICE void resume() {
+  /// All lanes: goes on where fetch() stopped. The chunks are read from here to stop().
+  RETORT_DEVICE void resume(const Cta &cta) {
+    parity = cta.parity;
     if (chunks == 0)
       return;
     const int blocks = kSlots / chunks;
@@ -234,11 +237,12 @@ template <class W, int In> struct WeightStream {
     block += blocks * kBlockBytes;
     chunk = kSlots % chunks;
   }
+  RETORT_DEVICE void stop(Cta &cta) const { cta.parity = parity; }
   /// All lanes: waits for the oldest chunk that was asked for.
   RETORT_DEVICE const uint8_t *wait(Cta &cta) {
     if constexpr (kHasBulkCopy) {
-      mbarWait(cta.ringBarriers() + slot, cta.parity >> slot & 1);
-      cta.parity ^= 1u << slot;
+      mbarWait(cta.ringBarriers() + slot, parity >> slot & 1);
+      parity ^= 1u << slot;
     } else {
       cpAsyncWait<kSlots - 1>(); // one group a slot, empty ones at the end too
       warpSync();

@@ -156,13 +156,14 @@ template <class P, int Matrices> struct Product {
     if constexpr (kSums<P>)
       relay(cta, stage.partials.inbox, P::SourceStride);
     Stream s = stream(weights);
-    s.resume();
+    s.resume(cta);
     if (P::MaxRows <= 4 || rows <= 4)
       run<1>(cta, stage, s, rows, finish);
     else if (P::MaxRows <= 8 || rows <= 8)
       run<2>(cta, stage, s, rows, finish);
     else if constexpr (P::MaxRows > 8)
       run<4>(cta, stage, s, rows, finish);
+    s.stop(cta);
   }
   RETORT_DEVICE static void fetch(Cta &cta, const uint8_t *weights) {
     if (numRows(cta) != 0)

@@ -331,7 +331,7 @@ template <class P, int N> struct SharedRows {
       ldmatrixX4(b, lane[n] + col + s * 32);
       x.b[s][0] = b[0], x.b[s][1] = b[1], x.b[s + 1][0] = b[2], x.b[s + 1][1] = b[3];
     }
-    loadScales(x, scales[n] + col / S::kPieceCols * S::kPieceFloats(N));
+    loadScales(x, scales[n] + uint32_t(col) / S::kPieceCols * S::kPieceFloats(N));
   }
 };
 

@@ -343,12 +343,13 @@ private:
   Value stage(OpBuilder &body, Location loc, const Prologue &from, kernel::BufferOp weights,
               kernel::BufferOp rows) {
     auto format = *kernel::PackedFormat::parse(*weights.getFormat());
-    bool asI8 = format.integers() && !kind.cuda();
-    Type element = asI8          ? Type(body.getI8Type())
-                   : kind.cuda() ? Type(body.getF16Type())
-                                 : Type(body.getF32Type());
+    Type element;
+    if (format.integers())
+      element = body.getIntegerType(kind.cuda() ? 16 : 8);
+    else
+      element = kind.cuda() ? Type(body.getF16Type()) : Type(body.getF32Type());
     auto type = kernel::StagedType::get(body.getContext(), from.source.width, element,
-                                        asI8 ? format.group : 0);
+                                        format.integers() ? format.group : 0);
     lm::NormOp norm = from.norm;
     return body.create<kernel::StageOp>(
         loc, type, symbol(from.source.buffer), i64(from.source.at), symbol(from.gain),

@@ -15,7 +15,7 @@ def LowerToKernel : Pass<"lower-to-kernel", "::mlir::ModuleOp"> {
     wrote. Every matrix gets a `weight.pack` at the end of its program; the model stays beside
     the program as its source. Every layer may have shapes and formats of its own.
 
-    With `target=cuda`, rows are staged as f16 and matrices packed for tensor cores. The pass then runs
+    With `target=cuda`, rows are staged as 16 bits and matrices packed for tensor cores. The pass then runs
     once for `step=decode`, where norms of heads, rope, append and attention are one phase, so that a
     layer of the Llama family waits five times, and once for `step=prefill`, whose phases have tiles
     for each 64 rows. Both programs name the same weights in the same order, so that

@@ -397,7 +397,7 @@ kernel.program @m target "cuda" step "prefill" max_rows 8 page_rows 16 vocab 48 
 kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
   kernel.phase @p "model" tiles 2 {
-    // expected-error @below {{stages 'f32': CUDA programs stage f16}}
+    // expected-error @below {{stages 'f32': CUDA programs stage i16 or f16}}
     %0 = kernel.stage @x : <64, f32, 0>
   }
 }

@@ -17,7 +17,7 @@
 // CHECK:        matmulGlu<Glu_32x24_f32>(cta, cta.activation<float>([[OUT]]), {{.*}}, {inbox(cta, 0, 0), cta.activation<float>({{[0-9]+}})});
 // CHECK:        matmul<Matmul_24x32_f32>({{.*}}, outbox(cta, 4096, 1));
 // CHECK:      // logits: partial sums, norm, wanted rows,
-// CHECK:        cta.wanted(), {}, {inbox(cta, 4096, 1), nullptr});
+// CHECK:        cta.wanted(), {inbox(cta, 4096, 1), nullptr});
 // CHECK:      RETORT_DEVICE void run(Cta &cta) {
 // CHECK:        p004_blk0_attn_output(cta);
 // CHECK-NEXT:   ticket = cta.arrive();

@@ -24,7 +24,7 @@
 // CHECK:       kernel.phase @run.embedding
 // CHECK:       kernel.wait @run.embedding
 // CHECK-NEXT:  kernel.phase @run.blk.0.attn_qkv "blk.0" tiles 4 {
-// CHECK-NEXT:    kernel.stage @embedding norm @blk.0.attn_norm.weight eps {{.*}} : <32, f16, 0>
+// CHECK-NEXT:    kernel.stage @embedding norm @blk.0.attn_norm.weight eps {{.*}} : <32, i16, 32>
 // CHECK:       kernel.wait @run.blk.0.attn_qkv
 // CHECK-NEXT:  kernel.phase @run.blk.0.attend "blk.0" tiles 4 per_row {
 // CHECK-NEXT:    kernel.attend @blk.0.attn_qkv at 0, @blk.0.attn_qkv at 32, @blk.0.attn_qkv at 48, @blk.0.cache, @blk.0.partials -> @blk.0.attention heads 2 kv_heads 1 dims 16 splits 4 scale 2.500000e-01 angles @rope.angles
@@ -36,7 +36,7 @@
 // CHECK:         kernel.matmul_glu
 // CHECK:       kernel.wait @run.blk.0.ffn_gate_up
 // CHECK-NEXT:  kernel.phase @run.blk.0.ffn_down "blk.0" tiles 2 {
-// CHECK:         kernel.matmul {{.*}} residual @blk.0.attn_output : <40, f16, 0>
+// CHECK:         kernel.matmul {{.*}} residual @blk.0.attn_output : <40, i16, 128>
 
 // Products that were not fused run beside each other.
 // CHECK:       kernel.wait @run.blk.0.ffn_down
