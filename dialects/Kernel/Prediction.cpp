@@ -71,7 +71,8 @@ double blockInstructions(const PackedFormat &format, int64_t rows) {
   }
   return 0;
 }
-constexpr double kChunkInstructions = 80;  ///< of a slot of the ring: wait, release, the next copy
+// Of a slot of the ring: wait, release, the next copy. Fewer where all slots are full.
+constexpr double kSlotInstructions = 70, kFullSlotInstructions = 45;
 constexpr double kTileInstructions = 26;   ///< of a warp for a tile: its partial sums, the loop
 constexpr double kFinishInstructions = 27; ///< the epilogue of 2 rows, a warp's
 
@@ -241,12 +242,14 @@ struct Model {
     // A tile's pieces are shared out to the warps; each has its own in slots of its ring.
     const double tilePieces = double(pieces(cost)), warps = std::min<double>(kWarps, tilePieces);
     const double pieceBytes = blockBytes / (cost.matrices * tilePieces);
-    const double slotPieces = std::max(1.0, std::floor(ringBytes / kWarps / 3 / pieceBytes));
-    const double chunks = warps * std::ceil(std::ceil(tilePieces / kWarps) / slotPieces);
+    const int64_t warpPieces = ceilDiv(pieces(cost), kWarps);
+    const int64_t most = std::max<int64_t>(1, int64_t(ringBytes / kWarps / 3 / pieceBytes));
+    const int64_t slots = ceilDiv(warpPieces, most);
+    const bool full = pieces(cost) % kWarps == 0 && warpPieces % slots == 0;
     const double instructions =
         tilePieces * double(pieceColumns(cost.format)) / 16 * blockInstructions(cost.format, rows) +
-        chunks * kChunkInstructions + kWarps * kTileInstructions +
-        double(ceilDiv(rows, 2)) / cost.matrices * kFinishInstructions;
+        warps * double(slots) * (full ? kFullSlotInstructions : kSlotInstructions) +
+        kWarps * kTileInstructions + double(ceilDiv(rows, 2)) / cost.matrices * kFinishInstructions;
     longest(time, main, issueUs(double(share * cost.matrices) * instructions), "issue");
     return main;
   }

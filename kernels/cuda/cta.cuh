@@ -192,8 +192,11 @@ template <class W, int In> struct WeightStream {
   static constexpr int kPieces = int(kLayout.pieces(In));
   static constexpr int kPieceBytes = kLayout.pieceBytes();
   static constexpr int64_t kBlockBytes = kLayout.blockBytes(In);
-  static constexpr int kChunk =
-      minOf(ceilDiv(kPieces, kWarps), maxOf(1, kWarpRingBytes / 3 / kPieceBytes));
+  static constexpr int kWarpPieces = ceilDiv(kPieces, kWarps); // of the warp with most
+  static constexpr int kMostPieces = maxOf(1, kWarpRingBytes / 3 / kPieceBytes);
+  static constexpr int kChunk = ceilDiv(kWarpPieces, ceilDiv(kWarpPieces, kMostPieces));
+  /// Every chunk is full, which the compiler may know: that saves instructions.
+  static constexpr bool kWhole = kPieces % kWarps == 0 && kWarpPieces % kChunk == 0;
   static constexpr int kSlotBytes = kChunk * kPieceBytes;
   static constexpr int kSlots = minOf(kMaxSlots, kWarpRingBytes / kSlotBytes);
   static_assert(kSlots >= 1 && kPieceBytes % 32 == 0);
@@ -219,6 +222,8 @@ template <class W, int In> struct WeightStream {
       blocksLeft = 0;
   }
   RETORT_DEVICE int chunkPieces(int index) const {
+    if constexpr (kWhole)
+      return kChunk;
     const int left = pieces - index * kChunk;
     return left < kChunk ? left : kChunk;
   }

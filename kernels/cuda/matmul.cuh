@@ -70,6 +70,7 @@ template <class P, int Matrices> struct Product {
     for (int c = 0; c < stream.chunks; ++c) {
       const uint8_t *piece = stream.wait(cta);
       const int count = stream.chunkPieces(c);
+#pragma unroll(Stream::kWhole &&N == 1 ? Stream::kChunk : 1)
       for (int p = 0; p < count; ++p) {
         if constexpr (W::kFixed)
           W::multiply(sums, piece, source, col);

@@ -129,7 +129,7 @@ TEST(Prediction, TwoProductsByHand) {
 TEST(Prediction, SmallWeightsAreThereBeforeTheirInput) {
   // What is left is its instructions: 4 blocks of 12, a slot of the ring, the end of a tile.
   StepTime time = predict({product(1000000, true), product(400000, true)}, plainDevice(), {});
-  const double left = (4 * 12 + 80 + 8 * 26 + 27) / 2.0 * 1e-3;
+  const double left = (4 * 12 + 70 + 8 * 26 + 27) / 2.0 * 1e-3;
   EXPECT_NEAR(time.phases[1].hiddenUs, 0.4 - left, 1e-3);
   EXPECT_NEAR(time.phases[1].us, 1 + 0.517 + left + 0.4, 1e-3);
   EXPECT_STREQ(time.phases[1].bound, "latency");
