@@ -184,7 +184,9 @@ private:
   int64_t rotated(double fraction) const {
     if (!std::isfinite(fraction) || fraction <= 0 || fraction > 1)
       keys_.wrong("partial_rotary_factor", "above 0 and at most 1");
-    return static_cast<int64_t>(static_cast<double>(config_.headDim) * fraction);
+    const double features = static_cast<double>(config_.headDim) * fraction;
+    // checkConfig refuses heads of that size; until then they are just not to overflow.
+    return features < 1e9 ? static_cast<int64_t>(features) : config_.headDim;
   }
 
   /// One rope_scaling or rope_parameters object.

@@ -263,7 +263,7 @@ def bad_configs():
         ("hidden_size", 8.5), ("hidden_size", "8"), ("num_hidden_layers", 10**9),
         ("num_hidden_layers", 0), ("num_attention_heads", 0), ("num_attention_heads", 3),
         ("num_key_value_heads", 0), ("num_key_value_heads", 8), ("intermediate_size", 0),
-        ("vocab_size", 0), ("vocab_size", 10**12), ("head_dim", 0), ("head_dim", 10**6),
+        ("vocab_size", 0), ("vocab_size", 10**12), ("head_dim", 0), ("head_dim", 10**6), ("head_dim", 2**63 - 1),
         ("rms_norm_eps", -1), ("max_position_embeddings", 0), ("hidden_act", "relu"),
         ("rope_theta", 0), ("rope_scaling", []), ("rope_scaling", {"type": "dynamic", "factor": 2}),
         ("rope_scaling", {"type": "linear", "factor": -1}), ("partial_rotary_factor", 2.0),
