@@ -273,18 +273,21 @@ void printEntries(const json &entries) {
       std::printf("  cpu %s\n", entry["isa"].get<std::string>().c_str());
       continue;
     }
-    std::string arches;
-    for (const json &arch : entry["arches"])
-      arches += (arches.empty() ? "" : ", ") + arch.get<std::string>();
-    std::printf(
-        "  cuda %s, %s: up to %lld rows, %zu kernel%s of %lld threads, %s of shared memory; "
-        "%s, later cards by %s\n",
-        entry["step"].get<std::string>().c_str(), entry["form"].get<std::string>().c_str(),
-        static_cast<long long>(entry["max_rows"].get<int64_t>()), entry["kernels"].size(),
-        entry["kernels"].size() == 1 ? "" : "s",
-        static_cast<long long>(entry["threads"].get<int64_t>()),
-        formatBytes(entry["shared_bytes"]).c_str(), arches.c_str(),
-        entry["ptx"].get<std::string>().c_str());
+    std::string arches, shared = formatBytes(entry["shared_bytes"]) + " of shared memory";
+    for (const json &arch : entry["arches"]) {
+      const std::string code = arch;
+      arches += (arches.empty() ? "" : ", ") + code;
+      for (const json &card : entry.value("shared_bytes_on", json::array()))
+        if (std::string cards = card["arch"]; code.starts_with(cards))
+          shared += ", " + formatBytes(card["bytes"]) + " on " + cards;
+    }
+    std::printf("  cuda %s, %s: up to %lld rows, %zu kernel%s of %lld threads, %s; "
+                "%s, later cards by %s\n",
+                entry["step"].get<std::string>().c_str(), entry["form"].get<std::string>().c_str(),
+                static_cast<long long>(entry["max_rows"].get<int64_t>()), entry["kernels"].size(),
+                entry["kernels"].size() == 1 ? "" : "s",
+                static_cast<long long>(entry["threads"].get<int64_t>()), shared.c_str(),
+                arches.c_str(), entry["ptx"].get<std::string>().c_str());
   }
 }
 
