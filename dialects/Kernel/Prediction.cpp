@@ -103,9 +103,8 @@ int64_t pieces(const PhaseCost &cost) { return ceilDiv(cost.in, pieceColumns(cos
 /// Bytes of `rows` rows of the step in shared memory (Stage::bytes).
 int64_t stagedBytes(const PhaseCost &cost, int64_t rows) {
   const PackedFormat &format = cost.format;
-  const bool fixed = format.kind == PackedFormat::Kind::I4 || format.kind == PackedFormat::Kind::I8;
   const int64_t columns = pieces(cost) * pieceColumns(format);
-  if (!fixed)
+  if (!format.integers())
     return rows * 2 * (columns * 2 + 16);
   const int64_t scales = pieceColumns(format) / format.group * (format.symmetric ? 1 : 2);
   return pieces(cost) * (4 * rowTiles(rows) * scales + 4) * 4 + rows * 2 * (columns + 16);

@@ -83,25 +83,16 @@ template <class W> struct RowTile<W, true> {
   static constexpr WeightLayout kLayout = W::kLayout;
   static constexpr int kCols = kLayout.pieceCols(), kHalfBytes = kRowTile * 64;
   static constexpr int kScalesAt = kRowTile * kCols * 2;
-  static constexpr int kScaleFloats = kLayout.groupsPerPiece() * (kLayout.minima ? 2 : 1);
+  static constexpr int kScaleFloats = kPieceScales<kLayout>;
   static constexpr int kBytes = kScalesAt + kRowTile * kScaleFloats * 4;
 
   RETORT_DEVICE static void store(uint8_t *to, int col, int r, f32x4 v) {
-    constexpr int kLanes = kLayout.group / 4;
-    const FixedScale scale(warpMostBits<kLanes>(mostBits(v)));
-    const FixedFour four(v, scale.inverse);
+    const FixedColumns<W> columns(v);
     const int unit = (col % 64 / 16) ^ (r / 2 % 2);
     uint8_t *row = to + col / 64 * (2 * kHalfBytes) + r * 64 + col % 16;
-    *reinterpret_cast<uint32_t *>(row + unit * 16) = four.hi;
-    *reinterpret_cast<uint32_t *>(row + kHalfBytes + (unit ^ 2) * 16) = four.lo;
-    const int32_t sum = kLayout.minima ? warpAddInts<kLanes>(four.sum) : 0;
-    if (col % kLayout.group == 0) {
-      float *at = reinterpret_cast<float *>(to + kScalesAt) + r * kScaleFloats +
-                  col / kLayout.group * (kLayout.minima ? 2 : 1);
-      at[0] = scale.unit * (1.0f / W::kUnit);
-      if constexpr (kLayout.minima)
-        at[1] = scale.unit * float(sum);
-    }
+    *reinterpret_cast<uint32_t *>(row + unit * 16) = columns.bytes.hi;
+    *reinterpret_cast<uint32_t *>(row + kHalfBytes + (unit ^ 2) * 16) = columns.bytes.lo;
+    columns.storeScale(reinterpret_cast<float *>(to + kScalesAt) + r * kScaleFloats, col);
   }
 
   /// B fragments of 4 rows at a time: lanes 0 to 7 of 8 pass the high and low bytes of a row in
@@ -122,12 +113,10 @@ template <class W> struct RowTile<W, true> {
       if (n % 2 == 0) // a compiler may not ask for more before: registers have no room for it
         warpSync();
 #pragma unroll
-      for (int s = 0; s < x.kSteps; s += 2) {
-        uint32_t b[4];
-        ldmatrixX4(b, lane + s / 2 * (2 * kHalfBytes) + n * 256 +
-                          (int(laneIndex() / 8) ^ swizzle) * 16);
-        x.b[s][0] = b[0], x.b[s][1] = b[1], x.b[s + 1][0] = b[2], x.b[s + 1][1] = b[3];
-      }
+      for (int s = 0; s < x.kSteps; s += 2)
+        loadSteps(x, s,
+                  lane + s / 2 * (2 * kHalfBytes) + n * 256 +
+                      (int(laneIndex() / 8) ^ swizzle) * 16);
       loadScales(x, scales + n * 4 * kScaleFloats);
     }
   };

@@ -82,8 +82,7 @@ template <class P> struct Stage {
   // Scales of a row's groups in a piece, each followed by the sum of its values where weights have
   // minima: [piece][row][groups][1 or 2] f32, so lanes of four rows read neighbouring words. 4
   // words more a piece, so that those of two pieces are written to different banks.
-  static constexpr int kScaleFloats =
-      kFixed ? kLayout.groupsPerPiece() * (kLayout.minima ? 2 : 1) : 0;
+  static constexpr int kScaleFloats = kFixed ? kPieceScales<kLayout> : 0;
   RETORT_HOST_DEVICE static constexpr int kPieceFloats(int n) {
     return kScaleFloats ? 4 * n * kScaleFloats + 4 : 0;
   }
@@ -217,21 +216,14 @@ template <class P> struct Stage {
     } else {
       if (i - int(laneIndex()) * 4 >= kCols)
         return; // the whole warp
-      constexpr int kLanes = kLayout.group / 4;
-      const FixedScale scale(warpMostBits<kLanes>(mostBits(v)));
-      const FixedFour four(v, scale.inverse);
-      const int32_t sum = kLayout.minima ? warpAddInts<kLanes>(four.sum) : 0;
+      const FixedColumns<typename P::Weights> columns(v);
       if (i >= kCols)
         return;
-      *reinterpret_cast<uint32_t *>(to + i) = four.hi;
-      *reinterpret_cast<uint32_t *>(to + kStride + i) = four.lo;
-      if (i % kLayout.group == 0) {
-        float *at = reinterpret_cast<float *>(area) + i / kPieceCols * kPieceFloats(N) +
-                    r * kScaleFloats + i % kPieceCols / kLayout.group * (kLayout.minima ? 2 : 1);
-        at[0] = scale.unit * (1.0f / P::Weights::kUnit);
-        if constexpr (kLayout.minima)
-          at[1] = scale.unit * float(sum);
-      }
+      *reinterpret_cast<uint32_t *>(to + i) = columns.bytes.hi;
+      *reinterpret_cast<uint32_t *>(to + kStride + i) = columns.bytes.lo;
+      columns.storeScale(reinterpret_cast<float *>(area) + i / kPieceCols * kPieceFloats(N) +
+                             r * kScaleFloats,
+                         i % kPieceCols);
     }
   }
   RETORT_DEVICE static int column(int vector) {
@@ -326,11 +318,8 @@ template <class P, int N> struct SharedRows {
   }
   RETORT_DEVICE void load(int n, int col, FixedPiece<S::kLayout> &x) const {
 #pragma unroll
-    for (int s = 0; s < x.kSteps; s += 2) {
-      uint32_t b[4];
-      ldmatrixX4(b, lane[n] + col + s * 32);
-      x.b[s][0] = b[0], x.b[s][1] = b[1], x.b[s + 1][0] = b[2], x.b[s + 1][1] = b[3];
-    }
+    for (int s = 0; s < x.kSteps; s += 2)
+      loadSteps(x, s, lane[n] + col + s * 32);
     loadScales(x, scales[n] + uint32_t(col) / S::kPieceCols * S::kPieceFloats(N));
   }
 };

@@ -19,6 +19,7 @@
 // So 8 columns of B are 4 rows of the step. With up to 4 rows that costs nothing: mma has 8 columns
 // in any case.
 #pragma once
+#include "kernels/cuda/fixed.cuh"
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
@@ -54,6 +55,41 @@ template <WeightLayout Layout> struct FixedPiece {
   float sum[Layout.minima ? kGroups : 1]; ///< of the row's values in the group; if minima
 };
 
+/// f32 that a row has for a piece beside its bytes: [groups][scale, and sum if minima].
+template <WeightLayout Layout>
+constexpr int kPieceScales = Layout.groupsPerPiece() * (Layout.minima ? 2 : 1);
+
+/// Four neighbouring columns of a row on their way to integer products. All lanes, whose columns
+/// are 4 apart: a group is that of Group / 4 of them.
+template <class W> struct FixedColumns {
+  static constexpr WeightLayout kLayout = W::kLayout;
+  static constexpr int kLanes = kLayout.group / 4;
+  const FixedScale scale;
+  const FixedFour bytes;
+  const int32_t sum; // of the group, if minima
+
+  RETORT_DEVICE explicit FixedColumns(f32x4 v)
+      : scale(warpMostBits<kLanes>(mostBits(v))), bytes(v, scale.inverse),
+        sum(kLayout.minima ? warpAddInts<kLanes>(bytes.sum) : 0) {}
+  /// Stores what loadScales reads, if this is the group's first lane. scales: the row's of the
+  /// piece; col: in the piece.
+  RETORT_DEVICE void storeScale(float *scales, int col) const {
+    if (col % kLayout.group != 0)
+      return;
+    float *at = scales + col / kLayout.group * (kLayout.minima ? 2 : 1);
+    at[0] = scale.unit * (1.0f / W::kUnit);
+    if constexpr (kLayout.minima)
+      at[1] = scale.unit * float(sum);
+  }
+};
+
+/// B fragments of steps s and s + 1. row: that of the lane's column, ldmatrix's 16 bytes.
+template <WeightLayout Layout>
+RETORT_DEVICE void loadSteps(FixedPiece<Layout> &x, int s, const uint8_t *row) {
+  uint32_t b[4];
+  ldmatrixX4(b, row);
+  x.b[s][0] = b[0], x.b[s][1] = b[1], x.b[s + 1][0] = b[2], x.b[s + 1][1] = b[3];
+}
 /// Scales (and sums) of a row's groups in a piece: [groups][1 or 2] f32 in shared memory, in one
 /// request.
 template <WeightLayout Layout>
