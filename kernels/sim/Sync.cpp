@@ -28,6 +28,25 @@ void spinIfSame(Lane *lane, const void *p, uint32_t value) {
   lane->lastValue = value;
 }
 
+/// Relaxed accesses at system scope of several words that are never torn.
+void loadWords(const void *source, uint32_t *value, uint32_t words, const void *site) {
+  checkWord(source, 4 * words, Read, site);
+  memcpy(value, source, 4 * words);
+  if (settings.check)
+    relaxedLoad(self(), source, 2);
+  uint32_t mixed = 0;
+  for (uint32_t i = 0; i < words; ++i)
+    mixed ^= value[i] * (2 * i + 1);
+  spinIfSame(self(), source, mixed);
+}
+void storeWords(void *dest, const uint32_t *value, uint32_t words, const void *site) {
+  checkWord(dest, 4 * words, Write, site);
+  if (settings.check)
+    relaxedStore(self(), dest, 2, false);
+  memcpy(dest, value, 4 * words);
+  ++progress;
+}
+
 void land(Lane *lane, const AsyncCopy &copy, const void *site) {
   if (copy.source)
     memcpy(copy.dest, copy.source, copy.bytes);
@@ -102,32 +121,16 @@ RETORT_EXPORT void retort_sim_store(void *dest, uint32_t value, int order, int s
   ++progress;
 }
 RETORT_EXPORT void retort_sim_load64(const void *source, uint32_t *value) {
-  checkWord(source, 8, Read, SITE);
-  memcpy(value, source, 8);
-  if (settings.check)
-    relaxedLoad(self(), source, 2);
-  spinIfSame(self(), source, value[0] ^ value[1] * 3);
+  loadWords(source, value, 2, SITE);
 }
 RETORT_EXPORT void retort_sim_store64(void *dest, const uint32_t *value) {
-  checkWord(dest, 8, Write, SITE);
-  if (settings.check)
-    relaxedStore(self(), dest, 2, false);
-  memcpy(dest, value, 8);
-  ++progress;
+  storeWords(dest, value, 2, SITE);
 }
 RETORT_EXPORT void retort_sim_load128(const void *source, uint32_t *value) {
-  checkWord(source, 16, Read, SITE);
-  memcpy(value, source, 16);
-  if (settings.check)
-    relaxedLoad(self(), source, 2);
-  spinIfSame(self(), source, value[0] ^ value[1] * 3 ^ value[2] * 5 ^ value[3] * 7);
+  loadWords(source, value, 4, SITE);
 }
 RETORT_EXPORT void retort_sim_store128(void *dest, const uint32_t *value) {
-  checkWord(dest, 16, Write, SITE);
-  if (settings.check)
-    relaxedStore(self(), dest, 2, false);
-  memcpy(dest, value, 16);
-  ++progress;
+  storeWords(dest, value, 4, SITE);
 }
 RETORT_EXPORT uint32_t retort_sim_atomic_add(void *dest, uint32_t value, int order, int scope) {
   Lane *lane = self();

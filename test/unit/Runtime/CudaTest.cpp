@@ -93,6 +93,19 @@ protected:
   std::string path = folder / "m.retort";
 };
 
+/// A step of tokens begin to end - 1, of which one in `period` is not wanted.
+std::pair<std::vector<retort_row>, std::vector<size_t>>
+chunkOf(std::span<const int32_t> tokens, size_t begin, size_t end, size_t period) {
+  std::vector<retort_row> rows;
+  std::vector<size_t> wanted;
+  for (size_t i = begin; i < end; ++i) {
+    rows.push_back({tokens[i], 0, int32_t(i)});
+    if (i % period != 1)
+      wanted.push_back(i - begin);
+  }
+  return {rows, wanted};
+}
+
 /// Steps of decode's rows and of prefill's, wanted rows anywhere: logits are those of the tokens.
 TEST_P(CudaForms, LogitsOfAnyChunks) {
   Model model(path);
@@ -101,13 +114,7 @@ TEST_P(CudaForms, LogitsOfAnyChunks) {
     Session session(model, {.device = "sim"});
     for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
       const size_t end = std::min(begin + chunk, tokens.size());
-      std::vector<retort_row> rows;
-      std::vector<size_t> wanted;
-      for (size_t i = begin; i < end; ++i) {
-        rows.push_back({tokens[i], 0, int32_t(i)});
-        if (i % 3 != 1)
-          wanted.push_back(i - begin);
-      }
+      const auto [rows, wanted] = chunkOf(tokens, begin, end, 3);
       std::vector<float> logits(wanted.size() * kVocab);
       session.step(rows, wanted, logits);
       for (size_t w = 0; w < wanted.size(); ++w)
@@ -139,13 +146,7 @@ TEST_P(CudaForms, GreedyTokensOfAnyChunks) {
       Session session(Model(bundle), {.device = "sim"});
       for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
         const size_t end = std::min(begin + chunk, tokens.size());
-        std::vector<retort_row> rows;
-        std::vector<size_t> wanted;
-        for (size_t i = begin; i < end; ++i) {
-          rows.push_back({tokens[i], 0, int32_t(i)});
-          if (i % 4 != 1)
-            wanted.push_back(i - begin);
-        }
+        const auto [rows, wanted] = chunkOf(tokens, begin, end, 4);
         std::vector<int32_t> got(wanted.size());
         session.stepSample(rows, wanted, got);
         for (size_t w = 0; w < wanted.size(); ++w)
