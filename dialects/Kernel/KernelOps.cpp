@@ -56,6 +56,9 @@ LogicalResult ProgramOp::verify() {
       if (exchange.getIndex() != exchanges++) // (C6)
         return exchange.emitOpError()
                << "has index " << exchange.getIndex() << ", it is number " << exchanges - 1;
+      if (exchanges > cuda::kMaxExchanges) // (C8)
+        return exchange.emitOpError()
+               << "is one too many: a step on two devices has at most " << cuda::kMaxExchanges;
       waited = false;
     } else {
       return op.emitOpError() << "cannot stand in a kernel.program: only buffers, phases, waits "

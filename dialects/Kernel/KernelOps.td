@@ -38,6 +38,7 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
     - (C5) `device` is below `devices`, which is 2, and the target is `cuda`.
     - (C6) Exchanges are numbered in order from 0.
     - (C7) Between an exchange and the next phase that sends stands a `kernel.wait`.
+    - (C8) There are at most 254 exchanges (127 layers): their flags are numbered in 16 bits.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrAttr>:$target,
                        OptionalAttr<StrAttr>:$step, PositiveI64:$max_rows, PositiveI64:$page_rows,

@@ -212,8 +212,8 @@ struct Model {
       time.bound = "memory";
     if (ends > left)
       time.bound = "latency";
-    if (cost.sends) // while decoding with a flag each
-      sentBytes += (prefill ? 4.0 : 8.0) * rows * cost.out;
+    if (cost.sends) // while decoding two in 8 bytes, with their flag
+      sentBytes += 4.0 * rows * cost.out;
     gap = busy = 0;
     first = false;
     add(std::move(time), ends + left);
@@ -225,9 +225,9 @@ struct Model {
     const int64_t ctas = std::min<int64_t>(blocks, device.multiprocessors);
     const int64_t share = ceilDiv(blocks, ctas); // of the CTA with most
     time.tiles = blocks;
-    // With partial sums: this device's, and the other's with flags.
+    // With partial sums: this device's, and the other's with flags, two in 8 bytes.
     const double blockBytes = double(time.weightBytes) / blocks,
-                 rowBytes = (cost.sums ? 12.0 : 4.0) * rows * in;
+                 rowBytes = (cost.sums ? 8.0 : 4.0) * rows * in;
     const bool staged = partialBytes(cost, rows) + stagedBytes(cost, rows) <=
                         sharedBytes - kBarrierBytes - ringBytes;
     time.l2Bytes = rowBytes * (staged ? ctas : blocks * cost.matrices);

@@ -114,7 +114,9 @@ struct Cta {
   // part of what its release at system scope publishes. A flag's value is different for each
   // exchange of each step, so flags are never reset.
 
+  /// Never 0, and in 16 bits.
   RETORT_DEVICE uint32_t flagValue(int exchange) const {
+    static_assert(RETORT_CUDA_GENERATIONS * (kMaxExchanges + 1) + kMaxExchanges <= 0xffff);
     return uint32_t(step.generation) * (kMaxExchanges + 1) + uint32_t(exchange) + 1;
   }
   static RETORT_DEVICE int flagAt(int exchange) {

@@ -97,15 +97,15 @@ constexpr int kSyncBarrier = 0;
 // that it has sent everything, two words in turns, each in a sector of its own.
 constexpr int kSyncSent = 8;
 constexpr int kSyncFlags = 16, kSyncFlagStride = 8;
-constexpr int kMaxExchanges = 4095; // of a step
+constexpr int kMaxExchanges = 254; // of a step; times generations they number 16 bits
 constexpr int kSyncReserved = 64;
 RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads, int receivedWords = 0) {
   return kSyncReserved + receivedWords + maxRows * maxKvHeads;
 }
-/// Columns from one row to the next of what a decoding device was sent, each a value and its flag:
-/// four of a row are 32 aligned bytes.
+/// What a decoding device was sent (exchange.cuh): a word holds two columns' values and their flag.
+/// Words from one row to the next: four columns are 16 aligned bytes.
 constexpr int kReceivedBytes = 8;
-RETORT_HOST_DEVICE constexpr int receivedStride(int columns) { return (columns + 3) / 4 * 4; }
+RETORT_HOST_DEVICE constexpr int receivedStride(int columns) { return (columns + 3) / 4 * 2; }
 
 //===- Packed weights ---------------------------------------------------------------------===//
 

@@ -100,7 +100,8 @@ template <class P, int Matrices> struct Product {
     return sum;
   }
 
-  /// For all tiles: finish(step row, weight row, sums[Matrices]) by one thread an element.
+  /// For all tiles: finish(whether it is one, step row, weight row, sums[Matrices]) by one thread
+  /// an element; by all lanes, of which neighbours have neighbouring weight rows.
   template <int N, class Source, class Finish>
   RETORT_DEVICE static void tiles(Cta &cta, Stream &stream, const Source &source, int rows,
                                   float *parts, const Finish &finish) {
@@ -120,13 +121,13 @@ template <class P, int Matrices> struct Product {
         storePart<N>(part + i * kWarps * kWarpFloats(N), sums);
       }
       ctaSync();
-      if (r < rows && r < N * 4 && tile * 16 + m < P::Out) {
-        float sums[Matrices];
+      const bool mine = r < rows && r < N * 4 && tile * 16 + m < P::Out;
+      float sums[Matrices] = {};
+      if (mine)
 #pragma unroll
         for (int i = 0; i < Matrices; ++i)
           sums[i] = total<N>(part + i * kWarps * kWarpFloats(N), r, m);
-        finish(r, tile * 16 + m, sums);
-      }
+      finish(mine, r, tile * 16 + m, sums);
       buffer = kBuffers(N) == 2 ? buffer ^ 1 : 0;
     }
   }
@@ -191,18 +192,25 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
                          float *dest, const float *bias, const float *residual,
                          const int32_t *wanted, Outbox sent = {}, Partials partials = {}) {
   const Stage<P> stage = {source, gain, wanted, partials};
-  Product<P, 1>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[1]) {
+  Product<P, 1>::runRows(cta, stage, weights, [&](bool mine, int r, int n, const float(&sums)[1]) {
     float y = sums[0];
     const int64_t at = int64_t(r) * P::DestStride + n;
-    if constexpr (P::HasBias)
-      y += asFloat(ldGlobalNc32(bias + n));
-    if constexpr (P::softCap != 0)
-      y = softCapped(y, P::softCap);
-    if constexpr (P::HasResidual)
-      y += asFloat(ldGlobal32(residual + at));
-    dest[at] = y;
-    if constexpr (kSends<P>)
-      sent.put(int64_t(r) * receivedStride(P::DestStride) + n, y); // tile by tile
+    if (mine) {
+      if constexpr (P::HasBias)
+        y += asFloat(ldGlobalNc32(bias + n));
+      if constexpr (P::softCap != 0)
+        y = softCapped(y, P::softCap);
+      if constexpr (P::HasResidual)
+        y += asFloat(ldGlobal32(residual + at));
+      if constexpr (kSends<P>)
+        y = sendable(y);
+      dest[at] = y;
+    }
+    if constexpr (kSends<P>) { // tile by tile
+      const float next = shflXor(y, 1);
+      if (mine && n % 2 == 0)
+        sent.put(int64_t(r) * receivedStride(P::DestStride) + n / 2, y, next);
+    }
   });
 }
 
@@ -212,8 +220,9 @@ template <class P>
 RETORT_PHASE void matmulGlu(Cta &cta, const float *source, const float *gain,
                             const uint8_t *weights, float *dest, Partials partials = {}) {
   const Stage<P> stage = {source, gain, nullptr, partials};
-  Product<P, 2>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[2]) {
-    dest[int64_t(r) * P::DestStride + n] = activate<P::Act>(sums[0]) * sums[1];
+  Product<P, 2>::runRows(cta, stage, weights, [&](bool mine, int r, int n, const float(&sums)[2]) {
+    if (mine)
+      dest[int64_t(r) * P::DestStride + n] = activate<P::Act>(sums[0]) * sums[1];
   });
 }
 

@@ -66,7 +66,9 @@ RETORT_PHASE void matmulSample(Cta &cta, const float *source, const float *gain,
   const Scores<P> scores(cta, dest, bias);
   uint64_t best = 0;
   int row = 0; // a thread has elements of one row only: Product::tiles
-  Product<P, 1>::runRows(cta, stage, weights, [&](int r, int n, const float(&sums)[1]) {
+  Product<P, 1>::runRows(cta, stage, weights, [&](bool mine, int r, int n, const float(&sums)[1]) {
+    if (!mine)
+      return;
     row = r;
     best = maxKey(best, scores.take(r, n, sums[0]));
   });

@@ -99,16 +99,16 @@ template <class P> struct Stage {
   const int32_t *wanted;
   Partials partials;
   static_assert(!kSums<P> || (P::Norm && P::SourceAt == 0), "sumSquares stores the sums");
-  static constexpr int kWordStride = receivedStride(P::SourceStride); // pairs
+  static constexpr int kWordStride = receivedStride(P::SourceStride);
 
   RETORT_DEVICE int64_t rowAt(int r) const {
     const int64_t index = P::Wanted ? wanted[r] : r;
     return index * P::SourceStride + P::SourceAt;
   }
   RETORT_DEVICE const float *row(int r) const { return source + rowAt(r); }
-  /// Where a row's words are: pairs.
-  RETORT_DEVICE int64_t wordsAt(int r) const {
-    return int64_t(P::Wanted ? wanted[r] : r) * kWordStride;
+  /// The words of columns i to i + 3 of a row.
+  RETORT_DEVICE u32x4 sent(int r, int i) const {
+    return partials.inbox.four(int64_t(P::Wanted ? wanted[r] : r) * kWordStride + i / 2);
   }
   /// Values i to i + 3 of a row whose words, if it has some, are there; zeros from In on. The sum
   /// has the same bits on both devices, whichever part is its own.
@@ -118,15 +118,14 @@ template <class P> struct Stage {
     const f32x4 v = loadFour<kVector>(row(r), i, P::In);
     if constexpr (!kSums<P>)
       return v;
-    const u32x4 low = partials.inbox.pair(wordsAt(r) + i),
-                high = partials.inbox.pair(wordsAt(r) + i + 2);
-    return sumOf(v, low, high, i);
+    return sumOf(v, sent(r, i), i);
   }
-  RETORT_DEVICE static f32x4 sumOf(f32x4 v, u32x4 low, u32x4 high, int i) {
-    const auto at = [&](int j, float own, uint32_t sent) { // zeros from the row's end on
-      return kVector || i + j < P::In ? own + asFloat(sent) : 0.0f;
+  RETORT_DEVICE static f32x4 sumOf(f32x4 v, u32x4 four, int i) {
+    const auto at = [&](int j, float own, float sent) { // zeros from the row's end on
+      return kVector || i + j < P::In ? own + sent : 0.0f;
     };
-    return makeF32x4(at(0, v.x, low.x), at(1, v.y, low.z), at(2, v.z, high.x), at(3, v.w, high.z));
+    return makeF32x4(at(0, v.x, Inbox::first(four.x)), at(1, v.y, Inbox::second(four.x, four.y)),
+                     at(2, v.z, Inbox::first(four.z)), at(3, v.w, Inbox::second(four.z, four.w)));
   }
   /// A row's values of this thread: v[j] is four(r, column(j)). All that it asks for is on its way
   /// at once, kAtOnce vectors at a time while it waits for words.
@@ -139,7 +138,7 @@ template <class P> struct Stage {
       constexpr int kAtOnce = minOf(kVectors, 4);
 #pragma unroll
       for (int first = 0; first < kVectors; first += kAtOnce) {
-        u32x4 low[kAtOnce], high[kAtOnce];
+        u32x4 four[kAtOnce];
 #pragma unroll
         for (int k = 0; k < kAtOnce; ++k)
           if (first + k < kVectors)
@@ -149,23 +148,20 @@ template <class P> struct Stage {
         for (bool all = false; !all;) {
 #pragma unroll
           for (int k = 0; k < kAtOnce; ++k)
-            if (const int i = column(first + k); i < P::In) {
-              low[k] = partials.inbox.pair(wordsAt(r) + i);
-              high[k] = partials.inbox.pair(wordsAt(r) + i + 2);
-            }
+            if (const int i = column(first + k); i < P::In)
+              four[k] = sent(r, i);
           all = true;
 #pragma unroll
           for (int k = 0; k < kAtOnce; ++k)
             if (const int i = column(first + k); i < P::In)
-              all = all && partials.inbox.has(low[k], i + 1 < P::In) &&
-                    (i + 2 >= P::In || partials.inbox.has(high[k], i + 3 < P::In));
+              all = all && partials.inbox.has(four[k], i + 2 < P::In);
           if (!all)
             spinPause();
         }
 #pragma unroll
         for (int k = 0; k < kAtOnce; ++k)
           if (const int i = column(first + k); i < P::In)
-            v[first + k] = sumOf(v[first + k], low[k], high[k], i);
+            v[first + k] = sumOf(v[first + k], four[k], i);
       }
     }
   }

@@ -15,7 +15,7 @@
 
 #define RETORT_CUDA_ABI_VERSION 1
 #define RETORT_CUDA_MAX_DEVICES 2
-#define RETORT_CUDA_GENERATIONS 0xfffff
+#define RETORT_CUDA_GENERATIONS 255
 
 /* Where a device of the step receives what others send it (kernel.exchange): memory at the same
  * offsets as its activations and its sync words. With peer access these are the device's own

@@ -87,8 +87,8 @@ private:
   std::vector<Card> cards_;
   size_t logitRows_ = 0; ///< for which the cards have room
   double stepSeconds_ = 0;
-  /// Of the last step. It begins near the end, so that what happens there, after a million steps,
-  /// happens in every session.
+  /// Of the last step. It begins near the end, so that what happens there happens in every session,
+  /// however short.
   uint32_t generation_ = RETORT_CUDA_GENERATIONS - 2;
   bool samples_ = true; ///< all entries do
   bool draws_ = true;   ///< all entries of the first card do

@@ -7,6 +7,8 @@
 // buffers come round, in two steps. The same of prefill's exchanges, which have one flag; and of
 // kernels that are wrong in one way each.
 #include "test/unit/CudaKernels/Kernels.h"
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace retort::test {
@@ -23,8 +25,10 @@ struct Next { static constexpr int In = kHidden, Out = 48, SourceStride = kHidde
   static constexpr float eps = 1e-5f, softCap = 0; using Weights = F32; };
 struct ShareAndResidual : Share { static constexpr bool HasResidual = true; }; // device 0
 struct Rows { static constexpr int Features = kHidden, MaxRows = kRows; static constexpr bool HasResidual = true; };
+struct Bare : Rows { static constexpr bool HasResidual = false; };
 struct Arguments { const float *x, *stream, *gain; const uint8_t *share, *next; float *own, *sums, *y; };
 constexpr int kPart = kRows * kHidden, kX = kRows * 64, kY = kRows * 48;
+constexpr int kWords = kRows * receivedStride(kHidden);
 RETORT_DEVICE int64_t place(int i) { return i % 2 * kRows * receivedStride(kHidden) * 8; }
 RETORT_DEVICE float *own(const Arguments &a, int i) { return a.own + i % 2 * kPart; }
 RETORT_DEVICE void share(Cta &cta, const Arguments &a, int i) {
@@ -93,11 +97,23 @@ RETORT_KERNEL(k_early, kPrefillThreads, 1, const retort_cuda_step *step, Argumen
   cta.receive(0);
   prefill::sum<Rows>(cta, own(a, 0), cta.received<float>(place(0)), a.stream, a.sums);
 }
+// What becomes of values on their way: both of a word.
+RETORT_KERNEL(k_values, kThreads, 1, const retort_cuda_step *step, Arguments a) {
+  Cta cta(step);
+  const Outbox out = outbox(cta, place(0), 0);
+  for (int n = int(threadIndex()); ctaIndex() == 0 && n < kWords; n += kThreads) {
+    const int r = n / receivedStride(kHidden), i = n % receivedStride(kHidden) * 2;
+    if (i < kHidden)
+      out.put(n, sendable(a.stream[r * kHidden + i]),
+              i + 1 < kHidden ? sendable(a.stream[r * kHidden + i + 1]) : 0.0f);
+  }
+  sum<Bare>(cta, own(a, 0), inbox(cta, place(0), 0), nullptr, a.sums);
+}
 // Wrong: plain stores, which may be seen torn, or never.
 RETORT_KERNEL(k_plain, kThreads, 1, const retort_cuda_step *step, Arguments a) {
   Cta cta(step);
   const Outbox out = outbox(cta, place(0), 0);
-  for (int n = int(threadIndex()); ctaIndex() == 0 && n < kPart; n += kThreads)
+  for (int n = int(threadIndex()); ctaIndex() == 0 && n < kWords; n += kThreads)
     stGlobal64(out.words + 2 * n, makeU32x2(asBits(float(n)), out.flag));
   sum<Rows>(cta, a.stream, inbox(cta, place(0), 0), a.stream, a.sums);
 }
@@ -105,8 +121,8 @@ RETORT_KERNEL(k_plain, kThreads, 1, const retort_cuda_step *step, Arguments a) {
 RETORT_KERNEL(k_short, kThreads, 1, const retort_cuda_step *step, Arguments a) {
   Cta cta(step);
   const Outbox out = outbox(cta, place(0), 0);
-  for (int n = int(threadIndex()); ctaIndex() == 0 && n < kPart - 1; n += kThreads)
-    out.put(n, float(n));
+  for (int n = int(threadIndex()); ctaIndex() == 0 && n < kWords - 1; n += kThreads)
+    out.put(n, float(n), float(n));
   sum<Rows>(cta, a.stream, inbox(cta, place(0), 0), a.stream, a.sums);
 }
 // Wrong: one set of words for all exchanges, and no wait between them.
@@ -114,8 +130,8 @@ RETORT_KERNEL(k_reuse, kThreads, 1, const retort_cuda_step *step, Arguments a) {
   Cta cta(step);
   for (int i = 0; i < 5; ++i) {
     const Outbox out = outbox(cta, 0, i);
-    for (int n = int(threadIndex()); ctaIndex() == 0 && n < kPart; n += kThreads)
-      out.put(n, float(n));
+    for (int n = int(threadIndex()); ctaIndex() == 0 && n < kWords; n += kThreads)
+      out.put(n, float(n), float(n));
     sum<Rows>(cta, a.stream, inbox(cta, 0, i), a.stream, a.sums + i * kPart);
   }
 }
@@ -192,8 +208,8 @@ protected:
     CudaKernels::open(arch, 3, /*check=*/true);
     stream = randomValues(size_t(rows * hidden), 1), gain = randomValues(size_t(hidden), 2);
     next = packMatrix("mma16", {weight::Kind::F32, 0, true}, kOut, hidden, 3);
-    // Two sets of values and flags; prefill's are in the activations, half as large.
-    const int received = 2 * rows * (hidden + 3) / 4 * 4 * 8, syncBytes = 64 * 4 + received;
+    // Two sets of words; prefill's values are in the activations, as large.
+    const int received = 2 * rows * ((hidden + 3) / 4 * 2) * 8, syncBytes = 64 * 4 + received;
     for (int d = 0; d < 2; ++d) {
       Device &device = all[size_t(d)];
       cuda.cuCtxSetCurrent(contexts[size_t(d)]);
@@ -371,6 +387,37 @@ TEST_F(Exchanges, RowsOfAnyLength) {
     compare();
     EXPECT_EQ(kinds(), std::vector<std::string>()) << report()["findings"].dump(1).substr(0, 2000);
   }
+}
+
+/// Values are rounded to 16 significant bits, ties to even, and what is no number stays none.
+TEST_F(Exchanges, ValuesKeepSixteenBits) {
+  hidden = 77;
+  open(ways().front(), 1, 90, program(kPersistent));
+  if (HasFatalFailure())
+    return;
+  stream[0] = INFINITY, stream[1] = -INFINITY, stream[2] = NAN, stream[3] = -0.0f;
+  stream[4] = 1 + 0x1p-16f, stream[5] = 1 + 3 * 0x1p-16f, stream[6] = 65535.5f, stream[7] = 1e-40f;
+  stream[8] = std::bit_cast<float>(0x7fffffffu); // the NaN that a card makes
+  for (size_t d : {0, 1}) {
+    cuda.cuCtxSetCurrent(contexts[d]);
+    all[d].arguments.stream = upload(stream);
+  }
+  prepare(255); // the last there is
+  for (int d : {0, 1})
+    launchOn(d, "k_values", true);
+  finish();
+  const std::vector<float> got = download<float>(all[1].arguments.sums, size_t(rows * hidden));
+  EXPECT_EQ(got[4], 1.0f);
+  EXPECT_EQ(got[5], 1 + 0x1p-14f);
+  EXPECT_EQ(got[6], 65536.0f);
+  for (size_t i = 0; i < stream.size(); ++i)
+    if (std::isfinite(stream[i]))
+      ASSERT_NEAR(got[i], stream[i], std::abs(stream[i]) * 0x1p-16 + 1e-42) << i;
+    else if (std::isnan(stream[i]))
+      ASSERT_TRUE(std::isnan(got[i])) << i;
+    else
+      ASSERT_EQ(got[i], stream[i]) << i;
+  EXPECT_EQ(kinds(), std::vector<std::string>()) << report()["findings"].dump(1).substr(0, 2000);
 }
 
 TEST_F(Exchanges, APhaseAddsUpWhatNoPrologueCan) {
