@@ -6,6 +6,8 @@
 #include "compiler/Weights/ParamStream.h"
 #include "dialects/Kernel/KernelCost.h"
 #include "kernels/cuda/layout.h"
+#include "runtime/src/abi/cpu_program.h"
+#include "runtime/src/abi/cuda_program.h"
 
 #include "llvm/Support/raw_ostream.h"
 #include <nlohmann/json.hpp>
@@ -63,6 +65,7 @@ json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
       kernels.back().update({{"phase", kernel.phase}, {"grid", kernel.ctas}});
   }
   json row = {{"target", "cuda"},
+              {"abi", RETORT_CUDA_ABI_VERSION},
               {"step", entry.step},
               {"form", graph ? "graph" : "persistent"},
               {"device", entry.device},
@@ -95,7 +98,10 @@ json entriesOf(const std::vector<CompiledTarget> &targets) {
   for (const CompiledTarget &target : targets) {
     if (target.cpu)
       for (const CompiledProgram::Entry &entry : target.cpu->entries)
-        entries.push_back({{"target", "cpu"}, {"isa", entry.isa}, {"symbol", entry.symbol}});
+        entries.push_back({{"target", "cpu"},
+                           {"abi", RETORT_CPU_ABI_VERSION},
+                           {"isa", entry.isa},
+                           {"symbol", entry.symbol}});
     if (target.cuda)
       for (const CompiledCuda::Entry &entry : target.cuda->entries)
         entries.push_back(cudaEntry(*target.cuda, entry));

@@ -9,7 +9,7 @@
 #define RETORT_ABI_CPU_PROGRAM_H
 #include <stdint.h>
 
-#define RETORT_CPU_ABI_VERSION 1
+#define RETORT_CPU_ABI_VERSION 1 /* entry.abi */
 #define RETORT_ALIGN64 __attribute__((aligned(64)))
 
 /* The threads' barrier: generation-counting, spinning; zeroed once by the runtime when it makes the

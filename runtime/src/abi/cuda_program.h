@@ -13,7 +13,7 @@
 #include "runtime/src/abi/sampling.h"
 #include <stdint.h>
 
-#define RETORT_CUDA_ABI_VERSION 1
+#define RETORT_CUDA_ABI_VERSION 2 /* entry.abi; 1 had steps numbered to 2^20 - 1 */
 #define RETORT_CUDA_MAX_DEVICES 2
 #define RETORT_CUDA_GENERATIONS 255
 

@@ -1,6 +1,8 @@
 //===- Manifest.cpp - What a bundle says of itself -------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Manifest.h"
+#include "runtime/src/abi/cpu_program.h"
+#include "runtime/src/abi/cuda_program.h"
 #include "runtime/src/base/Error.h"
 #include "runtime/src/base/Json.h"
 #include "runtime/src/engine/ManifestObject.h"
@@ -84,15 +86,28 @@ void checkNeededParts(const Manifest &manifest, const ManifestObject &root) {
     need("program.fatbin");
 }
 
+/// An entry's code and this runtime must agree on what they share (runtime/src/abi).
+void checkAbi(const ManifestObject &entry, uint64_t ours) {
+  const uint64_t abi = entry.numberOr("abi", 1, 1 << 16, 1);
+  if (abi != ours)
+    fail(ExitCode::Unsupported, entry.where() + ": " + entry.pathOf("abi") + " is " +
+                                    std::to_string(abi) + ", and this runtime's is " +
+                                    std::to_string(ours) +
+                                    ": use the Retort that made it, or compile it again");
+}
+
 void readEntries(Manifest &manifest, const ManifestObject &root) {
   size_t index = 0;
   for (const Json &value : root.array("entries")) {
     ManifestObject entry(value, "entries[" + std::to_string(index++) + "]", root.where());
     const std::string target = entry.text("target");
-    if (target == "cpu")
+    if (target == "cpu") {
+      checkAbi(entry, RETORT_CPU_ABI_VERSION);
       manifest.entries.push_back({entry.text("isa"), entry.text("symbol")});
-    else if (target == "cuda")
+    } else if (target == "cuda") {
+      checkAbi(entry, RETORT_CUDA_ABI_VERSION);
       manifest.cudaEntries.push_back(readCudaEntry(entry, manifest));
+    }
   }
   checkCudaEntries(manifest, root);
 }

@@ -6,7 +6,7 @@
 // CHECK:      namespace decode1_step {
 // CHECK:      struct Attend_2x1x16 {
 // Two sets of 16 rows of 32 values of 8 bytes, then the counters of attention's splits.
-// CHECK:        static constexpr int CountersAt = 2112;
+// CHECK:        static constexpr int CountersAt = 1088;
 // CHECK:      struct Matmul_32x32_i4g32s {
 // CHECK:        static constexpr bool Sends = true;
 // CHECK:      struct Glu_32x24_f32 {

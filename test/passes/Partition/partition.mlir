@@ -56,7 +56,7 @@
 // would, and what follows adds up in its prologue: five phases and five waits a layer.
 // DECODE-LABEL: kernel.program @m.decode target "cuda" step "decode" device 1 of 2 logits_begin 16
 // DECODE-DAG:   kernel.buffer @received.0.0 received tensor<16x32xf32> offset 0
-// DECODE-DAG:   kernel.buffer @received.1.0 received tensor<16x32xf32> offset 4096
+// DECODE-DAG:   kernel.buffer @received.1.0 received tensor<16x32xf32> offset 2048
 // DECODE:       kernel.phase @run.blk.0.attn_output
 // Device 0 adds the residual, for both.
 // DECODE:         kernel.matmul %{{.*}}, @blk.0.attn_output.weight -> @blk.0.attn_output send @received.0.0

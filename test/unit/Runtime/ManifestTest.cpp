@@ -239,6 +239,17 @@ TEST_F(CudaManifestTest, TheOriginalOpens) {
   EXPECT_EQ(entryWith("target", "npu").substr(0, 2), "ok"); // of a later version
 }
 
+TEST_F(CudaManifestTest, CodeForAnotherRuntime) {
+  EXPECT_EQ(entryWith("abi", 3).substr(0, 20), "RETORT_E_UNSUPPORTED");
+  EXPECT_THAT(entryWith("abi", 3),
+              HasSubstr("entries[0].abi is 3, and this runtime's is 2: use the "
+                        "Retort that made it, or compile it again"));
+  json changed = manifest;
+  changed["entries"][0].erase("abi"); // the first had no number
+  EXPECT_THAT(openWith(changed.dump()), HasSubstr("entries[0].abi is 1, and"));
+  EXPECT_THAT(entryWith("abi", "2"), HasSubstr("RETORT_E_BAD_INPUT"));
+}
+
 TEST_F(CudaManifestTest, NumbersOutOfRange) {
   EXPECT_THAT(entryWith("threads", 100), HasSubstr("entries[0].threads is 100, not a multiple"));
   EXPECT_THAT(entryWith("devices", 3), HasSubstr("not a whole number from 1 to 2"));

@@ -4,6 +4,7 @@
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Import/TokenizerSpec.h"
 #include "kernels/cuda/layout.h"
+#include "runtime/src/abi/cuda_program.h"
 #include "runtime/src/base/Error.h"
 #include "runtime/src/engine/Manifest.h"
 
@@ -125,6 +126,7 @@ nlohmann::json cudaManifest(const CudaTest &test) {
       for (const char *step : {"decode", "prefill"}) {
         const bool decode = step == std::string("decode");
         nlohmann::json entry = {{"target", "cuda"},
+                                {"abi", RETORT_CUDA_ABI_VERSION},
                                 {"step", step},
                                 {"form", test.form},
                                 {"devices", devices},
