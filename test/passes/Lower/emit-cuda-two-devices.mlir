@@ -15,9 +15,9 @@
 // CHECK:        matmul<Matmul_32x32_i4g32s>({{.*}}, cta.activation<float>([[OUT:[0-9]+]]), nullptr, nullptr, nullptr, outbox(cta, 0, 0));
 // CHECK:      // blk.0.ffn_gate_up: partial sums, norm,
 // CHECK:        matmulGlu<Glu_32x24_f32>(cta, cta.activation<float>([[OUT]]), {{.*}}, {inbox(cta, 0, 0), cta.activation<float>({{[0-9]+}})});
-// CHECK:        matmul<Matmul_24x32_f32>({{.*}}, outbox(cta, 4096, 1));
+// CHECK:        matmul<Matmul_24x32_f32>({{.*}}, outbox(cta, 2048, 1));
 // CHECK:      // logits: partial sums, norm, wanted rows,
-// CHECK:        cta.wanted(), {inbox(cta, 4096, 1), nullptr});
+// CHECK:        cta.wanted(), {inbox(cta, 2048, 1), nullptr});
 // CHECK:      RETORT_DEVICE void run(Cta &cta) {
 // CHECK:        p004_blk0_attn_output(cta);
 // CHECK-NEXT:   ticket = cta.arrive();

@@ -72,7 +72,7 @@
 
 // What the other device sends comes 3 us after it is stored; the CTAs meet in 0.8 of them.
 // COST: 1 row, 128 positions, device 1 of 2, persistent
-// COST: run.blk.0.ffn_gate_up 2 {{[0-9]+}} 768 {{[0-9]+}} {{[0-9.]+}} 0.80 2.20
+// COST: run.blk.0.ffn_gate_up 2 {{[0-9]+}} 512 {{[0-9]+}} {{[0-9.]+}} 0.80 2.20
 
 // Prefill adds up in a phase.
 // PREFILL-LABEL: kernel.program @m.prefill target "cuda" step "prefill" device 0 of 2 logits_begin 0
