@@ -1,0 +1,260 @@
+//===- Lowering.cpp - Where values are, and phases of rows -------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "passes/Lower/Lowering.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+namespace retort {
+
+static kernel::GateActivation gateActivation(lm::Activation act) {
+  switch (act) {
+  case lm::Activation::SiLU:
+    return kernel::GateActivation::Silu;
+  case lm::Activation::GELU:
+    return kernel::GateActivation::Gelu;
+  case lm::Activation::GELUTanh:
+    return kernel::GateActivation::GeluTanh;
+  }
+  llvm_unreachable("all activations are above");
+}
+
+std::string stem(StringRef param) {
+  param.consume_back(".weight");
+  return param.str();
+}
+
+LogicalResult Lowering::run() {
+  lm::ForwardOp forward = model.getForward();
+  if (failed(lowerAngles(forward)) || failed(lower(*forward.getBody())))
+    return failure();
+  builder.packParams();
+  return success();
+}
+
+kernel::GateActivationAttr Lowering::act(lm::Activation activation) {
+  return kernel::GateActivationAttr::get(builder.getContext(), gateActivation(activation));
+}
+
+kernel::BufferOp Lowering::rowInput(StringRef name) {
+  int64_t rows = builder.getProgram().getMaxRows();
+  return builder.stepBuffer(
+      name, kernel::BufferKind::Input,
+      RankedTensorType::get({rows}, IntegerType::get(builder.getContext(), 32)));
+}
+
+kernel::BufferOp Lowering::fresh(Operation *op, StringRef name, int64_t features) {
+  return builder.activation(op->getLoc(), name, features);
+}
+
+//===--- Where values are --------------------------------------------------------------===//
+
+lm::NormOp Lowering::deferredNorm(Value value) {
+  return columns.contains(value) ? lm::NormOp() : value.getDefiningOp<lm::NormOp>();
+}
+
+std::optional<Columns> Lowering::placed(Value value) {
+  if (auto found = columns.find(value); found != columns.end())
+    return found->second;
+  auto found = sumOf.find(value);
+  if (found == sumOf.end() || !sums[found->second].added.buffer)
+    return std::nullopt;
+  return sums[found->second].added;
+}
+
+FailureOr<Columns> Lowering::place(Value value, Operation *reader) {
+  if (auto found = columns.find(value); found != columns.end())
+    return found->second;
+  if (auto found = sumOf.find(value); found != sumOf.end())
+    return addUp(sums[found->second], reader);
+  if (lm::NormOp norm = deferredNorm(value)) {
+    if (failed(lowerNorm(norm, norm.getResult(), Value())))
+      return failure();
+    return columns.at(value);
+  }
+  return reader->emitOpError() << "reads a value that no kernel can compute on its own: "
+                               << "a rope must feed an attention";
+}
+
+FailureOr<kernel::BufferOp> Lowering::placeWhole(Value value, Operation *reader) {
+  FailureOr<Columns> at = place(value, reader);
+  if (failed(at))
+    return failure();
+  if (!at->isWhole())
+    return reader->emitOpError() << "reads columns " << at->at << " to " << at->at + at->width
+                                 << " of a fused product, whole rows are needed";
+  return at->buffer;
+}
+
+Columns Lowering::addUp(Sum &sum, Operation *reader) {
+  if (sum.added.buffer)
+    return sum.added;
+  kernel::BufferOp dest = fresh(reader, label + ".sum", sum.partial.getTensor().getDimSize(1));
+  SmallVector<kernel::BufferOp> touched = {sum.partial, sum.received, dest};
+  if (sum.stream)
+    touched.push_back(sum.stream);
+  OpBuilder body = builder.phase(reader->getLoc(), label + ".sum", label, 1, true, touched, {dest});
+  body.create<kernel::SumOp>(reader->getLoc(), symbol(sum.partial), symbol(sum.received),
+                             symbol(dest), symbol(sum.stream));
+  return sum.added = whole(dest);
+}
+
+LogicalResult Lowering::forward(Value from, Value to, Operation *reader) {
+  if (auto found = sumOf.find(from); found != sumOf.end()) {
+    size_t index = found->second;
+    sumOf[to] = index;
+    return success();
+  }
+  FailureOr<Columns> at = place(from, reader);
+  if (failed(at))
+    return failure();
+  columns[to] = *at;
+  return success();
+}
+
+//===--- Ops ---------------------------------------------------------------------------===//
+
+LogicalResult Lowering::lower(Block &block) {
+  for (Operation &op : block) {
+    if (fused.contains(&op))
+      continue;
+    LogicalResult result =
+        llvm::TypeSwitch<Operation *, LogicalResult>(&op)
+            .Case<lm::NormOp, lm::RopeOp, lm::YieldOp>([](auto) { return success(); })
+            .Case<lm::EmbedOp, lm::BlockOp, lm::LinearOp, lm::SplitOp, lm::AttentionOp, lm::GluOp,
+                  lm::ResidualOp, lm::LogitsOp, lm::ReturnOp, lm::ExchangeOp>(
+                [&](auto op) { return lower(op); })
+            .Default([](Operation *op) { return op->emitOpError("has no lowering to kernels"); });
+    if (failed(result))
+      return failure();
+  }
+  return success();
+}
+
+LogicalResult Lowering::lower(lm::BlockOp op) {
+  if (failed(forward(op.getInput(), op.getEntry(), op)))
+    return failure();
+  label = op.getLabel().str();
+  if (failed(lower(*op.getBody())) || failed(forward(op.getYield().getValue(), op.getResult(), op)))
+    return failure();
+  label = "model";
+  return success();
+}
+
+LogicalResult Lowering::lower(lm::EmbedOp op) {
+  FailureOr<kernel::BufferOp> table = builder.matrixParam(op, op.getWeight());
+  if (failed(table))
+    return failure();
+  kernel::BufferOp tokens = rowInput("tokens"),
+                   dest = fresh(op, "embedding", lm::features(op.getResult()));
+  OpBuilder body = builder.phase(op.getLoc(), "embedding", label, 1, true, {tokens, dest}, {dest});
+  body.create<kernel::EmbedOp>(op.getLoc(), symbol(tokens), symbol(*table), symbol(dest),
+                               f32(op.getScale()));
+  columns[op.getResult()] = whole(dest);
+  return success();
+}
+
+LogicalResult Lowering::lowerAngles(lm::ForwardOp forward) {
+  SmallVector<std::tuple<SmallVector<float>, float, kernel::BufferOp>> tables;
+  forward.walk([&](lm::RopeOp op) {
+    SmallVector<float> frequencies;
+    for (double frequency : op.getInverseFrequencies())
+      frequencies.push_back(static_cast<float>(frequency));
+    float amplitude = static_cast<float>(op.getAmplitude());
+    for (auto &[known, factor, buffer] : tables)
+      if (known == frequencies && factor == amplitude) {
+        angles[op] = buffer;
+        return;
+      }
+    kernel::BufferOp inverse = builder.constant(op.getLoc(), "rope.inv_freq", frequencies);
+    kernel::BufferOp dest = fresh(op, "rope.angles", 2 * static_cast<int64_t>(frequencies.size()));
+    kernel::BufferOp positions = rowInput("positions");
+    OpBuilder body =
+        builder.phase(op.getLoc(), "rope.angles", "model", 1, true, {positions, dest}, {dest});
+    body.create<kernel::AnglesOp>(op.getLoc(), symbol(positions), symbol(inverse), symbol(dest),
+                                  f32(amplitude));
+    tables.emplace_back(frequencies, amplitude, dest);
+    angles[op] = dest;
+  });
+  return success();
+}
+
+LogicalResult Lowering::lowerNorm(lm::NormOp op, Value result, Value residual) {
+  FailureOr<kernel::BufferOp> source = placeWhole(op.getInput(), op);
+  FailureOr<kernel::BufferOp> gain = builder.vectorParam(op, op.getWeight());
+  if (failed(source) || failed(gain))
+    return failure();
+  kernel::BufferOp added;
+  if (residual) {
+    FailureOr<kernel::BufferOp> stream = placeWhole(residual, op);
+    if (failed(stream))
+      return failure();
+    added = *stream;
+  }
+  std::string name = stem(op.getWeight());
+  kernel::BufferOp dest = fresh(op, name, lm::features(result));
+  SmallVector<kernel::BufferOp> touched = {*source, dest};
+  if (added)
+    touched.push_back(added);
+  OpBuilder body = builder.phase(op.getLoc(), name, label, 1, true, touched, {dest});
+  body.create<kernel::NormOp>(op.getLoc(), symbol(*source), symbol(*gain), symbol(dest),
+                              f32(op.getEps()), unit(op.getOffset()),
+                              op.getGroups() > 1 ? i64(op.getGroups()) : IntegerAttr(),
+                              symbol(added));
+  columns[result] = whole(dest);
+  return success();
+}
+
+LogicalResult Lowering::lower(lm::SplitOp op) {
+  FailureOr<Columns> source = place(op.getInput(), op);
+  if (failed(source))
+    return failure();
+  int64_t at = source->at;
+  for (Value part : op.getResults()) {
+    columns[part] = {source->buffer, at, lm::features(part)};
+    at += lm::features(part);
+  }
+  return success();
+}
+
+LogicalResult Lowering::lower(lm::GluOp op) {
+  FailureOr<Columns> gate = place(op.getGate(), op), up = place(op.getUp(), op);
+  if (failed(gate) || failed(up))
+    return failure();
+  kernel::BufferOp dest = fresh(op, label + ".glu", lm::features(op.getResult()));
+  OpBuilder body = builder.phase(op.getLoc(), label + ".glu", label, 1, true,
+                                 {gate->buffer, up->buffer, dest}, {dest});
+  body.create<kernel::GluOp>(op.getLoc(), symbol(gate->buffer), i64(gate->at), symbol(up->buffer),
+                             i64(up->at), symbol(dest), act(op.getAct()));
+  columns[op.getResult()] = whole(dest);
+  return success();
+}
+
+LogicalResult Lowering::lower(lm::ResidualOp op) {
+  for (auto [output, stream] : {std::pair<Value, Value>(op.getOutput(), op.getStream()),
+                                std::pair<Value, Value>(op.getStream(), op.getOutput())})
+    if (lm::NormOp norm = deferredNorm(output); norm && output.hasOneUse())
+      return lowerNorm(norm, op.getResult(), stream);
+  for (auto [output, stream] : {std::pair<Value, Value>(op.getOutput(), op.getStream()),
+                                std::pair<Value, Value>(op.getStream(), op.getOutput())})
+    if (output.getDefiningOp<lm::ExchangeOp>() && output.hasOneUse()) {
+      FailureOr<kernel::BufferOp> at = placeWhole(stream, op);
+      if (failed(at))
+        return failure();
+      size_t index = sumOf.at(output);
+      sums[index].stream = *at;
+      sumOf[op.getResult()] = index;
+      return success();
+    }
+  FailureOr<kernel::BufferOp> lhs = placeWhole(op.getStream(), op);
+  FailureOr<kernel::BufferOp> rhs = placeWhole(op.getOutput(), op);
+  if (failed(lhs) || failed(rhs))
+    return failure();
+  kernel::BufferOp dest = fresh(op, label + ".residual", lm::features(op.getResult()));
+  OpBuilder body =
+      builder.phase(op.getLoc(), label + ".residual", label, 1, true, {*lhs, *rhs, dest}, {dest});
+  body.create<kernel::ResidualOp>(op.getLoc(), symbol(*lhs), symbol(*rhs), symbol(dest));
+  columns[op.getResult()] = whole(dest);
+  return success();
+}
+
+} // namespace retort
