@@ -3,7 +3,8 @@
 // program.cu is for people too: a namespace a program, in it the shapes, a function a phase with a
 // comment of what it does, and `run`, the list of phases and waits. A product's first weights are
 // fetched while the CTA waits for others, as soon as the product before it is done with the ring of
-// shared memory that weights stream through: weights depend on nothing.
+// shared memory that weights stream through: weights depend on nothing. So do the keys and values
+// of earlier steps, which attention has L2 asked for then.
 #include "compiler/Codegen/CudaEmitter.h"
 #include "compiler/Codegen/CudaShapes.h"
 #include "kernels/cuda/layout.h"
@@ -100,7 +101,8 @@ private:
   CudaShapes shapes;
   std::vector<CudaPhase> phases;
   std::string space;
-  llvm::StringSet<> fetches; ///< phases that have a fetch
+  llvm::StringSet<> fetches;    ///< phases that have a fetch
+  llvm::StringSet<> prefetches; ///< phases that have a prefetch
 
   void verbatim(const std::string &text) { builder.create<emitc::VerbatimOp>(text); }
 
@@ -146,6 +148,11 @@ private:
         function(name + "_fetch", [&](Value cta) {
           call(qualified(fetched.function + "Fetch"), cta, {fetched.weights}, fetched.shape);
         });
+    for (const CudaCall &one : calls)
+      if (!one.prefetched.empty() && prefetches.insert(name).second)
+        function(name + "_prefetch", [&](Value cta) {
+          call(qualified(one.function + "Prefetch"), cta, {one.prefetched}, one.shape);
+        });
     function(name, [&](Value cta) {
       for (const CudaCall &one : calls)
         call(qualified(one.function), cta, one.arguments, one.shape);
@@ -183,10 +190,13 @@ private:
           exchange = std::to_string(between.getIndex());
         if (!isa<kernel::PhaseOp>(op) || draws(cast<kernel::PhaseOp>(op)))
           continue;
-        bool fetchesNow = ringIsFree && !next.empty();
-        if (waits && (fetchesNow || !exchange.empty())) {
+        const std::string &name = phases[index++].name;
+        bool fetchesNow = ringIsFree && !next.empty(), prefetches = this->prefetches.contains(name);
+        if (waits && (fetchesNow || prefetches || !exchange.empty())) {
           verbatim(exchange.empty() ? "ticket = cta.arrive();"
                                     : "ticket = cta.arriveSending(" + exchange + ");");
+          if (prefetches) // before the weights, which it would come after
+            call(name + "_prefetch", cta);
           if (fetchesNow)
             fetch();
           verbatim(exchange.empty() ? "cta.waitFor(ticket);"
@@ -197,7 +207,6 @@ private:
         } else if (fetchesNow) {
           fetch();
         }
-        const std::string &name = phases[index++].name;
         call(name, cta);
         ringIsFree = fetches.contains(name) || (ringIsFree && !fetchesNow);
         waits = false;
@@ -227,6 +236,8 @@ private:
       std::string function = space + "::" + phase.name;
       std::string &text = cases[phase.kernel];
       text += "  case " + std::to_string(phase.number) + ":\n";
+      if (prefetches.contains(phase.name))
+        text += "    " + function + "_prefetch(cta);\n";
       if (fetches.contains(phase.name))
         text += "    " + function + "_fetch(cta);\n";
       text += "    cta.wait();\n";

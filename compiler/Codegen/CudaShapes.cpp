@@ -362,7 +362,8 @@ CudaCall CudaShapes::call(kernel::AttendOp op) {
           {address(op.getQAttr()), address(op.getKAttr()), address(op.getVAttr()),
            address(op.getQNormAttr()), address(op.getKNormAttr()), address(op.getAnglesAttr()),
            address(op.getCacheAttr()), address(op.getPartialsAttr()), address(op.getDestAttr())},
-          ""};
+          "",
+          address(op.getCacheAttr())};
 }
 
 CudaCall CudaShapes::call(kernel::RopeAppendOp op) {

@@ -17,6 +17,7 @@ struct CudaCall {
   std::string shape;                  ///< the struct's name
   std::vector<std::string> arguments; ///< after the CTA: "cta.weights<uint8_t>(4096)", "nullptr"
   std::string weights;                ///< argument of FUNCTIONFetch; empty: nothing to fetch
+  std::string prefetched = {};        ///< argument of FUNCTIONPrefetch; empty: there is none
 };
 
 /// The distinct shapes of a program, in order of first use.

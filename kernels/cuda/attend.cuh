@@ -418,4 +418,31 @@ RETORT_PHASE void attend(Cta &cta, const float *q, const float *k, const float *
   }
 }
 
+/// Asks L2 for the first page of keys and values that each warp of this CTA's first tile will read,
+/// as far as they are of earlier steps: they do not depend on what attend waits for. All threads,
+/// before that wait; cacheOffset as attend's. Traffic: at most 8 pages of a key/value head a CTA.
+template <class P> RETORT_PHASE void attendPrefetch(Cta &cta, int64_t cacheOffset) {
+  using A = Attend<P>;
+  typename A::Tile t;
+  const int index = int(ctaIndex());
+  if (index >= P::Splits * cta.step.num_rows * A::kTilesPerRow || !A::describe(cta, index, t))
+    return;
+  const int page = t.firstPage + int(warpIndex());
+  if (page >= t.endPage || page * 16 >= t.firstNew)
+    return;
+  const CachePages<P> cache = {cta.step.cache + cacheOffset};
+  const typename P::Cache *keys = cache.keys(t.pages[page], t.kvHead);
+  for (const void *part : {static_cast<const void *>(keys),
+                           static_cast<const void *>(keys + CachePages<P>::kValueOffset)}) {
+    constexpr int kBytes = CachePages<P>::kHead * int(sizeof(typename P::Cache));
+    if constexpr (kHasBulkCopy) {
+      if (laneIndex() == 0)
+        prefetchL2Bulk(part, kBytes);
+    } else {
+      for (int at = int(laneIndex()) * 128; at < kBytes; at += 32 * 128)
+        prefetchL2(static_cast<const uint8_t *>(part) + at);
+    }
+  }
+}
+
 } // namespace retort::cuda

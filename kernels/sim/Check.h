@@ -31,6 +31,7 @@ struct SharedCounters {
 extern SharedCounters sharedCounters;
 struct RunCounters {
   uint64_t launches = 0, waits = 0, mma = 0, ldmatrix = 0, atomics = 0, bulkBytes = 0;
+  uint64_t prefetchBytes = 0;
   uint64_t toDeviceBytes = 0, toHostBytes = 0; // the driver's copies
 };
 extern RunCounters runCounters;

@@ -147,6 +147,7 @@ std::string reportJson() {
          number("waits", runCounters.waits) + ", " + number("mma", runCounters.mma) + ", " +
          number("ldmatrix", runCounters.ldmatrix) + ", " + number("atomics", runCounters.atomics) +
          ", " + number("bulk_bytes", runCounters.bulkBytes) + ", " +
+         number("prefetch_bytes", runCounters.prefetchBytes) + ", " +
          number("to_device_bytes", runCounters.toDeviceBytes) + ", " +
          number("to_host_bytes", runCounters.toHostBytes) + ",\n \"shared\": {" +
          number("requests", sharedCounters.requests) + ", " +

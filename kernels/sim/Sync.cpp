@@ -259,4 +259,10 @@ RETORT_EXPORT void retort_sim_bulk(void *dest, const void *source, uint32_t byte
                                      static_cast<uint64_t *>(p)});
   ++progress;
 }
+RETORT_EXPORT void retort_sim_prefetch(const void *source, uint32_t bytes) {
+  if (!allocated(source, bytes))
+    fail("out-of-bounds", "a prefetch of what is outside device memory", SITE, kIllegal);
+  if (settings.instrumented())
+    runCounters.prefetchBytes += bytes;
+}
 RETORT_EXPORT void retort_sim_fence_async() {}

@@ -68,6 +68,7 @@ void retort_sim_mbar_init(void *bar, uint32_t arrivals);
 void retort_sim_mbar_arrive(void *bar, uint32_t bytes);
 int retort_sim_mbar_try(void *bar, uint32_t parity);
 void retort_sim_bulk(void *dest, const void *source, uint32_t bytes, void *bar);
+void retort_sim_prefetch(const void *source, uint32_t bytes);
 void retort_sim_fence_async(void);
 void retort_sim_pdl_wait(void);
 void retort_sim_pdl_launch(void);

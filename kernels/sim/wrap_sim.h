@@ -87,8 +87,10 @@ RETORT_DEVICE void stGlobal128(void *dest, u32x4 value) {
 RETORT_DEVICE u32x4 ldShared128(const void *source) {
   return *static_cast<const volatile u32x4 *>(source);
 }
-RETORT_DEVICE void prefetchL2(const void *) {}
-RETORT_DEVICE void prefetchL2Bulk(const void *, uint32_t) {}
+RETORT_DEVICE void prefetchL2(const void *source) { retort_sim_prefetch(source, 128); }
+RETORT_DEVICE void prefetchL2Bulk(const void *source, uint32_t bytes) {
+  retort_sim_prefetch(source, bytes);
+}
 
 RETORT_DEVICE uint32_t loadAcquireGpu(const uint32_t *source) {
   return retort_sim_load(source, 1, 1);

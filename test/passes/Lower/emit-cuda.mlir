@@ -34,6 +34,8 @@
 // CHECK-NEXT:   matmul<Matmul_32x64_i4g32s>(cta, cta.activation<float>({{[0-9]+}}), cta.weights<float>({{[0-9]+}}), cta.weights<uint8_t>([[QKV]]), cta.activation<float>({{[0-9]+}}), nullptr, nullptr, nullptr);
 // CHECK-NEXT: }
 // CHECK:      // blk.0.attend: 2 heads on 1 of 16 dims, rope, append, 4 splits; 4 tiles a row
+// CHECK:      RETORT_DEVICE void p003_blk0_attend_prefetch(Cta &cta) {
+// CHECK-NEXT:   attendPrefetch<Attend_2x1x16>(cta, 0);
 // CHECK:        attend<Attend_2x1x16>(cta, {{.*}}, nullptr, nullptr, cta.activation<float>({{[0-9]+}}), 0, cta.activation<float>({{[0-9]+}}), cta.activation<float>({{[0-9]+}}));
 // CHECK:      // blk.0.ffn_gate_up: norm, 32 -> 2 x 40, bf16, silu; 12.3 kB of weights; 3 tiles
 // CHECK:      // logits: wanted rows, 32 -> 20, bf16, arg-max; 4.10 kB of weights; 2 tiles
@@ -41,7 +43,8 @@
 // CHECK:        matmulSample<Matmul_32x20_bf16>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted());
 
 // The next product's first weights are fetched while the CTA waits, as soon as the product before is
-// done, also across the attention between them; products that need not wait fetch all the same.
+// done, also across the attention between them; products that need not wait fetch all the same. Before
+// them attention's keys and values set out, which would queue behind the weights.
 // CHECK:      RETORT_DEVICE void run(Cta &cta) {
 // CHECK-NEXT:   p002_blk0_attn_qkv_fetch(cta);
 // CHECK-NEXT:   uint32_t ticket;
@@ -50,6 +53,7 @@
 // CHECK-NEXT:   cta.wait();
 // CHECK-NEXT:   p002_blk0_attn_qkv(cta);
 // CHECK-NEXT:   ticket = cta.arrive();
+// CHECK-NEXT:   p003_blk0_attend_prefetch(cta);
 // CHECK-NEXT:   p004_blk0_attn_output_fetch(cta);
 // CHECK-NEXT:   cta.waitFor(ticket);
 // CHECK-NEXT:   p003_blk0_attend(cta);

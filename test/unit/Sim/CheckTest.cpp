@@ -25,6 +25,9 @@ KERNEL(GlobalBoundsWide_wrong) { if (T == 0) stGlobal128(b + 4 * C, ldGlobal128(
 KERNEL(CopyBounds_right) { cpAsync16(sharedArena() + 16 * T, a + 4 * T); cpAsyncCommit(); cpAsyncWait<0>(); b[C * 128 + T] = SHARED(uint32_t)[4 * T]; }
 KERNEL(CopyBounds_wrong) { cpAsync16(sharedArena() + 16 * T, a + 516 + 4 * T); cpAsyncCommit(); cpAsyncWait<0>(); b[C * 128 + T] = SHARED(uint32_t)[4 * T]; }
 
+KERNEL(PrefetchBounds_right) { if (T == 0) prefetchL2Bulk(a + 64 * C, 256); }
+KERNEL(PrefetchBounds_wrong) { if (T == 0) prefetchL2Bulk(a + 1000, 256); }
+
 KERNEL(SharedBounds_right) { SHARED(uint32_t)[1023 - T] = 1; }
 KERNEL(SharedBounds_wrong) { SHARED(uint32_t)[1024 - T] = 1; }
 
@@ -216,6 +219,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"GlobalBounds", "out-of-bounds", kBounds},
         Case{"GlobalBoundsWide", "out-of-bounds", kBounds},
         Case{"CopyBounds", "out-of-bounds", kBounds},
+        Case{"PrefetchBounds", "out-of-bounds", kBounds},
         Case{"SharedBounds", "out-of-bounds", kBounds},
         Case{"HostMemory", "out-of-bounds", kBounds}, Case{"Misaligned", "misaligned", kAlign},
         Case{"MisalignedCopy", "misaligned", kAlign},
