@@ -197,9 +197,12 @@ template <class P> struct Attend {
           newValue(work, n)[d] = Cache(asFloat(ldGlobal32(x + d)));
       }
     }
-    for (int i = int(threadIndex()); i < (8 - kHeads) * 16 * 2 * kSegments; i += kThreads)
-      *reinterpret_cast<uint32_t *>(work + i / ((8 - kHeads) * 16) * kQueryStride + kHeads * 64 +
-                                    i % ((8 - kHeads) * 16) * 4) = 0; // heads that the tile lacks
+    if constexpr (kHeads < 8) {                   // the others of a product
+      constexpr int kLacking = (8 - kHeads) * 16; // words of a block
+      for (int i = int(threadIndex()); i < kLacking * 2 * kSegments; i += kThreads)
+        reinterpret_cast<uint32_t *>(work + i / kLacking * kQueryStride +
+                                     kHeads * 64)[i % kLacking] = 0;
+    }
     ctaSync();
     if (t.endPage * 16 > t.position && t.head % kGroup == 0)
       append(t, newKey(work, t.numNew - 1), newValue(work, t.numNew - 1));
@@ -444,6 +447,8 @@ template <class P> struct Attend {
 #pragma unroll
       for (int first = 0; first < kChunks; first += kHeldChunks) {
         multiplyValues(values, first, weights, s);
+        if (kHeldChunks < kChunks)
+          warpSync(); // ptxas would mix the next portion's loads in, and spill
         if (first + kHeldChunks < kChunks)
           askValues(work, page, first + kHeldChunks, values);
         else if (more)
