@@ -31,6 +31,8 @@ constexpr double kStageCycles = 400;       ///< of a product's prologue, beside 
 constexpr double kStageInstructions = 34;  ///< for 128 values: norm, group's largest, bytes
 constexpr double kFinishCycles = 400;      ///< sums of 8 warps, epilogue, store
 constexpr double kAttendCycles = 1200;     ///< rotation of queries, merge of warps
+constexpr double kWalkCycles = 300;        ///< what a warp's first page waits for beside loads, and
+constexpr double kPageCycles = 130;        ///< every page: products, exponentials after each other
 constexpr double kCombineCycles = 400;     ///< of splits, and
 constexpr double kCombineSplitCycles = 20; ///< for each of them
 constexpr double kRowsCycles = 800;        ///< a phase of vectors
@@ -280,11 +282,27 @@ struct Model {
     return cost.window ? std::min(cost.window, step.context) : step.context;
   }
 
+  /// Times that a page's loads are waited for.
+  static int64_t pageParts(const PhaseCost &cost) {
+    const int64_t words = 2 * cost.cacheValueBytes, chunks = ceilDiv(cost.dims, 64);
+    const int64_t segments = std::min(ceilDiv(cost.dims, 32), 32 / words);
+    int64_t held = chunks;
+    while (held > 1 && words * (2 * segments + 4 * held) + 16 * chunks > (words == 8 ? 128 : 176))
+      held = (held + 1) / 2;
+    return ceilDiv(ceilDiv(cost.dims, 32), segments) + ceilDiv(chunks, held) - 1;
+  }
+  /// Warp instructions for a page of 16 keys and up to 8 heads: counted in sm_90a's code.
+  static double pageInstructions(const PhaseCost &cost) {
+    const double feature = cost.cacheValueBytes == 1   ? 1.75
+                           : cost.cacheValueBytes == 4 ? 4.0
+                                                       : 1.02;
+    return 94 + feature * double(cost.dims);
+  }
   void attend(const PhaseCost &cost) {
     PhaseTime time = start(cost);
     const int64_t kvHeads = cost.kvHeads;
     const int64_t group = cost.heads / cost.kvHeads;
-    const int64_t headsOfTile = largestDivisor(group, cost.dims <= 128 ? 8 : 4);
+    const int64_t headsOfTile = largestDivisor(group, 8);
     const int64_t pages = ceilDiv(positions(cost), kPageRows);
     const int64_t splits = std::clamp<int64_t>(ceilDiv(pages, kWarps), 1, cost.splits);
     const int64_t keyBytes = 2 * cost.dims * cost.cacheValueBytes;
@@ -292,21 +310,18 @@ struct Model {
     time.memoryBytes = step.rows * kvHeads * positions(cost) * keyBytes;
     time.flops = step.rows * positions(cost) * kvHeads * group * cost.dims * 4;
 
-    // A warp takes whole pages, 4 requests of K and of V at a time.
-    const int64_t lanes = std::max<int64_t>(1, int64_t(std::bit_ceil(uint64_t(cost.dims / 8))));
-    const int64_t keys = std::max<int64_t>(1, 32 / lanes),
-                  requests = std::min<int64_t>(16 / keys, 4);
+    // A warp takes whole pages. One page's keys and values are on their way at a time, in parts
+    // where registers do not hold them (Attend::kHeldSegments, kHeldChunks).
     const int64_t warpPages = ceilDiv(ceilDiv(pages, splits), kWarps);
-    const double trips = double(warpPages) * kPageRows / (keys * requests);
-    // Loads, keys and values to f32, which from fp8 is 8 conversions more at half the rate.
-    const double unpacking = cost.cacheValueBytes == 1 ? 36 : 20;
-    const double instructions = double(ceilDiv(pages, splits)) * kPageRows *
-                                (headsOfTile * (20 + 2 * std::log2(lanes)) + unpacking) / keys;
-    const double walk = std::max(trips * device.memoryLatencyUs, issueUs(instructions));
+    const double trips = double(warpPages * pageParts(cost));
+    const double latency =
+        trips * device.memoryLatencyUs + cycles(kWalkCycles + double(warpPages) * kPageCycles);
+    const double issue = issueUs(double(ceilDiv(pages, splits)) * pageInstructions(cost));
+    const double walk = std::max(latency, issue);
     const double tile = walk + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs;
     const double waves = ceilDiv(time.tiles, device.multiprocessors);
     double own = 0;
-    longest(time, own, waves * tile, walk > issueUs(instructions) ? "latency" : "issue");
+    longest(time, own, waves * tile, walk > issue ? "latency" : "issue");
     longest(time, own,
             memoryUs(time.memoryBytes) + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs,
             "memory");

@@ -13,9 +13,17 @@
 // row's result is the same alone, in a batch or as part of a chunk. Number and borders of splits
 // depend on the row's position alone.
 //
-// Lanes: Dims / 8 lanes hold a key's 8 features each, so that a request of the warp is a run of
-// whole keys; scores are summed over these lanes, everything else stays in the lane. Scores,
-// weights and sums are f32.
+// Products are tensor cores' (m16n8k16, f32 sums), a page of 16 keys at a time. Keys and values
+// do not pass through shared memory: with g = lane / 4 and t = lane % 4,
+//   scores   [8 heads][16 keys], B = K: a lane loads 8 features of keys g and g + 8 for each 32.
+//   The
+//            order of features within the product is free, so they are B's registers as they are,
+//            if A, the queries in shared memory, is in the same order. A query is two rows of A.
+//   sums     [features][8 heads], A = the transpose of V: a lane loads 8 features of keys 2t, 2t +
+//   1,
+//            2t + 8 and 2t + 9 for each 64, and pairs keys by byte permutes. B is the weights of
+//            these keys, which are where the scores were; each is multiplied twice.
+// Twice, because queries and weights are f32: they go as value and rest (Factors in cache.cuh).
 //
 // P (static constexpr):
 //   int Heads, KvHeads, Dims (a multiple of 8, at most 256), RotaryDims (0: none), Window (0: none)
@@ -41,49 +49,66 @@ constexpr int kCountersAt = [] {
 template <class P> struct Attend {
   using Cache = typename P::Cache;
   static constexpr int kGroup = P::Heads / P::KvHeads;
-  // Heads of a tile: registers hold 8 features of as many heads as here.
   RETORT_HOST_DEVICE static constexpr int largestDivisor(int n, int limit) {
     int best = 1;
     for (int d = 1; d <= limit; ++d)
       best = n % d == 0 ? d : best;
     return best;
   }
-  static constexpr int kHeads = largestDivisor(kGroup, P::Dims <= 128 ? 8 : 4);
+  static constexpr int kHeads = largestDivisor(kGroup, 8); // of a tile
   static constexpr int kTilesPerRow = P::Heads / kHeads;
-  static constexpr int kParts = kGroup / kHeads; // tiles that share a key/value head
-  RETORT_HOST_DEVICE static constexpr int powerAbove(int n) {
-    int p = 1;
-    while (p < n)
-      p *= 2;
-    return p;
-  }
-  static constexpr int kLanes = powerAbove(P::Dims / 8); // of a key; some may hold zeros
-  static constexpr int kKeys = 32 / kLanes;              // of a request
-  static constexpr int kRequests = minOf(16 / kKeys, 4); // at a time, for K and for V each
-  static constexpr int kDims = kLanes * 8;
+  static constexpr int kParts = kGroup / kHeads;         // tiles that share a key/value head
+  static constexpr int kSegments = ceilDiv(P::Dims, 32); // of a key; the last may be filled up
+  static constexpr int kChunks = ceilDiv(P::Dims, 64);   // of a value
+  // A page is asked for while the one before is worked on, all of it at once if registers hold it
+  // beside the sums: kHeldSegments and kHeldChunks at a time.
+  static constexpr int kWords = int(sizeof(Eight<Cache>)) / 4, kSumWords = 16 * kChunks;
+  static constexpr int kHeldSegments = minOf(kSegments, 32 / kWords);
+  static constexpr int kHeldChunks = [] {
+    int chunks = kChunks;
+    while (chunks > 1 &&
+           kWords * (2 * kHeldSegments + 4 * chunks) + kSumWords > (kWords == 8 ? 128 : 176))
+      chunks = (chunks + 1) / 2;
+    return chunks;
+  }();
   static_assert(P::Heads % P::KvHeads == 0 && P::Dims % 8 == 0 && P::Dims <= 256);
   static_assert(P::MaxRows <= 32, "a lane a row");
-  static_assert(kKeys <= 16 && 16 % (kKeys * kRequests) == 0);
   static constexpr float kNone = -1e30f;
   static constexpr float kLog2e = 1.4426950408889634f;
+  // Weights are exp2(score - m). m is not the largest score but so much below it that a weight's
+  // rest is not lost below f16's range, and moves only when weights would come near its upper end.
+  static constexpr float kBelow = 6, kRoom = 14;
 
-  // Shared memory. While walking: queries [kHeads][2][kHalf] f32 (features 8l.. and 8l + 4.. apart,
-  // so that lanes read neighbouring 16 bytes, the second half of the banks further, so that
-  // neighbouring features are written without conflicts), then K and V of this step's rows
-  // [MaxRows][kDims] each, then scratch. After: the warps' sums.
-  static constexpr int kHalf = kLanes == 4 ? 16 : kLanes * 4 + 16;
-  static constexpr int kQueryFloats = 2 * kHalf;
-  static constexpr int kQueryBytes = kHeads * kQueryFloats * 4;
-  /// Where feature d lies in a query, and in a warp's sums.
-  RETORT_HOST_DEVICE static constexpr int featureAt(int d) {
-    return d % 8 / 4 * kHalf + d / 8 * 4 + d % 4;
+  // Shared memory. While walking: queries, in blocks of 16 features the lanes' A registers, lane
+  // (head g, t) 16 bytes; K, then V of this step's rows [MaxRows] in the cache's format; scratch.
+  // Strides in bytes are such that a request of a quarter of the warp (of half, if its lanes ask
+  // for 8 bytes) is in different banks.
+  RETORT_HOST_DEVICE static constexpr int stride(int bytes, int rest, int modulus) {
+    return bytes + ((rest - bytes) % modulus + modulus) % modulus;
   }
-  static constexpr int kNewBytes = P::MaxRows * kDims * int(sizeof(Cache));
-  static constexpr int kScratchAt = kQueryBytes + 2 * kNewBytes;
+  static constexpr int kRowBytes = P::Dims * int(sizeof(Cache));
+  static constexpr int kQueryStride = 8 * 64 + 64; // of a block; neighbours' banks are not the same
+  static constexpr int kKeyStride = stride(kRowBytes,
+                                           sizeof(Cache) == 1   ? 32
+                                           : sizeof(Cache) == 2 ? 64
+                                                                : 16,
+                                           128);
+  static constexpr int kValueStride = stride(kRowBytes, 16, 64);
+  static constexpr int kKeysAt = 2 * kSegments * kQueryStride;
+  static constexpr int kValuesAt = kKeysAt + P::MaxRows * kKeyStride;
+  static constexpr int kScratchAt = kValuesAt + P::MaxRows * kValueStride;
   static constexpr int kWalkBytes = kScratchAt + kWarps * P::Dims * 4;
+  // After: the warps' sums of kMergeHeads heads at a time, [kWarps][heads][kChunks * 64] f32, then
+  // m and l of each.
+  static constexpr int kMergeFloats = kChunks * 64;
+  static constexpr int kMergeHeads = minOf(kHeads, kChunks <= 2 ? 8 : 4);
+  static constexpr int kMergeBytes = kWarps * kMergeHeads * (kMergeFloats + 2) * 4;
+  /// Where feature d of head h of the tile is in a warp's sums: 4 neighbouring features together,
+  /// these moved so that those of 4 heads are stored and 32 of a head read without conflicts.
+  RETORT_DEVICE static int featureAt(int h, int d) {
+    return ((d / 4) ^ (h / 2 % 2 + h / 4 % 2 * 4)) * 4 + d % 4;
+  }
   static constexpr int kSumFloats = P::Dims + 2; // of a partial sum in memory: o[Dims], m, l
-  static constexpr int kMergeFloats = 2 * kHalf + 4;
-  static constexpr int kMergeBytes = kWarps * kHeads * kMergeFloats * 4;
   static constexpr int kFlagAt = ceilDiv(maxOf(kWalkBytes, kMergeBytes), 16) * 16;
   static_assert(kFlagAt + 16 <= kWorkBytes);
 
@@ -143,36 +168,61 @@ template <class P> struct Attend {
   /// Queries and, where the split holds positions of this step, their K and V to shared memory; a
   /// warp a head.
   RETORT_DEVICE void stage(const Cta &cta, const Tile &t) const {
-    float *queries = reinterpret_cast<float *>(cta.work());
-    Cache *keys = reinterpret_cast<Cache *>(cta.work() + kQueryBytes);
-    Cache *values = keys + P::MaxRows * kDims;
-    float *scratch = reinterpret_cast<float *>(cta.work() + kScratchAt) + warpIndex() * P::Dims;
+    uint8_t *work = cta.work();
+    float *scratch = reinterpret_cast<float *>(work + kScratchAt) + warpIndex() * P::Dims;
     const int numNew = t.endPage * 16 > t.firstNew ? t.numNew : 0;
     for (int i = int(warpIndex()); i < kHeads + 2 * numNew; i += kWarps) {
       if (i < kHeads) {
         constexpr float kScale = P::softCap != 0 ? P::scale : P::scale * kLog2e;
         const float *x = q + int64_t(t.row) * P::QStride + P::QAt + (t.head + i) * P::Dims;
-        normRotate<P, P::QNorm>(
-            x, qNorm, angles + int64_t(t.row) * P::RotaryDims, scratch,
-            [&](int d, float y) { queries[i * kQueryFloats + featureAt(d)] = y * kScale; });
-        for (int d = P::Dims + int(laneIndex()); d < kDims; d += 32)
-          queries[i * kQueryFloats + featureAt(d)] = 0;
+        constexpr float kMost = Factors<Cache>::kMost;
+        normRotate<P, P::QNorm>(x, qNorm, angles + int64_t(t.row) * P::RotaryDims, scratch,
+                                [&](int d, float y) {
+                                  y *= kScale;
+                                  y = y > kMost ? kMost : y < -kMost ? -kMost : y;
+                                  putQuery(work, i, d, y);
+                                });
+        for (int d = P::Dims + int(laneIndex()); d < kSegments * 32; d += 32)
+          putQuery(work, i, d, 0);
         continue;
       }
       const int n = (i - kHeads) % numNew, r = rowOf(t, t.firstNew + n);
       if (i - kHeads < numNew) {
         normRotate<P, P::KNorm>(k + int64_t(r) * P::KStride + P::KAt + t.kvHead * P::Dims, kNorm,
                                 angles + int64_t(r) * P::RotaryDims, scratch,
-                                [&](int d, float y) { keys[n * kDims + d] = Cache(y); });
+                                [&](int d, float y) { newKey(work, n)[d] = Cache(y); });
       } else {
         const float *x = v + int64_t(r) * P::VStride + P::VAt + t.kvHead * P::Dims;
         for (int d = int(laneIndex()); d < P::Dims; d += 32)
-          values[n * kDims + d] = Cache(asFloat(ldGlobal32(x + d)));
+          newValue(work, n)[d] = Cache(asFloat(ldGlobal32(x + d)));
       }
+    }
+    if constexpr (kHeads < 8) {                   // the others of a product
+      constexpr int kLacking = (8 - kHeads) * 16; // words of a block
+      for (int i = int(threadIndex()); i < kLacking * 2 * kSegments; i += kThreads)
+        reinterpret_cast<uint32_t *>(work + i / kLacking * kQueryStride +
+                                     kHeads * 64)[i % kLacking] = 0;
     }
     ctaSync();
     if (t.endPage * 16 > t.position && t.head % kGroup == 0)
-      append(t, keys + (t.numNew - 1) * kDims, values + (t.numNew - 1) * kDims);
+      append(t, newKey(work, t.numNew - 1), newValue(work, t.numNew - 1));
+  }
+  /// Value and rest of feature d. Of its 8 neighbours the first half is in the first block, two and
+  /// two: values, rests, values, rests.
+  RETORT_DEVICE static void putQuery(uint8_t *work, int head, int d, float x) {
+    uint32_t value, rest;
+    Factors<Cache>::split(x, 0, value, rest);
+    uint16_t *to = reinterpret_cast<uint16_t *>(work + (d / 32 * 2 + d / 4 % 2) * kQueryStride +
+                                                head * 64 + d / 8 % 4 * 16 + d / 2 % 2 * 8) +
+                   d % 2;
+    to[0] = uint16_t(value);
+    to[2] = uint16_t(rest);
+  }
+  RETORT_DEVICE static Cache *newKey(uint8_t *work, int n) {
+    return reinterpret_cast<Cache *>(work + kKeysAt + n * kKeyStride);
+  }
+  RETORT_DEVICE static Cache *newValue(uint8_t *work, int n) {
+    return reinterpret_cast<Cache *>(work + kValuesAt + n * kValueStride);
   }
   /// The row's own K and V to its page, 8 features a thread.
   RETORT_DEVICE void append(const Tile &t, const Cache *key, const Cache *value) const {
@@ -188,121 +238,242 @@ template <class P> struct Attend {
     }
   }
 
-  /// A lane's share of the sums: 8 features of each head over the keys of its lane group.
+  /// A lane's share of the sums: o[c][j], features 64c + 8g + 2j of heads 2t and 2t + 1, then the
+  /// next feature of both; m and l of head g, l over the lane's own keys.
   struct Sums {
-    float o[kHeads][8], m[kHeads], l[kHeads];
+    float o[kChunks][4][4], m, l;
+  };
+  /// A page of 16 keys; keys from..to of it are seen, those from firstNew on are of this step.
+  struct Page {
+    const Cache *keys;
+    int from, to, firstNew;
+    RETORT_DEVICE bool seen(int key) const { return key >= from && key <= to; }
+    /// All of it is seen and in the cache, as it is of most pages.
+    RETORT_DEVICE bool whole() const { return from <= 0 && firstNew > 15; }
+  };
+  /// Features of keys g and g + 8: 32s + 8t and on.
+  struct Keys {
+    Eight<Cache> at[2][kHeldSegments];
+  };
+  /// Features of keys 2t, 2t + 1, 2t + 8 and 2t + 9: 64c + 8g and on.
+  struct Values {
+    Eight<Cache> at[4][kHeldChunks];
   };
 
-  /// kKeys * kRequests keys of page `page` (number `number` in the pool) from key `first` of it on.
-  RETORT_DEVICE void walk(const Cta &cta, const Tile &t, int page, int number, int first,
-                          Sums &s) const {
-    const float *queries = reinterpret_cast<const float *>(cta.work());
-    const Cache *newKeys = reinterpret_cast<const Cache *>(cta.work() + kQueryBytes);
-    const int lane = int(laneIndex()) % kLanes;
-    const bool whole = lane * 8 < P::Dims;
-    Eight<Cache> key[kRequests], value[kRequests];
-    bool seen[kRequests];
+  /// Eights, Step features apart from d on, of one key: from the cache or of this step. Zeros for a
+  /// key not seen, whose bytes may be anything, and for features that a key lacks.
+  template <bool Whole, int Step, int N>
+  RETORT_DEVICE static void askKey(Eight<Cache> (&to)[N], const Page &page, int key, int d,
+                                   const Cache *cached, const Cache *own) {
+    const bool seen = Whole || page.seen(key), isOwn = !Whole && key >= page.firstNew;
+    if constexpr (!Whole || P::Dims % Step != 0 || Step * N > P::Dims)
 #pragma unroll
-    for (int u = 0; u < kRequests; ++u) {
-      const int row = first + u * kKeys + int(laneIndex()) / kLanes, at = page * 16 + row;
-      seen[u] = at >= t.begin && at <= t.position;
-      key[u] = value[u] = Eight<Cache>::zero();
-      if (seen[u] && whole) {
-        if (at >= t.firstNew) {
-          const Cache *p = newKeys + (at - t.firstNew) * kDims + lane * 8;
-          key[u] = Eight<Cache>::shared(p);
-          value[u] = Eight<Cache>::shared(p + P::MaxRows * kDims);
-        } else {
-          const Cache *p = cache.keys(number, t.kvHead) + row * P::Dims + lane * 8;
-          key[u] = Eight<Cache>::global(p);
-          value[u] = Eight<Cache>::global(p + CachePages<P>::kValueOffset);
+      for (int n = 0; n < N; ++n)
+        to[n] = Eight<Cache>::zero();
+    if (seen && isOwn) {
+#pragma unroll
+      for (int n = 0; n < N; ++n)
+        if (d + n * Step < P::Dims)
+          to[n] = Eight<Cache>::shared(own + n * Step);
+    } else if (seen) {
+#pragma unroll
+      for (int n = 0; n < N; ++n)
+        if (d + n * Step < P::Dims)
+          to[n] = Eight<Cache>::global(cached + n * Step);
+    }
+  }
+  RETORT_DEVICE static void askKeys(uint8_t *work, const Page &page, int first, Keys &keys) {
+    const int g = int(laneIndex() / 4), d = first * 32 + int(laneIndex() % 4) * 8;
+    const Cache *cached = page.keys + g * P::Dims + d;
+    const auto ask = [&]<bool Whole>() {
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        askKey<Whole, 32>(keys.at[i], page, g + 8 * i, d, cached + 8 * i * P::Dims,
+                          newKey(work, g + 8 * i - page.firstNew) + d);
+    };
+    if (page.whole())
+      ask.template operator()<true>();
+    else
+      ask.template operator()<false>();
+  }
+  RETORT_DEVICE static void askValues(uint8_t *work, const Page &page, int first, Values &values) {
+    const int t = int(laneIndex() % 4), d = first * 64 + int(laneIndex() / 4) * 8;
+    const Cache *cached = page.keys + CachePages<P>::kValueOffset + 2 * t * P::Dims + d;
+    const auto ask = [&]<bool Whole>() {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int more = i % 2 + i / 2 * 8;
+        askKey<Whole, 64>(values.at[i], page, 2 * t + more, d, cached + more * P::Dims,
+                          newValue(work, 2 * t + more - page.firstNew) + d);
+      }
+    };
+    if (page.whole())
+      ask.template operator()<true>();
+    else
+      ask.template operator()<false>();
+  }
+
+  /// Adds the products of segments from `first` on to the scores [keys / 8][chain]: two chains of
+  /// products each, since one waits for the one before.
+  RETORT_DEVICE static void multiplyKeys(const uint8_t *work, const Keys &keys, int first,
+                                         float (&score)[2][2][4]) {
+    const uint8_t *query = work + laneIndex() * 16;
+#pragma unroll
+    for (int s = 0; s < kHeldSegments; ++s) {
+      if (first + s >= kSegments)
+        break;
+      const u32x4 a = ldShared128(query + (first + s) * 2 * kQueryStride),
+                  b = ldShared128(query + (first + s) * 2 * kQueryStride + kQueryStride);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        u32x4 key[Factors<Cache>::kTerms];
+        Factors<Cache>::of(keys.at[i][s], key);
+#pragma unroll
+        for (const u32x4 &k : key) {
+          Factors<Cache>::multiply(score[i][0], {a.x, a.y, a.z, a.w}, {k.x, k.y});
+          Factors<Cache>::multiply(score[i][1], {b.x, b.y, b.z, b.w}, {k.z, k.w});
         }
       }
     }
-    float score[kHeads][kRequests];
+  }
+  /// Weights of keys 2t and 2t + 1, 2t + 8 and 2t + 9 for head g; B of the second product.
+  struct Weights {
+    uint32_t value[2], rest[2];
+  };
+  /// m and l move on.
+  RETORT_DEVICE static Weights weigh(const Page &page, const float (&score)[2][2][4], Sums &s) {
+    const int t = int(laneIndex() % 4);
+    float x[4];
 #pragma unroll
-    for (int u = 0; u < kRequests; ++u) {
-      float x[8];
-      key[u].unpack(x);
-#pragma unroll
-      for (int h = 0; h < kHeads; ++h) {
-        const f32x4 a = *reinterpret_cast<const f32x4 *>(queries + h * kQueryFloats + lane * 4);
-        const f32x4 b =
-            *reinterpret_cast<const f32x4 *>(queries + h * kQueryFloats + kHalf + lane * 4);
-        float dot = a.x * x[0];
-        dot = fmaF32(a.y, x[1], dot), dot = fmaF32(a.z, x[2], dot), dot = fmaF32(a.w, x[3], dot);
-        dot = fmaF32(b.x, x[4], dot), dot = fmaF32(b.y, x[5], dot), dot = fmaF32(b.z, x[6], dot);
-        dot = warpSum<kLanes>(fmaF32(b.w, x[7], dot));
-        if constexpr (P::softCap != 0)
-          dot = softCapped(dot, P::softCap) * kLog2e;
-        score[h][u] = seen[u] ? dot : kNone;
-      }
+    for (int i = 0; i < 4; ++i) {
+      const float(&a)[4] = score[i / 2][0], (&b)[4] = score[i / 2][1];
+      x[i] = (a[i % 2] + a[2 + i % 2]) + (b[i % 2] + b[2 + i % 2]);
+      if constexpr (P::softCap != 0)
+        x[i] = softCapped(x[i], P::softCap) * kLog2e;
     }
+    if (!page.whole())
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-      float most = s.m[h];
+      for (int i = 0; i < 4; ++i)
+        x[i] = page.seen(2 * t + i % 2 + i / 2 * 8) ? x[i] : kNone;
+    const float first = x[0] > x[1] ? x[0] : x[1], second = x[2] > x[3] ? x[2] : x[3];
+    const float most = warpMax<4>(first > second ? first : second);
+    const float m = most > s.m + kRoom ? most - kBelow : s.m;
+    if (warpBallot(m != s.m && s.l > 0)) { // not at the first page
+      const float decay = exp2Approx(s.m - m);
+      const float low = shfl(decay, t * 8), high = shfl(decay, t * 8 + 4); // of heads 2t, 2t + 1
+      s.l *= decay;
 #pragma unroll
-      for (int u = 0; u < kRequests; ++u)
-        most = score[h][u] > most ? score[h][u] : most;
-      const float decay = exp2Approx(s.m[h] - most);
-      s.m[h] = most;
-      s.l[h] *= decay;
+      for (int c = 0; c < kChunks; ++c)
 #pragma unroll
-      for (int i = 0; i < 8; ++i)
-        s.o[h][i] *= decay;
+        for (int j = 0; j < 4; ++j)
 #pragma unroll
-      for (int u = 0; u < kRequests; ++u) {
-        score[h][u] = seen[u] ? exp2Approx(score[h][u] - most) : 0.0f;
-        s.l[h] += score[h][u];
-      }
+          for (int e = 0; e < 4; ++e)
+            s.o[c][j][e] *= e % 2 ? high : low;
     }
+    s.m = m;
 #pragma unroll
-    for (int u = 0; u < kRequests; ++u) {
-      float x[8];
-      value[u].unpack(x);
+    for (int i = 0; i < 4; ++i)
+      s.l += x[i] = exp2Approx(x[i] - m);
+    Weights weights;
 #pragma unroll
-      for (int h = 0; h < kHeads; ++h)
+    for (int i = 0; i < 2; ++i)
+      Factors<Cache>::split(x[2 * i], x[2 * i + 1], weights.value[i], weights.rest[i]);
+    return weights;
+  }
+  /// Adds the products of chunks from `first` on to the sums.
+  RETORT_DEVICE static void multiplyValues(const Values &values, int first, const Weights &weights,
+                                           Sums &s) {
 #pragma unroll
-        for (int i = 0; i < 8; ++i)
-          s.o[h][i] = fmaF32(score[h][u], x[i], s.o[h][i]);
+    for (int c = 0; c < kHeldChunks; ++c) {
+      if (first + c >= kChunks)
+        break;
+      u32x4 v[4][Factors<Cache>::kTerms];
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        Factors<Cache>::of(values.at[i][c], v[i]);
+#pragma unroll
+      for (int i = 0; i < Factors<Cache>::kTerms; ++i) {
+        // Of two neighbouring features of four keys: rows of A are the features.
+        const auto add = [&](float(&o)[4], uint32_t k0, uint32_t k1, uint32_t k8, uint32_t k9) {
+          const uint32_t a[4] = {prmt(k0, k1, 0x5410), prmt(k0, k1, 0x7632), prmt(k8, k9, 0x5410),
+                                 prmt(k8, k9, 0x7632)};
+          Factors<Cache>::multiply(o, a, weights.value);
+          Factors<Cache>::multiply(o, a, weights.rest);
+        };
+        float(&o)[4][4] = s.o[first + c];
+        add(o[0], v[0][i].x, v[1][i].x, v[2][i].x, v[3][i].x);
+        add(o[1], v[0][i].y, v[1][i].y, v[2][i].y, v[3][i].y);
+        add(o[2], v[0][i].z, v[1][i].z, v[2][i].z, v[3][i].z);
+        add(o[3], v[0][i].w, v[1][i].w, v[2][i].w, v[3][i].w);
+      }
     }
   }
 
-  /// Sums of all lane groups, in every one of them.
-  RETORT_DEVICE static void mergeLanes(Sums &s) {
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h)
-#pragma unroll
-      for (int mask = kLanes; mask < 32; mask *= 2) {
-        const float other = shflXor(s.m[h], mask), most = other > s.m[h] ? other : s.m[h];
-        const float decay = exp2Approx(s.m[h] - most);
-        s.m[h] = most;
-        s.l[h] *= decay;
-        s.l[h] += shflXor(s.l[h], mask);
-#pragma unroll
-        for (int i = 0; i < 8; ++i) {
-          s.o[h][i] *= decay;
-          s.o[h][i] += shflXor(s.o[h][i], mask);
-        }
+  /// This warp's pages of the split.
+  RETORT_DEVICE void walk(const Cta &cta, const Tile &t, Sums &s) const {
+    uint8_t *work = cta.work();
+    int numbers = 0; // lane i: the pool's number of this warp's page i of 32
+    const auto pageAt = [&](int page, int i) {
+      if (i % 32 == 0) {
+        const int mine = page + int(laneIndex()) * kWarps;
+        numbers = mine < t.endPage ? t.pages[mine] : 0;
       }
+      return Page{cache.keys(shfl(numbers, i % 32), t.kvHead), t.begin - page * 16,
+                  t.position - page * 16, t.firstNew - page * 16};
+    };
+    int index = t.firstPage + int(warpIndex());
+    if (index >= t.endPage)
+      return;
+    Page page = pageAt(index, 0);
+    Keys keys;
+    Values values;
+    askKeys(work, page, 0, keys);
+    askValues(work, page, 0, values);
+#pragma unroll 1
+    for (int i = 1;; ++i) {
+      index += kWarps;
+      const bool more = index < t.endPage;
+      const Page next = more ? pageAt(index, i) : page;
+      float score[2][2][4] = {};
+#pragma unroll
+      for (int first = 0; first < kSegments; first += kHeldSegments) {
+        multiplyKeys(work, keys, first, score);
+        if (first + kHeldSegments < kSegments)
+          askKeys(work, page, first + kHeldSegments, keys);
+        else if (more)
+          askKeys(work, next, 0, keys);
+      }
+      const Weights weights = weigh(page, score, s);
+#pragma unroll
+      for (int first = 0; first < kChunks; first += kHeldChunks) {
+        multiplyValues(values, first, weights, s);
+        if (kHeldChunks < kChunks)
+          warpSync(); // ptxas would mix the next portion's loads in, and spill
+        if (first + kHeldChunks < kChunks)
+          askValues(work, page, first + kHeldChunks, values);
+        else if (more)
+          askValues(work, next, 0, values);
+      }
+      if (!more)
+        return;
+      page = next;
+    }
   }
 
-  /// Sum over `count` partial sums of a head, `stride` floats apart, in order: o at `at` of each, m
-  /// and l at mAt, mAt + 1. load(pointer) reads a float.
-  template <class Load>
-  RETORT_DEVICE static void combine(const float *sums, int64_t stride, int count, int at, int mAt,
-                                    const Load &load, float &o, float &m, float &l) {
-    m = kNone;
+  /// Sum over `count` partial sums of a head, in order: m(i), l(i) and o(i) load a float of one.
+  template <class M, class L, class O>
+  RETORT_DEVICE static void combine(int count, const M &m, const L &l, const O &o, float &sumO,
+                                    float &most, float &sumL) {
+    most = kNone;
     for (int i = 0; i < count; ++i) {
-      const float other = load(sums + i * stride + mAt);
-      m = other > m ? other : m;
+      const float other = m(i);
+      most = other > most ? other : most;
     }
-    o = l = 0;
+    sumO = sumL = 0;
     for (int i = 0; i < count; ++i) {
-      const float *part = sums + i * stride;
-      const float decay = exp2Approx(load(part + mAt) - m);
-      l = fmaF32(decay, load(part + mAt + 1), l);
-      o = fmaF32(decay, load(part + at), o);
+      const float decay = exp2Approx(m(i) - most);
+      sumL = fmaF32(decay, l(i), sumL);
+      sumO = fmaF32(decay, o(i), sumO);
     }
   }
 
@@ -310,36 +481,54 @@ template <class P> struct Attend {
     return partials + ((int64_t(t.row) * P::Heads + head) * P::Splits + split) * kSumFloats;
   }
   /// The warps' sums to dest, or to the split's partial sums.
-  RETORT_DEVICE void store(const Cta &cta, const Tile &t, const Sums &s) const {
+  RETORT_DEVICE void store(const Cta &cta, const Tile &tile, const Sums &s) const {
     float *merge = reinterpret_cast<float *>(cta.work());
-    const int lane = int(laneIndex());
-    ctaSync(); // all have walked: queries and keys are free
-    if (lane < kLanes && lane * 8 < P::Dims)
+    float *ml = merge + kWarps * kMergeHeads * kMergeFloats; // m and l
+    const int warp = int(warpIndex()), g = int(laneIndex() / 4), t = int(laneIndex() % 4);
+    const float lanes = warpSum<4>(s.l);
 #pragma unroll
-      for (int h = 0; h < kHeads; ++h) {
-        float *to = merge + (warpIndex() * kHeads + h) * kMergeFloats;
-        *reinterpret_cast<f32x4 *>(to + lane * 4) =
-            makeF32x4(s.o[h][0], s.o[h][1], s.o[h][2], s.o[h][3]);
-        *reinterpret_cast<f32x4 *>(to + kHalf + lane * 4) =
-            makeF32x4(s.o[h][4], s.o[h][5], s.o[h][6], s.o[h][7]);
-        if (lane == 0)
-          to[2 * kHalf] = s.m[h], to[2 * kHalf + 1] = s.l[h];
+    for (int first = 0; first < kHeads; first += kMergeHeads) {
+      const auto here = [&](int h) { return h >= first && h < minOf(first + kMergeHeads, kHeads); };
+      ctaSync(); // all have walked, or merged: queries and keys are free
+#pragma unroll
+      for (int e = 0; e < 2; ++e)
+        if (const int h = 2 * t + e; here(h)) {
+          float *to = merge + (warp * kMergeHeads + h - first) * kMergeFloats;
+#pragma unroll
+          for (int c = 0; c < kChunks; ++c)
+#pragma unroll
+            for (int j = 0; j < 4; j += 2) {
+              const float(&a)[4] = s.o[c][j], (&b)[4] = s.o[c][j + 1];
+              *reinterpret_cast<f32x4 *>(to + featureAt(h, c * 64 + g * 8 + j * 2)) =
+                  makeF32x4(a[e], a[2 + e], b[e], b[2 + e]);
+            }
+        }
+      if (t == 0 && here(g)) {
+        float *to = ml + (warp * kMergeHeads + g - first) * 2;
+        to[0] = s.m, to[1] = lanes;
       }
-    ctaSync();
-    for (int i = int(threadIndex()); i < kHeads * P::Dims; i += kThreads) {
-      const int h = i / P::Dims, d = i % P::Dims;
-      float o, m, l;
-      combine(
-          merge + h * kMergeFloats, kHeads * kMergeFloats, kWarps, featureAt(d), 2 * kHalf,
-          [](const float *p) { return *p; }, o, m, l);
-      if (t.splits == 1) {
-        dest[(int64_t(t.row) * P::Heads + t.head + h) * P::Dims + d] = o / l;
-        continue;
+      ctaSync();
+      const int heads = minOf(kMergeHeads, kHeads - first);
+      for (int i = int(threadIndex()); i < heads * P::Dims; i += kThreads) {
+        const int h = i / P::Dims, d = i % P::Dims;
+        float o, m, l;
+        combine(
+            kWarps, [&](int w) { return ml[(w * kMergeHeads + h) * 2]; },
+            [&](int w) { return ml[(w * kMergeHeads + h) * 2 + 1]; },
+            [&](int w) {
+              return merge[(w * kMergeHeads + h) * kMergeFloats + featureAt(first + h, d)];
+            },
+            o, m, l);
+        const int head = tile.head + first + h;
+        if (tile.splits == 1) {
+          dest[(int64_t(tile.row) * P::Heads + head) * P::Dims + d] = o / l;
+          continue;
+        }
+        float *to = partial(tile, head, tile.split);
+        to[d] = o;
+        if (d == 0)
+          to[P::Dims] = m, to[P::Dims + 1] = l;
       }
-      float *to = partial(t, t.head + h, t.split);
-      to[d] = o;
-      if (d == 0)
-        to[P::Dims] = m, to[P::Dims + 1] = l;
     }
   }
   /// The last tile of the row and key/value head to come here adds all splits.
@@ -358,35 +547,22 @@ template <class P> struct Attend {
     for (int i = int(threadIndex()); i < kGroup * P::Dims; i += kThreads) {
       const int h = t.kvHead * kGroup + i / P::Dims, d = i % P::Dims;
       float o, m, l;
+      const float *sums = partial(t, h, 0);
+      const auto at = [&](int split, int i) {
+        return asFloat(ldGlobal32(sums + split * kSumFloats + i));
+      };
       combine(
-          partial(t, h, 0), kSumFloats, t.splits, d, P::Dims,
-          [](const float *p) { return asFloat(ldGlobal32(p)); }, o, m, l);
+          t.splits, [&](int i) { return at(i, P::Dims); },
+          [&](int i) { return at(i, P::Dims + 1); }, [&](int i) { return at(i, d); }, o, m, l);
       dest[(int64_t(t.row) * P::Heads + h) * P::Dims + d] = o / l;
     }
   }
 
   RETORT_DEVICE void tile(const Cta &cta, const Tile &t) const {
     stage(cta, t);
-    Sums s;
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-      s.m[h] = kNone, s.l[h] = 0;
-#pragma unroll
-      for (int i = 0; i < 8; ++i)
-        s.o[h][i] = 0;
-    }
-    int numbers = 0; // lane i: the pool's number of this warp's page i of 32
-    for (int page = t.firstPage + int(warpIndex()), i = 0; page < t.endPage; page += kWarps, ++i) {
-      if (i % 32 == 0) {
-        const int mine = page + int(laneIndex()) * kWarps;
-        numbers = mine < t.endPage ? t.pages[mine] : 0;
-      }
-      const int number = shfl(numbers, i % 32);
-#pragma unroll 1
-      for (int first = 0; first < 16; first += kKeys * kRequests)
-        walk(cta, t, page, number, first, s);
-    }
-    mergeLanes(s);
+    Sums s = {};
+    s.m = kNone;
+    walk(cta, t, s);
     store(cta, t, s);
     if (P::Splits > 1 && t.splits > 1)
       finish(cta, t);

@@ -63,6 +63,62 @@ template <class Cache> RETORT_DEVICE u32x4 halvesOf(const Eight<Cache> &eight) {
                    packHalf2(v[6], v[7]));
 }
 RETORT_DEVICE u32x4 halvesOf(const Eight<e4m3> &eight) { return eight.halves(); }
+RETORT_DEVICE u32x4 halvesOf(const Eight<half> &eight) { return eight.bits; }
+
+/// How elements of the cache go to tensor cores, and what they are multiplied by there. e4m3
+/// becomes f16, which is exact. What is f32 is two numbers there, value and rest, 22 bits together
+/// (bf16: 16).
+template <class Cache> struct Factors {
+  static constexpr int kTerms = 1; // of the product for an element
+  static constexpr float kMost = 65504;
+  RETORT_DEVICE static void of(const Eight<Cache> &eight, u32x4 (&terms)[1]) {
+    terms[0] = halvesOf(eight);
+  }
+  /// Values and rests of two numbers of at most kMost in magnitude.
+  RETORT_DEVICE static void split(float low, float high, uint32_t &value, uint32_t &rest) {
+    value = packHalf2(low, high);
+    const f32x2 is = unpackHalf2(value);
+    rest = packHalf2(low - is.x, high - is.y);
+  }
+  RETORT_DEVICE static void multiply(float (&d)[4], const uint32_t (&a)[4],
+                                     const uint32_t (&b)[2]) {
+    mmaF16(d, a, b);
+  }
+};
+/// Keys and values in bf16 may be beyond f16's range.
+template <> struct Factors<bf16> {
+  static constexpr int kTerms = 1;
+  static constexpr float kMost = 3e38f;
+  RETORT_DEVICE static void of(const Eight<bf16> &eight, u32x4 (&terms)[1]) {
+    terms[0] = eight.bits;
+  }
+  RETORT_DEVICE static void split(float low, float high, uint32_t &value, uint32_t &rest) {
+    value = packBf162(low, high);
+    const f32x2 is = unpackBf162(value);
+    rest = packBf162(low - is.x, high - is.y);
+  }
+  RETORT_DEVICE static void multiply(float (&d)[4], const uint32_t (&a)[4],
+                                     const uint32_t (&b)[2]) {
+    mmaBf16(d, a, b);
+  }
+};
+/// f32 is value and rest here too; what is beyond f16's range is cut there.
+template <> struct Factors<float> : Factors<half> {
+  static constexpr int kTerms = 2;
+  RETORT_DEVICE static void of(const Eight<float> &eight, u32x4 (&terms)[2]) {
+    float v[8];
+    uint32_t value[4], rest[4];
+    eight.unpack(v);
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      v[i] = v[i] > kMost ? kMost : v[i] < -kMost ? -kMost : v[i];
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      split(v[2 * i], v[2 * i + 1], value[i], rest[i]);
+    terms[0] = makeU32x4(value[0], value[1], value[2], value[3]);
+    terms[1] = makeU32x4(rest[0], rest[1], rest[2], rest[3]);
+  }
+};
 
 /// The layer's K of a key/value head in page `page` of the pool; V is kValueOffset elements after
 /// it.
