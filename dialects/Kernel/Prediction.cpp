@@ -318,13 +318,20 @@ struct Model {
         trips * device.memoryLatencyUs + cycles(kWalkCycles + double(warpPages) * kPageCycles);
     const double issue = issueUs(double(ceilDiv(pages, splits)) * pageInstructions(cost));
     const double walk = std::max(latency, issue);
-    const double tile = walk + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs;
-    const double waves = ceilDiv(time.tiles, device.multiprocessors);
-    double own = 0;
-    longest(time, own, waves * tile, walk > issue ? "latency" : "issue");
-    longest(time, own,
-            memoryUs(time.memoryBytes) + cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs,
-            "memory");
+    // A CTA's first tile had its warps' first pages asked for before the wait (attendPrefetch).
+    const double asked = std::max(device.l2LatencyUs, device.memoryLatencyUs - time.waitUs);
+    const double ahead =
+        prefetches() ? std::min(walk - issue, device.memoryLatencyUs - asked) : 0.0;
+    // Tiles take turns. The last turn has few of them, for which memory is fast.
+    const double ends = cycles(kAttendCycles) + kAttendChain * device.l2LatencyUs;
+    double own = -ahead;
+    for (int64_t left = time.tiles; left > 0; left -= device.multiprocessors) {
+      const double share = double(std::min<int64_t>(left, device.multiprocessors)) / time.tiles;
+      double turn = 0;
+      longest(time, turn, walk + ends, walk > issue ? "latency" : "issue");
+      longest(time, turn, memoryUs(share * time.memoryBytes) + ends, "memory");
+      own += turn;
+    }
     if (splits > 1)
       own += 3 * device.l2LatencyUs + cycles(kCombineCycles + splits * kCombineSplitCycles);
     gap += own;
