@@ -608,15 +608,17 @@ template <class P> RETORT_PHASE void attendPrefetch(Cta &cta, int64_t cacheOffse
     return;
   const CachePages<P> cache = {cta.step.cache + cacheOffset};
   const typename P::Cache *keys = cache.keys(t.pages[page], t.kvHead);
-  for (const void *part : {static_cast<const void *>(keys),
-                           static_cast<const void *>(keys + CachePages<P>::kValueOffset)}) {
-    constexpr int kBytes = CachePages<P>::kHead * int(sizeof(typename P::Cache));
-    if constexpr (kHasBulkCopy) {
-      if (laneIndex() == 0)
-        prefetchL2Bulk(part, kBytes);
-    } else {
-      for (int at = int(laneIndex()) * 128; at < kBytes; at += 32 * 128)
-        prefetchL2(static_cast<const uint8_t *>(part) + at);
+  constexpr int kBytes = CachePages<P>::kHead * int(sizeof(typename P::Cache));
+  if constexpr (kHasBulkCopy) {
+    if (laneIndex() == 0) {
+      prefetchL2Bulk(keys, kBytes);
+      prefetchL2Bulk(keys + CachePages<P>::kValueOffset, kBytes);
+    }
+  } else {
+    const uint8_t *bytes = reinterpret_cast<const uint8_t *>(keys);
+    for (int at = int(laneIndex()) * 128; at < kBytes; at += 32 * 128) {
+      prefetchL2(bytes + at);
+      prefetchL2(bytes + at + CachePages<P>::kValueOffset * int(sizeof(typename P::Cache)));
     }
   }
 }

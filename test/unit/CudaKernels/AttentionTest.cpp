@@ -44,8 +44,8 @@ struct Shape {
       s += "  prefill::ropeAppend<" + name + ">(cta, x, x, x, qNorm, kNorm, angles, " + offset +
            ");\n  cta.wait();\n  prefill::attention<" + name + ">(cta, x, " + offset + ", y);\n}\n";
     else
-      s += "  attend<" + name + ">(cta, x, x, x, qNorm, kNorm, angles, " + offset +
-           ", partials, y);\n}\n";
+      s += "  attendPrefetch<" + name + ">(cta, " + offset + ");\n  attend<" + name +
+           ">(cta, x, x, x, qNorm, kNorm, angles, " + offset + ", partials, y);\n}\n";
     return s;
   }
 };
@@ -334,6 +334,22 @@ TEST_F(Attention, IsClean) {
         << r["sites"].dump(1);
     library().clear();
   }
+}
+// What is asked for ahead: a page a warp, of those that hold earlier steps' positions.
+TEST_F(Attention, AsksForPagesOfEarlierSteps) {
+  const Shape &s = kShapes[0];
+  const int pageBytes = 2 * 16 * s.dims * 2, tiles = s.splits * s.kvHeads;
+  for (int arch : {80, 90})
+    for (const auto &[position, multiprocessors, pages] :
+         {std::tuple(0, tiles, 0), std::tuple(300, tiles, 3 * 19), // 3 splits of 6 or 7 pages
+          std::tuple(2000, tiles, 3 * 4 * 8), std::tuple(300, 3, 3 * 6)}) {
+      SCOPED_TRACE(testing::Message() << arch << ", position " << position);
+      open(arch, multiprocessors, true);
+      checkAll({s}, {{{0, position, 1}}}, false, 1e-4f);
+      EXPECT_EQ(report()["prefetch_bytes"], pages * pageBytes);
+      EXPECT_EQ(report()["findings"].size(), 0u);
+      library().clear();
+    }
 }
 TEST_F(Attention, Prefill) {
   open(90);
