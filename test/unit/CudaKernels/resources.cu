@@ -140,14 +140,16 @@ RETORT_CONSTANT float frequencies[32] = {1, 2};
     prefill::matmulSample<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),     \
                              cta.logits(), nullptr, cta.wanted());                                 \
   }
-#define ATTENTION(name, ...)                                                                       \
+#define ATTENTION_DECODING(name, ...)                                                              \
   RETORT_KERNEL(decode_attend_##name, kThreads, 1, const retort_cuda_step *step) {                 \
     using P = __VA_ARGS__;                                                                         \
     Cta cta(step);                                                                                 \
     float *x = cta.activation(0);                                                                  \
     attend<P>(cta, x, x, x, cta.weights<float>(0), cta.weights<float>(0), x + 4096, 4096,          \
               x + 8192, x + 65536);                                                                \
-  }                                                                                                \
+  }
+#define ATTENTION(name, ...)                                                                       \
+  ATTENTION_DECODING(name, __VA_ARGS__)                                                            \
   RETORT_KERNEL(prefill_attend_##name, kPrefillThreads, 1, const retort_cuda_step *step) {         \
     using P = __VA_ARGS__;                                                                         \
     Cta cta(step);                                                                                 \
@@ -188,19 +190,19 @@ EXCHANGED(big, BigDown, BigQkv, matmul)
 EXCHANGED(huge, HugeDown, HugeQkv, matmul)
 ATTENTION(smol, Att<9, 3, 64, half, 8>)
 ATTENTION(big, Att<32, 8, 128, half, 16>)
-ATTENTION(group1, Att<32, 32, 128, half, 4>)
-ATTENTION(group7, Att<28, 4, 128, half, 16>)
+ATTENTION_DECODING(group1, Att<32, 32, 128, half, 4>)
+ATTENTION_DECODING(group7, Att<28, 4, 128, half, 16>)
 ATTENTION(group8, Att<64, 8, 128, half, 16, 4096, true>)
 ATTENTION(dims80, Att<8, 8, 80, bf16, 4>)
 ATTENTION(dims256, Att<8, 1, 256, half, 4, 512, true>)
 ATTENTION(f32, Att<9, 3, 64, float, 1>)
-ATTENTION(big_f32, Att<32, 8, 128, float, 16>)
+ATTENTION_DECODING(big_f32, Att<32, 8, 128, float, 16>)
 ATTENTION(fp8, Att<32, 8, 128, e4m3, 16>)
 ATTENTION(fp8_smol, Att<9, 3, 64, e4m3, 8>)
 ATTENTION(fp8_256, Att<8, 1, 256, e4m3, 4, 512, true>)
-ATTENTION(bf16_256, Att<8, 1, 256, bf16, 4, 512, true>)
-ATTENTION(bf16_group8, Att<64, 8, 128, bf16, 16, 4096, true>)
-ATTENTION(fp8_group8, Att<64, 8, 128, e4m3, 16, 4096, true>)
+ATTENTION_DECODING(bf16_256, Att<8, 1, 256, bf16, 4, 512, true>)
+ATTENTION_DECODING(bf16_group8, Att<64, 8, 128, bf16, 16, 4096, true>)
+ATTENTION_DECODING(fp8_group8, Att<64, 8, 128, e4m3, 16, 4096, true>)
 ATTENTION(bf16, Att<32, 8, 128, bf16, 16, 4096, true>)
 RETORT_KERNEL(decode_sample_summed, kThreads, 1, const retort_cuda_step *step) {
   Cta cta(step);
