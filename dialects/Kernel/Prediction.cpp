@@ -294,7 +294,7 @@ struct Model {
   /// Warp instructions for a page of 16 keys and up to 8 heads: counted in sm_90a's code.
   static double pageInstructions(const PhaseCost &cost) {
     const double feature = cost.cacheValueBytes == 1   ? 1.75
-                           : cost.cacheValueBytes == 4 ? 4.0
+                           : cost.cacheValueBytes == 4 ? 10.0
                                                        : 1.02;
     return 94 + feature * double(cost.dims);
   }

@@ -14,16 +14,15 @@
 // depend on the row's position alone.
 //
 // Products are tensor cores' (m16n8k16, f32 sums), a page of 16 keys at a time. Keys and values
-// do not pass through shared memory: with g = lane / 4 and t = lane % 4,
-//   scores   [8 heads][16 keys], B = K: a lane loads 8 features of keys g and g + 8 for each 32.
-//   The
-//            order of features within the product is free, so they are B's registers as they are,
-//            if A, the queries in shared memory, is in the same order. A query is two rows of A.
-//   sums     [features][8 heads], A = the transpose of V: a lane loads 8 features of keys 2t, 2t +
-//   1,
-//            2t + 8 and 2t + 9 for each 64, and pairs keys by byte permutes. B is the weights of
-//            these keys, which are where the scores were; each is multiplied twice.
-// Twice, because queries and weights are f32: they go as value and rest (Factors in cache.cuh).
+// do not pass through shared memory; g = lane / 4, t = lane % 4:
+// - Scores [8 heads][16 keys], B = K: a lane loads 8 features of keys g and g + 8 for each 32. The
+//   order of features within the product is free, so they are B's registers as they are, if A, the
+//   queries in shared memory, is in the same order. A query is two rows of A.
+// - Sums [features][8 heads], A = the transpose of V: a lane loads 8 features of keys 2t, 2t + 1,
+//   2t + 8 and 2t + 9 for each 64, and pairs keys by byte permutes. B is the weights of these keys,
+//   which are where the scores were; the product is made twice.
+// Two and twice, because queries and weights are f32: they go as value and rest (Factors in
+// cache.cuh).
 //
 // P (static constexpr):
 //   int Heads, KvHeads, Dims (a multiple of 8, at most 256), RotaryDims (0: none), Window (0: none)
@@ -79,10 +78,10 @@ template <class P> struct Attend {
   // rest is not lost below f16's range, and moves only when weights would come near its upper end.
   static constexpr float kBelow = 6, kRoom = 14;
 
-  // Shared memory. While walking: queries, in blocks of 16 features the lanes' A registers, lane
-  // (head g, t) 16 bytes; K, then V of this step's rows [MaxRows] in the cache's format; scratch.
-  // Strides in bytes are such that a request of a quarter of the warp (of half, if its lanes ask
-  // for 8 bytes) is in different banks.
+  // Shared memory. While walking: queries, for each 16 features the A registers of the lanes, of
+  // which g is the head, 16 bytes each; K, then V of this step's rows [MaxRows] in the cache's
+  // format; scratch. Strides in bytes are such that a request of a quarter of the warp (of half, if
+  // its lanes ask for 8 bytes) is in different banks.
   RETORT_HOST_DEVICE static constexpr int stride(int bytes, int rest, int modulus) {
     return bytes + ((rest - bytes) % modulus + modulus) % modulus;
   }

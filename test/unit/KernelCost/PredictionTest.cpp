@@ -289,13 +289,19 @@ TEST(Prediction, WindowBoundsAttention) {
 }
 
 TEST(Prediction, OneTileMoreThanMultiprocessorsTakesASecondTurn) {
-  // 8 heads x 16 splits are 128 tiles for 132 multiprocessors; 17 splits are 136.
+  // 132 heads are a tile for each multiprocessor, of a page: not memory's bandwidth binds.
   const Device &device = *findDevice("h100");
-  StepTime fits = predict({attend(8, 16)}, device, {1, 8192});
-  StepTime spills = predict({attend(8, 17)}, device, {1, 8192});
-  EXPECT_EQ(fits.phases[0].tiles, 128);
-  EXPECT_EQ(spills.phases[0].tiles, 136);
-  EXPECT_GT(spills.attentionUs, 1.15 * fits.attentionUs);
+  StepTime fits = predict({attend(132, 1)}, device, {1, 16});
+  StepTime spills = predict({attend(133, 1)}, device, {1, 16});
+  EXPECT_EQ(fits.phases[0].tiles, 132);
+  EXPECT_EQ(spills.phases[0].tiles, 133);
+  EXPECT_GT(spills.attentionUs, 1.3 * fits.attentionUs);
+  // 8 heads x 17 splits are 136 tiles: four more, which have memory to themselves.
+  StepTime sixteen = predict({attend(8, 16)}, device, {1, 8192});
+  StepTime seventeen = predict({attend(8, 17)}, device, {1, 8192});
+  EXPECT_EQ(seventeen.phases[0].tiles, 136);
+  EXPECT_STREQ(sixteen.phases[0].bound, "memory");
+  EXPECT_GT(seventeen.attentionUs, 1.15 * sixteen.attentionUs);
 }
 
 TEST(Prediction, RowsThatDoNotFitSharedMemoryAreReadForEachTile) {
