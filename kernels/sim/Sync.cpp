@@ -259,4 +259,7 @@ RETORT_EXPORT void retort_sim_bulk(void *dest, const void *source, uint32_t byte
                                      static_cast<uint64_t *>(p)});
   ++progress;
 }
-RETORT_EXPORT void retort_sim_fence_async() {}
+RETORT_EXPORT void retort_sim_fence_async() {
+  if (settings.check)
+    asyncFence(self());
+}
