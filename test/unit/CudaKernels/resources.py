@@ -57,7 +57,7 @@ def code_problems(arch, counts):
         decodes, prefills = kernel.startswith("decode_"), kernel.startswith("prefill_")
         if attends and decodes or not (decodes or prefills):
             continue
-        if not any(name.startswith(("HMMA.16816", "IMMA.16832", "HGMMA.64x64x16")) for name in used) and (attends or not is_f32):
+        if not any(name.startswith(("HMMA.16816", "IMMA.16832", "HGMMA.64")) for name in used) and (attends or not is_f32):
             problems.append(f"{arch}: {kernel} multiplies without tensor cores")
         if wgmma and prefills and not attends and not is_f32 and not any(name.startswith("HGMMA") for name in used):
             problems.append(f"{arch}: {kernel} multiplies without wgmma")
