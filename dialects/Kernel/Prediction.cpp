@@ -22,11 +22,12 @@ namespace {
 
 constexpr int64_t kBarrierBytes = 1024;
 constexpr int64_t kMaxRows = 16, kWarps = 8, kPageRows = 16;
-constexpr int64_t kPrefillRows = 64, kPrefillOut = 128; ///< of a prefill tile
+constexpr int64_t kPrefillRows = 64;                         ///< of a prefill tile, and
+constexpr int64_t kPrefillOut = 128, kPrefillWgmmaOut = 256; ///< its weight rows
 
 //===--- Assumed -----------------------------------------------------------------------------===//
 
-constexpr double kPrefillShare = 0.6;      ///< of mma.sync's rate that prefill's main loops reach
+constexpr double kPrefillShare = 0.6;      ///< of mma.sync's or wgmma's rate that prefill reaches
 constexpr double kStageCycles = 400;       ///< of a product's prologue, beside its loads
 constexpr double kStageInstructions = 34;  ///< for 128 values: norm, group's largest, bytes
 constexpr double kFinishCycles = 400;      ///< sums of 8 warps, epilogue, store
@@ -78,21 +79,29 @@ constexpr double kSlotInstructions = 70, kFullSlotInstructions = 45;
 constexpr double kTileInstructions = 26;   ///< of a warp for a tile: its partial sums, the loop
 constexpr double kFinishInstructions = 27; ///< the epilogue of 2 rows, a warp's
 
-/// Warp instructions of prefill for 32 rows x 64 columns of weights and 32 rows of the step, with
-/// the staging of rows: counted likewise.
-double prefillInstructions(const PackedFormat &format) {
-  const double group = format.group ? 32.0 / format.group : 0;
+/// Whether prefill multiplies by wgmma on this device (kernels/cuda/prefill_wgmma.cuh).
+bool usesWgmma(const Device &device, const PackedFormat &format) {
+  return device.arch == 90 && format.kind != PackedFormat::Kind::F32;
+}
+double byGroup(const PackedFormat &format, double of32, double of64, double of128) {
+  return format.group == 32 ? of32 : format.group == 64 ? of64 : of128;
+}
+/// Warp instructions of prefill for 32 rows x 64 columns of weights and 32 rows of the step, by
+/// wgmma 64 rows, with the staging of rows: counted likewise (mma.sync's in sm_80's code).
+double prefillInstructions(const PackedFormat &format, bool wgmma) {
   switch (format.kind) {
   case PackedFormat::Kind::I4:
-    return 270 + 395 * group + (format.symmetric ? 0 : 113 * group);
+    if (wgmma)
+      return format.symmetric ? byGroup(format, 538, 466, 333) : byGroup(format, 750, 600, 414);
+    return format.symmetric ? byGroup(format, 647, 522, 327) : byGroup(format, 766, 609, 374);
   case PackedFormat::Kind::I8:
-    return 225 + 427 * group;
+    return wgmma ? byGroup(format, 560, 492, 360) : byGroup(format, 633, 503, 310);
   case PackedFormat::Kind::F8:
-    return 380 + 150 * group;
+    return wgmma ? byGroup(format, 532, 461, 331) : byGroup(format, 427, 390, 309);
   case PackedFormat::Kind::BF16:
-    return 394;
+    return wgmma ? 334 : 308;
   case PackedFormat::Kind::F16:
-    return 296;
+    return wgmma ? 238 : 211;
   case PackedFormat::Kind::F32:
     return 32 * 8 * 40.0;
   }
@@ -257,23 +266,27 @@ struct Model {
 
   double prefillMain(PhaseTime &time, const PhaseCost &cost, int64_t blocks, int64_t rows) {
     const int64_t in = cost.in;
+    const bool wgmma = usesWgmma(device, cost.format);
+    const int64_t tileOut = wgmma ? kPrefillWgmmaOut : kPrefillOut;
     const int64_t rowTiles = ceilDiv(rows, kPrefillRows);
-    time.tiles = ceilDiv(blocks * 16, kPrefillOut) * rowTiles;
+    time.tiles = ceilDiv(blocks * 16, tileOut) * rowTiles;
     time.l2Bytes = rowTiles * time.weightBytes + time.tiles * kPrefillRows * in * 4;
     double main = 0;
     longest(time, main, l2Us(time.l2Bytes), "l2");
-    const double tileFlops = 2.0 * kPrefillRows * kPrefillOut * in;
+    // Two signed bytes of a row at twice the rate of f16, or two f16.
+    const double parts = wgmma && cost.format.integers() ? 2 : 1;
+    const double tileFlops = 2.0 * kPrefillRows * double(tileOut * in) * parts;
     const double turns = double(ceilDiv(time.tiles, device.multiprocessors));
-    longest(time, main, tensorUs(turns * tileFlops), "tensor");
-    longest(time, main,
-            issueUs(turns * kWarps * double(ceilDiv(in, 64)) * prefillInstructions(cost.format)),
-            "issue");
+    longest(time, main, tensorUs(turns * tileFlops, wgmma ? 1 : device.mmaShare), "tensor");
+    longest(
+        time, main,
+        issueUs(turns * kWarps * double(ceilDiv(in, 64)) * prefillInstructions(cost.format, wgmma)),
+        "issue");
     return main;
   }
-  /// Of one multiprocessor.
-  double tensorUs(double flops) const {
-    return flops * device.multiprocessors /
-           (device.tensorTflops * device.mmaShare * kPrefillShare * 1e6);
+  /// Of one multiprocessor; rate: of the data sheet's, what these instructions reach.
+  double tensorUs(double flops, double rate) const {
+    return flops * device.multiprocessors / (device.tensorTflops * rate * kPrefillShare * 1e6);
   }
 
   //===--- Attention --------------------------------------------------------------------------===//
@@ -354,7 +367,8 @@ struct Model {
         double(ceilDiv(time.tiles, device.multiprocessors)) * device.multiprocessors / time.tiles;
     double own = 0;
     longest(time, own, memoryUs(time.memoryBytes), "memory");
-    longest(time, own, tensorUs(time.flops * quantised / device.multiprocessors), "tensor");
+    longest(time, own, tensorUs(time.flops * quantised / device.multiprocessors, device.mmaShare),
+            "tensor");
     gap = busy = 0;
     add(std::move(time), own + kAttendChain * device.l2LatencyUs + cycles(kAttendCycles));
   }

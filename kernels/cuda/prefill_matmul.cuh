@@ -3,12 +3,13 @@
 //
 // What is fused: the RMS norm in front, bias, soft cap and residual, or the gated activation,
 // behind, as in decode and over the same packed weights. A tile is 128 weight rows x 64 rows of the
-// step; 8 warps, 4 along the weights and 2 along the rows, have 32 x 32 of it each. Along the
-// columns it goes by pieces of the packed layout:
+// step; 8 warps, 4 along the weights and 2 along the rows, have 32 x 32 of it each. On sm_90a it is
+// 256 x 64, of which a warp has 32 x 64 (prefill_wgmma.cuh). Along the columns it goes by pieces of
+// the packed layout:
 //
 //   weights   global -> shared by cp.async, several pieces ahead
 //   rows      global f32 -> registers a piece ahead -> normed, as tensor cores take them
-//             (prefill_rows.cuh) -> shared, two buffers
+//             (prefill_rows.cuh) -> shared, two buffers; with wgmma while tensor cores work
 //
 // A gated product's two blocks of 16 weight rows are gate and up of the same channels
 // ("mma16_gated" alternates them), so it differs only in its last step.
@@ -18,11 +19,17 @@
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cta.cuh"
 #include "kernels/cuda/prefill_rows.cuh"
+#include "kernels/cuda/prefill_wgmma.cuh"
 #include "kernels/cuda/stage.cuh"
 #include "kernels/cuda/weights.cuh"
 namespace retort::cuda::prefill {
 
 constexpr int kArenaBytes = kSharedBytes - kBarrierBytes;
+
+/// How a tile is multiplied. f32 weights are not for tensor cores.
+template <class W, bool Wgmma = kHasWgmma && W::kLayout.kind != WeightKind::F32>
+struct TileOf : RowTile<W> {};
+template <class W> struct TileOf<W, true> : WgmmaTile<W> {};
 
 /// Matrices: 1, or 2 for gate and up.
 template <class P, int Matrices> struct Product {
@@ -33,12 +40,12 @@ template <class P, int Matrices> struct Product {
   static constexpr int kPieceBytes = kLayout.pieceBytes();
   static constexpr int64_t kBlockBytes = kLayout.blockBytes(P::In);
   static constexpr int kBlocks = Matrices * ceilDiv(P::Out, 16); // of 16 weight rows
-  static constexpr int kTileBlocks = 8;                          // of a tile
+  using Rows = TileOf<W>;
+  static constexpr int kTileBlocks = Rows::kTileBlocks;
   static constexpr int kOutTiles = ceilDiv(kBlocks, kTileBlocks);
 
   // Shared memory: rows (2 buffers), their norm scales, weights (kStages pieces of each of the
   // tile's blocks).
-  using Rows = RowTile<W>;
   static constexpr int kScalesAt = 2 * Rows::kBytes;
   static constexpr int kWeightsAt = kScalesAt + kRowTile * 4;
   static constexpr int kStageBytes = kTileBlocks * kPieceBytes;
@@ -81,16 +88,18 @@ template <class P, int Matrices> struct Product {
     if (piece < kPieces) {
       uint8_t *stage = arena() + kWeightsAt + piece % kStages * kStageBytes;
       constexpr int kUnits = kPieceBytes / 16;
+      const uint8_t *from =
+          weights + int64_t(firstBlock) * kBlockBytes + int64_t(piece) * kPieceBytes;
 #pragma unroll
       for (int i = 0; i < ceilDiv(kTileBlocks * kUnits, kThreads); ++i) {
         const int unit = i * kThreads + int(threadIndex());
-        if (unit < kTileBlocks * kUnits) {
-          const int block = firstBlock + unit / kUnits;
-          cpAsync16Zero(stage + unit * 16,
-                        weights + (block < kBlocks ? block : 0) * kBlockBytes +
-                            int64_t(piece) * kPieceBytes + unit % kUnits * 16,
-                        block < kBlocks);
-        }
+        // The compiler does not see that these parts add up.
+        const int block = kThreads % kUnits == 0
+                              ? int(threadIndex()) / kUnits + i * (kThreads / kUnits)
+                              : unit / kUnits;
+        if (kTileBlocks * kUnits % kThreads == 0 || unit < kTileBlocks * kUnits)
+          cpAsync16Zero(stage + unit * 16, from + block * kBlockBytes + unit % kUnits * 16,
+                        kBlocks % kTileBlocks == 0 || firstBlock + block < kBlocks);
       }
     }
     cpAsyncCommit();
@@ -143,11 +152,12 @@ template <class P, int Matrices> struct Product {
       for (int i = 0; i < kLoads; ++i)
         put(i, loadValues(firstRow, col, i));
     }
+    if constexpr (Rows::kAsync)
+      fenceAsyncShared();
   }
 
   /// The warp's part of the tile: its two blocks, its 32 rows.
   RETORT_DEVICE void tile(int firstBlock, int firstRow, typename Rows::Sums &sums) const {
-    const int warpBlock = int(warpIndex()) / 2 * 2;
     sums.zero();
     for (int s = 0; s < kStages - 1; ++s)
       askWeights(firstBlock, s);
@@ -162,15 +172,22 @@ template <class P, int Matrices> struct Product {
       cpAsyncWait<kStages - 2>();
       ctaSync(); // this piece is here for all; all are done with the one before
       askWeights(firstBlock, piece + kStages - 1);
-      if (piece + 1 < kPieces) {
-        storeRows(x, firstRow, piece + 1);
-        if constexpr (kAhead)
-          loadRows(x, firstRow, piece + 2);
-      }
+      auto stageNext = [&] {
+        if (piece + 1 < kPieces) {
+          storeRows(x, firstRow, piece + 1);
+          if constexpr (kAhead)
+            loadRows(x, firstRow, piece + 2);
+        }
+      };
       const uint8_t *block =
-          arena() + kWeightsAt + piece % kStages * kStageBytes + warpBlock * kPieceBytes;
-      Rows::multiply(sums, {block, block + kPieceBytes}, arena() + piece % 2 * Rows::kBytes,
-                     int(warpIndex()) % 2 * kWarpRows);
+          arena() + kWeightsAt + piece % kStages * kStageBytes + Rows::warpBlock() * kPieceBytes;
+      const uint8_t *tile = arena() + piece % 2 * Rows::kBytes;
+      if constexpr (Rows::kAsync) {
+        Rows::multiply(sums, {block, block + kPieceBytes}, tile, stageNext);
+      } else {
+        stageNext();
+        Rows::multiply(sums, {block, block + kPieceBytes}, tile, Rows::warpRow());
+      }
     }
     ctaSync(); // shared memory is free
   }
@@ -190,8 +207,8 @@ template <class P, int Matrices> struct Product {
       }
       typename Rows::Sums sums;
       tile(firstBlock, firstRow, sums);
-      const int block = firstBlock + int(warpIndex()) / 2 * 2;
-      const int warpRow = firstRow + int(warpIndex()) % 2 * kWarpRows;
+      const int block = firstBlock + Rows::warpBlock();
+      const int warpRow = firstRow + Rows::warpRow();
       Rows::forSums(sums, [&](int row, int m, float first, float second) {
         const int r = warpRow + row;
         if (r >= rows)
@@ -250,8 +267,8 @@ template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *wei
   Product<P, 2>::fetch(cta, weights);
 }
 
-/// As retort::cuda::matmul, for any number of rows. Traffic of a tile: 8 blocks of weights, 64 x In
-/// floats of rows (twice with a norm, when the rows change), through L2.
+/// As retort::cuda::matmul, for any number of rows. Traffic of a tile: 8 or 16 blocks of weights,
+/// 64 x In floats of rows (twice with a norm, when the rows change), through L2.
 template <class P>
 RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
                          float *dest, const float *bias, const float *residual,

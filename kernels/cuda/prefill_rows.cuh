@@ -15,18 +15,26 @@
 namespace retort::cuda::prefill {
 
 constexpr int kRowTile = 64;
-constexpr int kWarpRows = 32; // of a warp's part of a tile, and
-constexpr int kWarpBlocks = 2;
+constexpr int kWarpBlocks = 2; // of a warp's part of a tile
+
+/// Tiles of 8 blocks: 4 warps along them, and 2 along the rows, 32 each.
+struct SyncTile {
+  static constexpr bool kAsync = false;
+  static constexpr int kTileBlocks = 8, kWarpRows = 32;
+  RETORT_DEVICE static int warpBlock() { return int(warpIndex()) / 2 * kWarpBlocks; }
+  RETORT_DEVICE static int warpRow() { return int(warpIndex()) % 2 * kWarpRows; }
+};
 
 /// Floats: rows of f16, 64 columns a part. Unit j of row r lies at j ^ (r % 8).
-template <class W, bool Fixed = W::kFixed> struct RowTile {
+template <class W, bool Fixed = W::kFixed> struct RowTile : SyncTile {
   static constexpr int kCols = W::kLayout.pieceCols();
   static constexpr int kBytes = kRowTile * kCols * 2;
 
   RETORT_DEVICE static void store(uint8_t *to, int col, int r, f32x4 v) {
     const int unit = (col % 64 / 8) ^ (r % 8);
     *reinterpret_cast<u32x2 *>(to + col / 64 * (kRowTile * 128) + r * 128 + unit * 16 +
-                               col % 8 * 2) = makeU32x2(packRows(v.x, v.y), packRows(v.z, v.w));
+                               col % 8 * 2) =
+        makeU32x2(packHalf2Finite(v.x, v.y), packHalf2Finite(v.z, v.w));
   }
 
   /// B fragments of the warp's rows, in registers, for both of its blocks.
@@ -77,9 +85,9 @@ template <class W, bool Fixed = W::kFixed> struct RowTile {
 };
 
 /// Integers: for each 64 columns the rows' high bytes, then their low bytes, 64 bytes a row. Unit j
-/// of row r lies at j ^ (r / 2 % 2), of the low bytes at that ^ 2. Then scales (and sums), as in
-/// Stage: [row][groups][1 or 2] f32.
-template <class W> struct RowTile<W, true> {
+/// of row r lies at j ^ (r / 2 % 2), of the low bytes at that ^ 2; row r of the second 64 columns
+/// in the place of row r ^ 1. Then scales (and sums), as in Stage: [row][groups][1 or 2] f32.
+template <class W> struct RowTile<W, true> : SyncTile {
   static constexpr WeightLayout kLayout = W::kLayout;
   static constexpr int kCols = kLayout.pieceCols(), kHalfBytes = kRowTile * 64;
   static constexpr int kScalesAt = kRowTile * kCols * 2;
@@ -89,7 +97,8 @@ template <class W> struct RowTile<W, true> {
   RETORT_DEVICE static void store(uint8_t *to, int col, int r, f32x4 v) {
     const FixedColumns<W> columns(v);
     const int unit = (col % 64 / 16) ^ (r / 2 % 2);
-    uint8_t *row = to + col / 64 * (2 * kHalfBytes) + r * 64 + col % 16;
+    // Rows r and r ^ 1 change places in the second 64 columns, which the same warp stores.
+    uint8_t *row = to + col / 64 * (2 * kHalfBytes) + (r ^ (col / 64)) * 64 + col % 16;
     *reinterpret_cast<uint32_t *>(row + unit * 16) = columns.bytes.hi;
     *reinterpret_cast<uint32_t *>(row + kHalfBytes + (unit ^ 2) * 16) = columns.bytes.lo;
     columns.storeScale(reinterpret_cast<float *>(to + kScalesAt) + r * kScaleFloats, col);
@@ -100,11 +109,12 @@ template <class W> struct RowTile<W, true> {
   struct Rows {
     const uint8_t *lane; // unit 0 of the lane's row of bytes
     const float *scales;
-    int swizzle;
+    int swizzle, second; // second: from the row's place to its place in the second 64 columns
     RETORT_DEVICE Rows(const uint8_t *from, int firstRow) {
       // Rows of a fragment are 4 apart, which r / 2 % 2 does not see.
       const int column = int(laneIndex() % 8), r = firstRow + column / 2;
       lane = from + column % 2 * kHalfBytes + r * 64;
+      second = 2 * kHalfBytes + 64 - r % 2 * 128;
       swizzle = (r / 2 % 2) ^ (column % 2 * 2);
       scales = reinterpret_cast<const float *>(from + kScalesAt) +
                (firstRow + int(laneIndex() % 4)) * kScaleFloats;
@@ -114,9 +124,7 @@ template <class W> struct RowTile<W, true> {
         warpSync();
 #pragma unroll
       for (int s = 0; s < x.kSteps; s += 2)
-        loadSteps(x, s,
-                  lane + s / 2 * (2 * kHalfBytes) + n * 256 +
-                      (int(laneIndex() / 8) ^ swizzle) * 16);
+        loadSteps(x, s, lane + s / 2 * second + n * 256 + (int(laneIndex() / 8) ^ swizzle) * 16);
       loadScales(x, scales + n * 4 * kScaleFloats);
     }
   };

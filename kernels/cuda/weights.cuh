@@ -9,7 +9,8 @@
 //              group of columns (those of the weights): x = scale * (256 * hi + lo). hi and lo are
 //              two signed bytes, and two neighbouring columns of B, so a lane has both sums of a
 //              row of the step, adds them exactly, and scales the sum by the two scales. A sum over
-//              a group is at most 128 * 128 * 128 a byte, 2^29 together: no overflow.
+//              a group is at most 128 * 128 * 128 a byte, 2^29 together: no overflow. Prefill on
+//              sm_90a makes them f16 instead (prefill_wgmma.cuh).
 //   floats     (weights_float.cuh) by m16n8k16 f16. Decoding has an activation as two neighbouring
 //   columns as well, hi
 //              + lo in f16, 22 bits together; prefill, whose tensor cores are the bound, as one
@@ -193,7 +194,22 @@ template <int Group, bool Symmetric> struct Int4 : IntegerWeights<Int4<Group, Sy
     }
   }
 
+  /// The A operand of step `step` of 16 columns of the piece, as f16, from the request of codes
+  /// that has it, c - 8. Not in the columns' order: values 2t, 2t + 1 of a row are columns 4t, 4t +
+  /// 2, and 2t + 8, 2t + 9 columns 4t + 1, 4t + 3.
+  RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
+    const uint32_t even = word(codes, step % 4), odd = even >> 8;
+    a[0] = nibblesToHalf2<0>(even);
+    a[1] = upperToHalf2(even);
+    a[2] = nibblesToHalf2<0>(odd);
+    a[3] = upperToHalf2(odd);
+  }
+
 private:
+  /// Nibbles 1 and 5 less 8, without a shift: 0x6400 | n << 4 is 1024 + 16 n as a half.
+  RETORT_DEVICE static uint32_t upperToHalf2(uint32_t w) {
+    return fmaHalf2(lop3<0xea>(w, 0x00f000f0u, 0x64006400u), 0x2c002c00u, 0xd480d480u); // / 16 - 72
+  }
   /// 16 * (c - 8) of the upper nibbles c, as four s8: (w ^ 0x88888888) & 0xf0f0f0f0.
   RETORT_DEVICE static uint32_t signedNibbles(uint32_t w) {
     return lop3<0x28>(w, 0x88888888u, 0xf0f0f0f0u);
@@ -211,6 +227,16 @@ template <int Group> struct Int8 : IntegerWeights<Int8<Group>> {
     for (int s = 0; s < Steps; ++s) {
       const u32x4 codes = loadCodes<kLayout>(piece, s);
       a[s][0] = codes.x, a[s][1] = codes.y, a[s][2] = codes.z, a[s][3] = codes.w;
+    }
+  }
+  /// As Int4's, c.
+  RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) { // rows g, g + 8
+      // A byte with its sign bit flipped is the value plus 128: with 0x64 above it, 1152 more.
+      const uint32_t biased = word(codes, step % 2 * 2 + half) ^ 0x80808080u;
+      a[half] = subHalf2(prmt(biased, 0x64646464u, 0x4240), 0x64806480u);
+      a[half + 2] = subHalf2(prmt(biased, 0x64646464u, 0x4341), 0x64806480u);
     }
   }
 };

@@ -26,7 +26,7 @@ RETORT_DEVICE void mmaStep(float (&acc)[N][4], const uint32_t (&a)[4], const uin
     mmaF16(acc[n], a, {b[n][2 * second], b[n][2 * second + 1]});
 }
 
-/// What formats that become f16 share. Format: fragment(a, codes, step), the A operand of step
+/// What formats that become f16 share. Format: halves(a, codes, step), the A operand of step
 /// `step` of 16 columns of the piece from the request of codes that has it; times the group's
 /// scale, if quantised.
 template <class Format> struct FloatWeights {
@@ -57,7 +57,7 @@ template <class Format> struct FloatWeights {
         for (int second = 0; second < 2; ++second) {
           if ((step + second) % kRequestSteps == 0)
             codes = loadCodes<kLayout>(piece, (step + second) / kRequestSteps);
-          Format::fragment(a, codes, step + second);
+          Format::halves(a, codes, step + second);
           mmaStep(kLayout.quantised() ? part : acc, a, b, second);
         }
       }
@@ -83,7 +83,7 @@ private:
 struct F16 : FloatWeights<F16> {
   static constexpr WeightLayout kLayout = {WeightKind::F16};
 
-  RETORT_DEVICE static void fragment(uint32_t (&a)[4], const u32x4 &codes, int) {
+  RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int) {
     a[0] = codes.x, a[1] = codes.y, a[2] = codes.z, a[3] = codes.w;
   }
 };
@@ -91,7 +91,7 @@ struct F16 : FloatWeights<F16> {
 struct BF16 : FloatWeights<BF16> {
   static constexpr WeightLayout kLayout = {WeightKind::Bf16};
 
-  RETORT_DEVICE static void fragment(uint32_t (&a)[4], const u32x4 &codes, int) {
+  RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const f32x2 v = unpackBf162(word(codes, i));
@@ -104,7 +104,7 @@ struct BF16 : FloatWeights<BF16> {
 template <int Group> struct Fp8 : FloatWeights<Fp8<Group>> {
   static constexpr WeightLayout kLayout = {WeightKind::F8, Group};
 
-  RETORT_DEVICE static void fragment(uint32_t (&a)[4], const u32x4 &codes, int step) {
+  RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
     const uint32_t low = word(codes, step % 2 * 2), high = word(codes, step % 2 * 2 + 1);
     a[0] = e4m3ToSmallHalf2<0>(low);
     a[1] = e4m3ToSmallHalf2<1>(low);

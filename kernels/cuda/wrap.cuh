@@ -32,6 +32,12 @@
 #else
 #define RETORT_ARCH 1200 // nvcc's pass over host code: nothing here runs
 #endif
+// Code for sm_90a, which may use what only cards of 9.0 have.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define RETORT_ARCH_90A 1
+#else
+#define RETORT_ARCH_90A 0
+#endif
 namespace retort::cuda {
 using u32x2 = uint2; // .x .y; 8-byte aligned: one 64-bit access
 using u32x4 = uint4; // .x .y .z .w; 16-byte aligned: one 128-bit access
@@ -88,7 +94,7 @@ RETORT_DEVICE uint32_t warpIndex(); // threadIndex() / 32
 RETORT_DEVICE uint32_t ctaIndex();  // in the grid; grids are one-dimensional, CTAs too
 RETORT_DEVICE uint32_t ctaCount();
 
-/// The CTA's dynamic shared memory, 128-byte aligned; the only shared memory there is.
+/// The CTA's dynamic shared memory, 1024-byte aligned; the only shared memory there is.
 /// Uninitialised at the start.
 RETORT_DEVICE uint8_t *sharedArena();
 
@@ -211,8 +217,8 @@ RETORT_DEVICE void mbarArriveExpect(uint64_t *bar, uint32_t bytes);
 constexpr bool kHasBulkCopy = RETORT_ARCH >= 900;
 RETORT_DEVICE void bulkCopy(void *dest, const void *source, uint32_t bytes, uint64_t *bar);
 RETORT_DEVICE void bulkCopyStream(void *dest, const void *source, uint32_t bytes, uint64_t *bar);
-/// Before a bulk copy overwrites shared memory that threads read or wrote: each orders its accesses
-/// before the copy, then a barrier, then the copy.
+/// Before a bulk copy overwrites shared memory that threads read or wrote, or wgmma reads what they
+/// wrote: each orders its accesses before those, then a barrier, then the copy or the product.
 RETORT_DEVICE void fenceAsyncShared();
 
 //===- Tensor cores ----------------------------------------------------------===//
@@ -233,6 +239,24 @@ RETORT_DEVICE void mmaF16(float (&d)[4], const uint32_t (&a)[4], const uint32_t 
 RETORT_DEVICE void mmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 RETORT_DEVICE void mmaS8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
+/// sm_90a (kHasWgmma): products of a warpgroup, four warps from a multiple of four on, whose lanes
+/// all make the same calls. Each warp has 16 of 64 rows of A and D, in fragments as above; d[n] is
+/// that of columns 8 n to 8 n + 7 of B, which all share.
+constexpr bool kHasWgmma = RETORT_ARCH_90A;
+/// The 64-bit descriptor of B: 64 columns of B, each 64 values of k in 128 bytes of shared memory,
+/// 1024-byte aligned. The j-th 16 bytes of column r lie at j ^ (r % 8) of its 128 (K-major,
+/// 128-byte swizzle). Plus 2 s: the same from value 16 s of k on.
+RETORT_DEVICE uint64_t wgmmaColumns(const void *columns);
+/// d (+)= a b, m64n64k16, begun: until a wgmmaWait has seen its group finished, d and a may not be
+/// touched and B not be written.
+RETORT_DEVICE void wgmmaF16(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b, bool accumulate);
+/// Before the first product, and between other accesses to registers of d or a and a product that
+/// has them.
+RETORT_DEVICE void wgmmaFence();
+/// Ends a group of products; waits until at most Pending of the latest groups are unfinished.
+RETORT_DEVICE void wgmmaCommit();
+template <int Pending> RETORT_DEVICE void wgmmaWait();
+
 /// All lanes: 8x8 matrices of 16-bit values from shared memory. Lane l passes the address of row l
 /// % 8 (16 bytes, aligned) of matrix l / 8 (x2: lanes 0-15, x1: lanes 0-7 count; the others pass
 /// any valid row). Lane l gets columns 2(l%4), +1 of row l / 4 of each matrix; Trans: of its
@@ -247,6 +271,7 @@ RETORT_DEVICE void ldmatrixX4Trans(uint32_t (&d)[4], const void *row);
 // Pairs in a u32: the low half is the first element.
 
 RETORT_DEVICE uint32_t packHalf2(float low, float high);
+RETORT_DEVICE uint32_t packHalf2Finite(float low, float high); // at most 65504 in magnitude, or NaN
 RETORT_DEVICE uint32_t packBf162(float low, float high);
 RETORT_DEVICE f32x2 unpackHalf2(uint32_t pair);
 RETORT_DEVICE f32x2 unpackBf162(uint32_t pair);

@@ -38,7 +38,7 @@ RETORT_DEVICE uint32_t warpIndex() { return threadIdx.x / 32; }
 RETORT_DEVICE uint32_t ctaIndex() { return blockIdx.x; }
 RETORT_DEVICE uint32_t ctaCount() { return gridDim.x; }
 
-extern __shared__ __align__(128) uint8_t retort_shared_arena[];
+extern __shared__ __align__(1024) uint8_t retort_shared_arena[];
 RETORT_DEVICE uint8_t *sharedArena() { return retort_shared_arena; }
 RETORT_DEVICE uint32_t sharedAddress(const void *shared) {
   return uint32_t(__cvta_generic_to_shared(shared));
@@ -363,6 +363,47 @@ RETORT_DEVICE void mmaS8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t
       : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+RETORT_DEVICE uint64_t wgmmaColumns(const void *columns) {
+  // Start / 16, a leading offset that this swizzle does not use, 1024 / 16 from eight columns to
+  // the next, and the swizzle.
+  return uint64_t(sharedAddress(columns) >> 4) | uint64_t(1) << 16 | uint64_t(64) << 32 |
+         uint64_t(1) << 62;
+}
+RETORT_DEVICE void wgmmaF16(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+#if RETORT_ARCH_90A
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+               "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+               "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+               "{%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}"
+               : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]),
+                 "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]),
+                 "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]),
+                 "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]),
+                 "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]),
+                 "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]),
+                 "+f"(d[7][2]), "+f"(d[7][3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(accumulate))
+               : "memory");
+#else
+  trap();
+#endif
+}
+RETORT_DEVICE void wgmmaFence() {
+#if RETORT_ARCH_90A
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#endif
+}
+RETORT_DEVICE void wgmmaCommit() {
+#if RETORT_ARCH_90A
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#endif
+}
+template <int Pending> RETORT_DEVICE void wgmmaWait() {
+#if RETORT_ARCH_90A
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
+#endif
+}
 RETORT_DEVICE void ldmatrixX1(uint32_t &d, const void *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
                : "=r"(d)
@@ -399,6 +440,11 @@ RETORT_DEVICE void ldmatrixX4Trans(uint32_t (&d)[4], const void *row) {
 RETORT_DEVICE uint32_t packHalf2(float low, float high) {
   uint32_t d;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
+  return d;
+}
+RETORT_DEVICE uint32_t packHalf2Finite(float low, float high) {
+  uint32_t d;
+  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
   return d;
 }
 RETORT_DEVICE uint32_t packBf162(float low, float high) {

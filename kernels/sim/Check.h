@@ -86,6 +86,7 @@ void release(Lane *lane, const void *at, int scope,
 void relaxedLoad(Lane *lane, const void *at, int scope);
 void relaxedStore(Lane *lane, const void *at, int scope, bool modify);
 void fence(Lane *lane, int scope);
+void asyncFence(Lane *lane);    // fenceAsyncShared
 void dependencyMet(Lane *lane); // pdlWait
 
 //===- Accesses (Shadow.cpp) ----------------------------------------------===//
@@ -101,6 +102,10 @@ enum Access : uint32_t {
 /// An access by the running lane: bounds, alignment, initialisation, races. Ends the launch where a
 /// card would.
 void access(const void *p, uint32_t bytes, uint32_t flags, const void *site);
+/// The asynchronous proxy (wgmma) reads shared memory: whoever wrote there must have said
+/// fenceAsyncShared since. Beside access(). Bytes that a bulk copy brought would not need it; they
+/// are not told apart.
+void asyncReads(const void *p, uint32_t bytes, const void *site);
 /// An access by a copy or a set in a stream, whose clock and stamp (streamStamp) are given.
 void copied(const void *p, uint64_t bytes, bool write, const Clock *clock, uint64_t stamp);
 /// A copy to shared memory landed: the bytes may be read by whoever is ordered after it.

@@ -213,6 +213,11 @@ void barrierOpens(Cta *cta, Barrier &barrier) {
   freeClock(barrier.clock);
 }
 
+void asyncFence(Lane *lane) {
+  lane->asyncFenced = lane->warp->now;
+  tick(lane->warp);
+}
+
 void dependencyMet(Lane *lane) {
   if (const Clock *prior = lane->warp->cta->launch->prior)
     join(ownOf(lane), prior);

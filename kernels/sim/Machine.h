@@ -39,7 +39,20 @@ struct Settings {
 };
 extern Settings settings;
 
-enum class Meet : uint8_t { WarpSync, Shuffle, Ballot, MmaF16, MmaBf16, MmaS8, Ldmatrix, Barrier };
+enum class Meet : uint8_t {
+  WarpSync,
+  Shuffle,
+  Ballot,
+  MmaF16,
+  MmaBf16,
+  MmaS8,
+  Ldmatrix,
+  Barrier,
+  Wgmma,
+  WgmmaFence,
+  WgmmaCommit,
+  WgmmaWait
+};
 
 struct AsyncCopy {
   uint8_t *dest;
@@ -61,6 +74,15 @@ struct Lane : retort_sim_lane {
   // released; what its relaxed loads would acquire at the next, from this device and from others.
   Clock *own = nullptr, *fenced = nullptr, *loaded = nullptr, *loadedSystem = nullptr;
   int fencedScope = 0;
+  uint32_t asyncFenced = 0; // its warp's time at its last fenceAsyncShared
+};
+
+/// A wgmma that a warp has begun: 16 rows of it.
+struct WarpProduct {
+  float *d[32];
+  uint32_t a[32][4];
+  uint64_t b;
+  bool accumulate;
 };
 
 /// A load or store of up to 32 lanes at one place in the program.
@@ -83,6 +105,10 @@ struct Warp {
   const void *argA[32], *argB[32];
   uint32_t value[32];
   int source[32];
+  std::vector<WarpProduct> pending;    // wgmmas that nobody has waited for
+  std::vector<uint32_t> pendingGroups; // ends of committed groups in pending
+  uint64_t products = 0;               // wgmmas begun
+  bool registersFenced = false;        // by a wgmmaFence since the last that was waited for
   uint64_t stallMark = 0;
   uint32_t stalls = 0;
   // Checking: a component of the clocks, its time, the time at which this warp got it, what the
@@ -101,6 +127,11 @@ struct Barrier {
   Clock *clock = nullptr;
 };
 
+/// Four warps: how many wgmmas the first to come has begun, and their columns.
+struct Warpgroup {
+  uint64_t count = 0, latest[256] = {};
+};
+
 struct Cta {
   Launch *launch = nullptr;
   uint32_t index = 0, arenaSlot = 0, alive = 0;
@@ -108,6 +139,7 @@ struct Cta {
   std::vector<Warp *> warps;
   Barrier barriers[16];
   std::vector<AsyncCopy> bulk; // on their way
+  std::vector<Warpgroup> groups;
   bool triggered = false;
 };
 

@@ -116,6 +116,10 @@ void startCta(Launch *launch, uint32_t index) {
     warp->queued = false;
     warp->stallMark = 0;
     warp->stalls = 0;
+    warp->pending.clear();
+    warp->pendingGroups.clear();
+    warp->products = 0;
+    warp->registersFenced = false;
     for (uint32_t l = 0; l < 32; ++l) {
       Lane &lane = warp->lanes[l];
       lane.thread = w * 32 + l;
@@ -127,6 +131,7 @@ void startCta(Launch *launch, uint32_t index) {
       lane.lane = l;
       lane.bit = 1u << l;
       lane.lastLoad = nullptr;
+      lane.asyncFenced = 0;
       lane.copies.clear();
       lane.groups.clear();
       lane.stack = takeStack();

@@ -269,6 +269,25 @@ void access(const void *p, uint32_t bytes, uint32_t flags, const void *site) {
     remember(lane, p, offset, bytes, flags, site);
 }
 
+void asyncReads(const void *p, uint32_t bytes, const void *site) {
+  const Lane *lane = self();
+  const uint64_t offset = spaceOffset(p), first = offset & (kPage - 1);
+  const Page *page = pageAt(offset); // the bytes, 16 and aligned, lie in one page
+  for (uint64_t c = first >> page->shift; c <= (first + bytes - 1) >> page->shift; ++c) {
+    const uint64_t write = page->cells[c].write;
+    for (const Warp *warp : lane->warp->cta->warps) {
+      if (!write || slotOfStamp(write) != warp->slot ||
+          uint32_t(write) <= warp->lanes[laneOfStamp(write)].asyncFenced)
+        continue;
+      report("missing-async-fence",
+             nameOf(p) + " is read by a wgmma of " + describe(lane) +
+                 ", but whoever wrote it has not said fenceAsyncShared since",
+             lane->warp->cta->launch->function->name, site, pcOf(siteOfStamp(write)));
+      return;
+    }
+  }
+}
+
 void landed(Lane *lane, const void *p, uint32_t bytes, const void *site) {
   if (!settings.check)
     return;

@@ -265,4 +265,7 @@ RETORT_EXPORT void retort_sim_prefetch(const void *source, uint32_t bytes) {
   if (settings.instrumented())
     runCounters.prefetchBytes += bytes;
 }
-RETORT_EXPORT void retort_sim_fence_async() {}
+RETORT_EXPORT void retort_sim_fence_async() {
+  if (settings.check)
+    asyncFence(self());
+}

@@ -12,6 +12,7 @@
 #define RETORT_SIM_ARCH 900
 #endif
 #define RETORT_ARCH RETORT_SIM_ARCH
+#define RETORT_ARCH_90A (RETORT_ARCH == 900)
 
 // Beside the function, a record by which the driver finds its parameters and its limits.
 #define RETORT_KERNEL(name, threads, ctasPerSm, ...)                                               \
@@ -49,6 +50,10 @@ RETORT_SIM_MEET void retort_sim_mma(void *d, const uint32_t *a, const uint32_t *
                                     int kind); // 0 f16, 1 bf16, 2 s8
 RETORT_SIM_MEET void retort_sim_ldmatrix(uint32_t *d, const void *row, int matrices,
                                          int transposed);
+RETORT_SIM_MEET void retort_sim_wgmma(float *d, const uint32_t *a, uint64_t b, int accumulate);
+RETORT_SIM_MEET void retort_sim_wgmma_fence(void);
+RETORT_SIM_MEET void retort_sim_wgmma_commit(void);
+RETORT_SIM_MEET void retort_sim_wgmma_wait(int pending);
 uint32_t retort_sim_load(const void *source, int order, int scope);
 void retort_sim_store(void *dest, uint32_t value, int order, int scope);
 void retort_sim_load64(const void *source, uint32_t *value);

@@ -209,6 +209,19 @@ RETORT_DEVICE void mmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t
 RETORT_DEVICE void mmaS8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   retort_sim_mma(d, a, b, 2);
 }
+// Shared addresses are the arena's offsets here; the rest is as in PTX.
+RETORT_DEVICE uint64_t wgmmaColumns(const void *columns) {
+  const uint64_t at = uint64_t(static_cast<const uint8_t *>(columns) - sharedArena());
+  return at >> 4 | uint64_t(1) << 16 | uint64_t(64) << 32 | uint64_t(1) << 62;
+}
+RETORT_DEVICE void wgmmaF16(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+  if (!kHasWgmma)
+    trap();
+  retort_sim_wgmma(&d[0][0], a, b, accumulate);
+}
+RETORT_DEVICE void wgmmaFence() { retort_sim_wgmma_fence(); }
+RETORT_DEVICE void wgmmaCommit() { retort_sim_wgmma_commit(); }
+template <int Pending> RETORT_DEVICE void wgmmaWait() { retort_sim_wgmma_wait(Pending); }
 RETORT_DEVICE void ldmatrixX1(uint32_t &d, const void *row) { retort_sim_ldmatrix(&d, row, 1, 0); }
 RETORT_DEVICE void ldmatrixX2(uint32_t (&d)[2], const void *row) {
   retort_sim_ldmatrix(d, row, 2, 0);
@@ -225,6 +238,12 @@ RETORT_DEVICE void ldmatrixX4Trans(uint32_t (&d)[4], const void *row) {
 
 RETORT_DEVICE uint32_t packHalf2(float low, float high) {
   return floatToHalfBits(low) | uint32_t(floatToHalfBits(high)) << 16;
+}
+RETORT_DEVICE uint32_t packHalf2Finite(float low, float high) {
+  constexpr float kMost = 65504; // comparisons keep a NaN
+  low = low > kMost ? kMost : low < -kMost ? -kMost : low;
+  high = high > kMost ? kMost : high < -kMost ? -kMost : high;
+  return packHalf2(low, high);
 }
 RETORT_DEVICE uint32_t packBf162(float low, float high) {
   return floatToBf16Bits(low) | uint32_t(floatToBf16Bits(high)) << 16;

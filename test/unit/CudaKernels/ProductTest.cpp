@@ -292,7 +292,25 @@ TEST_F(Products, PrefillEveryFormat) {
   open(80);
   checkAll(kFormatShapes, {1, 70}, true);
 }
+// On 9.0 a tile has twice the weight rows and is multiplied by wgmma; the last one is cut off
+// within a warp's blocks, or leaves warps without any.
+TEST_F(Products, PrefillEveryFormatByWgmma) {
+  open(90);
+  checkAll(kFormatShapes, {1, 70}, true);
+}
+TEST_F(Products, PrefillByWgmmaWithSeveralTiles) {
+  open(90, 3, true);
+  checkAll({{.in = 128, .out = 600, .format = {Kind::F16}, .norm = true},
+            {.in = 96, .out = 270, .format = kI4s, .residual = true},
+            {.in = 128, .out = 150, .format = kI4a, .gated = true}},
+           {65}, true);
+  EXPECT_EQ(report()["findings"].size(), 0u) << report()["findings"].dump(1);
+}
 TEST_F(Products, PrefillFusesPrologueAndEpilogue) {
+  open(80);
+  checkAll(epilogues(), {1, 64, 130}, true);
+}
+TEST_F(Products, PrefillByWgmmaFusesPrologueAndEpilogue) {
   open(90);
   checkAll(epilogues(), {1, 64, 130}, true);
 }
@@ -308,7 +326,8 @@ protected:
         {.in = 96, .out = 80, .format = {Kind::I8, 32}, .norm = true},
         {.in = 96, .out = 80, .format = {Kind::BF16}},
         {.in = 96, .out = 80, .format = {Kind::F16}, .norm = true},
-        {.in = 576, .out = 80, .format = {Kind::F8, 128}, .norm = true}};
+        {.in = 576, .out = 80, .format = {Kind::F8, 128}, .norm = true},
+        {.in = 300, .out = 80, .format = {Kind::I4, 128, false}, .norm = true}};
     std::string text;
     for (size_t i = 0; i < shapes.size(); ++i)
       text += shapes[i].text("S" + std::to_string(i), prefill);
@@ -326,6 +345,7 @@ protected:
 TEST_F(ProductTraffic, DecodeByCpAsync) { checkTraffic(80, false, {1, 16}); }
 TEST_F(ProductTraffic, DecodeByBulkCopies) { checkTraffic(90, false, {1, 9}); }
 TEST_F(ProductTraffic, Prefill) { checkTraffic(80, true, {70}); }
+TEST_F(ProductTraffic, PrefillByWgmma) { checkTraffic(90, true, {70}); }
 
 } // namespace
 } // namespace retort::test

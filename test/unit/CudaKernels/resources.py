@@ -51,14 +51,16 @@ def instructions(tools, cubin):
 
 def code_problems(arch, counts):
     """f32 weights are for tests: f32 has no tensor-core product of its precision."""
-    problems = []
+    problems, wgmma = [], arch == "sm_90a"
     for kernel, used in counts.items():
         attends, is_f32 = "_attend_" in kernel, kernel.endswith("_f32")
         decodes, prefills = kernel.startswith("decode_"), kernel.startswith("prefill_")
         if not (decodes or prefills):
             continue
-        if not any(name.startswith(("HMMA.16816", "IMMA.16832")) for name in used) and (attends or not is_f32):
+        if not any(name.startswith(("HMMA.16816", "IMMA.16832", "HGMMA.64")) for name in used) and (attends or not is_f32):
             problems.append(f"{arch}: {kernel} multiplies without tensor cores")
+        if wgmma and prefills and not attends and not is_f32 and not any(name.startswith("HGMMA") for name in used):
+            problems.append(f"{arch}: {kernel} multiplies without wgmma")
         narrow = [name for name in used if name.startswith("LDGSTS") and ".128" not in name]
         if narrow:
             problems.append(f"{arch}: {kernel} copies less than 128 bits at a time: {narrow}")

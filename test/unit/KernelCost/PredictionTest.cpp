@@ -330,5 +330,27 @@ TEST(Prediction, PrefillIsBoundByTensorCores) {
   EXPECT_GT(time.us, time.phases[0].flops / (device.tensorTflops * 1e6));
 }
 
+TEST(Prediction, PrefillOnHopperGoesThroughWgmmaButForF32) {
+  PhaseCost cost = product(4096 * 4096 / 2, true);
+  cost.out = cost.in = 4096;
+  cost.rowTile = 64;
+  Device device = *findDevice("h100");
+  const auto tiles = [&] { return predict({cost}, device, {512, 512}).phases[0].tiles; };
+  // 128 tiles of 256 x 64 are one turn of the multiprocessors, in 64 pieces of 538 instructions a
+  // warp.
+  EXPECT_EQ(tiles(), 4096 / 256 * 512 / 64);
+  const double integers = predict({cost}, device, {512, 512}).us;
+  EXPECT_GT(integers, 64 * 8 * 538 / 2 / (device.clockGHz * 1e3));
+  // Twice the work of f16 for tensor cores, and more instructions.
+  cost.format = {PackedFormat::Kind::F16, 0, true};
+  EXPECT_EQ(tiles(), 4096 / 256 * 512 / 64);
+  EXPECT_LT(predict({cost}, device, {512, 512}).us, 0.6 * integers);
+  cost.format = {PackedFormat::Kind::F32, 0, true};
+  EXPECT_EQ(tiles(), 4096 / 128 * 512 / 64);
+  cost.format = {PackedFormat::Kind::F16, 0, true};
+  device.arch = 100;
+  EXPECT_EQ(tiles(), 4096 / 128 * 512 / 64);
+}
+
 } // namespace
 } // namespace retort::kernel

@@ -9,7 +9,7 @@ namespace retort::test {
 namespace {
 
 // a and b: 1024 words of global memory each, zero; sync: 64 words, zero. 4 CTAs of 128 threads on 4
-// multiprocessors, cooperative, 4096 bytes of shared memory.
+// multiprocessors, cooperative, 4096 bytes of shared memory (8192 for wgmma).
 const char *const kKernels = R"(
 #define KERNEL(name) RETORT_KERNEL(name, 128, 1, uint32_t *a, uint32_t *b, uint32_t *sync, const uint32_t *host)
 #define SHARED(T) reinterpret_cast<T *>(sharedArena())
@@ -151,6 +151,37 @@ KERNEL(BranchShuffle_wrong) { uint32_t x = T; if (laneIndex() < 31) x = shfl(x, 
 KERNEL(BranchMma_right) { float d[4] = {0, 0, 0, 0}; const uint32_t m[4] = {0, 0, 0, 0}, n[2] = {0, 0}; mmaF16(d, m, n); b[C * 128 + T] = uint32_t(d[0]); }
 KERNEL(BranchMma_wrong) { float d[4] = {0, 0, 0, 0}; const uint32_t m[4] = {0, 0, 0, 0}, n[2] = {0, 0}; if (laneIndex() == 9) warpSync(); else mmaF16(d, m, n); b[C * 128 + T] = uint32_t(d[0]); }
 
+// A product of a warpgroup, of zeros, with one of its steps left out or misplaced.
+enum Slip { None, AsyncFence, Barrier, RegisterFence, Columns, Wait };
+RETORT_DEVICE void product(uint32_t *b, Slip slip) {
+  for (uint32_t i = 0; i < 4; ++i) SHARED(u32x4)[i * 128 + T] = makeU32x4(0, 0, 0, 0);
+  if (slip != AsyncFence) fenceAsyncShared();
+  if (slip != Barrier) ctaSync();
+  float d[8][4] = {};
+  const uint32_t zeros[4] = {0, 0, 0, 0};
+  if (slip != RegisterFence) wgmmaFence();
+  wgmmaF16(d, zeros, wgmmaColumns(sharedArena()) + (slip == Columns && warpIndex() == 2 ? 2 : 0), true);
+  wgmmaCommit();
+  if (slip == Wait) {
+    ctaSync();
+    if (warpIndex() == 1) SHARED(uint32_t)[T] = 1; // the others' products may not have read it
+  }
+  wgmmaWait<0>();
+  ctaSync();
+  SHARED(uint32_t)[T] = 1;
+  b[C * 128 + T] = asBits(d[7][3]);
+}
+KERNEL(WgmmaAsyncFence_right) { product(b, None); }
+KERNEL(WgmmaAsyncFence_wrong) { product(b, AsyncFence); }
+KERNEL(WgmmaBarrier_right) { product(b, None); }
+KERNEL(WgmmaBarrier_wrong) { product(b, Barrier); }
+KERNEL(WgmmaRegisterFence_right) { product(b, None); }
+KERNEL(WgmmaRegisterFence_wrong) { product(b, RegisterFence); }
+KERNEL(WgmmaColumns_right) { product(b, None); }
+KERNEL(WgmmaColumns_wrong) { product(b, Columns); }
+KERNEL(WgmmaWait_right) { product(b, None); }
+KERNEL(WgmmaWait_wrong) { product(b, Wait); }
+
 KERNEL(BarrierCount_right) { if (warpIndex() < 2) barSync(1, 64); }
 KERNEL(BarrierCount_wrong) { if (warpIndex() < 2) barSync(1, warpIndex() ? 64 : 96); }
 
@@ -189,7 +220,8 @@ protected:
                       b = upload(std::vector<uint32_t>(1024)),
                       sync = upload(std::vector<uint32_t>(64));
     static const std::vector<uint32_t> heap(4);
-    EXPECT_EQ(launch(f, 4, 128, 4096, true, a, b, sync, heap.data()), CUDA_SUCCESS);
+    const unsigned shared = kernel.starts_with("Wgmma") ? 8192 : 4096;
+    EXPECT_EQ(launch(f, 4, 128, shared, true, a, b, sync, heap.data()), CUDA_SUCCESS);
     const CUresult result = cuda.cuCtxSynchronize();
     TearDown();
     return result;
@@ -235,10 +267,14 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ReaderFence", "race-global", kFine}, Case{"PlainAndAtomic", "race-global", kFine},
         Case{"StaleLoad", "stale-load", kFine}, Case{"BranchBarrier", "divergence", kFailed},
         Case{"TwoBarriers", "divergence", kFailed}, Case{"BranchShuffle", "divergence", kFailed},
-        Case{"BranchMma", "divergence", kFailed}, Case{"BarrierCount", "divergence", kFailed},
-        Case{"Arrivals", "deadlock", kTimeout}, Case{"FlagNeverSet", "deadlock", kTimeout},
-        Case{"Circle", "deadlock", kTimeout}, Case{"BarrierNeverMet", "deadlock", kTimeout},
-        Case{"Trap", "trap", kFailed}),
+        Case{"BranchMma", "divergence", kFailed},
+        Case{"WgmmaAsyncFence", "missing-async-fence", kFine},
+        Case{"WgmmaBarrier", "race-shared uninitialised-shared missing-async-fence", kFine},
+        Case{"WgmmaRegisterFence", "missing-wgmma-fence", kFine},
+        Case{"WgmmaColumns", "divergence", kFailed}, Case{"WgmmaWait", "race-shared", kFine},
+        Case{"BarrierCount", "divergence", kFailed}, Case{"Arrivals", "deadlock", kTimeout},
+        Case{"FlagNeverSet", "deadlock", kTimeout}, Case{"Circle", "deadlock", kTimeout},
+        Case{"BarrierNeverMet", "deadlock", kTimeout}, Case{"Trap", "trap", kFailed}),
     [](const auto &info) { return std::string(info.param.name); });
 
 } // namespace

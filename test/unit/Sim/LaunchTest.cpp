@@ -90,6 +90,31 @@ RETORT_KERNEL(all, 128, 1, uint32_t *bad, const uint8_t *in, uint32_t *words) {
     expect(16, m4[m] == (low | (low + 1) << 16) && x4[m] == (tlow | (tlow + 16) << 16) && (m > 1 || (m2[m] == m4[m] && x2[m] == x4[m])) && (m || m1 == m4[0]));
   }
   ctaSync();
+  // wgmma: rows i of all four warps, columns j, two steps of k: a[i][k] = i + k, b[k][j] = k - j
+  if constexpr (kHasWgmma) {
+    for (uint32_t i = t; i < 64 * 32; i += 128) {
+      const uint32_t j = i / 32, k = i % 32 * 2;
+      reinterpret_cast<uint32_t *>(s)[j * 32 + ((k / 8) ^ (j % 8)) * 4 + k % 8 / 2] = halves(float(int(k) - int(j)), float(int(k) + 1 - int(j)));
+    }
+    fenceAsyncShared();
+    ctaSync();
+    float d64[8][4]; uint32_t a64[2][4];
+    for (int n = 0; n < 8; ++n) for (int e = 0; e < 4; ++e) d64[n][e] = 7;
+    for (int step = 0; step < 2; ++step)
+      for (int r = 0; r < 4; ++r) { const int i = int(warpIndex() * 16 + g) + r % 2 * 8, k = 32 + 16 * step + int(2 * q) + r / 2 * 8; a64[step][r] = halves(float(i + k), float(i + k + 1)); }
+    wgmmaFence();
+    wgmmaF16(d64, a64[0], wgmmaColumns(s) + 4, t > 128);
+    wgmmaF16(d64, a64[1], wgmmaColumns(s) + 6, true);
+    wgmmaCommit();
+    wgmmaWait<0>();
+    for (int n = 0; n < 8; ++n) for (int e = 0; e < 4; ++e) {
+      const int i = int(warpIndex() * 16 + g) + e / 2 * 8, j = n * 8 + int(2 * q) + e % 2; int sum = 0;
+      for (int k = 32; k < 64; ++k) sum += (i + k) * (k - j);
+      expect(25, d64[n][e] == float(sum));
+    }
+    ctaSync();
+  }
+  expect(26, packHalf2Finite(1e9f, -70000.0f) == halves(65504, -65504) && packHalf2Finite(3, 0.1f) == halves(3, 0.1f));
   // asynchronous copies
   cpAsync16(s + 16 * t, in + 16 * t); cpAsyncCommit();
   cpAsync16Zero(s + 2048 + 16 * t, in, false); cpAsyncCommit();
