@@ -1,5 +1,7 @@
-// Tiles of prefill's products on sm_90a: the tensor cores of a warpgroup, which read the rows of
-// the step from shared memory themselves. SPDX-License-Identifier: Apache-2.0
+// Tiles of prefill's products on sm_90a: the tensor cores of a warpgroup.
+// SPDX-License-Identifier: Apache-2.0
+//
+// They read the rows of the step from shared memory themselves.
 //
 // Weights, A, come from registers: 16 rows of a warpgroup's 64 are one warp's, in fragments just as
 // mma.m16n8k16 has them, so the packed layout serves as it is, and which 16 rows a warp takes is
