@@ -143,16 +143,17 @@ private:
     StringRef title = phase.getSymName();
     title.consume_front("run.");
     verbatim("\n// " + title.str() + ": " + shapes.describe(phase));
-    for (const CudaCall &fetched : calls)
-      if (!fetched.weights.empty() && fetches.insert(name).second)
-        function(name + "_fetch", [&](Value cta) {
-          call(qualified(fetched.function + "Fetch"), cta, {fetched.weights}, fetched.shape);
+    auto ahead = [&](const CudaCall &one, const std::string &argument, llvm::StringSet<> &having,
+                     const char *suffix, const char *templateSuffix) {
+      if (!argument.empty() && having.insert(name).second)
+        function(name + suffix, [&](Value cta) {
+          call(qualified(one.function + templateSuffix), cta, {argument}, one.shape);
         });
-    for (const CudaCall &one : calls)
-      if (!one.prefetched.empty() && prefetches.insert(name).second)
-        function(name + "_prefetch", [&](Value cta) {
-          call(qualified(one.function + "Prefetch"), cta, {one.prefetched}, one.shape);
-        });
+    };
+    for (const CudaCall &one : calls) {
+      ahead(one, one.weights, fetches, "_fetch", "Fetch");
+      ahead(one, one.prefetched, prefetches, "_prefetch", "Prefetch");
+    }
     function(name, [&](Value cta) {
       for (const CudaCall &one : calls)
         call(qualified(one.function), cta, one.arguments, one.shape);
@@ -191,11 +192,11 @@ private:
         if (!isa<kernel::PhaseOp>(op) || draws(cast<kernel::PhaseOp>(op)))
           continue;
         const std::string &name = phases[index++].name;
-        bool fetchesNow = ringIsFree && !next.empty(), prefetches = this->prefetches.contains(name);
-        if (waits && (fetchesNow || prefetches || !exchange.empty())) {
+        bool fetchesNow = ringIsFree && !next.empty(), prefetchesNow = prefetches.contains(name);
+        if (waits && (fetchesNow || prefetchesNow || !exchange.empty())) {
           verbatim(exchange.empty() ? "ticket = cta.arrive();"
                                     : "ticket = cta.arriveSending(" + exchange + ");");
-          if (prefetches) // before the weights, which it would come after
+          if (prefetchesNow) // before the weights, which it would come after
             call(name + "_prefetch", cta);
           if (fetchesNow)
             fetch();

@@ -31,5 +31,13 @@ template <Activation A> RETORT_DEVICE float activate(float x) {
 }
 /// cap * tanh(x / cap) (Gemma 2, arXiv:2408.00118).
 RETORT_DEVICE float softCapped(float x, float cap) { return cap * tanhOf(x / cap); }
+/// A product's sum of weight row n with its bias [Out], then capped, as far as P (matmul.cuh) says.
+template <class P> RETORT_DEVICE float biasedAndCapped(float y, const float *bias, int n) {
+  if constexpr (P::HasBias)
+    y += asFloat(ldGlobalNc32(bias + n));
+  if constexpr (P::softCap != 0)
+    y = softCapped(y, P::softCap);
+  return y;
+}
 
 } // namespace retort::cuda

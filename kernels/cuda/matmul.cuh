@@ -196,10 +196,7 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
     float y = sums[0];
     const int64_t at = int64_t(r) * P::DestStride + n;
     if (mine) {
-      if constexpr (P::HasBias)
-        y += asFloat(ldGlobalNc32(bias + n));
-      if constexpr (P::softCap != 0)
-        y = softCapped(y, P::softCap);
+      y = biasedAndCapped<P>(y, bias, n);
       if constexpr (P::HasResidual)
         y += asFloat(ldGlobal32(residual + at));
       if constexpr (kSends<P>)

@@ -276,10 +276,7 @@ RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const
   const Product<P, 1> product = {source, gain, weights, wanted, Product<P, 1>::numRows(cta)};
   product.tiles([&](int r, int n, float y, float) {
     const int64_t at = int64_t(r) * P::DestStride + n;
-    if constexpr (P::HasBias)
-      y += asFloat(ldGlobalNc32(bias + n));
-    if constexpr (P::softCap != 0)
-      y = softCapped(y, P::softCap);
+    y = biasedAndCapped<P>(y, bias, n);
     if constexpr (P::HasResidual)
       y += asFloat(ldGlobal32(residual + at));
     dest[at] = y;

@@ -25,6 +25,25 @@ struct SyncTile {
   RETORT_DEVICE static int warpRow() { return int(warpIndex()) % 2 * kWarpRows; }
 };
 
+/// A warp's sums in f32: its blocks times N times 8 rows.
+template <int N> struct FloatSums {
+  float v[kWarpBlocks][N][4];
+  RETORT_DEVICE void zero() {
+#pragma unroll
+    for (int i = 0; i < kWarpBlocks; ++i)
+      cuda::zero(v[i]);
+  }
+  /// f(row of the warp's, weight row of 16, value in each block).
+  template <class F> RETORT_DEVICE void forEach(const F &f) const {
+    const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        f(n * 8 + t * 2 + e % 2, g + e / 2 * 8, v[0][n][e], v[1][n][e]);
+  }
+};
+
 /// Floats: rows of f16, 64 columns a part. Unit j of row r lies at j ^ (r % 8).
 template <class W, bool Fixed = W::kFixed> struct RowTile : SyncTile {
   static constexpr int kCols = W::kLayout.pieceCols();
@@ -58,14 +77,7 @@ template <class W, bool Fixed = W::kFixed> struct RowTile : SyncTile {
           to[n][i] = b[col / 32][n][i];
     }
   };
-  struct Sums {
-    float v[kWarpBlocks][4][4];
-    RETORT_DEVICE void zero() {
-#pragma unroll
-      for (int i = 0; i < kWarpBlocks; ++i)
-        cuda::zero(v[i]);
-    }
-  };
+  using Sums = FloatSums<kWarpRows / 8>;
   RETORT_DEVICE static void multiply(Sums &sums, const uint8_t *const (&pieces)[kWarpBlocks],
                                      const uint8_t *from, int firstRow) {
     const Fragments b(from, firstRow);
@@ -73,14 +85,8 @@ template <class W, bool Fixed = W::kFixed> struct RowTile : SyncTile {
     for (int i = 0; i < kWarpBlocks; ++i)
       W::multiply(sums.v[i], pieces[i], b, 0);
   }
-  /// f(row of the warp's, weight row of 16, value in each block).
   template <class F> RETORT_DEVICE static void forSums(const Sums &sums, const F &f) {
-    const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
-#pragma unroll
-    for (int n = 0; n < 4; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e)
-        f(n * 8 + t * 2 + e % 2, g + e / 2 * 8, sums.v[0][n][e], sums.v[1][n][e]);
+    sums.forEach(f);
   }
 };
 

@@ -46,12 +46,10 @@ template <class W> struct WgmmaTile {
   RETORT_DEVICE static int warpRow() { return 0; }
 
   RETORT_DEVICE static void store(uint8_t *to, int col, int r, f32x4 v) {
-    uint8_t *row = to + col / 64 * kColumnsBytes + r * 128;
     if constexpr (!kFixed) {
-      const int unit = (col % 64 / 8) ^ (r % 8);
-      *reinterpret_cast<u32x2 *>(row + unit * 16 + col % 8 * 2) =
-          makeU32x2(packHalf2Finite(v.x, v.y), packHalf2Finite(v.z, v.w));
+      RowTile<W, false>::store(to, col, r, v); // mma.sync's layout is wgmma's
     } else {
+      uint8_t *row = to + col / 64 * kColumnsBytes + r * 128;
       // Integers are made into f16 by pairs of even and of odd columns: these are values 2t, 2t + 1
       // and 2t + 8, 2t + 9 of the 16 of a step. A warp with two times 64 columns stores odd pairs
       // of the second first: the banks of all lanes are different.
@@ -75,15 +73,7 @@ template <class W> struct WgmmaTile {
     }
   }
 
-  struct Sums {
-    float v[kWarpBlocks][8][4];
-    RETORT_DEVICE void zero() {
-#pragma unroll
-      for (int i = 0; i < kWarpBlocks; ++i)
-        cuda::zero(v[i]);
-    }
-  };
-
+  using Sums = FloatSums<kRowTile / 8>;
   template <class StageNext>
   RETORT_DEVICE static void multiply(Sums &sums, const uint8_t *const (&pieces)[kWarpBlocks],
                                      const uint8_t *from, const StageNext &stageNext) {
@@ -115,14 +105,8 @@ template <class W> struct WgmmaTile {
       }
     }
   }
-  /// f(row of the tile, weight row of 16, value in each block).
   template <class F> RETORT_DEVICE static void forSums(const Sums &sums, const F &f) {
-    const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
-#pragma unroll
-    for (int n = 0; n < 8; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e)
-        f(n * 8 + t * 2 + e % 2, g + e / 2 * 8, sums.v[0][n][e], sums.v[1][n][e]);
+    sums.forEach(f);
   }
 
 private:

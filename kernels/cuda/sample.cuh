@@ -43,10 +43,7 @@ template <class P> struct Scores {
       : logits(logits), sampled(cta.step.sampled), choose(cta.step.num_choose), bias(bias) {}
   /// The key to compare; 0 if there is nothing to.
   RETORT_DEVICE uint64_t take(int r, int n, float y) const {
-    if constexpr (P::HasBias)
-      y += asFloat(ldGlobalNc32(bias + n));
-    if constexpr (P::softCap != 0)
-      y = softCapped(y, P::softCap);
+    y = biasedAndCapped<P>(y, bias, n);
     if (logits)
       logits[int64_t(r) * P::DestStride + n] = y;
     return sampled && n < choose ? scoreKey(y, n) : 0;
