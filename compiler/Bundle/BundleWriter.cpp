@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Bundle/OutputFile.h"
-#include "runtime/src/base/Error.h"
-#include "runtime/src/base/Sha256.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/src/engine/BundleReader.h"
+#include "runtime/src/engine/Manifest.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -198,7 +199,7 @@ void BundleWriter::addPart(std::string_view name, std::string_view text) {
 uint64_t BundleWriter::commit(nlohmann::json manifest) {
   State &s = *state_;
   s.endPart();
-  manifest["format"] = kBundleFormat;
+  manifest["format"] = engine::kManifestFormat;
   manifest["parts"] = s.parts;
   const std::string text = manifest.dump(1) + "\n";
   const std::optional<uint64_t> end = s.isDirectory ? std::nullopt : std::optional(s.file->bytes());

@@ -16,9 +16,6 @@
 
 namespace retort {
 
-/// The manifest's "format": raised when an older runtime could not run the bundle.
-constexpr int kBundleFormat = 1;
-
 /// Writes one bundle. Not copyable, one thread at a time.
 class BundleWriter {
 public:

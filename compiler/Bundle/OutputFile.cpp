@@ -1,7 +1,7 @@
 //===- OutputFile.cpp - Files that appear only when whole ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/OutputFile.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <atomic>
 #include <cerrno>

@@ -4,7 +4,7 @@
 #include "compiler/Codegen/CpuEmitter.h"
 #include "compiler/Codegen/Object.h"
 #include "dialects/Kernel/KernelCost.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"

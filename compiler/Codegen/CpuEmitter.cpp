@@ -5,8 +5,8 @@
 // weights of a thread are the same in every step and stay in its cache's reach.
 #include "compiler/Codegen/CpuEmitter.h"
 #include "compiler/Codegen/PhaseEmitter.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/abi/cpu_program.h"
-#include "runtime/src/base/Error.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/raw_ostream.h"
 

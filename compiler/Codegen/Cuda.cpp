@@ -3,7 +3,7 @@
 #include "compiler/Codegen/Cuda.h"
 #include "dialects/Kernel/KernelCost.h"
 #include "kernels/cuda/layout.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 using namespace mlir;
 namespace retort {
@@ -22,8 +22,8 @@ CompiledCuda::Entry describe(kernel::ProgramOp program, CudaForm form) {
   entry.activationBytes = *program.getActivationBytes();
   entry.syncWords = codegen::cudaSyncWords(program);
   entry.threads = program.isDecode() ? cuda::kThreads : cuda::kPrefillThreads;
-  program.walk([&](kernel::SampleOp) { entry.samples = true; });
-  entry.draw = codegen::cudaDraw(program);
+  program.walk([&](kernel::ArgmaxOp) { entry.argmax = true; });
+  entry.sample = codegen::cudaSample(program);
   if (form == CudaForm::Persistent)
     entry.kernels.push_back({codegen::cudaEntry(program)});
   else

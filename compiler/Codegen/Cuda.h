@@ -22,9 +22,9 @@ struct CompiledCuda {
     };
     std::vector<Kernel> kernels; ///< one in the persistent form, else in order
     int64_t maxRows = 0, activationBytes = 0, syncWords = 0;
-    int threads = 0;      ///< of each kernel
-    bool samples = false; ///< keeps the largest logits (kernel.sample)
-    std::string draw;     ///< the kernel that draws tokens (kernel.draw); "": none
+    int threads = 0;     ///< of each kernel
+    bool argmax = false; ///< keeps the largest logits (kernel.argmax)
+    std::string sample;  ///< the kernel that draws tokens (kernel.sample); "": none
   };
   std::string text;   ///< program.cu
   std::string fatbin; ///< program.fatbin

@@ -11,7 +11,7 @@
 #include "mlir/Dialect/EmitC/IR/EmitC.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Target/Cpp/CppEmitter.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
@@ -52,7 +52,7 @@ std::string deviceSuffix(kernel::ProgramOp program) {
 }
 
 /// The phase is one that draws tokens: no part of the step's kernels.
-bool draws(kernel::PhaseOp phase) { return !phase.getOps<kernel::DrawOp>().empty(); }
+bool draws(kernel::PhaseOp phase) { return !phase.getOps<kernel::SampleOp>().empty(); }
 
 void checkProgram(kernel::ProgramOp program) {
   if (!program.isCuda())
@@ -91,7 +91,7 @@ public:
       emitGraphKernels();
     for (auto [index, phase] : llvm::enumerate(program.getBody().getOps<kernel::PhaseOp>()))
       if (draws(phase))
-        emitDraw(phase, calls[index].front());
+        emitSample(phase, calls[index].front());
   }
 
 private:
@@ -215,9 +215,9 @@ private:
     });
   }
 
-  void emitDraw(kernel::PhaseOp phase, const CudaCall &call) {
-    verbatim("\n// draw: " + shapes.describe(phase) + "\nRETORT_KERNEL(" + cudaDraw(program) +
-             ", kDrawThreads, 1, const retort_cuda_step *step) {\n  " + call.function + "<" +
+  void emitSample(kernel::PhaseOp phase, const CudaCall &call) {
+    verbatim("\n// sample: " + shapes.describe(phase) + "\nRETORT_KERNEL(" + cudaSample(program) +
+             ", kSampleThreads, 1, const retort_cuda_step *step) {\n  " + call.function + "<" +
              space + "::" + call.shape + ">(*step);\n}");
   }
 
@@ -310,10 +310,10 @@ std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program) {
   return result;
 }
 
-std::string cudaDraw(kernel::ProgramOp program) {
+std::string cudaSample(kernel::ProgramOp program) {
   for (auto phase : program.getBody().getOps<kernel::PhaseOp>())
     if (draws(phase))
-      return cudaEntry(program) + "_draw";
+      return cudaEntry(program) + "_sample";
   return "";
 }
 

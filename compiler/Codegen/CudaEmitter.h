@@ -30,9 +30,9 @@ struct CudaPhase {
 /// The step's phases in order, without the one that draws.
 std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program);
 
-/// The kernel that draws tokens, "retort_decode_draw", a launch of its own in both forms; "" if the
-/// program has none.
-std::string cudaDraw(kernel::ProgramOp program);
+/// The kernel that draws tokens, "retort_decode_sample", a launch of its own in both forms; "" if
+/// the program has none.
+std::string cudaSample(kernel::ProgramOp program);
 
 /// The entry of the persistent form: "retort_decode", "retort_prefill"; of two devices
 /// "retort_decode_0", ...

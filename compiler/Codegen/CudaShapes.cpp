@@ -5,7 +5,7 @@
 #include "compiler/Codegen/CudaShapes.h"
 #include "dialects/Kernel/KernelCost.h"
 #include "kernels/cuda/layout.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <charconv>
 
@@ -271,8 +271,8 @@ CudaCall CudaShapes::call(kernel::MatmulOp op) {
       .floats({{"softCap", orZero(op.getSoftCap())}})
       .type("Weights", weightsType(op.getWeightsAttr()));
   std::string base = "Matmul_" + times(shape[1], shape[0]) + formatSuffix(weights);
-  if (isa_and_nonnull<kernel::SampleOp>(op->getNextNode())) {
-    CudaCall call{"matmulSample",
+  if (isa_and_nonnull<kernel::ArgmaxOp>(op->getNextNode())) {
+    CudaCall call{"matmulArgmax",
                   intern(base, members.body),
                   {address(stage.getSourceAttr()), address(stage.getGainAttr()),
                    address(op.getWeightsAttr()), address(op.getDestAttr()),
@@ -473,13 +473,13 @@ CudaCall CudaShapes::call(kernel::SumOp op) {
           ""};
 }
 
-CudaCall CudaShapes::call(kernel::DrawOp op) {
+CudaCall CudaShapes::call(kernel::SampleOp op) {
   int64_t first = columns(op.getLogitsAttr()),
           second = op.getOtherLogits() ? columns(op.getOtherLogitsAttr()) : 0;
   Members members;
   members.ints({{"First", first}, {"Second", second}});
   std::string tokens = std::to_string(first) + (second ? "_" + std::to_string(second) : "");
-  return {"draw", intern("Draw_" + tokens, members.body), {}, ""};
+  return {"sample", intern("Sample_" + tokens, members.body), {}, ""};
 }
 
 std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
@@ -488,10 +488,10 @@ std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
     llvm::TypeSwitch<Operation *>(&operation)
         .Case<kernel::EmbedOp, kernel::AnglesOp, kernel::MatmulOp, kernel::MatmulGluOp,
               kernel::AttendOp, kernel::RopeAppendOp, kernel::AttentionOp, kernel::NormOp,
-              kernel::GluOp, kernel::ResidualOp, kernel::SumOp, kernel::DrawOp>(
+              kernel::GluOp, kernel::ResidualOp, kernel::SumOp, kernel::SampleOp>(
             [&](auto op) { result.push_back(call(op)); })
         .Case([](kernel::StageOp) {})  // part of the product that reads it
-        .Case([](kernel::SampleOp) {}) // part of the product before it
+        .Case([](kernel::ArgmaxOp) {}) // part of the product before it
         .Default([](Operation *op) {
           fail(ExitCode::Internal,
                "codegen: no CUDA code for '" + op->getName().getStringRef().str() + "'");
@@ -563,8 +563,8 @@ std::string CudaShapes::describe(kernel::PhaseOp phase) {
           if (op.getSend())
             add("sent");
         })
-        .Case([&](kernel::SampleOp) { add("arg-max"); })
-        .Case([&](kernel::DrawOp op) {
+        .Case([&](kernel::ArgmaxOp) { add("arg-max"); })
+        .Case([&](kernel::SampleOp op) {
           add("tokens of " + std::to_string(program.getVocab()));
           if (op.getOtherLogits())
             add(std::to_string(columns(op.getOtherLogitsAttr())) + " of them device 1's");

@@ -67,7 +67,7 @@ private:
   CudaCall call(kernel::GluOp op);
   CudaCall call(kernel::ResidualOp op);
   CudaCall call(kernel::SumOp op);
-  CudaCall call(kernel::DrawOp op);
+  CudaCall call(kernel::SampleOp op);
 };
 
 } // namespace retort::codegen

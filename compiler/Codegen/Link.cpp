@@ -3,7 +3,7 @@
 #include "compiler/Codegen/Object.h"
 #include "compiler/Codegen/TemporaryFolder.h"
 #include "lld/Common/Driver.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/Support/raw_ostream.h"
 #include <mutex>
 

@@ -8,7 +8,7 @@
 #include "compiler/Codegen/TemporaryFolder.h"
 #include "kernels/cuda/Headers.h"
 #include "kernels/cuda/layout.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/FileSystem.h"

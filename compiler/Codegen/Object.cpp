@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/Object.h"
 #include "kernels/cpu/Bitcode.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Verifier.h"

@@ -5,8 +5,8 @@
 #include "compiler/Codegen/PhaseEmitter.h"
 #include "compiler/Codegen/CpuEmitter.h"
 #include "kernels/cpu/kernels.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/abi/cpu_program.h"
-#include "runtime/src/base/Error.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;

@@ -1,7 +1,7 @@
 //===- Processes.cpp - Running tools, a few at a time ---------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/Processes.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <algorithm>
 #include <cerrno>
 #include <csignal>

@@ -1,7 +1,7 @@
 //===- Targets.cpp - What --target names ----------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/Targets.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <algorithm>
 #include <charconv>
 #include <cstdint>

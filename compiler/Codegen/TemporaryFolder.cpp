@@ -1,7 +1,7 @@
 //===- TemporaryFolder.cpp - Files for tools that we run ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/TemporaryFolder.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"

@@ -5,8 +5,8 @@
 #include "compiler/Data/Hash.h"
 #include "compiler/Data/NearDuplicates.h"
 #include "compiler/Data/Numbers.h"
-#include "runtime/src/base/Error.h"
-#include "runtime/src/base/Sha256.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/Sha256.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

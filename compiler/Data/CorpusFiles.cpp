@@ -3,7 +3,7 @@
 #include "compiler/Data/CorpusFiles.h"
 #include "compiler/Data/Html.h"
 #include "compiler/Data/Jsonl.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/tokenizer/Utf8.h"
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/Packing.h"
 #include "compiler/Data/Hash.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <set>

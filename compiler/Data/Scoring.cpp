@@ -3,7 +3,7 @@
 #include "compiler/Data/Scoring.h"
 #include "compiler/Data/CorpusFiles.h"
 #include "compiler/Data/Hash.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <cmath>

@@ -82,12 +82,12 @@ json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {
               {"kernels", std::move(kernels)},
               {"arches", cuda.arches},
               {"ptx", cuda.ptx}};
-  if (entry.samples)
-    row["sample"] = true;
-  if (!entry.draw.empty())
-    row["draw"] = {{"symbol", entry.draw},
-                   {"threads", cuda::kDrawThreads},
-                   {"shared_bytes", cuda::kDrawSharedBytes}};
+  if (entry.argmax)
+    row["argmax"] = true;
+  if (!entry.sample.empty())
+    row["sample"] = {{"symbol", entry.sample},
+                     {"threads", cuda::kSampleThreads},
+                     {"shared_bytes", cuda::kSampleSharedBytes}};
   if (graph)
     row["pdl"] = true;
   return row;

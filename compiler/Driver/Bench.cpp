@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Progress.h"
+#include "runtime/base/Error.h"
 #include "runtime/include/retort.hpp"
-#include "runtime/src/base/Error.h"
 
 #include <algorithm>
 #include <chrono>

@@ -6,7 +6,7 @@
 #include "compiler/Driver/Scorer.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
-#include "runtime/src/base/Sha256.h"
+#include "runtime/base/Sha256.h"
 
 #include "mlir/IR/AsmState.h"
 #include "llvm/ADT/TypeSwitch.h"

@@ -4,7 +4,7 @@
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Scorer.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <cmath>

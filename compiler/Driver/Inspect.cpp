@@ -1,11 +1,11 @@
 //===- Inspect.cpp - `retort inspect` -----------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Checkpoint/Checkpoint.h"
 #include "compiler/Driver/Assemble.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Pipeline.h"
-#include "compiler/Import/Checkpoint.h"
 #include "compiler/Import/Import.h"
 #include "dialects/Kernel/KernelCost.h"
 
@@ -233,9 +233,9 @@ void printPrediction(const json &program) {
                                   {"hidden_us", "less weights that come during waits"}})
     std::printf("  %8.1f us %3.0f %%  %s\n", p[key].get<double>(), 100 * p[key].get<double>() / us,
                 text);
-  if (!p["draw"].is_null())
+  if (!p["sample"].is_null())
     std::printf("  %8.1f us more in a step that draws tokens, and not simply the likeliest\n",
-                p["draw"]["us"].get<double>());
+                p["sample"]["us"].get<double>());
 }
 
 /// Bytes and flops are of a step of one row; weights are read once whatever the rows.

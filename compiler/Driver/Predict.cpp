@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Predict.h"
 #include "compiler/Driver/Suggest.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <nlohmann/json.hpp>
 
@@ -72,16 +72,16 @@ nlohmann::json predictionOf(llvm::ArrayRef<kernel::ProgramOp> programs,
   nlohmann::json phases = nlohmann::json::array();
   for (const kernel::PhaseTime &phase : time.phases)
     phases.push_back(describe(phase));
-  nlohmann::json draw; // null: the program draws no tokens
-  if (time.draw.us > 0)
-    draw = describe(time.draw);
+  nlohmann::json sample; // null: the program draws no tokens
+  if (time.sample.us > 0)
+    sample = describe(time.sample);
   return {{"device", device.name},
           {"measured", false},
           {"rows", step.rows},
           {"context", step.context},
           {"devices", programs.size()},
           {"phases", std::move(phases)},
-          {"draw", std::move(draw)},
+          {"sample", std::move(sample)},
           {"us", time.us},
           {"graph_us", graphUs},
           {"tokens_per_second", step.rows * 1e6 / time.us},

@@ -1,8 +1,8 @@
 //===- Run.cpp - `retort run` ---------------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Commands.h"
+#include "runtime/base/Error.h"
 #include "runtime/include/retort.hpp"
-#include "runtime/src/base/Error.h"
 
 #include <algorithm>
 #include <csignal>

@@ -6,8 +6,8 @@
 #include "compiler/Import/Import.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/include/retort.hpp"
-#include "runtime/src/base/Sha256.h"
 
 #include <algorithm>
 #include <cmath>

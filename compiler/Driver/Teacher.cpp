@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Teacher.h"
 #include "compiler/Weights/ParamStream.h"
-#include "runtime/src/base/Sha256.h"
+#include "runtime/base/Sha256.h"
 
 namespace retort {
 

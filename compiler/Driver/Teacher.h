@@ -1,10 +1,10 @@
 //===- Teacher.h - The checkpoint a compile starts from -------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "compiler/Checkpoint/Checkpoint.h"
 #include "compiler/Data/Packing.h"
 #include "compiler/Driver/Workspace.h"
-#include "compiler/Import/Checkpoint.h"
-#include "compiler/Import/TokenizerSpec.h"
+#include "compiler/Tokenizer/Spec.h"
 #include "compiler/Torch/Executor.h"
 #include "dialects/LM/LMOps.h"
 #include "runtime/src/tokenizer/Tokenizer.h"

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Workspace.h"
 #include "compiler/Bundle/OutputFile.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <cerrno>

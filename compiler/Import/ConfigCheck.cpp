@@ -5,8 +5,8 @@
 // of them overflows 63 bits.
 //
 //===----------------------------------------------------------------------===//
+#include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Import/ConfigReaders.h"
-#include "compiler/Import/Cursor.h"
 #include <algorithm>
 #include <cmath>
 

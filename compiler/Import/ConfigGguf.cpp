@@ -5,9 +5,9 @@
 // that older files lack.
 //
 //===----------------------------------------------------------------------===//
+#include "compiler/Checkpoint/Cursor.h"
+#include "compiler/Checkpoint/Gguf.h"
 #include "compiler/Import/ConfigReaders.h"
-#include "compiler/Import/Cursor.h"
-#include "compiler/Import/Gguf.h"
 #include <algorithm>
 #include <cmath>
 

@@ -6,10 +6,10 @@
 // transformers leaves out of a file because they are its defaults have the same defaults here.
 //
 //===----------------------------------------------------------------------===//
+#include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Import/ConfigReaders.h"
-#include "compiler/Import/Cursor.h"
-#include "compiler/Weights/Pack.h"
-#include "runtime/src/base/Json.h"
+#include "runtime/base/Json.h"
+#include "runtime/base/SmallFloat.h"
 #include <algorithm>
 #include <cmath>
 
@@ -303,9 +303,9 @@ private:
   double roundedToDtype(double value) const {
     const std::string dtype = keys_.string("dtype", keys_.string("torch_dtype", "float32"));
     if (dtype == "bfloat16")
-      return weight::fromBFloat16(weight::toBFloat16(static_cast<float>(value)));
+      return fromBFloat16(toBFloat16(static_cast<float>(value)));
     if (dtype == "float16")
-      return weight::fromHalf(weight::toHalf(static_cast<float>(value)));
+      return fromHalf(toHalf(static_cast<float>(value)));
     return static_cast<float>(value);
   }
 

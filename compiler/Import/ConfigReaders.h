@@ -1,7 +1,7 @@
 //===- ConfigReaders.h - The two sources of a ModelConfig -------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "compiler/Import/Checkpoint.h"
+#include "compiler/Checkpoint/Checkpoint.h"
 
 namespace retort {
 

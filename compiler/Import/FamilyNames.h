@@ -1,7 +1,7 @@
 //===- FamilyNames.h - What checkpoints call their tensors ------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "compiler/Import/Checkpoint.h"
+#include "compiler/Checkpoint/Checkpoint.h"
 #include <string>
 #include <string_view>
 

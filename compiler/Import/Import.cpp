@@ -1,7 +1,7 @@
 //===- Import.cpp - From a checkpoint to the lm dialect -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/Import.h"
-#include "compiler/Import/Cursor.h"
+#include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Import/FamilyNames.h"
 #include "dialects/LM/LMOps.h"
 #include "mlir/IR/Diagnostics.h"

@@ -1,7 +1,7 @@
 //===- Import.h - From a checkpoint to the lm dialect -----------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "compiler/Import/Checkpoint.h"
+#include "compiler/Checkpoint/Checkpoint.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"

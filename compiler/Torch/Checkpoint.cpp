@@ -1,7 +1,7 @@
 //===- Checkpoint.cpp - Saving a training run -------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Checkpoint.h"
-#include "compiler/Import/Safetensors.h"
+#include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Torch/Parallel.h"
 #include <chrono>
 #include <cstring>

@@ -1,7 +1,7 @@
 //===- Dispatch.cpp - Picks the loops for this CPU ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Kernels.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 namespace retort::exec {
 namespace {

@@ -10,7 +10,7 @@
 //===-----------------------------------------------------------------------------------------===//
 #pragma once
 #include "compiler/Torch/Graph.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <cstdint>
 #include <exception>
 #include <functional>

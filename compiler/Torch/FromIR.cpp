@@ -1,7 +1,7 @@
 //===- FromIR.cpp - lm.model -> Graph ---------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/FromIR.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"

@@ -1,7 +1,7 @@
 //===- Saliency.cpp - Which inputs a layer can do without ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Saliency.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <algorithm>
 #include <numeric>
 

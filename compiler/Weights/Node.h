@@ -7,7 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
-#include "compiler/Import/Checkpoint.h"
+#include "compiler/Checkpoint/Checkpoint.h"
 #include "compiler/Weights/Pack.h"
 #include <cstdint>
 #include <memory>

@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------------------===//
 #pragma once
+#include "runtime/base/SmallFloat.h"
 #include <cstdint>
 #include <span>
 #include <string>
@@ -81,16 +82,5 @@ void quantiseRow(const Format &format, std::span<const float> row, std::span<uin
 /// X (damped), where X are the layer's inputs; what is below its diagonal is not read. Throws as
 /// quantiseDequantise.
 void gptqRow(const Format &format, std::span<float> row, const float *factor);
-
-/// IEEE binary16, round to nearest even; out of range gives infinity. bfloat16 likewise. fp8 e4m3
-/// (arXiv:2209.05433) saturates at 448; a NaN stays one.
-uint16_t toHalf(float value);
-float fromHalf(uint16_t bits);
-/// As toHalf, but throws retort::Error (BadInput) where that gives infinity or NaN.
-uint16_t toFiniteHalf(float value);
-uint16_t toBFloat16(float value);
-float fromBFloat16(uint16_t bits);
-uint8_t toE4m3(float value);
-float fromE4m3(uint8_t bits);
 
 } // namespace retort::weight

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Weights/PackMma.h"
 #include "kernels/cuda/layout.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <algorithm>
 #include <cstring>
 #include <vector>

@@ -1,8 +1,8 @@
 //===- ParamStream.cpp - Making parameters by their weight programs -------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Weights/ParamStream.h"
-#include "compiler/Import/Cursor.h"
-#include "compiler/Import/Safetensors.h"
+#include "compiler/Checkpoint/Cursor.h"
+#include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Weights/Node.h"
 #include "compiler/Weights/PackMma.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -131,8 +131,7 @@ void encode(Precision precision, std::span<const float> values, std::vector<uint
   }
   bytes.resize(values.size() * 2);
   for (size_t i = 0; i < values.size(); ++i) {
-    uint16_t bits =
-        precision == Precision::F16 ? weight::toHalf(values[i]) : weight::toBFloat16(values[i]);
+    uint16_t bits = precision == Precision::F16 ? toHalf(values[i]) : toBFloat16(values[i]);
     std::memcpy(bytes.data() + 2 * i, &bits, sizeof bits);
   }
 }

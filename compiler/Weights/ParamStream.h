@@ -8,7 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
-#include "compiler/Import/Checkpoint.h"
+#include "compiler/Checkpoint/Checkpoint.h"
 #include "dialects/LM/LMOps.h"
 #include <cstdint>
 #include <functional>

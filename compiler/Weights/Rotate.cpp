@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Weights/Node.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <algorithm>
 #include <cmath>
 #include <string>

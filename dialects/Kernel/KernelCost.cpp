@@ -96,8 +96,8 @@ struct Costs {
           product(op.getWeightsAttr(), op.getSource(), 2);
           touch(op.getDestAttr());
         })
-        .Case([&](DrawOp op) {
-          cost.kind = PhaseKind::Draw;
+        .Case([&](SampleOp op) {
+          cost.kind = PhaseKind::Sample;
           cost.tokens = columns(op.getLogitsAttr()) +
                         (op.getOtherLogits() ? columns(op.getOtherLogitsAttr()) : 0);
           cost.exchanges = op.getOtherLogits().has_value();
@@ -184,10 +184,10 @@ void printCosts(ProgramOp program, llvm::raw_ostream &os) {
   for (const PhaseCost &cost : phaseCosts(program)) {
     os << cost.name << ' ' << cost.tiles << ' ' << cost.weightBytes << ' ' << cost.activationBytes
        << ' ' << cost.cacheBytesPerPosition << ' ' << cost.flops
-       << (cost.kind == PhaseKind::Draw ? " if asked for\n"
-           : cost.waits                 ? " wait\n"
-                                        : " -\n");
-    if (cost.kind == PhaseKind::Draw)
+       << (cost.kind == PhaseKind::Sample ? " if asked for\n"
+           : cost.waits                   ? " wait\n"
+                                          : " -\n");
+    if (cost.kind == PhaseKind::Sample)
       continue;
     sum.tiles += cost.tiles;
     sum.weightBytes += cost.weightBytes;

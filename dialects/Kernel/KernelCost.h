@@ -17,7 +17,7 @@ enum class PhaseKind {
   Product,   ///< rows times a matrix
   Attend,    ///< decode: rope, append and attention
   Attention, ///< prefill, or a CPU's
-  Draw,      ///< of tokens: a launch of its own, in steps that ask for it
+  Sample,    ///< of tokens: a launch of its own, in steps that ask for it
 };
 
 /// What a phase costs for a step of one row (decoding), apart from the cache, which grows with the

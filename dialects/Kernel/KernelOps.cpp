@@ -342,7 +342,7 @@ LogicalResult SumOp::verifySymbolUses(SymbolTableCollection &tables) {
   return buffers.checkTiles(1, true); // (C2)
 }
 
-LogicalResult SampleOp::verifySymbolUses(SymbolTableCollection &tables) {
+LogicalResult ArgmaxOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp logits = buffers.get(getLogitsAttr()), dest = buffers.get(getDestAttr());
   if (buffers.failed)
@@ -362,7 +362,7 @@ LogicalResult SampleOp::verifySymbolUses(SymbolTableCollection &tables) {
   return success();
 }
 
-LogicalResult DrawOp::verifySymbolUses(SymbolTableCollection &tables) {
+LogicalResult SampleOp::verifySymbolUses(SymbolTableCollection &tables) {
   Buffers buffers{*this, tables};
   BufferOp logits = buffers.get(getLogitsAttr()), other = buffers.get(getOtherLogitsAttr()),
            choices = buffers.get(getChoicesAttr());
@@ -376,9 +376,9 @@ LogicalResult DrawOp::verifySymbolUses(SymbolTableCollection &tables) {
     return emitOpError("is not the one op of the program's last phase");
   bool chosen = false;
   program.walk(
-      [&](SampleOp op) { chosen |= op.getLogits() == getLogits() && op.getDest() == getDest(); });
+      [&](ArgmaxOp op) { chosen |= op.getLogits() == getLogits() && op.getDest() == getDest(); });
   if (!chosen) // (C2)
-    return emitOpError() << "follows no kernel.sample of '" << getLogits() << "' into '"
+    return emitOpError() << "follows no kernel.argmax of '" << getLogits() << "' into '"
                          << getDest() << "'";
   const bool first = program.numDevices() > 1 && program.getDevice() == 0;
   if ((program.numDevices() > 1 && !first) || static_cast<bool>(other) != first) // (C3)

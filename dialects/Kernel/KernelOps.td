@@ -231,7 +231,7 @@ def Kernel_SumOp : Kernel_TileOp<"sum"> {
   let assemblyFormat = "$partial `,` $received `->` $dest (`residual` $residual^)? attr-dict";
 }
 
-def Kernel_SampleOp : Kernel_TileOp<"sample"> {
+def Kernel_ArgmaxOp : Kernel_TileOp<"argmax"> {
   let summary = "The largest logit of each wanted row and its token, tile by tile";
   let description = [{
     Greedy decoding on the device: the product before it in the phase makes the tile's `logits`; of these and what
@@ -240,7 +240,7 @@ def Kernel_SampleOp : Kernel_TileOp<"sample"> {
     order of the tiles. A step may want logits, tokens or both. Of two devices each has the largest of its own
     logits, and the host compares them. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
     ```
     - (C1) The op before it is the `kernel.matmul` that makes `logits`, without a residual.
     - (C2) `dest` has a 64-bit integer for each of max_rows rows.
@@ -250,19 +250,19 @@ def Kernel_SampleOp : Kernel_TileOp<"sample"> {
   let assemblyFormat = "$logits `->` $dest attr-dict";
 }
 
-def Kernel_DrawOp : Kernel_TileOp<"draw"> {
+def Kernel_SampleOp : Kernel_TileOp<"sample"> {
   let summary = "Draw a token of each wanted row: temperature, top-k, top-p; a tile a row";
   let description = [{
     What is drawn is defined in runtime/src/abi/sampling.h: `choices` has for each wanted row a `retort_choice`, its
-    limits and its random number. `dest` has the keys that `kernel.sample` left there, and gets the key of the token
+    limits and its random number. `dest` has the keys that `kernel.argmax` left there, and gets the key of the token
     drawn. Only steps that ask for it run it, as a launch of its own after the step in either form: a greedy step pays
     nothing for it. Of two devices the first draws, from its own logits and, after them in the vocabulary, the
     second's, which it reads once the second's step is done. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
-    kernel.draw @logits, @other_logits by @choices -> @sampled
+    kernel.sample @logits, @other_logits by @choices -> @chosen
     ```
     - (C1) It is the one op of the program's last phase, which has one tile per row.
-    - (C2) An earlier `kernel.sample` reads the same `logits` and writes the same `dest`.
+    - (C2) An earlier `kernel.argmax` reads the same `logits` and writes the same `dest`.
     - (C3) `logits` and `other_logits` have the program's `vocab` columns together; `other_logits` is given if, and
       only if, there are two devices, and this is the first.
     - (C4) `choices` has 3 64-bit integers, of `retort_choice`, for each of max_rows rows.

@@ -37,8 +37,8 @@ constexpr double kPageCycles = 130;        ///< every page: products, exponentia
 constexpr double kCombineCycles = 400;     ///< of splits, and
 constexpr double kCombineSplitCycles = 20; ///< for each of them
 constexpr double kRowsCycles = 800;        ///< a phase of vectors
-constexpr double kDrawInstructions = 80;   ///< for 32 logits, both passes: counted in sm_90 code
-constexpr double kDrawSortCycles = 8000;   ///< sort of 2048 candidates, prefix sums, barriers
+constexpr double kSampleInstructions = 80; ///< for 32 logits, both passes: counted in sm_90 code
+constexpr double kSampleSortCycles = 8000; ///< sort of 2048 candidates, prefix sums, barriers
 constexpr double kAttendChain =
     5; ///< loads that wait for each other: position, page, key, counter, partials
 
@@ -374,8 +374,8 @@ struct Model {
   }
 
   /// A launch after the step, a CTA a row: two passes over its logits, bound by instructions.
-  void draw(const PhaseCost &cost) {
-    PhaseTime &time = result.draw;
+  void sample(const PhaseCost &cost) {
+    PhaseTime &time = result.sample;
     time.name = cost.name;
     time.kind = cost.kind;
     time.tiles = isPrefill ? 1 : step.rows;
@@ -383,11 +383,11 @@ struct Model {
     time.waitUs = device.launchUs;
     time.exchangeUs = cost.exchanges ? device.peerUs : 0;
     double own = 0;
-    longest(time, own, issueUs(kDrawInstructions * double(cost.tokens) / 32), "issue");
+    longest(time, own, issueUs(kSampleInstructions * double(cost.tokens) / 32), "issue");
     longest(time, own, l2Us(time.l2Bytes), "l2");
     const double turns = double(ceilDiv(time.tiles, device.multiprocessors));
     time.us = time.waitUs + time.exchangeUs + 3 * device.l2LatencyUs +
-              turns * (own + cycles(kDrawSortCycles));
+              turns * (own + cycles(kSampleSortCycles));
   }
 
   void rowsPhase(const PhaseCost &cost) {
@@ -426,7 +426,7 @@ static void sumUp(StepTime &step) {
 StepTime together(const StepTime &first, const StepTime &second) {
   StepTime result;
   result.startUs = std::max(first.startUs, second.startUs);
-  result.draw = first.draw;
+  result.sample = first.sample;
   const StepTime *steps[2] = {&first, &second};
   size_t at[2] = {0, 0};
   while (at[0] < first.phases.size() || at[1] < second.phases.size()) {
@@ -466,8 +466,8 @@ StepTime predict(llvm::ArrayRef<PhaseCost> costs, const Device &device, const St
     case PhaseKind::Rows:
       model.rowsPhase(cost);
       break;
-    case PhaseKind::Draw:
-      model.draw(cost);
+    case PhaseKind::Sample:
+      model.sample(cost);
       break;
     }
   }
@@ -495,10 +495,10 @@ void printTimes(const StepTime &time, const Device &device, const StepShape &ste
                      "excess %.1f, other %.1f, less hidden %.1f\n",
                      time.weightUs, time.attentionUs, time.waitUs, time.exchangeUs, time.startUs,
                      time.excessUs, time.otherUs(), time.hiddenUs);
-  if (time.draw.us > 0)
+  if (time.sample.us > 0)
     os << llvm::format("drawing tokens, in steps that ask for it: %.1f us more, bound by ",
-                       time.draw.us)
-       << time.draw.bound << '\n';
+                       time.sample.us)
+       << time.sample.bound << '\n';
 }
 
 } // namespace retort::kernel

@@ -36,7 +36,7 @@ struct StepTime {
   std::vector<PhaseTime> phases;
   double us = 0;          ///< of the step: the sum, and `startUs`
   double startUs = 0;     ///< the launch
-  PhaseTime draw;         ///< of tokens, for a step that asks for it: not in `us`. us 0: none
+  PhaseTime sample;       ///< of tokens, for a step that asks for it: not in `us`. us 0: none
   double waitUs = 0;      ///< all waits, also what is hidden of them
   double exchangeUs = 0;  ///< all exchanges, likewise
   double attentionUs = 0; ///< attention without its waits

@@ -317,7 +317,7 @@ LogicalResult BlockOp::verifyRegions() {
 
 YieldOp BlockOp::getYield() { return cast<YieldOp>(getBody()->back()); }
 
-//===- exchange -----------------------------------------------------------===//
+//===- all_reduce ---------------------------------------------------------===//
 
 LogicalResult ShardAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t device,
                                 int64_t devices, int64_t begin, int64_t logits) {
@@ -329,7 +329,7 @@ LogicalResult ShardAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitErr
   return success();
 }
 
-LogicalResult ExchangeOp::verify() {
+LogicalResult AllReduceOp::verify() {
   ModelOp model = getModel(*this);
   if (!model || !model.getShard())
     return emitOpError() << "stands in no model that is cut over devices" << inLayer(*this); // (C1)

@@ -44,7 +44,7 @@ def LM_ModelOp : LM_Op<"model", [
     depends on it. `context` counts positions, `vocab` tokens, `hidden` features. After vocabulary
     pruning `vocab_kept` holds the kept tokens' ids in the teacher's vocabulary: token `i` of this
     model is the teacher's token `vocab_kept[i]`. A model that is one device's part of a whole has a
-    `shard`: it needs the other devices' parts to run, with which it meets at each `lm.exchange`.
+    `shard`: it needs the other devices' parts to run, with which it meets at each `lm.all_reduce`.
     ```mlir
     lm.model @teacher family "llama" context 128 vocab 16 hidden 8 {
       lm.param @token_embd.weight : tensor<16x8xf32> {
@@ -393,7 +393,7 @@ def LM_ResidualOp : LM_Op<"residual", [Pure, SameOperandsAndResultType]> {
   let assemblyFormat = "$stream `,` $output attr-dict `:` type($result)";
 }
 
-def LM_ExchangeOp : LM_Op<"exchange", [Pure, SameOperandsAndResultType]> {
+def LM_AllReduceOp : LM_Op<"all_reduce", [Pure, SameOperandsAndResultType]> {
   let summary = "Add up what each device has of rows' features";
   let description = [{
     Stands in a model that is cut over devices (`shard`), after a product whose input features are
@@ -402,7 +402,7 @@ def LM_ExchangeOp : LM_Op<"exchange", [Pure, SameOperandsAndResultType]> {
     property of `lm.residual`, since in some families a norm stands between the product and the
     residual; lowering fuses it with what follows where it can.
     ```mlir
-    %s = lm.exchange %o : tensor<?x8xf32>
+    %s = lm.all_reduce %o : tensor<?x8xf32>
     ```
     - (C1) The model has a `shard`.
   }];

@@ -68,10 +68,10 @@ namespace retort::cuda {
 constexpr int kThreads = 256;
 constexpr int kPrefillThreads = kThreads;
 
-/// The kernel that draws tokens (draw.cuh), a launch of its own with a CTA a row. More threads have
-/// fewer registers each: 768 spill on sm_120.
-constexpr int kDrawThreads = 512;
-constexpr int kDrawSharedBytes = 32 * 1024;
+/// The kernel that draws tokens (sample.cuh), a launch of its own with a CTA a row. More threads
+/// have fewer registers each: 768 spill on sm_120.
+constexpr int kSampleThreads = 512;
+constexpr int kSampleSharedBytes = 32 * 1024;
 
 /// Dynamic shared memory of every other kernel, in bytes: all that a CTA may have, for weights in
 /// flight and rows. 99 KB wherever a kernel can run elsewhere than it was compiled for (sm_80's

@@ -1,7 +1,7 @@
 // All that an emitted program calls. SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "kernels/cuda/argmax.cuh"
 #include "kernels/cuda/attend.cuh"
-#include "kernels/cuda/draw.cuh"
 #include "kernels/cuda/embed.cuh"
 #include "kernels/cuda/matmul.cuh"
 #include "kernels/cuda/prefill_attention.cuh"

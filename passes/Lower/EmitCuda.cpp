@@ -3,7 +3,7 @@
 #include "compiler/Codegen/CudaEmitter.h"
 #include "mlir/Dialect/EmitC/IR/EmitC.h"
 #include "passes/Lower/Passes.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;

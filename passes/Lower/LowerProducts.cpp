@@ -57,22 +57,22 @@ Value Lowering::stage(OpBuilder &body, Location loc, const Prologue &from, kerne
       symbol(from.sum ? from.sum->received : kernel::BufferOp()), symbol(from.keeps));
 }
 
-lm::ExchangeOp Lowering::exchangeOf(lm::LinearOp op) {
-  return op.getResult().hasOneUse() ? dyn_cast<lm::ExchangeOp>(*op.getResult().user_begin())
-                                    : lm::ExchangeOp();
+lm::AllReduceOp Lowering::allReduceOf(lm::LinearOp op) {
+  return op.getResult().hasOneUse() ? dyn_cast<lm::AllReduceOp>(*op.getResult().user_begin())
+                                    : lm::AllReduceOp();
 }
 
-LogicalResult Lowering::lower(lm::ExchangeOp op) {
+LogicalResult Lowering::lower(lm::AllReduceOp op) {
   if (sumOf.contains(op.getResult()))
     return success();
   return op.emitOpError("adds up what is no linear layer's result, or what another op reads too");
 }
 
 lm::ResidualOp Lowering::fusibleResidual(lm::LinearOp op, Value &stream) {
-  lm::ExchangeOp exchange = exchangeOf(op); // device 0 adds what both would
-  if (exchange && kind.step != "decode")    // a phase adds up, and may as well add the residual
+  lm::AllReduceOp reduce = allReduceOf(op); // device 0 adds what both would
+  if (reduce && kind.step != "decode")      // a phase adds up, and may as well add the residual
     return {};
-  Value result = exchange ? exchange.getResult() : op.getResult();
+  Value result = reduce ? reduce.getResult() : op.getResult();
   if (!result.hasOneUse())
     return {};
   auto residual = dyn_cast<lm::ResidualOp>(*result.user_begin());
@@ -114,7 +114,7 @@ LogicalResult Lowering::lower(lm::LinearOp op) {
   }
   Value stream;
   lm::ResidualOp residual = fusibleResidual(op, stream);
-  lm::ExchangeOp exchange = exchangeOf(op);
+  lm::AllReduceOp reduce = allReduceOf(op);
   if (residual)
     added = placed(stream)->buffer;
   std::string name = stem(op.getWeight());
@@ -124,18 +124,18 @@ LogicalResult Lowering::lower(lm::LinearOp op) {
   from->touch(touched, written);
   if (added) // by both devices, so that both wait at the same places
     touched.push_back(added);
-  if (exchange && builder.getProgram().getDevice() != 0)
+  if (reduce && builder.getProgram().getDevice() != 0)
     added = {};
   OpBuilder body =
       builder.phase(op.getLoc(), name, label, kernel::productTiles(features, false, kind.rowTile),
                     false, touched, written);
   kernel::BufferOp send;
-  if (exchange) {
+  if (reduce) {
     if (!kind.cuda())
-      return exchange.emitOpError("has no lowering for a CPU");
+      return reduce.emitOpError("has no lowering for a CPU");
     send = builder.received(op.getLoc(), features);
     builder.write(send);
-    sumOf[exchange.getResult()] = sums.size();
+    sumOf[reduce.getResult()] = sums.size();
     if (residual)
       sumOf[residual.getResult()] = sums.size();
     sums.push_back({dest, send, bool(residual), {}, {}});
@@ -145,7 +145,7 @@ LogicalResult Lowering::lower(lm::LinearOp op) {
                                 symbol(added), FloatAttr(), symbol(send));
   if (residual)
     fused.insert(residual);
-  if (!exchange)
+  if (!reduce)
     columns[residual ? residual.getResult() : op.getResult()] = whole(dest);
   return success();
 }
@@ -200,9 +200,9 @@ LogicalResult Lowering::lower(lm::LogitsOp op) {
 void Lowering::lowerChoice(OpBuilder &body, lm::LogitsOp op, kernel::BufferOp logits) {
   int64_t rows = builder.getProgram().getMaxRows();
   Type i64 = IntegerType::get(builder.getContext(), 64);
-  kernel::BufferOp sampled =
-      builder.stepBuffer("sampled", kernel::BufferKind::Output, RankedTensorType::get({rows}, i64));
-  body.create<kernel::SampleOp>(op.getLoc(), symbol(logits), symbol(sampled));
+  kernel::BufferOp chosen =
+      builder.stepBuffer("chosen", kernel::BufferKind::Output, RankedTensorType::get({rows}, i64));
+  body.create<kernel::ArgmaxOp>(op.getLoc(), symbol(logits), symbol(chosen));
   if (builder.getProgram().getDevice().value_or(0) != 0)
     return;
   kernel::BufferOp other;
@@ -214,9 +214,9 @@ void Lowering::lowerChoice(OpBuilder &body, lm::LogitsOp op, kernel::BufferOp lo
   kernel::BufferOp choices = builder.stepBuffer("choices", kernel::BufferKind::Input,
                                                 RankedTensorType::get({rows, 3}, i64));
   OpBuilder phase =
-      builder.phase(op.getLoc(), "draw", label, 1, true, {logits, sampled}, {sampled});
-  phase.create<kernel::DrawOp>(op.getLoc(), symbol(logits), symbol(other), symbol(choices),
-                               symbol(sampled));
+      builder.phase(op.getLoc(), "sample", label, 1, true, {logits, chosen}, {chosen});
+  phase.create<kernel::SampleOp>(op.getLoc(), symbol(logits), symbol(other), symbol(choices),
+                                 symbol(chosen));
 }
 
 LogicalResult Lowering::lower(lm::ReturnOp op) {

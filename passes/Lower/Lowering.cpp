@@ -121,7 +121,7 @@ LogicalResult Lowering::lower(Block &block) {
         llvm::TypeSwitch<Operation *, LogicalResult>(&op)
             .Case<lm::NormOp, lm::RopeOp, lm::YieldOp>([](auto) { return success(); })
             .Case<lm::EmbedOp, lm::BlockOp, lm::LinearOp, lm::SplitOp, lm::AttentionOp, lm::GluOp,
-                  lm::ResidualOp, lm::LogitsOp, lm::ReturnOp, lm::ExchangeOp>(
+                  lm::ResidualOp, lm::LogitsOp, lm::ReturnOp, lm::AllReduceOp>(
                 [&](auto op) { return lower(op); })
             .Default([](Operation *op) { return op->emitOpError("has no lowering to kernels"); });
     if (failed(result))
@@ -236,7 +236,7 @@ LogicalResult Lowering::lower(lm::ResidualOp op) {
       return lowerNorm(norm, op.getResult(), stream);
   for (auto [output, stream] : {std::pair<Value, Value>(op.getOutput(), op.getStream()),
                                 std::pair<Value, Value>(op.getStream(), op.getOutput())})
-    if (output.getDefiningOp<lm::ExchangeOp>() && output.hasOneUse()) {
+    if (output.getDefiningOp<lm::AllReduceOp>() && output.hasOneUse()) {
       FailureOr<kernel::BufferOp> at = placeWhole(stream, op);
       if (failed(at))
         return failure();

@@ -45,8 +45,8 @@ private:
   llvm::DenseMap<mlir::Operation *, kernel::BufferOp> angles; ///< of each rope
   std::string label = "model";
 
-  /// Rows that are still the devices' partial sums: an exchange's result, and what a residual adds
-  /// to it. Whoever reads them first adds them up.
+  /// Rows that are still the devices' partial sums: an all-reduce's result, and what a residual
+  /// adds to it. Whoever reads them first adds them up.
   struct Sum {
     kernel::BufferOp partial, received;
     bool hasResidual = false; ///< it is in device 0's partial sum
@@ -130,9 +130,9 @@ private:
   mlir::FailureOr<Prologue> prologue(mlir::Value input, mlir::Operation *reader);
   mlir::Value stage(mlir::OpBuilder &body, mlir::Location loc, const Prologue &from,
                     kernel::BufferOp weights, kernel::BufferOp rows);
-  /// The exchange that reads the product, which is then a partial sum.
-  lm::ExchangeOp exchangeOf(lm::LinearOp op);
-  mlir::LogicalResult lower(lm::ExchangeOp op);
+  /// The all-reduce that reads the product, which is then a partial sum.
+  lm::AllReduceOp allReduceOf(lm::LinearOp op);
+  mlir::LogicalResult lower(lm::AllReduceOp op);
   /// The residual add that the product can do: its only reader, the stream known before it.
   lm::ResidualOp fusibleResidual(lm::LinearOp op, mlir::Value &stream);
   /// The gated unit that the product can do: it reads the product's two halves, and nothing else

@@ -55,7 +55,7 @@ public:
 
   LogicalResult plan();
   void apply();
-  int64_t exchanges() const { return partials.size(); }
+  int64_t allReduces() const { return partials.size(); }
   int64_t cuts() const { return cutParams.size(); }
 
 private:
@@ -339,8 +339,8 @@ void Partitioner::apply() {
       op.removeBiasAttr();
     OpBuilder builder(op->getContext());
     builder.setInsertionPointAfter(op);
-    auto exchange = builder.create<lm::ExchangeOp>(op.getLoc(), op.getType(), op.getResult());
-    op.getResult().replaceAllUsesExcept(exchange.getResult(), exchange);
+    auto sum = builder.create<lm::AllReduceOp>(op.getLoc(), op.getType(), op.getResult());
+    op.getResult().replaceAllUsesExcept(sum.getResult(), sum);
   }
   model.setShardAttr(lm::ShardAttr::get(model->getContext(), device, 2, begin, count));
   model.eraseUnusedParams();
@@ -366,7 +366,7 @@ struct Partition : impl::PartitionBase<Partition> {
     if (failed(partitioner.plan()))
       return signalPassFailure();
     partitioner.apply();
-    numExchanges += partitioner.exchanges();
+    numAllReduces += partitioner.allReduces();
     numCut += partitioner.cuts();
   }
 };

@@ -11,7 +11,7 @@ def Partition : Pass<"partition", "::retort::lm::ModelOp"> {
     every attention with their query heads, some channels of every gated unit, and some rows of the
     logits' matrix. Query, key, value, gate and up projections and the logits' matrix lose the rows
     of others, output and down projections the columns; their products become partial sums, which
-    an `lm.exchange` adds up, so a layer has two. Their biases stay with device 0. The embedding's table
+    an `lm.all_reduce` adds up, so a layer has two. Their biases stay with device 0. The embedding's table
     stays whole, since a step reads a row of it for a token; where the logits' matrix is the same
     parameter, its rows become one of their own, so a device holds that table one and a half times.
 
@@ -26,7 +26,7 @@ def Partition : Pass<"partition", "::retort::lm::ModelOp"> {
     Option<"devices", "devices", "int64_t", "1", "Devices that share the model: 1 (leave it whole) or 2">,
     Option<"device", "device", "int64_t", "0", "The device whose part to make, from 0">];
   let statistics = [
-    Statistic<"numExchanges", "exchanges", "Exchanges inserted">,
+    Statistic<"numAllReduces", "all-reduces", "All-reduces inserted">,
     Statistic<"numCut", "parameters-cut", "Parameters that lost rows or columns">];
 }
 #endif

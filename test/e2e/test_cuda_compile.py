@@ -54,7 +54,7 @@ def check_resources(bundle):
     report = cuobjdump(bundle / "program.fatbin", "--dump-resource-usage")
     entries = {kernel["symbol"]: entry for entry in manifest(bundle)["entries"]
                for kernel in entry["kernels"]}
-    entries.update({entry["draw"]["symbol"]: entry["draw"] for entry in manifest(bundle)["entries"]})
+    entries.update({entry["sample"]["symbol"]: entry["sample"] for entry in manifest(bundle)["entries"]})
     seen = set()
     for part in report.split("arch = ")[1:]:
         arch = part.split()[0]
@@ -83,7 +83,7 @@ def check_code(bundle):
             counts.setdefault(kernel, {}).setdefault(found[1], 0)
             counts[kernel][found[1]] += 1
     for (arch, kernel), used in counts.items():
-        if kernel.endswith("_draw"):
+        if kernel.endswith("_sample"):
             continue
         products = sum(n for name, n in used.items() if name.startswith(("HMMA.16816", "IMMA.16832")))
         copies = {name: n for name, n in used.items() if name.startswith(("LDGSTS", "UBLKCP"))}

@@ -6,8 +6,8 @@
 // taking more than a few MB of memory.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/Import/Checkpoint.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Checkpoint/Checkpoint.h"
+#include "runtime/base/Error.h"
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>

@@ -6,8 +6,8 @@
 // inside the file.
 //
 //===----------------------------------------------------------------------===//
-#include "runtime/src/base/Error.h"
-#include "runtime/src/base/Sha256.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/src/engine/BundleReader.h"
 
 #include <cstdlib>

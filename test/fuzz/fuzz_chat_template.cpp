@@ -1,7 +1,7 @@
 //===- fuzz_chat_template.cpp - Chat templates from anywhere --------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/TokenizerSpec.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Tokenizer/Spec.h"
+#include "runtime/base/Error.h"
 #include <nlohmann/json.hpp>
 
 // A template is recognised or refused, in bounded time and memory.

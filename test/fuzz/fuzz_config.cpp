@@ -1,7 +1,7 @@
 //===- fuzz_config.cpp - config.json --------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/ConfigReaders.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 using namespace retort;
 

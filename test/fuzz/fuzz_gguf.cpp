@@ -1,8 +1,8 @@
 //===- fuzz_gguf.cpp - GGUF files, their metadata and their model ---------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/Checkpoint.h"
-#include "compiler/Import/Gguf.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Checkpoint/Checkpoint.h"
+#include "compiler/Checkpoint/Gguf.h"
+#include "runtime/base/Error.h"
 #include "test/fuzz/GgufMutator.h"
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 //===- fuzz_safetensors.cpp - safetensors files ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/Safetensors.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Checkpoint/Safetensors.h"
+#include "runtime/base/Error.h"
 #include <cstdlib>
 
 using namespace retort;

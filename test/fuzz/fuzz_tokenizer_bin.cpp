@@ -1,6 +1,6 @@
 //===- fuzz_tokenizer_bin.cpp - Tokenizer tables from anywhere ------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/tokenizer/TableFormat.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
 #include <cstring>

@@ -1,7 +1,7 @@
 //===- fuzz_tokenizer_json.cpp - tokenizer.json, compiled and used --------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/TokenizerSpec.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Tokenizer/Spec.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
 
 // What is read can be compiled, written, read again, and gives the same ids.

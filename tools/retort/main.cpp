@@ -3,8 +3,8 @@
 // Parses options and calls compiler/Driver, nothing else. Exit codes: docs/errors.md.
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Suggest.h"
+#include "runtime/base/Error.h"
 #include "runtime/include/retort.hpp"
-#include "runtime/src/base/Error.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -36,7 +36,7 @@ typedef struct retort_cuda_step {
   const int32_t *positions;  /* [num_rows] position of each row in its slot; a slot's rows ascend */
   const int32_t *page_table; /* [num_slots][pages_per_slot] page numbers in `cache` */
   const int32_t *wanted; /* [num_wanted] indices of the rows whose logits are wanted, ascending */
-  float *logits;         /* [num_wanted][entry.logits.count]; entries with "sample": or null. In a
+  float *logits;         /* [num_wanted][entry.logits.count]; entries with "argmax": or null. In a
                             step that draws, device 1's is memory that device 0 reads */
   uint32_t *sync;        /* entry.sync_words of this entry alone, zeroed when the session is made
                             and when generations start again; the kernels leave them fit for the
@@ -49,17 +49,17 @@ typedef struct retort_cuda_step {
   int32_t device;     /* 0 .. num_devices - 1 */
   int32_t generation; /* 1 .. RETORT_CUDA_GENERATIONS: the number of the session's step, the same
                          on all devices. After the last comes 1 again, with `sync` zeroed before */
-  int32_t num_choose; /* the logits that `sampled` chooses from are the first so many of this
+  int32_t num_choose; /* the logits that `chosen` chooses from are the first so many of this
                          device */
-  uint64_t *sampled; /* [num_wanted] of entries with "sample"; or null. A logit and its index as one
+  uint64_t *chosen; /* [num_wanted] of entries with "argmax"; or null. A logit and its index as one
                         key: the logit's key (sampling.h) above 0xffffffff minus the index: larger
                         for the larger logit, and for the lower index of two that are equal; 0 if
                         there is none. Where the runtime left 0 the step puts the largest key. */
-  /* Of an entry's "draw" kernel, which device 0 launches after the step, and all devices', when
+  /* Of an entry's "sample" kernel, which device 0 launches after the step, and all devices', when
    * tokens are to be drawn. It puts the key of the token drawn in the place of the largest one. */
   const retort_choice *choices; /* [num_wanted] */
   const float *other_logits;    /* [num_wanted][...] device 1's; null if there is one device */
-  int32_t num_draw;             /* tokens to draw from: the first so many of all devices' logits */
+  int32_t num_sample;           /* tokens to draw from: the first so many of all devices' logits */
 } retort_cuda_step;
 
 #endif

@@ -1,7 +1,7 @@
 //===- CpuDevice.cpp - Steps on a pool of threads --------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/device/CpuDevice.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <unistd.h>

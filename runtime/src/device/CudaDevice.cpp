@@ -1,7 +1,7 @@
 //===- CudaDevice.cpp - Steps on graphics cards ----------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/device/CudaDevice.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/engine/Buffer.h"
 
 #include <algorithm>
@@ -48,8 +48,8 @@ CudaDevice::CudaDevice(std::shared_ptr<const Model> model, std::shared_ptr<CudaP
         limits_.maxRows = std::max(limits_.maxRows, entry->maxRows);
         card.logitsBegin = entry->logitsBegin;
         card.logitsCount = std::max(card.logitsCount, entry->logitsCount);
-        samples_ = samples_ && entry->samples;
-        draws_ = draws_ && (d != 0 || entry->draw);
+        samples_ = samples_ && entry->argmax;
+        draws_ = draws_ && (d != 0 || entry->sample);
       }
     limits_.pageRows = some->pageRows;
     limits_.pageBytes += some->pageBytes;
@@ -145,8 +145,8 @@ void CudaDevice::allocateAll(const KvCache &cache) {
   layout_.slots = layout_.tokens + list;
   layout_.positions = layout_.slots + list;
   layout_.wanted = layout_.positions + list;
-  layout_.sampled = layout_.wanted + list;
-  layout_.table = layout_.sampled + aligned(uint64_t(limits_.maxRows) * sizeof(uint64_t));
+  layout_.chosen = layout_.wanted + list;
+  layout_.table = layout_.chosen + aligned(uint64_t(limits_.maxRows) * sizeof(uint64_t));
   layout_.bytes = aligned(layout_.table + cache.table().size_bytes());
   logitRows_ = std::min<size_t>(limits_.maxRows, kLogitRows);
   checkMemory(cache);
@@ -328,8 +328,8 @@ void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache 
   out.page_table = put(layout_.table, newTable ? cache.table() : std::span<const int32_t>());
   const size_t drawn = results.choices.size();
   if (results.tokens) { // kernels keep the maximum with what is there
-    std::memset(host + layout_.sampled, 0, rows.wanted.size() * sizeof(uint64_t));
-    out.sampled = reinterpret_cast<uint64_t *>(uintptr_t(inputs + layout_.sampled));
+    std::memset(host + layout_.chosen, 0, rows.wanted.size() * sizeof(uint64_t));
+    out.chosen = reinterpret_cast<uint64_t *>(uintptr_t(inputs + layout_.chosen));
     const int64_t mine = int64_t(model_->pickable()) - int64_t(card.logitsBegin);
     out.num_choose = int32_t(std::clamp<int64_t>(mine, 0, card.logitsCount));
   }
@@ -340,7 +340,7 @@ void CudaDevice::fill(Card &card, size_t index, const Step &step, const KvCache 
     std::memcpy(host + at, results.choices.data(), results.choices.size_bytes());
     out.choices = reinterpret_cast<const retort_choice *>(uintptr_t(inputs + at));
     out.other_logits = cards_.size() > 1 ? otherLogits() : nullptr;
-    out.num_draw = model_->pickable();
+    out.num_sample = model_->pickable();
   }
   out.sync = reinterpret_cast<uint32_t *>(uintptr_t(step.sync));
   std::copy(std::begin(step.peers), std::end(step.peers), out.peers);
@@ -441,18 +441,18 @@ void CudaDevice::launch(Card &card, const Step &step) {
 }
 
 /// Draws tokens on the first card, a CTA a row, when all cards have made their logits.
-void CudaDevice::launchDraw(const Step &step, size_t wanted) {
+void CudaDevice::launchSample(const Step &step, size_t wanted) {
   Card &card = cards_[0];
   CurrentContext current(cuda(), card.card->context());
   for (size_t d = 1; d < cards_.size(); ++d)
     cuda().check(cuda()->cuStreamWaitEvent(card.stream.get(), cards_[d].end.get(), 0),
                  failing(card));
-  const Manifest::CudaEntry::Draw &draw = *step.code->entry->draw;
+  const Manifest::CudaEntry::Sample &sample = *step.code->entry->sample;
   CUdeviceptr argument = card.inputs.address() + layout_.step;
   void *parameters[] = {&argument};
-  CUlaunchConfig config = {unsigned(wanted),  1,       1, draw.threads, 1, 1, draw.sharedBytes,
+  CUlaunchConfig config = {unsigned(wanted),  1,       1, sample.threads, 1, 1, sample.sharedBytes,
                            card.stream.get(), nullptr, 0};
-  cuda().check(cuda()->cuLaunchKernelEx(&config, step.code->draw, parameters, nullptr),
+  cuda().check(cuda()->cuLaunchKernelEx(&config, step.code->sample, parameters, nullptr),
                failing(card));
   cuda().check(cuda()->cuEventRecord(card.end.get(), card.stream.get()), failing(card));
 }
@@ -511,8 +511,8 @@ void CudaDevice::downloadTokens(size_t wanted, const StepResults &results) {
   for (Card &card : cards_) {
     CurrentContext current(cuda(), card.card->context());
     if (wanted != 0 && &card < choosing.data() + choosing.size())
-      cuda().check(cuda()->cuMemcpyDtoHAsync(card.pinnedInputs.as() + layout_.sampled,
-                                             card.inputs.address() + layout_.sampled,
+      cuda().check(cuda()->cuMemcpyDtoHAsync(card.pinnedInputs.as() + layout_.chosen,
+                                             card.inputs.address() + layout_.chosen,
                                              wanted * sizeof(uint64_t), card.stream.get()),
                    failing(card));
     cuda().check(cuda()->cuEventRecord(card.copied.get(), card.stream.get()), failing(card));
@@ -523,7 +523,7 @@ void CudaDevice::downloadTokens(size_t wanted, const StepResults &results) {
     results.tokens[r] = -1;
     for (Card &card : choosing) { // in the vocabulary's order: the first of equal ones wins
       uint64_t key;
-      std::memcpy(&key, card.pinnedInputs.as() + layout_.sampled + r * sizeof key, sizeof key);
+      std::memcpy(&key, card.pinnedInputs.as() + layout_.chosen + r * sizeof key, sizeof key);
       if (uint32_t(key >> 32) <= best)
         continue;
       best = uint32_t(key >> 32);
@@ -548,7 +548,7 @@ void CudaDevice::run(const KvCache &cache, const StepRows &rows, const StepResul
       launch(card, card.steps[index]);
     }
     if (!results.choices.empty())
-      launchDraw(cards_[0].steps[index], rows.wanted.size());
+      launchSample(cards_[0].steps[index], rows.wanted.size());
     if (results.tokens)
       downloadTokens(rows.wanted.size(), results);
     else

@@ -30,7 +30,7 @@ private:
   /// Where things are in the copy that a card gets before each step. Choices, which few steps have,
   /// end where the step begins; the table comes last, so that it can stay when it has not changed.
   struct Layout {
-    uint64_t step, tokens, slots, positions, wanted, sampled, table, bytes;
+    uint64_t step, tokens, slots, positions, wanted, chosen, table, bytes;
   };
   /// A step's code and what it alone uses on one card.
   struct Step {
@@ -67,7 +67,7 @@ private:
   void capture(Card &card, Step &step);
   void fill(Card &card, size_t index, const Step &step, const KvCache &cache, const StepRows &rows,
             const StepResults &results);
-  void launchDraw(const Step &step, size_t wanted);
+  void launchSample(const Step &step, size_t wanted);
   void launch(Card &card, const Step &step);
   void launchKernel(const Card &card, const Step &step, const CudaStepCode::Kernel &kernel,
                     bool dependent);

@@ -1,7 +1,7 @@
 //===- CudaDriver.cpp - The CUDA driver, opened at run time ----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/device/CudaDriver.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/engine/Buffer.h"
 
 #include <cstdlib>

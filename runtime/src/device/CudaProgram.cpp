@@ -1,7 +1,7 @@
 //===- CudaProgram.cpp - A model on one or more cards ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/device/CudaProgram.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/engine/Model.h"
 
 #include <algorithm>
@@ -66,8 +66,8 @@ CudaCard::CudaCard(CudaDriverPointer driver, int ordinal,
         !why.empty() && (!cuda.simulated() || major_ < kOldestMajor))
       fail(ExitCode::Unsupported, name_ + " " + why);
     requireShared(entry->kernels[0].symbol, entry->sharedBytesOf(major_, minor_));
-    if (entry->draw)
-      requireShared(entry->draw->symbol, entry->draw->sharedBytes);
+    if (entry->sample)
+      requireShared(entry->sample->symbol, entry->sample->sharedBytes);
     if (entry->persistent && !attribute(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH))
       fail(ExitCode::Unsupported, name_ + " has no cooperative launch, which the bundle's "
                                           "persistent kernels need: compile it with --form graph");
@@ -182,8 +182,9 @@ CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
                                       ": compile the model for this card");
     code.kernels.push_back({function, kernel.grid ? kernel.grid : multiprocessors, kernel.phase});
   }
-  if (entry.draw)
-    code.draw = findKernel(entry.draw->symbol, entry.draw->threads, entry.draw->sharedBytes, ctas);
+  if (entry.sample)
+    code.sample =
+        findKernel(entry.sample->symbol, entry.sample->threads, entry.sample->sharedBytes, ctas);
   return code;
 }
 

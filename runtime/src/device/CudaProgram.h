@@ -32,7 +32,7 @@ struct CudaStepCode {
     int32_t phase;
   };
   std::vector<Kernel> kernels;
-  CUfunction draw = nullptr; ///< null: the entry has none
+  CUfunction sample = nullptr; ///< null: the entry has none
 };
 
 /// One of the cards that a program runs on.

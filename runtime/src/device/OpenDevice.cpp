@@ -1,6 +1,6 @@
 //===- OpenDevice.cpp - Which device runs a session ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/device/CpuDevice.h"
 #include "runtime/src/device/CudaDevice.h"
 

@@ -1,7 +1,7 @@
 //===- Buffer.cpp - Memory from the operating system -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Buffer.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <cstdio>
 #include <sys/mman.h>

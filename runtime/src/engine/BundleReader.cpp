@@ -1,8 +1,8 @@
 //===- BundleReader.cpp - The parts of a bundle ----------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/BundleReader.h"
-#include "runtime/src/base/Error.h"
-#include "runtime/src/base/Sha256.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/src/engine/ThreadPool.h"
 
 #include <algorithm>

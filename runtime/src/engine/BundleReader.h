@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
-#include "runtime/src/base/MappedFile.h"
+#include "runtime/base/MappedFile.h"
 #include "runtime/src/engine/Manifest.h"
 #include <span>
 #include <string>

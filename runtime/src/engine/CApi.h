@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
+#include "runtime/base/Error.h"
 #include "runtime/include/retort.h"
-#include "runtime/src/base/Error.h"
 #include "runtime/src/engine/Session.h"
 
 #include <algorithm>

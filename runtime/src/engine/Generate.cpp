@@ -1,7 +1,7 @@
 //===- Generate.cpp - Answering a prompt -----------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Generate.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/tokenizer/Utf8.h"
 
 #include <algorithm>

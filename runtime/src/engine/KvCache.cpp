@@ -1,7 +1,7 @@
 //===- KvCache.cpp - Which page holds which positions ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/KvCache.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/engine/Buffer.h"
 
 namespace retort::engine {

@@ -1,10 +1,10 @@
 //===- Manifest.cpp - What a bundle says of itself -------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Manifest.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/Json.h"
 #include "runtime/src/abi/cpu_program.h"
 #include "runtime/src/abi/cuda_program.h"
-#include "runtime/src/base/Error.h"
-#include "runtime/src/base/Json.h"
 #include "runtime/src/engine/ManifestObject.h"
 
 #include <algorithm>

@@ -17,7 +17,8 @@
 
 namespace retort::engine {
 
-constexpr int64_t kManifestFormat = 1;
+/// The manifest's "format": raised when an older runtime could not run the bundle.
+constexpr int64_t kManifestFormat = 2;
 constexpr uint64_t kMaxManifestBytes = 16u << 20;
 /// The file form: the header's size and the alignment of parts, in bytes.
 constexpr uint64_t kBundlePage = 4096;
@@ -56,12 +57,13 @@ struct Manifest {
     bool decode = false;     ///< else prefill
     bool persistent = false; ///< one cooperative kernel, else a graph of kernels in order
     bool pdl = false;        ///< graph: kernels may be launched before those before them end
-    bool samples = false;    ///< can give the largest logits' tokens in the place of logits
-    struct Draw {
+    bool argmax = false;     ///< can give the largest logits' tokens in the place of logits
+    struct Sample {
       std::string symbol;
       uint32_t threads, sharedBytes;
     };
-    std::optional<Draw> draw; ///< device 0: the kernel that draws tokens, launched after the step
+    std::optional<Sample>
+        sample; ///< device 0: the kernel that draws tokens, launched after the step
     int device = 0, devices = 1;
     uint32_t maxRows = 0, threads = 0, syncWords = 0;
     uint32_t sharedBytes = 0; ///< dynamic, of a CTA of each kernel, but on these cards

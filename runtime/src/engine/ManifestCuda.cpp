@@ -70,19 +70,19 @@ void readKernels(const ManifestObject &object, CudaEntry &entry, uint64_t grid) 
   }
 }
 
-void readDraw(const ManifestObject &object, CudaEntry &entry) {
-  if (!object.has("draw"))
+void readSample(const ManifestObject &object, CudaEntry &entry) {
+  if (!object.has("sample"))
     return;
-  ManifestObject draw = object.object("draw");
-  CudaEntry::Draw &made = entry.draw.emplace();
-  made.symbol = draw.text("symbol");
+  ManifestObject sample = object.object("sample");
+  CudaEntry::Sample &made = entry.sample.emplace();
+  made.symbol = sample.text("symbol");
   if (!isSymbol(made.symbol))
-    draw.bad(draw.pathOf("symbol"), "is " + shown(made.symbol) + ", which is no symbol");
-  made.threads = uint32_t(draw.multiple("threads", 32, 32, 1024));
-  made.sharedBytes = uint32_t(draw.number("shared_bytes", 0, kMaxShared));
-  if (!entry.samples || entry.device != 0)
-    object.bad(object.pathOf("draw"), entry.samples ? "is there for a device that is not the first"
-                                                    : "is there without \"sample\"");
+    sample.bad(sample.pathOf("symbol"), "is " + shown(made.symbol) + ", which is no symbol");
+  made.threads = uint32_t(sample.multiple("threads", 32, 32, 1024));
+  made.sharedBytes = uint32_t(sample.number("shared_bytes", 0, kMaxShared));
+  if (!entry.argmax || entry.device != 0)
+    object.bad(object.pathOf("sample"), entry.argmax ? "is there for a device that is not the first"
+                                                     : "is there without \"argmax\"");
 }
 
 void readLogits(const ManifestObject &object, CudaEntry &entry, uint64_t vocab) {
@@ -144,8 +144,8 @@ CudaEntry readCudaEntry(const ManifestObject &object, const Manifest &manifest) 
                         ? object.multiple("page_bytes", 64, 64, uint64_t(1) << 40)
                         : manifest.pageBytes;
   entry.pdl = object.flagOr("pdl", false);
-  entry.samples = object.flagOr("sample", false);
-  readDraw(object, entry);
+  entry.argmax = object.flagOr("argmax", false);
+  readSample(object, entry);
   readKernels(object, entry, object.numberOr("grid", 0, kMaxGrid, 0));
   readLogits(object, entry, uint64_t(manifest.vocab));
   const Json &arches = object.array("arches");

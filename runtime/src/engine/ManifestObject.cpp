@@ -1,7 +1,7 @@
 //===- ManifestObject.cpp - Checked reading of a manifest's JSON -----------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/ManifestObject.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 namespace retort::engine {
 

@@ -1,7 +1,7 @@
 //===- Model.cpp - An opened bundle ----------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Model.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 

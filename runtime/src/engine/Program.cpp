@@ -1,7 +1,7 @@
 //===- Program.cpp - A bundle's code, loaded -------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Program.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <cerrno>

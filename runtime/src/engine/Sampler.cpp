@@ -1,7 +1,7 @@
 //===- Sampler.cpp - Picking tokens ----------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Sampler.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,7 +1,7 @@
 //===- Session.cpp - A model at work ---------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Session.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 

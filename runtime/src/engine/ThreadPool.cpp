@@ -1,7 +1,7 @@
 //===- ThreadPool.cpp - The threads that run a step ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/ThreadPool.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,7 +1,7 @@
 //===- ChatFormat.cpp - How a model writes a conversation -----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/tokenizer/ChatFormat.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/tokenizer/Utf8.h"
 #include <algorithm>
 #include <nlohmann/json.hpp>

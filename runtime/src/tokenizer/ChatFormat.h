@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The declarative form of a model family's chat template: what stands before and after each
-// message. It is the "chat" object of a bundle's manifest. compiler/Import/ChatTemplate.h makes it
+// message. It is the "chat" object of a bundle's manifest. compiler/Tokenizer/Spec.h makes it
 // from the Jinja templates that Retort knows exactly.
 //
 //===----------------------------------------------------------------------===//

@@ -1,7 +1,7 @@
 //===- Encoder.cpp - From text to pieces ----------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/tokenizer/Encoder.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/tokenizer/Utf8.h"
 #include <algorithm>
 

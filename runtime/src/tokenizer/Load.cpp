@@ -1,6 +1,6 @@
 //===- Load.cpp - Opening and checking tokenizer.bin ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/tokenizer/Tables.h"
 #include "runtime/src/tokenizer/Utf8.h"
 #include <bit>

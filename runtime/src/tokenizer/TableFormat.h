@@ -1,7 +1,7 @@
 //===- TableFormat.h - The layout of tokenizer.bin ------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Written by compiler/Import/TokenizerCompile.cpp, mapped and read by Tokenizer. Little-endian. A
+// Written by compiler/Tokenizer/Compile.cpp, mapped and read by Tokenizer. Little-endian. A
 // file header, a directory of sections, and the sections, each aligned to 8 bytes.
 // docs/tokenizer.md describes each section.
 //

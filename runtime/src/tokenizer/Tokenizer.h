@@ -1,7 +1,7 @@
 //===- Tokenizer.h - Text to token ids and back ---------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Walks the tables that compileTokenizer (compiler/Import/TokenizerSpec.h) made; it has no regular
+// Walks the tables that compileTokenizer (compiler/Tokenizer/Spec.h) made; it has no regular
 // expressions, no recursion and no model names. The ids are those of Hugging Face `tokenizers` for
 // the same tokenizer.json. docs/tokenizer.md is the manual.
 //

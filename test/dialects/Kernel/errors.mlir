@@ -559,12 +559,12 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other output tensor<4x48xf32>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
     // expected-error @below {{does not follow the kernel.matmul that makes 'other'}}
-    kernel.sample @other -> @sampled
+    kernel.argmax @other -> @chosen
   }
 }
 
@@ -576,12 +576,12 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other output tensor<4x48xf32>
-  kernel.buffer @sampled output tensor<3xi64>
+  kernel.buffer @chosen output tensor<3xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    // expected-error @below {{needs 4 x i64 of 'sampled', which is 'tensor<3xi64>'}}
-    kernel.sample @logits -> @sampled
+    // expected-error @below {{needs 4 x i64 of 'chosen', which is 'tensor<3xi64>'}}
+    kernel.argmax @logits -> @chosen
   }
 }
 
@@ -593,12 +593,12 @@ kernel.program @m max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other output tensor<4x48xf32>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f32, 0>
     kernel.matmul %0, @w -> @logits : <64, f32, 0>
     // expected-error @below {{stands in a program that is none for CUDA}}
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
 }
 
@@ -610,16 +610,16 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
   kernel.wait @p0
   kernel.phase @p1 "model" tiles 1 per_row {
     // expected-error @below {{is not the one op of the program's last phase}}
-    kernel.draw @logits by @choices -> @sampled
+    kernel.sample @logits by @choices -> @chosen
   }
   kernel.phase @p2 "model" tiles 1 per_row {
     kernel.residual @x, @x -> @x
@@ -634,16 +634,16 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
   kernel.wait @p0
   kernel.phase @p1 "model" tiles 2 per_row {
     // expected-error @below {{needs 1 tiles per row, its phase has 2 per row}}
-    kernel.draw @logits by @choices -> @sampled
+    kernel.sample @logits by @choices -> @chosen
   }
 }
 
@@ -655,15 +655,15 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
   }
   kernel.wait @p0
   kernel.phase @p1 "model" tiles 1 per_row {
-    // expected-error @below {{follows no kernel.sample of 'logits' into 'sampled'}}
-    kernel.draw @logits by @choices -> @sampled
+    // expected-error @below {{follows no kernel.argmax of 'logits' into 'chosen'}}
+    kernel.sample @logits by @choices -> @chosen
   }
 }
 
@@ -676,16 +676,16 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other_logits input tensor<4x16xf32>
   kernel.buffer @choices input tensor<4x3xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
   kernel.wait @p0
   kernel.phase @p1 "model" tiles 1 per_row {
     // expected-error @below {{reads the logits of another device, and this is device 0 of 1}}
-    kernel.draw @logits, @other_logits by @choices -> @sampled
+    kernel.sample @logits, @other_logits by @choices -> @chosen
   }
 }
 
@@ -697,16 +697,16 @@ kernel.program @m target "cuda" step "decode" device 0 of 2 logits_begin 0 max_r
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
   kernel.wait @p0
   kernel.phase @p1 "model" tiles 1 per_row {
     // expected-error @below {{reads one device's logits, and this is device 0 of 2}}
-    kernel.draw @logits by @choices -> @sampled
+    kernel.sample @logits by @choices -> @chosen
   }
 }
 
@@ -719,16 +719,16 @@ kernel.program @m target "cuda" step "decode" device 1 of 2 logits_begin 0 max_r
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other_logits input tensor<4x16xf32>
   kernel.buffer @choices input tensor<4x3xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
   kernel.wait @p0
   kernel.phase @p1 "model" tiles 1 per_row {
     // expected-error @below {{reads the logits of another device, and this is device 1 of 2}}
-    kernel.draw @logits, @other_logits by @choices -> @sampled
+    kernel.sample @logits, @other_logits by @choices -> @chosen
   }
 }
 
@@ -740,16 +740,16 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 50 {
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
   kernel.wait @p0
   kernel.phase @p1 "model" tiles 1 per_row {
     // expected-error @below {{draws from 48 logits of a vocabulary of 50}}
-    kernel.draw @logits by @choices -> @sampled
+    kernel.sample @logits by @choices -> @chosen
   }
 }
 
@@ -761,15 +761,15 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x2xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
   kernel.wait @p0
   kernel.phase @p1 "model" tiles 1 per_row {
     // expected-error @below {{needs 4 x 3 x i64 of 'choices', which is 'tensor<4x2xi64>'}}
-    kernel.draw @logits by @choices -> @sampled
+    kernel.sample @logits by @choices -> @chosen
   }
 }

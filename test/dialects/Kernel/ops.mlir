@@ -124,13 +124,13 @@ kernel.program @m.greedy target "cuda" step "decode" max_rows 4 page_rows 16 voc
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @wanted input tensor<4xi32>
   kernel.buffer @logits output tensor<4x48xf32>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   // CHECK:      kernel.matmul %{{.*}}, @w -> @logits : <64, f16, 0>
-  // CHECK-NEXT: kernel.sample @logits -> @sampled
+  // CHECK-NEXT: kernel.argmax @logits -> @chosen
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x rows @wanted : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
 }
 
@@ -142,16 +142,16 @@ kernel.program @m.drawn target "cuda" step "decode" device 0 of 2 logits_begin 0
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other_logits input tensor<4x16xf32>
   kernel.buffer @choices input tensor<4x3xi64>
-  kernel.buffer @sampled output tensor<4xi64>
+  kernel.buffer @chosen output tensor<4xi64>
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f16, 0>
     kernel.matmul %0, @w -> @logits : <64, f16, 0>
-    kernel.sample @logits -> @sampled
+    kernel.argmax @logits -> @chosen
   }
   kernel.wait @p0
   // CHECK:      kernel.phase @p1 "model" tiles 1 per_row {
-  // CHECK-NEXT: kernel.draw @logits, @other_logits by @choices -> @sampled
+  // CHECK-NEXT: kernel.sample @logits, @other_logits by @choices -> @chosen
   kernel.phase @p1 "model" tiles 1 per_row {
-    kernel.draw @logits, @other_logits by @choices -> @sampled
+    kernel.sample @logits, @other_logits by @choices -> @chosen
   }
 }

@@ -7,8 +7,8 @@ lm.model @whole family "llama" context 8 vocab 16 hidden 8 {
   lm.forward {
   ^bb0(%tokens: tensor<?xi32>):
     %x = lm.embed %tokens, @e : tensor<?x8xf32>
-    // expected-error @below {{'lm.exchange' op stands in no model that is cut over devices}}
-    %s = lm.exchange %x : tensor<?x8xf32>
+    // expected-error @below {{'lm.all_reduce' op stands in no model that is cut over devices}}
+    %s = lm.all_reduce %x : tensor<?x8xf32>
     %l = lm.logits %s, @e : tensor<?x8xf32> -> tensor<?x16xf32>
     lm.return %l : tensor<?x16xf32>
   }

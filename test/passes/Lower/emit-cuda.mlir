@@ -39,8 +39,8 @@
 // CHECK:        attend<Attend_2x1x16>(cta, {{.*}}, nullptr, nullptr, cta.activation<float>({{[0-9]+}}), 0, cta.activation<float>({{[0-9]+}}), cta.activation<float>({{[0-9]+}}));
 // CHECK:      // blk.0.ffn_gate_up: norm, 32 -> 2 x 40, bf16, silu; 12.3 kB of weights; 3 tiles
 // CHECK:      // logits: wanted rows, 32 -> 20, bf16, arg-max; 4.10 kB of weights; 2 tiles
-// CHECK:        matmulSampleFetch<Matmul_32x20_bf16>(cta,
-// CHECK:        matmulSample<Matmul_32x20_bf16>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted());
+// CHECK:        matmulArgmaxFetch<Matmul_32x20_bf16>(cta,
+// CHECK:        matmulArgmax<Matmul_32x20_bf16>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted());
 
 // The next product's first weights are fetched while the CTA waits, as soon as the product before is
 // done, also across the attention between them; products that need not wait fetch all the same. Before
@@ -70,8 +70,8 @@
 // CHECK-NEXT:   decode_step::run(cta);
 // CHECK-NEXT: }
 // CHECK:      // draw: tokens of 20, in steps that ask for it; 1 tile a row
-// CHECK-NEXT: RETORT_KERNEL(retort_decode_draw, kDrawThreads, 1, const retort_cuda_step *step) {
-// CHECK-NEXT:   draw<decode_step::Draw_20>(*step);
+// CHECK-NEXT: RETORT_KERNEL(retort_decode_sample, kSampleThreads, 1, const retort_cuda_step *step) {
+// CHECK-NEXT:   sample<decode_step::Sample_20>(*step);
 // CHECK-NEXT: }
 
 // CHECK:      namespace prefill_step {
@@ -99,7 +99,7 @@
 // GRAPH-NEXT:   break;
 // GRAPH-NEXT: case 9:
 // GRAPH:        decode_step::p009_blk1_attn_v(cta);
-// GRAPH:      RETORT_KERNEL(retort_decode_draw, kDrawThreads, 1, const retort_cuda_step *step) {
+// GRAPH:      RETORT_KERNEL(retort_decode_sample, kSampleThreads, 1, const retort_cuda_step *step) {
 
 // EMITC:      emitc.include "kernels/cuda/program.cuh"
 // EMITC:      emitc.func @p002_blk0_attn_qkv_fetch(%{{.*}}: !emitc.opaque<"Cta &">) attributes {specifiers = ["RETORT_DEVICE"]} {

@@ -49,10 +49,10 @@
 // The largest logit comes with the product; drawing a token is a phase of steps that ask for it.
 // CHECK:       kernel.phase @run.logits "model" tiles 2 {
 // CHECK:         kernel.matmul %{{.*}}, @token_embd.weight -> @logits
-// CHECK-NEXT:    kernel.sample @logits -> @sampled
+// CHECK-NEXT:    kernel.argmax @logits -> @chosen
 // CHECK:       kernel.wait @run.logits
-// CHECK-NEXT:  kernel.phase @run.draw "model" tiles 1 per_row {
-// CHECK-NEXT:    kernel.draw @logits by @choices -> @sampled
+// CHECK-NEXT:  kernel.phase @run.sample "model" tiles 1 per_row {
+// CHECK-NEXT:    kernel.sample @logits by @choices -> @chosen
 
 // Prefill: append and attention wait for each other; products have tiles for each 64 rows.
 // CHECK-LABEL: kernel.program @m.prefill target "cuda" step "prefill" max_rows 512 page_rows 16 vocab 20 page_bytes 3072

@@ -9,7 +9,7 @@
 // 3 key/value heads with 2 query heads each: device 0 has 2 of them, so channels and tokens that
 // cannot be halved go to device 1. Rows of projections are cut, columns of what follows them; a
 // quantised matrix before it is quantised, between groups.
-// WHOLE-NOT:   lm.exchange
+// WHOLE-NOT:   lm.all_reduce
 // WHOLE:       lm.attention {{.*}} heads 6 kv_heads 3
 
 // CHECK-LABEL: lm.model @m
@@ -46,10 +46,10 @@
 // The bias of a partial sum is added once.
 // FIRST:       %[[OUT:.*]] = lm.linear %{{.*}}, @blk.0.attn_output.weight bias @blk.0.attn_output.bias
 // SECOND:      %[[OUT:.*]] = lm.linear %{{.*}}, @blk.0.attn_output.weight :
-// CHECK-NEXT:  %[[SUM:.*]] = lm.exchange %[[OUT]] : tensor<?x32xf32>
+// CHECK-NEXT:  %[[SUM:.*]] = lm.all_reduce %[[OUT]] : tensor<?x32xf32>
 // CHECK-NEXT:  lm.residual %{{.*}}, %[[SUM]]
 // CHECK:       %[[DOWN:.*]] = lm.linear %{{.*}}, @blk.0.ffn_down.weight
-// CHECK-NEXT:  lm.exchange %[[DOWN]]
+// CHECK-NEXT:  lm.all_reduce %[[DOWN]]
 // FIRST:       lm.logits %{{.*}}, @output.weight : tensor<?x32xf32> -> tensor<?x16xf32>
 
 // Received buffers lie at the same offsets on both devices, 8 bytes a value. An exchange stands where a wait
@@ -67,8 +67,8 @@
 // DECODE:       kernel.exchange @run.blk.0.ffn_down index 1
 // DECODE-NEXT:  kernel.phase @run.logits
 // DECODE-NEXT:    kernel.stage @blk.0.ffn_down sum @received.1.0 norm @output_norm.weight eps {{.*}} rows @wanted
-// DECODE:         kernel.sample @logits -> @sampled
-// DECODE-NOT:   kernel.draw
+// DECODE:         kernel.argmax @logits -> @chosen
+// DECODE-NOT:   kernel.sample
 
 // What the other device sends comes 3 us after it is stored; the CTAs meet in 0.8 of them.
 // COST: 1 row, 128 positions, device 1 of 2, persistent
@@ -81,19 +81,19 @@
 // PREFILL-NEXT:  kernel.phase @run.blk.0.sum "blk.0" tiles 1 per_row {
 // PREFILL-NEXT:    kernel.sum @blk.0.attn_output, @received.0.0 -> @blk.0.sum residual @embedding
 // Each device finds the largest of its logits, the first draws from all.
-// PREFILL:        kernel.sample @logits -> @sampled
+// PREFILL:        kernel.argmax @logits -> @chosen
 // PREFILL:      kernel.wait @run.logits
-// PREFILL-NEXT: kernel.phase @run.draw "model" tiles 1 per_row {
-// PREFILL-NEXT:   kernel.draw @logits, @other_logits by @choices -> @sampled
+// PREFILL-NEXT: kernel.phase @run.sample "model" tiles 1 per_row {
+// PREFILL-NEXT:   kernel.sample @logits, @other_logits by @choices -> @chosen
 
 // The logits' product adds up in its prologue and keeps the largest; what draws is no part of the step.
-// TEXT:         matmulSample<Matmul_32x16_f32>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted(), {inbox(cta, {{[0-9]+}}, 1), nullptr});
+// TEXT:         matmulArgmax<Matmul_32x16_f32>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted(), {inbox(cta, {{[0-9]+}}, 1), nullptr});
 // TEXT-LABEL: RETORT_DEVICE void run(Cta &cta) {
 // TEXT-NOT:     draw
 // TEXT:       RETORT_KERNEL(retort_decode_0, kThreads, 1, const retort_cuda_step *step) {
 // TEXT:       // draw: tokens of 36, 20 of them device 1's, in steps that ask for it; 1 tile a row
-// TEXT-NEXT:  RETORT_KERNEL(retort_decode_0_draw, kDrawThreads, 1, const retort_cuda_step *step) {
-// TEXT-NEXT:    draw<decode0_step::Draw_16_20>(*step);
+// TEXT-NEXT:  RETORT_KERNEL(retort_decode_0_sample, kSampleThreads, 1, const retort_cuda_step *step) {
+// TEXT-NEXT:    sample<decode0_step::Sample_16_20>(*step);
 !out = tensor<32x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
 lm.model @m family "llama" context 64 vocab 36 hidden 32 {
   lm.param @token_embd.weight : tensor<36x32xf32> {

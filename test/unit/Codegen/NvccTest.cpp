@@ -4,7 +4,7 @@
 #include "compiler/Codegen/Processes.h"
 #include "compiler/Codegen/TemporaryFolder.h"
 #include "kernels/cuda/Headers.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <chrono>
 #include <cstdlib>
 #include <gmock/gmock.h>

@@ -1,7 +1,7 @@
 //===- TargetsTest.cpp - What --target names ------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/Targets.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <gmock/gmock.h>
 
 namespace retort {

@@ -57,8 +57,8 @@ struct Part {
 
 float rounded(const Shape &s, float v) {
   return s.holds("half")   ? roundHalf(v)
-         : s.holds("bf16") ? weight::fromBFloat16(weight::toBFloat16(v))
-         : s.holds("e4m3") ? weight::fromE4m3(weight::toE4m3(v))
+         : s.holds("bf16") ? fromBFloat16(toBFloat16(v))
+         : s.holds("e4m3") ? fromE4m3(toE4m3(v))
                            : v;
 }
 
@@ -97,9 +97,7 @@ protected:
                size_t(s.elementBytes());
   }
   void put(const Shape &s, uint8_t *to, float v) {
-    const uint16_t bits = s.holds("half")   ? weight::toHalf(v)
-                          : s.holds("e4m3") ? weight::toE4m3(v)
-                                            : weight::toBFloat16(v);
+    const uint16_t bits = s.holds("half") ? toHalf(v) : s.holds("e4m3") ? toE4m3(v) : toBFloat16(v);
     if (s.elementBytes() == 4)
       memcpy(to, &v, 4);
     else
@@ -109,9 +107,9 @@ protected:
     if (s.elementBytes() == 4)
       return *reinterpret_cast<const float *>(from);
     if (s.elementBytes() == 1)
-      return weight::fromE4m3(*from);
+      return fromE4m3(*from);
     const uint16_t bits = *reinterpret_cast<const uint16_t *>(from);
-    return s.holds("half") ? weight::fromHalf(bits) : weight::fromBFloat16(bits);
+    return s.holds("half") ? fromHalf(bits) : fromBFloat16(bits);
   }
 
   std::vector<float> check(CUmodule module, const std::string &name, const Shape &s,

@@ -21,7 +21,7 @@ inline std::vector<float> randomValues(size_t count, unsigned seed, float scale 
     v = normal(random);
   return values;
 }
-inline float roundHalf(float v) { return weight::fromHalf(weight::toHalf(v)); }
+inline float roundHalf(float v) { return fromHalf(toHalf(v)); }
 
 /// A matrix in the mma16 layout, and what it stands for.
 struct Packed {

@@ -1,142 +1,208 @@
-//===- SampleTest.cpp - The logits' product and its arg-max -----------------------------===//
+//===- SampleTest.cpp - A card draws the tokens that the host draws ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
+//
+// Rows of logits of many kinds, each with a choice of its own, against engine::drawToken(), which
+// finds by selection what the kernel finds by bins: the same token, without exception. That the
+// definition they share is right is SamplerTest's to say.
+#include "kernels/cuda/layout.h"
+#include "runtime/src/engine/Sampler.h"
 #include "test/unit/CudaKernels/Kernels.h"
 #include <bit>
 
 namespace retort::test {
 namespace {
 
-using weight::Format;
-using weight::Kind;
+/// A launch: the vocabulary's parts on two devices (the second may be empty), and its rows.
+struct Rows {
+  int first, second, pickable;
+  std::vector<std::vector<float>> logits;
+  std::vector<retort_choice> choices;
 
-/// Tiles and CTAs end in the middle of something.
-constexpr int kIn = 64, kOut = 187;
-
-std::string programText(bool prefill) {
-  const std::string space = prefill ? "prefill::" : "";
-  return "struct S { static constexpr int In = " + std::to_string(kIn) +
-         ", Out = " + std::to_string(kOut) +
-         ", SourceStride = In, SourceAt = 0, DestStride = Out, MaxRows = " +
-         (prefill ? "128" : "16") +
-         "; using Weights = BF16; static constexpr bool Norm = false, NormOffset = false, "
-         "HasBias = true, HasResidual = false, Wanted = true; static constexpr float eps = 1e-5f, "
-         "softCap = 0; };\n"
-         "RETORT_KERNEL(k, kThreads, 1, const retort_cuda_step *step, const float *x, const "
-         "uint8_t *w, const float *bias) {\n  Cta cta(step);\n  " +
-         space + "matmulSampleFetch<S>(cta, w);\n  cta.wait();\n  " + space +
-         "matmulSample<S>(cta, x, nullptr, w, cta.logits(), bias, cta.wanted());\n}\n" +
-         // A score a thread, on its own.
-         "RETORT_KERNEL(keys, kThreads, 1, const retort_cuda_step *step, const float *scores, "
-         "uint64_t *to) { to[threadIndex()] = scoreKey(scores[threadIndex()], "
-         "int(threadIndex())); }\n";
-}
-
-class Sample : public CudaKernels {
-protected:
-  /// What the step leaves for each wanted row: a token, or -1.
-  std::vector<int32_t> sample(CUmodule module, const std::vector<float> &x,
-                              const std::vector<float> &bias, int rows,
-                              const std::vector<int32_t> &wanted, int choose, bool logits) {
-    const Packed w = packMatrix("mma16", {Kind::BF16}, kOut, kIn, 3);
-    makeRows(rows, wanted);
-    keys = upload(std::vector<uint64_t>(wanted.size() + 1));
-    dest = upload(std::vector<float>(wanted.size() * kOut + 1, NAN));
-    step.sampled = pointer<uint64_t>(keys);
-    step.num_choose = choose;
-    step.logits = logits ? pointer<float>(dest) : nullptr;
-    run(module, "k", upload(x), upload(w.bytes), upload(bias));
-    std::vector<int32_t> tokens;
-    for (uint64_t key : download<uint64_t>(keys, wanted.size()))
-      tokens.push_back(key ? int32_t(0xffffffffu - uint32_t(key)) : -1);
-    EXPECT_EQ(download<uint64_t>(keys, wanted.size() + 1).back(), 0u); // not a row too many
-    return tokens;
+  int tokens() const { return first + second; }
+  void add(std::vector<float> row, float temperature, uint32_t topK, float topP, uint64_t random) {
+    logits.push_back(std::move(row));
+    engine::Sampler sampler({temperature, topP, topK, 0});
+    choices.push_back(sampler.next());
+    choices.back().random = random;
   }
-  void check(int arch, bool prefill, int rows, const std::vector<int32_t> &wanted) {
-    SCOPED_TRACE(std::to_string(rows) + (prefill ? " rows of prefill" : " rows of decode"));
-    for (const auto [sms, choose] : {std::pair(3, kOut), std::pair(5, 150), std::pair(16, 1)}) {
-      open(arch, sms, /*check=*/true);
-      CUmodule module = loadProgram(programText(prefill));
-      ASSERT_TRUE(module);
-      const auto x = randomValues(size_t(rows * kIn), unsigned(rows + sms));
-      const auto bias = randomValues(kOut, 8, 2);
-      const auto got = sample(module, x, bias, rows, wanted, choose, true);
-      const auto values = download<float>(dest, wanted.size() * kOut);
-      for (size_t r = 0; r < wanted.size(); ++r) {
-        const float *row = &values[r * kOut];
-        EXPECT_EQ(got[r], std::max_element(row, row + choose) - row) << "row " << r;
-      }
-      EXPECT_EQ(sample(module, x, bias, rows, wanted, choose, false), got) << "without logits";
-      EXPECT_EQ(report()["findings"].size(), 0u) << report()["findings"].dump(1).substr(0, 2000);
-    }
-  }
-  CUdeviceptr keys = 0, dest = 0; ///< of the last step
 };
 
-TEST_F(Sample, DecodeFindsTheLargestLogit) {
-  check(90, false, 1, {0});
-  check(80, false, 5, {0, 2, 4});
-  check(90, false, 16, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15});
-  check(90, false, 3, {});
-}
-TEST_F(Sample, PrefillFindsTheLargestLogit) {
-  check(80, true, 20, {19});
-  check(80, true, 70, {0, 1, 33, 63, 64, 65, 69});
+std::string programText(const Rows &rows) {
+  return "struct P { static constexpr int First = " + std::to_string(rows.first) +
+         ", Second = " + std::to_string(rows.second) +
+         "; };\nRETORT_KERNEL(k, kSampleThreads, 1, const retort_cuda_step *step) { "
+         "sample<P>(*step); "
+         "}\n";
 }
 
-// Rows of zeros: the logits are the biases, whose ties are of the lowest index.
-TEST_F(Sample, TiesNaNsAndInfinities) {
-  for (bool prefill : {false, true}) {
-    open(90, 4);
-    CUmodule module = loadProgram(programText(prefill));
-    ASSERT_TRUE(module);
-    const std::vector<float> x(2 * kIn);
-    auto best = [&](const std::vector<std::pair<int, float>> &values, float rest,
-                    int choose = kOut) {
-      std::vector<float> bias(kOut, rest);
-      for (auto [at, value] : values)
-        bias[size_t(at)] = value;
-      const auto tokens = sample(module, x, bias, 2, {0, 1}, choose, false);
-      EXPECT_EQ(tokens[0], tokens[1]);
-      return tokens[0];
-    };
-    EXPECT_EQ(best({}, 1), 0);
-    EXPECT_EQ(best({{186, 2}, {31, 2}, {32, 2}, {100, 2}}, -1), 31);
-    EXPECT_EQ(best({{186, -1}, {100, -1}}, -2), 100);
-    EXPECT_EQ(best({{40, -0.0f}, {90, 0.0f}}, -1), 40);
-    EXPECT_EQ(best({{40, 0.0f}, {90, -0.0f}}, -1), 40);
-    EXPECT_EQ(best({{0, NAN}, {50, 3}}, NAN), 50);
-    EXPECT_EQ(best({{70, INFINITY}, {50, 3}}, NAN), 70);
-    EXPECT_EQ(best({{70, -3e38f}}, -INFINITY), 70);
-    EXPECT_EQ(best({}, -INFINITY), -1);
-    EXPECT_EQ(best({}, NAN), -1);
-    EXPECT_EQ(best({{150, 5}, {149, 4}}, 0, 150), 149); // nothing beyond what may be chosen
-    EXPECT_EQ(best({{0, 5}}, 0, 0), -1);
+class SampleKernel : public CudaKernels {
+protected:
+  std::vector<int32_t> drawOnCard(const Rows &rows, unsigned ctas) {
+    std::vector<float> first, second{0};
+    std::vector<uint64_t> keys;
+    for (const auto &row : rows.logits) {
+      first.insert(first.end(), row.begin(), row.begin() + rows.first);
+      second.insert(second.end(), row.begin() + rows.first, row.end());
+      const int32_t best =
+          engine::largestLogit({row.data(), size_t(std::min(rows.first, rows.pickable))});
+      const uint64_t key =
+          best < 0 ? 0 : sampling::keyOf(std::bit_cast<uint32_t>(row[size_t(best)]));
+      keys.push_back(best < 0 ? 0 : key << 32 | (0xffffffffu - uint32_t(best)));
+    }
+    second.erase(second.begin());
+    second.push_back(0); // upload() wants something
+    CUmodule module = loadProgram(programText(rows));
+    if (!module)
+      return {};
+    step = {};
+    step.logits = pointer<float>(upload(first));
+    step.other_logits = pointer<const float>(upload(second));
+    const CUdeviceptr chosen = upload(keys);
+    step.chosen = pointer<uint64_t>(chosen);
+    step.choices = pointer<const retort_choice>(upload(rows.choices));
+    step.num_wanted = int32_t(rows.logits.size());
+    step.num_sample = rows.pickable;
+    const CUdeviceptr memory = upload(std::vector<retort_cuda_step>{step});
+    EXPECT_EQ(launch(function(module, "k"), ctas, retort::cuda::kSampleThreads,
+                     retort::cuda::kSampleSharedBytes, false, memory),
+              CUDA_SUCCESS)
+        << library().error();
+    EXPECT_EQ(cuda.cuCtxSynchronize(), CUDA_SUCCESS) << report().dump(1).substr(0, 4000);
+    std::vector<int32_t> tokens;
+    for (size_t r = 0; r < keys.size(); ++r) {
+      const uint64_t key = download<uint64_t>(chosen, keys.size())[r];
+      tokens.push_back(key ? int32_t(0xffffffffu - uint32_t(key)) : -1);
+      if (key && tokens.back() < rows.pickable)
+        EXPECT_EQ(uint32_t(key >> 32),
+                  sampling::keyOf(std::bit_cast<uint32_t>(rows.logits[r][size_t(tokens.back())])))
+            << "row " << r;
+    }
+    return tokens;
+  }
+  void check(const Rows &rows, unsigned ctas) {
+    const auto got = drawOnCard(rows, ctas);
+    ASSERT_EQ(got.size(), rows.logits.size());
+    std::vector<engine::Candidate> room;
+    for (size_t r = 0; r < got.size(); ++r) {
+      const retort_choice &c = rows.choices[r];
+      EXPECT_EQ(got[r], engine::drawToken({rows.logits[r].data(), size_t(rows.pickable)}, c, room))
+          << "row " << r << ": " << rows.tokens() << " tokens, scale " << c.scale << " top_k "
+          << c.top_k << " top_p " << c.top_p << " random " << c.random;
+    }
+    EXPECT_EQ(report()["findings"].size(), 0u) << report()["findings"].dump(1).substr(0, 2000);
+  }
+};
+
+enum class Kind { Normal, Peaked, Flat, Equal, Levels, Holes, Wide, Tiny, Count };
+
+std::vector<float> someLogits(Kind kind, int tokens, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> row;
+  for (int i = 0; i < tokens; ++i) {
+    const float z = normal(random);
+    switch (kind) {
+    case Kind::Normal:
+      row.push_back(3 * z);
+      break;
+    case Kind::Peaked: // as of a model that knows what comes
+      row.push_back(random() % 50 == 0 ? 12 + z : -10 + 2 * z);
+      break;
+    case Kind::Flat:
+      row.push_back(1 + 1e-4f * z);
+      break;
+    case Kind::Equal:
+      row.push_back(-0.7f);
+      break;
+    case Kind::Levels: // ties everywhere, zeros of both signs among them
+      row.push_back(std::round(z) * (random() % 2 ? 0.5f : -0.5f));
+      break;
+    case Kind::Holes:
+      row.push_back(random() % 4 == 0 ? NAN : random() % 4 == 0 ? -INFINITY : 2 * z);
+      break;
+    case Kind::Wide:
+      row.push_back(z * std::exp2(float(random() % 200) - 100));
+      break;
+    default: // denormal numbers
+      row.push_back(std::bit_cast<float>(uint32_t(random() % 5000 | random() % 2 << 31)));
+    }
+  }
+  return row;
+}
+
+/// `count` rows of all kinds with all sorts of choices.
+void addRows(Rows &rows, int count, unsigned seed) {
+  std::mt19937_64 random(seed);
+  auto one = [&](auto... values) {
+    const std::array<double, sizeof...(values)> list = {double(values)...};
+    return list[random() % list.size()];
+  };
+  for (int r = 0; r < count; ++r) {
+    const auto kind = Kind(r % int(Kind::Count));
+    const float temperature = float(one(1e-30, 0.01, 0.3, 0.7, 1, 1, 2, 10, 100));
+    const auto topK = uint32_t(one(0, 0, 1, 2, 40, 700, rows.tokens() - 1, rows.tokens(), 4e9));
+    const float topP = float(one(0, 0, 1, 1e-12, 0.1, 0.5, 0.9, 0.95, 0.999999));
+    const uint64_t spread = random();
+    rows.add(someLogits(kind, rows.tokens(), unsigned(random())), temperature, topK, topP,
+             one(0, 1, 1, 1, 1) == 0 ? (spread % 2 ? ~uint64_t(0) : 0) : random());
   }
 }
 
-// Keys order as floats do, whatever their signs and exponents.
-TEST_F(Sample, KeysOrderAsScores) {
-  open(90, 1);
-  CUmodule module = loadProgram(programText(false));
-  ASSERT_TRUE(module);
-  std::mt19937 random(1);
-  std::vector<float> scores(256);
-  for (float &score : scores)
-    score = std::bit_cast<float>(uint32_t(random()));
-  scores[3] = scores[200] = 1;
-  scores[4] = INFINITY, scores[5] = -INFINITY, scores[6] = NAN, scores[7] = -0.0f, scores[8] = 0;
-  makeRows(1);
-  const CUdeviceptr to = upload(std::vector<uint64_t>(256));
-  multiprocessors = 1;
-  run(module, "keys", upload(scores), to);
-  const auto got = download<uint64_t>(to, 256);
-  for (size_t i = 0; i < 256; ++i) {
-    const bool valid = scores[i] > -INFINITY;
-    EXPECT_EQ(got[i] != 0, valid) << scores[i];
-    for (size_t j = 0; j < 256 && valid; ++j)
-      if (scores[j] > -INFINITY && i != j)
-        EXPECT_EQ(got[i] > got[j], scores[i] > scores[j] || (scores[i] == scores[j] && i < j))
-            << scores[i] << " " << scores[j];
+TEST_F(SampleKernel, SmallVocabularies) {
+  open(90, 3, /*check=*/true);
+  for (const auto [first, second, pickable] :
+       {std::array{1, 0, 1}, {2, 0, 2}, {33, 0, 30}, {187, 0, 187}, {16, 9, 25}, {64, 60, 100}}) {
+    Rows rows{first, second, pickable, {}, {}};
+    addRows(rows, 32, unsigned(first + pickable));
+    check(rows, 3);
+  }
+}
+
+/// More tokens than the list has room for, so bins and ranges are cut, on one device and two.
+TEST_F(SampleKernel, LargeVocabularies) {
+  open(80, 4, /*check=*/false);
+  for (const auto [first, second, pickable] :
+       {std::array{9000, 0, 9000}, {49152, 0, 49152}, {20000, 12345, 32000}}) {
+    Rows rows{first, second, pickable, {}, {}};
+    addRows(rows, 40, unsigned(first));
+    check(rows, 5);
+  }
+}
+
+TEST_F(SampleKernel, ChecksFindNothing) {
+  for (int seed : {1, 2}) {
+    set("seed", seed);
+    open(90, 2, /*check=*/true);
+    Rows rows{4000, 3000, 6500, {}, {}};
+    addRows(rows, 8, unsigned(seed));
+    check(rows, seed == 1 ? 2 : 8);
+  }
+  set("seed", 0);
+}
+
+/// Rows without a token to draw, with an infinite logit, and greedy ones among others.
+TEST_F(SampleKernel, RowsThatAreNotDrawn) {
+  open(90, 2, /*check=*/true);
+  for (int second : {0, 20}) {
+    const int first = 50;
+    Rows rows{first, second, first + second, {}, {}};
+    const size_t n = size_t(first + second);
+    rows.add(std::vector<float>(n, NAN), 1, 0, 1, 5);
+    rows.add(std::vector<float>(n, -INFINITY), 1, 3, 0.5f, 5);
+    auto row = someLogits(Kind::Normal, int(n), 1);
+    row[n - 5] = row[n - 3] = INFINITY;
+    rows.add(row, 1, 0, 1, ~uint64_t(0));
+    row = someLogits(Kind::Normal, int(n), 2);
+    row[n - 4] = 100;
+    rows.add(row, 0, 0, 1, ~uint64_t(0));
+    rows.add(row, 100, 0, 1, ~uint64_t(0));
+    check(rows, 1);
+    const auto got = drawOnCard(rows, 5);
+    EXPECT_EQ(got[0], -1);
+    EXPECT_EQ(got[1], -1);
+    EXPECT_EQ(got[2], int(n) - 5);
+    EXPECT_EQ(got[3], int(n) - 4);
+    EXPECT_NE(got[4], int(n) - 4);
   }
 }
 

@@ -49,10 +49,10 @@ struct Row {
 struct SummedMat : Mat<4096, 64128, Int4<32, true>, true> { // the logits of one of two cards
   static constexpr bool Sums = true;
 };
-struct OneDraw {
+struct OneSample {
   static constexpr int First = 49152, Second = 0;
 };
-struct TwoDraw {
+struct TwoSample {
   static constexpr int First = 64128, Second = 64128;
 };
 RETORT_CONSTANT float frequencies[32] = {1, 2};
@@ -123,21 +123,21 @@ RETORT_CONSTANT float frequencies[32] = {1, 2};
 #define RECEIVE_matmulGlu(P)                                                                       \
   matmulGlu<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(8192),                   \
                cta.activation(65536), {inbox(cta, 4096, 1), cta.activation(131072)})
-#define SAMPLED(name, ...)                                                                         \
+#define ARGMAX(name, ...)                                                                          \
   RETORT_KERNEL(decode_sample_##name, kThreads, 1, const retort_cuda_step *step) {                 \
     using P = __VA_ARGS__;                                                                         \
     Cta cta(step);                                                                                 \
-    matmulSampleFetch<P>(cta, cta.weights(4096));                                                  \
+    matmulArgmaxFetch<P>(cta, cta.weights(4096));                                                  \
     cta.wait();                                                                                    \
-    matmulSample<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),              \
+    matmulArgmax<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),              \
                     cta.logits(), nullptr, cta.wanted());                                          \
   }                                                                                                \
   RETORT_KERNEL(prefill_sample_##name, kPrefillThreads, 1, const retort_cuda_step *step) {         \
     using P = __VA_ARGS__;                                                                         \
     Cta cta(step);                                                                                 \
-    prefill::matmulSampleFetch<P>(cta, cta.weights(4096));                                         \
+    prefill::matmulArgmaxFetch<P>(cta, cta.weights(4096));                                         \
     cta.wait();                                                                                    \
-    prefill::matmulSample<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),     \
+    prefill::matmulArgmax<P>(cta, cta.activation(0), cta.weights<float>(0), cta.weights(4096),     \
                              cta.logits(), nullptr, cta.wanted());                                 \
   }
 #define ATTENTION_DECODING(name, ...)                                                              \
@@ -176,7 +176,7 @@ PRODUCT(fp8_32, Mat<576, 960, Fp8<32>, false, true>)
 GATED(fp8, Mat<4096, 14336, Fp8<128>, true>)
 GATED(f16, Mat<576, 1536, F16, true>)
 PRODUCT(f32, Mat<80, 33, F32, true>)
-SAMPLED(smol, Mat<576, 49152, Int4<32, false>, true>)
+ARGMAX(smol, Mat<576, 49152, Int4<32, false>, true>)
 GATED(smol, Mat<576, 1536, Int4<32, true>, true>)
 GATED(big, Mat<4096, 14336, Int4<128, true>, true>)
 GATED(asymmetric, Mat<576, 1536, Int4<64, false>, true>)
@@ -208,14 +208,18 @@ ATTENTION_DECODING(fp8_group8, Att<64, 8, 128, e4m3, 16, 4096, true>)
 ATTENTION(bf16, Att<32, 8, 128, bf16, 16, 4096, true>)
 RETORT_KERNEL(decode_sample_summed, kThreads, 1, const retort_cuda_step *step) {
   Cta cta(step);
-  matmulSampleFetch<SummedMat>(cta, cta.weights(4096));
+  matmulArgmaxFetch<SummedMat>(cta, cta.weights(4096));
   cta.wait();
   const float *x = cta.activation(0);
-  matmulSample<SummedMat>(cta, x, cta.weights<float>(0), cta.weights(4096), cta.logits(), nullptr,
+  matmulArgmax<SummedMat>(cta, x, cta.weights<float>(0), cta.weights(4096), cta.logits(), nullptr,
                           cta.wanted(), {inbox(cta, 4096, 1), nullptr});
 }
-RETORT_KERNEL(draw_one, kDrawThreads, 1, const retort_cuda_step *step) { draw<OneDraw>(*step); }
-RETORT_KERNEL(draw_two, kDrawThreads, 1, const retort_cuda_step *step) { draw<TwoDraw>(*step); }
+RETORT_KERNEL(sample_one, kSampleThreads, 1, const retort_cuda_step *step) {
+  sample<OneSample>(*step);
+}
+RETORT_KERNEL(sample_two, kSampleThreads, 1, const retort_cuda_step *step) {
+  sample<TwoSample>(*step);
+}
 RETORT_KERNEL(rows, kThreads, 1, const retort_cuda_step *step) {
   Cta cta(step);
   float *x = cta.activation(0);

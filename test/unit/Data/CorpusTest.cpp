@@ -3,7 +3,7 @@
 #include "compiler/Data/Corpus.h"
 #include "compiler/Data/CorpusFiles.h"
 #include "compiler/Data/NearDuplicates.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "test/unit/Data/TestText.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 //===- PackingTest.cpp - Documents as sequences of tokens -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/Packing.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "test/unit/Data/TestText.h"
 
 #include <algorithm>

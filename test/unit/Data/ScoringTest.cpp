@@ -1,7 +1,7 @@
 //===- ScoringTest.cpp - Bits per byte on documents -------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/Scoring.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "test/unit/Data/TestText.h"
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Data/Corpus.h"
-#include "runtime/src/base/Sha256.h"
+#include "runtime/base/Sha256.h"
 
 #include <random>
 #include <string>

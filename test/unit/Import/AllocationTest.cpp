@@ -5,9 +5,9 @@
 // file's size, whatever its counts say.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/Import/Gguf.h"
-#include "compiler/Import/Safetensors.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Checkpoint/Gguf.h"
+#include "compiler/Checkpoint/Safetensors.h"
+#include "runtime/base/Error.h"
 #include "test/unit/Import/GgufBytes.h"
 #include <atomic>
 #include <cstdlib>

@@ -1,9 +1,9 @@
 //===- ConfigTest.cpp - What checkpoints say of their models --------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Checkpoint/Gguf.h"
 #include "compiler/Import/ConfigReaders.h"
-#include "compiler/Import/Gguf.h"
-#include "runtime/src/base/Error.h"
-#include "runtime/src/base/Json.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/Json.h"
 #include "test/unit/Import/GgufBytes.h"
 #include <cmath>
 #include <functional>

@@ -1,7 +1,7 @@
 //===- GgufTest.cpp - The GGUF reader on files made by hand ---------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/Gguf.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Checkpoint/Gguf.h"
+#include "runtime/base/Error.h"
 #include "test/unit/Import/GgufBytes.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

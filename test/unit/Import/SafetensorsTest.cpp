@@ -1,7 +1,7 @@
 //===- SafetensorsTest.cpp - The safetensors reader and writer ------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/Safetensors.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Checkpoint/Safetensors.h"
+#include "runtime/base/Error.h"
 #include "test/unit/Import/GgufBytes.h"
 #include <filesystem>
 #include <gmock/gmock.h>

@@ -5,9 +5,9 @@
 // compares them with what the gguf package makes of the same file.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/Import/Checkpoint.h"
-#include "compiler/Import/Safetensors.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Checkpoint/Checkpoint.h"
+#include "compiler/Checkpoint/Safetensors.h"
+#include "runtime/base/Error.h"
 #include <cstdio>
 
 int main(int argc, char **argv) {

@@ -152,8 +152,8 @@ TEST(Prediction, GraphLaunchesEachPhaseAndHidesNothingWithoutDependentLaunch) {
 /// Beside the step, not in it: two passes over the row, 80 instructions for 32 logits, 2 a cycle.
 TEST(Prediction, DrawingTokensIsBesideTheStep) {
   PhaseCost draw;
-  draw.name = "draw";
-  draw.kind = PhaseKind::Draw;
+  draw.name = "sample";
+  draw.kind = PhaseKind::Sample;
   draw.rowTile = 1;
   draw.waits = true;
   draw.tokens = 32000;
@@ -162,14 +162,14 @@ TEST(Prediction, DrawingTokensIsBesideTheStep) {
   const StepTime time = predict({product(1000000, true), draw}, device, {});
   EXPECT_EQ(time.us, without.us);
   EXPECT_EQ(time.phases.size(), 1u);
-  EXPECT_EQ(without.draw.us, 0);
-  EXPECT_NEAR(time.draw.us,
+  EXPECT_EQ(without.sample.us, 0);
+  EXPECT_NEAR(time.sample.us,
               device.launchUs + 3 * device.l2LatencyUs +
                   (80 * 1000 / device.issue + 8000) / (device.clockGHz * 1e3),
               1e-9);
-  EXPECT_EQ(time.draw.l2Bytes, 2 * 4 * 32000);
+  EXPECT_EQ(time.sample.l2Bytes, 2 * 4 * 32000);
   draw.exchanges = true;
-  EXPECT_NEAR(predict({product(1000000, true), draw}, device, {}).draw.us - time.draw.us,
+  EXPECT_NEAR(predict({product(1000000, true), draw}, device, {}).sample.us - time.sample.us,
               device.peerUs, 1e-9);
 }
 

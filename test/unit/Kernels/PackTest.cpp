@@ -1,7 +1,7 @@
 //===- PackTest.cpp - Quantising and packing ---------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Weights/PackMma.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <bit>
 #include <cmath>
 #include <cstring>

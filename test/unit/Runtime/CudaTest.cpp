@@ -137,7 +137,7 @@ TEST_P(CudaForms, GreedyTokensOfAnyChunks) {
   writeCudaBundle(sampling, {.form = GetParam().form,
                              .devices = {GetParam().devices},
                              .tokenizer = true,
-                             .samples = true});
+                             .argmax = true});
   writeCudaBundle(path,
                   {.form = GetParam().form, .devices = {GetParam().devices}, .tokenizer = true});
   const auto tokens = someTokens(24);
@@ -171,7 +171,7 @@ TEST_P(CudaForms, DrawnTokensOfAnyChunks) {
     writeCudaBundle(path, {.form = GetParam().form,
                            .devices = {devices},
                            .tokenizer = true,
-                           .samples = true,
+                           .argmax = true,
                            .draws = draws});
     for (size_t chunk : {1, 3, 8}) {
       Session session(Model(path), {.device = "sim"});
@@ -225,7 +225,7 @@ TEST_P(CudaForms, GeneratesAsTheCpuDoes) {
                          .devices = {GetParam().devices},
                          .cpu = true,
                          .tokenizer = true,
-                         .samples = true,
+                         .argmax = true,
                          .draws = true});
   Model model(path);
   const auto prompt = model.tokenize("a prompt of more than one step");

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Generate.h"
 #include "retort.hpp"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "test/unit/Runtime/TestBundle.h"
 
 #include <algorithm>

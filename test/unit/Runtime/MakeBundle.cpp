@@ -1,6 +1,6 @@
 //===- MakeBundle.cpp - Writes the bundle of the tests ---------------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "test/unit/Runtime/TestBundle.h"
 #include <cstdio>
 #include <cstdlib>

@@ -2,10 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/unit/Runtime/TestBundle.h"
 #include "compiler/Bundle/BundleWriter.h"
-#include "compiler/Import/TokenizerSpec.h"
+#include "compiler/Tokenizer/Spec.h"
 #include "kernels/cuda/layout.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/abi/cuda_program.h"
-#include "runtime/src/base/Error.h"
 #include "runtime/src/engine/Manifest.h"
 
 #include <cstdlib>
@@ -143,12 +143,12 @@ nlohmann::json cudaManifest(const CudaTest &test) {
         else
           for (const char *kernel : {"append", "hash", "logits", "done"})
             entry["kernels"].push_back({{"symbol", std::string("test_") + kernel}, {"grid", 3}});
-        if (test.samples)
-          entry["sample"] = true;
+        if (test.argmax)
+          entry["argmax"] = true;
         if (test.draws && device == 0)
-          entry["draw"] = {{"symbol", "test_draw_" + std::to_string(devices)},
-                           {"threads", cuda::kDrawThreads},
-                           {"shared_bytes", cuda::kDrawSharedBytes}};
+          entry["sample"] = {{"symbol", "test_sample_" + std::to_string(devices)},
+                             {"threads", cuda::kSampleThreads},
+                             {"shared_bytes", cuda::kSampleSharedBytes}};
         if (devices == 2)
           entry["logits"] = {{"begin", device ? kLogitsBegin1 : 0},
                              {"count", device ? kVocab - kLogitsBegin1 : kLogitsBegin1}};

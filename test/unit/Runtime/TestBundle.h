@@ -38,8 +38,8 @@ struct CudaTest {
   std::vector<int> devices = {1};  ///< numbers of cards that it has entries for
   bool cpu = false;                ///< also a CPU program
   bool tokenizer = false;
-  bool samples = false; ///< its programs keep the largest logits
-  bool draws = false;   ///< and draw tokens
+  bool argmax = false; ///< its programs keep the largest logits
+  bool draws = false;  ///< and draw tokens
   uint64_t weightBytes = 5000;
   nlohmann::json patch = nlohmann::json::array(); ///< applied to the manifest (RFC 6902)
 };

@@ -6,7 +6,7 @@
 //
 // sync: [0] the grid's barrier, [1] how often the other card has sent, [2] steps done, [3] the
 // generation of the last step: where the next is not above it, hashes are wrong.
-#include "kernels/cuda/draw.cuh"
+#include "kernels/cuda/argmax.cuh"
 #include "kernels/cuda/sample.cuh"
 #define TEST_FUNCTION RETORT_DEVICE
 #include "runtime/src/abi/cuda_program.h"
@@ -80,8 +80,8 @@ RETORT_PHASE void logits(const Step *s) {
     const float logit = testLogit(hashOf(s, s->wanted[i / count]), begin + i % count);
     if (s->logits)
       s->logits[i] = logit;
-    if (s->sampled && i % count < s->num_choose)
-      redMaxRelaxedGpu(s->sampled + i / count, scoreKey(logit, i % count));
+    if (s->chosen && i % count < s->num_choose)
+      redMaxRelaxedGpu(s->chosen + i / count, scoreKey(logit, i % count));
   }
 }
 
@@ -116,8 +116,8 @@ struct One {
 struct Two {
   static constexpr int First = TEST_LOGITS_BEGIN_1, Second = TEST_VOCAB - First;
 };
-RETORT_KERNEL(test_draw_1, kDrawThreads, 1, const Step *s) { draw<One>(*s); }
-RETORT_KERNEL(test_draw_2, kDrawThreads, 1, const Step *s) { draw<Two>(*s); }
+RETORT_KERNEL(test_sample_1, kSampleThreads, 1, const Step *s) { sample<One>(*s); }
+RETORT_KERNEL(test_sample_2, kSampleThreads, 1, const Step *s) { sample<Two>(*s); }
 
 // Wrong on purpose: what a damaged program does.
 RETORT_KERNEL(test_trap, 64, 1, const Step *s) { trap(); }

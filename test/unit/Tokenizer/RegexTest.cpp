@@ -1,7 +1,7 @@
 //===- RegexTest.cpp - Pattern automata against PCRE2 ---------------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/TokenizerInternal.h"
-#include "compiler/Import/TokenizerRegex.h"
+#include "compiler/Tokenizer/Regex.h"
+#include "compiler/Tokenizer/Internal.h"
 #include <gtest/gtest.h>
 #include <random>
 #define PCRE2_CODE_UNIT_WIDTH 32

@@ -1,9 +1,9 @@
 //===- Tiny.h - Tokenizers small enough to reason about --------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "compiler/Import/TokenizerInternal.h"
-#include "compiler/Import/TokenizerSpec.h"
-#include "runtime/src/base/Error.h"
+#include "compiler/Tokenizer/Internal.h"
+#include "compiler/Tokenizer/Spec.h"
+#include "runtime/base/Error.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
 #include <algorithm>
 

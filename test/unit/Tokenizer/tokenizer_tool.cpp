@@ -14,9 +14,9 @@
 // Texts and lists are u32 lengths (bytes, ids) and their content.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/Import/TokenizerSpec.h"
-#include "runtime/src/base/Error.h"
-#include "runtime/src/base/MappedFile.h"
+#include "compiler/Tokenizer/Spec.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/MappedFile.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
 #include <algorithm>
 #include <cstdio>

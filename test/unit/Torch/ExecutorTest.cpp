@@ -1,6 +1,6 @@
 //===- ExecutorTest.cpp - The executor through its library -------------------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/Safetensors.h"
+#include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Torch/Loader.h"
 #include "compiler/Weights/Pack.h"
 #include "test/unit/Torch/TinyModel.h"

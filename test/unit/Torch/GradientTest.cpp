@@ -171,10 +171,9 @@ TEST(Rounding, IsTorchs) {
                    brain = values.to(at::kBFloat16).to(at::kFloat);
   const at::Tensor eight = values.clamp(-448, 448).to(at::kFloat8_e4m3fn).to(at::kFloat);
   for (int64_t i = 0; i < values.numel(); ++i) {
-    ASSERT_EQ(weight::fromHalf(weight::toHalf(value[i])), half.data_ptr<float>()[i]) << value[i];
-    ASSERT_EQ(weight::fromBFloat16(weight::toBFloat16(value[i])), brain.data_ptr<float>()[i])
-        << value[i];
-    ASSERT_EQ(weight::fromE4m3(weight::toE4m3(value[i])), eight.data_ptr<float>()[i]) << value[i];
+    ASSERT_EQ(fromHalf(toHalf(value[i])), half.data_ptr<float>()[i]) << value[i];
+    ASSERT_EQ(fromBFloat16(toBFloat16(value[i])), brain.data_ptr<float>()[i]) << value[i];
+    ASSERT_EQ(fromE4m3(toE4m3(value[i])), eight.data_ptr<float>()[i]) << value[i];
   }
 }
 

@@ -6,11 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Weights/ParamStream.h"
-#include "compiler/Import/Safetensors.h"
+#include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Weights/PackMma.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Parser/Parser.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include <cmath>
 #include <filesystem>
 #include <gmock/gmock.h>

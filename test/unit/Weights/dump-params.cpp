@@ -6,10 +6,10 @@
 // compares what comes from Hugging Face and from GGUF.
 //
 //===----------------------------------------------------------------------===//
+#include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Import/Import.h"
-#include "compiler/Import/Safetensors.h"
 #include "compiler/Weights/ParamStream.h"
-#include "runtime/src/base/Error.h"
+#include "runtime/base/Error.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>
 

@@ -1,0 +1,90 @@
+//===- Checkpoint.h - A model's files, whatever their format ----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Checkpoint/DType.h"
+#include "compiler/Import/ModelConfig.h"
+#include "runtime/base/MappedFile.h"
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace retort {
+
+class GgufFile;
+class SafetensorsFile;
+
+/// A tensor of a checkpoint. Its bytes are mapped, never read whole.
+struct CheckpointTensor {
+  std::string_view name; ///< as the checkpoint has it
+  DType type = DType::F32;
+  std::vector<int64_t> shape; ///< slowest first
+  std::span<const uint8_t> bytes;
+  const MappedFile *file = nullptr; ///< release() drops pages that were consumed
+  uint64_t offset = 0;              ///< of `bytes` in the file
+
+  int64_t elements() const;
+  /// Rows x columns of a matrix; a vector is one row. (Tensors of models have no other ranks.)
+  int64_t rows() const { return shape.size() < 2 ? 1 : shape[0]; }
+  int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
+};
+
+/// A .gguf file, or a Hugging Face directory: config.json with model.safetensors, or with
+/// model.safetensors.index.json and its shards. Movable; views live as long as it does.
+class Checkpoint {
+public:
+  /// Maps and checks all files. Throws Error: Io; BadInput (file, byte or key); Unsupported.
+  static Checkpoint open(const std::string &path);
+  /// Of a GGUF file that is open already (its bytes may be anywhere in memory: release() then does
+  /// nothing).
+  static Checkpoint of(GgufFile file);
+  Checkpoint(Checkpoint &&) noexcept;
+  Checkpoint &operator=(Checkpoint &&) noexcept;
+  ~Checkpoint();
+
+  const std::string &path() const { return path_; }
+  /// The GGUF file, or null for a Hugging Face directory.
+  const GgufFile *gguf() const { return gguf_.get(); }
+  /// The text of config.json; empty for GGUF.
+  const std::string &configJson() const { return configJson_; }
+
+  std::span<const CheckpointTensor> tensors() const { return tensors_; }
+  /// The tensor of this name in the checkpoint; null if there is none.
+  const CheckpointTensor *find(std::string_view name) const;
+  /// Bytes of all tensors as stored.
+  uint64_t tensorBytes() const;
+
+  /// SHA-256 of the content of all files that say what the model computes (the GGUF file;
+  /// config.json, index and shards), not of their names' folder. Reads everything once, in bounded
+  /// memory.
+  std::string identity() const;
+  /// Paths, sizes and modification times of those files in one line: a key for a cache of
+  /// identity().
+  std::string fingerprint() const;
+
+private:
+  Checkpoint() = default;
+  void addGguf(GgufFile file);
+  void openDirectory();
+  /// Adds the file's tensors, with a map only those that it gives to `shard`; returns how many.
+  size_t addShard(const std::string &path, const std::map<std::string, std::string> *map,
+                  const std::string &shard);
+  void index();
+  std::string path_, configJson_;
+  std::unique_ptr<GgufFile> gguf_;
+  std::vector<std::unique_ptr<SafetensorsFile>> shards_;
+  std::vector<std::string> files_; ///< what identity() covers
+  std::vector<CheckpointTensor> tensors_;
+  std::unordered_map<std::string_view, size_t> index_;
+};
+
+/// What the checkpoint says of its model, checked: ranges, and that the family is known. Throws
+/// Error: BadInput (the key and its value), Unsupported (architecture, rope scaling, activation,
+/// ... by name).
+ModelConfig readModelConfig(const Checkpoint &checkpoint);
+
+} // namespace retort

@@ -1,0 +1,282 @@
+//===- Gguf.cpp - The tokenizer in GGUF's metadata ---------------===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// GGUF names a pre-tokeniser instead of describing it; the ones known here are written out as the
+// tokenizer.json of the model that GGUF's name stands for.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/Tokenizer/Gguf.h"
+#include "compiler/Tokenizer/Internal.h"
+#include "runtime/base/Error.h"
+#include <algorithm>
+#include <unordered_map>
+
+namespace retort {
+namespace {
+using namespace tokspec;
+
+enum Type { Normal = 1, Unknown, Control, UserDefined, Unused, Byte };
+
+constexpr const char *kLlama3Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char *kQwen2Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+class GgufReader {
+public:
+  GgufReader(const GgufTokenizer &gguf, const std::string &source) : g_(gguf), source_(source) {
+    spec_.source = source;
+  }
+
+  TokenizerSpec run() {
+    if (g_.types.size() != g_.tokens.size() && !g_.types.empty())
+      bad(std::to_string(g_.types.size()) + " token types for " + std::to_string(g_.tokens.size()) +
+          " tokens");
+    tokens();
+    specials();
+    if (g_.model == "gpt2")
+      byteLevel();
+    else if (g_.model == "llama")
+      sentencePiece();
+    else if (g_.model == "t5")
+      unigram();
+    else
+      unsupported("tokenizer.ggml.model " + inQuotes(g_.model));
+    chat();
+    finishStops(spec_);
+    validate(spec_);
+    return std::move(spec_);
+  }
+
+private:
+  [[noreturn]] void bad(const std::string &what) const {
+    fail(ExitCode::BadInput, source_ + ": tokenizer: " + what);
+  }
+  [[noreturn]] void unsupported(const std::string &what) const {
+    fail(ExitCode::Unsupported, source_ + ": " + what + " is not known to Retort");
+  }
+  int type(size_t id) const { return g_.types.empty() ? Normal : g_.types[id]; }
+  bool isAdded(size_t id) const {
+    return type(id) == Control || type(id) == UserDefined || type(id) == Unknown;
+  }
+
+  void tokens() {
+    for (size_t i = 0; i < g_.tokens.size(); ++i) {
+      if (type(i) < Normal || type(i) > Byte)
+        bad("token " + std::to_string(i) + " has the type " + std::to_string(type(i)));
+      spec_.tokens.emplace_back(g_.tokens[i]);
+      spec_.inModel.push_back(true);
+      if (isAdded(i))
+        spec_.added.push_back(
+            {int32_t(i), spec_.tokens[i], false, false, false, false, type(i) != UserDefined});
+    }
+  }
+
+  int32_t id(std::optional<uint64_t> value, const char *key) const {
+    if (!value)
+      return -1;
+    if (*value == UINT32_MAX)
+      return -1; // how some converters say "none"
+    if (*value >= spec_.tokens.size())
+      bad(std::string("tokenizer.ggml.") + key + " is " + std::to_string(*value) +
+          ", but there are " + std::to_string(spec_.tokens.size()) + " tokens");
+    return int32_t(*value);
+  }
+
+  void specials() {
+    spec_.bos = id(g_.bos, "bos_token_id");
+    spec_.eos = id(g_.eos, "eos_token_id");
+    spec_.pad = id(g_.pad, "padding_token_id");
+    spec_.unknown = id(g_.unknown, "unknown_token_id");
+    if (int32_t eot = id(g_.eot, "eot_token_id"); eot >= 0)
+      spec_.stop.push_back(eot);
+  }
+
+  void surround(bool addBosByDefault) {
+    if (g_.addBos.value_or(addBosByDefault) && spec_.bos >= 0)
+      spec_.prefix.push_back(spec_.bos);
+    if (g_.addEos.value_or(false) && spec_.eos >= 0)
+      spec_.suffix.push_back(spec_.eos);
+  }
+
+  void split(const char *pattern) {
+    PreTokenizerStep step{};
+    step.kind = PreTokenizerStep::Split;
+    step.pattern = pattern;
+    step.isRegex = true;
+    spec_.preTokenizers.push_back(step);
+  }
+
+  void byteLevel() {
+    spec_.model = TokenizerSpec::Model::Bpe;
+    spec_.decoder.kind = DecoderSpec::ByteLevel;
+    spec_.unknown = -1; // byte-level models have none, whatever the key says
+    PreTokenizerStep bytes{};
+    bytes.kind = PreTokenizerStep::ByteLevel;
+    bool llama3 = g_.pre == "llama-bpe" || g_.pre == "llama3" || g_.pre == "llama-v3";
+    if (g_.pre == "smollm") {
+      PreTokenizerStep digits{};
+      digits.kind = PreTokenizerStep::Digits;
+      digits.individualDigits = true;
+      spec_.preTokenizers.push_back(digits);
+    } else if (llama3) {
+      split(kLlama3Pattern);
+      bytes.useRegex = false;
+      spec_.ignoreMerges = true;
+    } else if (g_.pre == "qwen2") {
+      spec_.normalizers.push_back({NormalizerStep::Nfc, "", ""});
+      split(kQwen2Pattern);
+      bytes.useRegex = false;
+    } else if (g_.pre != "gpt-2") {
+      unsupported(g_.pre.empty() ? "a byte-level tokenizer without tokenizer.ggml.pre"
+                                 : "the pre-tokeniser " + inQuotes(g_.pre));
+    }
+    spec_.preTokenizers.push_back(bytes);
+    // tokenizer.json holds added tokens behind the model's; those in front stay in the model.
+    for (size_t i = spec_.tokens.size(); i-- > 0 && isAdded(i);)
+      spec_.inModel[i] = false;
+    surround(llama3);
+    mergesFromText();
+  }
+
+  void mergesFromText() {
+    std::unordered_map<std::string_view, int32_t> ids;
+    for (size_t i = 0; i < spec_.tokens.size(); ++i)
+      if (spec_.inModel[i])
+        ids.try_emplace(spec_.tokens[i], int32_t(i));
+    auto find = [&](std::string_view token, size_t merge) {
+      auto it = ids.find(token);
+      if (it == ids.end())
+        bad("merge " + std::to_string(merge) + " names " + inQuotes(token) +
+            ", which is not in the vocabulary");
+      return it->second;
+    };
+    for (size_t i = 0; i < g_.merges.size(); ++i) {
+      std::string_view text = g_.merges[i];
+      size_t space = text.find(' ', 1);
+      if (space == std::string_view::npos || space + 1 == text.size())
+        bad("merge " + std::to_string(i) + " is " + inQuotes(text) +
+            ", not two tokens with a space between");
+      std::string left(text.substr(0, space)), right(text.substr(space + 1));
+      int32_t l = find(left, i), r = find(right, i);
+      spec_.merges.push_back({l, r, find(left + right, i)});
+    }
+  }
+
+  /// The normalisers and decoder of Llama 2's tokenizer.json; without a prefix space, Gemma's.
+  void spaces(bool prefix) {
+    if (prefix)
+      spec_.normalizers.push_back({NormalizerStep::Prepend, "", std::string(kMetaspace)});
+    spec_.normalizers.push_back({NormalizerStep::Replace, " ", std::string(kMetaspace)});
+    spec_.decoder = {DecoderSpec::SentencePiece, prefix ? 1 : 0, false, PrependScheme::Always};
+    spec_.byteFallback = true;
+    spec_.fuseUnknown = true;
+  }
+
+  void sentencePiece() {
+    spec_.model = TokenizerSpec::Model::Bpe;
+    if (g_.charsMap)
+      unsupported("a precompiled normaliser");
+    if (!g_.pre.empty() && g_.pre != "default")
+      unsupported("the pre-tokeniser " + inQuotes(g_.pre) + " of a SentencePiece tokenizer");
+    spaces(g_.addSpacePrefix.value_or(true));
+    surround(true);
+    mergesFromScores();
+  }
+
+  /// SentencePiece merges whatever makes the piece with the best score: every way to cut a piece in
+  /// two is a merge. The order is transformers' (generate_merges): by score, then the longer left
+  /// part.
+  void mergesFromScores() {
+    if (g_.scores.size() != g_.tokens.size())
+      bad(std::to_string(g_.scores.size()) + " scores for " + std::to_string(g_.tokens.size()) +
+          " tokens");
+    std::unordered_map<std::string_view, int32_t> ids;
+    auto usable = [&](size_t i) { return type(i) == Normal || type(i) == UserDefined; };
+    for (size_t i = 0; i < spec_.tokens.size(); ++i)
+      if (usable(i))
+        ids.try_emplace(spec_.tokens[i], int32_t(i));
+    struct Candidate {
+      float score;
+      uint32_t leftChars, rightChars;
+      int32_t left, right, result;
+      size_t order = 0;
+    };
+    std::vector<Candidate> found, local;
+    auto chars = [](std::string_view text) {
+      return uint32_t(
+          std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+    };
+    for (size_t i = 0; i < spec_.tokens.size(); ++i) {
+      std::string_view piece = spec_.tokens[i];
+      if (!usable(i))
+        continue;
+      if (piece.size() > 1024)
+        bad("token " + std::to_string(i) + " has " + std::to_string(piece.size()) +
+            " bytes: at most 1024 are allowed");
+      local.clear();
+      for (size_t cut = 1; cut < piece.size(); ++cut) {
+        if ((piece[cut] & 0xC0) == 0x80)
+          continue;
+        auto left = ids.find(piece.substr(0, cut)), right = ids.find(piece.substr(cut));
+        if (left != ids.end() && right != ids.end())
+          local.push_back({g_.scores[i], chars(left->first), chars(right->first), left->second,
+                           right->second, int32_t(i)});
+      }
+      std::sort(local.begin(), local.end(), [](const Candidate &a, const Candidate &b) {
+        return std::pair(a.left, a.right) < std::pair(b.left, b.right);
+      });
+      found.insert(found.end(), local.begin(), local.end());
+    }
+    for (float score : g_.scores)
+      if (!(score > -1e30f && score < 1e30f))
+        bad("a score that is no finite number");
+    for (size_t i = 0; i < found.size(); ++i)
+      found[i].order = i;
+    std::sort(found.begin(), found.end(), [](const Candidate &a, const Candidate &b) {
+      return std::tuple(b.score, b.leftChars, b.rightChars, a.order) <
+             std::tuple(a.score, a.leftChars, a.rightChars, b.order);
+    });
+    for (const Candidate &c : found)
+      spec_.merges.push_back({c.left, c.right, c.result});
+  }
+
+  void unigram() {
+    spec_.model = TokenizerSpec::Model::Unigram;
+    if (g_.charsMap)
+      unsupported("a precompiled normaliser");
+    if (g_.scores.size() != g_.tokens.size())
+      bad(std::to_string(g_.scores.size()) + " scores for " + std::to_string(g_.tokens.size()) +
+          " tokens");
+    spec_.scores.assign(g_.scores.begin(), g_.scores.end());
+    bool prefix = g_.addSpacePrefix.value_or(true);
+    PreTokenizerStep words{};
+    words.kind = PreTokenizerStep::Metaspace;
+    words.replacement = kMetaspace;
+    words.prepend = prefix ? PrependScheme::Always : PrependScheme::Never;
+    spec_.preTokenizers.push_back(words);
+    spec_.fuseUnknown = true;
+    spec_.byteFallback = std::find(g_.types.begin(), g_.types.end(), int(Byte)) != g_.types.end();
+    spec_.decoder = {DecoderSpec::Metaspace, 0, spec_.byteFallback, words.prepend};
+    surround(false);
+  }
+
+  void chat() {
+    auto text = [&](int32_t id) { return id < 0 ? std::string() : spec_.tokens[id]; };
+    if (!g_.chatTemplate.empty())
+      spec_.chat =
+          recogniseChatTemplate(g_.chatTemplate, text(spec_.bos), text(spec_.eos), source_);
+  }
+
+  const GgufTokenizer &g_;
+  const std::string &source_;
+  TokenizerSpec spec_;
+};
+
+} // namespace
+
+TokenizerSpec tokenizerFromGguf(const GgufTokenizer &gguf, const std::string &source) {
+  return GgufReader(gguf, source).run();
+}
+
+} // namespace retort

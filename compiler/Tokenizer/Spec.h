@@ -1,0 +1,126 @@
+//===- Spec.h - A tokenizer as the compiler sees it --*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// Read from Hugging Face's tokenizer.json (with tokenizer_config.json, generation_config.json and
+// the chat template beside it) or from GGUF metadata; checked whole; pruned; compiled to the tables
+// that runtime/src/tokenizer walks; written back as tokenizer.json. What is not known exactly is an
+// Error (Unsupported) that names it. No MLIR here.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+#include "runtime/src/tokenizer/ChatFormat.h"
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace retort {
+
+class GgufFile;
+
+/// A token that is matched in the text before the model sees it (tokenizer.json "added_tokens").
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;
+  bool singleWord = false, lstrip = false, rstrip = false, normalized = false, special = false;
+};
+
+struct NormalizerStep {
+  enum Kind { Nfc, Prepend, Replace } kind;
+  std::string pattern; ///< Replace: a literal
+  std::string content; ///< Prepend, Replace
+};
+
+enum class SplitBehavior { Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous };
+enum class PrependScheme { Always, First, Never };
+
+struct PreTokenizerStep {
+  enum Kind { Split, ByteLevel, Digits, Metaspace } kind;
+  std::string pattern;  ///< Split
+  bool isRegex = false; ///< Split: a regular expression, else a literal
+  SplitBehavior behavior = SplitBehavior::Isolated;
+  bool invert = false;
+  bool addPrefixSpace = false, useRegex = true, trimOffsets = true; ///< ByteLevel
+  bool individualDigits = false;                                    ///< Digits
+  std::string replacement;                                          ///< Metaspace, one character
+  PrependScheme prepend = PrependScheme::Always;                    ///< Metaspace
+  bool split = true;                                                ///< Metaspace
+};
+
+/// How tokens become text again.
+struct DecoderSpec {
+  enum Kind {
+    ByteLevel,     ///< GPT-2's byte alphabet
+    SentencePiece, ///< U+2581 is a space, <0xNN> a byte; `stripSpaces` spaces go from the start
+    Metaspace      ///< U+2581 is a space, but in the first token nothing unless prepend is Never
+  } kind = ByteLevel;
+  int stripSpaces = 0;
+  bool byteFallback = false;                     ///< Metaspace: <0xNN> is a byte
+  PrependScheme prepend = PrependScheme::Always; ///< Metaspace
+};
+
+struct TokenizerSpec {
+  enum class Model { Bpe, Unigram };
+  Model model = Model::Bpe;
+  /// The token with id i, in the ecosystem's spelling (GPT-2 alphabet, or U+2581 and <0xNN>).
+  /// Added tokens stand here too.
+  std::vector<std::string> tokens;
+  /// Whether id i is a piece of the model (added tokens need not be).
+  std::vector<bool> inModel;
+  std::vector<double> scores;                 ///< Unigram: log probability by id
+  std::vector<std::array<int32_t, 3>> merges; ///< BPE: left, right, result; best first
+  std::vector<AddedToken> added;              ///< ascending ids
+  std::vector<NormalizerStep> normalizers;
+  std::vector<PreTokenizerStep> preTokenizers;
+  DecoderSpec decoder;
+  bool byteFallback = false, ignoreMerges = false, fuseUnknown = false;
+  int32_t unknown = -1;                ///< -1: none
+  std::vector<int32_t> prefix, suffix; ///< ids put around a text (TemplateProcessing)
+  int32_t bos = -1, eos = -1, pad = -1;
+  std::vector<int32_t> stop;      ///< ascending; eos among them
+  std::optional<ChatFormat> chat; ///< none: the checkpoint has no chat template
+  std::string source;             ///< for messages: the file it came from
+
+  int32_t vocabSize() const { return static_cast<int32_t>(tokens.size()); }
+  bool byteLevel() const { return decoder.kind == DecoderSpec::ByteLevel; }
+};
+
+/// Reads the tokenizer of a checkpoint: a .gguf file, a Hugging Face directory, or a
+/// tokenizer.json. Throws Error: Io, BadInput (what is damaged, with the token or key), Unsupported
+/// (what is not known).
+TokenizerSpec readTokenizer(const std::string &path);
+TokenizerSpec readTokenizer(const GgufFile &file);
+/// From texts, for fuzzing and tests; `config`, `generation` and `chatTemplate` may be empty.
+TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_view config,
+                                 std::string_view generation, std::string_view chatTemplate,
+                                 const std::string &source);
+
+/// The tables of runtime/src/tokenizer/Tokenizer.h (the bundle's tokenizer.bin). Same spec, same
+/// bytes.
+std::vector<uint8_t> compileTokenizer(const TokenizerSpec &spec);
+
+/// The spec as Hugging Face's tokenizer.json; `tokenizers` gives the same ids with it.
+std::string writeTokenizerJson(const TokenizerSpec &spec);
+
+/// Keeps the tokens `keptIds` (ascending); token keptIds[i] gets the id i. Merges stay where both
+/// parts and the result are kept. Throws Error (Usage) if an id is out of range, a token of
+/// keepAlways' bytes and specials is missing, or a kept token has lost every merge that makes it.
+TokenizerSpec pruneVocabulary(const TokenizerSpec &spec, std::span<const int32_t> keptIds);
+
+/// BPE's merges (left id, right id, result id), best first; empty for unigram. To keep a token,
+/// keep the parts of at least one of its merges, and so on down.
+std::vector<std::array<int32_t, 3>> mergeTriples(const TokenizerSpec &spec);
+
+/// Ids that pruning must keep, ascending: bytes, added and special tokens, and what the chat
+/// format's own words need, with the parts of their merges.
+std::vector<int32_t> keepAlways(const TokenizerSpec &spec);
+
+/// The format of a chat template (Jinja text) that Retort knows exactly. Throws Error (Unsupported)
+/// that quotes its start otherwise. `bos` and `eos` are the texts of those tokens.
+ChatFormat recogniseChatTemplate(std::string_view jinja, std::string_view bos, std::string_view eos,
+                                 const std::string &source);
+
+} // namespace retort
