@@ -1,14 +1,12 @@
 //===- KernelOps.h - The kernel dialect ------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "dialects/Kernel/TileOps.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
-#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
-#include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/RegionKindInterface.h"
-#include "mlir/IR/SymbolTable.h"
 
 #include "dialects/Kernel/KernelDialect.h.inc"
 #include "dialects/Kernel/KernelEnums.h.inc"
@@ -38,10 +36,15 @@ int64_t productTiles(int64_t outputs, bool gated, int64_t rowTile);
 int64_t attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile);
 } // namespace retort::kernel
 
+#include "dialects/Kernel/TileOpInterface.h.inc"
 #define GET_OP_CLASSES
 #include "dialects/Kernel/KernelOps.h.inc"
 
 namespace retort::kernel {
 /// "f32", "f16", "bf16" or "f8e4m3": the format of a cache buffer, as lm.attention has it.
 llvm::StringRef cacheFormatName(BufferOp cache);
+
+/// What a phase does, for people: "norm, 576 -> 960, int4 in groups of 64; 320 kB of weights; 60
+/// tiles".
+std::string describe(PhaseOp phase, const Buffers &buffers);
 } // namespace retort::kernel
