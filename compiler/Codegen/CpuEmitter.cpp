@@ -35,8 +35,7 @@ SmallVector<kernel::BufferOp> phaseArguments(kernel::PhaseOp phase, const Symbol
     for (const kernel::Access &access : op.getAccesses()) {
       auto buffer = symbols.lookup<kernel::BufferOp>(access.buffer.getAttr());
       if (buffer.getKind() != kernel::BufferKind::Input &&
-          buffer.getKind() != kernel::BufferKind::Output &&
-          !llvm::is_contained(arguments, buffer))
+          buffer.getKind() != kernel::BufferKind::Output && !llvm::is_contained(arguments, buffer))
         arguments.push_back(buffer);
     }
   return arguments;

@@ -217,7 +217,8 @@ private:
   }
 
   void emitSample(kernel::PhaseOp phase, const CudaCall &call) {
-    verbatim("\n// sample: " + kernel::describe(phase, kernel::Buffers(symbols)) + "\nRETORT_KERNEL(" + cudaSample(program) +
+    verbatim("\n// sample: " + kernel::describe(phase, kernel::Buffers(symbols)) +
+             "\nRETORT_KERNEL(" + cudaSample(program) +
              ", kSampleThreads, 1, const retort_cuda_step *step) {\n  " + call.function + "<" +
              space + "::" + call.shape + ">(*step);\n}");
   }

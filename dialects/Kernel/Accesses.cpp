@@ -134,8 +134,8 @@ static LogicalResult verifyPhase(PhaseOp phase) {
   SmallVector<PhaseAccess> all = accesses(phase);
   for (const auto &[index, later] : llvm::enumerate(all))
     for (const PhaseAccess &earlier : ArrayRef(all).take_front(index)) {
-      bool passes = earlier.access.conflicts(later.access) &&
-                    !(earlier.access.own && later.access.own);
+      bool passes =
+          earlier.access.conflicts(later.access) && !(earlier.access.own && later.access.own);
       if (passes || announces(earlier.access, later.access) ||
           announces(later.access, earlier.access))
         return later.op->emitOpError()
@@ -182,8 +182,8 @@ LogicalResult verifyAccesses(ProgramOp program) {
   llvm::DenseMap<StringAttr, PhaseOp> phases;
   for (Operation &op : *program.getBody().begin()) {
     if (auto buffer = dyn_cast<BufferOp>(op);
-        buffer && (buffer.getKind() == BufferKind::Activation ||
-                   buffer.getKind() == BufferKind::Received))
+        buffer &&
+        (buffer.getKind() == BufferKind::Activation || buffer.getKind() == BufferKind::Received))
       empty.insert(buffer.getSymNameAttr());
     if (auto wait = dyn_cast<WaitOp>(op))
       history.wait(phases.at(wait.getPhaseAttr().getAttr()));
@@ -196,9 +196,9 @@ LogicalResult verifyAccesses(ProgramOp program) {
       return failure();
     for (PhaseAccess &access : accesses(phase)) {
       if (access.access.reads() && empty.contains(access.access.buffer.getAttr())) // (C11)
-        return access.op->emitOpError() << "in phase '" << phase.getSymName() << "' reads '"
-                                        << access.access.buffer.getValue()
-                                        << "', which nothing before it writes";
+        return access.op->emitOpError()
+               << "in phase '" << phase.getSymName() << "' reads '"
+               << access.access.buffer.getValue() << "', which nothing before it writes";
       if (access.access.writes())
         empty.erase(access.access.buffer.getAttr());
     }

@@ -24,8 +24,8 @@ static void addBytes(BufferOp memory, PhaseCost &cost) {
   if (memory.getKind() == BufferKind::Weights)
     cost.weightBytes += memory.sizeInBytes();
   else if (memory.getKind() == BufferKind::Activation || memory.getKind() == BufferKind::Received)
-    cost.activationBytes += memory.getTensor().getShape().back() *
-                            memory.getTensor().getElementTypeBitWidth() / 8;
+    cost.activationBytes +=
+        memory.getTensor().getShape().back() * memory.getTensor().getElementTypeBitWidth() / 8;
 }
 
 /// What an op moves that reads and writes its buffers whole.

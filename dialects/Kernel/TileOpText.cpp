@@ -109,11 +109,9 @@ void SumOp::describe(const Buffers &buffers, Words &words) {
 void ArgmaxOp::describe(const Buffers &, Words &words) { words.push_back("arg-max"); }
 
 void SampleOp::describe(const Buffers &buffers, Words &words) {
-  words.push_back("tokens of " +
-                  std::to_string((*this)->getParentOfType<ProgramOp>().getVocab()));
+  words.push_back("tokens of " + std::to_string((*this)->getParentOfType<ProgramOp>().getVocab()));
   if (getOtherLogits())
-    words.push_back(std::to_string(buffers.columns(getOtherLogitsAttr())) +
-                    " of them device 1's");
+    words.push_back(std::to_string(buffers.columns(getOtherLogitsAttr())) + " of them device 1's");
   words.push_back("in steps that ask for it");
 }
 

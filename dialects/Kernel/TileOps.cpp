@@ -35,8 +35,8 @@ static LogicalResult verifyNames(TileOpInterface op, const Buffers &buffers) {
       return op->emitOpError() << (access.is<access::Receive>() ? "adds" : access.verb()) << " '"
                                << access.buffer.getValue() << "', which is "
                                << (received ? "not received" : "received from the other device");
-    bool isFixed = kind == BufferKind::Weights || kind == BufferKind::Constant ||
-                   kind == BufferKind::Input;
+    bool isFixed =
+        kind == BufferKind::Weights || kind == BufferKind::Constant || kind == BufferKind::Input;
     if (access.writes() && isFixed)
       return op->emitOpError() << access.verb() << " '" << access.buffer.getValue()
                                << "', which is of kind " << stringifyBufferKind(kind);
@@ -45,8 +45,8 @@ static LogicalResult verifyNames(TileOpInterface op, const Buffers &buffers) {
     auto name = dyn_cast<FlatSymbolRefAttr>(attribute.getValue());
     bool stated = llvm::any_of(accesses, [&](const Access &a) { return a.buffer == name; });
     if (name && !stated && buffers[name])
-      return op->emitOpError() << "names '" << name.getValue() << "' as "
-                               << attribute.getName() << " but does not say how it touches it";
+      return op->emitOpError() << "names '" << name.getValue() << "' as " << attribute.getName()
+                               << " but does not say how it touches it";
   }
   return success();
 }
@@ -58,8 +58,9 @@ static LogicalResult verifyTileSpace(TileOpInterface op, const Buffers &buffers)
   int64_t tiles = phase.getTiles();
   if (!space || (tiles == space->tiles && phase.getPerRow() == space->perRow))
     return success();
-  return op->emitOpError() << "needs " << space->tiles << (space->perRow ? " tiles per row" : " tiles")
-                           << ", its phase has " << tiles << (phase.getPerRow() ? " per row" : "");
+  return op->emitOpError() << "needs " << space->tiles
+                           << (space->perRow ? " tiles per row" : " tiles") << ", its phase has "
+                           << tiles << (phase.getPerRow() ? " per row" : "");
 }
 
 LogicalResult retort::kernel::verifyTileOp(TileOpInterface op, SymbolTableCollection &tables) {
@@ -238,16 +239,16 @@ LogicalResult SampleOp::verifyBuffers(const Buffers &buffers) {
     return emitOpError() << (other ? "reads the logits of another device, and this is device "
                                    : "reads one device's logits, and this is device ")
                          << program.getDevice().value_or(0) << " of " << program.numDevices();
-  int64_t tokens = buffers.columns(getLogitsAttr()) +
-                   (other ? buffers.columns(getOtherLogitsAttr()) : 0);
+  int64_t tokens =
+      buffers.columns(getLogitsAttr()) + (other ? buffers.columns(getOtherLogitsAttr()) : 0);
   if (tokens != static_cast<int64_t>(program.getVocab())) // (C3)
     return emitOpError() << "draws from " << tokens << " logits of a vocabulary of "
                          << program.getVocab();
   RankedTensorType type = buffers[getChoicesAttr()].getTensor();
   const int64_t rows = program.getMaxRows();
   if (type.getShape() != ArrayRef<int64_t>{rows, 3} || !type.getElementType().isInteger(64)) // (C4)
-    return emitOpError() << "needs " << rows << " x 3 x i64 of '" << getChoices()
-                         << "', which is " << type;
+    return emitOpError() << "needs " << rows << " x 3 x i64 of '" << getChoices() << "', which is "
+                         << type;
   return success();
 }
 
@@ -281,8 +282,8 @@ LogicalResult AttendOp::verifyBuffers(const Buffers &buffers) {
   int64_t heads = getHeads(), dims = getDims();
   if (!programOf(*this).isDecode()) // (C7)
     return emitOpError("is only allowed in a CUDA decode step");
-  if (failed(checkGroups(*this, heads, getKvHeads())) ||                     // (C5)
-      failed(checkHeads(*this, buffers)) ||                                  // (C1), (C2), (C4)
+  if (failed(checkGroups(*this, heads, getKvHeads())) ||                 // (C5)
+      failed(checkHeads(*this, buffers)) ||                              // (C1), (C2), (C4)
       failed(checkColumns(*this, buffers[getDestAttr()], heads * dims))) // (C5)
     return failure();
   return checkColumns(*this, buffers[getPartialsAttr()], getSplits() * heads * (dims + 2)); // (C6)

@@ -6,12 +6,11 @@
  *
  * Rules for every kernel:
  * - No global state, no allocation, no call outside the bitcode, no errno. Pointers that are
- * written do not overlap pointers that are read unless the comment says that they may.
+ *   written do not overlap pointers that are read unless the comment says that they may.
  * - Sizes and strides are in elements unless the name ends in `Bytes`. int64_t throughout.
  * - Reduction order is fixed and is a function of the row alone: a row gives the same bits decoded
  *   alone, in a batch, in any tile split and with any number of threads, on one instruction set.
- * - f32 buffers need 4-byte alignment only; packed weights, quantised rows and cache pages 64
- * bytes.
+ * - f32 buffers need 4-byte alignment only; packed weights, quantised rows and cache pages 64.
  * - No kernel reads or writes past the sizes named here.
  *
  * For the emitter: every emitted function must carry the string attributes ("target-cpu",
@@ -49,10 +48,12 @@
  *
  * == Quantised rows ==
  * Linear kernels over i8 and i4 weights take int8 activations, quantised by groups of the weight's
- * group size. One row, rk_quant_row_bytes(in, group) bytes, 64-byte aligned: [kp] int8 codes |
- * [groups] f32 scale | [groups] int32 minus the sum of the group's codes scale = max|x| / 127 (0 if
- * the group is all zeros), code = round-to-nearest-even(x * (127 / max|x|)). Columns in..kp-1 are
- * 0. Row r of a batch is at r * rk_quant_row_bytes. */
+ * group size. One row, rk_quant_row_bytes(in, group) bytes, 64-byte aligned:
+ *
+ *   [kp] int8 codes | [groups] f32 scale | [groups] int32 minus the sum of the group's codes
+ *
+ * scale = max|x| / 127 (0 if the group is all zeros), code = round-to-nearest-even(x * (127 /
+ * max|x|)). Columns in..kp-1 are 0. Row r of a batch is at r * rk_quant_row_bytes. */
 #ifndef RETORT_KERNELS_CPU_KERNELS_H
 #define RETORT_KERNELS_CPU_KERNELS_H
 #include <stdint.h>
@@ -89,65 +90,62 @@ static inline int64_t rk_quant_row_bytes(int64_t in, int64_t group) {
  * several rows). n0 is a multiple of 16; n1 is a multiple of 16 or equals out; out is W's number of
  * rows without padding. With a = sum over k of x[r][k] * W[n][k], for each r and n:
  *
- *   t = scale * a;  t += bias[n];  t = softCap * tanh(t / softCap);  t += residual[r*ldr + n];
- *   y[r*ldy + n] = t
+ *   t = a;  t += bias[n];  t = softCap * tanh(t / softCap);  t += residual[r*out + n];
+ *   y[r*out + n] = t
  *
- * bias NULL: none. softCap 0: none. residual NULL: none; residual may be y itself (same ld).
- * scale 1 costs nothing once inlined. `y`, `bias` and `residual` point at column 0, not n0.
+ * bias NULL: none. softCap 0: none. residual NULL: none; residual may be y itself. `y`, `bias` and
+ * `residual` point at column 0, not n0.
  * Traffic: the tile's blocks of W once ((n1-n0)/16 * block bytes), x from L1/L2 once a block. */
 
 /* x [rows] rows of f32, stride ldx >= in. Each FMA in f32, k ascending, one chain an output. */
 void RK(rk_linear_f32)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 void RK(rk_linear_bf16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                        int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                        float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                        int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                        const float *residual, float *y);
 void RK(rk_linear_f16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 /* x as above. Within a group of columns two FMA chains, the even columns and the odd ones; groups
  * are summed ascending. */
 void RK(rk_linear_f8)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                      int64_t group, int64_t out, int64_t n0, int64_t n1, float scale,
-                      const float *bias, float softCap, const float *residual, int64_t ldr,
-                      float *y, int64_t ldy);
+                      int64_t group, int64_t out, int64_t n0, int64_t n1, const float *bias,
+                      float softCap, const float *residual, float *y);
 /* xq: quantised rows. group is 32, 64 or 128. Integer dot products are exact within a group; groups
  * are summed in f32, ascending. */
 void RK(rk_linear_i8)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
-                      int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                      float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                      int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                      const float *residual, float *y);
 void RK(rk_linear_i4s)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
-                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 void RK(rk_linear_i4a)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
-                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 
-/*===--- Gated linear: y = act(x Wg^T) * (x Wu^T) over interleaved gate/up blocks
- * --------------===*/
+/*===--- Gated linear: y = act(x Wg^T) * (x Wu^T) over interleaved gate/up blocks -------------===*/
 /* Computes columns n0..n1-1 of the ffn outputs; n0 a multiple of 16, n1 one or equal to ffn. Reads
- * blocks 2*n0/16 .. 2*ceil(n1/16)-1. y[r*ldy + n]. No bias: models with one use rk_linear + rk_glu.
+ * blocks 2*n0/16 .. 2*ceil(n1/16)-1. y[r*ffn + n]. No bias: models with one use rk_linear + rk_glu.
  */
 void RK(rk_glu_linear_f32)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y, int64_t ldy);
+                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y);
 void RK(rk_glu_linear_bf16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                            int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
-                            int64_t ldy);
+                            int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y);
 void RK(rk_glu_linear_f16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y, int64_t ldy);
+                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y);
 void RK(rk_glu_linear_f8)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
-                          int64_t ldy);
+                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
+                          float *y);
 void RK(rk_glu_linear_i8)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
-                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
-                          int64_t ldy);
+                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
+                          float *y);
 void RK(rk_glu_linear_i4s)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
                            int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
-                           float *y, int64_t ldy);
+                           float *y);
 void RK(rk_glu_linear_i4a)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
                            int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
-                           float *y, int64_t ldy);
+                           float *y);
 
 /*===--- Embedding ----------------------------------------------------------------------------===*/
 /* y[0..in) = scale * row `token` of the packed matrix. Reads every line of the row's block (16
@@ -164,8 +162,7 @@ void RK(rk_embed_i4s)(const uint8_t *w, int64_t in, int64_t group, int64_t token
 void RK(rk_embed_i4a)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
                       float *y);
 
-/*===--- Norms (RMSNorm, arXiv:1910.07467) and quantisation, one row a call
- * ----------------------===*/
+/*===--- Norms (RMSNorm, arXiv:1910.07467) and quantisation, one row a call -------------------===*/
 /* y[i] = residual[i] + (gain[i] + offset) * x[i] / sqrt(mean(x^2) + eps); residual NULL: none.
  * offset is 0, or 1 for Gemma. y may be x, y may be residual. */
 void RK(rk_rms_norm)(const float *x, const float *gain, float offset, int64_t n, float eps,
@@ -177,30 +174,16 @@ void RK(rk_rms_norm_groups)(const float *x, const float *gain, float offset, int
 /* rk_rms_norm then rk_quantize of the whole row, without the f32 result in memory. Same bits. */
 void RK(rk_rms_norm_quantize)(const float *x, const float *gain, float offset, int64_t n, float eps,
                               int64_t group, uint8_t *xq);
-/* Quantises columns c0..c1-1 of the row x [in] into the quantised row xq. c0 is a multiple of
- * group; c1 is one or equals in (then columns in..kp-1 are zeroed). Tiles of one row may run
- * concurrently. x is the row's column 0. */
-void RK(rk_quantize)(const float *x, int64_t in, int64_t group, int64_t c0, int64_t c1,
-                     uint8_t *xq);
+/* Quantises the row x [in] into the quantised row xq, whose columns in..kp-1 become 0. */
+void RK(rk_quantize)(const float *x, int64_t in, int64_t group, uint8_t *xq);
 
-/*===--- Prefetch ---------------------------------------------------------------------------===*/
-/* Asks for bytes 0..bytes-1 at p into this core's L2 cache and returns at once. Worth calling
- * before each barrier with the first 8 to 16 KiB of the weights that this thread reads in the next
- * phase: the linear kernels ask 8 KiB ahead, but never past the end of their tile. */
-void RK(rk_prefetch)(const uint8_t *p, int64_t bytes);
-
-/*===--- Elementwise, n elements; y may be any of the inputs
- * --------------------------------------===*/
+/*===--- Elementwise, n elements; y may be any of the inputs ----------------------------------===*/
 void RK(rk_copy)(const float *x, int64_t n, float *y);
 void RK(rk_add)(const float *a, const float *b, int64_t n, float *y);
-void RK(rk_scale)(const float *x, float scale, int64_t n, float *y);
-void RK(rk_soft_cap)(const float *x, float cap, int64_t n, float *y);   /* cap * tanh(x / cap) */
-void RK(rk_activate)(const float *x, int64_t n, int64_t act, float *y); /* act(x) */
 void RK(rk_glu)(const float *gate, const float *up, int64_t n, int64_t act,
                 float *y); /* act(gate)*up */
 
-/*===--- Rotary embedding (arXiv:2104.09864, half-split order)
- * -------------------------------------===*/
+/*===--- Rotary embedding (arXiv:2104.09864, half-split order) --------------------------------===*/
 /* Angles of one step: for each row r and i < half: a = (float)positions[r] * invFreq[i], rounded to
  * f32 as Hugging Face does; table[r][i] = factor * cos(a), table[r][half + i] = factor * sin(a).
  * |a| <= 1e5: error below 1 ulp. factor is YaRN's attention factor, else 1. Stride of a row:
@@ -214,13 +197,16 @@ void RK(rk_rope)(float *x, int64_t heads, int64_t headDim, int64_t dims, const f
 
 /*===--- Paged KV cache -------------------------------------------------------------------===*/
 /* A page holds RK_PAGE_ROWS = 16 positions of one slot for every layer: page p is at cache +
- * p*pageBytes, layer l's part at layerOffsetBytes in the page, of rk_cache_layer_bytes: K
- * [kvHeads][headDim][16 positions]   so that scores of 16 positions are one vector V [kvHeads][16
- * positions][headDim] of f32 (elementBytes 4), f16 or bf16 (2), or f8e4m3 (1: fp8 e4m3 with no
- * scale; what is beyond 448 becomes 448), rounded to nearest even. Position t of a slot is row t %
- * 16 of page pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page
- * need not be cleared: rows after the newest position are never used in a sum (whatever bits they
- * hold, NaN too). */
+ * p*pageBytes, layer l's part at layerOffsetBytes in the page, of rk_cache_layer_bytes:
+ *
+ *   K [kvHeads][headDim][16 positions]   so that scores of 16 positions are one vector
+ *   V [kvHeads][16 positions][headDim]
+ *
+ * of f32 (elementBytes 4), f16 or bf16 (2), or f8e4m3 (1: fp8 e4m3 with no scale; what is beyond
+ * 448 becomes 448), rounded to nearest even. Position t of a slot is row t % 16 of page
+ * pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page need not be
+ * cleared: rows after the newest position are never used in a sum (whatever bits they hold, NaN
+ * too). */
 static inline int64_t rk_cache_layer_bytes(int64_t kvHeads, int64_t headDim, int64_t elementBytes) {
   return 2 * kvHeads * headDim * RK_PAGE_ROWS * elementBytes;
 }

@@ -12,7 +12,6 @@
 
 namespace retort {
 
-constexpr int64_t kPageRows = 16;  ///< positions in a page of the KV cache
 /// Bounds what the combining CTA reads: one partial result a split.
 constexpr int64_t kMaxSplits = 64;
 
@@ -30,7 +29,7 @@ std::string stem(mlir::StringRef param);
 class Lowering {
 public:
   Lowering(lm::ModelOp model, const ProgramKind &kind, SplitChoice splitChoice)
-      : model(model), kind(kind), splitChoice(splitChoice), builder(model, kind, kPageRows) {}
+      : model(model), kind(kind), splitChoice(splitChoice), builder(model, kind) {}
 
   /// Fails with a diagnostic at the op that has no lowering.
   mlir::LogicalResult run();

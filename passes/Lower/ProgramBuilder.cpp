@@ -8,7 +8,9 @@
 using namespace mlir;
 namespace retort {
 
-ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64_t pageRows)
+constexpr int64_t kPageRows = 16; ///< positions in a page of the KV cache
+
+ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind)
     : model(model), kind(kind) {
   OpBuilder builder(model->getContext());
   // After the programs that the model has already.
@@ -22,7 +24,7 @@ ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64
   program = builder.create<kernel::ProgramOp>(
       model.getLoc(), builder.getStringAttr(model.getSymName() + "." + kind.name),
       text(kind.target), text(kind.step), builder.getI64IntegerAttr(kind.maxRows),
-      builder.getI64IntegerAttr(pageRows), builder.getI64IntegerAttr(model.getVocab()),
+      builder.getI64IntegerAttr(kPageRows), builder.getI64IntegerAttr(model.getVocab()),
       IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
   if (lm::ShardAttr shard = model.getShardAttr()) {
     program.setDevice(shard.getDevice());
@@ -72,8 +74,7 @@ kernel::BufferOp ProgramBuilder::activation(Location loc, StringRef name, int64_
 /// Two sets of buffers in turns (see kernel.exchange), in a set one for each product that sends.
 kernel::BufferOp ProgramBuilder::received(Location loc, int64_t features) {
   waitIfNeeded(); // which may be the exchange before this one
-  std::string name =
-      ("received." + Twine(exchanges % 2) + "." + Twine(sends + openSends++)).str();
+  std::string name = ("received." + Twine(exchanges % 2) + "." + Twine(sends + openSends++)).str();
   auto type = RankedTensorType::get({static_cast<int64_t>(program.getMaxRows()), features},
                                     Float32Type::get(getContext()));
   return stepBuffer(name, kernel::BufferKind::Received, type);
@@ -232,9 +233,9 @@ void ProgramBuilder::finish() {
 OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label) {
   close();
   OpBuilder builder = OpBuilder::atBlockEnd(&program.getBody().front());
-  open = builder.create<kernel::PhaseOp>(
-      loc, builder.getStringAttr(unique(("run." + name).str())), builder.getStringAttr(label),
-      builder.getI64IntegerAttr(1), UnitAttr(), IntegerAttr());
+  open = builder.create<kernel::PhaseOp>(loc, builder.getStringAttr(unique(("run." + name).str())),
+                                         builder.getStringAttr(label), builder.getI64IntegerAttr(1),
+                                         UnitAttr(), IntegerAttr());
   if (!firstPhase)
     firstPhase = open;
   ++phases;

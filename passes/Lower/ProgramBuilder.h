@@ -36,10 +36,9 @@ struct ProgramKind {
 /// conflicts with those before it has a wait before it, an exchange if the other device wrote too.
 class ProgramBuilder {
 public:
-  ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64_t pageRows);
+  ProgramBuilder(lm::ModelOp model, const ProgramKind &kind);
 
   kernel::ProgramOp getProgram() { return program; }
-  lm::ModelOp getModel() { return model; }
   mlir::MLIRContext *getContext() { return program.getContext(); }
 
   /// A new activation of max_rows x features f32.

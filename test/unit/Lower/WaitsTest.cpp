@@ -107,8 +107,7 @@ protected:
     for (auto [phaseIndex, op] : llvm::enumerate(program(*module).getBody().front()))
       if (auto phase = dyn_cast<kernel::PhaseOp>(op))
         for (auto [opIndex, inside] : llvm::enumerate(phase.getBody().front()))
-          for (const kernel::Access &access :
-               cast<kernel::TileOpInterface>(inside).getAccesses())
+          for (const kernel::Access &access : cast<kernel::TileOpInterface>(inside).getAccesses())
             use(phaseIndex, opIndex, access);
   }
 
@@ -178,8 +177,8 @@ TEST_P(WaitsTest, NoAccessIsLost) {
       auto lost = cast<kernel::BufferOp>(builder.clone(*from));
       lost.setSymName("lost");
       lost.removeOffsetAttr();
-      Operation *user = &*std::next(
-          cast<kernel::PhaseOp>(at(program, phase + 1)).getBody().front().begin(), op);
+      Operation *user =
+          &*std::next(cast<kernel::PhaseOp>(at(program, phase + 1)).getBody().front().begin(), op);
       for (NamedAttribute attribute : user->getAttrs())
         if (attribute.getValue() == access.buffer)
           user->setAttr(attribute.getName(), FlatSymbolRefAttr::get(&context, "lost"));
@@ -200,7 +199,8 @@ TEST_P(WaitsTest, PhasesInAnotherOrder) {
                 *second = wait->getNextNode();
       second->moveBefore(first);
       first->moveAfter(wait);
-      wait->setAttr("phase", FlatSymbolRefAttr::get(cast<kernel::PhaseOp>(second).getSymNameAttr()));
+      wait->setAttr("phase",
+                    FlatSymbolRefAttr::get(cast<kernel::PhaseOp>(second).getSymNameAttr()));
     });
     EXPECT_THAT(said, AnyOf(HasSubstr("which nothing before it writes"), HasSubstr("no kernel."),
                             HasSubstr("is not the one op of the program's last phase")))
@@ -225,12 +225,13 @@ TEST_P(WaitsTest, NoBytesAreSharedAtOneTime) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Programs, WaitsTest,
-    testing::Combine(testing::ValuesIn(kTargets), testing::Bool(), testing::Bool()),
-    [](const testing::TestParamInfo<WaitsTest::ParamType> &info) {
-      return std::get<0>(info.param).name + (std::get<1>(info.param) ? "Norms" : "Plain") +
-             (std::get<2>(info.param) ? "Fused" : "");
-    });
+INSTANTIATE_TEST_SUITE_P(Programs, WaitsTest,
+                         testing::Combine(testing::ValuesIn(kTargets), testing::Bool(),
+                                          testing::Bool()),
+                         [](const testing::TestParamInfo<WaitsTest::ParamType> &info) {
+                           return std::get<0>(info.param).name +
+                                  (std::get<1>(info.param) ? "Norms" : "Plain") +
+                                  (std::get<2>(info.param) ? "Fused" : "");
+                         });
 } // namespace
 } // namespace retort::test
