@@ -10,7 +10,8 @@
  * - Sizes and strides are in elements unless the name ends in `Bytes`. int64_t throughout.
  * - Reduction order is fixed and is a function of the row alone: a row gives the same bits decoded
  *   alone, in a batch, in any tile split and with any number of threads, on one instruction set.
- * - f32 buffers need 4-byte alignment only; packed weights, quantised rows and cache pages 64.
+ * - f32 buffers need 4-byte alignment only; packed weights, quantised rows and cache pages
+ *   need 64.
  * - No kernel reads or writes past the sizes named here.
  *
  * For the emitter: every emitted function must carry the string attributes ("target-cpu",
@@ -48,12 +49,12 @@
  *
  * == Quantised rows ==
  * Linear kernels over i8 and i4 weights take int8 activations, quantised by groups of the weight's
- * group size. One row, rk_quant_row_bytes(in, group) bytes, 64-byte aligned:
+ * group size. One row is rk_quant_row_bytes(in, group) bytes, 64-byte aligned:
  *
- *   [kp] int8 codes | [groups] f32 scale | [groups] int32 minus the sum of the group's codes
+ *   [kp] int8 codes | [groups] f32 scales | [groups] int32: minus the sum of the group's codes
  *
- * scale = max|x| / 127 (0 if the group is all zeros), code = round-to-nearest-even(x * (127 /
- * max|x|)). Columns in..kp-1 are 0. Row r of a batch is at r * rk_quant_row_bytes. */
+ * scale = max|x| / 127 (0 if the group is all zeros), code = x * (127 / max|x|) rounded to nearest
+ * even. Columns in..kp-1 are 0. Row r of a batch is at r * rk_quant_row_bytes. */
 #ifndef RETORT_KERNELS_CPU_KERNELS_H
 #define RETORT_KERNELS_CPU_KERNELS_H
 #include <stdint.h>
@@ -191,8 +192,8 @@ void RK(rk_glu)(const float *gate, const float *up, int64_t n, int64_t act,
 void RK(rk_rope_table)(const int32_t *positions, int64_t rows, const float *invFreq, int64_t half,
                        float factor, float *table);
 /* Rotates the first `dims` elements of each of `heads` heads of one row, in place: with h = dims/2,
- * x[i], x[i+h] = x[i]*cos[i] - x[i+h]*sin[i], x[i+h]*cos[i] + x[i]*sin[i]. tableRow = table +
- * r*dims. */
+ * x[i], x[i+h] = x[i]*cos[i] - x[i+h]*sin[i], x[i+h]*cos[i] + x[i]*sin[i].
+ * tableRow = table + r*dims. */
 void RK(rk_rope)(float *x, int64_t heads, int64_t headDim, int64_t dims, const float *tableRow);
 
 /*===--- Paged KV cache -------------------------------------------------------------------===*/
@@ -202,11 +203,11 @@ void RK(rk_rope)(float *x, int64_t heads, int64_t headDim, int64_t dims, const f
  *   K [kvHeads][headDim][16 positions]   so that scores of 16 positions are one vector
  *   V [kvHeads][16 positions][headDim]
  *
- * of f32 (elementBytes 4), f16 or bf16 (2), or f8e4m3 (1: fp8 e4m3 with no scale; what is beyond
+ * of f32 (elementBytes 4), f16 or bf16 (2), or f8e4m3 (1: fp8 e4m3 without a scale; what is beyond
  * 448 becomes 448), rounded to nearest even. Position t of a slot is row t % 16 of page
  * pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page need not be
- * cleared: rows after the newest position are never used in a sum (whatever bits they hold, NaN
- * too). */
+ * cleared: rows after the newest position are never used in a sum, whatever bits they hold, NaN
+ * too. */
 static inline int64_t rk_cache_layer_bytes(int64_t kvHeads, int64_t headDim, int64_t elementBytes) {
   return 2 * kvHeads * headDim * RK_PAGE_ROWS * elementBytes;
 }
