@@ -84,11 +84,12 @@ CudaShapes::CudaShapes(kernel::ProgramOp program) : program(program), symbols(pr
   program.walk([&](Operation *op) {
     passed += isa<kernel::ExchangeOp>(op);
     if (auto tileOp = dyn_cast<kernel::TileOpInterface>(op))
-      for (const kernel::Access &access : tileOp.getAccesses())
+      for (const kernel::Access &access : tileOp.getAccesses()) {
         if (access.is<kernel::access::Send>())
           exchanges[op] = sent[access.buffer] = passed;
-        else if (access.is<kernel::access::Receive>())
+        if (access.is<kernel::access::Receive>())
           exchanges[op] = sent.lookup(access.buffer);
+      }
   });
 }
 

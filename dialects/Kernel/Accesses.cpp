@@ -22,7 +22,7 @@ StringRef Access::verb() const {
       .Case([](access::Update *) { return "updates"; })
       .Case([](access::Maximum *) { return "keeps the maximum in"; })
       .Case([](access::Send *) { return "sends to"; })
-      .Default("reads");
+      .Default([](AccessEffect *) { return "reads"; });
 }
 
 SmallVector<Access> TileOpInterface::getAccesses() {
@@ -166,13 +166,14 @@ static LogicalResult verifySharing(ProgramOp program) {
     placed.push_back({buffer, begin, begin + buffer.sizeInBytes(),
                       received ? Life{0, std::numeric_limits<int64_t>::max()} : life->second});
   }
-  llvm::stable_sort(placed, [](const Placed &a, const Placed &b) { return a.begin < b.begin; });
-  for (size_t i = 0; i < placed.size(); ++i)
-    for (size_t j = i + 1; j < placed.size() && placed[j].begin < placed[i].end; ++j)
-      if (placed[i].life.meets(placed[j].life))
-        return placed[j].buffer.emitOpError()
-               << "shares bytes with '" << placed[i].buffer.getSymName()
+  for (size_t later = 0; later < placed.size(); ++later)
+    for (const Placed &earlier : ArrayRef(placed).take_front(later)) {
+      Placed &here = placed[later];
+      if (here.begin < earlier.end && earlier.begin < here.end && here.life.meets(earlier.life))
+        return here.buffer.emitOpError()
+               << "shares bytes with '" << BufferOp(earlier.buffer).getSymName()
                << "', and no kernel.wait ends the use of one before that of the other";
+    }
   return success();
 }
 
