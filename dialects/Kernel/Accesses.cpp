@@ -177,32 +177,69 @@ static LogicalResult verifySharing(ProgramOp program) {
   return success();
 }
 
+namespace {
+/// What activations and received buffers hold as a program runs.
+class Contents {
+public:
+  explicit Contents(ProgramOp program) {
+    for (auto buffer : program.getBody().getOps<BufferOp>()) {
+      if (buffer.getKind() == BufferKind::Activation || buffer.getKind() == BufferKind::Received)
+        empty.insert(buffer.getSymNameAttr());
+      if (buffer.getKind() == BufferKind::Received)
+        received.push_back(buffer.getSymNameAttr());
+    }
+  }
+
+  /// What was received before is out of date: it is other buffers' turn.
+  void exchange() {
+    for (StringAttr name : received)
+      if (!sent.contains(name))
+        empty.insert(name);
+    sent.clear();
+  }
+
+  LogicalResult access(const PhaseAccess &by) {
+    const auto &[phase, op, access] = by;
+    StringAttr name = access.buffer.getAttr();
+    if (access.reads() && empty.contains(name)) { // (C11)
+      const char *why = access.is<access::Receive>()
+                            ? "', which nothing sends for the last kernel.exchange"
+                            : "', which nothing before it writes";
+      return TileOpInterface(op)->emitOpError() << "in phase '" << PhaseOp(phase).getSymName()
+                                                << "' reads '" << name.getValue() << why;
+    }
+    if (access.writes())
+      empty.erase(name);
+    if (access.is<access::Send>())
+      sent.insert(name);
+    return success();
+  }
+
+private:
+  llvm::DenseSet<StringAttr> empty, sent; ///< the second: since the last exchange
+  SmallVector<StringAttr> received;
+};
+} // namespace
+
 LogicalResult verifyAccesses(ProgramOp program) {
   AccessHistory history;
-  llvm::DenseSet<StringAttr> empty; // buffers that nothing has written yet
+  Contents contents(program);
   llvm::DenseMap<StringAttr, PhaseOp> phases;
   for (Operation &op : *program.getBody().begin()) {
-    if (auto buffer = dyn_cast<BufferOp>(op);
-        buffer &&
-        (buffer.getKind() == BufferKind::Activation || buffer.getKind() == BufferKind::Received))
-      empty.insert(buffer.getSymNameAttr());
     if (auto wait = dyn_cast<WaitOp>(op))
       history.wait(phases.at(wait.getPhaseAttr().getAttr()));
-    if (auto exchange = dyn_cast<ExchangeOp>(op))
+    if (auto exchange = dyn_cast<ExchangeOp>(op)) {
       history.exchange(phases.at(exchange.getPhaseAttr().getAttr()));
+      contents.exchange();
+    }
     auto phase = dyn_cast<PhaseOp>(op);
     if (!phase)
       continue;
     if (failed(verifyPhase(phase))) // (C10)
       return failure();
-    for (PhaseAccess &access : accesses(phase)) {
-      if (access.access.reads() && empty.contains(access.access.buffer.getAttr())) // (C11)
-        return access.op->emitOpError()
-               << "in phase '" << phase.getSymName() << "' reads '"
-               << access.access.buffer.getValue() << "', which nothing before it writes";
-      if (access.access.writes())
-        empty.erase(access.access.buffer.getAttr());
-    }
+    for (const PhaseAccess &access : accesses(phase))
+      if (failed(contents.access(access)))
+        return failure();
     if (std::optional<Conflict> conflict = history.conflict(phase)) // (C9)
       return report(*conflict);
     history.append(phase);

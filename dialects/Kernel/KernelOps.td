@@ -48,7 +48,7 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
       as a sign that it may send too.
     - (C10) An op of a phase reads, of what another op of the phase writes, only what its own tile made,
       and writes nothing that another tile touches.
-    - (C11) An activation is written, and what is received is sent, before it is read.
+    - (C11) An activation is written before it is read; what is received was sent for the last exchange.
     - (C12) Two activations that share bytes are not used between the same two waits.
     These follow from what tile ops say of their buffers; lower-to-kernel puts waits where (C9) asks for
     one.

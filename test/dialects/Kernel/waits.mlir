@@ -168,6 +168,27 @@ kernel.program @empty max_rows 4 page_rows 16 vocab 32 {
 
 // -----
 
+// C11: what is received now was sent for the exchange before the last.
+kernel.program @stale target "cuda" step "prefill" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 32 {
+  kernel.buffer @in input tensor<4x32xf32>
+  kernel.buffer @out activation tensor<4x32xf32>
+  kernel.buffer @x activation tensor<4x32xf32>
+  kernel.buffer @received received tensor<4x32xf32>
+  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.phase @p0 "m" tiles 1 row_tile 64 {
+    %s = kernel.stage @in : <32, f16, 0>
+    kernel.matmul %s, @w -> @out send @received : <32, f16, 0>
+  }
+  kernel.exchange @p0 index 0
+  kernel.exchange @p0 index 1
+  kernel.phase @p1 "m" tiles 1 per_row {
+    // expected-error @below {{in phase 'p1' reads 'received', which nothing sends for the last kernel.exchange}}
+    kernel.sum @out, @received -> @x
+  }
+}
+
+// -----
+
 // C12: @a is still read when @b is written.
 kernel.program @shared max_rows 4 page_rows 16 vocab 32 {
   kernel.buffer @in input tensor<4x32xf32>

@@ -26,6 +26,7 @@ struct Target {
   std::string name, target, step;
   int devices = 1, device = 0;
 };
+void PrintTo(const Target &target, std::ostream *os) { *os << target.name; }
 
 const Target kTargets[] = {{"Cpu", "cpu", ""},
                            {"Decode", "cuda", "decode"},
@@ -164,6 +165,11 @@ TEST_P(WaitsTest, AnExchangeIsMoreThanAWait) {
 // An access that is lost goes to a buffer of its own. What the op should have read or written then
 // is missed: by itself, or by a later op.
 TEST_P(WaitsTest, NoAccessIsLost) {
+  llvm::DenseSet<Attribute> read;
+  forEachAccess([&](size_t, size_t, const kernel::Access &access) {
+    if (access.reads())
+      read.insert(access.buffer);
+  });
   forEachAccess([&](size_t phase, size_t op, const kernel::Access &access) {
     kernel::BufferOp from = buffer(access.buffer.getValue());
     // Caches are read also without having been written: by an earlier step. What an op updates all
@@ -172,6 +178,11 @@ TEST_P(WaitsTest, NoAccessIsLost) {
          from.getKind() != kernel::BufferKind::Received) ||
         (access.is<kernel::access::Update>() && !access.own))
       return;
+    if (access.writes() && !read.contains(access.buffer)) {
+      // Both devices keep the sums that a prologue makes; the first alone adds them as residuals.
+      EXPECT_EQ(std::get<0>(GetParam()).name, "Decode1of2") << access.buffer.getValue().str();
+      return;
+    }
     std::string said = refusal([&](kernel::ProgramOp program) {
       OpBuilder builder = OpBuilder::atBlockBegin(&program.getBody().front());
       auto lost = cast<kernel::BufferOp>(builder.clone(*from));
@@ -183,7 +194,7 @@ TEST_P(WaitsTest, NoAccessIsLost) {
         if (attribute.getValue() == access.buffer)
           user->setAttr(attribute.getName(), FlatSymbolRefAttr::get(&context, "lost"));
     });
-    EXPECT_THAT(said, HasSubstr("which nothing before it writes"))
+    EXPECT_THAT(said, HasSubstr("', which nothing "))
         << "lost: " << access.verb().str() << " '" << access.buffer.getValue().str() << "'";
   });
 }
@@ -202,7 +213,7 @@ TEST_P(WaitsTest, PhasesInAnotherOrder) {
       wait->setAttr("phase",
                     FlatSymbolRefAttr::get(cast<kernel::PhaseOp>(second).getSymNameAttr()));
     });
-    EXPECT_THAT(said, AnyOf(HasSubstr("which nothing before it writes"), HasSubstr("no kernel."),
+    EXPECT_THAT(said, AnyOf(HasSubstr("', which nothing "), HasSubstr("no kernel."),
                             HasSubstr("is not the one op of the program's last phase")))
         << "wait " << swapped;
   }
