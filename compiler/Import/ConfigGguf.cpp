@@ -244,7 +244,7 @@ private:
     config_.attentionScale = number("attention.scale", 1 / std::sqrt(width));
     if (!gemma_)
       return;
-    config_.activation = ActivationKind::GeluTanh;
+    config_.activation = Activation::GeluTanh;
     config_.embedScale = std::sqrt(static_cast<float>(config_.hidden));
     const bool gemma2 = arch_ == "gemma2";
     double cap = number("attn_logit_softcapping", gemma2 ? 50 : 0);

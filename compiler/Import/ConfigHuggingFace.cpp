@@ -313,11 +313,11 @@ private:
     std::string act = gemma_ ? keys_.string("hidden_activation", "gelu_pytorch_tanh")
                              : keys_.string("hidden_act", "silu");
     if (act == "silu" || act == "swish")
-      config_.activation = ActivationKind::Silu;
+      config_.activation = Activation::Silu;
     else if (act == "gelu")
-      config_.activation = ActivationKind::Gelu;
+      config_.activation = Activation::Gelu;
     else if (act == "gelu_pytorch_tanh" || act == "gelu_new")
-      config_.activation = ActivationKind::GeluTanh;
+      config_.activation = Activation::GeluTanh;
     else
       keys_.unsupported("activation " + quote(act) +
                         " is not supported: use a model with silu, gelu or gelu_pytorch_tanh");

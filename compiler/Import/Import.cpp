@@ -194,22 +194,14 @@ private:
         builder_.getI64IntegerAttr(kvHeads), builder_.getF64FloatAttr(config_.attentionScale),
         layer.window != 0 ? builder_.getI64IntegerAttr(layer.window) : IntegerAttr(),
         optionalNumber(config_.attentionSoftCap),
-        lm::CacheFormatAttr::get(&context_, lm::CacheFormat::F32));
+        lm::CacheFormatAttr::get(&context_, CacheFormat::F32));
     return linear(o, block + "attn_output", config_.hidden, config_.outputBias);
-  }
-
-  lm::ActivationAttr activation() {
-    const lm::Activation kind = config_.activation == ActivationKind::Silu ? lm::Activation::SiLU
-                                : config_.activation == ActivationKind::Gelu
-                                    ? lm::Activation::GELU
-                                    : lm::Activation::GELUTanh;
-    return lm::ActivationAttr::get(&context_, kind);
   }
 
   Value feedForward(Value input, const std::string &block, const Layer &layer) {
     Value gate = linear(input, block + "ffn_gate", layer.ffn, config_.ffnBias);
     Value up = linear(input, block + "ffn_up", layer.ffn, config_.ffnBias);
-    Value gated = builder_.create<lm::GluOp>(gate.getType(), gate, up, activation());
+    Value gated = builder_.create<lm::GluOp>(gate.getType(), gate, up, config_.activation);
     return linear(gated, block + "ffn_down", config_.hidden, config_.ffnBias);
   }
 

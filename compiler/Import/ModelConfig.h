@@ -1,6 +1,7 @@
 //===- ModelConfig.h - What a checkpoint says of its model ------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "runtime/base/Activation.h"
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,8 +25,6 @@ struct RopeConfig {
   std::vector<double> factors = {}; ///< Factors: dims / 2 of them
 };
 
-enum class ActivationKind { Silu, Gelu, GeluTanh };
-
 /// Everything that the families need to build a model's IR. All numbers are range-checked.
 struct ModelConfig {
   /// One layer; pruned models have layers of different sizes.
@@ -39,7 +38,7 @@ struct ModelConfig {
   std::string name;   ///< the model's own name; may be empty
   int64_t hidden = 0, headDim = 0, vocab = 0, context = 0;
   std::vector<Layer> layers;
-  ActivationKind activation = ActivationKind::Silu;
+  Activation activation = Activation::Silu;
 
   double normEps = 1e-6;
   bool normOffset = false; ///< gains are stored as w, meaning 1 + w (Gemma from Hugging Face)

@@ -60,9 +60,7 @@ private:
     param.isVector = type.getRank() == 1;
     param.rows = param.isVector ? 1 : type.getDimSize(0);
     param.cols = type.getDimSize(type.getRank() - 1);
-    if (auto format = llvm::dyn_cast_if_present<weight::FormatAttr>(type.getEncoding()))
-      param.format = QuantFormat{int(format.getBits()), int(format.getGroup()),
-                                 format.isSymmetric(), format.isE4M3()};
+    param.format = weight::numberFormat(type).value_or(NumberFormat{});
     return param;
   }
 
@@ -121,7 +119,7 @@ private:
             .Case([&](lm::AttentionOp op) { return attention(op); })
             .Case([&](lm::GluOp op) {
               const ValueId gate = id(op.getGate()), up = id(op.getUp());
-              return Glu{gate, up, define(op.getResult()), activation(op.getAct())};
+              return Glu{gate, up, define(op.getResult()), op.getAct()};
             })
             .Case([&](lm::ResidualOp op) {
               const ValueId stream = id(op.getStream()), output = id(op.getOutput());
@@ -152,38 +150,12 @@ private:
                         op.getScale(),
                         std::nullopt,
                         std::nullopt,
-                        cacheFormat(op.getCache())};
+                        op.getCache()};
     if (op.getWindow())
       attention.window = int64_t(*op.getWindow());
     if (op.getSoftCap())
       attention.softCap = *op.getSoftCap();
     return attention;
-  }
-
-  static CacheFormat cacheFormat(lm::CacheFormat format) {
-    switch (format) {
-    case lm::CacheFormat::F32:
-      return CacheFormat::F32;
-    case lm::CacheFormat::F16:
-      return CacheFormat::F16;
-    case lm::CacheFormat::BF16:
-      return CacheFormat::BF16;
-    case lm::CacheFormat::F8E4M3:
-      return CacheFormat::F8E4M3;
-    }
-    fail(ExitCode::Internal, "a cache format that the executor does not know");
-  }
-
-  static Activation activation(lm::Activation act) {
-    switch (act) {
-    case lm::Activation::SiLU:
-      return Activation::Silu;
-    case lm::Activation::GELU:
-      return Activation::Gelu;
-    case lm::Activation::GELUTanh:
-      return Activation::GeluTanh;
-    }
-    fail(ExitCode::Internal, "an activation that the executor does not know");
   }
 
   lm::ModelOp model_;

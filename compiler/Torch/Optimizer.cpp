@@ -7,20 +7,12 @@
 
 namespace retort::exec {
 
-weight::Format storedAs(const QuantFormat &format) {
-  return {format.e4m3        ? weight::Kind::F8
-          : format.bits == 8 ? weight::Kind::I8
-                             : weight::Kind::I4,
-          format.group, format.symmetric};
-}
-
-void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix) {
-  const weight::Format as = storedAs(format);
+void fakeQuantise(const NumberFormat &format, const at::Tensor &matrix) {
   float *values = data<float>(matrix);
   const int64_t cols = matrix.size(1);
   parallel(matrix.size(0), 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
-      weight::quantiseDequantise(as, {values + row * cols, size_t(cols)});
+      weight::quantiseDequantise(format, {values + row * cols, size_t(cols)});
   });
 }
 
@@ -44,7 +36,7 @@ Optimizer::Optimizer(const Model &model, Weights &weights, const TrainOptions &o
     trained.mean = at::zeros_like(trained.master);
     trained.variance = at::zeros_like(trained.master);
     trained.weight->grad = at::empty_like(trained.master);
-    trained.fakeQuantised = options.quantisationAware && trained.param->format.has_value();
+    trained.fakeQuantised = options.quantisationAware && trained.param->format.quantised();
     const bool copied = !trained.param->isVector && weights.type() != at::kFloat;
     trained.weight->value =
         copied || trained.fakeQuantised
@@ -64,7 +56,7 @@ void Optimizer::publish(Trained &trained) {
   at::Tensor &value = trained.weight->value;
   if (trained.fakeQuantised) {
     const at::Tensor quantised = trained.master.clone();
-    fakeQuantise(*trained.param->format, quantised);
+    fakeQuantise(trained.param->format, quantised);
     value.copy_(quantised);
   } else if (value.data_ptr() != trained.master.data_ptr()) {
     value.copy_(trained.master);

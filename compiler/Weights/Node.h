@@ -61,7 +61,7 @@ NodePtr makeScale(NodePtr input, double factor, Precision precision);
 NodePtr makeAdd(NodePtr lhs, NodePtr rhs, Precision precision);
 NodePtr makeCast(NodePtr input, Precision precision);
 /// Rounds every row to what `format` stores of it.
-NodePtr makeQuantize(NodePtr input, Format format);
+NodePtr makeQuantize(NodePtr input, NumberFormat format);
 NodePtr makeTranspose(NodePtr input);
 /// Multiplies runs of `size` columns by an orthogonal matrix Q (W Q), or runs of rows (Q^T W).
 /// Without `matrix` Q is Hadamard's; `inverse` takes Q^T for Q.

@@ -42,7 +42,7 @@ struct Costs {
     cost.out = shape[0];
     cost.in = shape[1];
     cost.matrices = matrices;
-    cost.format = PackedFormat::parse(matrix.getFormat().value_or("f32")).value_or(cost.format);
+    cost.format = *matrix.getFormat();
     if (auto stage = staged.getDefiningOp<StageOp>()) {
       cost.wanted = static_cast<bool>(stage.getRowsAttr());
       cost.sums = static_cast<bool>(stage.getReceivedAttr());

@@ -7,6 +7,7 @@
 #include "llvm/ADT/DenseSet.h"
 
 using namespace mlir;
+using namespace retort;
 using namespace retort::kernel;
 
 #define GET_OP_CLASSES
@@ -68,29 +69,6 @@ LogicalResult ProgramOp::verify() {
   return success();
 }
 
-std::optional<PackedFormat> PackedFormat::parse(StringRef name) {
-  if (name == "f32")
-    return PackedFormat{Kind::F32, 0, true};
-  if (name == "f16")
-    return PackedFormat{Kind::F16, 0, true};
-  if (name == "bf16")
-    return PackedFormat{Kind::BF16, 0, true};
-  PackedFormat format{name.starts_with("i8g")   ? Kind::I8
-                      : name.starts_with("f8g") ? Kind::F8
-                                                : Kind::I4,
-                      0, true};
-  if (format.kind == Kind::I4) {
-    if (!name.starts_with("i4g") || !(name.ends_with("s") || name.ends_with("a")))
-      return std::nullopt;
-    format.symmetric = name.ends_with("s");
-    name = name.drop_back();
-  }
-  if (name.drop_front(3).getAsInteger(10, format.group) ||
-      (format.group != 32 && format.group != 64 && format.group != 128))
-    return std::nullopt;
-  return format;
-}
-
 int64_t retort::kernel::productTiles(int64_t outputs, bool gated, int64_t rowTile) {
   constexpr int64_t kBlockRows = 16, kTileBlocks = 8;
   int64_t blocks = (outputs + kBlockRows - 1) / kBlockRows;
@@ -103,9 +81,30 @@ int64_t retort::kernel::attentionTiles(int64_t heads, int64_t kvHeads, int64_t r
   return rowTile ? kvHeads * ((queries + kTileQueries - 1) / kTileQueries) : heads;
 }
 
-StringRef retort::kernel::cacheFormatName(BufferOp cache) {
-  Type element = cache.getTensor().getElementType();
-  return element.isF32() ? "f32" : element.isF16() ? "f16" : element.isBF16() ? "bf16" : "f8e4m3";
+Type retort::kernel::cacheElement(MLIRContext *context, CacheFormat format) {
+  switch (format) {
+  case CacheFormat::F16:
+    return Float16Type::get(context);
+  case CacheFormat::BF16:
+    return BFloat16Type::get(context);
+  case CacheFormat::F8E4M3:
+    return Float8E4M3FNType::get(context);
+  case CacheFormat::F32:
+    return Float32Type::get(context);
+  }
+  llvm_unreachable("all formats are above");
+}
+
+/// The format whose elements are of this type, if there is one.
+static std::optional<CacheFormat> cacheFormatOf(Type element) {
+  for (CacheFormat format : all<CacheFormat>())
+    if (cacheElement(element.getContext(), format) == element)
+      return format;
+  return std::nullopt;
+}
+
+CacheFormat retort::kernel::cacheFormat(BufferOp cache) {
+  return *cacheFormatOf(cache.getTensor().getElementType());
 }
 
 int64_t BufferOp::sizeInBytes() {
@@ -158,8 +157,7 @@ LogicalResult BufferOp::verify() {
   case BufferKind::Cache:
     if (type.getRank() != 4 || type.getDimSize(0) != 2 ||
         type.getDimSize(2) != static_cast<int64_t>(program.getPageRows()) ||
-        !(type.getElementType().isF32() || type.getElementType().isF16() ||
-          type.getElementType().isBF16() || type.getElementType().isFloat8E4M3FN())) // (C4)
+        !cacheFormatOf(type.getElementType())) // (C4)
       return emitOpError() << "is a cache of type " << type << ": 2 x kv_heads x "
                            << program.getPageRows()
                            << " x head_dim of f32, f16, bf16 or f8E4M3FN is needed";
@@ -167,16 +165,12 @@ LogicalResult BufferOp::verify() {
   case BufferKind::Weights: {
     if (!getBytes()) // (C5)
       return emitOpError() << "holds weights but does not say its bytes";
-    StringRef layout = program.isCuda() ? "mma16" : "rows16";
-    if (type.getRank() == 2 &&
-        (!getLayout() || (*getLayout() != layout && *getLayout() != (layout + "_gated").str())))
-      return emitOpError() << "holds a matrix whose layout is not " << layout << " or " << layout
-                           << "_gated";
-    if (type.getRank() == 2 && !PackedFormat::parse(getFormat().value_or("")))
-      return emitOpError()
-             << "holds a matrix of format '" << getFormat().value_or("")
-             << "': f32, f16, bf16, i8gN, f8gN, i4gNs or i4gNa with N = 32, 64 or 128 is "
-                "needed";
+    auto blocks = program.isCuda() ? MatrixLayout::Blocks::Mma16 : MatrixLayout::Blocks::Rows16;
+    if (type.getRank() == 2 && (!getLayout() || getLayout()->blocks != blocks)) // (C5)
+      return emitOpError() << "holds a matrix whose layout is not " << nameOf({blocks, false})
+                           << " or " << nameOf({blocks, true});
+    if (type.getRank() == 2 && !getFormat()) // (C5)
+      return emitOpError("holds a matrix but does not say its format");
     break;
   }
   default:
@@ -409,7 +403,7 @@ LogicalResult MatmulGluOp::verifySymbolUses(SymbolTableCollection &tables) {
     return emitOpError() << "makes " << channels << " channels of '" << weights.getSymName()
                          << "' with " << rowsOf(weights) << " rows: " << 2 * channels
                          << " are needed";
-  if (!weights.getLayout().value_or("").ends_with("_gated"))
+  if (!weights.getLayout() || !weights.getLayout()->gated)
     return emitOpError() << "needs a gated layout of '" << weights.getSymName() << "'";
   return buffers.checkTiles(productTiles(channels, true, buffers.rowTile()), false); // (C3)
 }

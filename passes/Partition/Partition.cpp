@@ -36,7 +36,7 @@ weight::QuantizeOp finalQuantize(lm::ParamOp param) {
 /// Columns between which the parameter may be cut: a group of its format, or 1.
 int64_t columnUnit(lm::ParamOp param) {
   weight::QuantizeOp quantize = finalQuantize(param);
-  return quantize ? quantize.getFormat().getGroup() : 1;
+  return quantize ? quantize.getFormat().getValue().group : 1;
 }
 
 /// Bytes of a parameter, about.

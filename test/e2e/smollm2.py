@@ -10,7 +10,7 @@ import numpy as np
 from bundles import Session, Timer, executor_logits, retort
 
 Tools = collections.namedtuple("Tools", "retort library executor torch teacher")
-PIPELINE = "builtin.module(quantize-weights{bits=4 group=32},cache-format{format=f16})"  # recipe int4
+PIPELINE = "builtin.module(quantize-weights{format=i4g32s},cache-format{format=f16})"  # recipe int4
 PROMPT = ("A page of memory that several processes share is copied when one of them first writes to it. "
           "The kernel does this because")
 TOKENS = 32

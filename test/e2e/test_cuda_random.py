@@ -89,8 +89,8 @@ def formats(config, blocks, rng):
         if kind == "cast" and name != "output.weight":
             continue  # cast-weights at the end takes what is left, unless it is f32
         if kind[0] in "48":
-            passes.append(f"quantize-weights{{only={name} bits={kind[0]} group={group}"
-                          f"{dict(s='', a=' asymmetric=true', e=' e4m3=true')[kind[1]]}}}")
+            codes, suffix = {"4s": ("i4", "s"), "4a": ("i4", "a"), "8s": ("i8", ""), "8e": ("f8", "")}[kind]
+            passes.append(f"quantize-weights{{only={name} format={codes}g{group}{suffix}}}")
     if rng.random() < 0.8:
         passes.append(f"cast-weights{{type={rng.choice(['bf16', 'f16'])}}}")
     return passes

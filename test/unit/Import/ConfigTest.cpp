@@ -106,7 +106,7 @@ TEST(HuggingFaceConfig, Gemma) {
   EXPECT_EQ(two.logitSoftCap, 30.0);
   EXPECT_EQ(two.embedScale, 8.0);
   EXPECT_TRUE(two.normOffset && two.postNorms && two.tiedEmbeddings);
-  EXPECT_EQ(two.activation, ActivationKind::GeluTanh);
+  EXPECT_EQ(two.activation, Activation::GeluTanh);
   EXPECT_DOUBLE_EQ(two.attentionScale, 1.0 / 16);
   ModelConfig three =
       read(fields("gemma3_text", R"("head_dim":16,"sliding_window":8,"sliding_window_pattern":2,)"
