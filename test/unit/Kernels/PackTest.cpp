@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Weights/PackMma.h"
 #include "runtime/base/Error.h"
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -46,6 +47,20 @@ TEST(Pack, UnpackGivesExactlyWhatFakeQuantisationGives) {
           ASSERT_EQ(unpacked[i], i < rows * cols ? values[i] : 0.0f)
               << nameOf(format) << " cols " << cols << " rows " << rows << " at " << i;
       }
+}
+
+TEST(NumberFormat, HasOneName) {
+  std::vector<NumberFormat> tested(std::begin(kFormats), std::end(kFormats));
+  EXPECT_EQ(all<NumberFormat>().size(), tested.size()) << "every format is packed here";
+  for (const NumberFormat &format : all<NumberFormat>()) {
+    EXPECT_EQ(named<NumberFormat>(nameOf(format)), format);
+    EXPECT_EQ(std::count(tested.begin(), tested.end(), format), 1) << nameOf(format);
+  }
+  for (const char *name : {"", "f64", "f32g32", "i4g32", "i4g48s", "i4g256s", "i8g16", "i8g32s",
+                           "i8g32a", "f8g64a", "i4g032s", "I4G32S", "i4g32s ", "i4s"})
+    EXPECT_FALSE(named<NumberFormat>(name)) << name;
+  EXPECT_EQ(codesName({Kind::I4, 64, true}), "i4a");
+  EXPECT_EQ(codesName({Kind::BF16}), "bf16");
 }
 
 TEST(Pack, EveryLayoutHoldsTheSameValues) {
