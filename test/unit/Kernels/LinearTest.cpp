@@ -9,11 +9,7 @@ using Kind = NumberFormat::Kind;
 
 namespace {
 
-const NumberFormat kFormats[] = {{Kind::F32},          {Kind::BF16},          {Kind::I8, 32},
-                                 {Kind::I8, 64},       {Kind::I8, 128},       {Kind::I4, 32},
-                                 {Kind::I4, 64},       {Kind::I4, 128},       {Kind::I4, 32, true},
-                                 {Kind::I4, 64, true}, {Kind::I4, 128, true}, {Kind::F16},
-                                 {Kind::F8, 32},       {Kind::F8, 64},        {Kind::F8, 128}};
+const std::vector<NumberFormat> &kFormats = all<NumberFormat>();
 
 /// Whether activations are quantised too.
 bool isInteger(const NumberFormat &format) {
