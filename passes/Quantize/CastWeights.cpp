@@ -30,7 +30,10 @@ struct CastWeights : impl::CastWeightsBase<CastWeights> {
                          << "'";
       return signalPassFailure();
     }
-    for (Matrix matrix : matricesOf(*model)) {
+    auto matrices = matricesOf(*model, "cast-weights");
+    if (failed(matrices))
+      return signalPassFailure();
+    for (Matrix matrix : *matrices) {
       auto from = matrix.param.getParamType();
       if (weight::isWeightTensor(from) && from.getElementType() != element)
         cast(matrix.param, from.clone(element));

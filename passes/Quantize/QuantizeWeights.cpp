@@ -24,7 +24,10 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
         embedding.empty() ? linear : weight::namedFormat(emitError, &getContext(), embedding);
     if (!linear || !table)
       return signalPassFailure();
-    for (Matrix matrix : matricesOf(*model))
+    auto matrices = matricesOf(*model, "quantize-weights");
+    if (failed(matrices))
+      return signalPassFailure();
+    for (Matrix matrix : *matrices)
       if (weight::isWeightTensor(matrix.param.getType()) && wanted(matrix.param.getSymName()))
         quantize(matrix.param, matrix.isTable ? table : linear);
   }
