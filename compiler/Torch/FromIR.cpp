@@ -36,17 +36,9 @@ public:
 private:
   /// Those that the computation reads, in the model's order.
   void addParams() {
-    llvm::StringMap<bool> used;
-    model_.getForward().walk([&](mlir::Operation *op) {
-      for (mlir::NamedAttribute attribute : op->getAttrs())
-        if (auto symbol = llvm::dyn_cast<mlir::FlatSymbolRefAttr>(attribute.getValue()))
-          used[symbol.getValue()] = true;
-      for (llvm::StringRef name : {"weight", "bias"})
-        if (auto symbol = op->getAttrOfType<mlir::FlatSymbolRefAttr>(name))
-          used[symbol.getValue()] = true;
-    });
+    const lm::ParamReaders readers(model_);
     for (lm::ParamOp param : model_.getBody()->getOps<lm::ParamOp>()) {
-      if (!used.contains(param.getSymName()))
+      if (!readers.isRead(param))
         continue;
       paramIds_[param.getSymName()] = ParamId(graph_.params.size());
       graph_.params.push_back(describe(param));

@@ -27,7 +27,10 @@ struct CastWeights : impl::CastWeightsBase<CastWeights> {
     Type element = type.kind == Kind::F16    ? Type(builder.getF16Type())
                    : type.kind == Kind::BF16 ? Type(builder.getBF16Type())
                                              : Type(builder.getF32Type());
-    for (Matrix matrix : matricesOf(*model)) {
+    auto matrices = matricesOf(*model, "cast-weights");
+    if (failed(matrices))
+      return signalPassFailure();
+    for (Matrix matrix : *matrices) {
       auto from = matrix.param.getParamType();
       if (weight::isWeightTensor(from) && from.getElementType() != element)
         cast(matrix.param, from.clone(element));

@@ -25,7 +25,10 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
     weight::FormatAttr table = embedding ? attribute(*embedding) : linear;
     if (!linear || !table)
       return signalPassFailure();
-    for (Matrix matrix : matricesOf(*model))
+    auto matrices = matricesOf(*model, "quantize-weights");
+    if (failed(matrices))
+      return signalPassFailure();
+    for (Matrix matrix : *matrices)
       if (weight::isWeightTensor(matrix.param.getType()) && wanted(matrix.param.getSymName()))
         quantize(matrix.param, matrix.isTable ? table : linear);
   }
