@@ -1,4 +1,4 @@
-//===- Sampler.cpp - Picking tokens ----------------------------------------===//
+//===- Sampler.cpp - Picking tokens ---------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Sampler.h"
 #include "runtime/base/Error.h"
