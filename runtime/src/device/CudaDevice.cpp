@@ -12,7 +12,7 @@ namespace retort::engine {
 namespace {
 
 constexpr uint64_t kAlign = 256;  // of everything that a kernel gets a pointer to
-constexpr size_t kLogitRows = 16; // rows of logits downloaded at once, and had room for at first
+constexpr size_t kLogitRows = 16; // rows of logits downloaded at once, and allocated at first
 
 uint64_t aligned(uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
@@ -359,9 +359,9 @@ void CudaDevice::fill(Gpu &gpu, size_t index, const Step &step, const KvCache &c
   gpu.tableVersion = cache.version();
 }
 
-/// When the numbers of steps start again, what earlier ones have left in exchanges' words must go
-/// (kernels/cuda/exchange.cuh). No step is under way; all must be done before a GPU writes to
-/// another.
+/// Counts the step. Before its numbers start again, clears the words that exchanges compare with
+/// them (kernels/cuda/exchange.cuh): no step is under way, and all words must be clear before a GPU
+/// writes to another.
 void CudaDevice::nextGeneration() {
   if (generation_++ != RETORT_CUDA_GENERATIONS)
     return;
@@ -455,8 +455,8 @@ void CudaDevice::launchSample(const Step &step, size_t wanted) {
   cuda().check(cuda()->cuEventRecord(gpu.end.get(), gpu.stream.get()), failing(gpu));
 }
 
-/// Waits for what was last recorded in `copied`. Of several GPUs one may wait for ever for another
-/// that is lost, so they are asked in turn.
+/// Waits for what was last recorded in `copied`. One of several GPUs may wait for ever for another
+/// that is lost, so they are polled in turn.
 void CudaDevice::wait() {
   if (gpus_.size() == 1) {
     CurrentContext current(cuda(), gpus_[0].shared->context());
