@@ -193,7 +193,8 @@ private:
     rope.mscale = scaling.number("mscale").value_or(0);
     rope.mscaleAllDim = scaling.number("mscale_all_dim").value_or(0);
     rope.truncate = scaling.boolean("truncate").value_or(true);
-    rope.attentionFactor = scaling.number("attention_factor");
+    if (auto factor = scaling.number("attention_factor"))
+      rope.attentionFactor = factor;
   }
 
   std::vector<bool> slidingLayers(int64_t) const override {
