@@ -332,11 +332,11 @@ TEST_F(CudaManifestTest, PartsThatAreNotThere) {
 
 /// What a long list of objects takes is linear in their number.
 TEST_F(ManifestTest, HostileLists) {
-  std::string text = "{\"format\":1,\"entries\":[{}";
+  std::string text = "{\"format\":2,\"entries\":[{}";
   for (int i = 0; i < 200'000; ++i)
     text += ",{}";
   EXPECT_THAT(openWith(text + "]}"), HasSubstr("RETORT_E_BAD_INPUT"));
-  EXPECT_THAT(openWith("{\"format\":1,\"format\":1}"), HasSubstr("is there twice"));
+  EXPECT_THAT(openWith("{\"format\":2,\"format\":2}"), HasSubstr("is there twice"));
 }
 
 TEST_F(ManifestTest, ProgramsThatAreNone) {
