@@ -221,7 +221,7 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
     std::vector<const Document *> documents = corpus_.get().require(Split::Train);
     result["vocabulary"] = {{"counts", countTokens(documents, tokenizer.tokenizeDocument(),
                                                    static_cast<uint32_t>(observed.getVocab()))},
-                            {"merges", mergeTriples(tokenizer.spec)},
+                            {"merges", tokenizer.spec.merges},
                             {"keep", keepAlways(tokenizer.spec)}};
   }
   if (!runsModel)

@@ -5,7 +5,7 @@
    transformers with a cache that rounds.
 2. The executor reads the weights that torch's casts make: logits of f16 and fp8 weights against
    transformers with weights rounded here.
-3. `compile --cache FORMAT`, and each format of weights, for a CPU and a simulated card: what the bundle says it
+3. `compile --cache FORMAT`, and each format of weights, for a CPU and a simulated GPU: what the bundle says it
    holds and how many bytes that takes, and its logits against the executor's.
 4. What is no format, or cannot be varied, is refused in one line.
 """
