@@ -334,7 +334,7 @@ void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
   const double steps = std::max<double>(1, curve["loss"].size());
   for (size_t i = 0; i < curve["loss"].size(); ++i)
     points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
-                             curve["loss"][i].get<double>(), std::nullopt});
+                             curve["loss"][i].get<double>()});
   curves_.push_back(std::move(points));
 }
 

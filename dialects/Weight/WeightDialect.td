@@ -34,15 +34,6 @@ def Weight_AxisAttr : EnumAttr<Weight_Dialect, Weight_Axis, "axis"> {
   let assemblyFormat = "`` $value";
 }
 
-def Weight_Method : I32EnumAttr<"Method", "a quantisation method", [
-    I32EnumAttrCase<"RoundToNearest", 0, "rtn">]> {
-  let cppNamespace = "::retort::weight";
-  let genSpecializedAttr = 0;
-}
-def Weight_MethodAttr : EnumAttr<Weight_Dialect, Weight_Method, "method"> {
-  let assemblyFormat = "`` $value";
-}
-
 def Weight_Scheme : I32EnumAttr<"Scheme", "what a group of weights stores", [
     I32EnumAttrCase<"Symmetric", 0, "symmetric">, I32EnumAttrCase<"Asymmetric", 1, "asymmetric">,
     I32EnumAttrCase<"E4M3", 2, "e4m3">]> {

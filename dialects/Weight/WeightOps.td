@@ -209,18 +209,17 @@ def Weight_CastOp : Weight_Op<"cast", [Pure]> {
 def Weight_QuantizeOp : Weight_Op<"quantize", [Pure]> {
   let summary = "Round a matrix to a few bits a weight";
   let description = [{
-    The format is the result type's encoding. `rtn` rounds each weight to the nearest integer of
-    its group's range (`#weight.format` says what an integer means).
+    The format is the result type's encoding. Each weight is rounded to the nearest number that
+    its group can store (`#weight.format` says which they are).
     ```mlir
-    %1 = weight.quantize %0 method rtn
+    %1 = weight.quantize %0
          : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
     ```
     - (C1) Operand and result have the same shape.
   }];
-  let arguments = (ins Weight_Matrix:$input,
-                       DefaultValuedAttr<Weight_MethodAttr, "Method::RoundToNearest">:$method);
+  let arguments = (ins Weight_Matrix:$input);
   let results = (outs Weight_QuantizedMatrix:$result);
-  let assemblyFormat = "$input `method` $method attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     FormatAttr getFormat();

@@ -98,7 +98,7 @@
 
 %0 = weight.load "w" stored "F32" : tensor<6x4xf32>
 // expected-error @below {{must be a quantised matrix, its format as the type's encoding}}
-%1 = weight.quantize %0 method rtn : tensor<6x4xf32> -> tensor<6x4xi4>
+%1 = weight.quantize %0 : tensor<6x4xf32> -> tensor<6x4xi4>
 
 // -----
 

@@ -9,7 +9,7 @@ lm.model @m family "llama" context 8 vocab 20 hidden 32 {
   }
   lm.param @output.weight : tensor<20x32xi4, #weight.format<bits = 4, group = 16, symmetric>> {
     %0 = weight.load "output.weight" stored "F32" : tensor<20x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<20x32xf32> -> tensor<20x32xi4, #weight.format<bits = 4, group = 16, symmetric>>
+    %1 = weight.quantize %0 : tensor<20x32xf32> -> tensor<20x32xi4, #weight.format<bits = 4, group = 16, symmetric>>
     weight.yield %1 : tensor<20x32xi4, #weight.format<bits = 4, group = 16, symmetric>>
   }
   lm.forward {
@@ -30,7 +30,7 @@ lm.model @m family "llama" context 8 vocab 20 hidden 32 {
   }
   lm.param @output.weight : tensor<20x32xi8, #weight.format<bits = 8, group = 32, asymmetric>> {
     %0 = weight.load "output.weight" stored "F32" : tensor<20x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<20x32xf32> -> tensor<20x32xi8, #weight.format<bits = 8, group = 32, asymmetric>>
+    %1 = weight.quantize %0 : tensor<20x32xf32> -> tensor<20x32xi8, #weight.format<bits = 8, group = 32, asymmetric>>
     weight.yield %1 : tensor<20x32xi8, #weight.format<bits = 8, group = 32, asymmetric>>
   }
   lm.forward {

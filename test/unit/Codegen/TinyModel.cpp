@@ -74,8 +74,8 @@ std::string paramText(const std::string &name, const Tensor &tensor) {
      << "\" stored \"F32\" : " << f32 << "\n";
   bool cast = tensor.format.kind == weight::Kind::BF16 || tensor.format.kind == weight::Kind::F16;
   if (type != f32)
-    os << "    %1 = weight." << (cast ? "cast %0" : "quantize %0 method rtn") << " : " << f32
-       << " -> " << type << "\n";
+    os << "    %1 = weight." << (cast ? "cast %0" : "quantize %0") << " : " << f32 << " -> " << type
+       << "\n";
   os << "    weight.yield %" << (type == f32 ? 0 : 1) << " : " << type << "\n  }\n";
   return os.str();
 }

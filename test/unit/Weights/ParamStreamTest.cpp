@@ -341,7 +341,7 @@ TEST_F(ParamStreamTest, PackedLayouts) {
       if (c.format.kind != weight::Kind::F32) {
         body += c.format.kind == weight::Kind::BF16 || c.format.kind == weight::Kind::F16
                     ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
-                    : "%1 = weight.quantize %0 method rtn : " + plain + " -> " + stored + "\n";
+                    : "%1 = weight.quantize %0 : " + plain + " -> " + stored + "\n";
         value = "%1";
       }
       const std::string packed = "tensor<" + std::to_string(size) + "xi8>";
