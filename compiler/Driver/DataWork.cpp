@@ -70,12 +70,9 @@ exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight:
   };
   for (exec::Param &param : graph.params)
     store(param, format);
-  for (const exec::Op &op : graph.ops) {
-    if (const auto *embed = std::get_if<exec::Embed>(&op))
-      store(graph.params[embed->weight], table);
-    if (const auto *logits = std::get_if<exec::Logits>(&op))
-      store(graph.params[logits->weight], table);
-  }
+  for (const exec::Node &node : graph.nodes)
+    if (node.op == exec::OpKind::Embed || node.op == exec::OpKind::Logits)
+      store(graph.params[node.param("weight")], table);
   return graph;
 }
 

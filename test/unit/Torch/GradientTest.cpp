@@ -26,10 +26,6 @@ struct Problem {
     rows = layOut(both);
   }
 
-  Head head(Forward &of, Weights &with, const at::Tensor &hidden) {
-    return {hidden, with.get(of.logits().weight).value, float(*of.logits().softCap)};
-  }
-
   /// The sum of the losses; with `train`, the gradients too.
   double loss(bool train, int64_t logitsBytes = kLogitsBytes) {
     std::map<std::string, at::Tensor> blocks;
@@ -47,12 +43,12 @@ struct Problem {
                                                      losses.hiddenMatching, &matched)
                                        : out;
     });
-    const Head target = head(teacher, teacherWeights, theirs);
+    const Head target = teacher.head(theirs);
     at::Tensor gradHidden;
     double sum = matched;
     for (const RowFigures &row :
-         lossOfRows(head(forward, weights, hidden.detach()), &target, rows.targets,
-                    lossRule(losses), train ? &weights.get(forward.logits().weight) : nullptr,
+         lossOfRows(forward.head(hidden.detach()), &target, rows.targets, lossRule(losses),
+                    train ? &weights.get(forward.logits().param("weight")) : nullptr,
                     train ? &gradHidden : nullptr, logitsBytes))
       sum += row.loss;
     if (train)

@@ -331,9 +331,9 @@ TEST_F(ParamStreamTest, MemoryIsBounded) {
   std::string indices;
   for (int64_t column = columns - 1; column >= 0; --column)
     indices += (indices.empty() ? "" : ", ") + std::to_string(column);
-  ParamStream made = stream(wide, load("%w", 0, wide) + "%t = weight.take %w columns [" + indices +
-                                      "] : " + wide + " -> " + wide + "\nweight.yield %t : " + wide +
-                                      "\n");
+  ParamStream made =
+      stream(wide, load("%w", 0, wide) + "%t = weight.take %w columns [" + indices + "] : " + wide +
+                       " -> " + wide + "\nweight.yield %t : " + wide + "\n");
   std::vector<float> piece(static_cast<size_t>(64 * columns));
   for (int64_t at = 0; at < rows; at += 64)
     made.readRows(at, at + 64, piece.data());
