@@ -196,6 +196,11 @@ public:
   virtual Status logits(const Model &model, const std::vector<Sequence> &sequences,
                         Precision precision, std::vector<std::vector<float>> &logits) = 0;
 
+  /// Every value of the graph, in f32: values[v] is [tokens][graph.features[v]]. For tests and
+  /// readers.
+  virtual Status interpret(const Model &model, const Sequence &sequence,
+                           std::vector<std::vector<float>> &values) = 0;
+
   /// Negative log-likelihoods; with `reference`, of the same vocabulary, the divergence from it
   /// too. Works block by block: memory holds one block's weights and the residual stream of all
   /// sequences (4 * hidden bytes a token).

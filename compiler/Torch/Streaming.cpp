@@ -161,6 +161,22 @@ void logits(const Model &model, const std::vector<Sequence> &sequences, Precisio
   }
 }
 
+void interpret(const Model &model, const Sequence &sequence,
+               std::vector<std::vector<float>> &values) {
+  const c10::NoGradGuard noGrad;
+  checkSequences({sequence}, *model.graph);
+  Weights weights(model, at::kFloat);
+  Forward forward(*model.graph, weights);
+  const Sequence *one[] = {&sequence};
+  values.assign(model.graph->features.size(), {});
+  forward.every(layOut(one), [&](const Node &node, const Values &made) {
+    for (const ValueId out : node.outs) {
+      const Tensor all = made[size_t(out)].to(at::kFloat).contiguous();
+      values[size_t(out)].assign(all.data_ptr<float>(), all.data_ptr<float>() + all.numel());
+    }
+  });
+}
+
 void score(const Model &model, const Model *reference, const std::vector<Sequence> &sequences,
            const ScoreOptions &options, const OnProgress &progress, Scores &scores) {
   const c10::NoGradGuard noGrad;

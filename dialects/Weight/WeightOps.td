@@ -51,6 +51,30 @@ def Weight_LoadOp : Weight_Op<"load", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Weight_Numbers : ElementsAttrBase<CPred<"::llvm::isa<::mlir::DenseFPElementsAttr>($_self)">,
+                                      "dense numbers"> {
+  let storageType = "::mlir::DenseFPElementsAttr";
+  let returnType = "::mlir::DenseFPElementsAttr";
+  let convertFromStorage = "$_self";
+}
+
+def Weight_ConstantOp : Weight_Op<"constant", [Pure, ConstantLike, AllTypesMatch<["value", "result"]>]> {
+  let summary = "Give numbers that the program itself holds";
+  let description = [{
+    For examples and tests, which have no checkpoint (`retort-opt --interpret`): a model's weights do
+    not belong in the IR. Equal constants of a program are one.
+    ```mlir
+    %0 = weight.constant dense<[[1.0, 0.5], [0.0, -1.0]]> : tensor<2x2xf32>
+    ```
+    - (C1) Every number is finite.
+  }];
+  let arguments = (ins Weight_Numbers:$value);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = "$value attr-dict";
+  let hasFolder = 1;
+  let hasVerifier = 1;
+}
+
 def Weight_TakeOp : Weight_InferredOp<"take"> {
   let summary = "Take some rows or columns, in the order given";
   let description = [{

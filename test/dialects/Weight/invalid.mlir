@@ -100,3 +100,13 @@
 %0 = weight.load "w" stored "F32" : tensor<6x4xf32>
 // expected-error @below {{needs the name of a layout}}
 %1 = weight.pack %0 layout "" : tensor<6x4xf32> -> tensor<96xi8>
+
+// -----
+
+// expected-error @below {{has a number that is not finite}}
+%0 = weight.constant dense<[1.0, 0x7F800000]> : tensor<2xf32>
+
+// -----
+
+// expected-error @below {{result #0 must be a vector or matrix of f32, f16 or bf16 with a static shape}}
+%0 = weight.constant dense<1.0> : tensor<2x2x2xf32>
