@@ -68,12 +68,9 @@ exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight:
   };
   for (exec::Param &param : graph.params)
     store(param, format);
-  for (const exec::Op &op : graph.ops) {
-    if (const auto *embed = std::get_if<exec::Embed>(&op))
-      store(graph.params[embed->weight], table);
-    if (const auto *logits = std::get_if<exec::Logits>(&op))
-      store(graph.params[logits->weight], table);
-  }
+  for (const exec::Node &node : graph.nodes)
+    if (node.op == exec::OpKind::Embed || node.op == exec::OpKind::Logits)
+      store(graph.params[node.param("weight")], table);
   return graph;
 }
 
@@ -332,7 +329,7 @@ void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
   const double steps = std::max<double>(1, curve["loss"].size());
   for (size_t i = 0; i < curve["loss"].size(); ++i)
     points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
-                             curve["loss"][i].get<double>(), std::nullopt});
+                             curve["loss"][i].get<double>()});
   curves_.push_back(std::move(points));
 }
 

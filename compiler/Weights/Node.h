@@ -49,6 +49,7 @@ void forEachChunk(Node &node, int64_t begin, int64_t end, std::vector<float> &bu
 }
 
 NodePtr makeLoad(const CheckpointTensor &tensor, Precision precision);
+NodePtr makeConstant(int64_t rows, int64_t columns, std::vector<float> values);
 NodePtr makeTakeRows(NodePtr input, std::vector<int32_t> indices);
 NodePtr makeTakeColumns(NodePtr input, std::vector<int32_t> indices);
 NodePtr makeSliceRows(NodePtr input, int64_t offset, int64_t size);

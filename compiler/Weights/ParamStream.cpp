@@ -48,6 +48,7 @@ private:
         .Case([&](weight::LoadOp load) {
           return makeLoad(sources_.tensor(load), precisionOf(load.getType()));
         })
+        .Case([&](weight::ConstantOp op) { return constant(op); })
         .Case([&](weight::TakeOp take) {
           std::vector<int32_t> indices(take.getIndices().begin(), take.getIndices().end());
           return take.getAxis() == weight::Axis::Rows
@@ -77,6 +78,17 @@ private:
           fail(ExitCode::Unsupported, "weight program: '" + op->getName().getStringRef().str() +
                                           "' has no evaluation: remove it from the pipeline");
         });
+  }
+
+  NodePtr constant(weight::ConstantOp op) {
+    std::vector<float> values;
+    for (APFloat number : op.getValue().getValues<APFloat>()) {
+      bool lost = false;
+      number.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven, &lost);
+      values.push_back(number.convertToFloat());
+    }
+    auto shape = llvm::cast<RankedTensorType>(op.getType()).getShape();
+    return weight::makeConstant(shape[0], shape.size() == 1 ? 1 : shape[1], std::move(values));
   }
 
   WeightSources &sources_;

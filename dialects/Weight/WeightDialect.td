@@ -35,14 +35,6 @@ def Weight_AxisAttr : EnumAttr<Weight_Dialect, Weight_Axis, "axis"> {
   let assemblyFormat = "`` $value";
 }
 
-def Weight_Method : I32EnumAttr<"Method", "a quantisation method", [
-    I32EnumAttrCase<"RoundToNearest", 0, "rtn">]> {
-  let cppNamespace = "::retort::weight";
-  let genSpecializedAttr = 0;
-}
-def Weight_MethodAttr : EnumAttr<Weight_Dialect, Weight_Method, "method"> {
-  let assemblyFormat = "`` $value";
-}
 
 class Weight_Attr<string name, string attrMnemonic, list<Trait> traits = []>
     : AttrDef<Weight_Dialect, name, traits> {

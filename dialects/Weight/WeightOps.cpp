@@ -154,6 +154,15 @@ LogicalResult LoadOp::verify() {
   return success();
 }
 
+LogicalResult ConstantOp::verify() {
+  for (const APFloat &number : getValue().getValues<APFloat>())
+    if (!number.isFinite())
+      return emitOpError("has a number that is not finite"); // (C1)
+  return success();
+}
+
+OpFoldResult ConstantOp::fold(FoldAdaptor) { return getValue(); }
+
 /// Rounding changes no shape.
 static LogicalResult verifySameShape(Operation *op, RankedTensorType from, RankedTensorType to) {
   if (from.getShape() != to.getShape())

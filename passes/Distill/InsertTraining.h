@@ -43,7 +43,6 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
   llvm::SmallVector<mlir::StringRef> frozen;
   for (const std::string &param : pass.frozen)
     frozen.push_back(param);
-  auto *context = builder.getContext();
   return builder.create<distill::TrainOp>(
       student.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
       teacher ? symbol(teacher.getSymName()) : mlir::FlatSymbolRefAttr(),
@@ -51,12 +50,11 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
       builder.getI64IntegerAttr(pass.tokens), builder.getI64IntegerAttr(pass.sequenceLength),
       builder.getI64IntegerAttr(pass.batchTokens), builder.getF64FloatAttr(pass.learningRate),
       builder.getF64FloatAttr(pass.warmup),
-      distill::ScheduleAttr::get(context, distill::Schedule::Cosine),
+      distill::ScheduleAttr::get(builder.getContext(), pass.schedule),
       builder.getF64FloatAttr(pass.weightDecay), builder.getF64FloatAttr(pass.clip),
-      builder.getI64IntegerAttr(pass.seed), distill::ModeAttr::get(context, distill::Mode::Full),
-      formats.matrices, formats.embedding,
+      builder.getI64IntegerAttr(pass.seed), formats.matrices, formats.embedding,
       frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen), distill::FileAttr(),
-      mlir::UnitAttr(), mlir::StringAttr());
+      mlir::UnitAttr());
 }
 
 } // namespace retort

@@ -50,6 +50,12 @@ class TrainingPass<string name> : DistillPass<name> {
     Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">,
     Option<"batchTokens", "batch-tokens", "int64_t", "2048", "Tokens of a step">,
     Option<"warmup", "warmup", "double", "0.05", "Share of the steps that the learning rate rises">,
+    Option<"schedule", "schedule", "::retort::distill::Schedule", "::retort::distill::Schedule::Cosine",
+           "How the learning rate falls after that",
+           [{::llvm::cl::values(
+             clEnumValN(::retort::distill::Schedule::Cosine, "cosine", "To a tenth, along a cosine"),
+             clEnumValN(::retort::distill::Schedule::Linear, "linear", "To a tenth, along a line"),
+             clEnumValN(::retort::distill::Schedule::Constant, "constant", "Not at all"))}]>,
     Option<"weightDecay", "weight-decay", "double", "0.01", "AdamW's weight decay">,
     Option<"clip", "clip", "double", "1.0", "Largest norm of the gradient">,
     Option<"seed", "seed", "int64_t", "0", "Seed of the data's order">,
@@ -72,17 +78,20 @@ def InsertTuning : TrainingPass<"insert-tuning"> {
 def InsertDistillation : TrainingPass<"insert-distillation"> {
   let summary = "Ask for a student to be trained after its teacher";
   let description = [{
-    Appends a `distill.train` with forward KL to the teacher and cross-entropy. With `format` the
-    student's weights are rounded in the forward pass as `quantize-weights` with the same formats will
-    round them.
+    Appends a `distill.train` with the losses whose weights are above 0: by default forward KL to the
+    teacher and cross-entropy. With `format` the student's weights are rounded in the forward pass as
+    `quantize-weights` with the same formats will round them.
   }];
   let options = !listconcat([
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
     Option<"student", "student", "std::string", "\"student\"", "The student's symbol">,
     Option<"learningRate", "learning-rate", "double", "5e-4", "Highest learning rate">,
-    Option<"klWeight", "kl-weight", "double", "1.0", "Weight of the forward KL (0: none, and no teacher)">,
-    Option<"ceWeight", "ce-weight", "double", "0.5", "Weight of the cross-entropy (0: none)">,
-    Option<"temperature", "temperature", "double", "1.0", "Temperature of the forward KL">,
+    Option<"klWeight", "kl-weight", "double", "1.0", "Weight of the forward KL">,
+    Option<"reverseKlWeight", "reverse-kl-weight", "double", "0", "Weight of the reverse KL">,
+    Option<"jsWeight", "js-weight", "double", "0", "Weight of the Jensen-Shannon divergence">,
+    Option<"hiddenWeight", "hidden-weight", "double", "0", "Weight of the difference of blocks' outputs">,
+    Option<"ceWeight", "ce-weight", "double", "0.5", "Weight of the cross-entropy">,
+    Option<"temperature", "temperature", "double", "1.0", "Temperature of the three divergences">,
     Option<"format", "format", "std::optional<::retort::NumberFormat>", "", "Format that the forward pass rounds to, as i4g64s (default: none)">,
     Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "", "Format of embedding and logits (default: that of the others)">
   ], training);

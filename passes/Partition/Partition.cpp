@@ -214,8 +214,8 @@ void Partitioner::take(const Cut &cut) {
   value = builder.create<weight::SliceOp>(value, cut.axis, cut.begin, cut.size);
   if (quantize) {
     auto shape = cast<RankedTensorType>(value.getType()).getShape();
-    value = builder.create<weight::QuantizeOp>(quantize.getFormat().typeOf(shape[0], shape[1]),
-                                               value, quantize.getMethod());
+    value =
+        builder.create<weight::QuantizeOp>(quantize.getFormat().typeOf(shape[0], shape[1]), value);
   }
   param.setProgramValue(value);
   if (quantize && quantize.getResult().use_empty())

@@ -41,8 +41,7 @@ private:
   void quantize(lm::ParamOp param, weight::FormatAttr format) {
     Value value = param.getProgramValue();
     Type type = format.typeOf(param.getShape()[0], param.getShape()[1]);
-    param.setProgramValue(param.getProgramBuilder().create<weight::QuantizeOp>(
-        type, value, weight::Method::RoundToNearest));
+    param.setProgramValue(param.getProgramBuilder().create<weight::QuantizeOp>(type, value));
     ++numQuantized;
   }
 };

@@ -68,7 +68,7 @@
 
 %0 = weight.load "w" stored "F32" : tensor<6x4xf32>
 // expected-error @below {{must be a quantised matrix, its format as the type's encoding}}
-%1 = weight.quantize %0 method rtn : tensor<6x4xf32> -> tensor<6x4xi4>
+%1 = weight.quantize %0 : tensor<6x4xf32> -> tensor<6x4xi4>
 
 // -----
 
@@ -115,3 +115,13 @@
 // expected-error @+2 {{'rows8' is none of rows16, rows16_gated, mma16 or mma16_gated}}
 // expected-error @+1 {{failed to parse Weight_LayoutAttr parameter 'value'}}
 %1 = weight.pack %0 layout rows8 : tensor<6x4xf32> -> tensor<96xi8>
+
+// -----
+
+// expected-error @below {{has a number that is not finite}}
+%0 = weight.constant dense<[1.0, 0x7F800000]> : tensor<2xf32>
+
+// -----
+
+// expected-error @below {{result #0 must be a vector or matrix of f32, f16 or bf16 with a static shape}}
+%0 = weight.constant dense<1.0> : tensor<2x2x2xf32>

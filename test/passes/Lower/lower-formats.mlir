@@ -41,7 +41,7 @@ lm.model @m family "llama" context 64 vocab 20 hidden 32 {
   }
   lm.param @blk.0.attn_qkv.weight : !qkv {
     %0 = weight.load "blk.0.attn_qkv.weight" stored "F32" : tensor<64x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<64x32xf32> -> !qkv
+    %1 = weight.quantize %0 : tensor<64x32xf32> -> !qkv
     weight.yield %1 : !qkv
   }
   lm.forward {

@@ -80,7 +80,7 @@ lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   }
   lm.param @blk.0.attn_qkv.weight : !qkv {
     %0 = weight.load "blk.0.attn_qkv.weight" stored "F32" : tensor<64x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<64x32xf32> -> !qkv
+    %1 = weight.quantize %0 : tensor<64x32xf32> -> !qkv
     weight.yield %1 : !qkv
   }
   lm.param @blk.0.attn_output.weight : tensor<32x32xf32> {
@@ -97,7 +97,7 @@ lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   }
   lm.param @blk.0.ffn_down.weight : !down {
     %0 = weight.load "blk.0.ffn_down.weight" stored "F32" : tensor<32x40xf32>
-    %1 = weight.quantize %0 method rtn : tensor<32x40xf32> -> !down
+    %1 = weight.quantize %0 : tensor<32x40xf32> -> !down
     weight.yield %1 : !down
   }
   lm.param @blk.1.attn_q.weight : tensor<64x32xf32> {

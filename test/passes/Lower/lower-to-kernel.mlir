@@ -39,7 +39,7 @@ lm.model @attention family "llama" context 8 vocab 20 hidden 32 {
   }
   lm.param @blk.0.attn_qkv.weight : !i4 {
     %0 = weight.load "qkv" stored "F32" : tensor<64x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<64x32xf32> -> !i4
+    %1 = weight.quantize %0 : tensor<64x32xf32> -> !i4
     weight.yield %1 : !i4
   }
   lm.param @blk.0.attn_qkv.bias : tensor<64xf32> {

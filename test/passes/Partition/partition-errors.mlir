@@ -73,7 +73,7 @@ lm.model @groups family "llama" context 8 vocab 32 hidden 16 {
   }
   lm.param @o : !g128 {
     %0 = weight.load "o" stored "F32" : tensor<16x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<16x32xf32> -> !g128
+    %1 = weight.quantize %0 : tensor<16x32xf32> -> !g128
     weight.yield %1 : !g128
   }
   lm.forward {

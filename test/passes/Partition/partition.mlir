@@ -118,7 +118,7 @@ lm.model @m family "llama" context 64 vocab 36 hidden 32 {
   }
   lm.param @blk.0.attn_output.weight : !out {
     %0 = weight.load "o" stored "F32" : tensor<32x96xf32>
-    %1 = weight.quantize %0 method rtn : tensor<32x96xf32> -> !out
+    %1 = weight.quantize %0 : tensor<32x96xf32> -> !out
     weight.yield %1 : !out
   }
   lm.param @blk.0.attn_output.bias : tensor<32xf32> {

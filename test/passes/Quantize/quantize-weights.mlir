@@ -15,7 +15,7 @@
 // The table that embedding and logits share is quantised once; gains and biases stay.
 // CHECK:       lm.param @token_embd.weight : tensor<8x8xi4, #weight.format<i4g32s>> {
 // CHECK-NEXT:    %[[W:.*]] = weight.load
-// CHECK-NEXT:    %[[Q:.*]] = weight.quantize %[[W]] method rtn : tensor<8x8xf32> -> tensor<8x8xi4, #weight.format<i4g32s>>
+// CHECK-NEXT:    %[[Q:.*]] = weight.quantize %[[W]] : tensor<8x8xf32> -> tensor<8x8xi4, #weight.format<i4g32s>>
 // CHECK-NEXT:    weight.yield %[[Q]]
 // CHECK:       lm.param @blk.0.attn_norm.weight : tensor<8xf32> {
 // CHECK:       lm.param @blk.0.attn_q.weight : tensor<8x8xi4

@@ -63,8 +63,8 @@ std::string paramText(const std::string &name, const Tensor &tensor) {
      << "\" stored \"F32\" : " << f32 << "\n";
   bool cast = !tensor.format.quantised();
   if (type != f32)
-    os << "    %1 = weight." << (cast ? "cast %0" : "quantize %0 method rtn") << " : " << f32
-       << " -> " << type << "\n";
+    os << "    %1 = weight." << (cast ? "cast %0" : "quantize %0") << " : " << f32 << " -> " << type
+       << "\n";
   os << "    weight.yield %" << (type == f32 ? 0 : 1) << " : " << type << "\n  }\n";
   return os.str();
 }

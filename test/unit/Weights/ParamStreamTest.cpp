@@ -234,6 +234,20 @@ TEST_F(ParamStreamTest, Vectors) {
   EXPECT_EQ(*reinterpret_cast<float *>(bytes.data()), 7.0f);
 }
 
+TEST_F(ParamStreamTest, Constants) {
+  write({random(1, 1)});
+  ParamStream matrix = stream(
+      "tensor<2x2xbf16>", "%0 = weight.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 0.5]]> : "
+                          "tensor<3x2xbf16>\n"
+                          "%1 = weight.take %0 rows [2, 0] : tensor<3x2xbf16> -> tensor<2x2xbf16>\n"
+                          "weight.yield %1 : tensor<2x2xbf16>\n");
+  expectEqual(readAll(matrix), {2, 2, {5, 0.5f, 1, 2}});
+  ParamStream vector = stream("tensor<3xf32>", "%0 = weight.constant dense<0.25> : tensor<3xf32>\n"
+                                               "weight.yield %0 : tensor<3xf32>\n");
+  EXPECT_TRUE(vector.isVector());
+  expectEqual(readAll(vector), {1, 3, {0.25f, 0.25f, 0.25f}});
+}
+
 /// Packed bytes are what packing whole blocks gives, and readRows gives what they stand for.
 TEST_F(ParamStreamTest, PackedLayouts) {
   const int64_t rows = 74, columns = 100; // short groups and short blocks
@@ -257,7 +271,7 @@ TEST_F(ParamStreamTest, PackedLayouts) {
       if (format.kind != NumberFormat::Kind::F32) {
         body += quantised.empty()
                     ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
-                    : "%1 = weight.quantize %0 method rtn : " + plain + " -> " + stored + "\n";
+                    : "%1 = weight.quantize %0 : " + plain + " -> " + stored + "\n";
         value = "%1";
       }
       const std::string packed = "tensor<" + std::to_string(size) + "xi8>";
