@@ -220,7 +220,7 @@ private:
     bool quantised = !type.getElementType().isF32();
     if (!op.getGain()) {
       if (quantised)
-        call("rk_quantize", {x, n, i64(type.getGroup()), i64(0), n, y});
+        call("rk_quantize", {x, n, i64(type.getGroup()), y});
       else
         call("rk_copy", {x, n, y});
       return;
@@ -278,15 +278,14 @@ private:
     llvm::Value *cap = op.getSoftCap() ? f32(*op.getSoftCap()) : f32(0.0);
     linear("rk_linear_", format(op.getWeightsAttr()), staged.at(op.getSource()),
            data(op.getWeightsAttr()), shape[1], shape[0],
-           {f32(1.0), data(op.getBiasAttr()), cap, data(op.getResidualAttr()), i64(shape[0]),
-            data(op.getDestAttr()), i64(shape[0])});
+           {data(op.getBiasAttr()), cap, data(op.getResidualAttr()), data(op.getDestAttr())});
   }
 
   void emit(kernel::MatmulGluOp op) {
     int64_t channels = columns(op.getDestAttr());
     linear("rk_glu_linear_", format(op.getWeightsAttr()), staged.at(op.getSource()),
            data(op.getWeightsAttr()), columns(op.getWeightsAttr()), channels,
-           {i64(static_cast<int64_t>(op.getAct())), data(op.getDestAttr()), i64(channels)});
+           {i64(static_cast<int64_t>(op.getAct())), data(op.getDestAttr())});
   }
 
   /// The slot's own row of the step's page table, for row `r` of the step.

@@ -27,12 +27,11 @@ def Kernel_Dialect : Dialect {
 def Kernel_BufferKind : I32EnumAttr<"BufferKind", "What a buffer holds and who owns its memory", [
     I32EnumAttrCase<"Weights", 0, "weights">,       // read-only, at `offset` in weights.bin
     I32EnumAttrCase<"Activation", 1, "activation">, // shared by workers, at `offset` in the arena
-    I32EnumAttrCase<"Scratch", 2, "scratch">,       // a worker's own
-    I32EnumAttrCase<"Cache", 3, "cache">,           // at `offset` in a page of the KV cache
-    I32EnumAttrCase<"Input", 4, "input">,           // the step's: tokens, positions, wanted rows
-    I32EnumAttrCase<"Output", 5, "output">,         // the step's: logits
-    I32EnumAttrCase<"Constant", 6, "constant">,     // numbers that are part of the program
-    I32EnumAttrCase<"Received", 7, "received">]> {  // an activation that the other device writes
+    I32EnumAttrCase<"Cache", 2, "cache">,           // at `offset` in a page of the KV cache
+    I32EnumAttrCase<"Input", 3, "input">,           // the step's: tokens, positions, wanted rows
+    I32EnumAttrCase<"Output", 4, "output">,         // the step's: logits
+    I32EnumAttrCase<"Constant", 5, "constant">,     // numbers that are part of the program
+    I32EnumAttrCase<"Received", 6, "received">]> {  // an activation that the other device writes
   let cppNamespace = "::retort::kernel";
 }
 

@@ -2,14 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "dialects/Common.h"
+#include "dialects/Kernel/TileOps.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
-#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
-#include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/RegionKindInterface.h"
-#include "mlir/IR/SymbolTable.h"
 
 #include "dialects/Kernel/KernelDialect.h.inc"
 #include "dialects/Kernel/KernelEnums.h.inc"
@@ -29,6 +27,7 @@ int64_t productTiles(int64_t outputs, bool gated, int64_t rowTile);
 int64_t attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile);
 } // namespace retort::kernel
 
+#include "dialects/Kernel/TileOpInterface.h.inc"
 #define GET_OP_CLASSES
 #include "dialects/Kernel/KernelOps.h.inc"
 
@@ -37,4 +36,8 @@ namespace retort::kernel {
 mlir::Type cacheElement(mlir::MLIRContext *context, CacheFormat format);
 /// The format of a cache buffer.
 CacheFormat cacheFormat(BufferOp cache);
+
+/// What a phase does, for people: "norm, 576 -> 960, int4 in groups of 64; 320 kB of weights; 60
+/// tiles".
+std::string describe(PhaseOp phase, const Buffers &buffers);
 } // namespace retort::kernel

@@ -8,7 +8,9 @@
 using namespace mlir;
 namespace retort {
 
-ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64_t pageRows)
+constexpr int64_t kPageRows = 16; ///< positions in a page of the KV cache
+
+ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind)
     : model(model), kind(kind) {
   OpBuilder builder(model->getContext());
   // After the programs that the model has already.
@@ -22,7 +24,7 @@ ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64
   program = builder.create<kernel::ProgramOp>(
       model.getLoc(), builder.getStringAttr(model.getSymName() + "." + kind.name),
       text(kind.target), text(kind.step), builder.getI64IntegerAttr(kind.maxRows),
-      builder.getI64IntegerAttr(pageRows), builder.getI64IntegerAttr(model.getVocab()),
+      builder.getI64IntegerAttr(kPageRows), builder.getI64IntegerAttr(model.getVocab()),
       IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
   if (lm::ShardAttr shard = model.getShardAttr()) {
     program.setDevice(shard.getDevice());
@@ -72,7 +74,8 @@ kernel::BufferOp ProgramBuilder::activation(Location loc, StringRef name, int64_
 
 /// Two sets of buffers in turns (see kernel.exchange), in a set one for each product that sends.
 kernel::BufferOp ProgramBuilder::received(Location loc, int64_t features) {
-  std::string name = ("received." + Twine(exchanges % 2) + "." + Twine(sends++)).str();
+  waitIfNeeded(); // which may be the exchange before this one
+  std::string name = ("received." + Twine(exchanges % 2) + "." + Twine(sends + openSends++)).str();
   auto type = RankedTensorType::get({static_cast<int64_t>(program.getMaxRows()), features},
                                     Float32Type::get(getContext()));
   return stepBuffer(name, kernel::BufferKind::Received, type);
@@ -186,39 +189,64 @@ void ProgramBuilder::packParams() {
   }
 }
 
+void ProgramBuilder::finish() {
+  close();
+  setTiles();
+  packParams();
+}
+
 //===----------------------------------------------------------------------===//
 // Phases
 //===----------------------------------------------------------------------===//
 
-OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label, int64_t tiles,
-                                bool perRow, ArrayRef<kernel::BufferOp> touched,
-                                ArrayRef<kernel::BufferOp> written) {
-  OpBuilder builder(getContext());
-  builder.setInsertionPointToEnd(&program.getBody().front());
-  auto isDirty = [&](kernel::BufferOp buffer) { return llvm::is_contained(dirty, buffer); };
-  if (llvm::any_of(touched, isDirty)) {
-    if (sends) {
-      builder.create<kernel::ExchangeOp>(loc, lastPhase.getSymName(), exchanges++);
-      sends = 0;
-    } else {
-      builder.create<kernel::WaitOp>(loc, lastPhase.getSymName());
-    }
-    dirty.clear();
-    ++waits;
-  }
-  IntegerAttr rowTile;
-  if (kind.rowTile && !perRow)
-    rowTile = builder.getI64IntegerAttr(kind.rowTile);
-  lastPhase = builder.create<kernel::PhaseOp>(
-      loc, builder.getStringAttr(unique(("run." + name).str())), builder.getStringAttr(label),
-      builder.getI64IntegerAttr(tiles), perRow ? builder.getUnitAttr() : UnitAttr(), rowTile);
+OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label) {
+  close();
+  OpBuilder builder = OpBuilder::atBlockEnd(&program.getBody().front());
+  open = builder.create<kernel::PhaseOp>(loc, builder.getStringAttr(unique(("run." + name).str())),
+                                         builder.getStringAttr(label), builder.getI64IntegerAttr(1),
+                                         UnitAttr(), IntegerAttr());
   if (!firstPhase)
-    firstPhase = lastPhase;
+    firstPhase = open;
   ++phases;
-  dirty.append(written.begin(), written.end());
-  Block &body = lastPhase.getBody().emplaceBlock();
-  builder.setInsertionPointToEnd(&body);
-  return builder;
+  return OpBuilder::atBlockEnd(&open.getBody().emplaceBlock());
+}
+
+/// A wait before the open phase, if the ops that it has so far need one.
+void ProgramBuilder::waitIfNeeded() {
+  if (!history.conflict(open))
+    return;
+  OpBuilder builder(open);
+  if (sends) {
+    builder.create<kernel::ExchangeOp>(open.getLoc(), lastPhase.getSymName(), exchanges++);
+    history.exchange(lastPhase);
+    sends = 0;
+  } else {
+    builder.create<kernel::WaitOp>(open.getLoc(), lastPhase.getSymName());
+    history.wait(lastPhase);
+  }
+  ++waits;
+}
+
+void ProgramBuilder::close() {
+  if (!open)
+    return;
+  waitIfNeeded();
+  history.append(open);
+  sends += std::exchange(openSends, 0);
+  lastPhase = std::exchange(open, {});
+}
+
+void ProgramBuilder::setTiles() {
+  SymbolTable symbols(program);
+  kernel::Buffers buffers(symbols);
+  for (auto phase : program.getBody().getOps<kernel::PhaseOp>())
+    for (auto op : phase.getBody().getOps<kernel::TileOpInterface>())
+      if (std::optional<kernel::TileSpace> space = op.getTileSpace(buffers, kind.rowTile)) {
+        phase.setTiles(space->tiles);
+        phase.setPerRow(space->perRow);
+        if (kind.rowTile && !space->perRow)
+          phase.setRowTile(kind.rowTile);
+      }
 }
 
 } // namespace retort

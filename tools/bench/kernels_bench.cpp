@@ -68,27 +68,25 @@ struct Bench {
     Bytes xq(rows * rowBytes);
     std::vector<float> x(rows * cols, 0.5f), y(rows * out);
     for (int64_t r = 0; r < rows; ++r)
-      isa.rk_quantize(&x[r * cols], cols, format.group, 0, cols, xq.data() + r * rowBytes);
+      isa.rk_quantize(&x[r * cols], cols, format.group, xq.data() + r * rowBytes);
     return bestSeconds(
         threads,
         [&](int t) {
           int64_t n0 = out / 16 * t / threads * 16, n1 = out / 16 * (t + 1) / threads * 16;
           if (format.kind == Kind::F32)
-            isa.rk_linear_f32(x.data(), cols, rows, w.data(), cols, out, n0, n1, 1, nullptr, 0,
-                              nullptr, 0, y.data(), out);
+            isa.rk_linear_f32(x.data(), cols, rows, w.data(), cols, out, n0, n1, nullptr, 0,
+                              nullptr, y.data());
           else if (format.kind == Kind::F16 || format.kind == Kind::BF16)
             (format.kind == Kind::F16 ? isa.rk_linear_f16 : isa.rk_linear_bf16)(
-                x.data(), cols, rows, w.data(), cols, out, n0, n1, 1, nullptr, 0, nullptr, 0,
-                y.data(), out);
+                x.data(), cols, rows, w.data(), cols, out, n0, n1, nullptr, 0, nullptr, y.data());
           else if (format.kind == Kind::F8)
-            isa.rk_linear_f8(x.data(), cols, rows, w.data(), cols, format.group, out, n0, n1, 1,
-                             nullptr, 0, nullptr, 0, y.data(), out);
+            isa.rk_linear_f8(x.data(), cols, rows, w.data(), cols, format.group, out, n0, n1,
+                             nullptr, 0, nullptr, y.data());
           else
             (format.kind == Kind::I8 ? isa.rk_linear_i8
              : !format.minima        ? isa.rk_linear_i4s
-                              : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
-                                                   out, n0, n1, 1, nullptr, 0, nullptr, 0, y.data(),
-                                                   out);
+                                : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
+                                                     out, n0, n1, nullptr, 0, nullptr, y.data());
         },
         runs);
   }

@@ -538,7 +538,7 @@ kernel.program @m target "cuda" step "prefill" max_rows 8 page_rows 16 vocab 48 
   kernel.buffer @p activation tensor<8x72xf32>
   kernel.buffer @c cache tensor<2x1x16x16xf16>
   kernel.phase @run "blk.0" tiles 2 per_row {
-    // expected-error @below {{stands in a program that is no CUDA decode step}}
+    // expected-error @below {{is only allowed in a CUDA decode step}}
     kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0
   }
 }
@@ -615,7 +615,7 @@ kernel.program @m max_rows 4 page_rows 16 vocab 48 {
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f32, 0>
     kernel.matmul %0, @w -> @logits : <64, f32, 0>
-    // expected-error @below {{stands in a program that is none for CUDA}}
+    // expected-error @below {{is only allowed in a CUDA program}}
     kernel.argmax @logits -> @chosen
   }
 }

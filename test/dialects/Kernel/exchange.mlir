@@ -6,7 +6,7 @@
 // CHECK:       kernel.exchange @out_phase index 0
 // CHECK:         kernel.sum @out, @received -> @x1 residual @x
 kernel.program @m.decode target "cuda" step "decode" device 1 of 2 logits_begin 16 max_rows 4 page_rows 16 vocab 32 {
-  kernel.buffer @x activation tensor<4x32xf32>
+  kernel.buffer @x input tensor<4x32xf32>
   kernel.buffer @out activation tensor<4x32xf32>
   kernel.buffer @received received tensor<4x32xf32>
   kernel.buffer @x1 activation tensor<4x32xf32>
@@ -73,7 +73,7 @@ kernel.program @prefill target "cuda" step "prefill" device 0 of 2 logits_begin 
   kernel.buffer @x activation tensor<64x32xf32>
   kernel.buffer @received received tensor<64x32xf32>
   kernel.phase @p "blk.0" tiles 2 {
-    // expected-error @below {{'kernel.stage' op adds partial sums in a program that is no CUDA decode step}}
+    // expected-error @below {{'kernel.stage' op adds partial sums outside a CUDA decode step}}
     %s = kernel.stage @x sum @received : <32, f16, 0>
   }
 }

@@ -61,11 +61,13 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
     kernel.norm @y, @head_gain -> @x eps 1.0e-5 groups 4
     kernel.residual @x, @y -> @x
   }
+  kernel.wait @p4
   // CHECK: kernel.matmul_glu %{{.*}}, @gate_up.w -> @glu act silu : <64, f32, 0>
   kernel.phase @p5 "blk.0" tiles 3 {
     %0 = kernel.stage @x : <64, f32, 0>
     kernel.matmul_glu %0, @gate_up.w -> @glu act silu : <64, f32, 0>
   }
+  kernel.wait @p5
   // CHECK: kernel.glu @qkv at 0, @qkv at 40 -> @glu act gelu_tanh
   kernel.phase @p6 "blk.0" tiles 1 per_row {
     kernel.glu @qkv at 0, @qkv at 40 -> @glu act gelu_tanh
@@ -89,6 +91,14 @@ kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vo
   kernel.buffer @angles activation tensor<16x16xf32>
   kernel.buffer @partials activation tensor<16x144xf32>
   kernel.buffer @cache cache tensor<2x2x16x16xf16>
+  kernel.buffer @in input tensor<16x64xf32>
+  kernel.buffer @positions input tensor<16xi32>
+  kernel.buffer @freq constant tensor<8xf32> value dense<0.5> : tensor<8xf32>
+  kernel.phase @first "model" tiles 1 per_row {
+    kernel.residual @in, @in -> @x
+    kernel.angles @positions, @freq -> @angles scale 1.0
+  }
+  kernel.wait @first
   // CHECK: kernel.stage @x : <64, f16, 0>
   // CHECK-NEXT: kernel.matmul %{{.*}}, @w -> @qkv : <64, f16, 0>
   kernel.phase @p0 "blk.0" tiles 8 {
@@ -108,7 +118,7 @@ kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vo
 // CHECK-LABEL: kernel.program @m.prefill target "cuda" step "prefill" max_rows 128
 kernel.program @m.prefill target "cuda" step "prefill" max_rows 128 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<128x64xbf16> format bf16 layout mma16 bytes 16384
-  kernel.buffer @x activation tensor<128x64xf32>
+  kernel.buffer @x input tensor<128x64xf32>
   kernel.buffer @y activation tensor<128x128xf32>
   // CHECK: kernel.phase @p0 "blk.0" tiles 1 row_tile 64 {
   kernel.phase @p0 "blk.0" tiles 1 row_tile 64 {
@@ -121,7 +131,7 @@ kernel.program @m.prefill target "cuda" step "prefill" max_rows 128 page_rows 16
 // CHECK-LABEL: kernel.program @m.greedy
 kernel.program @m.greedy target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
-  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @x input tensor<4x64xf32>
   kernel.buffer @wanted input tensor<4xi32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @chosen output tensor<4xi64>
@@ -138,7 +148,7 @@ kernel.program @m.greedy target "cuda" step "decode" max_rows 4 page_rows 16 voc
 // CHECK-LABEL: kernel.program @m.drawn
 kernel.program @m.drawn target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 64 {
   kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
-  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @x input tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other_logits input tensor<4x16xf32>
   kernel.buffer @choices input tensor<4x3xi64>

@@ -27,7 +27,7 @@
 // ROWS: error: print-kernel-costs: rows=0 context=128: rows and context are positive
 // ASSUME: error: print-kernel-costs: assume=wait:1: not a number of a device, as in wait_us:0.5
 kernel.program @m target "cuda" step "decode" max_rows 16 page_rows 16 vocab 48 {
-  kernel.buffer @x activation tensor<16x64xf32>
+  kernel.buffer @x input tensor<16x64xf32>
   kernel.buffer @qkv_ activation tensor<16x128xf32>
   kernel.buffer @partials activation tensor<16x144xf32>
   kernel.buffer @heads activation tensor<16x64xf32>

@@ -17,7 +17,6 @@ bool isInteger(const NumberFormat &format) {
 }
 
 struct Epilogue {
-  float scale = 1;
   const float *bias = nullptr;
   float softCap = 0;
   const float *residual = nullptr;
@@ -41,44 +40,41 @@ protected:
 
   /// Rows r0.. (`rows` of them), columns n0..n1, into y.
   void run(const NumberFormat &format, const Input &x, int64_t r0, int64_t rows, const Bytes &w,
-           int64_t out, int64_t n0, int64_t n1, const Epilogue &e, float *y, int64_t ldy) {
+           int64_t out, int64_t n0, int64_t n1, const Epilogue &e, float *y) {
     const float *xf = x.values.data() + r0 * x.cols;
     const uint8_t *xq = x.quantised.data() + r0 * v3::rk_quant_row_bytes(x.cols, format.group);
-    const float *residual = e.residual ? e.residual + r0 * ldy : nullptr;
-    y += r0 * ldy;
+    const float *residual = e.residual ? e.residual + r0 * out : nullptr;
+    y += r0 * out;
     if (format.kind == Kind::F8)
-      isa().rk_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, out, n0, n1, e.scale,
-                         e.bias, e.softCap, residual, ldy, y, ldy);
+      isa().rk_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, out, n0, n1, e.bias,
+                         e.softCap, residual, y);
     else if (!isInteger(format))
       (format.kind == Kind::F32   ? isa().rk_linear_f32
        : format.kind == Kind::F16 ? isa().rk_linear_f16
                                   : isa().rk_linear_bf16)(xf, x.cols, rows, w.data(), x.cols, out,
-                                                          n0, n1, e.scale, e.bias, e.softCap,
-                                                          residual, ldy, y, ldy);
+                                                          n0, n1, e.bias, e.softCap, residual, y);
     else
       (format.kind == Kind::I8 ? isa().rk_linear_i8
        : !format.minima        ? isa().rk_linear_i4s
-                        : isa().rk_linear_i4a)(xq, rows, w.data(), x.cols, format.group, out, n0,
-                                               n1, e.scale, e.bias, e.softCap, residual, ldy, y,
-                                               ldy);
+                          : isa().rk_linear_i4a)(xq, rows, w.data(), x.cols, format.group, out, n0,
+                                                 n1, e.bias, e.softCap, residual, y);
   }
 
   void runGated(const NumberFormat &format, const Input &x, int64_t rows, const Bytes &w,
                 int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y) {
     const float *xf = x.values.data();
     if (format.kind == Kind::F8)
-      isa().rk_glu_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, ffn, n0, n1, act, y,
-                             ffn);
+      isa().rk_glu_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, ffn, n0, n1, act, y);
     else if (!isInteger(format))
-      (format.kind == Kind::F32   ? isa().rk_glu_linear_f32
-       : format.kind == Kind::F16 ? isa().rk_glu_linear_f16
-                                  : isa().rk_glu_linear_bf16)(xf, x.cols, rows, w.data(), x.cols,
-                                                              ffn, n0, n1, act, y, ffn);
+      (format.kind == Kind::F32 ? isa().rk_glu_linear_f32
+       : format.kind == Kind::F16
+           ? isa().rk_glu_linear_f16
+           : isa().rk_glu_linear_bf16)(xf, x.cols, rows, w.data(), x.cols, ffn, n0, n1, act, y);
     else
       (format.kind == Kind::I8 ? isa().rk_glu_linear_i8
        : !format.minima        ? isa().rk_glu_linear_i4s
-                        : isa().rk_glu_linear_i4a)(x.quantised.data(), rows, w.data(), x.cols,
-                                                   format.group, ffn, n0, n1, act, y, ffn);
+                          : isa().rk_glu_linear_i4a)(x.quantised.data(), rows, w.data(), x.cols,
+                                                     format.group, ffn, n0, n1, act, y);
   }
 };
 
@@ -104,7 +100,7 @@ TEST_P(LinearTest, MatchesDoublePrecision) {
       Bytes packed = packMatrix(format, w, out, cols);
       Input x = input(format, rows, cols);
       std::vector<float> y(rows * out, NAN);
-      run(format, x, 0, rows, packed, out, 0, out, {}, y.data(), out);
+      run(format, x, 0, rows, packed, out, 0, out, {}, y.data());
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t n = 0; n < out; ++n) {
           auto [sum, magnitude] = dot(&x.values[r * cols], &w[n * cols], cols);
@@ -123,14 +119,14 @@ TEST_P(LinearTest, EpiloguesApplyInOrder) {
     Bytes packed = packMatrix(format, w, out, cols);
     Input x = input(format, rows, cols);
     std::vector<float> plain(rows * out), all(rows * out), inPlace = residual;
-    run(format, x, 0, rows, packed, out, 0, out, {}, plain.data(), out);
-    run(format, x, 0, rows, packed, out, 0, out, {0.5f, bias.data(), 2.0f, residual.data()},
-        all.data(), out);
-    run(format, x, 0, rows, packed, out, 0, out, {0.5f, bias.data(), 2.0f, inPlace.data()},
-        inPlace.data(), out);
+    run(format, x, 0, rows, packed, out, 0, out, {}, plain.data());
+    run(format, x, 0, rows, packed, out, 0, out, {bias.data(), 2.0f, residual.data()}, all.data());
+    run(format, x, 0, rows, packed, out, 0, out, {bias.data(), 2.0f, inPlace.data()},
+        inPlace.data());
     for (int64_t i = 0; i < rows * out; ++i) {
-      double t = 0.5 * plain[i] + bias[i % out];
-      ASSERT_NEAR(all[i], 2 * std::tanh(t / 2) + residual[i], 2e-6) << nameOf(format) << " " << i;
+      double t = plain[i] + bias[i % out];
+      ASSERT_NEAR(all[i], 2 * std::tanh(t / 2) + residual[i], 2e-6)
+          << nameOf(format) << " " << i;
     }
     EXPECT_EQ(all, inPlace) << nameOf(format);
   }
@@ -143,14 +139,14 @@ TEST_P(LinearTest, ARowsBitsDoNotDependOnBatchOrTiles) {
     Bytes packed = packMatrix(format, w, out, cols);
     Input x = input(format, rows, cols);
     std::vector<float> batch(rows * out), single(rows * out), tiles(rows * out);
-    run(format, x, 0, rows, packed, out, 0, out, {}, batch.data(), out);
+    run(format, x, 0, rows, packed, out, 0, out, {}, batch.data());
     for (int64_t r = 0; r < rows; ++r)
-      run(format, x, r, 1, packed, out, 0, out, {}, single.data(), out);
+      run(format, x, r, 1, packed, out, 0, out, {}, single.data());
     for (int64_t r = 0; r < rows;) {
       int64_t some = std::min(rows - r, integer(1, 9));
       for (int64_t n = 0; n < out;) {
         int64_t end = std::min(out, n + 16 * integer(1, 3));
-        run(format, x, r, some, packed, out, n, end, {}, tiles.data(), out);
+        run(format, x, r, some, packed, out, n, end, {}, tiles.data());
         n = end;
       }
       r += some;
@@ -171,7 +167,7 @@ TEST_P(LinearTest, ExtremeCodesStayExact) {
       if (isInteger(format))
         x.quantised = quantiseRows(isa(), x.values, 1, cols, format.group);
       std::vector<float> y(out);
-      run(format, x, 0, 1, packed, out, 0, out, {}, y.data(), out);
+      run(format, x, 0, 1, packed, out, 0, out, {}, y.data());
       for (float v : y)
         ASSERT_NEAR(v, dot(x.values.data(), w.data(), cols).first, 0.02) << nameOf(format);
     }
