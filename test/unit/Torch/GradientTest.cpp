@@ -139,7 +139,7 @@ TEST(Loss, ChunksGiveTheSame) {
 // What is frozen is read, rounded where training rounds, and neither gradient nor moments are kept.
 TEST(Optimizer, FrozenParametersHoldNoState) {
   TinyModel tiny;
-  tiny.graph.params[0].format = QuantFormat{4, 32, true};
+  tiny.graph.params[0].format = NumberFormat{NumberFormat::Kind::I4, 32};
   const Model model = tiny.model();
   TrainOptions options;
   options.quantisationAware = true;
@@ -154,7 +154,7 @@ TEST(Optimizer, FrozenParametersHoldNoState) {
   const Weight &table = weights.slot(0);
   EXPECT_FALSE(table.grad.defined());
   at::Tensor rounded = readParam(model, 0);
-  fakeQuantise(*tiny.graph.params[0].format, rounded);
+  fakeQuantise(tiny.graph.params[0].format, rounded);
   EXPECT_TRUE(at::equal(table.value, rounded.to(at::kBFloat16)));
 }
 

@@ -294,7 +294,7 @@ TEST_F(ParamStreamTest, PackedLayouts) {
                             block.data());
         for (int64_t column = 0; column < columns; ++column)
           ASSERT_EQ(got.at(row, column), block[static_cast<size_t>(within % 16 * columns + column)])
-              << name << " " << c.type << " row " << row << " column " << column;
+              << name << " " << nameOf(format) << " row " << row << " column " << column;
       }
     }
 }
