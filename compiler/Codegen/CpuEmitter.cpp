@@ -48,7 +48,7 @@ std::string shapeKey(kernel::PhaseOp phase, ArrayRef<kernel::BufferOp> arguments
   os << phase.getTiles() << (phase.getPerRow() ? "r" : "");
   for (kernel::BufferOp buffer : arguments)
     os << ';' << static_cast<int>(buffer.getKind()) << ' ' << buffer.getType() << ' '
-       << buffer.getFormat().value_or("") << ' ' << buffer.getLayout().value_or("");
+       << buffer.getFormatAttr() << ' ' << buffer.getLayoutAttr();
   for (Operation &op : *phase.getBody().begin()) {
     os << '\n' << op.getName();
     for (NamedAttribute attribute : op.getAttrDictionary()) {

@@ -23,13 +23,14 @@ std::string literal(float value) {
 }
 std::string literal(bool value) { return value ? "true" : "false"; }
 
-std::string activation(kernel::GateActivation act) {
-  switch (act) {
-  case kernel::GateActivation::Silu:
+/// As device code writes it.
+std::string literal(Activation activation) {
+  switch (activation) {
+  case Activation::Silu:
     return "Activation::Silu";
-  case kernel::GateActivation::GeluTanh:
+  case Activation::GeluTanh:
     return "Activation::GeluTanh";
-  case kernel::GateActivation::Gelu:
+  case Activation::Gelu:
     return "Activation::Gelu";
   }
   llvm_unreachable("all activations are above");
@@ -139,28 +140,17 @@ std::string CudaShapes::partials(kernel::StageOp stage) {
 }
 
 std::string CudaShapes::weightsType(FlatSymbolRefAttr name) {
-  auto format = *kernel::PackedFormat::parse(buffer(name).getFormat().value_or(""));
-  std::string group = std::to_string(format.group);
-  switch (format.kind) {
-  case kernel::PackedFormat::Kind::F32:
-    return "F32";
-  case kernel::PackedFormat::Kind::F16:
-    return "F16";
-  case kernel::PackedFormat::Kind::BF16:
-    return "BF16";
-  case kernel::PackedFormat::Kind::I8:
-    return "Int8<" + group + ">";
-  case kernel::PackedFormat::Kind::F8:
-    return "Fp8<" + group + ">";
-  case kernel::PackedFormat::Kind::I4:
-    return "Int4<" + group + ", " + literal(format.symmetric) + ">";
-  }
-  llvm_unreachable("all kinds are above");
+  const NumberFormat format = *buffer(name).getFormat();
+  const NumberFormat::Traits traits = format.traits();
+  if (!format.quantised())
+    return traits.deviceClass;
+  return traits.deviceClass + ("<" + std::to_string(format.group)) +
+         (traits.minima ? ", " + literal(!format.minima) : "") + ">";
 }
 
 std::string CudaShapes::cacheType(FlatSymbolRefAttr name) {
-  Type element = buffer(name).getTensor().getElementType();
-  return element.isFloat8E4M3FN() ? "e4m3" : element.isBF16() ? "bf16" : "half";
+  const CacheFormat format = kernel::cacheFormat(buffer(name));
+  return format == CacheFormat::F8E4M3 ? "e4m3" : format == CacheFormat::BF16 ? "bf16" : "half";
 }
 
 std::string CudaShapes::intern(const std::string &base, const std::string &body,
@@ -229,9 +219,7 @@ void stageMembers(Members &members, kernel::StageOp stage, int64_t sourceStride)
   if (stage.getReceived())
     members.bools({{"Sums", true}});
 }
-std::string formatSuffix(kernel::BufferOp weights) {
-  return "_" + weights.getFormat().value_or("").str();
-}
+std::string formatSuffix(kernel::BufferOp weights) { return "_" + nameOf(*weights.getFormat()); }
 } // namespace
 
 CudaCall CudaShapes::call(kernel::MatmulOp op) {
@@ -291,7 +279,7 @@ CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
   members.ints({{"DestStride", columns(op.getDestAttr())}})
       .bools({{"HasBias", false}, {"HasResidual", false}, {"Wanted", false}})
       .floats({{"softCap", 0.0f}})
-      .line("static constexpr Activation Act = " + activation(op.getAct()))
+      .line("static constexpr Activation Act = " + literal(op.getAct()))
       .type("Weights", weightsType(op.getWeightsAttr()));
   std::string base = "Glu_" + times(shape[1], shape[0] / 2) + formatSuffix(weights);
   CudaCall call{"matmulGlu",
@@ -420,7 +408,7 @@ CudaCall CudaShapes::call(kernel::GluOp op) {
              {"UpStride", columns(op.getUpAttr())},
              {"UpAt", op.getUpAt()},
              {"MaxRows", program.getMaxRows()}})
-      .line("static constexpr Activation Act = " + activation(op.getAct()));
+      .line("static constexpr Activation Act = " + literal(op.getAct()));
   return {"glu",
           intern("GluRows_" + std::to_string(columns(op.getDestAttr())), members.body),
           {address(op.getGateAttr()), address(op.getUpAttr()), address(op.getDestAttr())},

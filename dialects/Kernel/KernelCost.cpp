@@ -44,7 +44,7 @@ static void addProduct(Op op, int64_t matrices, const Buffers &buffers, PhaseCos
   cost.out = shape[0];
   cost.in = shape[1];
   cost.matrices = matrices;
-  cost.format = PackedFormat::parse(weights.getFormat().value_or("f32")).value_or(cost.format);
+  cost.format = *weights.getFormat();
 }
 
 template <typename Op>

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifndef RETORT_KERNEL_DIALECT_TD
 #define RETORT_KERNEL_DIALECT_TD
+include "dialects/Common.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
@@ -20,7 +21,7 @@ def Kernel_Dialect : Dialect {
     rows are staged as, and whether attention is one phase or two; phases and waits mean the same.
   }];
   let useDefaultTypePrinterParser = 1;
-  let useDefaultAttributePrinterParser = 0;
+  let useDefaultAttributePrinterParser = 1;
 }
 
 def Kernel_BufferKind : I32EnumAttr<"BufferKind", "What a buffer holds and who owns its memory", [
@@ -34,11 +35,12 @@ def Kernel_BufferKind : I32EnumAttr<"BufferKind", "What a buffer holds and who o
   let cppNamespace = "::retort::kernel";
 }
 
-def Kernel_Activation : I32EnumAttr<"GateActivation", "The non-linearity of a gated unit", [
-    I32EnumAttrCase<"Silu", 0, "silu">, I32EnumAttrCase<"GeluTanh", 1, "gelu_tanh">,
-    I32EnumAttrCase<"Gelu", 2, "gelu">]> {
-  let cppNamespace = "::retort::kernel";
-}
+def Kernel_ActivationAttr : Retort_NamedAttr<Kernel_Dialect, "Activation", "activation",
+    "::retort::Activation", "the non-linearity of a gated unit">;
+def Kernel_FormatAttr : Retort_NamedAttr<Kernel_Dialect, "Format", "format",
+    "::retort::NumberFormat", "how the numbers of a matrix are stored">;
+def Kernel_LayoutAttr : Retort_NamedAttr<Kernel_Dialect, "Layout", "layout",
+    "::retort::MatrixLayout", "how a packed matrix lies in memory">;
 
 def Kernel_StagedType : TypeDef<Kernel_Dialect, "Staged"> {
   let mnemonic = "staged";

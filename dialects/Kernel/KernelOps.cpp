@@ -7,6 +7,7 @@
 #include "llvm/ADT/DenseSet.h"
 
 using namespace mlir;
+using namespace retort;
 using namespace retort::kernel;
 
 #define GET_OP_CLASSES
@@ -70,32 +71,30 @@ LogicalResult ProgramOp::verify() {
 
 LogicalResult ProgramOp::verifyRegions() { return verifyAccesses(*this); }
 
-std::optional<PackedFormat> PackedFormat::parse(StringRef name) {
-  if (name == "f32")
-    return PackedFormat{Kind::F32, 0, true};
-  if (name == "f16")
-    return PackedFormat{Kind::F16, 0, true};
-  if (name == "bf16")
-    return PackedFormat{Kind::BF16, 0, true};
-  PackedFormat format{name.starts_with("i8g")   ? Kind::I8
-                      : name.starts_with("f8g") ? Kind::F8
-                                                : Kind::I4,
-                      0, true};
-  if (format.kind == Kind::I4) {
-    if (!name.starts_with("i4g") || !(name.ends_with("s") || name.ends_with("a")))
-      return std::nullopt;
-    format.symmetric = name.ends_with("s");
-    name = name.drop_back();
+Type retort::kernel::cacheElement(MLIRContext *context, CacheFormat format) {
+  switch (format) {
+  case CacheFormat::F16:
+    return Float16Type::get(context);
+  case CacheFormat::BF16:
+    return BFloat16Type::get(context);
+  case CacheFormat::F8E4M3:
+    return Float8E4M3FNType::get(context);
+  case CacheFormat::F32:
+    return Float32Type::get(context);
   }
-  if (name.drop_front(3).getAsInteger(10, format.group) ||
-      (format.group != 32 && format.group != 64 && format.group != 128))
-    return std::nullopt;
-  return format;
+  llvm_unreachable("all formats are above");
 }
 
-StringRef retort::kernel::cacheFormatName(BufferOp cache) {
-  Type element = cache.getTensor().getElementType();
-  return element.isF32() ? "f32" : element.isF16() ? "f16" : element.isBF16() ? "bf16" : "f8e4m3";
+/// The format whose elements are of this type, if there is one.
+static std::optional<CacheFormat> cacheFormatOf(Type element) {
+  for (CacheFormat format : all<CacheFormat>())
+    if (cacheElement(element.getContext(), format) == element)
+      return format;
+  return std::nullopt;
+}
+
+CacheFormat retort::kernel::cacheFormat(BufferOp cache) {
+  return *cacheFormatOf(cache.getTensor().getElementType());
 }
 
 int64_t BufferOp::sizeInBytes() {
@@ -148,8 +147,7 @@ LogicalResult BufferOp::verify() {
   case BufferKind::Cache:
     if (type.getRank() != 4 || type.getDimSize(0) != 2 ||
         type.getDimSize(2) != static_cast<int64_t>(program.getPageRows()) ||
-        !(type.getElementType().isF32() || type.getElementType().isF16() ||
-          type.getElementType().isBF16() || type.getElementType().isFloat8E4M3FN())) // (C4)
+        !cacheFormatOf(type.getElementType())) // (C4)
       return emitOpError() << "is a cache of type " << type << ": 2 x kv_heads x "
                            << program.getPageRows()
                            << " x head_dim of f32, f16, bf16 or f8E4M3FN is needed";
@@ -157,16 +155,12 @@ LogicalResult BufferOp::verify() {
   case BufferKind::Weights: {
     if (!getBytes()) // (C5)
       return emitOpError() << "holds weights but does not say its bytes";
-    StringRef layout = program.isCuda() ? "mma16" : "rows16";
-    if (type.getRank() == 2 &&
-        (!getLayout() || (*getLayout() != layout && *getLayout() != (layout + "_gated").str())))
-      return emitOpError() << "holds a matrix whose layout is not " << layout << " or " << layout
-                           << "_gated";
-    if (type.getRank() == 2 && !PackedFormat::parse(getFormat().value_or("")))
-      return emitOpError()
-             << "holds a matrix of format '" << getFormat().value_or("")
-             << "': f32, f16, bf16, i8gN, f8gN, i4gNs or i4gNa with N = 32, 64 or 128 is "
-                "needed";
+    auto blocks = program.isCuda() ? MatrixLayout::Blocks::Mma16 : MatrixLayout::Blocks::Rows16;
+    if (type.getRank() == 2 && (!getLayout() || getLayout()->blocks != blocks)) // (C5)
+      return emitOpError() << "holds a matrix whose layout is not " << nameOf({blocks, false})
+                           << " or " << nameOf({blocks, true});
+    if (type.getRank() == 2 && !getFormat()) // (C5)
+      return emitOpError("holds a matrix but does not say its format");
     break;
   }
   default:

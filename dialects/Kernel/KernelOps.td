@@ -90,13 +90,13 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     - (C2) `offset` is a multiple of 64.
     - (C3) An activation, received or not, has max_rows rows.
     - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32, f16, bf16 or f8E4M3FN.
-    - (C5) Weights say their `bytes`, and those of rank 2 a `layout` (`rows16` or `rows16_gated` for a
-      CPU, `mma16` or `mma16_gated` for CUDA) and a `format` that kernels know (`f32`, `f16`, `bf16`, `i8g32`, `f8g128`, `i4g32s`, `i4g128a`, ...: bits, group, symmetric or not; f8 is fp8 e4m3).
+    - (C5) Weights say their `bytes`, and those of rank 2 their `format` (`f32`, `i8g32`, `i4g128a`, ...)
+      and a `layout`: `rows16` or `rows16_gated` for a CPU, `mma16` or `mma16_gated` for CUDA.
     - (C6) A constant has a `value` of its type, nothing else has one.
     - (C7) Only a program for several devices has `received` buffers.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Kernel_BufferKind:$kind, TypeAttr:$type,
-                       OptionalAttr<StrAttr>:$format, OptionalAttr<StrAttr>:$layout,
+                       OptionalAttr<Kernel_FormatAttr>:$format, OptionalAttr<Kernel_LayoutAttr>:$layout,
                        OptionalAttr<NaturalI64>:$bytes, OptionalAttr<NaturalI64>:$offset,
                        OptionalAttr<ElementsAttr>:$value);
   let assemblyFormat = "$sym_name $kind $type (`format` $format^)? (`layout` $layout^)? "
@@ -306,7 +306,7 @@ def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu", ["getTileSpace"]> {
       rows of the weights.
   }];
   let arguments = (ins Kernel_StagedType:$source, Buffer<Read>:$weights,
-                       Buffer<WriteOwn>:$dest, Kernel_Activation:$act);
+                       Buffer<WriteOwn>:$dest, Kernel_ActivationAttr:$act);
   let assemblyFormat = "$source `,` $weights `->` $dest `act` $act attr-dict `:` type($source)";
 }
 
@@ -414,7 +414,7 @@ def Kernel_GluOp : Kernel_TileOp<"glu"> {
     - (C2) The phase has one tile per row.
   }];
   let arguments = (ins Buffer<ReadOwn>:$gate, NaturalI64:$gate_at, Buffer<ReadOwn>:$up,
-                       NaturalI64:$up_at, Buffer<WriteOwn>:$dest, Kernel_Activation:$act);
+                       NaturalI64:$up_at, Buffer<WriteOwn>:$dest, Kernel_ActivationAttr:$act);
   let assemblyFormat = "$gate `at` $gate_at `,` $up `at` $up_at `->` $dest `act` $act attr-dict";
 }
 

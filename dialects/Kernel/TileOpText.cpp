@@ -27,14 +27,11 @@ static std::string bytesText(int64_t bytes) {
 }
 
 static std::string formatText(BufferOp weights) {
-  auto format = *PackedFormat::parse(weights.getFormat().value_or(""));
-  if (!format.quantised())
-    return weights.getFormat()->str();
-  const char *codes = format.kind == PackedFormat::Kind::I8   ? "int8"
-                      : format.kind == PackedFormat::Kind::F8 ? "fp8"
-                                                              : "int4";
-  return std::string(codes) + (format.symmetric ? "" : " asymmetric") + " in groups of " +
-         std::to_string(format.group);
+  const NumberFormat format = *weights.getFormat();
+  return format.traits().words + (format.quantised()
+                                      ? std::string(format.minima ? " asymmetric" : "") +
+                                            " in groups of " + std::to_string(format.group)
+                                      : "");
 }
 
 /// "576 -> 2 x 1536", "int4 in groups of 64".
@@ -97,7 +94,7 @@ void MatmulOp::describe(const Buffers &buffers, Words &words) {
 
 void MatmulGluOp::describe(const Buffers &buffers, Words &words) {
   addProduct(buffers[getWeightsAttr()], 2, words);
-  words.push_back(stringifyGateActivation(getAct()).str());
+  words.push_back(nameOf(getAct()));
 }
 
 void SumOp::describe(const Buffers &buffers, Words &words) {
@@ -136,7 +133,7 @@ void NormOp::describe(const Buffers &buffers, Words &words) {
 
 void GluOp::describe(const Buffers &buffers, Words &words) {
   words.push_back("gated product of " + std::to_string(buffers.columns(getDestAttr())));
-  words.push_back(stringifyGateActivation(getAct()).str());
+  words.push_back(nameOf(getAct()));
 }
 
 void ResidualOp::describe(const Buffers &buffers, Words &words) {

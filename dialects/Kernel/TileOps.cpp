@@ -260,7 +260,7 @@ LogicalResult MatmulGluOp::verifyBuffers(const Buffers &buffers) {
   if (rows != 2 * channels) // (C2)
     return emitOpError() << "makes " << channels << " channels of '" << getWeights() << "' with "
                          << rows << " rows: " << 2 * channels << " are needed";
-  if (!weights.getLayout().value_or("").ends_with("_gated"))
+  if (!weights.getLayout() || !weights.getLayout()->gated)
     return emitOpError() << "needs a gated layout of '" << getWeights() << "'";
   return success();
 }

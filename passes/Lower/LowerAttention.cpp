@@ -79,19 +79,9 @@ LogicalResult Lowering::lower(lm::AttentionOp op) {
   return success();
 }
 
-Type Lowering::cacheElement(lm::CacheFormat format) {
-  MLIRContext *context = builder.getContext();
-  switch (format) {
-  case lm::CacheFormat::F32:
-    return kind.cuda() ? Type(Float16Type::get(context)) : Type(Float32Type::get(context));
-  case lm::CacheFormat::F16:
-    return Float16Type::get(context);
-  case lm::CacheFormat::BF16:
-    return BFloat16Type::get(context);
-  case lm::CacheFormat::F8E4M3:
-    return Float8E4M3FNType::get(context);
-  }
-  llvm_unreachable("all formats are above");
+Type Lowering::cacheElement(CacheFormat format) {
+  return kernel::cacheElement(
+      builder.getContext(), kind.cuda() && format == CacheFormat::F32 ? CacheFormat::F16 : format);
 }
 
 LogicalResult Lowering::checkCuda(lm::AttentionOp op) {

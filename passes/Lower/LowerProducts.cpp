@@ -42,7 +42,7 @@ FailureOr<Lowering::Prologue> Lowering::prologue(Value input, Operation *reader)
 
 Value Lowering::stage(OpBuilder &body, Location loc, const Prologue &from, kernel::BufferOp weights,
                       kernel::BufferOp rows) {
-  auto format = *kernel::PackedFormat::parse(*weights.getFormat());
+  const NumberFormat format = *weights.getFormat();
   Type element;
   if (format.integers())
     element = body.getIntegerType(kind.cuda() ? 16 : 8);

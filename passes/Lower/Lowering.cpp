@@ -6,18 +6,6 @@
 using namespace mlir;
 namespace retort {
 
-static kernel::GateActivation gateActivation(lm::Activation act) {
-  switch (act) {
-  case lm::Activation::SiLU:
-    return kernel::GateActivation::Silu;
-  case lm::Activation::GELU:
-    return kernel::GateActivation::Gelu;
-  case lm::Activation::GELUTanh:
-    return kernel::GateActivation::GeluTanh;
-  }
-  llvm_unreachable("all activations are above");
-}
-
 std::string stem(StringRef param) {
   param.consume_back(".weight");
   return param.str();
@@ -29,10 +17,6 @@ LogicalResult Lowering::run() {
     return failure();
   builder.finish();
   return success();
-}
-
-kernel::GateActivationAttr Lowering::act(lm::Activation activation) {
-  return kernel::GateActivationAttr::get(builder.getContext(), gateActivation(activation));
 }
 
 kernel::BufferOp Lowering::rowInput(StringRef name) {

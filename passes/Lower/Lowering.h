@@ -67,7 +67,9 @@ private:
   mlir::FloatAttr f32(std::optional<double> value) {
     return value ? f32(*value) : mlir::FloatAttr();
   }
-  kernel::GateActivationAttr act(lm::Activation activation);
+  kernel::ActivationAttr act(Activation activation) {
+    return kernel::ActivationAttr::get(builder.getContext(), activation);
+  }
   mlir::IntegerAttr i64(int64_t value) {
     return mlir::IntegerAttr::get(mlir::IntegerType::get(builder.getContext(), 64), value);
   }
@@ -152,7 +154,7 @@ private:
   mlir::FailureOr<Heads> heads(mlir::Value value, lm::AttentionOp attention);
   mlir::LogicalResult lower(lm::AttentionOp op);
   /// f32 is what the model did not ask to have smaller; CUDA kernels compute in f16 in any case.
-  mlir::Type cacheElement(lm::CacheFormat format);
+  mlir::Type cacheElement(CacheFormat format);
   /// What the CUDA kernels' attention cannot do.
   mlir::LogicalResult checkCuda(lm::AttentionOp op);
   /// Decoding: rope, append and attention in one phase.

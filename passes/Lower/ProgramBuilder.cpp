@@ -39,8 +39,8 @@ std::string inLayer(Operation *op) {
   return block ? (" in " + block.getLabel()).str() : std::string();
 }
 
-std::string ProgramBuilder::layoutName(bool gated) const {
-  return std::string(kind.cuda() ? "mma16" : "rows16") + (gated ? "_gated" : "");
+MatrixLayout ProgramBuilder::layout(bool gated) const {
+  return {kind.cuda() ? MatrixLayout::Blocks::Mma16 : MatrixLayout::Blocks::Rows16, gated};
 }
 
 std::string ProgramBuilder::unique(StringRef name) {
@@ -61,8 +61,9 @@ OpBuilder ProgramBuilder::bufferBuilder() {
 
 static kernel::BufferOp makeBuffer(OpBuilder builder, Location loc, StringRef name,
                                    kernel::BufferKind kind, RankedTensorType type) {
-  return builder.create<kernel::BufferOp>(loc, name, kind, type, StringAttr(), StringAttr(),
-                                          IntegerAttr(), IntegerAttr(), ElementsAttr());
+  return builder.create<kernel::BufferOp>(loc, name, kind, type, kernel::FormatAttr(),
+                                          kernel::LayoutAttr(), IntegerAttr(), IntegerAttr(),
+                                          ElementsAttr());
 }
 
 kernel::BufferOp ProgramBuilder::activation(Location loc, StringRef name, int64_t features) {
@@ -115,36 +116,6 @@ static RankedTensorType valueType(lm::ParamOp param) {
   return param.getParamType();
 }
 
-static weight::Format packFormat(lm::ParamOp param) {
-  RankedTensorType type = valueType(param);
-  if (weight::FormatAttr format = weight::getFormat(type))
-    return {format.isE4M3()         ? weight::Kind::F8
-            : format.getBits() == 8 ? weight::Kind::I8
-                                    : weight::Kind::I4,
-            static_cast<int>(format.getGroup()), format.isSymmetric()};
-  weight::Format result;
-  Type element = type.getElementType();
-  result.kind = element.isBF16()  ? weight::Kind::BF16
-                : element.isF16() ? weight::Kind::F16
-                                  : weight::Kind::F32;
-  return result;
-}
-
-FailureOr<MatrixFormat> matrixFormat(Operation *user, lm::ParamOp param) {
-  RankedTensorType type = valueType(param);
-  if (weight::FormatAttr format = weight::getFormat(type)) {
-    int64_t group = format.getGroup();
-    if (group != 32 && group != 64 && group != 128)
-      return user->emitOpError() << "reads '" << param.getSymName() << "', quantised in groups of "
-                                 << group << ": kernels know 32, 64 and 128";
-    if (format.getBits() == 8 && !format.isSymmetric())
-      return user->emitOpError() << "reads '" << param.getSymName()
-                                 << "', asymmetric int8: kernels know symmetric int8";
-    return MatrixFormat{weight::formatName(packFormat(param)), true, group};
-  }
-  return MatrixFormat{weight::formatName(packFormat(param)), false, 0};
-}
-
 FailureOr<lm::ParamOp> ProgramBuilder::lookup(Operation *user, StringRef name, int64_t rank) {
   lm::ParamOp param = model.lookupParam(name);
   if (!param || valueType(param).getRank() != rank)
@@ -169,7 +140,7 @@ FailureOr<kernel::BufferOp> ProgramBuilder::vectorParam(Operation *user, StringR
 
 bool ProgramBuilder::canBeGated(StringRef param) {
   kernel::BufferOp buffer = params.lookup(StringAttr::get(getContext(), param));
-  return !buffer || buffer.getLayout() == layoutName(true);
+  return !buffer || buffer.getLayout() == layout(true);
 }
 
 FailureOr<kernel::BufferOp> ProgramBuilder::matrixParam(Operation *user, StringRef name,
@@ -177,27 +148,25 @@ FailureOr<kernel::BufferOp> ProgramBuilder::matrixParam(Operation *user, StringR
   FailureOr<lm::ParamOp> param = lookup(user, name, 2);
   if (failed(param))
     return failure();
-  FailureOr<MatrixFormat> format = matrixFormat(user, *param);
-  if (failed(format))
-    return failure();
   kernel::BufferOp &buffer = params[param->getSymNameAttr()];
   if (buffer)
     return buffer;
-  std::string layout = layoutName(gated);
+  const MatrixLayout layout = this->layout(gated);
   if (auto pack = param->getProgramValue().getDefiningOp<weight::PackOp>();
       pack && pack.getLayout() != layout)
     return user->emitOpError() << "reads '" << param->getSymName() << "'" << inLayer(user)
-                               << " in layout " << layout << ", but it is packed as "
-                               << pack.getLayout() << ": lower a copy of the model for each target";
+                               << " in layout " << nameOf(layout) << ", but it is packed as "
+                               << nameOf(pack.getLayout())
+                               << ": lower a copy of the model for each target";
   // The logical shape without the encoding: `format` says the rest.
   RankedTensorType values = valueType(*param);
   ArrayRef<int64_t> shape = values.getShape();
   auto type = RankedTensorType::get(shape, values.getElementType());
-  weight::Format packed = packFormat(*param);
-  int64_t bytes = weight::packedBytes(*weight::layoutNamed(layout), packed, shape[0], shape[1]);
+  const NumberFormat format = *weight::numberFormat(values);
+  int64_t bytes = weight::packedBytes(layout, format, shape[0], shape[1]);
   buffer =
       makeBuffer(bufferBuilder(), param->getLoc(), unique(name), kernel::BufferKind::Weights, type);
-  buffer.setFormat(format->name);
+  buffer.setFormat(format);
   buffer.setLayout(layout);
   buffer.setBytes(bytes);
   return buffer;

@@ -15,13 +15,6 @@ struct Columns {
   bool isWhole() { return at == 0 && width == buffer.getTensor().getDimSize(1); }
 };
 
-/// How a matrix parameter's values are stored for kernels.
-struct MatrixFormat {
-  std::string name; ///< compiler/Weights/Pack.h's formatName
-  bool quantised = false;
-  int64_t group = 0;
-};
-
 /// What a program is for.
 struct ProgramKind {
   std::string name;     ///< the program's symbol after the model's: "kernel", "decode", "prefill"
@@ -89,7 +82,7 @@ private:
   void close();
   void setTiles();
   void packParams();
-  std::string layoutName(bool gated) const;
+  MatrixLayout layout(bool gated) const;
   std::string unique(mlir::StringRef name);
   mlir::OpBuilder bufferBuilder();
   mlir::FailureOr<lm::ParamOp> lookup(mlir::Operation *user, mlir::StringRef name, int64_t rank);
@@ -97,8 +90,5 @@ private:
 
 /// " in blk.3" for an op of that block, "" outside of blocks: what diagnostics end with.
 std::string inLayer(mlir::Operation *op);
-
-/// The format of a parameter's matrix, or a diagnostic at `user` for one that no kernel reads.
-mlir::FailureOr<MatrixFormat> matrixFormat(mlir::Operation *user, lm::ParamOp param);
 
 } // namespace retort

@@ -60,7 +60,7 @@ kernel.program @exchange target "cuda" step "prefill" device 0 of 2 logits_begin
   kernel.buffer @out activation tensor<4x32xf32>
   kernel.buffer @x activation tensor<4x32xf32>
   kernel.buffer @received received tensor<4x32xf32>
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout mma16 bytes 8192
   kernel.phase @p0 "m" tiles 1 row_tile 64 {
     %s = kernel.stage @in : <32, f16, 0>
     kernel.matmul %s, @w -> @out send @received : <32, f16, 0>
@@ -80,7 +80,7 @@ kernel.program @resend target "cuda" step "prefill" device 0 of 2 logits_begin 0
   kernel.buffer @out activation tensor<4x32xf32>
   kernel.buffer @x activation tensor<4x32xf32>
   kernel.buffer @received received tensor<4x32xf32>
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout mma16 bytes 8192
   kernel.phase @p0 "m" tiles 1 row_tile 64 {
     %s = kernel.stage @in : <32, f16, 0>
     kernel.matmul %s, @w -> @out send @received : <32, f16, 0>
@@ -107,7 +107,7 @@ kernel.program @announce target "cuda" step "prefill" device 0 of 2 logits_begin
   kernel.buffer @x activation tensor<4x32xf32>
   kernel.buffer @received received tensor<4x32xf32>
   kernel.buffer @received1 received tensor<4x32xf32>
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout mma16 bytes 8192
   kernel.phase @p0 "m" tiles 1 row_tile 64 {
     %s = kernel.stage @in : <32, f16, 0>
     kernel.matmul %s, @w -> @out send @received : <32, f16, 0>
@@ -130,7 +130,7 @@ kernel.program @announce target "cuda" step "prefill" device 0 of 2 logits_begin
 kernel.program @tiles max_rows 4 page_rows 16 vocab 32 {
   kernel.buffer @in input tensor<4x32xf32>
   kernel.buffer @a activation tensor<4x32xf32>
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "rows16" bytes 4096
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout rows16 bytes 4096
   kernel.phase @p0 "m" tiles 1 per_row {
     kernel.residual @in, @in -> @a
   }
@@ -174,7 +174,7 @@ kernel.program @stale target "cuda" step "prefill" device 0 of 2 logits_begin 0 
   kernel.buffer @out activation tensor<4x32xf32>
   kernel.buffer @x activation tensor<4x32xf32>
   kernel.buffer @received received tensor<4x32xf32>
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout mma16 bytes 8192
   kernel.phase @p0 "m" tiles 1 row_tile 64 {
     %s = kernel.stage @in : <32, f16, 0>
     kernel.matmul %s, @w -> @out send @received : <32, f16, 0>
@@ -213,7 +213,7 @@ kernel.program @received target "cuda" step "prefill" device 0 of 2 logits_begin
   kernel.buffer @received received tensor<4x32xf32> offset 0
   // expected-error @below {{shares bytes with 'received'}}
   kernel.buffer @x activation tensor<4x32xf32> offset 0
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout mma16 bytes 8192
   kernel.phase @p0 "m" tiles 1 row_tile 64 {
     %s = kernel.stage @in : <32, f16, 0>
     kernel.matmul %s, @w -> @out send @received : <32, f16, 0>

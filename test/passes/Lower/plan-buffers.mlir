@@ -10,8 +10,8 @@
 // CHECK:       kernel.buffer @c {{.*}} offset 0
 // CHECK:       kernel.buffer @cache {{.*}} offset 0
 kernel.program @chain max_rows 4 page_rows 16 vocab 32 {
-  kernel.buffer @w1 weights tensor<32x32xf32> format "f32" layout "rows16" bytes 8192
-  kernel.buffer @w2 weights tensor<32x32xf32> format "f32" layout "rows16" bytes 8160
+  kernel.buffer @w1 weights tensor<32x32xf32> format f32 layout rows16 bytes 8192
+  kernel.buffer @w2 weights tensor<32x32xf32> format f32 layout rows16 bytes 8160
   kernel.buffer @a activation tensor<4x32xf32>
   kernel.buffer @b activation tensor<4x32xf32>
   kernel.buffer @c activation tensor<4x32xf32>

@@ -13,7 +13,7 @@
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @tokens input tensor<8xi32>
   kernel.buffer @wanted input tensor<8xi32>
-  kernel.buffer @embd weights tensor<48x64xi4> format "i4g32s" layout "rows16" bytes 1728
+  kernel.buffer @embd weights tensor<48x64xi4> format i4g32s layout rows16 bytes 1728
   kernel.buffer @x activation tensor<8x64xf32>
   kernel.buffer @y activation tensor<8x64xf32>
   kernel.buffer @cache cache tensor<2x2x16x16xf16>

@@ -121,7 +121,7 @@ private:
 };
 
 /// Packs rows [rows][cols]; `values` becomes what the packed bytes stand for.
-inline Bytes packMatrix(const weight::Format &format, std::vector<float> &values, int64_t rows,
+inline Bytes packMatrix(const NumberFormat &format, std::vector<float> &values, int64_t rows,
                         int64_t cols) {
   Bytes packed(weight::packedBytes(format, rows, cols));
   int64_t block = weight::blockBytes(format, cols);

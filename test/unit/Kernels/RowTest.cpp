@@ -107,7 +107,7 @@ TEST_P(RowTest, ActivationsMatchDoublePrecision) {
       ASSERT_NEAR(y[i], exact, 3e-7 * std::fabs(v) + 1e-30) << "act " << act << " x " << x[i];
     }
   }
-  Bytes column = packMatrix({retort::weight::Kind::F32}, x, n, 1);
+  Bytes column = packMatrix({}, x, n, 1);
   for (float cap : {1.0f, 30.0f, 50.0f}) {
     isa().rk_linear_f32(ones.data(), 1, 1, column.data(), 1, n, 0, n, nullptr, cap, nullptr,
                         y.data());
