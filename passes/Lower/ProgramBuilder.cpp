@@ -33,8 +33,8 @@ ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64
 }
 
 std::string inLayer(Operation *op) {
-  auto block = op->getParentOfType<lm::BlockOp>();
-  return block ? (" in " + block.getLabel()).str() : std::string();
+  StringRef label = lm::blockLabel(op);
+  return label.empty() ? std::string() : (" in " + label).str();
 }
 
 std::string ProgramBuilder::layoutName(bool gated) const {
