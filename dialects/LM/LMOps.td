@@ -370,7 +370,7 @@ def LM_AttentionOp : LM_Op<"attention", [
   let arguments = (ins LM_Rows:$query, LM_Rows:$key, LM_Rows:$value, Retort_Int:$heads,
                        Retort_Int:$kv_heads, Retort_Float:$scale, OptionalAttr<Retort_Int>:$window,
                        OptionalAttr<Retort_Float>:$soft_cap,
-                       DefaultValuedAttr<LM_CacheFormatAttr, "CacheFormat::F32">:$cache);
+                       DefaultValuedAttr<LM_CacheFormatAttr, "::retort::CacheFormat::F32">:$cache);
   let results = (outs LM_Rows:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value `heads` $heads `kv_heads` $kv_heads `scale` $scale

@@ -53,7 +53,7 @@ struct InsertFit : impl::InsertFitBase<InsertFit> {
         symbol(getOrInsertCorpus(getOperation()).getSymName()), builder.getI64IntegerAttr(tokens),
         builder.getI64IntegerAttr(sequenceLength), builder.getStrArrayAttr(params),
         builder.getF64FloatAttr(damping), formats->matrices, formats->embedding,
-        distill::FileAttr(), UnitAttr(), StringAttr());
+        distill::FileAttr(), UnitAttr());
   }
 };
 

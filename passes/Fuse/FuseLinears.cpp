@@ -26,8 +26,7 @@ bool canJoin(ArrayRef<lm::ParamOp> params) {
     weight::QuantizeOp quantize = finalQuantize(param);
     if (static_cast<bool>(quantize) != static_cast<bool>(first))
       return false;
-    if (quantize &&
-        (quantize.getFormat() != first.getFormat() || quantize.getMethod() != first.getMethod()))
+    if (quantize && quantize.getFormat() != first.getFormat())
       return false;
     if (!weight::isWeightTensor(joinedValue(param).getType()))
       return false;
@@ -69,7 +68,7 @@ lm::ParamOp join(ArrayRef<lm::ParamOp> params, StringRef name) {
   }
   Value value = builder.create<weight::ConcatOp>(location, floats, weight::Axis::Rows, parts);
   if (quantize)
-    value = builder.create<weight::QuantizeOp>(location, type, value, quantize.getMethod());
+    value = builder.create<weight::QuantizeOp>(location, type, value);
   builder.create<weight::YieldOp>(location, value);
   for (lm::ParamOp param : params)
     param.erase();

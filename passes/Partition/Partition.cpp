@@ -36,7 +36,7 @@ weight::QuantizeOp finalQuantize(lm::ParamOp param) {
 /// Columns between which the parameter may be cut: a group of its format, or 1.
 int64_t columnUnit(lm::ParamOp param) {
   weight::QuantizeOp quantize = finalQuantize(param);
-  return quantize ? quantize.getFormat().getGroup() : 1;
+  return quantize ? quantize.getFormat().getValue().group : 1;
 }
 
 /// Bytes of a parameter, about.
@@ -214,8 +214,8 @@ void Partitioner::take(const Cut &cut) {
   value = builder.create<weight::SliceOp>(value, cut.axis, cut.begin, cut.size);
   if (quantize) {
     auto shape = cast<RankedTensorType>(value.getType()).getShape();
-    value = builder.create<weight::QuantizeOp>(quantize.getFormat().typeOf(shape[0], shape[1]),
-                                               value, quantize.getMethod());
+    value =
+        builder.create<weight::QuantizeOp>(quantize.getFormat().typeOf(shape[0], shape[1]), value);
   }
   param.setProgramValue(value);
   if (quantize && quantize.getResult().use_empty())

@@ -6,7 +6,7 @@
 // SHORT: prune-ffn: block "blk.0" has 8 channels, the statistics have 3
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --prune-ffn='stats=%S/Inputs/nan.json' 2>&1 | FileCheck %s --check-prefix=NEGATIVE
 // NEGATIVE: prune-ffn: block "blk.0" has an importance that is negative or not finite
-// RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=group=16 --prune-ffn='stats=%S/Inputs/stats.json' 2>&1 | FileCheck %s --check-prefix=QUANT
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights --prune-ffn='stats=%S/Inputs/stats.json' 2>&1 | FileCheck %s --check-prefix=QUANT
 // QUANT: prune-ffn: @blk.0.ffn_gate.weight is quantised: prune before quantising
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --pass-pipeline='builtin.module(lm.model(fuse-gate-up),prune-ffn{stats=%S/Inputs/stats.json})' 2>&1 | FileCheck %s --check-prefix=FUSED
 // FUSED: prune-ffn: block "blk.0" has a gated unit that is not between plain linear layers: prune before fusing
