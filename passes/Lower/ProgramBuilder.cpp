@@ -35,8 +35,8 @@ ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind)
 }
 
 std::string inLayer(Operation *op) {
-  auto block = op->getParentOfType<lm::BlockOp>();
-  return block ? (" in " + block.getLabel()).str() : std::string();
+  StringRef label = lm::blockLabel(op);
+  return label.empty() ? std::string() : (" in " + label).str();
 }
 
 MatrixLayout ProgramBuilder::layout(bool gated) const {
