@@ -62,6 +62,11 @@ function(retort_mlir_target name)
     retort_mlir_target(RetortMLIRHeaders)
     target_precompile_headers(RetortMLIRHeaders PRIVATE ${PROJECT_SOURCE_DIR}/cmake/mlir-headers.h)
   endif()
+  get_target_property(type ${name} TYPE)
+  if(type STREQUAL EXECUTABLE) # -fPIC as the headers have it: CMake gives programs -fPIE
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${name} PRIVATE -fPIC)
+  endif()
   target_precompile_headers(${name} REUSE_FROM RetortMLIRHeaders)
 endfunction()
 
