@@ -64,9 +64,7 @@ exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight:
   exec::Graph graph = exec::graphFromModel(model);
   auto store = [&](exec::Param &param, weight::FormatAttr in) {
     if (in && !param.isVector)
-      param.format =
-          exec::QuantFormat{static_cast<int>(in.getBits()), static_cast<int>(in.getGroup()),
-                            in.isSymmetric(), in.isE4M3()};
+      param.format = in.getValue();
   };
   for (exec::Param &param : graph.params)
     store(param, format);
@@ -143,7 +141,7 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
   // Results of before the executor rounded keys and values as their cache does are not these.
   for (lm::ModelOp used : models)
     used->walk([&](lm::AttentionOp attention) {
-      if (attention.getCache() != lm::CacheFormat::F32)
+      if (attention.getCache() != CacheFormat::F32)
         stream << "rounded cache\n";
     });
   stream << teacher_.sha256() << '\n' << corpus_.get().identity() << '\n';
@@ -220,7 +218,7 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
     std::vector<const Document *> documents = corpus_.get().require(Split::Train);
     result["vocabulary"] = {{"counts", countTokens(documents, tokenizer.tokenizeDocument(),
                                                    static_cast<uint32_t>(observed.getVocab()))},
-                            {"merges", mergeTriples(tokenizer.spec)},
+                            {"merges", tokenizer.spec.merges},
                             {"keep", keepAlways(tokenizer.spec)}};
   }
   if (!runsModel)

@@ -28,11 +28,10 @@ Model asStored(const Model &model) {
   return {model.graph, [&model](ParamId id, int64_t begin, int64_t end, float *out) {
             const Status status = model.read(id, begin, end, out);
             const Param &param = model.graph->params[size_t(id)];
-            if (!status.ok() || !param.format)
+            if (!status.ok() || !param.format.quantised())
               return status;
             return guarded([&] {
-              fakeQuantise(*param.format,
-                           at::from_blob(out, {end - begin, param.cols}, at::kFloat));
+              fakeQuantise(param.format, at::from_blob(out, {end - begin, param.cols}, at::kFloat));
             });
           }};
 }
@@ -235,11 +234,11 @@ void Fit::fitLayer(const Block &block, size_t index) {
       right.add_(at::mm(inputs[r].to(at::kFloat).t(), lackOf(r, index, *residual, addition)));
     trained.master.add_(gram.solve(right).to(at::kFloat));
   }
-  if (param.format) {
+  if (param.format.quantised()) {
     const Tensor factor = gram.gptqFactor();
     parallel(param.rows, 8, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row)
-        weight::gptqRow(storedAs(*param.format),
+        weight::gptqRow(param.format,
                         {data<float>(trained.master) + row * param.cols, size_t(param.cols)},
                         data<float>(factor));
     });

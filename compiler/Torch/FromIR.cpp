@@ -36,14 +36,9 @@ public:
 private:
   /// Those that the computation reads, in the model's order.
   void addParams() {
-    llvm::StringSet<> used;
-    model_.getForward().walk([&](mlir::Operation *op) {
-      for (mlir::NamedAttribute attribute : op->getAttrDictionary())
-        if (auto symbol = llvm::dyn_cast<mlir::FlatSymbolRefAttr>(attribute.getValue()))
-          used.insert(symbol.getValue());
-    });
+    const lm::ParamReaders readers(model_);
     for (lm::ParamOp param : model_.getBody()->getOps<lm::ParamOp>()) {
-      if (!used.contains(param.getSymName()))
+      if (!readers.isRead(param))
         continue;
       paramIds_[param.getSymName()] = ParamId(graph_.params.size());
       graph_.params.push_back(describe(param));
@@ -57,9 +52,7 @@ private:
     param.isVector = type.getRank() == 1;
     param.rows = param.isVector ? 1 : type.getDimSize(0);
     param.cols = type.getDimSize(type.getRank() - 1);
-    if (auto format = llvm::dyn_cast_if_present<weight::FormatAttr>(type.getEncoding()))
-      param.format = QuantFormat{int(format.getBits()), int(format.getGroup()),
-                                 format.isSymmetric(), format.isE4M3()};
+    param.format = weight::numberFormat(type).value_or(NumberFormat{});
     return param;
   }
 
@@ -116,9 +109,9 @@ private:
         .Case([](mlir::IntegerAttr number) { return Numbers{double(number.getInt())}; })
         .Case([](mlir::FloatAttr number) { return Numbers{number.getValueAsDouble()}; })
         .Case([](mlir::UnitAttr) { return Numbers{1}; })
-        .Case([](lm::ActivationAttr act) { return Numbers{double(activation(act.getValue()))}; })
+        .Case([](lm::ActivationAttr act) { return Numbers{double(act.getValue())}; })
         .Case([](lm::CacheFormatAttr cache) {
-          return Numbers{double(cacheFormat(cache.getValue()))};
+          return Numbers{double(cache.getValue())};
         })
         .Case([](lm::RopeScalingAttr) { return Numbers{}; }) // part of the rope's frequencies
         .Default([&](mlir::Attribute) -> Numbers {
@@ -126,32 +119,6 @@ private:
                                           "' of '" + op.getName().getStringRef().str() +
                                           "' (model '" + graph_.name + "')");
         });
-  }
-
-  static CacheFormat cacheFormat(lm::CacheFormat format) {
-    switch (format) {
-    case lm::CacheFormat::F32:
-      return CacheFormat::F32;
-    case lm::CacheFormat::F16:
-      return CacheFormat::F16;
-    case lm::CacheFormat::BF16:
-      return CacheFormat::BF16;
-    case lm::CacheFormat::F8E4M3:
-      return CacheFormat::F8E4M3;
-    }
-    fail(ExitCode::Internal, "a cache format that the executor does not know");
-  }
-
-  static Activation activation(lm::Activation act) {
-    switch (act) {
-    case lm::Activation::SiLU:
-      return Activation::Silu;
-    case lm::Activation::GELU:
-      return Activation::Gelu;
-    case lm::Activation::GELUTanh:
-      return Activation::GeluTanh;
-    }
-    fail(ExitCode::Internal, "an activation that the executor does not know");
   }
 
   lm::ModelOp model_;

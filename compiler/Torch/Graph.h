@@ -7,7 +7,9 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
+#include "runtime/base/Activation.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/NumberFormat.h"
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -23,33 +25,16 @@ using ValueId = int32_t;
 using ParamId = int32_t;
 constexpr int32_t kNone = -1;
 
-/// How a quantised parameter is stored: `bits` 8 or 4, groups of `group` columns of a row;
-/// integers, or fp8 e4m3.
-struct QuantFormat {
-  int bits = 4;
-  int group = 32;
-  bool symmetric = true;
-  bool e4m3 = false;
-  bool operator==(const QuantFormat &) const = default;
-};
-
 /// A parameter: a matrix of rows x cols, or a vector (rows = 1).
 struct Param {
   std::string name;
   int64_t rows = 1;
   int64_t cols = 0;
   bool isVector = false;
-  std::optional<QuantFormat>
-      format; ///< set if quantised; its values are read as float all the same
+  NumberFormat format; ///< if quantised: its values are read as float all the same
   int64_t elements() const { return rows * cols; }
   bool operator==(const Param &) const = default;
 };
-
-enum class Activation : uint8_t { Silu, Gelu, GeluTanh };
-
-/// How a compiled model keeps keys and values. What needs no gradient (logits, scores,
-/// observations) rounds them so; training does not.
-enum class CacheFormat : uint8_t { F32, F16, BF16, F8E4M3 };
 
 /// The ops of lm that the executor runs.
 enum class OpKind : uint8_t {

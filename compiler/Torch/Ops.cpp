@@ -170,7 +170,7 @@ struct GluFunction : Function<GluFunction> {
     withType(gate.scalar_type(), [&](auto zero) {
       using T = decltype(zero);
       parallel(gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        kernels<T>().glu(data<T>(gate), data<T>(up), data<T>(out), begin, end, int(act));
+        kernels<T>().glu(data<T>(gate), data<T>(up), data<T>(out), begin, end, Activation(act));
       });
     });
     return out;
@@ -178,7 +178,7 @@ struct GluFunction : Function<GluFunction> {
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &gate = saved[0], &up = saved[1], gradOut = grads[0].contiguous();
-    const int act = int(ctx->saved_data["act"].toInt());
+    const auto act = Activation(ctx->saved_data["act"].toInt());
     Tensor gradGate = at::empty_like(gate), gradUp = at::empty_like(up);
     withType(gate.scalar_type(), [&](auto zero) {
       using T = decltype(zero);

@@ -8,20 +8,12 @@
 
 namespace retort::exec {
 
-weight::Format storedAs(const QuantFormat &format) {
-  return {format.e4m3        ? weight::Kind::F8
-          : format.bits == 8 ? weight::Kind::I8
-                             : weight::Kind::I4,
-          format.group, format.symmetric};
-}
-
-void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix) {
-  const weight::Format as = storedAs(format);
+void fakeQuantise(const NumberFormat &format, const at::Tensor &matrix) {
   float *values = data<float>(matrix);
   const int64_t cols = matrix.size(1);
   parallel(matrix.size(0), 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
-      weight::quantiseDequantise(as, {values + row * cols, size_t(cols)});
+      weight::quantiseDequantise(format, {values + row * cols, size_t(cols)});
   });
 }
 
@@ -61,7 +53,7 @@ void Optimizer::train(const Model &model, ParamId id, Weights &weights) {
   trained.param = &model.graph->params[size_t(id)];
   trained.weight = &weights.slot(id);
   trained.master = readParam(model, id);
-  trained.fakeQuantised = options_.quantisationAware && trained.param->format.has_value();
+  trained.fakeQuantised = options_.quantisationAware && trained.param->format.quantised();
   const bool copied = !trained.param->isVector && weights.type() != at::kFloat;
   trained.weight->value =
       copied || trained.fakeQuantised
@@ -85,7 +77,7 @@ void Optimizer::publish(Trained &trained) {
   at::Tensor &value = trained.weight->value;
   if (trained.fakeQuantised) {
     const at::Tensor quantised = trained.master.clone();
-    fakeQuantise(*trained.param->format, quantised);
+    fakeQuantise(trained.param->format, quantised);
     value.copy_(quantised);
   } else if (value.data_ptr() != trained.master.data_ptr()) {
     value.copy_(trained.master);

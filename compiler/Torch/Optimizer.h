@@ -15,11 +15,8 @@ struct Trained {
   bool fakeQuantised = false; ///< the model sees what quantisation leaves of `master`
 };
 
-/// The format as compiler/Weights/Pack.h knows it.
-weight::Format storedAs(const QuantFormat &format);
-
 /// Replaces each value of a matrix by the one that packing to `format` would store.
-void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix);
+void fakeQuantise(const NumberFormat &format, const at::Tensor &matrix);
 
 class Optimizer {
 public:

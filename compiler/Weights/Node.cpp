@@ -208,7 +208,7 @@ private:
 
 class Quantize : public Node {
 public:
-  Quantize(NodePtr input, Format format)
+  Quantize(NodePtr input, NumberFormat format)
       : Node(input->rows(), input->columns()), input_(std::move(input)), format_(format) {}
   void read(int64_t begin, int64_t end, float *out) override {
     input_->read(begin, end, out);
@@ -218,7 +218,7 @@ public:
 
 private:
   NodePtr input_;
-  Format format_;
+  NumberFormat format_;
 };
 
 } // namespace
@@ -261,7 +261,7 @@ NodePtr makeConcatColumns(std::vector<NodePtr> inputs) {
 NodePtr makeCast(NodePtr input, Precision precision) {
   return std::make_shared<Cast>(std::move(input), precision);
 }
-NodePtr makeQuantize(NodePtr input, Format format) {
+NodePtr makeQuantize(NodePtr input, NumberFormat format) {
   return std::make_shared<Quantize>(std::move(input), format);
 }
 

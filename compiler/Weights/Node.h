@@ -58,7 +58,7 @@ NodePtr makeConcatRows(std::vector<NodePtr> inputs);
 NodePtr makeConcatColumns(std::vector<NodePtr> inputs);
 NodePtr makeCast(NodePtr input, Precision precision);
 /// Rounds every row to what `format` stores of it.
-NodePtr makeQuantize(NodePtr input, Format format);
+NodePtr makeQuantize(NodePtr input, NumberFormat format);
 
 void roundTo(Precision precision, std::span<float> values);
 

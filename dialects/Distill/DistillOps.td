@@ -9,7 +9,7 @@ include "mlir/IR/SymbolInterfaces.td"
 
 def Distill_Losses : TypedArrayAttrBase<Distill_LossAttr, "losses">;
 def Distill_Statistics : TypedArrayAttrBase<Distill_StatisticAttr, "statistics">;
-/// The format of fake-quantised weights.
+/// The format that weights are rounded to.
 def Distill_Format : Attr<CPred<"::llvm::isa<::retort::weight::FormatAttr>($_self)">,
                           "a weight format"> {
   let storageType = "::retort::weight::FormatAttr";
@@ -85,7 +85,7 @@ def Distill_FitOp : Distill_Work<"fit"> {
     ```mlir
     distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
         params ["blk.0.attn_output.weight", "blk.0.ffn_down.weight"] damping 1.0e-2
-        quantize #weight.format<bits = 4, group = 32, symmetric>
+        quantize #weight.format<i4g32s>
     ```
     - (C1) `teacher` and `student` are `lm.model`s, `corpus` a `distill.corpus`.
     - (C2) `tokens` and `sequence_length` are at least 1, `damping` is finite and above 0.
@@ -133,7 +133,7 @@ def Distill_TrainOp : Distill_Work<"train"> {
         losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<cross_entropy, weight = 0.5>]
         tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
         schedule cosine weight_decay 0.01 clip 1.0 seed 1
-        quantize #weight.format<bits = 4, group = 32, symmetric>
+        quantize #weight.format<i4g32s>
     ```
     - (C1) `teacher` and `student` are `lm.model`s, `corpus` a `distill.corpus`.
     - (C2) There is at least one loss, none of a kind twice, and those that have a temperature have

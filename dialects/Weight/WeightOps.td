@@ -5,7 +5,6 @@
 
 include "dialects/Weight/WeightDialect.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
-include "dialects/Common.td"
 include "mlir/IR/CommonTypeConstraints.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
@@ -162,7 +161,7 @@ def Weight_QuantizeOp : Weight_Op<"quantize", [Pure]> {
     its group can store (`#weight.format` says which they are).
     ```mlir
     %1 = weight.quantize %0
-         : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
+         : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
     ```
     - (C1) Operand and result have the same shape.
   }];
@@ -178,18 +177,15 @@ def Weight_QuantizeOp : Weight_Op<"quantize", [Pure]> {
 def Weight_PackOp : Weight_Op<"pack", [Pure]> {
   let summary = "Lay a matrix out as a target's kernels read it";
   let description = [{
-    The bytes of the packed layout called `layout`; compiler/Weights/PackMma.h says which there are
-    (`rows16` for CPUs, `mma16` for CUDA, each also `_gated`) and how many bytes each takes.
+    The bytes of the matrix in a packed layout: `rows16` for CPUs, `mma16` for CUDA, each also `_gated`.
+    compiler/Weights/PackMma.h says how many bytes each takes.
     ```mlir
-    %2 = weight.pack %1 layout "rows16"
-         : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>
+    %2 = weight.pack %1 layout rows16 : tensor<64x96xi4, #weight.format<i4g32s>> -> tensor<3456xi8>
     ```
-    - (C1) `layout` is not empty.
   }];
-  let arguments = (ins Weight_Any:$input, StrAttr:$layout);
+  let arguments = (ins Weight_Any:$input, Weight_LayoutAttr:$layout);
   let results = (outs 1DTensorOf<[I8]>:$result);
   let assemblyFormat = "$input `layout` $layout attr-dict `:` type($input) `->` type($result)";
-  let hasVerifier = 1;
 }
 
 def Weight_YieldOp : Weight_Op<"yield", [Pure, Terminator, ReturnLike]> {

@@ -23,9 +23,9 @@
 %6 = weight.concat columns %2, %4 : tensor<3x96xf32>, tensor<3x96xf32> -> tensor<3x192xf32>
 // CHECK: weight.cast %[[A]] : tensor<64x96xf32> -> tensor<64x96xbf16>
 %13 = weight.cast %0 : tensor<64x96xf32> -> tensor<64x96xbf16>
-// CHECK: %[[P:.*]] = weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
-%14 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
-// CHECK: weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<bits = 8, group = 128, e4m3>>
-%fp8 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<bits = 8, group = 128, e4m3>>
-// CHECK: weight.pack %[[P]] layout "rows16" : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>
-%15 = weight.pack %14 layout "rows16" : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>
+// CHECK: %[[P:.*]] = weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
+%14 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
+// CHECK: weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<f8g128>>
+%fp8 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<f8g128>>
+// CHECK: weight.pack %[[P]] layout rows16 : tensor<64x96xi4, #weight.format<i4g32s>> -> tensor<3456xi8>
+%15 = weight.pack %14 layout rows16 : tensor<64x96xi4, #weight.format<i4g32s>> -> tensor<3456xi8>

@@ -89,10 +89,10 @@ distill.train @train student @student corpus @corpus losses [#distill.loss<cross
 distill.corpus @corpus
 lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   // expected-error @below {{apply-training: @token_embd.weight is quantised: apply before quantising}}
-  lm.param @token_embd.weight : tensor<4x8xi8, #weight.format<bits = 8, group = 32, symmetric>> {
+  lm.param @token_embd.weight : tensor<4x8xi8, #weight.format<i8g32>> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
-    %1 = weight.quantize %0 : tensor<4x8xf32> -> tensor<4x8xi8, #weight.format<bits = 8, group = 32, symmetric>>
-    weight.yield %1 : tensor<4x8xi8, #weight.format<bits = 8, group = 32, symmetric>>
+    %1 = weight.quantize %0 : tensor<4x8xf32> -> tensor<4x8xi8, #weight.format<i8g32>>
+    weight.yield %1 : tensor<4x8xi8, #weight.format<i8g32>>
   }
   lm.forward {
   ^bb0(%tokens: tensor<?xi32>):

@@ -58,8 +58,8 @@ lm.model @biases family "llama" context 8 vocab 4 hidden 8 {
 // -----
 
 // Matrices quantised alike are joined before they are quantised.
-!q8 = tensor<8x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
-!q4 = tensor<4x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
+!q8 = tensor<8x32xi4, #weight.format<i4g32s>>
+!q4 = tensor<4x32xi4, #weight.format<i4g32s>>
 // CHECK-LABEL: lm.model @quantised
 // CHECK:      weight.concat rows
 // CHECK-NEXT: weight.quantize %{{.*}} : tensor<16x32xf32> -> tensor<16x32xi4
@@ -102,8 +102,8 @@ lm.model @quantised family "llama" context 8 vocab 4 hidden 32 {
 // -----
 
 // Values in another format than queries and keys: nothing changes.
-!i4 = tensor<8x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
-!i8 = tensor<8x32xi8, #weight.format<bits = 8, group = 32, symmetric>>
+!i4 = tensor<8x32xi4, #weight.format<i4g32s>>
+!i8 = tensor<8x32xi8, #weight.format<i8g32>>
 // CHECK-LABEL: lm.model @formats_differ
 // CHECK-NOT:   attn_qkv
 lm.model @formats_differ family "llama" context 8 vocab 4 hidden 32 {

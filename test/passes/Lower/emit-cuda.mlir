@@ -104,8 +104,8 @@
 // EMITC:      emitc.include "kernels/cuda/program.cuh"
 // EMITC:      emitc.func @p002_blk0_attn_qkv_fetch(%{{.*}}: !emitc.opaque<"Cta &">) attributes {specifiers = ["RETORT_DEVICE"]} {
 // EMITC-NEXT:   emitc.call_opaque "matmulFetch"(%{{.*}}) {args = [0 : index, #emitc.opaque<"cta.weights<uint8_t>({{[0-9]+}})">], template_args = [#emitc.opaque<"Matmul_32x64_i4g32s">]}
-!qkv = tensor<64x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
-!down = tensor<32x40xi4, #weight.format<bits = 4, group = 128, asymmetric>>
+!qkv = tensor<64x32xi4, #weight.format<i4g32s>>
+!down = tensor<32x40xi4, #weight.format<i4g128a>>
 lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   lm.param @token_embd.weight : tensor<20x32xbf16> {
     %0 = weight.load "token_embd.weight" stored "BF16" : tensor<20x32xbf16>

@@ -209,10 +209,10 @@ TEST_F(ExecutorTest, QuantisationAwareSeesStoredValues) {
     Param &param = tiny.graph.params[p];
     if (param.isVector)
       continue;
-    param.format = QuantFormat{4, 32, false};
+    param.format = {NumberFormat::Kind::I4, 32, true};
     for (int64_t row = 0; row < param.rows; ++row)
       weight::quantiseDequantise(
-          {weight::Kind::I4, 32, false},
+          {NumberFormat::Kind::I4, 32, true},
           {quantised.values[p].data() + row * param.cols, size_t(param.cols)});
   }
   const auto sequences = randomSequences({{20}}, 37);
@@ -317,10 +317,10 @@ TEST_F(ExecutorTest, FitRoundsByGptq) {
     const Param &param = tiny.graph.params[p];
     if (param.isVector || param.name.starts_with("token_embd"))
       continue;
-    student.graph.params[p].format = QuantFormat{4, 32, true};
+    student.graph.params[p].format = {NumberFormat::Kind::I4, 32};
     params.push_back(param.name);
     for (int64_t row = 0; row < param.rows; ++row)
-      weight::quantiseDequantise({weight::Kind::I4, 32, true},
+      weight::quantiseDequantise({NumberFormat::Kind::I4, 32},
                                  {nearest.values[p].data() + row * param.cols, size_t(param.cols)});
   }
   const Model teacher = tiny.model();

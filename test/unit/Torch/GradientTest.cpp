@@ -139,7 +139,7 @@ TEST(Loss, ChunksGiveTheSame) {
 // What is frozen is read, rounded where training rounds, and neither gradient nor moments are kept.
 TEST(Optimizer, FrozenParametersHoldNoState) {
   TinyModel tiny;
-  tiny.graph.params[0].format = QuantFormat{4, 32, true};
+  tiny.graph.params[0].format = NumberFormat{NumberFormat::Kind::I4, 32};
   const Model model = tiny.model();
   TrainOptions options;
   options.quantisationAware = true;
@@ -154,7 +154,7 @@ TEST(Optimizer, FrozenParametersHoldNoState) {
   const Weight &table = weights.slot(0);
   EXPECT_FALSE(table.grad.defined());
   at::Tensor rounded = readParam(model, 0);
-  fakeQuantise(*tiny.graph.params[0].format, rounded);
+  fakeQuantise(tiny.graph.params[0].format, rounded);
   EXPECT_TRUE(at::equal(table.value, rounded.to(at::kBFloat16)));
 }
 
@@ -185,20 +185,15 @@ TEST(Optimizer, SchedulesAsTheySay) {
 
 // What training sees of a quantised weight is what packing stores, to the bit.
 TEST(FakeQuantise, EqualsPacking) {
-  for (const QuantFormat &format :
-       {QuantFormat{4, 32, true}, QuantFormat{4, 32, false}, QuantFormat{4, 128, false},
-        QuantFormat{8, 32, true}, QuantFormat{8, 64, true, true}}) {
+  for (const char *name : {"i4g32s", "i4g32a", "i4g128a", "i8g32", "f8g64"}) {
+    const NumberFormat format = *named<NumberFormat>(name);
     at::Tensor matrix = at::randn({19, 200}) * 0.05;
     const at::Tensor before = matrix.clone();
     fakeQuantise(format, matrix);
-    const weight::Format as{format.e4m3        ? weight::Kind::F8
-                            : format.bits == 8 ? weight::Kind::I8
-                                               : weight::Kind::I4,
-                            format.group, format.symmetric};
-    std::vector<uint8_t> block(size_t(weight::blockBytes(as, 200)));
+    std::vector<uint8_t> block(size_t(weight::blockBytes(format, 200)));
     std::vector<float> unpacked(16 * 200);
-    weight::packBlock(as, before.data_ptr<float>(), 16, 200, block);
-    weight::unpackBlock(as, block, 200, unpacked.data());
+    weight::packBlock(format, before.data_ptr<float>(), 16, 200, block);
+    weight::unpackBlock(format, block, 200, unpacked.data());
     EXPECT_TRUE(at::equal(matrix.narrow(0, 0, 16), at::tensor(unpacked).view({16, 200})));
     EXPECT_FALSE(at::equal(matrix, before));
   }
