@@ -15,7 +15,6 @@ class Builder {
 public:
   explicit Builder(lm::ModelOp model) : model_(model) {
     graph_.name = model.getSymName().str();
-    graph_.family = model.getFamily().str();
     graph_.context = int64_t(model.getContext());
     graph_.vocab = int64_t(model.getVocab());
     graph_.hidden = int64_t(model.getHidden());
