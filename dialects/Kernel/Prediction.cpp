@@ -61,6 +61,8 @@ double blockInstructions(const NumberFormat &format, int64_t rows) {
   switch (format.kind) {
   case NumberFormat::Kind::I4:
     return 6 + 6 * group + (format.minima ? 4.4 * group : 0) + more * (1 + 5.2 * group);
+  case NumberFormat::Kind::I3:
+    return 7.75 + 6 * group + more * (1 + 5.2 * group);
   case NumberFormat::Kind::I8:
     return 1.7 + 7.3 * group + more * (1 + 5 * group);
   case NumberFormat::Kind::F8:
@@ -94,6 +96,8 @@ double prefillInstructions(const NumberFormat &format, bool wgmma) {
     if (wgmma)
       return format.minima ? byGroup(format, 750, 600, 414) : byGroup(format, 538, 466, 333);
     return format.minima ? byGroup(format, 766, 609, 374) : byGroup(format, 647, 522, 327);
+  case NumberFormat::Kind::I3:
+    return wgmma ? 484 : 523;
   case NumberFormat::Kind::I8:
     return wgmma ? byGroup(format, 560, 492, 360) : byGroup(format, 633, 503, 310);
   case NumberFormat::Kind::F8:

@@ -27,8 +27,15 @@ template <class W> RETORT_DEVICE float weightAt(const uint8_t *block, int row, i
       return d * float(int8_t(bits & 255));
     if constexpr (layout.kind == NumberFormat::Kind::F8)
       return d * unpackHalf2(e4m3ToSmallHalf2<0>(bits & 255)).x;
+    if constexpr (layout.kind == NumberFormat::Kind::I3) {
+      if (place.lowByte < 0)
+        return d * float(int(bits & 7) - layout.zeroCode());
+      const uint32_t low =
+          ldGlobalNc32(piece + place.lowByte / 4 * 4) >> (place.lowByte % 4 * 8 + place.lowShift);
+      return d * float(int((bits & 3) << 1 | (low & 1)) - layout.zeroCode());
+    }
     if constexpr (!layout.minima)
-      return d * float(int(bits & 15) - 8);
+      return d * float(int(bits & 15) - layout.zeroCode());
     const uint32_t minima = ldGlobalNc32(piece + at / 4 * 4 + 4);
     return fmaF32(d, float(bits & 15), halfBitsToFloat(uint16_t(minima >> (at % 4 * 8))));
   }

@@ -21,7 +21,17 @@
 //
 // so 512 bytes hold one step of i8 (signed codes) and two of i4 (words 0 and 1, 2 and 3; code c
 // stands for d * (c - 8), or d * c + m: a nibble in the upper half of a byte, its top bit flipped,
-// is 16 * (c - 8) as s8). Floats are in the order of m16n8k16 (f16), 16 columns a step; the lane's
+// is 16 * (c - 8) as s8). i3 has the words of two steps, 0..7 in the order of i8's, in three words
+// of a lane, which lie 128 bytes apart. Code c stands for d * (c - 4): the top bits of a byte, the
+// highest flipped, are 32 * (c - 4) as s8. A byte of word
+//
+//   word   bits 7..5   4..2    1..0
+//   0      c of 0      of 1    upper bits of 6
+//   1      of 2        of 3    upper bits of 7
+//   2      of 4        of 5    lowest bits of 7 and 6
+//
+// so six codes of eight are moved by one shift at most, and a bit plane for each of the three bits
+// would cost twice as many instructions. Floats are in the order of m16n8k16 (f16), 16 columns a step; the lane's
 // 8 elements of a step are
 //
 //   e        0      1        2       3        4        5        6        7
@@ -102,10 +112,12 @@ RETORT_HOST_DEVICE constexpr int receivedStride(int columns) { return (columns +
 
 //===- Packed weights ---------------------------------------------------------------------===//
 
-/// Where an element's code is: a byte of its piece, and for i4 the bits of it.
+/// Where an element's code is: from bit `shift` on of a byte of its piece. Of two i3 codes in eight
+/// the lowest bit is elsewhere.
 struct CodePlace {
   int32_t byte;
-  int32_t shift; ///< 0, or 4 for the high nibble
+  int32_t shift;
+  int32_t lowByte = -1, lowShift = 0; ///< of the lowest bit; lowByte -1: with the others
 };
 
 /// A format, and how mma16 lays it out.
@@ -126,8 +138,10 @@ struct WeightLayout : NumberFormat {
   }
   /// Bytes of the codes of 16 rows x 16 columns.
   RETORT_HOST_DEVICE constexpr int stepBytes() const { return kBlockRows * kStepCols * bits() / 8; }
-  /// Steps of 16 columns whose codes the lanes hold at once: a request (loadCodes).
-  RETORT_HOST_DEVICE constexpr int requestSteps() const { return 512 / stepBytes(); }
+  /// Steps of 16 columns whose codes the lanes hold at once (loadCodes), 16 bytes a lane or 12.
+  RETORT_HOST_DEVICE constexpr int requestSteps() const {
+    return kind == Kind::I3 ? 4 : 512 / stepBytes();
+  }
   RETORT_HOST_DEVICE constexpr int pieceBytes() const {
     return pieceScaleBytes() + pieceCols() / kStepCols * stepBytes();
   }
@@ -147,8 +161,14 @@ struct WeightLayout : NumberFormat {
   /// The code of row `row` of the block and column `col` of the piece, from the piece's start.
   RETORT_HOST_DEVICE constexpr CodePlace code(int row, int col) const {
     const int codes = pieceScaleBytes();
-    if (kind == Kind::I8 || kind == Kind::I4) {
+    if (integers()) {
       const int lane = row % 8 * 4 + col % 16 / 4, half = col % 32 / 16;
+      if (kind == Kind::I3) {
+        const int at = codes + lane * 4 + col % 4, index = col % 64 / 16 * 2 + row / 8;
+        if (index < 6)
+          return {at + index / 2 * 128, index % 2 ? 2 : 5};
+        return {at + (index - 6) * 128, 0, at + 256, index - 6};
+      }
       if (kind == Kind::I8)
         return {codes + col / 32 * 512 + lane * 16 + (2 * half + row / 8) * 4 + col % 4, 0};
       const int word = col % 64 / 32 * 2 + half;

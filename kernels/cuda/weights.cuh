@@ -25,8 +25,12 @@
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
 
-/// 16-byte load of the lane's part of request `index` of the piece's codes.
+/// The lane's part of request `index` of the piece's codes: 16 bytes, or i3's three words.
 template <WeightLayout Layout> RETORT_DEVICE u32x4 loadCodes(const uint8_t *piece, int index) {
+  if constexpr (Layout.kind == NumberFormat::Kind::I3) {
+    const auto *words = reinterpret_cast<const uint32_t *>(piece + Layout.pieceScaleBytes());
+    return {words[laneIndex()], words[32 + laneIndex()], words[64 + laneIndex()], 0};
+  }
   return ldShared128(piece + Layout.pieceScaleBytes() + index * 512 + laneIndex() * 16);
 }
 /// d of the lane's two rows (g, g + 8); minima: m of them.
@@ -125,7 +129,7 @@ template <int N> struct FixedSums {
   RETORT_DEVICE float get(int n, int i) const { return v[n][i]; }
 };
 
-/// What Int4 and Int8 share. Codes: fragment(a, piece, step) makes the A operand of step `step` of
+/// What Int3, Int4 and Int8 share. Codes: fragment(a, piece, step) makes the A operand of step `step` of
 /// 32 columns; kUnit is what 1 of the weight is in it, and kOffset what the code has beyond that.
 template <class Codes> struct IntegerWeights {
   static constexpr bool kFixed = true;
@@ -213,6 +217,43 @@ private:
   /// 16 * (c - 8) of the upper nibbles c, as four s8: (w ^ 0x88888888) & 0xf0f0f0f0.
   RETORT_DEVICE static uint32_t signedNibbles(uint32_t w) {
     return lop3<0x28>(w, 0x88888888u, 0xf0f0f0f0u);
+  }
+};
+
+/// 3 bits, groups of Group columns: d * (c - 4).
+template <int Group> struct Int3 : IntegerWeights<Int3<Group>> {
+  static constexpr WeightLayout kLayout = {{NumberFormat::Kind::I3, Group}};
+  static constexpr float kUnit = 32; ///< of a code, as the mma has it
+
+  template <int Steps>
+  RETORT_DEVICE static void fragments(uint32_t (&a)[Steps][4], const uint8_t *piece) {
+    const u32x4 codes = loadCodes<kLayout>(piece, 0);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) // (w ^ 0x80808080) & 0xe0e0e0e0
+      a[i / 4][i % 4] = lop3<0x28>(topCodes(codes, i), 0x80808080u, 0xe0e0e0e0u);
+  }
+
+  /// As Int4's, c - 4.
+  RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) { // rows g, g + 8
+      const uint32_t even = topCodes(codes, step % 4 * 2 + half);
+      a[half] = topToHalf2(even);
+      a[half + 2] = topToHalf2(even >> 8);
+    }
+  }
+
+private:
+  /// A word with code i of 8 in the top bits of each byte, and others below it.
+  RETORT_DEVICE static uint32_t topCodes(const u32x4 &codes, int i) {
+    if (i < 6)
+      return word(codes, i / 2) << (i % 2 * 3);
+    // Bits 7 and 6 of the first, the others of the second.
+    return lop3<0xca>(0xc0c0c0c0u, word(codes, i - 6) << 6, codes.z << (11 - i));
+  }
+  /// The top bits of bytes 0 and 2 less 4: 0x6400 | c << 5 is 1024 + 32 c as a half.
+  RETORT_DEVICE static uint32_t topToHalf2(uint32_t w) {
+    return fmaHalf2(lop3<0xea>(w, 0x00e000e0u, 0x64006400u), 0x28002800u, 0xd080d080u); // / 32 - 36
   }
 };
 

@@ -72,7 +72,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // buffer C5
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
-  // expected-error @+2 {{'i4g48s' is none of f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, i4g32a, i4g64a or i4g128a}}
+  // expected-error @+2 {{'i4g48s' is none of f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, i4g32a, i4g64a, i4g128a or i3g64s}}
   // expected-error @+1 {{failed to parse Kernel_FormatAttr parameter 'value'}}
   kernel.buffer @w weights tensor<64x64xi4> format i4g48s layout rows16 bytes 4096
 }

@@ -61,7 +61,7 @@ protected:
   void check(CUmodule module, const std::string &name, const Shape &s, int rows, bool prefill,
              const std::vector<int32_t> &wanted = {}) {
     // Prefill multiplies floats as f16. All else has no rounding that a user could see.
-    const bool integers = s.format.kind == Kind::I4 || s.format.kind == Kind::I8;
+    const bool integers = s.format.integers();
     const bool half = prefill && !integers;
     SCOPED_TRACE(name + " " + std::to_string(s.in) + " -> " + std::to_string(s.out) + " " +
                  nameOf(s.format) + " rows " + std::to_string(rows));
@@ -165,6 +165,8 @@ const std::vector<Shape> kFormatShapes = {{80, 33, {Kind::F32}},
                                           {80, 80, {Kind::I4, 32, true}},
                                           {200, 40, {Kind::I4, 64, true}},
                                           {300, 33, {Kind::I4, 128, true}},
+                                          {200, 40, {Kind::I3, 64}},
+                                          {77, 19, {Kind::I3, 64}, true},
                                           {77, 19, {Kind::I4, 32}, true},
                                           {100, 50, {Kind::F16}},
                                           {200, 40, {Kind::F8, 32}},
@@ -184,6 +186,7 @@ std::vector<Shape> epilogues() {
           {.in = 1536, .out = 64, .format = kI4s, .residual = true},
           {.in = 96, .out = 100, .format = kI4a, .norm = true, .gated = true, .act = 0},
           {.in = 96, .out = 40, .format = {Kind::I8, 32}, .gated = true, .act = 1},
+          {.in = 96, .out = 40, .format = {Kind::I3, 64}, .norm = true, .gated = true},
           {.in = 96, .out = 40, .format = {Kind::BF16}, .norm = true, .gated = true, .act = 2},
           {.in = 96, .out = 40, .format = {Kind::F16}, .gated = true},
           {.in = 200, .out = 100, .format = {Kind::F8, 128}, .norm = true, .gated = true},
@@ -323,6 +326,7 @@ protected:
         {.in = 1536, .out = 64, .format = kI4s, .residual = true},
         {.in = 576, .out = 112, .format = kI4a, .norm = true, .gated = true},
         {.in = 96, .out = 80, .format = {Kind::I8, 32}, .norm = true},
+        {.in = 200, .out = 80, .format = {Kind::I3, 64}, .norm = true},
         {.in = 96, .out = 80, .format = {Kind::BF16}},
         {.in = 96, .out = 80, .format = {Kind::F16}, .norm = true},
         {.in = 576, .out = 80, .format = {Kind::F8, 128}, .norm = true},

@@ -14,7 +14,7 @@ TEST_F(Rows, EmbeddingIsExact) {
   const std::vector<NumberFormat> formats = {
       {Kind::F32},    {Kind::BF16},    {Kind::I8, 32},       {Kind::I8, 128},
       {Kind::I4, 32}, {Kind::I4, 128}, {Kind::I4, 32, true}, {Kind::I4, 64, true},
-      {Kind::F16},    {Kind::F8, 32},  {Kind::F8, 128}};
+      {Kind::I3, 64}, {Kind::F16},     {Kind::F8, 32},       {Kind::F8, 128}};
   const int hidden = 200, vocab = 50;
   std::string text;
   for (size_t i = 0; i < formats.size(); ++i) {
