@@ -31,8 +31,15 @@ def Distill_Dialect : Dialect {
       return fileResolver ? fileResolver(sha256) : ::std::string();
     }
 
+    /// What executes a module's data work for `run-data-work`: gives every op its result, or fails
+    /// with a diagnostic. Set by the driver; empty elsewhere.
+    using Worker = ::std::function<::mlir::LogicalResult(::mlir::ModuleOp)>;
+    void setWorker(Worker given) { worker = ::std::move(given); }
+    const Worker &getWorker() const { return worker; }
+
   private:
     FileResolver fileResolver;
+    Worker worker;
   public:
   }];
 }

@@ -143,4 +143,13 @@ def InsertGate : DistillPass<"insert-gate"> {
     Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">
   ];
 }
+
+def RunDataWork : DistillPass<"run-data-work"> {
+  let summary = "Execute the data work that has no result yet";
+  let description = [{
+    Gives each op of the `distill` dialect its `result`, in order, and judges gates. The driver's
+    worker does this; where there is none (`retort-opt`), the pass fails at the first op without a
+    result, and changes nothing if every op has one.
+  }];
+}
 #endif

@@ -22,7 +22,7 @@ def LowerToKernel : Pass<"lower-to-kernel", "::mlir::ModuleOp"> {
     `plan-buffers` gives them the same offsets; a parameter is packed once.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "Symbol of the model; needed if the module has several">,
+    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
     Option<"target", "target", "std::string", "\"cpu\"", "What the program is for: cpu or cuda">,
     Option<"step", "step", "std::string", "", "cuda: decode (few rows) or prefill (many rows)">,
     Option<"maxRows", "max-rows", "int64_t", "0",
