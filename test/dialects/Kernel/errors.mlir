@@ -604,7 +604,7 @@ kernel.program @m max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C1
+// sample C1
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
@@ -628,7 +628,7 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C1
+// sample C1
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
@@ -649,7 +649,7 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C2
+// sample C2
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
@@ -669,7 +669,7 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C3
+// sample C3
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
@@ -691,7 +691,7 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C3
+// sample C3
 kernel.program @m target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
@@ -712,7 +712,7 @@ kernel.program @m target "cuda" step "decode" device 0 of 2 logits_begin 0 max_r
 
 // -----
 
-// draw C3
+// sample C3
 kernel.program @m target "cuda" step "decode" device 1 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
@@ -734,7 +734,7 @@ kernel.program @m target "cuda" step "decode" device 1 of 2 logits_begin 0 max_r
 
 // -----
 
-// draw C3
+// sample C3
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 50 {
   kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
@@ -755,7 +755,7 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 50 {
 
 // -----
 
-// draw C4
+// sample C4
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
   kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
