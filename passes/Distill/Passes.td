@@ -17,7 +17,7 @@ def InsertObservation : DistillPass<"insert-observation"> {
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    ListOption<"statistics", "statistics", "std::string", "vocabulary, ffn, influence, heads">,
+    ListOption<"statistics", "statistics", "std::string", "What to observe, by name (docs/ir.md)">,
     Option<"tokens", "tokens", "int64_t", "16384", "Tokens of the corpus to run">,
     Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">
   ];

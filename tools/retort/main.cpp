@@ -133,7 +133,7 @@ struct CommandLine {
          "Set a parameter of the recipe (may be repeated)")
         ->type_name("NAME=VALUE")
         ->default_str("")
-        ->expected(1);
+        ->allow_extra_args(false);
     addSetting(c, "--cache",
                "How keys and values are kept: f16, bf16, f8e4m3, or f32, which is f16 on GPUs "
                "(default: the recipe's)")
