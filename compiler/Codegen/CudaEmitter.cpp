@@ -67,7 +67,7 @@ void checkProgram(kernel::ProgramOp program) {
 class ProgramEmitter {
 public:
   ProgramEmitter(ImplicitLocOpBuilder &builder, kernel::ProgramOp program, CudaForm form)
-      : builder(builder), program(program), form(form), shapes(program),
+      : builder(builder), program(program), form(form), shapes(program), symbols(program),
         phases(cudaPhases(program)),
         space(program.getStep()->str() + deviceSuffix(program) + "_step") {}
 
@@ -99,6 +99,7 @@ private:
   kernel::ProgramOp program;
   CudaForm form;
   CudaShapes shapes;
+  SymbolTable symbols;
   std::vector<CudaPhase> phases;
   std::string space;
   llvm::StringSet<> fetches;    ///< phases that have a fetch
@@ -142,7 +143,7 @@ private:
                  const std::vector<CudaCall> &calls) {
     StringRef title = phase.getSymName();
     title.consume_front("run.");
-    verbatim("\n// " + title.str() + ": " + shapes.describe(phase));
+    verbatim("\n// " + title.str() + ": " + kernel::describe(phase, kernel::Buffers(symbols)));
     auto ahead = [&](const CudaCall &one, const std::string &argument, llvm::StringSet<> &having,
                      const char *suffix, const char *templateSuffix) {
       if (!argument.empty() && having.insert(name).second)
@@ -216,7 +217,8 @@ private:
   }
 
   void emitSample(kernel::PhaseOp phase, const CudaCall &call) {
-    verbatim("\n// sample: " + shapes.describe(phase) + "\nRETORT_KERNEL(" + cudaSample(program) +
+    verbatim("\n// sample: " + kernel::describe(phase, kernel::Buffers(symbols)) +
+             "\nRETORT_KERNEL(" + cudaSample(program) +
              ", kSampleThreads, 1, const retort_cuda_step *step) {\n  " + call.function + "<" +
              space + "::" + call.shape + ">(*step);\n}");
   }

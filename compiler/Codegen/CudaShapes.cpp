@@ -23,13 +23,14 @@ std::string literal(float value) {
 }
 std::string literal(bool value) { return value ? "true" : "false"; }
 
-std::string activation(kernel::GateActivation act) {
-  switch (act) {
-  case kernel::GateActivation::Silu:
+/// As device code writes it.
+std::string literal(Activation activation) {
+  switch (activation) {
+  case Activation::Silu:
     return "Activation::Silu";
-  case kernel::GateActivation::GeluTanh:
+  case Activation::GeluTanh:
     return "Activation::GeluTanh";
-  case kernel::GateActivation::Gelu:
+  case Activation::Gelu:
     return "Activation::Gelu";
   }
   llvm_unreachable("all activations are above");
@@ -70,26 +71,6 @@ float orZero(std::optional<llvm::APFloat> value) { return value ? value->convert
 
 std::string times(int64_t a, int64_t b) { return std::to_string(a) + "x" + std::to_string(b); }
 
-/// "489 kB", "1.5 MB": three digits.
-std::string bytesText(int64_t bytes) {
-  if (bytes < 1000)
-    return std::to_string(bytes) + " bytes";
-  double value = static_cast<double>(bytes) / 1000;
-  const char *unit = "kB";
-  for (const char *larger : {"MB", "GB"})
-    if (value >= 999.5) {
-      value /= 1000;
-      unit = larger;
-    }
-  char text[32];
-  std::snprintf(text, sizeof text,
-                value < 9.995   ? "%.2f %s"
-                : value < 99.95 ? "%.1f %s"
-                                : "%.0f %s",
-                value, unit);
-  return text;
-}
-
 /// The stage op that makes a product's rows.
 kernel::StageOp stageOf(Value rows) { return rows.getDefiningOp<kernel::StageOp>(); }
 } // namespace
@@ -101,18 +82,15 @@ kernel::StageOp stageOf(Value rows) { return rows.getDefiningOp<kernel::StageOp>
 CudaShapes::CudaShapes(kernel::ProgramOp program) : program(program), symbols(program) {
   llvm::DenseMap<Attribute, int64_t> sent; // received buffers, and the exchange that filled them
   int64_t passed = 0;
-  auto read = [&](Operation *op, FlatSymbolRefAttr received) {
-    if (received)
-      exchanges[op] = sent.lookup(received);
-  };
   program.walk([&](Operation *op) {
     passed += isa<kernel::ExchangeOp>(op);
-    if (auto stage = dyn_cast<kernel::StageOp>(op))
-      read(op, stage.getReceivedAttr());
-    if (auto sum = dyn_cast<kernel::SumOp>(op))
-      read(op, sum.getReceivedAttr());
-    if (auto product = dyn_cast<kernel::MatmulOp>(op); product && product.getSend())
-      exchanges[op] = sent[product.getSendAttr()] = passed;
+    if (auto tileOp = dyn_cast<kernel::TileOpInterface>(op))
+      for (const kernel::Access &access : tileOp.getAccesses()) {
+        if (access.is<kernel::access::Send>())
+          exchanges[op] = sent[access.buffer] = passed;
+        if (access.is<kernel::access::Receive>())
+          exchanges[op] = sent.lookup(access.buffer);
+      }
   });
 }
 
@@ -162,28 +140,17 @@ std::string CudaShapes::partials(kernel::StageOp stage) {
 }
 
 std::string CudaShapes::weightsType(FlatSymbolRefAttr name) {
-  auto format = *kernel::PackedFormat::parse(buffer(name).getFormat().value_or(""));
-  std::string group = std::to_string(format.group);
-  switch (format.kind) {
-  case kernel::PackedFormat::Kind::F32:
-    return "F32";
-  case kernel::PackedFormat::Kind::F16:
-    return "F16";
-  case kernel::PackedFormat::Kind::BF16:
-    return "BF16";
-  case kernel::PackedFormat::Kind::I8:
-    return "Int8<" + group + ">";
-  case kernel::PackedFormat::Kind::F8:
-    return "Fp8<" + group + ">";
-  case kernel::PackedFormat::Kind::I4:
-    return "Int4<" + group + ", " + literal(format.symmetric) + ">";
-  }
-  llvm_unreachable("all kinds are above");
+  const NumberFormat format = *buffer(name).getFormat();
+  const NumberFormat::Traits traits = format.traits();
+  if (!format.quantised())
+    return traits.deviceClass;
+  return traits.deviceClass + ("<" + std::to_string(format.group)) +
+         (traits.minima ? ", " + literal(!format.minima) : "") + ">";
 }
 
 std::string CudaShapes::cacheType(FlatSymbolRefAttr name) {
-  Type element = buffer(name).getTensor().getElementType();
-  return element.isFloat8E4M3FN() ? "e4m3" : element.isBF16() ? "bf16" : "half";
+  const CacheFormat format = kernel::cacheFormat(buffer(name));
+  return format == CacheFormat::F8E4M3 ? "e4m3" : format == CacheFormat::BF16 ? "bf16" : "half";
 }
 
 std::string CudaShapes::intern(const std::string &base, const std::string &body,
@@ -252,9 +219,7 @@ void stageMembers(Members &members, kernel::StageOp stage, int64_t sourceStride)
   if (stage.getReceived())
     members.bools({{"Sums", true}});
 }
-std::string formatSuffix(kernel::BufferOp weights) {
-  return "_" + weights.getFormat().value_or("").str();
-}
+std::string formatSuffix(kernel::BufferOp weights) { return "_" + nameOf(*weights.getFormat()); }
 } // namespace
 
 CudaCall CudaShapes::call(kernel::MatmulOp op) {
@@ -314,7 +279,7 @@ CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
   members.ints({{"DestStride", columns(op.getDestAttr())}})
       .bools({{"HasBias", false}, {"HasResidual", false}, {"Wanted", false}})
       .floats({{"softCap", 0.0f}})
-      .line("static constexpr Activation Act = " + activation(op.getAct()))
+      .line("static constexpr Activation Act = " + literal(op.getAct()))
       .type("Weights", weightsType(op.getWeightsAttr()));
   std::string base = "Glu_" + times(shape[1], shape[0] / 2) + formatSuffix(weights);
   CudaCall call{"matmulGlu",
@@ -443,7 +408,7 @@ CudaCall CudaShapes::call(kernel::GluOp op) {
              {"UpStride", columns(op.getUpAttr())},
              {"UpAt", op.getUpAt()},
              {"MaxRows", program.getMaxRows()}})
-      .line("static constexpr Activation Act = " + activation(op.getAct()));
+      .line("static constexpr Activation Act = " + literal(op.getAct()));
   return {"glu",
           intern("GluRows_" + std::to_string(columns(op.getDestAttr())), members.body),
           {address(op.getGateAttr()), address(op.getUpAttr()), address(op.getDestAttr())},
@@ -497,125 +462,6 @@ std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
                "codegen: no CUDA code for '" + op->getName().getStringRef().str() + "'");
         });
   return result;
-}
-
-//===----------------------------------------------------------------------===//
-// Comments
-//===----------------------------------------------------------------------===//
-
-namespace {
-std::string formatText(kernel::BufferOp weights) {
-  auto format = *kernel::PackedFormat::parse(weights.getFormat().value_or(""));
-  if (!format.quantised())
-    return weights.getFormat()->str();
-  const char *codes = format.kind == kernel::PackedFormat::Kind::I8   ? "int8"
-                      : format.kind == kernel::PackedFormat::Kind::F8 ? "fp8"
-                                                                      : "int4";
-  return std::string(codes) + (format.symmetric ? "" : " asymmetric") + " in groups of " +
-         std::to_string(format.group);
-}
-
-std::string headsText(int64_t heads, int64_t kvHeads, int64_t dims) {
-  return std::to_string(heads) + " heads on " + std::to_string(kvHeads) + " of " +
-         std::to_string(dims) + " dims";
-}
-} // namespace
-
-std::string CudaShapes::describe(kernel::PhaseOp phase) {
-  std::string text;
-  int64_t bytes = 0;
-  auto add = [&](const std::string &part) { text += (text.empty() ? "" : ", ") + part; };
-  auto product = [&](FlatSymbolRefAttr name, int64_t parts) {
-    kernel::BufferOp weights = buffer(name);
-    ArrayRef<int64_t> shape = weights.getTensor().getShape();
-    add(std::to_string(shape[1]) + " -> " + (parts == 2 ? "2 x " : "") +
-        std::to_string(shape[0] / parts) + ", " + formatText(weights));
-    bytes += weights.sizeInBytes();
-  };
-  for (Operation &operation : *phase.getBody().begin())
-    llvm::TypeSwitch<Operation *>(&operation)
-        .Case([&](kernel::EmbedOp op) {
-          kernel::BufferOp table = buffer(op.getTableAttr());
-          add("rows of " + times(table.getTensor().getDimSize(0), table.getTensor().getDimSize(1)) +
-              ", " + formatText(table));
-        })
-        .Case([&](kernel::AnglesOp op) { add("cosines and sines"); })
-        .Case([&](kernel::SumOp op) {
-          add("partial sums of " + std::to_string(columns(op.getDestAttr())) +
-              (op.getResidual() ? ", residual" : ""));
-        })
-        .Case([&](kernel::StageOp op) {
-          if (op.getReceived())
-            add("partial sums");
-          if (op.getGain())
-            add("norm");
-          if (op.getRows())
-            add("wanted rows");
-        })
-        .Case([&](kernel::MatmulOp op) {
-          product(op.getWeightsAttr(), 1);
-          if (op.getBias())
-            add("bias");
-          if (op.getResidual())
-            add("residual");
-          if (op.getSoftCap())
-            add("soft cap");
-          if (op.getSend())
-            add("sent");
-        })
-        .Case([&](kernel::ArgmaxOp) { add("arg-max"); })
-        .Case([&](kernel::SampleOp op) {
-          add("tokens of " + std::to_string(program.getVocab()));
-          if (op.getOtherLogits())
-            add(std::to_string(columns(op.getOtherLogitsAttr())) + " of them device 1's");
-          add("in steps that ask for it");
-        })
-        .Case([&](kernel::MatmulGluOp op) {
-          product(op.getWeightsAttr(), 2);
-          add(stringifyGateActivation(op.getAct()).str());
-        })
-        .Case([&](kernel::AttendOp op) {
-          add(headsText(op.getHeads(), op.getKvHeads(), op.getDims()));
-          if (op.getQNorm() || op.getKNorm())
-            add("head norms");
-          if (op.getAngles())
-            add("rope");
-          add("append, " + std::to_string(op.getSplits()) + " splits");
-          if (op.getWindow())
-            add("window " + std::to_string(*op.getWindow()));
-        })
-        .Case([&](kernel::RopeAppendOp op) {
-          add(headsText(op.getHeads(), op.getKvHeads(), op.getDims()));
-          if (op.getQNorm() || op.getKNorm())
-            add("head norms");
-          if (op.getAngles())
-            add("rope");
-          add("append");
-        })
-        .Case([&](kernel::AttentionOp op) {
-          add(headsText(op.getHeads(), op.getKvHeads(), op.getDims()));
-          if (op.getWindow())
-            add("window " + std::to_string(*op.getWindow()));
-        })
-        .Case([&](kernel::NormOp op) {
-          add("norm of " + std::to_string(columns(op.getDestAttr())) +
-              (op.getResidual() ? ", residual" : ""));
-        })
-        .Case([&](kernel::GluOp op) {
-          add("gated product of " + std::to_string(columns(op.getDestAttr())) + ", " +
-              stringifyGateActivation(op.getAct()).str());
-        })
-        .Case([&](kernel::ResidualOp op) {
-          add("sum of " + std::to_string(columns(op.getDestAttr())));
-        });
-  if (bytes)
-    text += "; " + bytesText(bytes) + " of weights";
-  text += "; " + std::to_string(phase.getTiles()) + (phase.getTiles() == 1 ? " tile" : " tiles");
-  if (phase.getPerRow())
-    text += " a row";
-  if (phase.getRowTile())
-    text += " for each " + std::to_string(*phase.getRowTile()) + " rows";
-  return text;
 }
 
 } // namespace retort::codegen

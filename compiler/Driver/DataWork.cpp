@@ -101,7 +101,7 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
   // Results of before the executor rounded keys and values as their cache does are not these.
   for (lm::ModelOp used : models)
     used->walk([&](lm::AttentionOp attention) {
-      if (attention.getCache() != lm::CacheFormat::F32)
+      if (attention.getCache() != CacheFormat::F32)
         stream << "rounded cache\n";
     });
   stream << teacher_.sha256() << '\n' << corpus_.get().identity() << '\n';
@@ -179,7 +179,7 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
     const auto counts = countTokens(documents, tokenizer.tokenizeDocument(),
                                     static_cast<uint32_t>(observed.getVocab()));
     result.counts.assign(counts.begin(), counts.end());
-    result.merges = mergeTriples(tokenizer.spec);
+    result.merges = tokenizer.spec.merges;
     result.keep = keepAlways(tokenizer.spec);
   }
   if (runsModel) {

@@ -15,18 +15,13 @@ exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight:
   exec::Graph graph = exec::graphFromModel(model);
   auto store = [&](exec::Param &param, weight::FormatAttr in) {
     if (in && !param.isVector)
-      param.format =
-          exec::QuantFormat{static_cast<int>(in.getBits()), static_cast<int>(in.getGroup()),
-                            in.isSymmetric(), in.isE4M3()};
+      param.format = in.getValue();
   };
   for (exec::Param &param : graph.params)
     store(param, format);
-  for (const exec::Op &op : graph.ops) {
-    if (const auto *embed = std::get_if<exec::Embed>(&op))
-      store(graph.params[embed->weight], table);
-    if (const auto *logits = std::get_if<exec::Logits>(&op))
-      store(graph.params[logits->weight], table);
-  }
+  for (const exec::Node &node : graph.nodes)
+    if (node.op == exec::OpKind::Embed || node.op == exec::OpKind::Logits)
+      store(graph.params[node.param("weight")], table);
   return graph;
 }
 
@@ -122,7 +117,7 @@ void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
   const double steps = std::max<double>(1, curve["loss"].size());
   for (size_t i = 0; i < curve["loss"].size(); ++i)
     points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
-                             curve["loss"][i].get<double>(), std::nullopt});
+                             curve["loss"][i].get<double>()});
   curves_.push_back(std::move(points));
 }
 

@@ -6,6 +6,8 @@
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Lowered.h"
 #include "compiler/Driver/Pipeline.h"
+#include "compiler/Import/Config.h"
+#include "compiler/Import/Family.h"
 #include "compiler/Import/Import.h"
 #include "dialects/Kernel/KernelCost.h"
 
@@ -72,7 +74,7 @@ json describeCheckpoint(const std::string &path) {
   return {{"kind", "checkpoint"},
           {"model",
            {{"name", config.name},
-            {"family", config.family},
+            {"family", config.family->name},
             {"context", config.context},
             {"vocab", config.vocab},
             {"hidden", config.hidden},

@@ -3,6 +3,7 @@
 #include "compiler/Driver/Recipe.h"
 #include "compiler/Driver/Suggest.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Names.h"
 
 #include <algorithm>
 #include <charconv>
@@ -62,6 +63,13 @@ std::string anyOf(const std::vector<std::string> &words) {
 std::string didYouMean(const std::string &word, const std::vector<std::string> &names) {
   const std::string nearest = nearestName(word, names);
   return nearest.empty() ? "" : ": did you mean '" + nearest + "'?";
+}
+
+template <class T> std::vector<std::string> namesOf() {
+  std::vector<std::string> names;
+  for (const T &value : all<T>())
+    names.push_back(nameOf(value));
+  return names;
 }
 
 [[noreturn]] void failUnknown(const std::string &name) {
@@ -237,10 +245,11 @@ namespace {
 }
 } // namespace
 
-/// NAME = DEFAULT: KIND[, UNIT]: HELP
+/// NAME = DEFAULT: RANGE: HELP
 void Recipe::readParameter(const std::string &text, const std::string &at) {
   constexpr const char *form =
-      "parameter NAME = DEFAULT: whole|real from A to B[, UNIT]|one of WORDS|flag: HELP";
+      "parameter NAME = DEFAULT: whole|real from A to B[, UNIT]|one of WORDS|cache format|number "
+      "format|flag: HELP";
   RecipeParameter parameter;
   std::string rest = text;
   const auto name = cut(rest, "="), value = cut(rest, ":"), kind = cut(rest, ":");
@@ -252,6 +261,9 @@ void Recipe::readParameter(const std::string &text, const std::string &at) {
   std::string range = *kind;
   if (range == "flag") {
     parameter.kind = RecipeParameter::Kind::Flag;
+  } else if (range == "cache format" || range == "number format") {
+    parameter.kind = RecipeParameter::Kind::Choice;
+    parameter.choices = range == "cache format" ? namesOf<CacheFormat>() : namesOf<NumberFormat>();
   } else if (range.starts_with("one of ")) {
     parameter.kind = RecipeParameter::Kind::Choice;
     std::istringstream words(range.substr(7));

@@ -27,7 +27,7 @@ namespace retort::cuda::prefill {
 constexpr int kArenaBytes = kSharedBytes - kBarrierBytes;
 
 /// How a tile is multiplied. f32 weights are not for tensor cores.
-template <class W, bool Wgmma = kHasWgmma && W::kLayout.kind != WeightKind::F32>
+template <class W, bool Wgmma = kHasWgmma && W::kLayout.kind != NumberFormat::Kind::F32>
 struct TileOf : RowTile<W> {};
 template <class W> struct TileOf<W, true> : WgmmaTile<W> {};
 

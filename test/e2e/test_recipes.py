@@ -103,7 +103,7 @@ def check_place(work):
     for folder in ("here", "there"):
         (work / folder).mkdir()
         path = work / folder / "mine.pipeline"
-        path.write_text("// s\nbuiltin.module(quantize-weights{bits=8 group=32}, cache-format{format=f16})")
+        path.write_text("// s\nbuiltin.module(quantize-weights{format=i8g32}, cache-format{format=f16})")
         run(RETORT, "compile", work / "teacher.gguf", "--recipe", path, "-q", "-o", work / folder / "out.retort",
             "--workspace", work / "workspace")
         bundles.append((work / folder / "out.retort").read_bytes())

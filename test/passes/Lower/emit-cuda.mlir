@@ -104,8 +104,8 @@
 // EMITC:      emitc.include "kernels/cuda/program.cuh"
 // EMITC:      emitc.func @p002_blk0_attn_qkv_fetch(%{{.*}}: !emitc.opaque<"Cta &">) attributes {specifiers = ["RETORT_DEVICE"]} {
 // EMITC-NEXT:   emitc.call_opaque "matmulFetch"(%{{.*}}) {args = [0 : index, #emitc.opaque<"cta.weights<uint8_t>({{[0-9]+}})">], template_args = [#emitc.opaque<"Matmul_32x64_i4g32s">]}
-!qkv = tensor<64x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
-!down = tensor<32x40xi4, #weight.format<bits = 4, group = 128, asymmetric>>
+!qkv = tensor<64x32xi4, #weight.format<i4g32s>>
+!down = tensor<32x40xi4, #weight.format<i4g128a>>
 lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   lm.param @token_embd.weight : tensor<20x32xbf16> {
     %0 = weight.load "token_embd.weight" stored "BF16" : tensor<20x32xbf16>
@@ -117,7 +117,7 @@ lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   }
   lm.param @blk.0.attn_qkv.weight : !qkv {
     %0 = weight.load "blk.0.attn_qkv.weight" stored "F32" : tensor<64x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<64x32xf32> -> !qkv
+    %1 = weight.quantize %0 : tensor<64x32xf32> -> !qkv
     weight.yield %1 : !qkv
   }
   lm.param @blk.0.attn_output.weight : tensor<32x32xf32> {
@@ -134,7 +134,7 @@ lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   }
   lm.param @blk.0.ffn_down.weight : !down {
     %0 = weight.load "blk.0.ffn_down.weight" stored "F32" : tensor<32x40xf32>
-    %1 = weight.quantize %0 method rtn : tensor<32x40xf32> -> !down
+    %1 = weight.quantize %0 : tensor<32x40xf32> -> !down
     weight.yield %1 : !down
   }
   lm.param @blk.1.attn_q.weight : tensor<64x32xf32> {

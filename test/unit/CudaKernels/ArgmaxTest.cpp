@@ -6,8 +6,7 @@
 namespace retort::test {
 namespace {
 
-using weight::Format;
-using weight::Kind;
+using Kind = NumberFormat::Kind;
 
 /// Tiles and CTAs end in the middle of something.
 constexpr int kIn = 64, kOut = 187;

@@ -28,9 +28,9 @@ struct Packed {
   std::vector<uint8_t> bytes;
   std::vector<float> values; ///< [rows][cols]
 };
-inline Packed packMatrix(const std::string &layoutName, const weight::Format &format, int64_t rows,
+inline Packed packMatrix(const std::string &layoutName, const NumberFormat &format, int64_t rows,
                          int64_t cols, unsigned seed) {
-  const weight::Layout layout = *weight::layoutNamed(layoutName);
+  const MatrixLayout layout = *named<MatrixLayout>(layoutName);
   Packed packed;
   packed.values = randomValues(size_t(rows * cols), seed, 0.1f);
   packed.bytes.resize(size_t(weight::packedBytes(layout, format, rows, cols)));
@@ -48,22 +48,14 @@ inline Packed packMatrix(const std::string &layoutName, const weight::Format &fo
 }
 
 /// "Int4<32, true>": a format as device code names it.
-inline std::string deviceName(const weight::Format &format) {
-  switch (format.kind) {
-  case weight::Kind::F32:
-    return "F32";
-  case weight::Kind::F16:
-    return "F16";
-  case weight::Kind::BF16:
-    return "BF16";
-  case weight::Kind::I8:
-    return "Int8<" + std::to_string(format.group) + ">";
-  case weight::Kind::F8:
-    return "Fp8<" + std::to_string(format.group) + ">";
-  case weight::Kind::I4:
-    break;
-  }
-  return "Int4<" + std::to_string(format.group) + (format.symmetric ? ", true>" : ", false>");
+inline std::string deviceName(const NumberFormat &format) {
+  const NumberFormat::Traits traits = format.traits();
+  if (!format.quantised())
+    return traits.deviceClass;
+  return traits.deviceClass + ("<" + std::to_string(format.group)) +
+         (!traits.minima  ? ">"
+          : format.minima ? ", false>"
+                          : ", true>");
 }
 
 class CudaKernels : public Sim {

@@ -5,17 +5,16 @@
 namespace retort::test {
 namespace {
 
-using weight::Format;
-using weight::Kind;
+using Kind = NumberFormat::Kind;
 
 class Rows : public CudaKernels {};
 
 TEST_F(Rows, EmbeddingIsExact) {
   open(90);
-  const std::vector<Format> formats = {
-      {Kind::F32},          {Kind::BF16},          {Kind::I8, 32},        {Kind::I8, 128},
-      {Kind::I4, 32, true}, {Kind::I4, 128, true}, {Kind::I4, 32, false}, {Kind::I4, 64, false},
-      {Kind::F16},          {Kind::F8, 32},        {Kind::F8, 128}};
+  const std::vector<NumberFormat> formats = {
+      {Kind::F32},    {Kind::BF16},    {Kind::I8, 32},       {Kind::I8, 128},
+      {Kind::I4, 32}, {Kind::I4, 128}, {Kind::I4, 32, true}, {Kind::I4, 64, true},
+      {Kind::F16},    {Kind::F8, 32},  {Kind::F8, 128}};
   const int hidden = 200, vocab = 50;
   std::string text;
   for (size_t i = 0; i < formats.size(); ++i) {
@@ -43,7 +42,7 @@ TEST_F(Rows, EmbeddingIsExact) {
       for (int k = 0; k < hidden; ++k) {
         const float want = 1.5f * table.values[size_t(tokens[r] * hidden + k)];
         ASSERT_NEAR(got[r * hidden + size_t(k)], want, 1e-6 * std::fabs(want))
-            << formatName(formats[i]) << " token " << tokens[r] << " column " << k;
+            << nameOf(formats[i]) << " token " << tokens[r] << " column " << k;
       }
   }
 }
