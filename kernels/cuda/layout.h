@@ -126,6 +126,8 @@ struct WeightLayout : NumberFormat {
   }
   /// Bytes of the codes of 16 rows x 16 columns.
   RETORT_HOST_DEVICE constexpr int stepBytes() const { return kBlockRows * kStepCols * bits() / 8; }
+  /// Steps of 16 columns whose codes the lanes hold at once: a request (loadCodes).
+  RETORT_HOST_DEVICE constexpr int requestSteps() const { return 512 / stepBytes(); }
   RETORT_HOST_DEVICE constexpr int pieceBytes() const {
     return pieceScaleBytes() + pieceCols() / kStepCols * stepBytes();
   }

@@ -113,7 +113,7 @@ private:
   /// Begins d (+)= a group of columns of the piece times the rows, a group of products.
   RETORT_DEVICE static void begin(float (&d)[8][4], const uint8_t *piece, int group, uint64_t b,
                                   bool accumulate) {
-    constexpr int kRequestSteps = 512 / kLayout.stepBytes();
+    constexpr int kRequestSteps = kLayout.requestSteps();
     uint32_t a[kGroupSteps][4];
     u32x4 codes;
 #pragma unroll

@@ -64,10 +64,10 @@ struct Bench {
 
   /// Seconds of rows x (all of W), columns split evenly over the threads.
   double linear(const NumberFormat &format, int64_t rows, const Bytes &w, int64_t out, int runs) {
-    int64_t rowBytes = v3::rk_quant_row_bytes(cols, format.group);
+    int64_t rowBytes = format.integers() ? v3::rk_quant_row_bytes(cols, format.group) : 0;
     Bytes xq(rows * rowBytes);
     std::vector<float> x(rows * cols, 0.5f), y(rows * out);
-    for (int64_t r = 0; r < rows; ++r)
+    for (int64_t r = 0; r < rows && format.integers(); ++r)
       isa.rk_quantize(&x[r * cols], cols, format.group, xq.data() + r * rowBytes);
     return bestSeconds(
         threads,

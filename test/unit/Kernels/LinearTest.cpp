@@ -42,7 +42,9 @@ protected:
   void run(const NumberFormat &format, const Input &x, int64_t r0, int64_t rows, const Bytes &w,
            int64_t out, int64_t n0, int64_t n1, const Epilogue &e, float *y) {
     const float *xf = x.values.data() + r0 * x.cols;
-    const uint8_t *xq = x.quantised.data() + r0 * v3::rk_quant_row_bytes(x.cols, format.group);
+    const uint8_t *xq = x.quantised.data();
+    if (isInteger(format))
+      xq += r0 * v3::rk_quant_row_bytes(x.cols, format.group);
     const float *residual = e.residual ? e.residual + r0 * out : nullptr;
     y += r0 * out;
     if (format.kind == Kind::F8)
