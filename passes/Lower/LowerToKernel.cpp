@@ -14,22 +14,6 @@ constexpr int64_t kPrefillRows = 64; ///< of a tile of a prefill phase, in kerne
 struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
   using LowerToKernelBase::LowerToKernelBase;
 
-  /// The model that the option names, or the only one.
-  lm::ModelOp chooseModel() {
-    SmallVector<lm::ModelOp> models(getOperation().getOps<lm::ModelOp>());
-    if (model.empty() && models.size() == 1)
-      return models.front();
-    for (lm::ModelOp candidate : models)
-      if (candidate.getSymName() == model)
-        return candidate;
-    if (model.empty())
-      getOperation().emitError() << "lower-to-kernel: the module has " << models.size()
-                                 << " models: name one with the option model";
-    else
-      getOperation().emitError() << "lower-to-kernel: the module has no model '" << model << "'";
-    return {};
-  }
-
   LogicalResult refuse(const llvm::Twine &why) {
     return getOperation().emitError() << "lower-to-kernel: " << why;
   }
@@ -64,10 +48,10 @@ struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
     FailureOr<ProgramKind> kind = chooseKind();
     if (failed(kind))
       return signalPassFailure();
-    lm::ModelOp chosen = chooseModel();
-    if (!chosen)
+    auto chosen = lm::findModel(getOperation(), model);
+    if (failed(chosen))
       return signalPassFailure();
-    Lowering lowering(chosen, *kind, SplitChoice{splits, multiprocessors});
+    Lowering lowering(*chosen, *kind, SplitChoice{splits, multiprocessors});
     if (failed(lowering.run())) {
       lowering.getBuilder().getProgram().erase();
       return signalPassFailure();
