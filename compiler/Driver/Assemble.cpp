@@ -5,7 +5,7 @@
 #include "compiler/Codegen/Cuda.h"
 #include "compiler/Weights/ParamStream.h"
 #include "dialects/Kernel/KernelCost.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/machine.h"
 #include "runtime/src/abi/cpu_program.h"
 #include "runtime/src/abi/cuda_program.h"
 
@@ -48,12 +48,13 @@ json paramsOf(const std::vector<CompiledTarget> &targets) {
   return params;
 }
 
-/// Of the cards whose code has more shared memory than the portable amount.
+/// Of the architectures whose code has more shared memory than the portable amount.
 json sharedBytesOn() {
-  json cards = json::array();
-  for (const char *code : {"sm_90", "sm_100", "sm_101", "sm_103", "sm_110"})
-    cards.push_back({{"arch", code}, {"bytes", cuda::kLargeSharedBytes}});
-  return cards;
+  json rows = json::array();
+  for (const cuda::Architecture &arch : cuda::kArchitectures)
+    if (const int bytes = cuda::sharedBytesOf(arch.number); bytes > cuda::kPortableSharedBytes)
+      rows.push_back({{"arch", "sm_" + std::to_string(arch.number)}, {"bytes", bytes}});
+  return rows;
 }
 
 json cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {

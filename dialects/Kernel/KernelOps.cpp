@@ -1,12 +1,13 @@
 //===- KernelOps.cpp - Verifiers of the kernel dialect --------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Kernel/KernelOps.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/DenseSet.h"
 
 using namespace mlir;
+using namespace retort;
 using namespace retort::kernel;
 
 #define GET_OP_CLASSES
@@ -91,14 +92,31 @@ std::optional<PackedFormat> PackedFormat::parse(StringRef name) {
   return format;
 }
 
+cuda::WeightLayout retort::kernel::mma16(const PackedFormat &format) {
+  switch (format.kind) {
+  case PackedFormat::Kind::F32:
+    return {cuda::WeightKind::F32};
+  case PackedFormat::Kind::F16:
+    return {cuda::WeightKind::F16};
+  case PackedFormat::Kind::BF16:
+    return {cuda::WeightKind::Bf16};
+  case PackedFormat::Kind::I8:
+    return {cuda::WeightKind::I8, static_cast<int>(format.group)};
+  case PackedFormat::Kind::F8:
+    return {cuda::WeightKind::F8, static_cast<int>(format.group)};
+  case PackedFormat::Kind::I4:
+    return {cuda::WeightKind::I4, static_cast<int>(format.group), !format.symmetric};
+  }
+  llvm_unreachable("all kinds are above");
+}
+
 int64_t retort::kernel::productTiles(int64_t outputs, bool gated, int64_t rowTile) {
-  constexpr int64_t kBlockRows = 16, kTileBlocks = 8;
-  int64_t blocks = (outputs + kBlockRows - 1) / kBlockRows;
-  return rowTile ? ((gated ? 2 : 1) * blocks + kTileBlocks - 1) / kTileBlocks : blocks;
+  cuda::ProductShape shape{.out = static_cast<int>(outputs), .gated = gated};
+  return rowTile ? shape.prefillTiles(/*wgmma=*/false).tiles : shape.decodeTiles().tiles;
 }
 
 int64_t retort::kernel::attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile) {
-  constexpr int64_t kTileQueries = 128;
+  constexpr int64_t kTileQueries = cuda::AttentionShape::kQueries;
   int64_t queries = rowTile * (heads / kvHeads);
   return rowTile ? kvHeads * ((queries + kTileQueries - 1) / kTileQueries) : heads;
 }

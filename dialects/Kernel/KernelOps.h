@@ -1,6 +1,7 @@
 //===- KernelOps.h - The kernel dialect ------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "kernels/cuda/layout.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -27,6 +28,9 @@ struct PackedFormat {
   bool integers() const { return kind == Kind::I8 || kind == Kind::I4; }
   static std::optional<PackedFormat> parse(llvm::StringRef name);
 };
+
+/// How kernels/cuda store it.
+cuda::WeightLayout mma16(const PackedFormat &format);
 
 /// Tiles of a product with `outputs` rows of weights, or, gated, as many channels: blocks of 16
 /// rows (gated: and as many of up); where a tile has `rowTile` rows of the step too, 8 blocks in

@@ -32,8 +32,7 @@
 //   bf16   one step:     e = 0..7 as bf16
 //   f16    one step:     e = 0..7 as f16
 //   f8     two steps:    bytes 0..7 the first step's e = 0..7, bytes 8..15 the second's, fp8 e4m3;
-//   q
-//                        stands for d * (q / 256)
+//                        q stands for d * (q / 256)
 //
 // Columns keep their order, so activations are plain row-major.
 //
@@ -52,60 +51,9 @@
 //
 /*===--------------------------------------------------------------------------------------===*/
 #pragma once
-#include <stdint.h>
-
-#if defined(__CUDACC__)
-#define RETORT_HOST_DEVICE __host__ __device__
-#else
-#define RETORT_HOST_DEVICE
-#endif
+#include "kernels/cuda/machine.h"
 
 namespace retort::cuda {
-
-//===- Launches: what the emitter puts in the manifest -----------------------------------===//
-
-/// Threads of a CTA, one CTA a multiprocessor.
-constexpr int kThreads = 256;
-constexpr int kPrefillThreads = kThreads;
-
-/// The kernel that draws tokens (sample.cuh), a launch of its own with a CTA a row. More threads
-/// have fewer registers each: 768 spill on sm_120.
-constexpr int kSampleThreads = 512;
-constexpr int kSampleSharedBytes = 32 * 1024;
-
-/// Dynamic shared memory of every other kernel, in bytes: all that a CTA may have, for weights in
-/// flight and rows. 99 KB wherever a kernel can run elsewhere than it was compiled for (sm_80's
-/// code on sm_86, PTX on later cards); code for 9.0 to 11.0 has more.
-constexpr int kPortableSharedBytes = 99 * 1024;
-constexpr int kLargeSharedBytes = 227 * 1024; // of 9.0, 10.x and 11.0
-/// Of code for architecture `arch` (90 for sm_90a).
-RETORT_HOST_DEVICE constexpr int sharedBytesOf(int arch) {
-  return arch >= 90 && arch < 120 ? kLargeSharedBytes : kPortableSharedBytes;
-}
-
-/// Of these, what weights stream through (cta.cuh).
-RETORT_HOST_DEVICE constexpr int ringBytes(int sharedBytes) {
-  return sharedBytes == kPortableSharedBytes ? 56 * 1024 : 128 * 1024;
-}
-
-/// Words of retort_cuda_step::sync: the grid barrier, flags of prefill's exchanges, then from
-/// kSyncReserved on what a decoding device was sent (exchange.cuh; at the same place on both), then
-/// the arrivals of attend's splits, one for each row and key/value head (of the layer with the
-/// most).
-constexpr int kSyncBarrier = 0;
-// Exchanges between devices: how many CTAs have sent (graph form), and where the other device says
-// that it has sent everything, two words in turns, each in a sector of its own.
-constexpr int kSyncSent = 8;
-constexpr int kSyncFlags = 16, kSyncFlagStride = 8;
-constexpr int kMaxExchanges = 254; // of a step; times generations they number 16 bits
-constexpr int kSyncReserved = 64;
-RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads, int receivedWords = 0) {
-  return kSyncReserved + receivedWords + maxRows * maxKvHeads;
-}
-/// What a decoding device was sent (exchange.cuh): a word holds two columns' values and their flag.
-/// Words from one row to the next: four columns are 16 aligned bytes.
-constexpr int kReceivedBytes = 8;
-RETORT_HOST_DEVICE constexpr int receivedStride(int columns) { return (columns + 3) / 4 * 2; }
 
 //===- Packed weights ---------------------------------------------------------------------===//
 
@@ -126,6 +74,8 @@ struct WeightLayout {
   WeightKind kind = WeightKind::F32;
   int group = 64;
   bool minima = false;
+
+  bool operator==(const WeightLayout &) const = default;
 
   RETORT_HOST_DEVICE constexpr bool quantised() const {
     return kind == WeightKind::I8 || kind == WeightKind::F8 || kind == WeightKind::I4;

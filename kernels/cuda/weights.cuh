@@ -12,16 +12,15 @@
 //              a group is at most 128 * 128 * 128 a byte, 2^29 together: no overflow. Prefill on
 //              sm_90a makes them f16 instead (prefill_wgmma.cuh).
 //   floats     (weights_float.cuh) by m16n8k16 f16. Decoding has an activation as two neighbouring
-//   columns as well, hi
-//              + lo in f16, 22 bits together; prefill, whose tensor cores are the bound, as one
-//              f16, 11 bits. bf16 weights become f16: exact from 2^-14 on, with an error below
-//              2^-25 under it.
+//              columns as well, hi + lo in f16, 22 bits together; prefill, whose tensor cores are
+//              the bound, as one f16, 11 bits. bf16 weights become f16: exact from 2^-14 on, with
+//              an error below 2^-25 under it.
 //
 // So 8 columns of B are 4 rows of the step. With up to 4 rows that costs nothing: mma has 8 columns
 // in any case.
 #pragma once
 #include "kernels/cuda/fixed.cuh"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
 
@@ -55,10 +54,6 @@ template <WeightLayout Layout> struct FixedPiece {
   float scale[kGroups];  ///< of the lane's row, t
   float sum[Layout.minima ? kGroups : 1]; ///< of the row's values in the group; if minima
 };
-
-/// f32 that a row has for a piece beside its bytes: [groups][scale, and sum if minima].
-template <WeightLayout Layout>
-constexpr int kPieceScales = Layout.groupsPerPiece() * (Layout.minima ? 2 : 1);
 
 /// Four neighbouring columns of a row on their way to integer products. All lanes, whose columns
 /// are 4 apart: a group is that of Group / 4 of them.

@@ -32,7 +32,7 @@
 #else
 #define RETORT_ARCH 1200 // nvcc's pass over host code: nothing here runs
 #endif
-// Code for sm_90a, which may use what only cards of 9.0 have.
+// Code for sm_90a, which may use what only 9.0 has.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define RETORT_ARCH_90A 1
 #else
@@ -328,9 +328,10 @@ RETORT_DEVICE void gridSync(uint32_t *sync);
 RETORT_DEVICE void pdlWait();
 RETORT_DEVICE void pdlLaunchDependents();
 
-/// Counts a wait of the step in the simulator's report (gridWait and pdlWait do it themselves).
-/// Nothing on a GPU.
+/// Counts a wait of the step in the simulator's report (gridWait and pdlWait do it themselves), or a
+/// tile of a kernel. Nothing on a GPU.
 RETORT_DEVICE void countWait();
+RETORT_DEVICE void countTile();
 
 } // namespace retort::cuda
 

@@ -566,5 +566,6 @@ RETORT_DEVICE void pdlLaunchDependents() {
 #endif
 }
 RETORT_DEVICE void countWait() {}
+RETORT_DEVICE void countTile() {}
 
 } // namespace retort::cuda

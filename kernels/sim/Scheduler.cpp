@@ -501,6 +501,9 @@ RETORT_EXPORT void retort_sim_count_wait() {
     ++kernelCounters(lane->warp->cta->launch->function->name).waits;
   }
 }
+RETORT_EXPORT void retort_sim_count_tile() {
+  ++kernelCounters(self()->warp->cta->launch->function->name).tiles;
+}
 RETORT_EXPORT void retort_sim_pdl_launch() {
   Cta *cta = self()->warp->cta;
   if (!cta->triggered) {

@@ -331,5 +331,6 @@ RETORT_DEVICE void pdlLaunchDependents() {
     retort_sim_pdl_launch();
 }
 RETORT_DEVICE void countWait() { retort_sim_count_wait(); }
+RETORT_DEVICE void countTile() { retort_sim_count_tile(); }
 
 } // namespace retort::cuda

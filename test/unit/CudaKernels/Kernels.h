@@ -4,14 +4,17 @@
 // A test writes a translation unit as the emitter would, loads it into the simulated driver,
 // launches its kernels with a step, and compares with plain loops.
 #pragma once
+#include "compiler/Codegen/CudaShapeText.h"
 #include "compiler/Weights/PackMma.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "runtime/src/abi/cuda_program.h"
 #include "test/unit/Sim/Sim.h"
 #include <cmath>
 #include <random>
 
 namespace retort::test {
+
+using codegen::declaration;
 
 inline std::vector<float> randomValues(size_t count, unsigned seed, float scale = 1) {
   std::mt19937 random(seed);
@@ -47,23 +50,24 @@ inline Packed packMatrix(const std::string &layoutName, const weight::Format &fo
   return packed;
 }
 
-/// "Int4<32, true>": a format as device code names it.
-inline std::string deviceName(const weight::Format &format) {
+/// A format as device code has it.
+inline cuda::WeightLayout mma16(const weight::Format &format) {
+  using enum weight::Kind;
   switch (format.kind) {
-  case weight::Kind::F32:
-    return "F32";
-  case weight::Kind::F16:
-    return "F16";
-  case weight::Kind::BF16:
-    return "BF16";
-  case weight::Kind::I8:
-    return "Int8<" + std::to_string(format.group) + ">";
-  case weight::Kind::F8:
-    return "Fp8<" + std::to_string(format.group) + ">";
-  case weight::Kind::I4:
+  case F32:
+    return {cuda::WeightKind::F32};
+  case F16:
+    return {cuda::WeightKind::F16};
+  case BF16:
+    return {cuda::WeightKind::Bf16};
+  case I8:
+    return {cuda::WeightKind::I8, format.group};
+  case F8:
+    return {cuda::WeightKind::F8, format.group};
+  case I4:
     break;
   }
-  return "Int4<" + std::to_string(format.group) + (format.symmetric ? ", true>" : ", false>");
+  return {cuda::WeightKind::I4, format.group, !format.symmetric};
 }
 
 class CudaKernels : public Sim {
