@@ -46,11 +46,28 @@ endfunction()
 
 # retort_mlir_target(NAME): the flags and include folders of code that includes MLIR headers.
 # LLVM is built without RTTI; exceptions stay on so that retort::Error may pass through our code.
+# The headers that nearly every such file includes are compiled once, for all targets.
 function(retort_mlir_target name)
   target_include_directories(${name} SYSTEM PUBLIC ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-rtti>)
   target_compile_definitions(${name} PRIVATE ${LLVM_DEFINITIONS})
+  if(name STREQUAL RetortMLIRHeaders)
+    return()
+  endif()
+  if(NOT TARGET RetortMLIRHeaders)
+    file(WRITE ${PROJECT_BINARY_DIR}/mlir-headers.cpp.new "// Compiles the headers of mlir-headers.h.\n")
+    file(COPY_FILE ${PROJECT_BINARY_DIR}/mlir-headers.cpp.new ${PROJECT_BINARY_DIR}/mlir-headers.cpp ONLY_IF_DIFFERENT)
+    add_library(RetortMLIRHeaders OBJECT ${PROJECT_BINARY_DIR}/mlir-headers.cpp)
+    retort_mlir_target(RetortMLIRHeaders)
+    target_precompile_headers(RetortMLIRHeaders PRIVATE ${PROJECT_SOURCE_DIR}/cmake/mlir-headers.h)
+  endif()
+  get_target_property(type ${name} TYPE)
+  if(type STREQUAL EXECUTABLE) # -fPIC as the headers have it: CMake gives programs -fPIE
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${name} PRIVATE -fPIC)
+  endif()
+  target_precompile_headers(${name} REUSE_FROM RetortMLIRHeaders)
 endfunction()
 
 # retort_mlir_library(NAME SOURCES ... [LINK_LIBS ...] [PUBLIC_LIBS ...] [DEPENDS ...])

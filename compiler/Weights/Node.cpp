@@ -180,48 +180,6 @@ private:
   std::vector<float> buffer_;
 };
 
-class Scale : public Node {
-public:
-  Scale(NodePtr input, double factor, Precision precision)
-      : Node(input->rows(), input->columns()), input_(std::move(input)), factor_(factor),
-        precision_(precision) {}
-
-  void read(int64_t begin, int64_t end, float *out) override {
-    input_->read(begin, end, out);
-    const size_t count = size(end - begin, columns_);
-    for (size_t i = 0; i < count; ++i)
-      out[i] = static_cast<float>(static_cast<double>(out[i]) * factor_);
-    roundTo(precision_, {out, count});
-  }
-
-private:
-  NodePtr input_;
-  double factor_;
-  Precision precision_;
-};
-
-class Add : public Node {
-public:
-  Add(NodePtr lhs, NodePtr rhs, Precision precision)
-      : Node(lhs->rows(), lhs->columns()), lhs_(std::move(lhs)), rhs_(std::move(rhs)),
-        precision_(precision) {}
-
-  void read(int64_t begin, int64_t end, float *out) override {
-    lhs_->read(begin, end, out);
-    float *sum = out;
-    forEachChunk(*rhs_, begin, end, buffer_, [&](int64_t from, int64_t to, const float *rows) {
-      for (const float *last = rows + size(to - from, columns_); rows != last;)
-        *sum++ += *rows++;
-    });
-    roundTo(precision_, {out, size(end - begin, columns_)});
-  }
-
-private:
-  NodePtr lhs_, rhs_;
-  Precision precision_;
-  std::vector<float> buffer_;
-};
-
 class Cast : public Node {
 public:
   Cast(NodePtr input, Precision precision)
@@ -284,12 +242,6 @@ NodePtr makeConcatRows(std::vector<NodePtr> inputs) {
 }
 NodePtr makeConcatColumns(std::vector<NodePtr> inputs) {
   return std::make_shared<ConcatColumns>(std::move(inputs));
-}
-NodePtr makeScale(NodePtr input, double factor, Precision precision) {
-  return std::make_shared<Scale>(std::move(input), factor, precision);
-}
-NodePtr makeAdd(NodePtr lhs, NodePtr rhs, Precision precision) {
-  return std::make_shared<Add>(std::move(lhs), std::move(rhs), precision);
 }
 NodePtr makeCast(NodePtr input, Precision precision) {
   return std::make_shared<Cast>(std::move(input), precision);

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A weight program as a graph of nodes, one class an op. Each gives any range of its rows, reading
-// what it needs of its operands' rows, and holds at most a panel (kPanelFloats) of memory. A vector
+// what it needs of its operands' rows, and holds at most a piece (kChunkFloats) of memory. A vector
 // is a matrix of one column here, as the ops treat it: what they do, they do along its rows.
 //
 //===----------------------------------------------------------------------===//
@@ -16,10 +16,8 @@
 
 namespace retort::weight {
 
-/// Temporary rows are read in pieces of this many numbers (4 MB), what must be kept of a transpose
-/// or a rotation in pieces of this many (64 MB).
+/// Temporary rows are read in pieces of this many numbers: 4 MB.
 constexpr int64_t kChunkFloats = 1 << 20;
-constexpr int64_t kPanelFloats = 1 << 24;
 
 /// What an op's result is rounded to.
 enum class Precision { F32, F16, BF16 };
@@ -57,18 +55,9 @@ NodePtr makeSliceRows(NodePtr input, int64_t offset, int64_t size);
 NodePtr makeSliceColumns(NodePtr input, int64_t offset, int64_t size);
 NodePtr makeConcatRows(std::vector<NodePtr> inputs);
 NodePtr makeConcatColumns(std::vector<NodePtr> inputs);
-NodePtr makeScale(NodePtr input, double factor, Precision precision);
-NodePtr makeAdd(NodePtr lhs, NodePtr rhs, Precision precision);
 NodePtr makeCast(NodePtr input, Precision precision);
 /// Rounds every row to what `format` stores of it.
 NodePtr makeQuantize(NodePtr input, Format format);
-NodePtr makeTranspose(NodePtr input);
-/// Multiplies runs of `size` columns by an orthogonal matrix Q (W Q), or runs of rows (Q^T W).
-/// Without `matrix` Q is Hadamard's; `inverse` takes Q^T for Q.
-NodePtr makeRotateColumns(NodePtr input, int64_t size, NodePtr matrix, bool inverse,
-                          Precision precision);
-NodePtr makeRotateRows(NodePtr input, int64_t size, NodePtr matrix, bool inverse,
-                       Precision precision);
 
 void roundTo(Precision precision, std::span<float> values);
 

@@ -85,17 +85,9 @@ private:
                                                              : weight::makeConcatColumns;
           return make(std::move(inputs));
         })
-        .Case([&](weight::TransposeOp op) { return makeTranspose(node(op.getInput())); })
-        .Case([&](weight::ScaleOp op) {
-          return makeScale(node(op.getInput()), op.getFactor(), precisionOf(op.getType()));
-        })
-        .Case([&](weight::AddOp op) {
-          return makeAdd(node(op.getLhs()), node(op.getRhs()), precisionOf(op.getType()));
-        })
         .Case([&](weight::CastOp op) {
           return makeCast(node(op.getInput()), precisionOf(op.getType()));
         })
-        .Case([&](weight::RotateOp op) { return rotate(op); })
         .Case([&](weight::QuantizeOp op) {
           return makeQuantize(node(op.getInput()), packFormat(op.getType()));
         })
@@ -103,16 +95,6 @@ private:
           fail(ExitCode::Unsupported, "weight program: '" + op->getName().getStringRef().str() +
                                           "' has no evaluation: remove it from the pipeline");
         });
-  }
-
-  NodePtr rotate(weight::RotateOp op) {
-    NodePtr input = node(op.getInput());
-    NodePtr matrix = op.getMatrix() ? node(op.getMatrix()) : nullptr;
-    int64_t size = matrix ? matrix->rows() : *op.getHadamard();
-    auto make =
-        op.getAxis() == weight::Axis::Rows ? weight::makeRotateRows : weight::makeRotateColumns;
-    return make(std::move(input), size, std::move(matrix), op.getInverse(),
-                precisionOf(op.getType()));
   }
 
   WeightSources &sources_;

@@ -6,7 +6,6 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace retort::weight;
@@ -326,29 +325,13 @@ struct ConcatOfConcat : OpRewritePattern<ConcatOp> {
     return success();
   }
 };
-
-/// scale(scale(x, a), b) = scale(x, a * b).
-struct ScaleOfScale : OpRewritePattern<ScaleOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(ScaleOp op, PatternRewriter &rewriter) const override {
-    auto inner = op.getInput().getDefiningOp<ScaleOp>();
-    if (!inner)
-      return rewriter.notifyMatchFailure(op, "not a scale of a scale");
-    double factor = inner.getFactor() * op.getFactor();
-    if (!std::isfinite(factor))
-      return rewriter.notifyMatchFailure(op, "the product of the factors overflows");
-    rewriter.replaceOpWithNewOp<ScaleOp>(op, op.getType(), inner.getInput(),
-                                         rewriter.getF64FloatAttr(factor));
-    return success();
-  }
-};
 } // namespace
 
 void TakeOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
   patterns.add<TakeOfTake>(context);
 }
 
-//===- slice, concat, transpose -------------------------------------------===//
+//===- slice, concat ------------------------------------------------------===//
 
 LogicalResult SliceOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor,
                                         SmallVectorImpl<Type> &types) {
@@ -415,66 +398,4 @@ OpFoldResult ConcatOp::fold(FoldAdaptor) {
 
 void ConcatOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
   patterns.add<ConcatOfConcat>(context);
-}
-
-LogicalResult TransposeOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor,
-                                            SmallVectorImpl<Type> &types) {
-  auto type = dyn_cast<RankedTensorType>(adaptor.getInput().getType());
-  if (!type || type.getRank() != 2)
-    return failure();
-  types.push_back(
-      RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType()));
-  return success();
-}
-
-OpFoldResult TransposeOp::fold(FoldAdaptor) {
-  auto inner = getInput().getDefiningOp<TransposeOp>();
-  return inner ? inner.getInput() : Value();
-}
-
-//===- scale, rotate ------------------------------------------------------===//
-
-LogicalResult ScaleOp::verify() {
-  if (!std::isfinite(getFactor()))
-    return emitOpError("needs a finite factor"); // (C1)
-  return success();
-}
-
-OpFoldResult ScaleOp::fold(FoldAdaptor) { return getFactor() == 1.0 ? getInput() : Value(); }
-
-void ScaleOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
-  patterns.add<ScaleOfScale>(context);
-}
-
-LogicalResult RotateOp::verify() {
-  if (getHadamard().has_value() == bool(getMatrix()))
-    return emitOpError("needs either a hadamard size or a matrix"); // (C1)
-  int64_t size;
-  if (getHadamard()) {
-    size = *getHadamard();
-    if (size < 1 || (size & (size - 1)) != 0)
-      return emitOpError() << "has a Hadamard matrix of size " << size
-                           << ", not a power of two"; // (C2)
-  } else {
-    RankedTensorType type = getMatrix().getType();
-    size = type.getDimSize(0);
-    if (size != type.getDimSize(1))
-      return emitOpError() << "rotates by a matrix that is not square: " << type; // (C3)
-  }
-  if (failed(verifyAxis(*this, getInput(), getAxis()))) // (C5)
-    return failure();
-  int64_t total = sizeAlong(getInput().getType(), getAxis());
-  if (size == 0 || total % size != 0)
-    return emitOpError() << "has " << total << " " << stringifyAxis(getAxis())
-                         << ", not a multiple of the rotation's " << size; // (C4)
-  return success();
-}
-
-/// A rotation by the same matrix the other way round undoes it; Hadamard's undoes itself.
-OpFoldResult RotateOp::fold(FoldAdaptor) {
-  auto inner = getInput().getDefiningOp<RotateOp>();
-  if (!inner || inner.getAxis() != getAxis() || inner.getHadamard() != getHadamard() ||
-      inner.getMatrix() != getMatrix())
-    return {};
-  return getHadamard() || inner.getInverse() != getInverse() ? inner.getInput() : Value();
 }

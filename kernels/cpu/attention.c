@@ -1,5 +1,4 @@
-/*===- attention.c - The paged KV cache: append a row, attend over it
- * ----------------------------===*/
+/*===- attention.c - The paged KV cache: append a row, attend over it -------------------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Online softmax (arXiv:1805.02867) in steps of one page: a page's 16 scores are one vector. Pages
  * are aligned to absolute positions, so a row's sums have one order however it was batched. */

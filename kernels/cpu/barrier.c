@@ -1,5 +1,4 @@
-/*===- barrier.c - The pool's spinning barrier
- * ---------------------------------------------------===*/
+/*===- barrier.c - The pool's spinning barrier ------------------------------------------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/src/abi/cpu_program.h"
 #include "simd.h"

@@ -1,5 +1,4 @@
-/*===- elementwise.c - Residuals, activations, other maps over one row; prefetch
- * ----------------------===*/
+/*===- elementwise.c - Residuals, activations, other maps over one row; prefetch --------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simd.h"
 

@@ -1,5 +1,4 @@
-/*===- embed.c - One row of a packed matrix, as float32
- * -----------------------------------------===*/
+/*===- embed.c - One row of a packed matrix, as float32 ---------------------------------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simd.h"
 

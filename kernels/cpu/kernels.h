@@ -6,12 +6,12 @@
  *
  * Rules for every kernel:
  * - No global state, no allocation, no call outside the bitcode, no errno. Pointers that are
- * written do not overlap pointers that are read unless the comment says that they may.
+ *   written do not overlap pointers that are read unless the comment says that they may.
  * - Sizes and strides are in elements unless the name ends in `Bytes`. int64_t throughout.
  * - Reduction order is fixed and is a function of the row alone: a row gives the same bits decoded
  *   alone, in a batch, in any tile split and with any number of threads, on one instruction set.
- * - f32 buffers need 4-byte alignment only; packed weights, quantised rows and cache pages 64
- * bytes.
+ * - f32 buffers need 4-byte alignment only; packed weights, quantised rows and cache pages
+ *   need 64.
  * - No kernel reads or writes past the sizes named here.
  *
  * For the emitter: every emitted function must carry the string attributes ("target-cpu",
@@ -49,10 +49,12 @@
  *
  * == Quantised rows ==
  * Linear kernels over i8 and i4 weights take int8 activations, quantised by groups of the weight's
- * group size. One row, rk_quant_row_bytes(in, group) bytes, 64-byte aligned: [kp] int8 codes |
- * [groups] f32 scale | [groups] int32 minus the sum of the group's codes scale = max|x| / 127 (0 if
- * the group is all zeros), code = round-to-nearest-even(x * (127 / max|x|)). Columns in..kp-1 are
- * 0. Row r of a batch is at r * rk_quant_row_bytes. */
+ * group size. One row is rk_quant_row_bytes(in, group) bytes, 64-byte aligned:
+ *
+ *   [kp] int8 codes | [groups] f32 scales | [groups] int32: minus the sum of the group's codes
+ *
+ * scale = max|x| / 127 (0 if the group is all zeros), code = x * (127 / max|x|) rounded to nearest
+ * even. Columns in..kp-1 are 0. Row r of a batch is at r * rk_quant_row_bytes. */
 #ifndef RETORT_KERNELS_CPU_KERNELS_H
 #define RETORT_KERNELS_CPU_KERNELS_H
 #include <stdint.h>
@@ -124,8 +126,7 @@ void RK(rk_linear_i4a)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_
                        int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
                        float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
 
-/*===--- Gated linear: y = act(x Wg^T) * (x Wu^T) over interleaved gate/up blocks
- * --------------===*/
+/*===--- Gated linear: y = act(x Wg^T) * (x Wu^T) over interleaved gate/up blocks -------------===*/
 /* Computes columns n0..n1-1 of the ffn outputs; n0 a multiple of 16, n1 one or equal to ffn. Reads
  * blocks 2*n0/16 .. 2*ceil(n1/16)-1. y[r*ldy + n]. No bias: models with one use rk_linear + rk_glu.
  */
@@ -164,8 +165,7 @@ void RK(rk_embed_i4s)(const uint8_t *w, int64_t in, int64_t group, int64_t token
 void RK(rk_embed_i4a)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
                       float *y);
 
-/*===--- Norms (RMSNorm, arXiv:1910.07467) and quantisation, one row a call
- * ----------------------===*/
+/*===--- Norms (RMSNorm, arXiv:1910.07467) and quantisation, one row a call -------------------===*/
 /* y[i] = residual[i] + (gain[i] + offset) * x[i] / sqrt(mean(x^2) + eps); residual NULL: none.
  * offset is 0, or 1 for Gemma. y may be x, y may be residual. */
 void RK(rk_rms_norm)(const float *x, const float *gain, float offset, int64_t n, float eps,
@@ -189,8 +189,7 @@ void RK(rk_quantize)(const float *x, int64_t in, int64_t group, int64_t c0, int6
  * phase: the linear kernels ask 8 KiB ahead, but never past the end of their tile. */
 void RK(rk_prefetch)(const uint8_t *p, int64_t bytes);
 
-/*===--- Elementwise, n elements; y may be any of the inputs
- * --------------------------------------===*/
+/*===--- Elementwise, n elements; y may be any of the inputs ----------------------------------===*/
 void RK(rk_copy)(const float *x, int64_t n, float *y);
 void RK(rk_add)(const float *a, const float *b, int64_t n, float *y);
 void RK(rk_scale)(const float *x, float scale, int64_t n, float *y);
@@ -199,8 +198,7 @@ void RK(rk_activate)(const float *x, int64_t n, int64_t act, float *y); /* act(x
 void RK(rk_glu)(const float *gate, const float *up, int64_t n, int64_t act,
                 float *y); /* act(gate)*up */
 
-/*===--- Rotary embedding (arXiv:2104.09864, half-split order)
- * -------------------------------------===*/
+/*===--- Rotary embedding (arXiv:2104.09864, half-split order) --------------------------------===*/
 /* Angles of one step: for each row r and i < half: a = (float)positions[r] * invFreq[i], rounded to
  * f32 as Hugging Face does; table[r][i] = factor * cos(a), table[r][half + i] = factor * sin(a).
  * |a| <= 1e5: error below 1 ulp. factor is YaRN's attention factor, else 1. Stride of a row:
@@ -208,19 +206,22 @@ void RK(rk_glu)(const float *gate, const float *up, int64_t n, int64_t act,
 void RK(rk_rope_table)(const int32_t *positions, int64_t rows, const float *invFreq, int64_t half,
                        float factor, float *table);
 /* Rotates the first `dims` elements of each of `heads` heads of one row, in place: with h = dims/2,
- * x[i], x[i+h] = x[i]*cos[i] - x[i+h]*sin[i], x[i+h]*cos[i] + x[i]*sin[i]. tableRow = table +
- * r*dims. */
+ * x[i], x[i+h] = x[i]*cos[i] - x[i+h]*sin[i], x[i+h]*cos[i] + x[i]*sin[i].
+ * tableRow = table + r*dims. */
 void RK(rk_rope)(float *x, int64_t heads, int64_t headDim, int64_t dims, const float *tableRow);
 
 /*===--- Paged KV cache -------------------------------------------------------------------===*/
 /* A page holds RK_PAGE_ROWS = 16 positions of one slot for every layer: page p is at cache +
- * p*pageBytes, layer l's part at layerOffsetBytes in the page, of rk_cache_layer_bytes: K
- * [kvHeads][headDim][16 positions]   so that scores of 16 positions are one vector V [kvHeads][16
- * positions][headDim] of f32 (elementBytes 4), f16 or bf16 (2), or f8e4m3 (1: fp8 e4m3 with no
- * scale; what is beyond 448 becomes 448), rounded to nearest even. Position t of a slot is row t %
- * 16 of page pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page
- * need not be cleared: rows after the newest position are never used in a sum (whatever bits they
- * hold, NaN too). */
+ * p*pageBytes, layer l's part at layerOffsetBytes in the page, of rk_cache_layer_bytes:
+ *
+ *   K [kvHeads][headDim][16 positions]   so that scores of 16 positions are one vector
+ *   V [kvHeads][16 positions][headDim]
+ *
+ * of f32 (elementBytes 4), f16 or bf16 (2), or f8e4m3 (1: fp8 e4m3 without a scale; what is beyond
+ * 448 becomes 448), rounded to nearest even. Position t of a slot is row t % 16 of page
+ * pageTable[t / 16], where pageTable is the slot's own row of the step's table. A page need not be
+ * cleared: rows after the newest position are never used in a sum, whatever bits they hold, NaN
+ * too. */
 static inline int64_t rk_cache_layer_bytes(int64_t kvHeads, int64_t headDim, int64_t elementBytes) {
   return 2 * kvHeads * headDim * RK_PAGE_ROWS * elementBytes;
 }

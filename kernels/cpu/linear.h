@@ -1,5 +1,4 @@
-/*===- linear.h - What linear kernels do with a finished vector of 16 outputs
- * -------------------===*/
+/*===- linear.h - What linear kernels do with a finished vector of 16 outputs -----------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef RETORT_KERNELS_CPU_LINEAR_H
 #define RETORT_KERNELS_CPU_LINEAR_H

@@ -1,5 +1,4 @@
-/*===- linear_f8.c - Linear layers over fp8 weights with group scales, float32 activations
- * ------===*/
+/*===- linear_f8.c - Linear layers over fp8 weights with group scales, float32 activations ----===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Codes become f32 by way of f16, whose fields they are (simd.h), 16 rows at a time. A group's even
  * and odd columns are two FMA chains, k ascending, whose sum is scaled and added, the same for

@@ -1,5 +1,4 @@
-/*===- linear_float.c - Linear layers over float32, float16 and bfloat16 weights
- * ----------------===*/
+/*===- linear_float.c - Linear layers over float32, float16 and bfloat16 weights --------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One FMA chain an output, k ascending, for every number of rows: so a row's bits do not depend on
  * its batch. A single row takes two blocks at a time, to have chains enough to hide the FMA's

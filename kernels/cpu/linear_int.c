@@ -1,5 +1,4 @@
-/*===- linear_int.c - Linear layers over int8 and int4 weights, with int8 activations
- * ----------===*/
+/*===- linear_int.c - Linear layers over int8 and int4 weights, with int8 activations ---------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One block of 16 output rows at a time. Its codes are unpacked to bytes once for up to RK_MAX_ROWS
  * activation rows; the dot product of 4 columns of 16 rows is one vpdpbusd on x86-64-v4, and a pair

@@ -1,5 +1,4 @@
-/*===- rope.c - Rotary embedding: the step's angles, and the rotation
- * ----------------------------===*/
+/*===- rope.c - Rotary embedding: the step's angles, and the rotation -------------------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simd.h"
 

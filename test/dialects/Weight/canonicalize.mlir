@@ -3,7 +3,6 @@
 
 %w = weight.load "w" stored "F32" : tensor<6x4xf32>
 %v = weight.load "v" stored "F32" : tensor<2x4xf32>
-%q = weight.load "q" stored "F32" : tensor<2x2xf32>
 // CHECK-DAG: %[[W:.*]] = weight.load "w"
 // CHECK-DAG: %[[V:.*]] = weight.load "v"
 
@@ -55,34 +54,6 @@
 // CHECK: "concat_of_one"(%[[W]])
 %c2 = weight.concat rows %w : tensor<6x4xf32> -> tensor<6x4xf32>
 "concat_of_one"(%c2) : (tensor<6x4xf32>) -> ()
-
-// CHECK: "transpose_twice"(%[[W]])
-%r0 = weight.transpose %w : tensor<6x4xf32> -> tensor<4x6xf32>
-%r1 = weight.transpose %r0 : tensor<4x6xf32> -> tensor<6x4xf32>
-"transpose_twice"(%r1) : (tensor<6x4xf32>) -> ()
-
-// CHECK: weight.scale %[[W]] by 6.000000e+00
-%m0 = weight.scale %w by 2.0 : tensor<6x4xf32>
-%m1 = weight.scale %m0 by 3.0 : tensor<6x4xf32>
-%m2 = weight.scale %m1 by 1.0 : tensor<6x4xf32>
-"scale_of_scale"(%m2) : (tensor<6x4xf32>) -> ()
-
-// CHECK: "hadamard_twice"(%[[W]])
-%h0 = weight.rotate %w columns hadamard 4 : tensor<6x4xf32>
-%h1 = weight.rotate %h0 columns hadamard 4 : tensor<6x4xf32>
-"hadamard_twice"(%h1) : (tensor<6x4xf32>) -> ()
-
-// CHECK: "rotate_back"(%[[W]])
-%h2 = weight.rotate %w rows by %q : tensor<6x4xf32>, tensor<2x2xf32>
-%h3 = weight.rotate %h2 rows by %q inverse : tensor<6x4xf32>, tensor<2x2xf32>
-"rotate_back"(%h3) : (tensor<6x4xf32>) -> ()
-
-// The same rotation twice is not nothing.
-// CHECK: %[[H:.*]] = weight.rotate
-// CHECK: weight.rotate %[[H]]
-%h4 = weight.rotate %w rows by %q : tensor<6x4xf32>, tensor<2x2xf32>
-%h5 = weight.rotate %h4 rows by %q : tensor<6x4xf32>, tensor<2x2xf32>
-"rotate_twice"(%h5) : (tensor<6x4xf32>) -> ()
 
 // CHECK: "cast_to_same"(%[[W]])
 %b0 = weight.cast %w : tensor<6x4xf32> -> tensor<6x4xf32>

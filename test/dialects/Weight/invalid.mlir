@@ -61,36 +61,6 @@
 // -----
 
 %0 = weight.load "w" stored "F32" : tensor<6x4xf32>
-// expected-error @below {{needs a finite factor}}
-%1 = weight.scale %0 by 0x7FF0000000000000 : tensor<6x4xf32>
-
-// -----
-
-%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
-// expected-error @below {{needs either a hadamard size or a matrix}}
-%1 = weight.rotate %0 rows : tensor<6x4xf32>
-
-// -----
-
-%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
-// expected-error @below {{has a Hadamard matrix of size 6, not a power of two}}
-%1 = weight.rotate %0 rows hadamard 6 : tensor<6x4xf32>
-
-// -----
-
-%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
-// expected-error @below {{has 6 rows, not a multiple of the rotation's 4}}
-%1 = weight.rotate %0 rows hadamard 4 : tensor<6x4xf32>
-
-// -----
-
-%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
-// expected-error @below {{rotates by a matrix that is not square: 'tensor<6x4xf32>'}}
-%1 = weight.rotate %0 rows by %0 : tensor<6x4xf32>, tensor<6x4xf32>
-
-// -----
-
-%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
 // expected-error @below {{changes the shape: 'tensor<6x4xf32>' to 'tensor<4x6xbf16>'}}
 %1 = weight.cast %0 : tensor<6x4xf32> -> tensor<4x6xbf16>
 

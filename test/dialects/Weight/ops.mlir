@@ -19,18 +19,6 @@
 %5 = weight.concat rows %2, %4 : tensor<3x96xf32>, tensor<3x96xf32> -> tensor<6x96xf32>
 // CHECK: weight.concat columns
 %6 = weight.concat columns %2, %4 : tensor<3x96xf32>, tensor<3x96xf32> -> tensor<3x192xf32>
-// CHECK: weight.transpose %[[A]] : tensor<64x96xf32> -> tensor<96x64xf32>
-%7 = weight.transpose %0 : tensor<64x96xf32> -> tensor<96x64xf32>
-// CHECK: weight.scale %[[A]] by 1.250000e-01 : tensor<64x96xf32>
-%8 = weight.scale %0 by 0.125 : tensor<64x96xf32>
-// CHECK: weight.rotate %[[A]] columns hadamard 32 : tensor<64x96xf32>
-%9 = weight.rotate %0 columns hadamard 32 : tensor<64x96xf32>
-// CHECK: %[[Q:.*]] = weight.load "rotation"
-%10 = weight.load "rotation" stored "F32" : tensor<16x16xf32>
-// CHECK: weight.rotate %[[A]] rows by %[[Q]] inverse : tensor<64x96xf32>, tensor<16x16xf32>
-%11 = weight.rotate %0 rows by %10 inverse : tensor<64x96xf32>, tensor<16x16xf32>
-// CHECK: weight.add %[[A]], %{{.*}} : tensor<64x96xf32>
-%12 = weight.add %0, %8 : tensor<64x96xf32>
 // CHECK: weight.cast %[[A]] : tensor<64x96xf32> -> tensor<64x96xbf16>
 %13 = weight.cast %0 : tensor<64x96xf32> -> tensor<64x96xbf16>
 // CHECK: %[[P:.*]] = weight.quantize %[[A]] method rtn : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>

@@ -69,7 +69,7 @@
 // CHECK-NEXT:   Cta cta(step);
 // CHECK-NEXT:   decode_step::run(cta);
 // CHECK-NEXT: }
-// CHECK:      // draw: tokens of 20, in steps that ask for it; 1 tile a row
+// CHECK:      // sample: tokens of 20, in steps that ask for it; 1 tile a row
 // CHECK-NEXT: RETORT_KERNEL(retort_decode_sample, kSampleThreads, 1, const retort_cuda_step *step) {
 // CHECK-NEXT:   sample<decode_step::Sample_20>(*step);
 // CHECK-NEXT: }

@@ -91,7 +91,7 @@
 // TEXT-LABEL: RETORT_DEVICE void run(Cta &cta) {
 // TEXT-NOT:     draw
 // TEXT:       RETORT_KERNEL(retort_decode_0, kThreads, 1, const retort_cuda_step *step) {
-// TEXT:       // draw: tokens of 36, 20 of them device 1's, in steps that ask for it; 1 tile a row
+// TEXT:       // sample: tokens of 36, 20 of them device 1's, in steps that ask for it; 1 tile a row
 // TEXT-NEXT:  RETORT_KERNEL(retort_decode_0_sample, kSampleThreads, 1, const retort_cuda_step *step) {
 // TEXT-NEXT:    sample<decode0_step::Sample_16_20>(*step);
 !out = tensor<32x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
