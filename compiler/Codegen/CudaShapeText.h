@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "kernels/cuda/shapes.h"
+#include <algorithm>
 #include <charconv>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -19,7 +19,6 @@ inline std::string literal(float value) {
 }
 inline std::string literal(bool value) { return value ? "true" : "false"; }
 inline std::string literal(int value) { return std::to_string(value); }
-inline std::string literal(int64_t value) { return std::to_string(value); }
 
 inline std::string literal(cuda::Activation act) {
   switch (act) {
@@ -110,13 +109,16 @@ template <IsShape Shape> std::string literal(const Shape &shape) {
 /// "constexpr ProductShape NAME = {...};" in lines of at most 100 columns.
 template <IsShape Shape> std::string declaration(const std::string &name, const Shape &shape) {
   std::string text = "constexpr " + std::string(Shape::kType) + " " + name + " = {\n", line = "   ";
-  std::istringstream words(joined(given(shape)));
-  for (std::string word; words >> word;) {
-    if (line.size() + word.size() + 3 > 100) {
+  const std::string members = joined(given(shape));
+  for (size_t at = 0; at < members.size();) {
+    const size_t end = std::min(members.find(", ", at), members.size() - 1) + 1;
+    const std::string part = members.substr(at, end - at);
+    if (line.size() + part.size() + 3 > 100) {
       text += line + "\n";
       line = "   ";
     }
-    line += " " + word;
+    line += " " + part;
+    at = end + 1;
   }
   return text + line + "};";
 }

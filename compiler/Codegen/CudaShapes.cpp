@@ -37,7 +37,10 @@ std::string bytesText(int64_t bytes) {
 // What shapes are made of
 //===----------------------------------------------------------------------===//
 
-int narrow(int64_t value) { return static_cast<int>(value); }
+int narrow(int64_t value) {
+  assert(llvm::isInt<32>(value) && "models are smaller");
+  return static_cast<int>(value);
+}
 
 float orZero(std::optional<llvm::APFloat> value) { return value ? value->convertToFloat() : 0.0f; }
 
@@ -266,7 +269,7 @@ template <typename Op> cuda::CacheShape CudaShapes::cache(Op op) {
   return {.kvHeads = narrow(op.getKvHeads()),
           .dims = narrow(op.getDims()),
           .format = cacheFormat(buffer(op.getCacheAttr())),
-          .pageBytes = static_cast<int64_t>(*program.getPageBytes())};
+          .pageBytes = narrow(*program.getPageBytes())};
 }
 
 /// Heads on their way to the cache, of rope_append and attend.

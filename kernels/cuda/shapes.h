@@ -7,6 +7,8 @@
 // model call. `members` names a shape's members in their order, and kType the
 // struct, for the emitted text.
 //
+// Members have at most 4 bytes: clang 19 crashes on some template arguments with larger ones.
+//
 // Columns are of f32 in memory; "at" is the first one, "stride" from a row to the next.
 #pragma once
 #include "kernels/cuda/layout.h"
@@ -179,7 +181,7 @@ struct CacheShape {
 
   int kvHeads = 0, dims = 0;
   CacheFormat format = CacheFormat::F16;
-  int64_t pageBytes = 0; ///< of all layers
+  int pageBytes = 0; ///< of all layers
 
   template <class F> constexpr void members(const F &f) const {
     f("kvHeads", kvHeads), f("dims", dims), f("format", format), f("pageBytes", pageBytes);

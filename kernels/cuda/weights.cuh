@@ -194,9 +194,9 @@ template <int Group, bool Symmetric> struct Int4 : IntegerWeights<Int4<Group, Sy
   /// 2, and 2t + 8, 2t + 9 columns 4t + 1, 4t + 3.
   RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
     const uint32_t even = word(codes, step % 4), odd = even >> 8;
-    a[0] = nibblesToHalf2<0>(even);
+    a[0] = nibblesToHalf2(even);
     a[1] = upperToHalf2(even);
-    a[2] = nibblesToHalf2<0>(odd);
+    a[2] = nibblesToHalf2(odd);
     a[3] = upperToHalf2(odd);
   }
 

@@ -79,7 +79,6 @@ void retort_sim_pdl_wait(void);
 void retort_sim_pdl_launch(void);
 void retort_sim_count_wait(void);
 void retort_sim_count_tile(void);
-uint64_t retort_sim_clock(void);
 void retort_sim_trap(void);
 }
 
