@@ -1,4 +1,4 @@
-//===- Checkpoint.cpp - A model's files, whatever their format -----------===//
+//===- Checkpoint.cpp - A model's files, whatever their format ------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Checkpoint/Checkpoint.h"
 #include "compiler/Checkpoint/Cursor.h"

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Checkpoint/DType.h"
-#include "compiler/Import/ModelConfig.h"
 #include "runtime/base/MappedFile.h"
 #include <cstdint>
 #include <map>
@@ -81,10 +80,5 @@ private:
   std::vector<CheckpointTensor> tensors_;
   std::unordered_map<std::string_view, size_t> index_;
 };
-
-/// What the checkpoint says of its model, checked: ranges, and that the family is known. Throws
-/// Error: BadInput (the key and its value), Unsupported (architecture, rope scaling, activation,
-/// ... by name).
-ModelConfig readModelConfig(const Checkpoint &checkpoint);
 
 } // namespace retort

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <numeric>
+#include <unordered_set>
 
 namespace retort {
 namespace {
@@ -109,7 +110,6 @@ private:
       fail(ExitCode::Unsupported, file_.path_ + ": byte 4: GGUF version " +
                                       std::to_string(version) +
                                       " is not read: convert the file to version 3");
-    file_.version_ = version;
     uint64_t at = cursor_.position();
     numTensors_ = cursor_.read<uint64_t>("the number of tensors");
     numValues_ = cursor_.read<uint64_t>("the number of metadata values");
@@ -199,7 +199,7 @@ private:
     }
     tensor.type = readTensorType(tensor.name);
     tensor.offset = cursor_.read<uint64_t>("a tensor's offset"); // absolute in placeTensors()
-    if (!file_.tensorIndex_.emplace(tensor.name, file_.tensors_.size()).second)
+    if (!tensorNames_.insert(tensor.name).second)
       cursor_.damaged(at, "tensor " + quote(tensor.name) + " is there twice");
     file_.tensors_.push_back(std::move(tensor));
   }
@@ -288,6 +288,7 @@ private:
   std::span<const uint8_t> bytes_;
   Cursor cursor_;
   GgufFile &file_;
+  std::unordered_set<std::string_view> tensorNames_;
   uint64_t numTensors_ = 0, numValues_ = 0;
 };
 
@@ -308,11 +309,6 @@ GgufFile GgufFile::open(const std::string &path) {
 const GgufFile::Value *GgufFile::find(std::string_view key) const {
   auto it = valueIndex_.find(key);
   return it == valueIndex_.end() ? nullptr : &values_[it->second];
-}
-
-const GgufTensor *GgufFile::findTensor(std::string_view name) const {
-  auto it = tensorIndex_.find(name);
-  return it == tensorIndex_.end() ? nullptr : &tensors_[it->second];
 }
 
 } // namespace retort

@@ -66,7 +66,6 @@ public:
   static GgufFile parse(std::span<const uint8_t> bytes, std::string path);
 
   const std::string &path() const { return path_; }
-  uint32_t version() const { return version_; }
   /// The mapping; empty if made by parse().
   const MappedFile &file() const { return file_; }
 
@@ -89,16 +88,14 @@ public:
   std::optional<std::vector<float>> floats(std::string_view key) const;
 
   std::span<const GgufTensor> tensors() const { return tensors_; }
-  const GgufTensor *findTensor(std::string_view name) const;
 
 private:
   friend class GgufParser;
   MappedFile file_;
   std::string path_;
-  uint32_t version_ = 0;
   std::vector<Value> values_;
   std::vector<GgufTensor> tensors_;
-  std::unordered_map<std::string_view, size_t> valueIndex_, tensorIndex_;
+  std::unordered_map<std::string_view, size_t> valueIndex_;
 };
 
 } // namespace retort

@@ -67,7 +67,7 @@ std::optional<int64_t> integerAt(const Value &value, uint64_t index) {
   }
 }
 
-/// The number that was meant: 1e-5, where the float nearest to it is 9.99999975e-6.
+/// The shortest decimal that rounds to the float: 1e-5, not the float's own 9.99999975e-6.
 double decimal(float number) {
   char text[32];
   double result = number;

@@ -1,4 +1,4 @@
-//===- Safetensors.cpp - Reading safetensors files -----------------------===//
+//===- Safetensors.cpp - Reading safetensors files ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Checkpoint/Cursor.h"

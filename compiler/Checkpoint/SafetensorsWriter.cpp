@@ -1,4 +1,4 @@
-//===- SafetensorsWriter.cpp - Writing safetensors files -----------------===//
+//===- SafetensorsWriter.cpp - Writing safetensors files ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Checkpoint/Safetensors.h"

@@ -29,21 +29,22 @@ ModelLayout layOut(kernel::ProgramOp program) {
   layout.cachePageBytes = *program.getPageBytes();
   layout.pageRows = program.getPageRows();
   layout.vocab = program.getVocab();
-  llvm::SmallSetVector<StringRef, 4> cacheFormats;
+  llvm::SmallSetVector<CacheFormat, 4> cacheFormats;
   for (auto buffer : program.getBody().getOps<kernel::BufferOp>()) {
     if (buffer.getKind() == kernel::BufferKind::Cache)
-      cacheFormats.insert(kernel::cacheFormatName(buffer));
+      cacheFormats.insert(kernel::cacheFormat(buffer));
     if (buffer.getKind() != kernel::BufferKind::Weights)
       continue;
     ArrayRef<int64_t> shape = buffer.getTensor().getShape();
     layout.params.push_back({buffer.getSymName().str(),
-                             buffer.getFormat().value_or("f32").str(),
-                             buffer.getLayout().value_or("").str(),
+                             nameOf(buffer.getFormat().value_or(NumberFormat{})),
+                             buffer.getLayout() ? nameOf(*buffer.getLayout()) : "",
                              {shape.begin(), shape.end()},
                              static_cast<int64_t>(buffer.getOffset().value_or(0)),
                              buffer.sizeInBytes()});
   }
-  layout.cacheFormat = llvm::join(cacheFormats, ", ");
+  for (CacheFormat format : cacheFormats)
+    layout.cacheFormat += (layout.cacheFormat.empty() ? "" : ", ") + nameOf(format);
   llvm::sort(layout.params, [](const auto &a, const auto &b) { return a.offset < b.offset; });
   return layout;
 }

@@ -13,7 +13,7 @@ struct ModelLayout {
   /// Where a parameter lies in the target's weights. Offsets are multiples of 64, ascending.
   struct Param {
     std::string name;           ///< symbol of the lm.param
-    std::string format;         ///< "f32", "i4g32s", ... (compiler/Weights/Pack.h, formatName)
+    std::string format;         ///< "f32", "i4g32s", ... (runtime/base/Names.h)
     std::string layout;         ///< "rows16", "mma16_gated", ..., or "" for a vector of f32
     std::vector<int64_t> shape; ///< logical
     int64_t offset = 0, bytes = 0;

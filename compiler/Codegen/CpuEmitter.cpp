@@ -31,14 +31,13 @@ namespace {
 /// activations as pointers, a cache as its offset in a page. Inputs and outputs come with the step.
 SmallVector<kernel::BufferOp> phaseArguments(kernel::PhaseOp phase, const SymbolTable &symbols) {
   SmallVector<kernel::BufferOp> arguments;
-  for (Operation &op : *phase.getBody().begin())
-    for (NamedAttribute attribute : op.getAttrDictionary())
-      if (auto name = dyn_cast<FlatSymbolRefAttr>(attribute.getValue()))
-        if (auto buffer = symbols.lookup<kernel::BufferOp>(name.getValue());
-            buffer && buffer.getKind() != kernel::BufferKind::Input &&
-            buffer.getKind() != kernel::BufferKind::Output &&
-            !llvm::is_contained(arguments, buffer))
-          arguments.push_back(buffer);
+  for (auto op : phase.getBody().getOps<kernel::TileOpInterface>())
+    for (const kernel::Access &access : op.getAccesses()) {
+      auto buffer = symbols.lookup<kernel::BufferOp>(access.buffer.getAttr());
+      if (buffer.getKind() != kernel::BufferKind::Input &&
+          buffer.getKind() != kernel::BufferKind::Output && !llvm::is_contained(arguments, buffer))
+        arguments.push_back(buffer);
+    }
   return arguments;
 }
 
@@ -49,7 +48,7 @@ std::string shapeKey(kernel::PhaseOp phase, ArrayRef<kernel::BufferOp> arguments
   os << phase.getTiles() << (phase.getPerRow() ? "r" : "");
   for (kernel::BufferOp buffer : arguments)
     os << ';' << static_cast<int>(buffer.getKind()) << ' ' << buffer.getType() << ' '
-       << buffer.getFormat().value_or("") << ' ' << buffer.getLayout().value_or("");
+       << buffer.getFormatAttr() << ' ' << buffer.getLayoutAttr();
   for (Operation &op : *phase.getBody().begin()) {
     os << '\n' << op.getName();
     for (NamedAttribute attribute : op.getAttrDictionary()) {

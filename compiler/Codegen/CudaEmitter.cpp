@@ -71,7 +71,7 @@ void checkProgram(kernel::ProgramOp program) {
 class ProgramEmitter {
 public:
   ProgramEmitter(ImplicitLocOpBuilder &builder, kernel::ProgramOp program, CudaForm form)
-      : builder(builder), program(program), form(form), shapes(program),
+      : builder(builder), program(program), form(form), shapes(program), symbols(program),
         phases(cudaPhases(program)),
         space(program.getStep()->str() + deviceSuffix(program) + "_step") {}
 
@@ -103,6 +103,7 @@ private:
   kernel::ProgramOp program;
   CudaForm form;
   CudaShapes shapes;
+  SymbolTable symbols;
   std::vector<CudaPhase> phases;
   std::string space;
   llvm::StringSet<> fetches;    ///< phases that have a fetch
@@ -146,7 +147,7 @@ private:
                  const std::vector<CudaCall> &calls) {
     StringRef title = phase.getSymName();
     title.consume_front("run.");
-    verbatim("\n// " + title.str() + ": " + shapes.describe(phase));
+    verbatim("\n// " + title.str() + ": " + kernel::describe(phase, kernel::Buffers(symbols)));
     auto ahead = [&](const CudaCall &one, const std::string &argument, llvm::StringSet<> &having,
                      const char *suffix, const char *callee) {
       if (!argument.empty() && having.insert(name).second)
@@ -219,7 +220,8 @@ private:
   }
 
   void emitSample(kernel::PhaseOp phase, const CudaCall &call) {
-    verbatim("\n// sample: " + shapes.describe(phase) + "\nRETORT_KERNEL(" + cudaSample(program) +
+    verbatim("\n// sample: " + kernel::describe(phase, kernel::Buffers(symbols)) +
+             "\nRETORT_KERNEL(" + cudaSample(program) +
              ", kSampleThreads, 1, const retort_cuda_step *step) {\n  " + call.function + "<" +
              space + "::" + call.shape + ">(*step);\n}");
   }

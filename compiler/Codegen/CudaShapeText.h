@@ -20,40 +20,40 @@ inline std::string literal(float value) {
 inline std::string literal(bool value) { return value ? "true" : "false"; }
 inline std::string literal(int value) { return std::to_string(value); }
 
-inline std::string literal(cuda::Activation act) {
+inline std::string literal(Activation act) {
   switch (act) {
-  case cuda::Activation::Silu:
+  case Activation::Silu:
     return "Activation::Silu";
-  case cuda::Activation::GeluTanh:
+  case Activation::GeluTanh:
     return "Activation::GeluTanh";
-  case cuda::Activation::Gelu:
+  case Activation::Gelu:
     return "Activation::Gelu";
   }
   return {};
 }
 
-inline std::string literal(cuda::CacheFormat format) {
+inline std::string literal(CacheFormat format) {
   switch (format) {
-  case cuda::CacheFormat::F16:
+  case CacheFormat::F16:
     return "CacheFormat::F16";
-  case cuda::CacheFormat::BF16:
+  case CacheFormat::BF16:
     return "CacheFormat::BF16";
-  case cuda::CacheFormat::F8E4M3:
+  case CacheFormat::F8E4M3:
     return "CacheFormat::F8E4M3";
-  case cuda::CacheFormat::F32:
+  case CacheFormat::F32:
     return "CacheFormat::F32";
   }
   return {};
 }
 
 inline std::string literal(cuda::WeightLayout layout) {
-  const char *kinds[] = {"F32", "F16", "Bf16", "I8", "F8", "I4"};
-  std::string text = std::string("{WeightKind::") + kinds[static_cast<int>(layout.kind)];
+  const char *kinds[] = {"F32", "F16", "BF16", "I8", "F8", "I4"};
+  std::string text = std::string("{{WeightKind::") + kinds[static_cast<int>(layout.kind)];
   if (layout.quantised())
     text += ", " + literal(layout.group);
   if (layout.minima)
     text += ", true";
-  return text + "}";
+  return text + "}}";
 }
 
 /// Stands for a value of any type.

@@ -13,26 +13,6 @@ namespace {
 
 std::string times(int64_t a, int64_t b) { return std::to_string(a) + "x" + std::to_string(b); }
 
-/// "489 kB", "1.5 MB": three digits.
-std::string bytesText(int64_t bytes) {
-  if (bytes < 1000)
-    return std::to_string(bytes) + " bytes";
-  double value = static_cast<double>(bytes) / 1000;
-  const char *unit = "kB";
-  for (const char *larger : {"MB", "GB"})
-    if (value >= 999.5) {
-      value /= 1000;
-      unit = larger;
-    }
-  char text[32];
-  std::snprintf(text, sizeof text,
-                value < 9.995   ? "%.2f %s"
-                : value < 99.95 ? "%.1f %s"
-                                : "%.0f %s",
-                value, unit);
-  return text;
-}
-
 //===----------------------------------------------------------------------===//
 // What shapes are made of
 //===----------------------------------------------------------------------===//
@@ -44,29 +24,7 @@ int narrow(int64_t value) {
 
 float orZero(std::optional<llvm::APFloat> value) { return value ? value->convertToFloat() : 0.0f; }
 
-cuda::Activation activation(kernel::GateActivation act) {
-  switch (act) {
-  case kernel::GateActivation::Silu:
-    return cuda::Activation::Silu;
-  case kernel::GateActivation::GeluTanh:
-    return cuda::Activation::GeluTanh;
-  case kernel::GateActivation::Gelu:
-    return cuda::Activation::Gelu;
-  }
-  llvm_unreachable("all activations are above");
-}
-
-cuda::CacheFormat cacheFormat(kernel::BufferOp cache) {
-  Type element = cache.getTensor().getElementType();
-  return element.isF32()    ? cuda::CacheFormat::F32
-         : element.isF16()  ? cuda::CacheFormat::F16
-         : element.isBF16() ? cuda::CacheFormat::BF16
-                            : cuda::CacheFormat::F8E4M3;
-}
-
-cuda::WeightLayout weightLayout(kernel::BufferOp weights) {
-  return kernel::mma16(*kernel::PackedFormat::parse(weights.getFormat().value_or("")));
-}
+cuda::WeightLayout weightLayout(kernel::BufferOp weights) { return {*weights.getFormat()}; }
 
 /// The stage op that makes a product's rows.
 kernel::StageOp stageOf(Value rows) { return rows.getDefiningOp<kernel::StageOp>(); }
@@ -79,18 +37,15 @@ kernel::StageOp stageOf(Value rows) { return rows.getDefiningOp<kernel::StageOp>
 CudaShapes::CudaShapes(kernel::ProgramOp program) : program(program), symbols(program) {
   llvm::DenseMap<Attribute, int64_t> sent; // received buffers, and the exchange that filled them
   int64_t passed = 0;
-  auto read = [&](Operation *op, FlatSymbolRefAttr received) {
-    if (received)
-      exchanges[op] = sent.lookup(received);
-  };
   program.walk([&](Operation *op) {
     passed += isa<kernel::ExchangeOp>(op);
-    if (auto stage = dyn_cast<kernel::StageOp>(op))
-      read(op, stage.getReceivedAttr());
-    if (auto sum = dyn_cast<kernel::SumOp>(op))
-      read(op, sum.getReceivedAttr());
-    if (auto product = dyn_cast<kernel::MatmulOp>(op); product && product.getSend())
-      exchanges[op] = sent[product.getSendAttr()] = passed;
+    if (auto tileOp = dyn_cast<kernel::TileOpInterface>(op))
+      for (const kernel::Access &access : tileOp.getAccesses()) {
+        if (access.is<kernel::access::Send>())
+          exchanges[op] = sent[access.buffer] = passed;
+        if (access.is<kernel::access::Receive>())
+          exchanges[op] = sent.lookup(access.buffer);
+      }
   });
 }
 
@@ -216,8 +171,7 @@ cuda::ProductShape CudaShapes::product(kernel::StageOp stage, FlatSymbolRefAttr 
 
 std::string CudaShapes::productName(const char *kind, const cuda::ProductShape &product,
                                     FlatSymbolRefAttr weights) {
-  return kind + times(product.in, product.out) + "_" +
-         buffer(weights).getFormat().value_or("").str();
+  return kind + times(product.in, product.out) + "_" + nameOf(*buffer(weights).getFormat());
 }
 
 CudaCall CudaShapes::call(kernel::MatmulOp op) {
@@ -254,7 +208,7 @@ CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
   cuda::ProductShape shape = product(stage, op.getWeightsAttr(), op.getDestAttr());
   shape.out /= 2;
   shape.gated = true;
-  shape.act = activation(op.getAct());
+  shape.act = op.getAct();
   CudaCall call{"matmulGlu",
                 intern(productName("Glu_", shape, op.getWeightsAttr()), shape),
                 {address(stage.getSourceAttr()), address(stage.getGainAttr()),
@@ -268,7 +222,7 @@ CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
 template <typename Op> cuda::CacheShape CudaShapes::cache(Op op) {
   return {.kvHeads = narrow(op.getKvHeads()),
           .dims = narrow(op.getDims()),
-          .format = cacheFormat(buffer(op.getCacheAttr())),
+          .format = kernel::cacheFormat(buffer(op.getCacheAttr())),
           .pageBytes = narrow(*program.getPageBytes())};
 }
 
@@ -353,7 +307,7 @@ CudaCall CudaShapes::call(kernel::GluOp op) {
                        .gateAt = narrow(op.getGateAt()),
                        .upStride = narrow(columns(op.getUpAttr())),
                        .upAt = narrow(op.getUpAt()),
-                       .act = activation(op.getAct())};
+                       .act = op.getAct()};
   return {"glu",
           intern("GluRows_" + std::to_string(shape.channels), shape),
           {address(op.getGateAttr()), address(op.getUpAttr()), address(op.getDestAttr())},
@@ -405,125 +359,6 @@ std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
                "codegen: no CUDA code for '" + op->getName().getStringRef().str() + "'");
         });
   return result;
-}
-
-//===----------------------------------------------------------------------===//
-// Comments
-//===----------------------------------------------------------------------===//
-
-namespace {
-std::string formatText(kernel::BufferOp weights) {
-  auto format = *kernel::PackedFormat::parse(weights.getFormat().value_or(""));
-  if (!format.quantised())
-    return weights.getFormat()->str();
-  const char *codes = format.kind == kernel::PackedFormat::Kind::I8   ? "int8"
-                      : format.kind == kernel::PackedFormat::Kind::F8 ? "fp8"
-                                                                      : "int4";
-  return std::string(codes) + (format.symmetric ? "" : " asymmetric") + " in groups of " +
-         std::to_string(format.group);
-}
-
-std::string headsText(int64_t heads, int64_t kvHeads, int64_t dims) {
-  return std::to_string(heads) + " heads on " + std::to_string(kvHeads) + " of " +
-         std::to_string(dims) + " dims";
-}
-} // namespace
-
-std::string CudaShapes::describe(kernel::PhaseOp phase) {
-  std::string text;
-  int64_t bytes = 0;
-  auto add = [&](const std::string &part) { text += (text.empty() ? "" : ", ") + part; };
-  auto product = [&](FlatSymbolRefAttr name, int64_t parts) {
-    kernel::BufferOp weights = buffer(name);
-    ArrayRef<int64_t> shape = weights.getTensor().getShape();
-    add(std::to_string(shape[1]) + " -> " + (parts == 2 ? "2 x " : "") +
-        std::to_string(shape[0] / parts) + ", " + formatText(weights));
-    bytes += weights.sizeInBytes();
-  };
-  for (Operation &operation : *phase.getBody().begin())
-    llvm::TypeSwitch<Operation *>(&operation)
-        .Case([&](kernel::EmbedOp op) {
-          kernel::BufferOp table = buffer(op.getTableAttr());
-          add("rows of " + times(table.getTensor().getDimSize(0), table.getTensor().getDimSize(1)) +
-              ", " + formatText(table));
-        })
-        .Case([&](kernel::AnglesOp op) { add("cosines and sines"); })
-        .Case([&](kernel::SumOp op) {
-          add("partial sums of " + std::to_string(columns(op.getDestAttr())) +
-              (op.getResidual() ? ", residual" : ""));
-        })
-        .Case([&](kernel::StageOp op) {
-          if (op.getReceived())
-            add("partial sums");
-          if (op.getGain())
-            add("norm");
-          if (op.getRows())
-            add("wanted rows");
-        })
-        .Case([&](kernel::MatmulOp op) {
-          product(op.getWeightsAttr(), 1);
-          if (op.getBias())
-            add("bias");
-          if (op.getResidual())
-            add("residual");
-          if (op.getSoftCap())
-            add("soft cap");
-          if (op.getSend())
-            add("sent");
-        })
-        .Case([&](kernel::ArgmaxOp) { add("arg-max"); })
-        .Case([&](kernel::SampleOp op) {
-          add("tokens of " + std::to_string(program.getVocab()));
-          if (op.getOtherLogits())
-            add(std::to_string(columns(op.getOtherLogitsAttr())) + " of them device 1's");
-          add("in steps that ask for it");
-        })
-        .Case([&](kernel::MatmulGluOp op) {
-          product(op.getWeightsAttr(), 2);
-          add(stringifyGateActivation(op.getAct()).str());
-        })
-        .Case([&](kernel::AttendOp op) {
-          add(headsText(op.getHeads(), op.getKvHeads(), op.getDims()));
-          if (op.getQNorm() || op.getKNorm())
-            add("head norms");
-          if (op.getAngles())
-            add("rope");
-          add("append, " + std::to_string(op.getSplits()) + " splits");
-          if (op.getWindow())
-            add("window " + std::to_string(*op.getWindow()));
-        })
-        .Case([&](kernel::RopeAppendOp op) {
-          add(headsText(op.getHeads(), op.getKvHeads(), op.getDims()));
-          if (op.getQNorm() || op.getKNorm())
-            add("head norms");
-          if (op.getAngles())
-            add("rope");
-          add("append");
-        })
-        .Case([&](kernel::AttentionOp op) {
-          add(headsText(op.getHeads(), op.getKvHeads(), op.getDims()));
-          if (op.getWindow())
-            add("window " + std::to_string(*op.getWindow()));
-        })
-        .Case([&](kernel::NormOp op) {
-          add("norm of " + std::to_string(columns(op.getDestAttr())) +
-              (op.getResidual() ? ", residual" : ""));
-        })
-        .Case([&](kernel::GluOp op) {
-          add("gated product of " + std::to_string(columns(op.getDestAttr())) + ", " +
-              stringifyGateActivation(op.getAct()).str());
-        })
-        .Case([&](kernel::ResidualOp op) {
-          add("sum of " + std::to_string(columns(op.getDestAttr())));
-        });
-  if (bytes)
-    text += "; " + bytesText(bytes) + " of weights";
-  text += "; " + std::to_string(phase.getTiles()) + (phase.getTiles() == 1 ? " tile" : " tiles");
-  if (phase.getPerRow())
-    text += " a row";
-  if (phase.getRowTile())
-    text += " for each " + std::to_string(*phase.getRowTile()) + " rows";
-  return text;
 }
 
 } // namespace retort::codegen

@@ -27,9 +27,8 @@ class CudaShapes {
 public:
   explicit CudaShapes(kernel::ProgramOp program);
 
-  /// The calls of a phase's ops, and what it does in words: "norm, 576 -> 960, int4, ...".
+  /// The calls of a phase's ops.
   std::vector<CudaCall> calls(kernel::PhaseOp phase);
-  std::string describe(kernel::PhaseOp phase);
 
   /// The shapes and tables that calls() named so far.
   std::vector<std::string> declarations() const;

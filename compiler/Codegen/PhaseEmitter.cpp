@@ -13,24 +13,9 @@ using namespace mlir;
 namespace retort::codegen {
 namespace {
 
-/// How a weights format is called in the microkernels' names.
-std::string suffix(const kernel::PackedFormat &format) {
-  switch (format.kind) {
-  case kernel::PackedFormat::Kind::F32:
-    return "f32";
-  case kernel::PackedFormat::Kind::F16:
-    return "f16";
-  case kernel::PackedFormat::Kind::BF16:
-    return "bf16";
-  case kernel::PackedFormat::Kind::I8:
-    return "i8";
-  case kernel::PackedFormat::Kind::F8:
-    return "f8";
-  case kernel::PackedFormat::Kind::I4:
-    return format.symmetric ? "i4s" : "i4a";
-  }
-  llvm_unreachable("all kinds are above");
-}
+static_assert(RK_ACT_SILU == int(Activation::Silu) &&
+              RK_ACT_GELU_TANH == int(Activation::GeluTanh) &&
+              RK_ACT_GELU == int(Activation::Gelu));
 
 int64_t roundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -131,9 +116,7 @@ private:
     return symbols.lookup<kernel::BufferOp>(name.getValue());
   }
   int64_t columns(FlatSymbolRefAttr name) { return buffer(name).getTensor().getShape().back(); }
-  kernel::PackedFormat format(FlatSymbolRefAttr weights) {
-    return *kernel::PackedFormat::parse(buffer(weights).getFormat().value_or(""));
-  }
+  NumberFormat format(FlatSymbolRefAttr weights) { return *buffer(weights).getFormat(); }
   /// The argument of a buffer; null for an absent one.
   llvm::Value *data(FlatSymbolRefAttr name) {
     if (!name)
@@ -186,7 +169,7 @@ private:
   //===--- Tile ops -------------------------------------------------------------------------===//
 
   void emit(kernel::EmbedOp op) {
-    kernel::PackedFormat table = format(op.getTableAttr());
+    NumberFormat table = format(op.getTableAttr());
     int64_t in = columns(op.getTableAttr());
     loop(begin, end, [&](llvm::Value *r) {
       SmallVector<llvm::Value *> arguments = {data(op.getTableAttr()), i64(in)};
@@ -194,7 +177,7 @@ private:
         arguments.push_back(i64(table.group));
       arguments.append({stepElement(offsetof(retort_cpu_step, tokens), r), f32(op.getScale()),
                         floatsAt(data(op.getDestAttr()), r, in)});
-      call("rk_embed_" + suffix(table), arguments);
+      call("rk_embed_" + codesName(table), arguments);
     });
   }
 
@@ -237,7 +220,7 @@ private:
     bool quantised = !type.getElementType().isF32();
     if (!op.getGain()) {
       if (quantised)
-        call("rk_quantize", {x, n, i64(type.getGroup()), i64(0), n, y});
+        call("rk_quantize", {x, n, i64(type.getGroup()), y});
       else
         call("rk_copy", {x, n, y});
       return;
@@ -260,7 +243,7 @@ private:
 
   /// Columns 16 * begin to 16 * end - 1, not past `out`, of a product; `rest` are the arguments
   /// that follow n1. Decoding (one row) is a call of its own so that its code is specialised.
-  void linear(const std::string &kernel, kernel::PackedFormat weightsFormat, const Staged &x,
+  void linear(const std::string &kernel, NumberFormat weightsFormat, const Staged &x,
               llvm::Value *weights, int64_t in, int64_t out, ArrayRef<llvm::Value *> rest) {
     llvm::Value *n0 = builder.CreateMul(begin, i64(16));
     llvm::Value *n1 = builder.CreateMul(end, i64(16));
@@ -275,7 +258,7 @@ private:
         arguments.push_back(i64(weightsFormat.group));
       arguments.append({i64(out), n0, n1});
       arguments.append(rest.begin(), rest.end());
-      call(kernel + suffix(weightsFormat), arguments);
+      call(kernel + codesName(weightsFormat), arguments);
     };
     llvm::BasicBlock *one = llvm::BasicBlock::Create(module.getContext(), "one", function);
     llvm::BasicBlock *many = llvm::BasicBlock::Create(module.getContext(), "many", function);
@@ -295,15 +278,14 @@ private:
     llvm::Value *cap = op.getSoftCap() ? f32(*op.getSoftCap()) : f32(0.0);
     linear("rk_linear_", format(op.getWeightsAttr()), staged.at(op.getSource()),
            data(op.getWeightsAttr()), shape[1], shape[0],
-           {f32(1.0), data(op.getBiasAttr()), cap, data(op.getResidualAttr()), i64(shape[0]),
-            data(op.getDestAttr()), i64(shape[0])});
+           {data(op.getBiasAttr()), cap, data(op.getResidualAttr()), data(op.getDestAttr())});
   }
 
   void emit(kernel::MatmulGluOp op) {
     int64_t channels = columns(op.getDestAttr());
     linear("rk_glu_linear_", format(op.getWeightsAttr()), staged.at(op.getSource()),
            data(op.getWeightsAttr()), columns(op.getWeightsAttr()), channels,
-           {i64(static_cast<int64_t>(op.getAct())), data(op.getDestAttr()), i64(channels)});
+           {i64(static_cast<int64_t>(op.getAct())), data(op.getDestAttr())});
   }
 
   /// The slot's own row of the step's page table, for row `r` of the step.
@@ -315,7 +297,7 @@ private:
                                      pointer(offsetof(retort_cpu_step, page_table)), index);
   }
   std::string cacheSuffix(FlatSymbolRefAttr cache) {
-    return kernel::cacheFormatName(buffer(cache)).str();
+    return nameOf(kernel::cacheFormat(buffer(cache)));
   }
 
   void emit(kernel::RopeAppendOp op) {

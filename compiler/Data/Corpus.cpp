@@ -16,12 +16,8 @@ namespace retort {
 namespace {
 
 void checkOptions(const CorpusOptions &options) {
-  const auto share = [](double value) { return value >= 0 && value <= 1; };
-  if (!share(options.validationShare) || !share(options.heldOutShare) ||
-      options.validationShare + options.heldOutShare >= 1)
-    fail(ExitCode::Usage,
-         "the validation and held-out shares of the corpus must each be from 0 to 1 "
-         "and leave some for training");
+  if (!(options.heldOutShare >= 0 && options.heldOutShare < 1))
+    fail(ExitCode::Usage, "the held-out share of the corpus must be at least 0 and below 1");
   if (!(options.nearDuplicateJaccard > 0 && options.nearDuplicateJaccard <= 1))
     fail(ExitCode::Usage, "the near-duplicate threshold must be above 0 and at most 1");
 }
@@ -71,7 +67,6 @@ std::string listReasons(const CorpusCounts &counts, const Reason (&reasons)[N]) 
 
 std::string identityOf(const std::vector<Document> &documents, const CorpusOptions &options) {
   const nlohmann::json settings = {{"format", "retort-corpus-1"},
-                                   {"validation_share", options.validationShare},
                                    {"held_out_share", options.heldOutShare},
                                    {"near_duplicate_jaccard", options.nearDuplicateJaccard},
                                    {"shingle_words", options.shingleWords},
@@ -111,8 +106,6 @@ std::string_view splitName(Split split) {
   switch (split) {
   case Split::Train:
     return "train";
-  case Split::Validation:
-    return "validation";
   case Split::HeldOut:
     return "held-out";
   }
@@ -122,9 +115,7 @@ std::string_view splitName(Split split) {
 Split splitOf(std::string_view sha256, const CorpusOptions &options) {
   // Uniform in [0, 1): 53 bits of the mixed hash. Mixed, since documents are also sorted by it.
   const double u = static_cast<double>(mix64(leadingBits(sha256)) >> 11) * 0x1p-53;
-  if (u < options.heldOutShare)
-    return Split::HeldOut;
-  return u < options.heldOutShare + options.validationShare ? Split::Validation : Split::Train;
+  return u < options.heldOutShare ? Split::HeldOut : Split::Train;
 }
 
 nlohmann::json CorpusCounts::toJson() const {
@@ -134,7 +125,7 @@ nlohmann::json CorpusCounts::toJson() const {
     json["dropped_files"][reason.key] = this->*reason.count;
   for (const Reason &reason : documentReasons)
     json["dropped_documents"][reason.key] = this->*reason.count;
-  for (Split split : {Split::Train, Split::Validation, Split::HeldOut}) {
+  for (Split split : {Split::Train, Split::HeldOut}) {
     const auto i = static_cast<size_t>(split);
     const char *key = split == Split::HeldOut ? "held_out" : splitName(split).data();
     json["documents"][key] = documents[i];
@@ -145,9 +136,8 @@ nlohmann::json CorpusCounts::toJson() const {
 
 std::string CorpusCounts::summary() const {
   std::string text = withCommas(keptDocuments()) + " documents, " +
-                     humanBytes(textBytes[0] + textBytes[1] + textBytes[2]) + ": " +
-                     withCommas(documents[0]) + " train, " + withCommas(documents[1]) +
-                     " validation, " + withCommas(documents[2]) + " held-out";
+                     humanBytes(textBytes[0] + textBytes[1]) + ": " + withCommas(documents[0]) +
+                     " train, " + withCommas(documents[1]) + " held-out";
   const std::string droppedFiles = listReasons(*this, fileReasons);
   const std::string droppedDocuments = listReasons(*this, documentReasons);
   if (!droppedFiles.empty())

@@ -13,8 +13,8 @@
 namespace retort {
 
 /// What a document is for. Figures are reported on HeldOut, which nothing else ever reads.
-enum class Split : uint8_t { Train, Validation, HeldOut };
-/// "train", "validation", "held-out".
+enum class Split : uint8_t { Train, HeldOut };
+/// "train", "held-out".
 std::string_view splitName(Split split);
 
 /// One text of the corpus.
@@ -26,8 +26,7 @@ struct Document {
 };
 
 struct CorpusOptions {
-  double validationShare = 0.05;      ///< expected share of the documents, 0 to 1
-  double heldOutShare = 0.05;         ///< likewise; the rest is for training
+  double heldOutShare = 0.05;         ///< expected share of the documents; the rest is for training
   double nearDuplicateJaccard = 0.8;  ///< shingle sets at least this alike are one document
   unsigned shingleWords = 5;          ///< words in a shingle
   uint64_t maxFileBytes = 1ull << 30; ///< larger files are dropped (a .jsonl file may be any size)
@@ -54,12 +53,12 @@ struct CorpusCounts {
   uint64_t nearDuplicates = 0;
   uint64_t droppedBytes = 0; ///< text of exact and near-duplicates
   // What remains, by Split.
-  uint64_t documents[3] = {0, 0, 0};
-  uint64_t textBytes[3] = {0, 0, 0};
+  uint64_t documents[2] = {0, 0};
+  uint64_t textBytes[2] = {0, 0};
 
-  uint64_t keptDocuments() const { return documents[0] + documents[1] + documents[2]; }
+  uint64_t keptDocuments() const { return documents[0] + documents[1]; }
   nlohmann::json toJson() const;
-  /// "1,032 documents, 7.4 MB: 930 train, 51 validation, 51 held-out; dropped 68: ...".
+  /// "1,032 documents, 7.4 MB: 981 train, 51 held-out; dropped 68: ...".
   std::string summary() const;
 };
 
@@ -71,8 +70,8 @@ public:
   /// Folders give .txt .text .md .markdown .rst .html .htm .jsonl; a file named in `paths` is read
   /// as plain text if it has another extension. `progress(done, total)` counts files if it is set.
   /// Throws Error: Io (a path does not exist or may not be read), BadInput (no document remains;
-  /// the message has the counts), Resources (more text than maxTextBytes), Usage (impossible
-  /// shares).
+  /// the message has the counts), Resources (more text than maxTextBytes), Usage (an
+  /// impossible share).
   static Corpus read(const std::vector<std::string> &paths, const CorpusOptions &options = {},
                      const std::function<void(uint64_t, uint64_t)> &progress = {});
 
@@ -93,7 +92,7 @@ private:
   std::string identity_;
 };
 
-/// The split of the document with this SHA-256: a function of the hash and the shares only.
+/// The split of the document with this SHA-256: a function of the hash and the share only.
 Split splitOf(std::string_view sha256, const CorpusOptions &options);
 
 } // namespace retort

@@ -18,7 +18,7 @@ struct CompileOptions {
   unsigned devices = 1;       ///< GPUs that share the model
   std::string form;   ///< of GPU programs: persistent or graph; empty: the faster by the cost model
   std::string recipe; ///< a built-in name or a file; empty: specialist or none
-  std::string cache;  ///< format of keys and values: a name of lm::CacheFormat; empty: the recipe's
+  std::string cache;  ///< format of keys and values, by name; empty: the recipe's
   std::string passes; ///< a pipeline that replaces the recipe's
   bool printPipeline = false;
   uint64_t budgetBytes = 0;   ///< most bytes of the bundle; 0: the recipe decides

@@ -100,9 +100,12 @@ private:
     const std::string &cache = options_.cache;
     if (cache.empty())
       return;
-    if (!lm::symbolizeCacheFormat(cache)) {
-      const std::string nearest = nearestName(cache, {"f16", "bf16", "f8e4m3", "f32"});
-      fail(ExitCode::Usage, "--cache " + cache + ": write f16, bf16, f8e4m3 or f32" +
+    if (!named<CacheFormat>(cache)) {
+      std::vector<std::string> names;
+      for (CacheFormat format : all<CacheFormat>())
+        names.push_back(nameOf(format));
+      const std::string nearest = nearestName(cache, names);
+      fail(ExitCode::Usage, "--cache " + cache + ": write " + allNames<CacheFormat>() +
                                 (nearest.empty() ? "" : ": did you mean '" + nearest + "'?"));
     }
     if (!options_.passes.empty())

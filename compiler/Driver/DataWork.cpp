@@ -64,18 +64,13 @@ exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight:
   exec::Graph graph = exec::graphFromModel(model);
   auto store = [&](exec::Param &param, weight::FormatAttr in) {
     if (in && !param.isVector)
-      param.format =
-          exec::QuantFormat{static_cast<int>(in.getBits()), static_cast<int>(in.getGroup()),
-                            in.isSymmetric(), in.isE4M3()};
+      param.format = in.getValue();
   };
   for (exec::Param &param : graph.params)
     store(param, format);
-  for (const exec::Op &op : graph.ops) {
-    if (const auto *embed = std::get_if<exec::Embed>(&op))
-      store(graph.params[embed->weight], table);
-    if (const auto *logits = std::get_if<exec::Logits>(&op))
-      store(graph.params[logits->weight], table);
-  }
+  for (const exec::Node &node : graph.nodes)
+    if (node.op == exec::OpKind::Embed || node.op == exec::OpKind::Logits)
+      store(graph.params[node.param("weight")], table);
   return graph;
 }
 
@@ -146,7 +141,7 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
   // Results of before the executor rounded keys and values as their cache does are not these.
   for (lm::ModelOp used : models)
     used->walk([&](lm::AttentionOp attention) {
-      if (attention.getCache() != lm::CacheFormat::F32)
+      if (attention.getCache() != CacheFormat::F32)
         stream << "rounded cache\n";
     });
   stream << teacher_.sha256() << '\n' << corpus_.get().identity() << '\n';
@@ -223,7 +218,7 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
     std::vector<const Document *> documents = corpus_.get().require(Split::Train);
     result["vocabulary"] = {{"counts", countTokens(documents, tokenizer.tokenizeDocument(),
                                                    static_cast<uint32_t>(observed.getVocab()))},
-                            {"merges", mergeTriples(tokenizer.spec)},
+                            {"merges", tokenizer.spec.merges},
                             {"keep", keepAlways(tokenizer.spec)}};
   }
   if (!runsModel)
@@ -334,7 +329,7 @@ void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
   const double steps = std::max<double>(1, curve["loss"].size());
   for (size_t i = 0; i < curve["loss"].size(); ++i)
     points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
-                             curve["loss"][i].get<double>(), std::nullopt});
+                             curve["loss"][i].get<double>()});
   curves_.push_back(std::move(points));
 }
 

@@ -25,6 +25,10 @@ uint64_t activationBytes(lm::ModelOp model, int64_t tokens) {
   return static_cast<uint64_t>(model.getBlocks().size() * model.getHidden() * 68 * tokens);
 }
 
+int64_t elementCount(lm::ParamOp param) {
+  return mlir::ShapedType::getNumElements(param.getShape());
+}
+
 int64_t largestBlockElements(lm::ModelOp model) {
   return parameterCount(model) / std::max<int64_t>(1, model.getBlocks().size());
 }
@@ -33,12 +37,8 @@ int64_t largestBlockElements(lm::ModelOp model) {
 
 int64_t parameterCount(lm::ModelOp model) {
   int64_t count = 0;
-  for (lm::ParamOp param : model.getBody()->getOps<lm::ParamOp>()) {
-    int64_t elements = 1;
-    for (int64_t size : param.getShape())
-      elements *= size;
-    count += elements;
-  }
+  for (lm::ParamOp param : model.getBody()->getOps<lm::ParamOp>())
+    count += elementCount(param);
   return count;
 }
 
@@ -79,16 +79,22 @@ PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp
 PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::TrainOp op,
                           const std::string &name, bool cached) {
   PlannedWork work{name, cached, 0, 0, 0};
-  const double parameters = parameterCount(student);
-  work.seconds = 6.0 * parameters * op.getTokens() / flopsPerSecond();
-  // Master weights, gradients, two moments in f32, and the bf16 copy.
-  work.memoryBytes = kBaseBytes + static_cast<uint64_t>(18 * parameters) +
+  int64_t trained = 0;
+  for (lm::ParamOp param : student.getBody()->getOps<lm::ParamOp>())
+    if (!op.isFrozen(param.getSymName()))
+      trained += elementCount(param);
+  const int64_t parameters = parameterCount(student);
+  // Forward and the gradients of activations for all parameters, those of weights for the trained.
+  work.seconds =
+      (4.0 * double(parameters) + 2.0 * double(trained)) * op.getTokens() / flopsPerSecond();
+  // Master weights, gradients and two moments in f32 of what is trained, and a bf16 copy of all.
+  work.memoryBytes = kBaseBytes + static_cast<uint64_t>(16 * trained + 2 * parameters) +
                      activationBytes(student, op.getBatchTokens());
   if (teacher) {
     work.seconds += 2.0 * parameterCount(teacher) * op.getTokens() / flopsPerSecond();
     work.memoryBytes += 2 * parameterCount(teacher);
   }
-  work.diskBytes = static_cast<uint64_t>(16 * parameters); // result, and checkpoint until then
+  work.diskBytes = static_cast<uint64_t>(16 * trained); // result, and checkpoint until then
   return work;
 }
 
@@ -105,6 +111,18 @@ nlohmann::json plannedStatistics(lm::ModelOp model) {
     });
   }
   return result;
+}
+
+static exec::Schedule scheduleOf(distill::Schedule schedule) {
+  switch (schedule) {
+  case distill::Schedule::Cosine:
+    return exec::Schedule::Cosine;
+  case distill::Schedule::Linear:
+    return exec::Schedule::Linear;
+  case distill::Schedule::Constant:
+    return exec::Schedule::Constant;
+  }
+  fail(ExitCode::Internal, "a schedule that the executor does not know");
 }
 
 exec::TrainOptions trainOptions(distill::TrainOp op) {
@@ -128,9 +146,6 @@ exec::TrainOptions trainOptions(distill::TrainOp op) {
     case distill::LossKind::CrossEntropy:
       options.losses.crossEntropy = weight;
       break;
-    case distill::LossKind::AttentionRelation:
-      fail(ExitCode::Unsupported, "the executor does not run the loss attention_relation: use "
-                                  "hidden_state in its place");
     }
     if (loss.hasTemperature())
       options.losses.temperature = loss.getTemperature();
@@ -140,11 +155,14 @@ exec::TrainOptions trainOptions(distill::TrainOp op) {
   // Each window of a packed sequence has one row more than targets: room for them.
   options.microTokens = op.getBatchTokens() + op.getBatchTokens() / 8;
   options.learningRate = op.getLearningRate();
-  options.finalFraction = 0.1;
+  options.schedule = scheduleOf(op.getSchedule());
   options.warmupFraction = op.getWarmup();
   options.weightDecay = op.getWeightDecay();
   options.clipNorm = op.getClip();
   options.quantisationAware = static_cast<bool>(op.getQuantize());
+  if (op.getFrozen())
+    for (auto name : op.getFrozen()->getAsRange<mlir::StringAttr>())
+      options.frozen.push_back(name.str());
   return options;
 }
 

@@ -6,6 +6,8 @@
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Pipeline.h"
+#include "compiler/Import/Config.h"
+#include "compiler/Import/Family.h"
 #include "compiler/Import/Import.h"
 #include "dialects/Kernel/KernelCost.h"
 
@@ -72,7 +74,7 @@ json describeCheckpoint(const std::string &path) {
   return {{"kind", "checkpoint"},
           {"model",
            {{"name", config.name},
-            {"family", config.family},
+            {"family", config.family->name},
             {"context", config.context},
             {"vocab", config.vocab},
             {"hidden", config.hidden},
@@ -120,6 +122,7 @@ json describePrograms(mlir::ModuleOp module, const PredictOptions &predict) {
                         {"ops", opsText(phase)},
                         {"tiles", cost.tiles},
                         {"rows_of_tiles", phase.getPerRow() ? 1 : rowTile},
+                        {"parts_of_rows", phase.getRowParts().value_or(1)},
                         {"weight_bytes", cost.weightBytes},
                         {"activation_bytes", cost.activationBytes},
                         {"cache_bytes_per_position", cost.cacheBytesPerPosition},

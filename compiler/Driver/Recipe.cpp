@@ -66,7 +66,7 @@ constexpr const char *kSpecialist = R"(builtin.module(
   run-data-work))";
 
 /// Of the specialist's weights: 4 bits in groups of 64; the embedding, which loses most, of 32.
-constexpr const char *kFormat = "bits=4 group=64 embedding=i4g32s";
+constexpr const char *kFormat = "format=i4g64s embedding=i4g32s";
 
 /// The honest baselines: the teacher tuned on the tokens that the student is distilled on as well,
 /// and the student trained on them without a teacher, rounded alike.
@@ -92,11 +92,11 @@ constexpr const char *kBaselines = R"(
 
 /// Others' fp8 checkpoints have a scale a row or a matrix; docs/formats.md says why 64 columns.
 constexpr const char *kFp8 =
-    "builtin.module(quantize-weights{bits=8 e4m3=true group=64},cache-format{format={{cache}}})";
+    "builtin.module(quantize-weights{format=f8g64},cache-format{format={{cache}}})";
 constexpr const char *kInt8 =
-    "builtin.module(quantize-weights{bits=8 group=32},cache-format{format={{cache}}})";
+    "builtin.module(quantize-weights{format=i8g32},cache-format{format={{cache}}})";
 constexpr const char *kInt4 =
-    "builtin.module(quantize-weights{bits=4 group=32},cache-format{format={{cache}}})";
+    "builtin.module(quantize-weights{format=i4g32s},cache-format{format={{cache}}})";
 
 /// `none`: the checkpoint's precision, and its cache unless another was asked for.
 std::string asItIs(const RecipeParameters &p) {

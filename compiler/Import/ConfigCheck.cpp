@@ -6,15 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Checkpoint/Cursor.h"
-#include "compiler/Import/ConfigReaders.h"
-#include <algorithm>
+#include "compiler/Import/Config.h"
 #include <cmath>
 
 namespace retort {
 namespace {
 
 constexpr int64_t kMaxHidden = 1 << 17, kMaxFfn = 1 << 20, kMaxVocab = 1 << 23;
-constexpr int64_t kMaxHeads = 1 << 12, kMaxHeadDim = 1 << 12, kMaxLayers = 1 << 10;
+constexpr int64_t kMaxHeads = 1 << 12, kMaxHeadDim = 1 << 12;
 constexpr int64_t kMaxContext = int64_t(1) << 28;
 
 class Checker {
@@ -82,7 +81,6 @@ void checkModelConfig(const ModelConfig &config, const std::string &where) {
   check.range("the vocabulary's size", config.vocab, 1, kMaxVocab);
   check.range("the context length", config.context, 1, kMaxContext);
   check.range("the head size", config.headDim, 2, kMaxHeadDim);
-  check.range("the number of layers", static_cast<int64_t>(config.layers.size()), 1, kMaxLayers);
   bool anyLocal = false;
   for (size_t i = 0; i < config.layers.size(); ++i) {
     const ModelConfig::Layer &layer = config.layers[i];

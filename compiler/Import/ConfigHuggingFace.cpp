@@ -2,15 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What transformers computes for these families, from config.json as versions 4 (rope_theta,
-// rope_scaling, sliding_window_pattern) and 5 (rope_parameters, layer_types) write it. Keys that
-// transformers leaves out of a file because they are its defaults have the same defaults here.
+// rope_scaling, sliding_window_pattern) and 5 (rope_parameters, layer_types) write it.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Checkpoint/Cursor.h"
-#include "compiler/Import/ConfigReaders.h"
+#include "compiler/Import/Config.h"
+#include "compiler/Import/ConfigReader.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/SmallFloat.h"
-#include <algorithm>
 #include <cmath>
 
 namespace retort {
@@ -18,350 +17,280 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxLayers = 1 << 10; // before anything is made for each layer
-
-/// Typed access to a JSON object; a null is as good as nothing.
-class Keys {
+/// Typed access to a JSON object: nothing for a key that is missing or null, an Error for a value of
+/// another kind.
+class JsonObject {
 public:
-  Keys(const json &object, const std::string &path, std::string prefix = "")
+  JsonObject(const json &object, const std::string &path, std::string prefix = "")
       : object_(object), path_(path), prefix_(std::move(prefix)) {
     if (!object.is_object())
       fail(ExitCode::BadInput, path + ": " + (prefix_.empty() ? "the document" : prefix_) +
                                    " is not a JSON object: the file is damaged");
   }
 
-  bool has(const char *key) const { return find(key) != nullptr; }
-  bool isNull(const char *key) const {
-    auto it = object_.find(key);
-    return it != object_.end() && it->is_null();
-  }
   const json *find(const char *key) const {
     auto it = object_.find(key);
     return it == object_.end() || it->is_null() ? nullptr : &*it;
   }
+  bool isNull(const char *key) const { return object_.contains(key) && !find(key); }
 
-  int64_t integer(const char *key) const {
-    const json &value = require(key);
-    bool fits = value.is_number_integer() &&
-                (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t(INT64_MAX));
-    if (!fits)
+  std::optional<int64_t> integer(const char *key) const {
+    const json *value = find(key);
+    if (value && (!value->is_number_integer() ||
+                  (value->is_number_unsigned() && value->get<uint64_t>() > uint64_t(INT64_MAX))))
       wrong(key, "an integer");
-    return value.get<int64_t>();
+    return value ? std::optional(value->get<int64_t>()) : std::nullopt;
   }
-  int64_t integer(const char *key, int64_t otherwise) const {
-    return has(key) ? integer(key) : otherwise;
+  std::optional<double> number(const char *key) const {
+    return get<double>(key, &json::is_number, "a number");
   }
-  double number(const char *key) const {
-    const json &value = require(key);
-    if (!value.is_number())
-      wrong(key, "a number");
-    return value.get<double>();
+  std::optional<bool> boolean(const char *key) const {
+    return get<bool>(key, &json::is_boolean, "a boolean");
   }
-  double number(const char *key, double otherwise) const {
-    return has(key) ? number(key) : otherwise;
+  std::optional<std::string> string(const char *key) const {
+    return get<std::string>(key, &json::is_string, "a string");
   }
-  bool boolean(const char *key, bool otherwise) const {
+  std::optional<JsonObject> object(const char *key) const {
     const json *value = find(key);
-    if (value && !value->is_boolean())
-      wrong(key, "a boolean");
-    return value ? value->get<bool>() : otherwise;
+    return value ? std::optional(JsonObject(*value, path_, name(key) + ".")) : std::nullopt;
   }
-  std::string string(const char *key, const std::string &otherwise) const {
-    const json *value = find(key);
-    if (value && !value->is_string())
-      wrong(key, "a string");
-    return value ? value->get<std::string>() : otherwise;
+  double requiredNumber(const char *key) const {
+    const std::optional<double> value = number(key);
+    if (!value)
+      missing(key);
+    return *value;
   }
-  Keys object(const char *key) const { return {require(key), path_, prefix_ + key + "."}; }
+
+  std::string name(const char *key) const { return prefix_ + key; }
   const std::string &path() const { return path_; }
 
-  [[noreturn]] void unsupported(const std::string &what) const {
-    fail(ExitCode::Unsupported, path_ + ": " + what);
+  [[noreturn]] void missing(const char *key) const {
+    fail(ExitCode::BadInput,
+         path_ + ": has no key '" + name(key) + "': the file is damaged or not this model's");
   }
   [[noreturn]] void wrong(const char *key, const std::string &wanted) const {
-    fail(ExitCode::BadInput, path_ + ": key '" + prefix_ + key + "' is not " + wanted +
+    fail(ExitCode::BadInput, path_ + ": key '" + name(key) + "' is not " + wanted +
                                  ": the file is damaged or not this model's");
   }
 
 private:
-  const json &require(const char *key) const {
+  template <typename T>
+  std::optional<T> get(const char *key, bool (json::*isKind)() const noexcept,
+                       const char *kind) const {
     const json *value = find(key);
-    if (!value)
-      fail(ExitCode::BadInput,
-           path_ + ": has no key '" + prefix_ + key + "': the file is damaged or not this model's");
-    return *value;
+    if (value && !(value->*isKind)())
+      wrong(key, kind);
+    return value ? std::optional(value->get<T>()) : std::nullopt;
   }
+
   const json &object_;
   const std::string &path_;
   std::string prefix_;
 };
 
-class Reader {
+class HuggingFaceReader final : public ConfigReader {
 public:
-  Reader(const Keys &keys, std::string family, ModelConfig &config)
-      : keys_(keys), family_(std::move(family)), config_(config),
-        gemma_(family_.starts_with("gemma")), qwen_(family_.starts_with("qwen")) {}
-
-  void read() {
-    refuseUnknownStructure();
-    readSizes();
-    readRopes();
-    readWindows();
-    readScales();
-    readStructure();
+  HuggingFaceReader(const Family &family, const JsonObject &keys)
+      : ConfigReader(family, family.defaults, keys.path()), keys_(keys) {
+    refuseUnsupported();
+    const std::optional<int64_t> vocab = keys_.integer("vocab_size");
+    if (!vocab && defaults_.vocab == 0)
+      keys_.missing("vocab_size");
+    config_.vocab = vocab.value_or(defaults_.vocab);
   }
 
 private:
-  void refuseUnknownStructure() {
-    if (keys_.has("quantization_config"))
-      keys_.unsupported("a quantised checkpoint ('quantization_config') is not supported: use the "
-                        "model's F32, F16 or BF16 checkpoint, or a GGUF file");
-    if (keys_.boolean("use_bidirectional_attention", false))
-      keys_.unsupported("attention in both directions ('use_bidirectional_attention') is not "
-                        "supported: use a causal model");
-    if (keys_.integer("num_local_experts", 0) > 1 || keys_.integer("num_experts", 0) > 1)
-      keys_.unsupported("a mixture of experts is not supported: use a dense model");
+  std::string name(const ConfigKey &key) const override { return keys_.name(key.huggingFace); }
+  std::optional<int64_t> integer(const ConfigKey &key) const override {
+    return keys_.integer(key.huggingFace);
+  }
+  std::optional<double> number(const ConfigKey &key) const override {
+    return keys_.number(key.huggingFace);
+  }
+  bool isNone(const ConfigKey &key) const override { return keys_.isNull(key.huggingFace); }
+  void missing(const ConfigKey &key) const override { keys_.missing(key.huggingFace); }
+  std::vector<int64_t> perLayer(const ConfigKey &key) const override {
+    const std::optional<int64_t> value = integer(key);
+    return value ? std::vector<int64_t>(config_.layers.size(), *value) : std::vector<int64_t>();
   }
 
-  void readSizes() {
-    config_.hidden = keys_.integer("hidden_size");
-    config_.vocab = !gemma_ ? keys_.integer("vocab_size")
-                            : keys_.integer("vocab_size", family_ == "gemma2" ? 256000 : 262208);
-    config_.context = keys_.integer("max_position_embeddings", defaultContext());
-    int64_t layers = keys_.integer("num_hidden_layers");
-    if (layers < 1 || layers > kMaxLayers)
-      keys_.wrong("num_hidden_layers", "between 1 and " + std::to_string(kMaxLayers));
-    int64_t heads =
-        gemma_ ? keys_.integer("num_attention_heads", 8) : keys_.integer("num_attention_heads");
-    int64_t kvHeads = keys_.integer("num_key_value_heads", gemma_                 ? 4
-                                                           : family_ == "mistral" ? 8
-                                                                                  : heads);
-    config_.layers.assign(
-        static_cast<size_t>(layers),
-        {.heads = heads, .kvHeads = kvHeads, .ffn = keys_.integer("intermediate_size")});
-    if (keys_.has("head_dim") || gemma_ || family_ == "qwen3") {
-      config_.headDim = keys_.integer("head_dim", gemma_ ? 256 : 128);
-    } else {
-      if (heads < 1 || config_.hidden % heads != 0)
-        fail(ExitCode::BadInput, keys_.path() + ": hidden_size " + std::to_string(config_.hidden) +
-                                     " is not a multiple of num_attention_heads " +
-                                     std::to_string(heads) + ": the file is damaged");
-      config_.headDim = config_.hidden / heads;
-    }
-    config_.normEps = keys_.number("rms_norm_eps", 1e-6);
-  }
-
-  int64_t defaultContext() const {
-    return family_ == "llama"                            ? 2048
-           : family_ == "mistral" || family_ == "gemma3" ? 131072
-           : family_ == "gemma2"                         ? 8192
-                                                         : 32768;
-  }
-
-  void readRopes() {
-    const double base = keys_.number("rope_theta", family_ == "gemma3" ? 1e6 : 10000);
-    const double localBase = keys_.number("rope_local_base_freq", 10000);
-    RopeConfig plain{.base = base, .dims = rotated(keys_.number("partial_rotary_factor", 1))};
-    config_.rope = config_.ropeLocal = plain;
-    config_.ropeLocal.base = localBase;
-    if (keys_.has("rope_scaling"))
-      readScaling(keys_.object("rope_scaling"), config_.rope);
-    if (!keys_.has("rope_parameters"))
-      return;
-    Keys parameters = keys_.object("rope_parameters");
-    bool nested = false;
-    for (auto [type, rope] : {std::pair{"full_attention", &config_.rope},
-                              std::pair{"sliding_attention", &config_.ropeLocal}}) {
-      if (!parameters.has(type))
-        continue;
-      nested = true;
-      readScaling(parameters.object(type), *rope);
-    }
-    if (!nested)
-      readScaling(parameters, config_.rope);
+  void refuseUnsupported() const {
+    if (keys_.find("quantization_config"))
+      unsupported("a quantised checkpoint ('quantization_config') is not supported: use the "
+                  "model's F32, F16 or BF16 checkpoint, or a GGUF file");
+    if (keys_.boolean("use_bidirectional_attention").value_or(false))
+      unsupported("attention in both directions ('use_bidirectional_attention') is not supported: "
+                  "use a causal model");
+    for (const char *key : {"num_local_experts", "num_experts"})
+      if (keys_.integer(key).value_or(0) > 1)
+        unsupported("a mixture of experts is not supported: use a dense model");
   }
 
   int64_t rotated(double fraction) const {
     if (!std::isfinite(fraction) || fraction <= 0 || fraction > 1)
       keys_.wrong("partial_rotary_factor", "above 0 and at most 1");
     const double features = static_cast<double>(config_.headDim) * fraction;
-    // checkConfig refuses heads of that size; until then they are just not to overflow.
+    // checkModelConfig refuses heads that large; here the conversion must only not overflow.
     return features < 1e9 ? static_cast<int64_t>(features) : config_.headDim;
   }
 
+  void readRopes() override {
+    config_.rope.dims = config_.ropeLocal.dims =
+        rotated(keys_.number("partial_rotary_factor").value_or(1));
+    if (auto scaling = keys_.object("rope_scaling"))
+      readScaling(*scaling, config_.rope);
+    const std::optional<JsonObject> parameters = keys_.object("rope_parameters");
+    if (!parameters)
+      return;
+    const auto full = parameters->object("full_attention"),
+               sliding = parameters->object("sliding_attention");
+    if (full)
+      readScaling(*full, config_.rope);
+    if (sliding)
+      readScaling(*sliding, config_.ropeLocal);
+    if (!full && !sliding)
+      readScaling(*parameters, config_.rope);
+  }
+
   /// One rope_scaling or rope_parameters object.
-  void readScaling(const Keys &scaling, RopeConfig &rope) {
-    rope.base = scaling.number("rope_theta", rope.base);
-    if (scaling.has("partial_rotary_factor"))
-      rope.dims = rotated(scaling.number("partial_rotary_factor"));
-    const std::string type = scaling.string("rope_type", scaling.string("type", "default"));
+  void readScaling(const JsonObject &scaling, RopeConfig &rope) const {
+    rope.base = scaling.number("rope_theta").value_or(rope.base);
+    if (auto fraction = scaling.number("partial_rotary_factor"))
+      rope.dims = rotated(*fraction);
+    const std::string type =
+        scaling.string("rope_type").value_or(scaling.string("type").value_or("default"));
     if (type == "default")
       return;
-    if (type != "linear" && type != "llama3" && type != "yarn")
-      keys_.unsupported("rope scaling " + quote(type) +
-                        " is not supported: use a model with linear, llama3 or yarn scaling");
+    const double context = static_cast<double>(config_.context);
+    rope.originalContext =
+        keys_.number("original_max_position_embeddings")
+            .value_or(scaling.number("original_max_position_embeddings").value_or(context));
     if (type == "linear") {
       rope.scaling = RopeConfig::Scaling::Linear;
-      rope.factor = scaling.number("factor");
-      return;
-    }
-    double original =
-        scaling.number("original_max_position_embeddings", static_cast<double>(config_.context));
-    rope.originalContext = keys_.number("original_max_position_embeddings", original);
-    if (type == "llama3") {
+      rope.factor = scaling.requiredNumber("factor");
+    } else if (type == "llama3") {
       rope.scaling = RopeConfig::Scaling::Llama3;
-      rope.factor = scaling.number("factor");
-      rope.lowFreqFactor = scaling.number("low_freq_factor");
-      rope.highFreqFactor = scaling.number("high_freq_factor");
-      return;
+      rope.factor = scaling.requiredNumber("factor");
+      rope.lowFreqFactor = scaling.requiredNumber("low_freq_factor");
+      rope.highFreqFactor = scaling.requiredNumber("high_freq_factor");
+    } else if (type == "yarn") {
+      rope.scaling = RopeConfig::Scaling::Yarn;
+      rope.factor = scaling.number("factor").value_or(context / rope.originalContext);
+      readYarn(scaling, rope);
+    } else {
+      unsupportedScaling(quote(type));
     }
-    rope.scaling = RopeConfig::Scaling::Yarn;
-    rope.factor =
-        scaling.number("factor", static_cast<double>(config_.context) / rope.originalContext);
-    // transformers takes 0 for its default here
-    auto orDefault = [&](const char *key, double otherwise) {
-      double value = scaling.number(key, otherwise);
+  }
+
+  static void readYarn(const JsonObject &scaling, RopeConfig &rope) {
+    // transformers takes a 0 for the default here.
+    auto beta = [&](const char *key, double otherwise) {
+      const double value = scaling.number(key).value_or(0);
       return value == 0 ? otherwise : value;
     };
-    rope.betaFast = orDefault("beta_fast", 32);
-    rope.betaSlow = orDefault("beta_slow", 1);
-    rope.mscale = scaling.number("mscale", 0);
-    rope.mscaleAllDim = scaling.number("mscale_all_dim", 0);
-    rope.truncate = scaling.boolean("truncate", true);
-    if (scaling.has("attention_factor"))
-      rope.attentionFactor = scaling.number("attention_factor");
+    rope.betaFast = beta("beta_fast", 32);
+    rope.betaSlow = beta("beta_slow", 1);
+    rope.mscale = scaling.number("mscale").value_or(0);
+    rope.mscaleAllDim = scaling.number("mscale_all_dim").value_or(0);
+    rope.truncate = scaling.boolean("truncate").value_or(true);
+    if (auto factor = scaling.number("attention_factor"))
+      rope.attentionFactor = factor;
   }
 
-  void readWindows() {
-    if (family_ == "llama" || (qwen_ && !keys_.boolean("use_sliding_window", false)))
-      return;
-    // Mistral's default of 4096 stands where the key is absent; a null there means none.
-    const bool present = keys_.has("sliding_window");
-    const int64_t window = present ? keys_.integer("sliding_window") : defaultWindow();
-    if (window == 0)
-      return;
-    const std::vector<bool> sliding = slidingLayers();
-    for (size_t i = 0; i < sliding.size(); ++i)
-      if (sliding[i]) {
-        config_.layers[i].window = window;
-        config_.layers[i].localRope = family_ == "gemma3";
-      }
-  }
-
-  int64_t defaultWindow() const { return keys_.isNull("sliding_window") ? 0 : 4096; }
-
-  std::vector<bool> slidingLayers() {
+  std::vector<bool> slidingLayers(int64_t) const override {
     const size_t count = config_.layers.size();
-    std::vector<bool> sliding(count, family_ == "mistral");
-    if (family_ == "mistral") // transformers ignores layer_types here
-      return sliding;
-    if (const json *types = keys_.find("layer_types")) {
-      if (!types->is_array() || types->size() != count)
-        keys_.wrong("layer_types", "a list with an entry for each layer");
-      for (size_t i = 0; i < count; ++i) {
-        if (!(*types)[i].is_string())
-          keys_.wrong("layer_types", "a list of strings");
-        const std::string type = (*types)[i].get<std::string>();
-        if (type != "sliding_attention" && type != "full_attention")
-          keys_.unsupported("layer type " + quote(type) + " is not supported: use a model of " +
-                            "full_attention and sliding_attention layers");
-        sliding[i] = type == "sliding_attention";
-      }
-      return sliding;
-    }
-    const int64_t pattern = keys_.integer("sliding_window_pattern", family_ == "gemma2" ? 2 : 6);
-    const int64_t firstSliding = keys_.integer("max_window_layers", 28);
-    if (pattern < 1)
-      keys_.wrong("sliding_window_pattern", "at least 1");
+    const bool enabled = family_.windows == Windows::FromLayer
+                             ? keys_.boolean("use_sliding_window").value_or(false)
+                             : family_.windows != Windows::None;
+    if (!enabled || family_.windows == Windows::Every) // transformers ignores layer_types here
+      return std::vector<bool>(count, enabled);
+    if (const json *types = keys_.find("layer_types"))
+      return layersOfType(*types);
+    if (family_.windows == Windows::Pattern)
+      return patternLayers();
+    const int64_t first = keys_.integer("max_window_layers").value_or(28);
+    std::vector<bool> sliding(count);
     for (size_t i = 0; i < count; ++i)
-      sliding[i] = qwen_ ? static_cast<int64_t>(i) >= firstSliding
-                         : (static_cast<int64_t>(i) + 1) % pattern != 0;
+      sliding[i] = static_cast<int64_t>(i) >= first;
     return sliding;
   }
 
-  void readScales() {
-    readActivation();
-    double width = static_cast<double>(config_.headDim);
-    if (gemma_)
-      width = keys_.number("query_pre_attn_scalar", 256);
-    config_.attentionScale = 1 / std::sqrt(width);
-    if (!gemma_)
-      return;
-    config_.embedScale = roundedToDtype(std::sqrt(static_cast<double>(config_.hidden)));
-    const bool gemma2 = family_ == "gemma2";
-    config_.attentionSoftCap = softCap("attn_logit_softcapping", gemma2 ? 50 : 0);
-    config_.logitSoftCap = softCap("final_logit_softcapping", gemma2 ? 30 : 0);
+  std::vector<bool> layersOfType(const json &types) const {
+    const size_t count = config_.layers.size();
+    if (!types.is_array() || types.size() != count)
+      keys_.wrong("layer_types", "a list with an entry for each layer");
+    std::vector<bool> sliding;
+    for (const json &type : types) {
+      if (!type.is_string())
+        keys_.wrong("layer_types", "a list of strings");
+      const std::string name = type.get<std::string>();
+      if (name != "sliding_attention" && name != "full_attention")
+        unsupported("layer type " + quote(name) + " is not supported: use a model of " +
+                    "full_attention and sliding_attention layers");
+      sliding.push_back(name == "sliding_attention");
+    }
+    return sliding;
   }
 
-  std::optional<double> softCap(const char *key, double otherwise) const {
-    if (!keys_.has(key) && (otherwise == 0 || keys_.isNull(key)))
-      return std::nullopt;
-    return keys_.number(key, otherwise);
+  void readStructure() override {
+    const double headDim = static_cast<double>(config_.headDim);
+    config_.attentionScale =
+        1 / std::sqrt(family_.queryScale == 0
+                          ? headDim
+                          : keys_.number("query_pre_attn_scalar").value_or(family_.queryScale));
+    config_.embedScale = rounded(config_.embedScale);
+    config_.activation = activation();
+    config_.normOffset = family_.normOffset;
+    config_.tiedEmbeddings = keys_.boolean("tie_word_embeddings").value_or(family_.tiedEmbeddings);
+    config_.outputBias =
+        family_.attentionBiasKey && keys_.boolean("attention_bias").value_or(false);
+    config_.qkvBias = family_.qkvBias || config_.outputBias;
+    config_.ffnBias = family_.ffnBiasKey && keys_.boolean("mlp_bias").value_or(false);
   }
 
-  /// transformers multiplies by a number of the model's dtype.
-  double roundedToDtype(double value) const {
-    const std::string dtype = keys_.string("dtype", keys_.string("torch_dtype", "float32"));
-    if (dtype == "bfloat16")
-      return fromBFloat16(toBFloat16(static_cast<float>(value)));
-    if (dtype == "float16")
-      return fromHalf(toHalf(static_cast<float>(value)));
-    return static_cast<float>(value);
+  /// The factor as a number of the model's dtype, by which transformers multiplies.
+  double rounded(double factor) const {
+    const std::string dtype =
+        keys_.string("dtype").value_or(keys_.string("torch_dtype").value_or("float32"));
+    const float single = static_cast<float>(factor);
+    return dtype == "bfloat16"  ? fromBFloat16(toBFloat16(single))
+           : dtype == "float16" ? fromHalf(toHalf(single))
+                                : single;
   }
 
-  void readActivation() {
-    std::string act = gemma_ ? keys_.string("hidden_activation", "gelu_pytorch_tanh")
-                             : keys_.string("hidden_act", "silu");
-    if (act == "silu" || act == "swish")
-      config_.activation = ActivationKind::Silu;
-    else if (act == "gelu")
-      config_.activation = ActivationKind::Gelu;
-    else if (act == "gelu_pytorch_tanh" || act == "gelu_new")
-      config_.activation = ActivationKind::GeluTanh;
-    else
-      keys_.unsupported("activation " + quote(act) +
-                        " is not supported: use a model with silu, gelu or gelu_pytorch_tanh");
+  Activation activation() const {
+    const std::optional<std::string> name = keys_.string(family_.activationKey);
+    if (!name)
+      return family_.activation;
+    if (name == "silu" || name == "swish")
+      return Activation::Silu;
+    if (name == "gelu")
+      return Activation::Gelu;
+    if (name == "gelu_pytorch_tanh" || name == "gelu_new")
+      return Activation::GeluTanh;
+    unsupported("activation " + quote(*name) +
+                " is not supported: use a model with silu, gelu or gelu_pytorch_tanh");
   }
 
-  void readStructure() {
-    config_.normOffset = config_.postNorms = gemma_;
-    config_.qkNorm = family_ == "qwen3" || family_ == "gemma3";
-    config_.tiedEmbeddings = keys_.boolean("tie_word_embeddings", gemma_);
-    const bool attentionBias =
-        family_ != "qwen2" && family_ != "mistral" && keys_.boolean("attention_bias", false);
-    config_.qkvBias = family_ == "qwen2" || attentionBias;
-    config_.outputBias = attentionBias;
-    config_.ffnBias = family_ == "llama" && keys_.boolean("mlp_bias", false);
-  }
-
-  const Keys &keys_;
-  std::string family_;
-  ModelConfig &config_;
-  bool gemma_, qwen_;
+  const JsonObject &keys_;
 };
 
 } // namespace
 
 ModelConfig readHuggingFaceConfig(const std::string &text, const std::string &path) {
   const json document = parseJson(text, path);
-  Keys keys(document, path);
-  const std::string type = keys.string("model_type", "");
-  ModelConfig config;
-  config.name = keys.string("_name_or_path", "");
-  for (const char *family : {"llama", "mistral", "qwen2", "qwen3", "gemma2"})
-    if (type == family)
-      config.family = family;
-  if (type == "gemma3" || type == "gemma3_text")
-    config.family = "gemma3";
-  if (config.family.empty())
-    keys.unsupported("model_type " + quote(type) +
-                     " is not supported: use a model of llama, mistral, qwen2, qwen3, gemma2 or "
-                     "gemma3 (text)");
-  // Gemma 3's larger models are wrapped, with a vision tower that is not imported.
-  if (type == "gemma3" && keys.has("text_config"))
-    Reader(keys.object("text_config"), config.family, config).read();
-  else
-    Reader(keys, config.family, config).read();
+  const JsonObject keys(document, path);
+  const std::string type = keys.string("model_type").value_or("");
+  const Family *family = familyOfModelType(type);
+  if (!family)
+    fail(ExitCode::Unsupported, path + ": model_type " + quote(type) +
+                                    " is not supported: use a model of " + familyList());
+  // A small model of a multimodal type may have no tower, and then its keys at the top.
+  const std::optional<JsonObject> inner = family->isWithinMultimodal() && type == family->name
+                                              ? keys.object("text_config")
+                                              : std::nullopt;
+  ModelConfig config = HuggingFaceReader(*family, inner ? *inner : keys).read();
+  config.name = keys.string("_name_or_path").value_or("");
   return config;
 }
 

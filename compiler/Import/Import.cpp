@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/Import.h"
 #include "compiler/Checkpoint/Cursor.h"
-#include "compiler/Import/FamilyNames.h"
+#include "compiler/Import/Config.h"
+#include "compiler/Import/TensorNames.h"
 #include "dialects/LM/LMOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
@@ -30,8 +31,8 @@ public:
   OwningOpRef<ModuleOp> build(StringRef symbol) {
     OwningOpRef<ModuleOp> module = ModuleOp::create(builder_.getLoc());
     builder_.setInsertionPointToEnd(module->getBody());
-    model_ = builder_.create<lm::ModelOp>(symbol, config_.family, config_.context, config_.vocab,
-                                          config_.hidden);
+    model_ = builder_.create<lm::ModelOp>(symbol, config_.family->name, config_.context,
+                                          config_.vocab, config_.hidden);
     builder_.setInsertionPointToEnd(&model_.getBodyRegion().front());
     forward_ = builder_.create<lm::ForwardOp>();
     buildForward();
@@ -46,7 +47,7 @@ private:
   //===- Parameters ---------------------------------------------------------===//
 
   /// Makes the parameter and returns its name. With `heads`, its rows are those of so many heads
-  /// with rotated pairs, which GGUF's llama stores side by side.
+  /// with rotated pairs, which the checkpoint may store side by side.
   StringRef param(const std::string &name, ArrayRef<int64_t> shape, int64_t heads = 0) {
     const std::string stored = names_.inCheckpoint(name);
     const CheckpointTensor *tensor = checkpoint_.find(stored);
@@ -99,7 +100,8 @@ private:
       if (!used_.contains(tensor.name) && !names_.mayBeUnused(tensor.name))
         fail(ExitCode::Unsupported,
              checkpoint_.path() + ": tensor " + quote(tensor.name) + " has no place in a " +
-                 config_.family + " model: this variant of the architecture is not supported");
+                 std::string(config_.family->name) +
+                 " model: this variant of the architecture is not supported");
   }
 
   //===- Computation --------------------------------------------------------===//
@@ -183,7 +185,7 @@ private:
     Value q = linear(input, block + "attn_q", heads * dim, config_.qkvBias, heads);
     Value k = linear(input, block + "attn_k", kvHeads * dim, config_.qkvBias, kvHeads);
     Value v = linear(input, block + "attn_v", kvHeads * dim, config_.qkvBias);
-    if (config_.qkNorm) {
+    if (config_.family->qkNorm) {
       q = norm(q, block + "attn_q_norm.weight", heads);
       k = norm(k, block + "attn_k_norm.weight", kvHeads);
     }
@@ -194,22 +196,14 @@ private:
         builder_.getI64IntegerAttr(kvHeads), builder_.getF64FloatAttr(config_.attentionScale),
         layer.window != 0 ? builder_.getI64IntegerAttr(layer.window) : IntegerAttr(),
         optionalNumber(config_.attentionSoftCap),
-        lm::CacheFormatAttr::get(&context_, lm::CacheFormat::F32));
+        lm::CacheFormatAttr::get(&context_, CacheFormat::F32));
     return linear(o, block + "attn_output", config_.hidden, config_.outputBias);
-  }
-
-  lm::ActivationAttr activation() {
-    const lm::Activation kind = config_.activation == ActivationKind::Silu ? lm::Activation::SiLU
-                                : config_.activation == ActivationKind::Gelu
-                                    ? lm::Activation::GELU
-                                    : lm::Activation::GELUTanh;
-    return lm::ActivationAttr::get(&context_, kind);
   }
 
   Value feedForward(Value input, const std::string &block, const Layer &layer) {
     Value gate = linear(input, block + "ffn_gate", layer.ffn, config_.ffnBias);
     Value up = linear(input, block + "ffn_up", layer.ffn, config_.ffnBias);
-    Value gated = builder_.create<lm::GluOp>(gate.getType(), gate, up, activation());
+    Value gated = builder_.create<lm::GluOp>(gate.getType(), gate, up, config_.activation);
     return linear(gated, block + "ffn_down", config_.hidden, config_.ffnBias);
   }
 
@@ -225,11 +219,11 @@ private:
     builder_.setInsertionPointToEnd(block.getBody());
     Value stream = block.getEntry();
     Value output = attention(norm(stream, prefix + "attn_norm.weight"), prefix, layer);
-    if (config_.postNorms)
+    if (config_.family->postNorms)
       output = norm(output, prefix + "post_attention_norm.weight");
     stream = residual(stream, output);
     output = feedForward(norm(stream, prefix + "ffn_norm.weight"), prefix, layer);
-    if (config_.postNorms)
+    if (config_.family->postNorms)
       output = norm(output, prefix + "post_ffw_norm.weight");
     builder_.create<lm::YieldOp>(residual(stream, output));
     return block.getResult();
@@ -266,7 +260,7 @@ private:
   MLIRContext &context_;
   const Checkpoint &checkpoint_;
   const ModelConfig &config_;
-  FamilyNames names_;
+  TensorNames names_;
   ImplicitLocOpBuilder builder_;
   lm::ModelOp model_;
   lm::ForwardOp forward_;

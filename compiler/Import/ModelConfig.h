@@ -1,6 +1,7 @@
 //===- ModelConfig.h - What a checkpoint says of its model ------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "runtime/base/Activation.h"
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,33 +25,32 @@ struct RopeConfig {
   std::vector<double> factors = {}; ///< Factors: dims / 2 of them
 };
 
-enum class ActivationKind { Silu, Gelu, GeluTanh };
+struct Family;
 
-/// Everything that the families need to build a model's IR. All numbers are range-checked.
+/// What a model's IR is built from: its family's row and the numbers of one checkpoint, all
+/// range-checked.
 struct ModelConfig {
   /// One layer; pruned models have layers of different sizes.
   struct Layer {
     int64_t heads = 0, kvHeads = 0, ffn = 0;
     int64_t window = 0;     ///< latest rows seen by attention; 0: all
-    bool localRope = false; ///< rotates by `ropeLocal` (Gemma 3's sliding layers)
+    bool localRope = false; ///< rotates by `ropeLocal`
   };
 
-  std::string family; ///< "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"
-  std::string name;   ///< the model's own name; may be empty
+  const Family *family = nullptr; ///< never null once read
+  std::string name;               ///< the model's own name; may be empty
   int64_t hidden = 0, headDim = 0, vocab = 0, context = 0;
   std::vector<Layer> layers;
-  ActivationKind activation = ActivationKind::Silu;
+  Activation activation = Activation::Silu;
 
   double normEps = 1e-6;
-  bool normOffset = false; ///< gains are stored as w, meaning 1 + w (Gemma from Hugging Face)
-  bool qkNorm = false;     ///< query and key heads are normalised before rope
-  bool postNorms = false;  ///< attention's and FFN's outputs are normalised (Gemma)
+  bool normOffset = false; ///< gains are stored as w, meaning 1 + w
 
   double embedScale = 1;
   double attentionScale = 0; ///< multiplies scores before the soft cap
   std::optional<double> attentionSoftCap, logitSoftCap;
   RopeConfig rope, ropeLocal;
-  /// Query and key rows are stored with each rotated pair side by side (GGUF's llama).
+  /// Query and key rows are stored with each rotated pair side by side.
   bool interleavedRope = false;
 
   bool tiedEmbeddings = false;

@@ -49,10 +49,7 @@ Json modelJson(const ModelFigures &model) {
 Json curveJson(const LossCurve &curve) {
   Json points = Json::array();
   for (const LossCurve::Point &point : curve.points)
-    points.push_back(
-        {{"tokens", point.tokens},
-         {"loss", finite(point.loss)},
-         {"validation_bits_per_byte", point.validation ? finite(*point.validation) : Json()}});
+    points.push_back({{"tokens", point.tokens}, {"loss", finite(point.loss)}});
   return {{"name", repaired(curve.name)}, {"points", std::move(points)}};
 }
 

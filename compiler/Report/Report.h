@@ -35,9 +35,8 @@ struct ModelFigures {
 struct LossCurve {
   std::string name; ///< "tuning the teacher", "distilling"
   struct Point {
-    uint64_t tokens = 0;              ///< targets trained on so far
-    double loss = 0;                  ///< the training loss, nats a token
-    std::optional<double> validation; ///< bits per byte on the validation split
+    uint64_t tokens = 0; ///< targets trained on so far
+    double loss = 0;     ///< nats a token
   };
   std::vector<Point> points; ///< by tokens, ascending
 };

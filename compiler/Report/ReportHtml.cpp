@@ -124,14 +124,10 @@ std::string chart(const std::string &what, Points points) {
 std::string curvesHtml(const std::vector<LossCurve> &curves) {
   std::string html;
   for (const LossCurve &curve : curves) {
-    Points loss, validation;
-    for (const LossCurve::Point &point : curve.points) {
+    Points loss;
+    for (const LossCurve::Point &point : curve.points)
       loss.emplace_back(static_cast<double>(point.tokens), point.loss);
-      if (point.validation)
-        validation.emplace_back(static_cast<double>(point.tokens), *point.validation);
-    }
     html += chart(curve.name + ": training loss, nats a token", loss);
-    html += chart(curve.name + ": validation, bits per byte", validation);
   }
   return html.empty() ? html : "<h2>Training</h2>\n" + html;
 }
@@ -184,7 +180,7 @@ std::string parametersHtml(const std::vector<ParameterRow> &parameters) {
 
 std::string corpusHtml(const CorpusCounts &counts) {
   std::vector<Row> kept = {{"part", "documents", "bytes of text"}};
-  for (Split split : {Split::Train, Split::Validation, Split::HeldOut}) {
+  for (Split split : {Split::Train, Split::HeldOut}) {
     const auto i = static_cast<size_t>(split);
     kept.push_back({std::string(splitName(split)), withCommas(counts.documents[i]),
                     withCommas(counts.textBytes[i])});

@@ -1,4 +1,4 @@
-//===- ChatJinja.h - Rendering chat templates ------------------*- C++ -*-===//
+//===- ChatJinja.h - Rendering chat templates -------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // The part of Jinja that the chat templates of the families use, with transformers' settings

@@ -1,4 +1,4 @@
-//===- Compile.cpp - From a spec to tokenizer.bin ----------------===//
+//===- Compile.cpp - From a spec to tokenizer.bin -------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Tokenizer/Internal.h"
 #include "compiler/Tokenizer/Regex.h"
@@ -447,8 +447,9 @@ private:
     bigrams();
   }
 
-  /// Pairs of characters inside any result of a merge. Only where a character without a token
-  /// becomes bytes that no merge touches: else what lies between two characters may vanish or fuse.
+  /// Pairs of characters that stand together in a result of a merge: a text can be cut between any
+  /// other two. That holds only if a character without a token becomes bytes that no merge touches;
+  /// otherwise it may vanish, or fuse with the next.
   void bigrams() {
     if (!s_.byteFallback)
       return;

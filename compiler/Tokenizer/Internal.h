@@ -1,4 +1,4 @@
-//===- Internal.h - What the tokenizer's files share -*- C++ -*-===//
+//===- Internal.h - What the tokenizer's files share ------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Tokenizer/Spec.h"
@@ -18,22 +18,19 @@ std::optional<std::string> alphabetBytes(std::string_view piece);
 int byteToken(std::string_view token);
 /// <0xNN> for a byte.
 std::string byteTokenName(uint8_t byte);
-/// A text for a message: short, printable, in quotes.
+/// A text for a message: at most 60 bytes, in quotes, control characters escaped. Other characters
+/// than ASCII stay, since tokens are of them.
 std::string inQuotes(std::string_view text);
 
 /// Throws Error: ids in range, no duplicates, merges that fit their tokens, bytes complete, sizes.
 /// Every reader and every function that takes a spec calls it first.
 void validate(const TokenizerSpec &spec);
 
-/// The parts of readTokenizer(path).
-} // namespace retort::tokspec
-namespace retort {
-TokenizerSpec readTokenizerDirectory(const std::string &path);
-TokenizerSpec readTokenizerFile(const std::string &path);
-} // namespace retort
-namespace retort::tokspec {
+/// Parts of readTokenizer: a Hugging Face directory, and a tokenizer.json alone.
+TokenizerSpec readDirectory(const std::string &path);
+TokenizerSpec readJsonFile(const std::string &path);
 
-/// Ids that end a turn: eos, those of generation_config, those of the chat format.
+/// Adds eos and the chat format's ends of answers to `stop`, and puts it in order.
 void finishStops(TokenizerSpec &spec);
 
 } // namespace retort::tokspec

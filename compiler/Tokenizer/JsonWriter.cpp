@@ -1,4 +1,4 @@
-//===- JsonWriter.cpp - Writing Hugging Face's tokenizer.json ----===//
+//===- JsonWriter.cpp - Writing Hugging Face's tokenizer.json -------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Tokenizer/Internal.h"
 #include "runtime/base/Error.h"
@@ -144,7 +144,7 @@ json decoder(const TokenizerSpec &spec) {
 json bpe(const TokenizerSpec &spec) {
   json vocab = json::object();
   bool spaces = false;
-  // ordered_json looks a key up in all earlier ones: insert behind them at once.
+  // ordered_json compares a new key with all earlier ones; appending to its vector does not.
   auto &entries = vocab.get_ref<json::object_t &>();
   for (size_t i = 0; i < spec.tokens.size(); ++i)
     if (spec.inModel[i]) {
@@ -168,9 +168,9 @@ json bpe(const TokenizerSpec &spec) {
           {"merges", std::move(merges)}};
 }
 
-/// The shortest digits of a number that read back as it. The JSON library's are not always the
-/// shortest, and `tokenizers` reads other digits of the same number up to one unit in the last
-/// place apart, which decides between segmentations of equal score.
+/// The shortest decimal that reads back as the number. The JSON library's is not always the
+/// shortest, and `tokenizers` may read a longer one as a neighbouring number, which would decide
+/// differently between segmentations of equal score.
 std::string shortest(double value) {
   char digits[32];
   const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;

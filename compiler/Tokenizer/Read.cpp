@@ -1,7 +1,7 @@
-//===- Read.cpp - Finding a checkpoint's tokenizer ---------------===//
+//===- Read.cpp - Finding a checkpoint's tokenizer ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Checkpoint/Gguf.h"
-#include "compiler/Tokenizer/Gguf.h"
+#include "compiler/Tokenizer/GgufTokenizer.h"
 #include "compiler/Tokenizer/Internal.h"
 #include "runtime/base/Error.h"
 #include <filesystem>
@@ -44,9 +44,9 @@ TokenizerSpec readTokenizer(const GgufFile &file) {
 
 TokenizerSpec readTokenizer(const std::string &path) {
   if (std::filesystem::is_directory(path))
-    return readTokenizerDirectory(path);
+    return tokspec::readDirectory(path);
   if (path.ends_with(".json"))
-    return readTokenizerFile(path);
+    return tokspec::readJsonFile(path);
   return readTokenizer(GgufFile::open(path));
 }
 

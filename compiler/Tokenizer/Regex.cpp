@@ -1,4 +1,4 @@
-//===- Regex.cpp - Pre-tokeniser patterns to automata ------------===//
+//===- Regex.cpp - Pre-tokeniser patterns to automata ---------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Tokenizer/Regex.h"
 #include "runtime/base/Error.h"

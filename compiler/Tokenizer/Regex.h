@@ -1,4 +1,4 @@
-//===- Regex.h - Pre-tokeniser patterns to automata --*- C++ -*-===//
+//===- Regex.h - Pre-tokeniser patterns to automata -------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Compiles the regular expressions of pre-tokenisers to deterministic automata over classes of code

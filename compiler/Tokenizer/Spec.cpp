@@ -1,4 +1,4 @@
-//===- Spec.cpp - Checking and pruning a tokenizer ---------------===//
+//===- Spec.cpp - Checking and pruning a tokenizer ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Tokenizer/Spec.h"
 #include "compiler/Tokenizer/Internal.h"
@@ -268,8 +268,6 @@ void finishStops(TokenizerSpec &spec) {
 
 } // namespace tokspec
 
-std::vector<std::array<int32_t, 3>> mergeTriples(const TokenizerSpec &spec) { return spec.merges; }
-
 namespace {
 
 /// Bytes, added tokens and what the spec names by id.
@@ -308,8 +306,7 @@ std::vector<int32_t> keepAlways(const TokenizerSpec &spec) {
       for (int32_t id : tokenizer.encode(*text, false, true))
         keep[id] = true;
   }
-  // A kept token needs the parts of one of its merges: the best one. Later merges build on earlier
-  // results only by accident of order, so repeat until nothing is added.
+  // A kept token needs the parts of its best merge, and so do those parts in turn.
   std::vector<int32_t> best(spec.tokens.size(), -1);
   for (size_t i = spec.merges.size(); i-- > 0;)
     best[spec.merges[i][2]] = int32_t(i);

@@ -1,4 +1,4 @@
-//===- Spec.h - A tokenizer as the compiler sees it --*- C++ -*-===//
+//===- Spec.h - A tokenizer as the compiler sees it -------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Read from Hugging Face's tokenizer.json (with tokenizer_config.json, generation_config.json and
@@ -70,9 +70,11 @@ struct TokenizerSpec {
   std::vector<std::string> tokens;
   /// Whether id i is a piece of the model (added tokens need not be).
   std::vector<bool> inModel;
-  std::vector<double> scores;                 ///< Unigram: log probability by id
-  std::vector<std::array<int32_t, 3>> merges; ///< BPE: left, right, result; best first
-  std::vector<AddedToken> added;              ///< ascending ids
+  std::vector<double> scores; ///< Unigram: log probability by id
+  /// BPE: ids of left, right and result, best first. A token stays reachable while both parts of
+  /// one of its merges do.
+  std::vector<std::array<int32_t, 3>> merges;
+  std::vector<AddedToken> added; ///< ascending ids
   std::vector<NormalizerStep> normalizers;
   std::vector<PreTokenizerStep> preTokenizers;
   DecoderSpec decoder;
@@ -109,10 +111,6 @@ std::string writeTokenizerJson(const TokenizerSpec &spec);
 /// parts and the result are kept. Throws Error (Usage) if an id is out of range, a token of
 /// keepAlways' bytes and specials is missing, or a kept token has lost every merge that makes it.
 TokenizerSpec pruneVocabulary(const TokenizerSpec &spec, std::span<const int32_t> keptIds);
-
-/// BPE's merges (left id, right id, result id), best first; empty for unigram. To keep a token,
-/// keep the parts of at least one of its merges, and so on down.
-std::vector<std::array<int32_t, 3>> mergeTriples(const TokenizerSpec &spec);
 
 /// Ids that pruning must keep, ascending: bytes, added and special tokens, and what the chat
 /// format's own words need, with the parts of their merges.

@@ -1,4 +1,4 @@
-//===- Unicode.cpp - Sets of code points and Unicode's -----------===//
+//===- Unicode.cpp - Sets of code points and Unicode's --------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Tokenizer/Unicode.h"
 #include <algorithm>

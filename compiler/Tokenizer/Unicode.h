@@ -1,4 +1,4 @@
-//===- Unicode.h - Sets of code points and Unicode's --*- C++ -*-===//
+//===- Unicode.h - Sets of code points and Unicode's ------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>

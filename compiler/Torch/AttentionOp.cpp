@@ -22,22 +22,24 @@ using torch::autograd::variable_list;
 
 /// Shapes of one attention, and the cut of its rows.
 struct Plan {
-  const Attention &op;
   const Rows &rows;
-  int64_t count, kvHeads, group, headDim, step;
+  int64_t count, heads, kvHeads, group, headDim, step;
+  int64_t window; ///< rows seen, the row itself included; 0: all
+  ScoreRule rule;
 
-  Plan(const Attention &op, const Rows &rows, int64_t features)
-      : op(op), rows(rows), count(rows.count()), kvHeads(op.kvHeads), group(op.heads / op.kvHeads),
-        headDim(features / op.heads), step(std::clamp<int64_t>(384 / group, 64, 256)) {}
+  Plan(const Node &op, const Rows &rows, int64_t features)
+      : rows(rows), count(rows.count()), heads(op.integer("heads")),
+        kvHeads(op.integer("kv_heads")), group(heads / kvHeads), headDim(features / heads),
+        step(std::clamp<int64_t>(384 / group, 64, 256)), window(int64_t(op.number("window", 0))),
+        rule{float(op.number("scale")), float(op.number("soft_cap", 0))} {}
 
   /// The first key that a row sees.
   int64_t firstKey(int64_t row) const {
     const int64_t start = rows.documentStart(row);
-    return op.window ? std::max(start, row - *op.window + 1) : start;
+    return window ? std::max(start, row - window + 1) : start;
   }
   /// The first key that one of rows [begin, ...) sees: first keys never decrease.
   int64_t firstKeyOf(int64_t begin) const { return firstKey(begin); }
-  ScoreRule rule() const { return {float(op.scale), float(op.softCap.value_or(0))}; }
 };
 
 /// [rows, heads * headDim] -> [kv_heads, rows, headDim], contiguous.
@@ -66,7 +68,7 @@ void unstack(const Plan &plan, const Tensor &stacked, const Tensor &features, in
 template <typename Work>
 void forScoreRows(const Plan &plan, int64_t begin, int64_t end, int64_t keys, const Work &work) {
   const int64_t n = end - begin;
-  parallel(plan.op.heads * n, kGrain / keys + 1, [&](int64_t first, int64_t last) {
+  parallel(plan.heads * n, kGrain / keys + 1, [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r)
       work(r, begin + r % n, r / n);
   });
@@ -74,11 +76,11 @@ void forScoreRows(const Plan &plan, int64_t begin, int64_t end, int64_t keys, co
 
 struct AttentionFunction : Function<AttentionFunction> {
   static Tensor forward(AutogradContext *ctx, const Tensor &query, const Tensor &key,
-                        const Tensor &value, const Attention *op, const Rows *rows) {
+                        const Tensor &value, const Node *op, const Rows *rows) {
     const Plan plan(*op, *rows, query.size(1));
-    const Tensor keys = byHead(key, op->kvHeads), values = byHead(value, op->kvHeads);
+    const Tensor keys = byHead(key, plan.kvHeads), values = byHead(value, plan.kvHeads);
     Tensor out = at::empty_like(query);
-    const Tensor logSums = at::empty({op->heads, plan.count}, at::kFloat);
+    const Tensor logSums = at::empty({plan.heads, plan.count}, at::kFloat);
     for (int64_t begin = 0; begin < plan.count; begin += plan.step) {
       const int64_t end = std::min(plan.count, begin + plan.step), lo = plan.firstKeyOf(begin);
       const Tensor seen = keys.narrow(1, lo, end - lo);
@@ -101,21 +103,21 @@ struct AttentionFunction : Function<AttentionFunction> {
       T *score = data<T>(scores);
       forScoreRows(plan, begin, end, width, [&](int64_t r, int64_t row, int64_t head) {
         sums[head * plan.count + row] = kernels<T>().softmaxRow(
-            score + r * width, width, plan.firstKey(row) - lo, row + 1 - lo, plan.rule());
+            score + r * width, width, plan.firstKey(row) - lo, row + 1 - lo, plan.rule);
       });
     });
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const Attention &op = *reinterpret_cast<const Attention *>(ctx->saved_data["op"].toInt());
+    const Node &op = *reinterpret_cast<const Node *>(ctx->saved_data["op"].toInt());
     const Rows &rows = *reinterpret_cast<const Rows *>(ctx->saved_data["rows"].toInt());
     const Tensor &query = saved[0], gradOut = grads[0].contiguous();
     const Plan plan(op, rows, query.size(1));
-    const Tensor keys = byHead(saved[1], op.kvHeads), values = byHead(saved[2], op.kvHeads);
+    const Tensor keys = byHead(saved[1], plan.kvHeads), values = byHead(saved[2], plan.kvHeads);
     // Per row and head: the sum over features of output times its gradient.
     const Tensor delta = (saved[3].to(at::kFloat) * gradOut)
-                             .view({plan.count, op.heads, plan.headDim})
+                             .view({plan.count, plan.heads, plan.headDim})
                              .sum(2)
                              .t()
                              .contiguous();
@@ -151,7 +153,7 @@ struct AttentionFunction : Function<AttentionFunction> {
         const int64_t at = head * plan.count + row;
         kernels<T>().softmaxRowBackward(score + r * width, grad + r * width, width,
                                         plan.firstKey(row) - lo, row + 1 - lo, sums[at], deltas[at],
-                                        plan.rule());
+                                        plan.rule);
       });
     });
   }
@@ -173,12 +175,13 @@ Tensor cached(const Tensor &features, CacheFormat format) {
 }
 } // namespace
 
-Tensor attention(const Attention &op, const Tensor &query, const Tensor &key, const Tensor &value,
-                 const Rows &rows) {
-  if (!at::GradMode::is_enabled())
-    return AttentionFunction::apply(query, cached(key, op.cache), cached(value, op.cache), &op,
-                                    &rows);
-  return AttentionFunction::apply(query, key, value, &op, &rows);
+/// Without gradients keys and values are rounded as the cache does; training keeps them as they are.
+std::vector<Tensor> ops::attention(const Call &call) {
+  const auto format = CacheFormat(call.node.integer("cache"));
+  const bool rounds = !at::GradMode::is_enabled();
+  const Tensor key = rounds ? cached(call.in(1), format) : call.in(1);
+  const Tensor value = rounds ? cached(call.in(2), format) : call.in(2);
+  return {AttentionFunction::apply(call.in(0), key, value, &call.node, &call.rows)};
 }
 
 } // namespace retort::exec

@@ -42,6 +42,10 @@ public:
                 std::vector<std::vector<float>> &logits) override {
     return with([&] { exec::logits(model, sequences, precision, logits); });
   }
+  Status interpret(const Model &model, const Sequence &sequence,
+                   std::vector<std::vector<float>> &values) override {
+    return with([&] { exec::interpret(model, sequence, values); });
+  }
   Status score(const Model &model, const Model *reference, const std::vector<Sequence> &sequences,
                const ScoreOptions &options, const OnProgress &progress, Scores &scores) override {
     return with([&] { exec::score(model, reference, sequences, options, progress, scores); });

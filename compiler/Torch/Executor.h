@@ -130,13 +130,18 @@ struct Losses {
   }
 };
 
+/// How the learning rate goes after the warm-up: to `finalFraction` of the peak along half a cosine
+/// or along a line, or not at all.
+enum class Schedule : uint8_t { Cosine, Linear, Constant };
+
 struct TrainOptions {
   Losses losses{.crossEntropy = 1};
   int64_t totalTokens = 0; ///< rows to train on; the data is gone through again as often as needed
   int64_t batchTokens = 2048; ///< rows of an optimiser step, at least; whole sequences
   int64_t microTokens = 2048; ///< rows of one forward and backward pass, at most (but one sequence)
   double learningRate = 5e-4; ///< at the peak, after `warmupFraction` of the steps
-  double finalFraction = 0.05; ///< of the peak, at the end of the cosine
+  Schedule schedule = Schedule::Cosine;
+  double finalFraction = 0.1; ///< of the peak, at the end
   double warmupFraction = 0.05;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
   double weightDecay = 0.0; ///< decoupled (AdamW, arXiv:1711.05101), on matrices
@@ -145,6 +150,8 @@ struct TrainOptions {
   /// Quantised parameters are run with the values that packing stores (round to nearest), and their
   /// gradients go to the f32 weights unchanged (straight-through, arXiv:1308.3432).
   bool quantisationAware = false;
+  /// Parameters that keep their values: they have no gradient, no moments and no part in the output.
+  std::vector<std::string> frozen;
   uint64_t seed = 0;          ///< of the order of the sequences
   std::string checkpointPath; ///< empty: no checkpoints
   double checkpointSeconds = 30;
@@ -189,6 +196,11 @@ public:
   virtual Status logits(const Model &model, const std::vector<Sequence> &sequences,
                         Precision precision, std::vector<std::vector<float>> &logits) = 0;
 
+  /// Every value of the graph, in f32: values[v] is [tokens][graph.features[v]]. For tests and
+  /// readers.
+  virtual Status interpret(const Model &model, const Sequence &sequence,
+                           std::vector<std::vector<float>> &values) = 0;
+
   /// Negative log-likelihoods; with `reference`, of the same vocabulary, the divergence from it
   /// too. Works block by block: memory holds one block's weights and the residual stream of all
   /// sequences (4 * hidden bytes a token).
@@ -207,7 +219,7 @@ public:
                      const std::vector<Sequence> &sequences, const FitOptions &options,
                      const OnProgress &progress, FitResult &result) = 0;
 
-  /// Trains all parameters of `student` and writes them to options.outputPath. If
+  /// Trains the parameters of `student` that are not frozen and writes them to options.outputPath. If
   /// options.checkpointPath exists and fits, goes on from there with the same bits as if it had not
   /// stopped; the checkpoint is removed when the output has been written. `teacher` (null unless
   /// options.losses asks for one) has the student's vocabulary, or the one that

@@ -28,11 +28,10 @@ Model asStored(const Model &model) {
   return {model.graph, [&model](ParamId id, int64_t begin, int64_t end, float *out) {
             const Status status = model.read(id, begin, end, out);
             const Param &param = model.graph->params[size_t(id)];
-            if (!status.ok() || !param.format)
+            if (!status.ok() || !param.format.quantised())
               return status;
             return guarded([&] {
-              fakeQuantise(*param.format,
-                           at::from_blob(out, {end - begin, param.cols}, at::kFloat));
+              fakeQuantise(param.format, at::from_blob(out, {end - begin, param.cols}, at::kFloat));
             });
           }};
 }
@@ -126,10 +125,10 @@ public:
 private:
   void runTeacher(const std::string &label);
   void runStudent(const Block &block);
-  bool isWanted(const Linear &linear) const;
-  std::pair<const Residual *, size_t> additionOf(const Block &block, const Linear &linear) const;
-  void fitLayer(const Block &block, const Linear &linear);
-  Tensor lackOf(size_t run, const Linear &linear, const Residual &residual, size_t addition);
+  bool isWanted(const Node &node) const;
+  std::pair<const Node *, size_t> additionOf(const Block &block, const Node &linear) const;
+  void fitLayer(const Block &block, size_t index);
+  Tensor lackOf(size_t run, size_t index, const Node &residual, size_t addition);
   double lacking() const;
 
   const Model &model_;
@@ -141,8 +140,8 @@ private:
   size_t teacherBlock_ = 0; ///< blocks of the teacher that were run
   /// The teacher's stream after each addition of the current block, by run.
   std::vector<std::vector<Tensor>> additions_;
-  std::vector<Forward::Values> values_; ///< of the student's current block, by run
-  std::map<ValueId, Gram> grams_;       ///< of the current block's inputs
+  std::vector<Values> values_;    ///< of the student's current block, by run
+  std::map<ValueId, Gram> grams_; ///< of the current block's inputs
   std::vector<Trained> fitted_;
 };
 
@@ -155,30 +154,32 @@ void Fit::runTeacher(const std::string &label) {
     found = blocks[teacherBlock_].label == label;
     additions_.assign(runs_.size(), {});
     for (size_t r = 0; r < runs_.size(); ++r)
-      teacher_.stream[r] = teacher_.forward.block(
-          teacherBlock_, teacherRuns_[r], teacher_.stream[r], [&](const Op &op, const Tensor &out) {
-            if (std::holds_alternative<Residual>(op))
-              additions_[r].push_back(out);
-          });
+      teacher_.stream[r] =
+          teacher_.forward.block(teacherBlock_, teacherRuns_[r], teacher_.stream[r],
+                                 [&](const Node &node, const Values &values) {
+                                   if (node.op == OpKind::Residual)
+                                     additions_[r].push_back(values[size_t(node.outs[0])]);
+                                 });
     teacher_.drop();
   }
 }
 
-bool Fit::isWanted(const Linear &linear) const {
-  return std::ranges::find(options_.params, student_.graph.params[size_t(linear.weight)].name) !=
-         options_.params.end();
+bool Fit::isWanted(const Node &node) const {
+  return node.op == OpKind::Linear &&
+         std::ranges::find(options_.params,
+                           student_.graph.params[size_t(node.param("weight"))].name) !=
+             options_.params.end();
 }
 
 void Fit::runStudent(const Block &block) {
-  values_.assign(runs_.size(), Forward::Values(size_t(student_.graph.numValues)));
+  values_.assign(runs_.size(), Values(student_.graph.features.size()));
   for (size_t r = 0; r < runs_.size(); ++r)
     values_[r][size_t(block.in)] = student_.stream[r];
-  for (size_t i = size_t(block.firstOp); i < size_t(block.firstOp + block.numOps); ++i) {
-    const auto *linear = std::get_if<Linear>(&student_.graph.ops[i]);
-    if (linear && isWanted(*linear))
-      fitLayer(block, *linear);
+  for (size_t i = size_t(block.firstNode); i < size_t(block.firstNode + block.numNodes); ++i) {
+    if (isWanted(student_.graph.nodes[i]))
+      fitLayer(block, i);
     for (size_t r = 0; r < runs_.size(); ++r)
-      student_.forward.op(i, runs_[r], values_[r]);
+      student_.forward.node(i, runs_[r], values_[r]);
   }
   for (size_t r = 0; r < runs_.size(); ++r)
     student_.stream[r] = values_[r][size_t(block.out)];
@@ -188,15 +189,14 @@ void Fit::runStudent(const Block &block) {
 
 /// The addition of the layer's output to the stream, and which of its block's it is; null if there
 /// is none.
-std::pair<const Residual *, size_t> Fit::additionOf(const Block &block,
-                                                    const Linear &linear) const {
+std::pair<const Node *, size_t> Fit::additionOf(const Block &block, const Node &linear) const {
   size_t addition = 0;
-  const Residual *found = nullptr;
+  const Node *found = nullptr;
   size_t index = 0;
-  for (int32_t i = block.firstOp; i < block.firstOp + block.numOps; ++i)
-    if (const auto *residual = std::get_if<Residual>(&student_.graph.ops[size_t(i)])) {
-      if (residual->output == linear.out)
-        found = residual, index = addition;
+  for (int32_t i = block.firstNode; i < block.firstNode + block.numNodes; ++i)
+    if (const Node &node = student_.graph.nodes[size_t(i)]; node.op == OpKind::Residual) {
+      if (node.ins[1] == linear.outs[0])
+        found = &node, index = addition;
       ++addition;
     }
   if (found && additions_[0].size() != addition)
@@ -207,37 +207,38 @@ std::pair<const Residual *, size_t> Fit::additionOf(const Block &block,
 }
 
 /// What the student's stream lacks of the teacher's after the addition, [rows, hidden] float.
-Tensor Fit::lackOf(size_t run, const Linear &linear, const Residual &residual, size_t addition) {
-  Weight *bias = linear.bias == kNone ? nullptr : &student_.weights.get(linear.bias);
-  const Forward::Values &values = values_[run];
-  const Tensor output =
-      exec::linear(values[size_t(linear.in)], student_.weights.get(linear.weight), bias);
-  return additions_[run][addition] - values[size_t(residual.stream)] - output.to(at::kFloat);
+Tensor Fit::lackOf(size_t run, size_t index, const Node &residual, size_t addition) {
+  Values &values = values_[run];
+  student_.forward.compute(index, runs_[run], values);
+  return additions_[run][addition] - values[size_t(residual.ins[0])] -
+         values[size_t(residual.ins[1])].to(at::kFloat);
 }
 
-void Fit::fitLayer(const Block &block, const Linear &linear) {
-  const Param &param = student_.graph.params[size_t(linear.weight)];
+void Fit::fitLayer(const Block &block, size_t index) {
+  const Node &linear = student_.graph.nodes[index];
+  const ParamId weight = linear.param("weight");
+  const Param &param = student_.graph.params[size_t(weight)];
   std::vector<Tensor> inputs;
-  for (const Forward::Values &values : values_)
-    inputs.push_back(values[size_t(linear.in)]);
+  for (const Values &values : values_)
+    inputs.push_back(values[size_t(linear.ins[0])]);
   const Gram &gram =
-      grams_.try_emplace(linear.in, inputs, options_.damping, param.name).first->second;
+      grams_.try_emplace(linear.ins[0], inputs, options_.damping, param.name).first->second;
   Trained trained;
   trained.param = &param;
-  trained.master = readParam(model_, linear.weight);
-  student_.weights.slot(linear.weight).value = trained.master.to(student_.weights.type());
+  trained.master = readParam(model_, weight);
+  student_.weights.slot(weight).value = trained.master.to(student_.weights.type());
   const auto [residual, addition] = additionOf(block, linear);
   if (residual) {
     Tensor right = at::zeros({param.cols, param.rows}, at::kDouble);
     for (size_t r = 0; r < runs_.size(); ++r)
-      right.add_(at::mm(inputs[r].to(at::kFloat).t(), lackOf(r, linear, *residual, addition)));
+      right.add_(at::mm(inputs[r].to(at::kFloat).t(), lackOf(r, index, *residual, addition)));
     trained.master.add_(gram.solve(right).to(at::kFloat));
   }
-  if (param.format) {
+  if (param.format.quantised()) {
     const Tensor factor = gram.gptqFactor();
     parallel(param.rows, 8, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row)
-        weight::gptqRow(storedAs(*param.format),
+        weight::gptqRow(param.format,
                         {data<float>(trained.master) + row * param.cols, size_t(param.cols)},
                         data<float>(factor));
     });
@@ -245,7 +246,7 @@ void Fit::fitLayer(const Block &block, const Linear &linear) {
     fail(ExitCode::Usage, "fit: '" + param.name + "' is not added to the stream and not " +
                               "quantised: there is nothing to solve for");
   }
-  student_.weights.slot(linear.weight).value = trained.master.to(student_.weights.type());
+  student_.weights.slot(weight).value = trained.master.to(student_.weights.type());
   fitted_.push_back(std::move(trained));
 }
 

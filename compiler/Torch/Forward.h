@@ -1,20 +1,18 @@
 //===- Forward.h - Interprets a graph --------------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "compiler/Torch/Loss.h"
 #include "compiler/Torch/Ops.h"
 #include <functional>
-#include <map>
 
 namespace retort::exec {
 
-/// The value that an op makes, a Split's first.
-ValueId outputOf(const Op &op);
-
-/// Runs a model's ops, all but the last, Logits: losses make logits a few rows at a time.
+/// Runs a model's nodes. The last, Logits, is left to losses, which make logits a few rows at a
+/// time, but for every().
 class Forward {
 public:
-  /// Called with each op that was run and its (first) result.
-  using Watch = std::function<void(const Op &, const at::Tensor &)>;
+  /// Called with each node that was run, and the values then.
+  using Watch = std::function<void(const Node &, const Values &)>;
 
   /// Throws Unsupported if the graph does not end in its only Logits, or its blocks are not a chain
   /// through single values.
@@ -30,28 +28,27 @@ public:
   at::Tensor block(size_t index, const Rows &rows, at::Tensor in, const Watch &watch = {});
   at::Tensor leave(const Rows &rows, at::Tensor in);
 
-  /// A run's values by ValueId, those that are still to be read.
-  using Values = std::vector<at::Tensor>;
-  /// Runs one op on `values`, for work that goes op by op.
-  void op(size_t index, const Rows &rows, Values &values);
+  /// All nodes, Logits too.
+  void every(const Rows &rows, const Watch &watch);
 
-  const Logits &logits() const { return std::get<Logits>(graph_.ops.back()); }
-  /// The parameters that ops [first, first + count) read.
-  std::vector<ParamId> paramsOf(size_t first, size_t count) const;
+  /// Runs one node on `values`, for work that goes node by node; node() also drops what no later
+  /// node reads.
+  void compute(size_t index, const Rows &rows, Values &values);
+  void node(size_t index, const Rows &rows, Values &values);
+
+  /// What makes logits of what run() gives.
+  Head head(const at::Tensor &hidden);
+  const Node &logits() const { return graph_.nodes.back(); }
 
 private:
-  void runOps(size_t first, size_t count, const Rows &rows, Values &values, const Watch &watch);
-  at::Tensor runOp(const Op &op, const Rows &rows, Values &values);
+  void runNodes(size_t first, size_t count, const Rows &rows, Values &values, const Watch &watch);
   at::Tensor runSpan(size_t first, size_t count, const Rows &rows, ValueId inId, at::Tensor in,
                      ValueId out, const Watch &watch);
-  const RopeTable &table(const Rope &op, const Rows &rows);
 
   const Graph &graph_;
   Weights &weights_;
-  at::Tensor anchor_;
-  std::vector<int32_t> lastUse_; ///< of each value: the index of the last op that reads it
-  std::map<const Rope *, RopeTable> tables_;
-  std::map<std::vector<double>, RopeTable> shared_; ///< equal ropes have one table
+  std::vector<int32_t> lastUse_; ///< of each value: the index of the last node that reads it
+  RopeTables ropes_;
 };
 
 } // namespace retort::exec

@@ -4,7 +4,9 @@
 #include "runtime/base/Error.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <algorithm>
 
 namespace retort::exec {
 namespace {
@@ -28,25 +30,16 @@ public:
       if (auto block = llvm::dyn_cast<lm::BlockOp>(op))
         addBlock(block);
       else
-        addOp(op);
-    graph_.numValues = next_;
+        addNode(op);
     return std::move(graph_);
   }
 
 private:
   /// Those that the computation reads, in the model's order.
   void addParams() {
-    llvm::StringMap<bool> used;
-    model_.getForward().walk([&](mlir::Operation *op) {
-      for (mlir::NamedAttribute attribute : op->getAttrs())
-        if (auto symbol = llvm::dyn_cast<mlir::FlatSymbolRefAttr>(attribute.getValue()))
-          used[symbol.getValue()] = true;
-      for (llvm::StringRef name : {"weight", "bias"})
-        if (auto symbol = op->getAttrOfType<mlir::FlatSymbolRefAttr>(name))
-          used[symbol.getValue()] = true;
-    });
+    const lm::ParamReaders readers(model_);
     for (lm::ParamOp param : model_.getBody()->getOps<lm::ParamOp>()) {
-      if (!used.contains(param.getSymName()))
+      if (!readers.isRead(param))
         continue;
       paramIds_[param.getSymName()] = ParamId(graph_.params.size());
       graph_.params.push_back(describe(param));
@@ -60,137 +53,77 @@ private:
     param.isVector = type.getRank() == 1;
     param.rows = param.isVector ? 1 : type.getDimSize(0);
     param.cols = type.getDimSize(type.getRank() - 1);
-    if (auto format = llvm::dyn_cast_if_present<weight::FormatAttr>(type.getEncoding()))
-      param.format = QuantFormat{int(format.getBits()), int(format.getGroup()),
-                                 format.isSymmetric(), format.isE4M3()};
+    param.format = weight::numberFormat(type).value_or(NumberFormat{});
     return param;
   }
 
   void addBlock(lm::BlockOp op) {
     Block block;
     block.label = op.getLabel().str();
-    block.firstOp = int32_t(graph_.ops.size());
+    block.firstNode = int32_t(graph_.nodes.size());
     block.in = id(op.getInput());
     values_[op.getEntry()] = block.in;
     for (mlir::Operation &inner : op.getBody()->without_terminator())
-      addOp(inner);
+      addNode(inner);
     block.out = id(op.getYield().getValue());
-    block.numOps = int32_t(graph_.ops.size()) - block.firstOp;
+    block.numNodes = int32_t(graph_.nodes.size()) - block.firstNode;
     values_[op.getResult()] = block.out;
     graph_.blocks.push_back(block);
   }
 
   ValueId id(mlir::Value value) const { return values_.lookup(value); }
-  ValueId define(mlir::Value value) { return values_[value] = next_++; }
-  ParamId param(llvm::StringRef name) const { return paramIds_.lookup(name); }
 
-  void addOp(mlir::Operation &operation) {
-    graph_.ops.push_back(
-        llvm::TypeSwitch<mlir::Operation *, Op>(&operation)
-            .Case([&](lm::EmbedOp op) {
-              return Embed{define(op.getResult()), param(op.getWeight()), op.getScale()};
-            })
-            .Case([&](lm::NormOp op) {
-              const ValueId in = id(op.getInput());
-              return Norm{in,          define(op.getResult()),  param(op.getWeight()),
-                          op.getEps(), int64_t(op.getGroups()), op.getOffset()};
-            })
-            .Case([&](lm::LinearOp op) {
-              const ValueId in = id(op.getInput());
-              return Linear{in, define(op.getResult()), param(op.getWeight()),
-                            op.getBias() ? param(*op.getBias()) : kNone};
-            })
-            .Case([&](lm::SplitOp op) {
-              Split split{id(op.getInput()), {}, {}};
-              for (mlir::Value result : op.getResults()) {
-                split.outs.push_back(define(result));
-                split.sizes.push_back(lm::features(result));
-              }
-              return split;
-            })
-            .Case([&](lm::RopeOp op) {
-              const ValueId in = id(op.getInput());
-              const auto frequencies = op.getInverseFrequencies();
-              return Rope{in,
-                          define(op.getResult()),
-                          int64_t(op.getHeads()),
-                          int64_t(op.getDims()),
-                          {frequencies.begin(), frequencies.end()},
-                          op.getAmplitude()};
-            })
-            .Case([&](lm::AttentionOp op) { return attention(op); })
-            .Case([&](lm::GluOp op) {
-              const ValueId gate = id(op.getGate()), up = id(op.getUp());
-              return Glu{gate, up, define(op.getResult()), activation(op.getAct())};
-            })
-            .Case([&](lm::ResidualOp op) {
-              const ValueId stream = id(op.getStream()), output = id(op.getOutput());
-              return Residual{stream, output, define(op.getResult())};
-            })
-            .Case([&](lm::LogitsOp op) {
-              const ValueId in = id(op.getInput());
-              Logits logits{in, define(op.getResult()), param(op.getWeight()), std::nullopt};
-              if (op.getSoftCap())
-                logits.softCap = *op.getSoftCap();
-              return logits;
-            })
-            .Default([&](mlir::Operation *op) -> Op {
-              fail(ExitCode::Unsupported, "the executor does not run '" +
-                                              op->getName().getStringRef().str() + "' (model '" +
-                                              graph_.name + "')");
-            }));
-  }
-
-  Op attention(lm::AttentionOp op) {
-    const ValueId query = id(op.getQuery()), key = id(op.getKey()), value = id(op.getValue());
-    Attention attention{query,
-                        key,
-                        value,
-                        define(op.getResult()),
-                        int64_t(op.getHeads()),
-                        int64_t(op.getKvHeads()),
-                        op.getScale(),
-                        std::nullopt,
-                        std::nullopt,
-                        cacheFormat(op.getCache())};
-    if (op.getWindow())
-      attention.window = int64_t(*op.getWindow());
-    if (op.getSoftCap())
-      attention.softCap = *op.getSoftCap();
-    return attention;
-  }
-
-  static CacheFormat cacheFormat(lm::CacheFormat format) {
-    switch (format) {
-    case lm::CacheFormat::F32:
-      return CacheFormat::F32;
-    case lm::CacheFormat::F16:
-      return CacheFormat::F16;
-    case lm::CacheFormat::BF16:
-      return CacheFormat::BF16;
-    case lm::CacheFormat::F8E4M3:
-      return CacheFormat::F8E4M3;
+  void addNode(mlir::Operation &op) {
+    Node node{kindOf(op)};
+    for (mlir::Value operand : op.getOperands())
+      if (lm::isRows(operand.getType())) // token ids are what every run is given
+        node.ins.push_back(id(operand));
+    for (mlir::Value result : op.getResults())
+      node.outs.push_back(values_[result] = graph_.addValue(lm::features(result)));
+    for (mlir::NamedAttribute attribute : op.getAttrDictionary()) {
+      if (auto symbol = llvm::dyn_cast<mlir::FlatSymbolRefAttr>(attribute.getValue()))
+        node.params[attribute.getName().str()] = paramIds_.lookup(symbol.getValue());
+      else
+        node.attributes[attribute.getName().str()] = numbersOf(op, attribute);
     }
-    fail(ExitCode::Internal, "a cache format that the executor does not know");
+    if (auto rope = llvm::dyn_cast<lm::RopeOp>(op)) {
+      const auto frequencies = rope.getInverseFrequencies();
+      node.attributes["inverse_frequencies"] = {frequencies.begin(), frequencies.end()};
+      node.attributes["amplitude"] = {rope.getAmplitude()};
+    }
+    graph_.nodes.push_back(std::move(node));
   }
 
-  static Activation activation(lm::Activation act) {
-    switch (act) {
-    case lm::Activation::SiLU:
-      return Activation::Silu;
-    case lm::Activation::GELU:
-      return Activation::Gelu;
-    case lm::Activation::GELUTanh:
-      return Activation::GeluTanh;
-    }
-    fail(ExitCode::Internal, "an activation that the executor does not know");
+  OpKind kindOf(mlir::Operation &op) const {
+    const std::string_view name = op.getName().getStringRef();
+    const auto *found = std::ranges::find(kOpNames, name);
+    if (found == std::end(kOpNames))
+      fail(ExitCode::Unsupported,
+           "the executor does not run '" + std::string(name) + "' (model '" + graph_.name + "')");
+    return OpKind(found - kOpNames);
+  }
+
+  /// What an attribute other than a parameter's name is to the executor.
+  std::vector<double> numbersOf(mlir::Operation &op, mlir::NamedAttribute attribute) const {
+    using Numbers = std::vector<double>;
+    return llvm::TypeSwitch<mlir::Attribute, Numbers>(attribute.getValue())
+        .Case([](mlir::IntegerAttr number) { return Numbers{double(number.getInt())}; })
+        .Case([](mlir::FloatAttr number) { return Numbers{number.getValueAsDouble()}; })
+        .Case([](mlir::UnitAttr) { return Numbers{1}; })
+        .Case([](lm::ActivationAttr act) { return Numbers{double(act.getValue())}; })
+        .Case([](lm::CacheFormatAttr cache) { return Numbers{double(cache.getValue())}; })
+        .Case([](lm::RopeScalingAttr) { return Numbers{}; }) // part of the rope's frequencies
+        .Default([&](mlir::Attribute) -> Numbers {
+          fail(ExitCode::Unsupported, "the executor does not read '" + attribute.getName().str() +
+                                          "' of '" + op.getName().getStringRef().str() +
+                                          "' (model '" + graph_.name + "')");
+        });
   }
 
   lm::ModelOp model_;
   Graph graph_;
   llvm::StringMap<ParamId> paramIds_;
   llvm::DenseMap<mlir::Value, ValueId> values_;
-  ValueId next_ = 0;
 };
 
 } // namespace

@@ -2,15 +2,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What lies between MLIR and libtorch, which share no header: FromIR.h makes a Graph of an
-// lm.model, Executor.h runs it. Each struct is the lm op of its name (docs/reference/lm-dialect.md
-// says what they compute); values are numbered, and an op's inputs come before it.
+// lm.model, Executor.h runs it. A node is an lm op (docs/reference/lm-dialect.md says what they
+// compute); values are numbered, and a node's inputs come before it.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
+#include "runtime/base/Activation.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/NumberFormat.h"
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
-#include <variant>
+#include <string_view>
 #include <vector>
 
 namespace retort::exec {
@@ -21,92 +25,64 @@ using ValueId = int32_t;
 using ParamId = int32_t;
 constexpr int32_t kNone = -1;
 
-/// How a quantised parameter is stored: `bits` 8 or 4, groups of `group` columns of a row;
-/// integers, or fp8 e4m3.
-struct QuantFormat {
-  int bits = 4;
-  int group = 32;
-  bool symmetric = true;
-  bool e4m3 = false;
-  bool operator==(const QuantFormat &) const = default;
-};
-
 /// A parameter: a matrix of rows x cols, or a vector (rows = 1).
 struct Param {
   std::string name;
   int64_t rows = 1;
   int64_t cols = 0;
   bool isVector = false;
-  std::optional<QuantFormat>
-      format; ///< set if quantised; its values are read as float all the same
+  NumberFormat format; ///< if quantised: its values are read as float all the same
   int64_t elements() const { return rows * cols; }
   bool operator==(const Param &) const = default;
 };
 
-enum class Activation : uint8_t { Silu, Gelu, GeluTanh };
-
-/// How a compiled model keeps keys and values. What needs no gradient (logits, scores,
-/// observations) rounds them so; training does not.
-enum class CacheFormat : uint8_t { F32, F16, BF16, F8E4M3 };
-
-struct Embed {
-  ValueId out;
-  ParamId weight;
-  double scale = 1;
-};
-struct Norm {
-  ValueId in, out;
-  ParamId weight;
-  double eps = 1e-5;
-  int64_t groups = 1;
-  bool offset = false;
-};
-struct Linear {
-  ValueId in, out;
-  ParamId weight, bias = kNone;
-};
-struct Split {
-  ValueId in;
-  std::vector<ValueId> outs;
-  std::vector<int64_t> sizes; ///< features of each result
-};
-struct Rope {
-  ValueId in, out;
-  int64_t heads, dims;
-  std::vector<double> inverseFrequencies; ///< [dims / 2] radians per position, scaling applied
-  double amplitude = 1;
-};
-struct Attention {
-  ValueId query, key, value, out;
-  int64_t heads, kvHeads;
-  double scale;
-  std::optional<int64_t> window; ///< rows seen, the row itself included
-  std::optional<double> softCap;
-  CacheFormat cache = CacheFormat::F32;
-};
-struct Glu {
-  ValueId gate, up, out;
-  Activation act = Activation::Silu;
-};
-struct Residual {
-  ValueId stream, output, out;
-};
-struct Logits {
-  ValueId in, out;
-  ParamId weight;
-  std::optional<double> softCap;
+/// The ops of lm that the executor runs.
+enum class OpKind : uint8_t {
+#define RETORT_EXEC_OP(Kind, mnemonic) Kind,
+#include "compiler/Torch/Ops.def"
 };
 
-using Op = std::variant<Embed, Norm, Linear, Split, Rope, Attention, Glu, Residual, Logits>;
+constexpr std::string_view kOpNames[] = {
+#define RETORT_EXEC_OP(Kind, mnemonic) "lm." #mnemonic,
+#include "compiler/Torch/Ops.def"
+};
+constexpr std::string_view nameOf(OpKind op) { return kOpNames[size_t(op)]; }
 
-/// A transformer layer: ops[firstOp, firstOp + numOps), which read `in` and make `out`.
+/// One op: what it reads, makes and is told. An enum among the attributes is its case's number.
+struct Node {
+  OpKind op;
+  std::vector<ValueId> ins = {}, outs = {};
+  std::map<std::string, ParamId, std::less<>> params = {}; ///< by role: "weight", "bias"
+  std::map<std::string, std::vector<double>, std::less<>> attributes = {};
+
+  /// The parameter of a role, or kNone.
+  ParamId param(std::string_view role) const {
+    const auto found = params.find(role);
+    return found == params.end() ? kNone : found->second;
+  }
+  /// An attribute of many numbers.
+  const std::vector<double> &numbers(std::string_view name) const {
+    const auto found = attributes.find(name);
+    if (found == attributes.end())
+      fail(ExitCode::Internal, "executor: an op lacks its attribute '" + std::string(name) + "'");
+    return found->second;
+  }
+  double number(std::string_view name) const { return numbers(name).front(); }
+  /// An attribute that may be left out.
+  double number(std::string_view name, double otherwise) const {
+    return attributes.contains(name) ? number(name) : otherwise;
+  }
+  int64_t integer(std::string_view name) const { return int64_t(number(name)); }
+};
+
+/// A transformer layer: nodes[firstNode, firstNode + numNodes), which read `in` and make `out`.
 struct Block {
   std::string label; ///< "blk.N", N as in the teacher
-  int32_t firstOp = 0, numOps = 0;
+  int32_t firstNode = 0, numNodes = 0;
   ValueId in = kNone, out = kNone;
 };
 
-/// A model. Ops before the first block make its input, those after the last one end in Logits.
+/// A model. Nodes before the first block make its input, those after the last one end in Logits.
 struct Graph {
   std::string name;   ///< the lm.model's symbol
   std::string family; ///< as in the checkpoint
@@ -115,9 +91,14 @@ struct Graph {
   /// empty.
   std::vector<int32_t> vocabKept;
   std::vector<Param> params;
-  std::vector<Op> ops;
+  std::vector<Node> nodes;
   std::vector<Block> blocks;
-  int32_t numValues = 0;
+  std::vector<int64_t> features; ///< of each value
+
+  ValueId addValue(int64_t count) {
+    features.push_back(count);
+    return ValueId(features.size()) - 1;
+  }
 };
 
 } // namespace retort::exec

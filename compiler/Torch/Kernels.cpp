@@ -117,9 +117,9 @@ inline int64_t firstEqual(const float *values, int64_t count, float value) {
 struct Gate {
   float value, slope;
 };
-enum { Silu, Gelu, GeluTanh }; // as exec::Activation
+using enum Activation;
 
-template <int Act> inline Gate gateOf(float x) {
+template <Activation Act> inline Gate gateOf(float x) {
   if constexpr (Act == Silu) {
     const float s = 1.0f / (1.0f + exponential(-x));
     return {x * s, s + x * s * (1.0f - s)};
@@ -194,20 +194,20 @@ void rope(const T *in, T *out, const int32_t *positions, const float *cosines, c
   }
 }
 
-template <int Act, typename T>
+template <Activation Act, typename T>
 void gluOf(const T *gate, const T *up, T *out, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i)
     store(out[i], gateOf<Act>(load(gate[i])).value * load(up[i]));
 }
 
 template <typename T>
-void glu(const T *gate, const T *up, T *out, int64_t begin, int64_t end, int act) {
+void glu(const T *gate, const T *up, T *out, int64_t begin, int64_t end, Activation act) {
   act == Silu   ? gluOf<Silu>(gate, up, out, begin, end)
   : act == Gelu ? gluOf<Gelu>(gate, up, out, begin, end)
                 : gluOf<GeluTanh>(gate, up, out, begin, end);
 }
 
-template <int Act, typename T>
+template <Activation Act, typename T>
 void gluBackwardOf(const T *gate, const T *up, const T *gradOut, T *gradGate, T *gradUp,
                    int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
@@ -220,7 +220,7 @@ void gluBackwardOf(const T *gate, const T *up, const T *gradOut, T *gradGate, T 
 
 template <typename T>
 void gluBackward(const T *gate, const T *up, const T *gradOut, T *gradGate, T *gradUp,
-                 int64_t begin, int64_t end, int act) {
+                 int64_t begin, int64_t end, Activation act) {
   act == Silu   ? gluBackwardOf<Silu>(gate, up, gradOut, gradGate, gradUp, begin, end)
   : act == Gelu ? gluBackwardOf<Gelu>(gate, up, gradOut, gradGate, gradUp, begin, end)
                 : gluBackwardOf<GeluTanh>(gate, up, gradOut, gradGate, gradUp, begin, end);

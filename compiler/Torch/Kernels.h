@@ -9,6 +9,7 @@
 //
 //===------------------------------------------------------------------------------------------===//
 #pragma once
+#include "runtime/base/Activation.h"
 #include <cstdint>
 
 namespace retort::exec {
@@ -55,10 +56,10 @@ template <typename T> struct KernelTable {
   void (*rope)(const T *in, T *out, const int32_t *positions, const float *cosines,
                const float *sines, int64_t begin, int64_t end, int64_t heads, int64_t headDim,
                int64_t dims, float direction);
-  /// act(gate) * up, element by element; `act` is an Activation.
-  void (*glu)(const T *gate, const T *up, T *out, int64_t begin, int64_t end, int act);
+  /// act(gate) * up, element by element.
+  void (*glu)(const T *gate, const T *up, T *out, int64_t begin, int64_t end, Activation act);
   void (*gluBackward)(const T *gate, const T *up, const T *gradOut, T *gradGate, T *gradUp,
-                      int64_t begin, int64_t end, int act);
+                      int64_t begin, int64_t end, Activation act);
   /// out = stream + output.
   void (*residual)(const float *stream, const T *output, float *out, int64_t begin, int64_t end);
   /// One row of attention scores over `keys` keys, of which [lo, hi) are seen: products in,

@@ -17,9 +17,10 @@ template <typename Pointer> Pointer pointer(AutogradContext *ctx, const char *na
 }
 template <typename Pointer> int64_t address(Pointer p) { return reinterpret_cast<int64_t>(p); }
 
+/// The anchor is any tensor that requires a gradient: autograd goes down to it.
 struct EmbedFunction : Function<EmbedFunction> {
-  static Tensor forward(AutogradContext *ctx, const Tensor &, const Rows *rows, Weight *table,
-                        double scale) {
+  static Tensor forward(AutogradContext *ctx, const Tensor & /*anchor*/, const Rows *rows,
+                        Weight *table, double scale) {
     ctx->saved_data["rows"] = address(rows);
     ctx->saved_data["table"] = address(table);
     ctx->saved_data["scale"] = scale;
@@ -52,9 +53,12 @@ struct EmbedFunction : Function<EmbedFunction> {
 };
 
 struct NormFunction : Function<NormFunction> {
-  static Tensor forward(AutogradContext *ctx, const Tensor &in, const Norm *op, Weight *gain,
+  static Tensor forward(AutogradContext *ctx, const Tensor &in, const Node *op, Weight *gain,
                         int64_t type) {
-    const int64_t width = in.size(1) / op->groups, runs = in.size(0) * op->groups;
+    const int64_t groups = op->integer("groups");
+    const int64_t width = in.size(1) / groups, runs = in.size(0) * groups;
+    const float eps = float(op->number("eps"));
+    const bool offset = op->number("offset", 0) != 0;
     Tensor out = at::empty_like(in, at::TensorOptions(at::ScalarType(type)));
     const Tensor rstd = at::empty({runs}, at::kFloat);
     const float *g = data<float>(gain->value);
@@ -63,11 +67,10 @@ struct NormFunction : Function<NormFunction> {
       using T = decltype(zero);
       parallel(runs, kGrain / width + 1, [&](int64_t begin, int64_t end) {
         if (in.scalar_type() == at::kFloat)
-          kernels<T>().normStream(data<float>(in), g, data<T>(out), r, begin, end, width,
-                                  float(op->eps), op->offset);
+          kernels<T>().normStream(data<float>(in), g, data<T>(out), r, begin, end, width, eps,
+                                  offset);
         else
-          kernels<T>().norm(data<T>(in), g, data<T>(out), r, begin, end, width, float(op->eps),
-                            op->offset);
+          kernels<T>().norm(data<T>(in), g, data<T>(out), r, begin, end, width, eps, offset);
       });
     });
     ctx->save_for_backward({in, rstd});
@@ -77,10 +80,12 @@ struct NormFunction : Function<NormFunction> {
   }
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const Norm &op = *pointer<const Norm *>(ctx, "op");
+    const Node &op = *pointer<const Node *>(ctx, "op");
+    const bool offset = op.number("offset", 0) != 0;
     Weight &gain = *pointer<Weight *>(ctx, "gain");
     const Tensor &in = saved[0], gradOut = grads[0].contiguous();
-    const int64_t width = in.size(1) / op.groups, runs = in.size(0) * op.groups;
+    const int64_t groups = op.integer("groups");
+    const int64_t width = in.size(1) / groups, runs = in.size(0) * groups;
     // The gain's gradient in parts of fixed size: the sum does not depend on the threads.
     const int64_t part = 256, parts = (runs + part - 1) / part;
     const Tensor partial = at::zeros({parts, width}, at::kFloat);
@@ -94,10 +99,10 @@ struct NormFunction : Function<NormFunction> {
           float *sum = data<float>(partial) + p * width;
           if (in.scalar_type() == at::kFloat)
             kernels<T>().normStreamBackward(data<float>(in), g, r, data<T>(gradOut),
-                                            data<float>(gradIn), sum, begin, end, width, op.offset);
+                                            data<float>(gradIn), sum, begin, end, width, offset);
           else
             kernels<T>().normBackward(data<T>(in), g, r, data<T>(gradOut), data<T>(gradIn), sum,
-                                      begin, end, width, op.offset);
+                                      begin, end, width, offset);
         }
       });
     });
@@ -125,20 +130,20 @@ struct LinearFunction : Function<LinearFunction> {
   }
 };
 
-void rotate(const Tensor &in, const Tensor &out, const Rope &op, const Rows &rows,
+void rotate(const Tensor &in, const Tensor &out, const Node &op, const Rows &rows,
             const Tensor &cosines, const Tensor &sines, float direction) {
+  const int64_t heads = op.integer("heads"), dims = op.integer("dims");
   withType(in.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
     parallel(in.size(0), kGrain / in.size(1) + 1, [&](int64_t begin, int64_t end) {
       kernels<T>().rope(data<T>(in), data<T>(out), rows.positions.data(), data<float>(cosines),
-                        data<float>(sines), begin, end, op.heads, in.size(1) / op.heads, op.dims,
-                        direction);
+                        data<float>(sines), begin, end, heads, in.size(1) / heads, dims, direction);
     });
   });
 }
 
 struct RopeFunction : Function<RopeFunction> {
-  static Tensor forward(AutogradContext *ctx, const Tensor &in, const Rope *op, const Rows *rows,
+  static Tensor forward(AutogradContext *ctx, const Tensor &in, const Node *op, const Rows *rows,
                         Tensor cosines, Tensor sines) {
     ctx->saved_data["op"] = address(op);
     ctx->saved_data["rows"] = address(rows);
@@ -151,7 +156,7 @@ struct RopeFunction : Function<RopeFunction> {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor gradOut = grads[0].contiguous();
     Tensor gradIn = at::empty_like(gradOut);
-    rotate(gradOut, gradIn, *pointer<const Rope *>(ctx, "op"), *pointer<const Rows *>(ctx, "rows"),
+    rotate(gradOut, gradIn, *pointer<const Node *>(ctx, "op"), *pointer<const Rows *>(ctx, "rows"),
            saved[0], saved[1], -1);
     return {gradIn, Tensor(), Tensor(), Tensor(), Tensor()};
   }
@@ -165,7 +170,7 @@ struct GluFunction : Function<GluFunction> {
     withType(gate.scalar_type(), [&](auto zero) {
       using T = decltype(zero);
       parallel(gate.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        kernels<T>().glu(data<T>(gate), data<T>(up), data<T>(out), begin, end, int(act));
+        kernels<T>().glu(data<T>(gate), data<T>(up), data<T>(out), begin, end, Activation(act));
       });
     });
     return out;
@@ -173,7 +178,7 @@ struct GluFunction : Function<GluFunction> {
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &gate = saved[0], &up = saved[1], gradOut = grads[0].contiguous();
-    const int act = int(ctx->saved_data["act"].toInt());
+    const auto act = Activation(ctx->saved_data["act"].toInt());
     Tensor gradGate = at::empty_like(gate), gradUp = at::empty_like(up);
     withType(gate.scalar_type(), [&](auto zero) {
       using T = decltype(zero);
@@ -216,40 +221,91 @@ struct MatchFunction : Function<MatchFunction> {
     return {grads[0] + ctx->get_saved_variables()[0], Tensor(), Tensor(), Tensor()};
   }
 };
-} // namespace
-
-RopeTable ropeTable(const Rope &op, int64_t positions) {
-  const int64_t half = op.dims / 2;
+RopeTable ropeTable(const std::vector<double> &frequencies, double amplitude, int64_t positions) {
+  const int64_t half = int64_t(frequencies.size());
   RopeTable table{at::empty({positions, half}, at::kFloat),
                   at::empty({positions, half}, at::kFloat)};
   float *c = data<float>(table.cosines), *s = data<float>(table.sines);
   for (int64_t p = 0; p < positions; ++p)
     for (int64_t i = 0; i < half; ++i) {
-      const double angle = double(p) * op.inverseFrequencies[size_t(i)];
-      c[p * half + i] = float(std::cos(angle) * op.amplitude);
-      s[p * half + i] = float(std::sin(angle) * op.amplitude);
+      const double angle = double(p) * frequencies[size_t(i)];
+      c[p * half + i] = float(std::cos(angle) * amplitude);
+      s[p * half + i] = float(std::sin(angle) * amplitude);
     }
   return table;
 }
+} // namespace
 
-Tensor embed(const Embed &op, const Rows &rows, Weight &table, const Tensor &anchor) {
-  return EmbedFunction::apply(anchor, &rows, &table, op.scale);
+const RopeTable &RopeTables::get(const Node &rope, int64_t positions) {
+  const std::vector<double> &frequencies = rope.numbers("inverse_frequencies");
+  const double amplitude = rope.number("amplitude");
+  std::vector<double> key = frequencies;
+  key.push_back(amplitude);
+  RopeTable &table = tables_[std::move(key)];
+  if (!table.cosines.defined() || table.cosines.size(0) < positions)
+    table = ropeTable(frequencies, amplitude, positions);
+  return table;
 }
-Tensor norm(const Norm &op, const Tensor &in, Weight &gain, at::ScalarType type) {
-  return NormFunction::apply(in, &op, &gain, int64_t(type));
+
+namespace ops {
+std::vector<Tensor> embed(const Call &call) {
+  const Tensor anchor = at::zeros({1}, at::kFloat).requires_grad_();
+  return {
+      EmbedFunction::apply(anchor, &call.rows, call.weight("weight"), call.node.number("scale"))};
 }
-Tensor linear(const Tensor &in, Weight &matrix, Weight *bias) {
-  return LinearFunction::apply(in, &matrix, bias);
+
+/// The result has the type of matrices, whatever the operand's.
+std::vector<Tensor> norm(const Call &call) {
+  return {NormFunction::apply(call.in(), &call.node, call.weight("weight"),
+                              int64_t(call.weights.type()))};
 }
-Tensor rope(const Rope &op, const Tensor &in, const Rows &rows, const RopeTable &table) {
-  return RopeFunction::apply(in, &op, &rows, table.cosines, table.sines);
+
+std::vector<Tensor> linear(const Call &call) {
+  return {LinearFunction::apply(call.in(), call.weight("weight"), call.weight("bias"))};
 }
-Tensor glu(const Glu &op, const Tensor &gate, const Tensor &up) {
-  return GluFunction::apply(gate, up, int64_t(op.act));
+
+std::vector<Tensor> split(const Call &call) {
+  std::vector<Tensor> parts;
+  int64_t first = 0;
+  for (const ValueId out : call.node.outs) {
+    const int64_t features = call.weights.graph().features[size_t(out)];
+    parts.push_back(call.in().narrow(1, first, features).contiguous());
+    first += features;
+  }
+  return parts;
 }
-Tensor residual(const Tensor &stream, const Tensor &output) {
-  return ResidualFunction::apply(stream, output);
+
+std::vector<Tensor> rope(const Call &call) {
+  const RopeTable &table = call.ropes.get(call.node, call.rows.maxPosition() + 1);
+  return {RopeFunction::apply(call.in(), &call.node, &call.rows, table.cosines, table.sines)};
 }
+
+std::vector<Tensor> glu(const Call &call) {
+  return {GluFunction::apply(call.in(0), call.in(1), call.node.integer("act"))};
+}
+
+std::vector<Tensor> residual(const Call &call) {
+  return {ResidualFunction::apply(call.in(0), call.in(1))};
+}
+
+/// In float. No gradient is ever asked for: losses make logits a few rows at a time (Loss.h).
+std::vector<Tensor> logits(const Call &call) {
+  const Tensor hidden = call.in().to(call.weights.type());
+  Tensor all = at::linear(hidden, call.weight("weight")->value).to(at::kFloat);
+  if (const double cap = call.node.number("soft_cap", 0); cap != 0)
+    all = all.div(cap).tanh().mul(cap);
+  return {all.contiguous()};
+}
+} // namespace ops
+
+std::vector<Tensor> evaluate(const Call &call) {
+  constexpr std::vector<Tensor> (*functions[])(const Call &) = {
+#define RETORT_EXEC_OP(Kind, mnemonic) ops::mnemonic,
+#include "compiler/Torch/Ops.def"
+  };
+  return functions[size_t(call.node.op)](call);
+}
+
 Tensor matchHidden(const Tensor &student, const Tensor &teacher, double weight, double *loss) {
   return MatchFunction::apply(student, teacher, weight, loss);
 }

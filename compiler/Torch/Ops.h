@@ -1,8 +1,8 @@
 //===- Ops.h - The operations of a model, with gradients ------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// One function an lm op. Activations are [rows, features], contiguous: float32 or bfloat16 (the
-// type of matrices), but the residual stream is float32 always. Gradients of weights do not go
+// One function an lm op (Ops.def). Activations are [rows, features], contiguous: float32 or bfloat16
+// (the type of matrices), but the residual stream is float32 always. Gradients of weights do not go
 // through autograd: the backward pass adds them to Weight::grad where that is defined.
 //
 //===------------------------------------------------------------------------------===//
@@ -18,19 +18,44 @@ namespace retort::exec {
 struct RopeTable {
   at::Tensor cosines, sines;
 };
-RopeTable ropeTable(const Rope &op, int64_t positions);
 
-/// `anchor` is any tensor that requires a gradient: autograd goes down to it.
-at::Tensor embed(const Embed &op, const Rows &rows, Weight &table, const at::Tensor &anchor);
-/// `type` is the result's.
-at::Tensor norm(const Norm &op, const at::Tensor &in, Weight &gain, at::ScalarType type);
-at::Tensor linear(const at::Tensor &in, Weight &matrix, Weight *bias);
-at::Tensor rope(const Rope &op, const at::Tensor &in, const Rows &rows, const RopeTable &table);
-/// Without gradients keys and values are rounded as op.cache says.
-at::Tensor attention(const Attention &op, const at::Tensor &query, const at::Tensor &key,
-                     const at::Tensor &value, const Rows &rows);
-at::Tensor glu(const Glu &op, const at::Tensor &gate, const at::Tensor &up);
-at::Tensor residual(const at::Tensor &stream, const at::Tensor &output);
+/// Tables for the positions that were asked for so far; equal ropes share one.
+class RopeTables {
+public:
+  const RopeTable &get(const Node &rope, int64_t positions);
+
+private:
+  std::map<std::vector<double>, RopeTable> tables_; ///< by frequencies and amplitude
+};
+
+/// A run's values by ValueId, those that are still to be read.
+using Values = std::vector<at::Tensor>;
+
+/// One op to run. The node, rows and weights must live until the backward pass.
+struct Call {
+  const Node &node;
+  const Rows &rows;
+  Weights &weights;
+  RopeTables &ropes;
+  const Values &values;
+
+  const at::Tensor &in(size_t index = 0) const { return values[size_t(node.ins[index])]; }
+  /// The parameter of a role, read if it was not yet; null if the op has none.
+  Weight *weight(std::string_view role) const {
+    const ParamId param = node.param(role);
+    return param == kNone ? nullptr : &weights.get(param);
+  }
+};
+
+/// What each op makes, a tensor a result.
+namespace ops {
+#define RETORT_EXEC_OP(Kind, mnemonic) std::vector<at::Tensor> mnemonic(const Call &call);
+#include "compiler/Torch/Ops.def"
+} // namespace ops
+
+/// The function of the call's op.
+std::vector<at::Tensor> evaluate(const Call &call);
+
 /// Returns `student`; its gradient gets that of weight * sum over rows of |s - t|^2 / |t|^2, which
 /// is added to *loss.
 at::Tensor matchHidden(const at::Tensor &student, const at::Tensor &teacher, double weight,

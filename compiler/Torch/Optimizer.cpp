@@ -2,26 +2,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Optimizer.h"
 #include "compiler/Torch/Parallel.h"
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
 namespace retort::exec {
 
-weight::Format storedAs(const QuantFormat &format) {
-  return {format.e4m3        ? weight::Kind::F8
-          : format.bits == 8 ? weight::Kind::I8
-                             : weight::Kind::I4,
-          format.group, format.symmetric};
-}
-
-void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix) {
-  const weight::Format as = storedAs(format);
+void fakeQuantise(const NumberFormat &format, const at::Tensor &matrix) {
   float *values = data<float>(matrix);
   const int64_t cols = matrix.size(1);
   parallel(matrix.size(0), 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
-      weight::quantiseDequantise(as, {values + row * cols, size_t(cols)});
+      weight::quantiseDequantise(format, {values + row * cols, size_t(cols)});
   });
+}
+
+/// The part of the way from the final to the highest rate that is left when `done` of the steps
+/// after the warm-up are done.
+static double leftOf(Schedule schedule, double done) {
+  switch (schedule) {
+  case Schedule::Cosine:
+    return 0.5 * (1 + std::cos(std::numbers::pi * done));
+  case Schedule::Linear:
+    return 1 - done;
+  case Schedule::Constant:
+    return 1;
+  }
+  fail(ExitCode::Internal, "a schedule that the optimiser does not know");
 }
 
 double learningRate(const TrainOptions &options, int64_t step, int64_t totalSteps) {
@@ -30,29 +37,35 @@ double learningRate(const TrainOptions &options, int64_t step, int64_t totalStep
   if (step < warmup)
     return options.learningRate * double(step + 1) / double(warmup);
   const double done = double(step - warmup) / double(std::max<int64_t>(1, totalSteps - warmup));
-  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * done));
-  return options.learningRate * (options.finalFraction + (1 - options.finalFraction) * cosine);
+  const double left = leftOf(options.schedule, done);
+  return options.learningRate * (options.finalFraction + (1 - options.finalFraction) * left);
 }
 
 Optimizer::Optimizer(const Model &model, Weights &weights, const TrainOptions &options)
-    : options_(options), params_(model.graph->params.size()) {
-  for (size_t i = 0; i < params_.size(); ++i) {
-    Trained &trained = params_[i];
-    trained.param = &model.graph->params[i];
-    trained.weight = &weights.slot(ParamId(i));
-    trained.master = readParam(model, ParamId(i));
-    trained.mean = at::zeros_like(trained.master);
-    trained.variance = at::zeros_like(trained.master);
-    trained.weight->grad = at::empty_like(trained.master);
-    trained.fakeQuantised = options.quantisationAware && trained.param->format.has_value();
-    const bool copied = !trained.param->isVector && weights.type() != at::kFloat;
-    trained.weight->value =
-        copied || trained.fakeQuantised
-            ? at::empty_like(trained.master,
-                             at::TensorOptions(copied ? weights.type() : at::kFloat))
-            : trained.master;
-  }
-  publish();
+    : options_(options) {
+  for (size_t i = 0; i < model.graph->params.size(); ++i)
+    train(model, ParamId(i), weights);
+}
+
+/// Gives the model the parameter, and keeps what training it needs unless it is frozen.
+void Optimizer::train(const Model &model, ParamId id, Weights &weights) {
+  Trained trained;
+  trained.param = &model.graph->params[size_t(id)];
+  trained.weight = &weights.slot(id);
+  trained.master = readParam(model, id);
+  trained.fakeQuantised = options_.quantisationAware && trained.param->format.quantised();
+  const bool copied = !trained.param->isVector && weights.type() != at::kFloat;
+  trained.weight->value =
+      copied || trained.fakeQuantised
+          ? at::empty_like(trained.master, at::TensorOptions(copied ? weights.type() : at::kFloat))
+          : trained.master;
+  publish(trained);
+  if (std::ranges::find(options_.frozen, trained.param->name) != options_.frozen.end())
+    return;
+  trained.mean = at::zeros_like(trained.master);
+  trained.variance = at::zeros_like(trained.master);
+  trained.weight->grad = at::empty_like(trained.master);
+  params_.push_back(std::move(trained));
 }
 
 void Optimizer::publish() {
@@ -64,7 +77,7 @@ void Optimizer::publish(Trained &trained) {
   at::Tensor &value = trained.weight->value;
   if (trained.fakeQuantised) {
     const at::Tensor quantised = trained.master.clone();
-    fakeQuantise(*trained.param->format, quantised);
+    fakeQuantise(trained.param->format, quantised);
     value.copy_(quantised);
   } else if (value.data_ptr() != trained.master.data_ptr()) {
     value.copy_(trained.master);

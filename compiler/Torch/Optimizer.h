@@ -15,15 +15,13 @@ struct Trained {
   bool fakeQuantised = false; ///< the model sees what quantisation leaves of `master`
 };
 
-/// The format as compiler/Weights/Pack.h knows it.
-weight::Format storedAs(const QuantFormat &format);
-
 /// Replaces each value of a matrix by the one that packing to `format` would store.
-void fakeQuantise(const QuantFormat &format, const at::Tensor &matrix);
+void fakeQuantise(const NumberFormat &format, const at::Tensor &matrix);
 
 class Optimizer {
 public:
-  /// Reads all parameters of `model` and points `weights` at them.
+  /// Reads all parameters of `model` and points `weights` at them. Keeps state for those that are
+  /// not frozen.
   Optimizer(const Model &model, Weights &weights, const TrainOptions &options);
 
   std::vector<Trained> &params() { return params_; }
@@ -34,6 +32,7 @@ public:
   double update(int64_t step, int64_t totalSteps, int64_t predicted);
 
 private:
+  void train(const Model &model, ParamId param, Weights &weights);
   double gradientNorm() const;
   void publish(Trained &trained);
   void apply(Trained &trained, double rate, double scale, int64_t step);
@@ -42,7 +41,7 @@ private:
   std::vector<Trained> params_;
 };
 
-/// The learning rate of a step: linear warm-up, then a cosine down to finalFraction.
+/// The learning rate of a step: linear warm-up, then as options.schedule says.
 double learningRate(const TrainOptions &options, int64_t step, int64_t totalSteps);
 
 } // namespace retort::exec

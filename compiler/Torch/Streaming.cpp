@@ -55,16 +55,13 @@ public:
 
   /// The matrix of the linear layer that reads `value`; undefined if none does.
   Tensor readerOf(ValueId value) {
-    for (const Op &op : graph_.ops)
-      if (const auto *linear = std::get_if<Linear>(&op); linear && linear->in == value)
-        return weights_.get(linear->weight).value;
+    for (const Node &node : graph_.nodes)
+      if (node.op == OpKind::Linear && node.ins[0] == value)
+        return weights_.get(node.param("weight")).value;
     return {};
   }
 
-  Head head(const Tensor &hidden) {
-    return {hidden, weights_.get(forward_.logits().weight).value,
-            float(forward_.logits().softCap.value_or(0))};
-  }
+  Head head(const Tensor &hidden) { return forward_.head(hidden); }
 
 private:
   void dropAllBut(const std::vector<ParamId> &kept) {
@@ -124,16 +121,17 @@ struct BlockSums {
   int64_t group = 1;   ///< query heads of a key/value head
 };
 
-void watchOp(const Op &op, const Tensor &result, BlockSums &sums) {
-  if (const auto *glu = std::get_if<Glu>(&op)) {
+void watchNode(const Node &node, const Tensor &result, BlockSums &sums) {
+  if (node.op == OpKind::Glu) {
     const Tensor x = result.to(at::kFloat), more = at::mm(x.t(), x);
     sums.gram = sums.gram.defined() ? sums.gram.add_(more) : more;
-    sums.glu = glu->out;
-  } else if (const auto *attention = std::get_if<Attention>(&op)) {
-    const Tensor perHead = result.to(at::kFloat).view({result.size(0), attention->heads, -1});
+    sums.glu = node.outs[0];
+  } else if (node.op == OpKind::Attention) {
+    const int64_t heads = node.integer("heads");
+    const Tensor perHead = result.to(at::kFloat).view({result.size(0), heads, -1});
     const Tensor sum = perHead.square().sum(2).sqrt().sum(0).to(at::kDouble);
     sums.heads = sums.heads.defined() ? sums.heads + sum : sum;
-    sums.group = attention->heads / attention->kvHeads;
+    sums.group = heads / node.integer("kv_heads");
   }
 }
 
@@ -151,16 +149,32 @@ void logits(const Model &model, const std::vector<Sequence> &sequences, Precisio
   checkSequences(sequences, *model.graph);
   Weights weights(model, typeOf(precision));
   Forward forward(*model.graph, weights);
-  const Tensor matrix = weights.get(forward.logits().weight).value;
   logits.clear();
   for (const Sequence &sequence : sequences) {
     const Sequence *one[] = {&sequence};
-    Tensor all = at::linear(forward.run(layOut(one)), matrix).to(at::kFloat);
-    if (const auto cap = forward.logits().softCap)
-      all = all.div(*cap).tanh().mul(*cap);
-    all = all.contiguous();
-    logits.emplace_back(all.data_ptr<float>(), all.data_ptr<float>() + all.numel());
+    forward.every(layOut(one), [&](const Node &node, const Values &values) {
+      if (node.op != OpKind::Logits)
+        return;
+      const Tensor &all = values[size_t(node.outs[0])];
+      logits.emplace_back(all.data_ptr<float>(), all.data_ptr<float>() + all.numel());
+    });
   }
+}
+
+void interpret(const Model &model, const Sequence &sequence,
+               std::vector<std::vector<float>> &values) {
+  const c10::NoGradGuard noGrad;
+  checkSequences({sequence}, *model.graph);
+  Weights weights(model, at::kFloat);
+  Forward forward(*model.graph, weights);
+  const Sequence *one[] = {&sequence};
+  values.assign(model.graph->features.size(), {});
+  forward.every(layOut(one), [&](const Node &node, const Values &made) {
+    for (const ValueId out : node.outs) {
+      const Tensor all = made[size_t(out)].to(at::kFloat).contiguous();
+      values[size_t(out)].assign(all.data_ptr<float>(), all.data_ptr<float>() + all.numel());
+    }
+  });
 }
 
 void score(const Model &model, const Model *reference, const std::vector<Sequence> &sequences,
@@ -215,7 +229,10 @@ void observe(const Model &model, const std::vector<Sequence> &sequences, const O
   std::vector<std::vector<float>> ffn(influence.size());
   size_t current = 0;
   stream.run(
-      meter, [&](const Op &op, const Tensor &result) { watchOp(op, result, sums[current]); },
+      meter,
+      [&](const Node &node, const Values &values) {
+        watchNode(node, values[size_t(node.outs[0])], sums[current]);
+      },
       [&](size_t block, const Rows &rows, const Tensor &in, const Tensor &out) {
         const Tensor cosine = at::cosine_similarity(in, out, 1);
         influence[block] += double(rows.count()) - cosine.sum(at::kDouble).item<double>();

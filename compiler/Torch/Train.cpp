@@ -26,9 +26,9 @@ public:
   Teacher(const Model &model, const Graph &student, Precision precision)
       : weights_(model, typeOf(precision)), forward_(*model.graph, weights_),
         kept_(teacherTokens(student, *model.graph)) {
-    head_ = weights_.get(forward_.logits().weight).value;
+    head_ = forward_.head({});
     if (!kept_.empty())
-      head_ = head_.index_select(0, at::tensor(kept_));
+      head_.matrix = head_.matrix.index_select(0, at::tensor(kept_));
   }
 
   /// `blocks`, if asked for, gets each block's output by label.
@@ -37,19 +37,20 @@ public:
     if (!kept_.empty())
       for (int32_t &token : rows.tokens)
         token = kept_[size_t(token)];
-    const Tensor hidden = forward_.run(rows, [&](size_t block, Tensor out) {
+    Head head = head_;
+    head.hidden = forward_.run(rows, [&](size_t block, Tensor out) {
       if (blocks)
         (*blocks)[weights_.graph().blocks[block].label] = out;
       return out;
     });
-    return {hidden, head_, float(forward_.logits().softCap.value_or(0))};
+    return head;
   }
 
 private:
   Weights weights_;
   Forward forward_;
   std::vector<int32_t> kept_;
-  Tensor head_;
+  Head head_; ///< of no rows yet
 };
 
 /// One run: the student, the teacher, the losses and the data.
@@ -118,11 +119,10 @@ void Run::micro(const std::vector<const Sequence *> &sequences, Sum &sum) {
     const auto same = blocks.find(graph_.blocks[block].label);
     return same == blocks.end() ? out : matchHidden(out, same->second, matchWeight, &matchLoss);
   });
-  Weight &head = weights_.get(forward_.logits().weight);
-  const Head student{hidden.detach(), head.value, float(forward_.logits().softCap.value_or(0))};
   Tensor gradHidden;
   const std::vector<RowFigures> figures =
-      lossOfRows(student, target ? &*target : nullptr, rows.targets, rule_, &head, &gradHidden);
+      lossOfRows(forward_.head(hidden.detach()), target ? &*target : nullptr, rows.targets, rule_,
+                 &weights_.get(forward_.logits().param("weight")), &gradHidden);
   hidden.backward(gradHidden);
   for (const RowFigures &row : figures)
     sum.loss += row.loss;

@@ -56,6 +56,18 @@ private:
   uint64_t from_ = UINT64_MAX, to_ = 0, count_ = 0;
 };
 
+class Constant : public Node {
+public:
+  Constant(int64_t rows, int64_t columns, std::vector<float> values)
+      : Node(rows, columns), values_(std::move(values)) {}
+  void read(int64_t begin, int64_t end, float *out) override {
+    std::copy_n(values_.begin() + begin * columns_, (end - begin) * columns_, out);
+  }
+
+private:
+  std::vector<float> values_;
+};
+
 class TakeRows : public Node {
 public:
   TakeRows(NodePtr input, std::vector<int32_t> indices)
@@ -196,7 +208,7 @@ private:
 
 class Quantize : public Node {
 public:
-  Quantize(NodePtr input, Format format)
+  Quantize(NodePtr input, NumberFormat format)
       : Node(input->rows(), input->columns()), input_(std::move(input)), format_(format) {}
   void read(int64_t begin, int64_t end, float *out) override {
     input_->read(begin, end, out);
@@ -206,7 +218,7 @@ public:
 
 private:
   NodePtr input_;
-  Format format_;
+  NumberFormat format_;
 };
 
 } // namespace
@@ -224,6 +236,9 @@ NodePtr makeLoad(const CheckpointTensor &tensor, Precision precision) {
   const bool vector = tensor.shape.size() < 2;
   return std::make_shared<Load>(tensor, vector ? tensor.columns() : tensor.rows(),
                                 vector ? 1 : tensor.columns(), precision);
+}
+NodePtr makeConstant(int64_t rows, int64_t columns, std::vector<float> values) {
+  return std::make_shared<Constant>(rows, columns, std::move(values));
 }
 NodePtr makeTakeRows(NodePtr input, std::vector<int32_t> indices) {
   return std::make_shared<TakeRows>(std::move(input), std::move(indices));
@@ -246,7 +261,7 @@ NodePtr makeConcatColumns(std::vector<NodePtr> inputs) {
 NodePtr makeCast(NodePtr input, Precision precision) {
   return std::make_shared<Cast>(std::move(input), precision);
 }
-NodePtr makeQuantize(NodePtr input, Format format) {
+NodePtr makeQuantize(NodePtr input, NumberFormat format) {
   return std::make_shared<Quantize>(std::move(input), format);
 }
 

@@ -49,6 +49,7 @@ void forEachChunk(Node &node, int64_t begin, int64_t end, std::vector<float> &bu
 }
 
 NodePtr makeLoad(const CheckpointTensor &tensor, Precision precision);
+NodePtr makeConstant(int64_t rows, int64_t columns, std::vector<float> values);
 NodePtr makeTakeRows(NodePtr input, std::vector<int32_t> indices);
 NodePtr makeTakeColumns(NodePtr input, std::vector<int32_t> indices);
 NodePtr makeSliceRows(NodePtr input, int64_t offset, int64_t size);
@@ -57,7 +58,7 @@ NodePtr makeConcatRows(std::vector<NodePtr> inputs);
 NodePtr makeConcatColumns(std::vector<NodePtr> inputs);
 NodePtr makeCast(NodePtr input, Precision precision);
 /// Rounds every row to what `format` stores of it.
-NodePtr makeQuantize(NodePtr input, Format format);
+NodePtr makeQuantize(NodePtr input, NumberFormat format);
 
 void roundTo(Precision precision, std::span<float> values);
 

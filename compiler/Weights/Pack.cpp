@@ -11,22 +11,14 @@
 namespace retort::weight {
 namespace {
 
+using Kind = NumberFormat::Kind;
+
 constexpr int kI8Bias = 128; // int8 codes are stored unsigned, as the dot products want them
 
-bool isQuantised(const Format &format) {
-  return format.kind == Kind::I8 || format.kind == Kind::F8 || format.kind == Kind::I4;
-}
-bool hasMinima(const Format &format) { return format.kind == Kind::I4 && !format.symmetric; }
-
-void check(const Format &format) {
-  if (!isQuantised(format))
-    return;
-  if (format.group != 32 && format.group != 64 && format.group != 128)
-    fail(ExitCode::Usage, "weight format: group " + std::to_string(format.group) +
-                              " is none of 32, 64, 128: choose one of these");
-  if (format.kind != Kind::I4 && !format.symmetric)
-    fail(ExitCode::Usage,
-         "weight format: 8-bit groups are symmetric only: use int4 for asymmetric ones");
+void check(const NumberFormat &format) {
+  if (!format.isKnown())
+    fail(ExitCode::Usage, "weight format: '" + nameOf(format) + "' is none of " +
+                              allNames<NumberFormat>() + ": choose one of these");
 }
 
 int64_t multiply(int64_t a, int64_t b) {
@@ -37,8 +29,8 @@ int64_t multiply(int64_t a, int64_t b) {
   return result;
 }
 
-int64_t scaleBytes(const Format &format, int64_t groups) {
-  return hasMinima(format) ? multiply(groups, 64) : (multiply(groups, 32) + 63) / 64 * 64;
+int64_t scaleBytes(const NumberFormat &format, int64_t groups) {
+  return format.minima ? multiply(groups, 64) : (multiply(groups, 32) + 63) / 64 * 64;
 }
 
 // Groups are worked on four lanes at a time (GCC's vector extension): a parameter has up to 10^9
@@ -54,7 +46,7 @@ struct Group {
   int64_t size;
   alignas(16) float values[kMaxGroup];
 
-  Group(const Format &format, std::span<const float> from) : size(format.group) {
+  Group(const NumberFormat &format, std::span<const float> from) : size(format.group) {
     std::ranges::copy(from, values);
     std::fill(values + from.size(), values + size, from.empty() ? 0.0f : from[0]);
   }
@@ -97,7 +89,7 @@ uint8_t f8Code(float value, float scale) { return toE4m3(value * 256 / scale); }
 float f8Value(uint8_t code, float scale) { return scale * (fromE4m3(code) / 256); }
 
 /// Of two elements of equal magnitude the negative one counts as the largest.
-GroupScale chooseScale(const Format &format, const Group &values) {
+GroupScale chooseScale(const NumberFormat &format, const Group &values) {
   auto [low, high] = extremes(values);
   float most = -low >= high ? low : high;
   GroupScale group;
@@ -105,7 +97,7 @@ GroupScale chooseScale(const Format &format, const Group &values) {
     group = {std::fabs(most) / 127, 0, kI8Bias, kI8Bias - 127, kI8Bias + 127};
   else if (format.kind == Kind::F8)
     group = {f8Scale(most), 0, 0, 0, 0};
-  else if (format.symmetric)
+  else if (!format.minima)
     group = {most / -8, 0, 8, 0, 15};
   else
     group = {(high - low) / 15, fromHalf(toHalf(low)), 0, 0, 15};
@@ -131,24 +123,24 @@ Int4 codesAt(const Group &values, int64_t i, const GroupScale &group) {
   return __builtin_convertvector(code, Int4);
 }
 
-float dequantised(const Format &format, uint8_t code, float scale, float minimum) {
+float dequantised(const NumberFormat &format, uint8_t code, float scale, float minimum) {
   if (format.kind == Kind::I8)
     return scale * float(int(code) - kI8Bias);
   if (format.kind == Kind::F8)
     return f8Value(code, scale);
-  if (format.symmetric)
+  if (!format.minima)
     return scale * float(int(code) - 8);
   return scale * float(code) + minimum;
 }
 
-uint8_t zeroCode(const Format &format) {
+uint8_t zeroCode(const NumberFormat &format) {
   if (format.kind == Kind::F8)
     return 0;
-  return format.kind == Kind::I8 ? uint8_t(kI8Bias) : format.symmetric ? 8 : 0;
+  return format.kind == Kind::I8 ? uint8_t(kI8Bias) : format.minima ? 0 : 8;
 }
 
 /// Where the code of row `lane`, column k lies after the scales: its byte, and for int4 its nibble.
-int64_t codeByte(const Format &format, int64_t lane, int64_t k) {
+int64_t codeByte(const NumberFormat &format, int64_t lane, int64_t k) {
   if (format.kind == Kind::F8)
     return k * 16 + lane;
   if (format.kind == Kind::I8)
@@ -158,7 +150,7 @@ int64_t codeByte(const Format &format, int64_t lane, int64_t k) {
 int nibbleShift(int64_t k) { return k % 8 < 4 ? 0 : 4; }
 
 /// Stores a row's codes where codeByte and nibbleShift say, four bytes at a time.
-void storeCodes(const Format &format, int64_t lane, std::span<const uint8_t> codes,
+void storeCodes(const NumberFormat &format, int64_t lane, std::span<const uint8_t> codes,
                 std::span<uint8_t> stored) {
   if (format.kind == Kind::F8) {
     for (int64_t k = 0; k < int64_t(codes.size()); ++k)
@@ -187,16 +179,16 @@ template <typename T> T get(std::span<const uint8_t> in, int64_t offset) {
 }
 
 /// Byte offset of the scale (or the minimum) of group g of row `lane`.
-int64_t scaleOffset(const Format &format, int64_t g, int64_t lane, bool minimum) {
-  return hasMinima(format) ? g * 64 + (minimum ? 32 : 0) + lane * 2 : g * 32 + lane * 2;
+int64_t scaleOffset(const NumberFormat &format, int64_t g, int64_t lane, bool minimum) {
+  return format.minima ? g * 64 + (minimum ? 32 : 0) + lane * 2 : g * 32 + lane * 2;
 }
 
-void packQuantised(const Format &format, const float *rows, int64_t numRows, int64_t cols,
+void packQuantised(const NumberFormat &format, const float *rows, int64_t numRows, int64_t cols,
                    std::span<uint8_t> out) {
   int64_t padded = paddedCols(format, cols), groups = padded / format.group;
   std::span<uint8_t> stored = out.subspan(scaleBytes(format, groups));
   std::vector<uint8_t> codes(padded);
-  std::vector<float> scales(groups), minima(hasMinima(format) ? groups : 0);
+  std::vector<float> scales(groups), minima(format.minima ? groups : 0);
   for (int64_t lane = 0; lane < kBlockRows; ++lane) {
     if (lane < numRows) {
       quantiseRow(format, {rows + lane * cols, size_t(cols)}, codes, scales, minima);
@@ -207,14 +199,14 @@ void packQuantised(const Format &format, const float *rows, int64_t numRows, int
     }
     for (int64_t g = 0; g < groups; ++g) {
       put(out, scaleOffset(format, g, lane, false), toHalf(scales[g]));
-      if (hasMinima(format))
+      if (format.minima)
         put(out, scaleOffset(format, g, lane, true), toHalf(minima[g]));
     }
     storeCodes(format, lane, codes, stored);
   }
 }
 
-void unpackQuantised(const Format &format, std::span<const uint8_t> block, int64_t cols,
+void unpackQuantised(const NumberFormat &format, std::span<const uint8_t> block, int64_t cols,
                      float *rows) {
   int64_t groups = paddedCols(format, cols) / format.group;
   std::span<const uint8_t> stored = block.subspan(scaleBytes(format, groups));
@@ -223,7 +215,7 @@ void unpackQuantised(const Format &format, std::span<const uint8_t> block, int64
       int64_t g = k / format.group;
       float scale = fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, false)));
       float minimum = 0;
-      if (hasMinima(format))
+      if (format.minima)
         minimum = fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, true)));
       uint8_t byte = stored[codeByte(format, lane, k)];
       uint8_t code = format.kind == Kind::I4 ? uint8_t(byte >> nibbleShift(k) & 15) : byte;
@@ -233,68 +225,27 @@ void unpackQuantised(const Format &format, std::span<const uint8_t> block, int64
 
 } // namespace
 
-std::string formatName(const Format &format) {
-  switch (format.kind) {
-  case Kind::F32:
-    return "f32";
-  case Kind::F16:
-    return "f16";
-  case Kind::BF16:
-    return "bf16";
-  case Kind::I8:
-    return "i8g" + std::to_string(format.group);
-  case Kind::F8:
-    return "f8g" + std::to_string(format.group);
-  case Kind::I4:
-    return "i4g" + std::to_string(format.group) + (format.symmetric ? "s" : "a");
-  }
-  fail(ExitCode::Internal, "weight format: unknown kind");
-}
-
-int64_t paddedCols(const Format &format, int64_t cols) {
-  int64_t unit = isQuantised(format) ? format.group : format.kind == Kind::F32 ? 1 : 2;
+int64_t paddedCols(const NumberFormat &format, int64_t cols) {
+  int64_t unit = format.quantised() ? format.group : format.kind == Kind::F32 ? 1 : 2;
   return multiply(cols / unit + (cols % unit != 0), unit);
 }
 
-int64_t blockBytes(const Format &format, int64_t cols) {
+int64_t blockBytes(const NumberFormat &format, int64_t cols) {
   check(format);
-  int64_t padded = paddedCols(format, cols);
-  switch (format.kind) {
-  case Kind::F32:
-    return multiply(padded, 64);
-  case Kind::F16:
-  case Kind::BF16:
-    return multiply(padded, 32);
-  case Kind::I8:
-  case Kind::F8:
-    return multiply(padded, 16) + scaleBytes(format, padded / format.group);
-  case Kind::I4:
-    return multiply(padded, 8) + scaleBytes(format, padded / format.group);
-  }
-  fail(ExitCode::Internal, "weight format: unknown kind");
+  const int64_t padded = paddedCols(format, cols);
+  return multiply(padded, 2 * format.bits()) +
+         (format.quantised() ? scaleBytes(format, padded / format.group) : 0);
 }
 
-int64_t packedBytes(const Format &format, int64_t rows, int64_t cols) {
+int64_t packedBytes(const NumberFormat &format, int64_t rows, int64_t cols) {
   return multiply(rows / kBlockRows + (rows % kBlockRows != 0), blockBytes(format, cols));
 }
 
-double bitsPerWeight(const Format &format) {
-  switch (format.kind) {
-  case Kind::F32:
-    return 32;
-  case Kind::F16:
-  case Kind::BF16:
-    return 16;
-  case Kind::I8:
-  case Kind::F8:
-    return 8 + 16.0 / format.group;
-  case Kind::I4:
-    return 4 + (format.symmetric ? 16.0 : 32.0) / format.group;
-  }
-  fail(ExitCode::Internal, "weight format: unknown kind");
+double bitsPerWeight(const NumberFormat &format) {
+  return format.bits() + (format.quantised() ? 8.0 * format.scaleBytes() / format.group : 0);
 }
 
-void quantiseRow(const Format &format, std::span<const float> row, std::span<uint8_t> codes,
+void quantiseRow(const NumberFormat &format, std::span<const float> row, std::span<uint8_t> codes,
                  std::span<float> scales, std::span<float> minima) {
   check(format);
   int64_t cols = int64_t(row.size()), groups = paddedCols(format, cols) / format.group;
@@ -312,15 +263,15 @@ void quantiseRow(const Format &format, std::span<const float> row, std::span<uin
       }
     std::fill_n(&codes[begin] + count, format.group - count, zeroCode(format));
     scales[g] = group.scale;
-    if (hasMinima(format))
+    if (format.minima)
       minima[g] = group.minimum;
   }
 }
 
-void packBlock(const Format &format, const float *rows, int64_t numRows, int64_t cols,
+void packBlock(const NumberFormat &format, const float *rows, int64_t numRows, int64_t cols,
                std::span<uint8_t> out) {
   std::ranges::fill(out, uint8_t(0));
-  if (isQuantised(format)) {
+  if (format.quantised()) {
     packQuantised(format, rows, numRows, cols, out);
     return;
   }
@@ -336,8 +287,9 @@ void packBlock(const Format &format, const float *rows, int64_t numRows, int64_t
     }
 }
 
-void unpackBlock(const Format &format, std::span<const uint8_t> block, int64_t cols, float *rows) {
-  if (isQuantised(format)) {
+void unpackBlock(const NumberFormat &format, std::span<const uint8_t> block, int64_t cols,
+                 float *rows) {
+  if (format.quantised()) {
     unpackQuantised(format, block, cols, rows);
     return;
   }
@@ -350,7 +302,7 @@ void unpackBlock(const Format &format, std::span<const uint8_t> block, int64_t c
               : fromBFloat16(get<uint16_t>(block, k / 2 * 64 + lane * 4 + k % 2 * 2));
 }
 
-void quantiseDequantise(const Format &format, std::span<float> row) {
+void quantiseDequantise(const NumberFormat &format, std::span<float> row) {
   check(format);
   if (format.kind == Kind::F32)
     return;
@@ -389,9 +341,10 @@ namespace {
 /// is the one they were rounded with: the element of largest magnitude, or the two ends.
 struct Outermost {
   int64_t low = -1, high = -1; ///< columns of the group; -1: none
-  Outermost(const Format &format, const Group &values, const GroupScale &group, int64_t count) {
+  Outermost(const NumberFormat &format, const Group &values, const GroupScale &group,
+            int64_t count) {
     const auto [least, most] = std::minmax_element(values.values, values.values + count);
-    if (!format.symmetric)
+    if (format.minima)
       low = least - values.values, high = most - values.values;
     else if (format.kind == Kind::F8 && group.scale == kLeastF8Scale)
       return; // whatever the largest is
@@ -418,7 +371,7 @@ struct Outermost {
 
 } // namespace
 
-void gptqRow(const Format &format, std::span<float> row, const float *factor) {
+void gptqRow(const NumberFormat &format, std::span<float> row, const float *factor) {
   check(format);
   const int64_t cols = int64_t(row.size());
   for (int64_t begin = 0; begin < cols; begin += format.group) {

@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------------------===//
 #pragma once
+#include "runtime/base/Names.h"
 #include "runtime/base/SmallFloat.h"
 #include <cstdint>
 #include <span>
@@ -15,72 +16,58 @@
 
 namespace retort::weight {
 
-enum class Kind : uint8_t { F32, F16, BF16, I8, F8, I4 };
-
-/// How a matrix's elements are stored. `group` (32, 64 or 128) matters for I8, F8 and I4 only,
-/// `symmetric` for I4 only: the others are.
-///   I8               w = d * q, q in -127..127; d = max|w| / 127 (as ggml's Q8_0)
-///   F8               w = d * (q / 256), q fp8 e4m3; d = max|w| / 1.75, so that q goes to 448,
-///   rounded
-///                    up to f16, at least 2^-14
-///   I4, symmetric    w = d * (q - 8), q in 0..15; d = w_max / -8, where w_max is the element of
-///                    largest magnitude, of two the negative one (as ggml's Q4_0)
-///   I4, asymmetric   w = d * q + m, q in 0..15; m = min, d = (max - min) / 15 (as ggml's Q4_1)
-struct Format {
-  Kind kind = Kind::F32;
-  int group = 32;
-  bool symmetric = true;
-  bool operator==(const Format &) const = default;
-};
-
-/// "f32", "f16", "bf16", "i8g32", "f8g128", "i4g32s", "i4g128a": the names used in manifests and
-/// reports.
-std::string formatName(const Format &format);
+// How codes and scales of each kind are chosen (runtime/base/NumberFormat.h):
+//   I8               w = d * q, q in -127..127; d = max|w| / 127 (as ggml's Q8_0)
+//   F8               w = d * (q / 256), q fp8 e4m3; d = max|w| / 1.75, so that q goes to 448,
+//                    rounded up to f16, at least 2^-14
+//   I4, symmetric    w = d * (q - 8), q in 0..15; d = w_max / -8, where w_max is the element of
+//                    largest magnitude, of two the negative one (as ggml's Q4_0)
+//   I4, minima       w = d * q + m, q in 0..15; m = min, d = (max - min) / 15 (as ggml's Q4_1)
 
 /// Rows of a block, the unit of packing.
 constexpr int64_t kBlockRows = 16;
 
-/// Columns as stored: `cols` rounded up to the group (I8, F8, I4), to 2 (F16, BF16), or `cols`
-/// (F32).
-int64_t paddedCols(const Format &format, int64_t cols);
+/// Columns as stored: `cols` rounded up to the group, to 2 (F16, BF16), or `cols` (F32).
+int64_t paddedCols(const NumberFormat &format, int64_t cols);
 
 /// Bytes of one block of 16 rows: a multiple of 64. Throws retort::Error (Usage) if the format is
 /// none that the kernels have, or (BadInput) if the size overflows.
-int64_t blockBytes(const Format &format, int64_t cols);
+int64_t blockBytes(const NumberFormat &format, int64_t cols);
 
 /// Bytes of a matrix of rows x cols: ceil(rows / 16) blocks.
-int64_t packedBytes(const Format &format, int64_t rows, int64_t cols);
+int64_t packedBytes(const NumberFormat &format, int64_t rows, int64_t cols);
 
 /// Bits of storage per element with scales, without padding: 4.5 for I4 symmetric, group 32.
-double bitsPerWeight(const Format &format);
+double bitsPerWeight(const NumberFormat &format);
 
 /// Packs one block. `rows` is [numRows][cols] float32, row-major, 1 <= numRows <= 16; rows missing
 /// are stored as zeros. `out` is blockBytes(format, cols) long; every byte of it is written.
-void packBlock(const Format &format, const float *rows, int64_t numRows, int64_t cols,
+void packBlock(const NumberFormat &format, const float *rows, int64_t numRows, int64_t cols,
                std::span<uint8_t> out);
 
 /// The inverse up to quantisation: writes the 16 rows of a block, padding rows too, as
 /// [16][cols] float32.
-void unpackBlock(const Format &format, std::span<const uint8_t> block, int64_t cols, float *rows);
+void unpackBlock(const NumberFormat &format, std::span<const uint8_t> block, int64_t cols,
+                 float *rows);
 
 /// Replaces each element of the row by the value that packing stores for it, exactly:
 /// unpackBlock(packBlock(row)) == quantiseDequantise(row). For the executor and for quality checks.
 /// Quantising throws retort::Error (BadInput) on NaN, infinity and values beyond f16 scales, and so
 /// does F16 on what is beyond f16.
-void quantiseDequantise(const Format &format, std::span<float> row);
+void quantiseDequantise(const NumberFormat &format, std::span<float> row);
 
 /// Codes and scales of one row before packing; what GPTQ-like methods and tests look at. `codes`
 /// has paddedCols elements, as stored (q + 128 for I8, q for I4, the bits of q for F8); `scales`
-/// and `minima` (I4 asymmetric, else empty) one per group, the f16 values widened.
-void quantiseRow(const Format &format, std::span<const float> row, std::span<uint8_t> codes,
+/// and `minima` (else empty) one per group, the f16 values widened.
+void quantiseRow(const NumberFormat &format, std::span<const float> row, std::span<uint8_t> codes,
                  std::span<float> scales, std::span<float> minima);
 
-/// Rounds a row to I4, I8 or F8 so that its columns make up for each other's errors: GPTQ (Frantar
+/// Rounds a row to a quantised format so that its columns make up for each other's errors: GPTQ (Frantar
 /// et al., arXiv:2210.17323, algorithm 1, columns in their order, a group's scale chosen when its
 /// first column is reached). What comes out packing stores as it is: quantiseDequantise does not
 /// change it. `factor` is [cols][cols], row-major: the upper Cholesky factor of the inverse of X^T
 /// X (damped), where X are the layer's inputs; what is below its diagonal is not read. Throws as
 /// quantiseDequantise.
-void gptqRow(const Format &format, std::span<float> row, const float *factor);
+void gptqRow(const NumberFormat &format, std::span<float> row, const float *factor);
 
 } // namespace retort::weight

@@ -1,4 +1,4 @@
-//===- PackMma.cpp - Packing rows for the CUDA kernels, and layouts by name -------------===//
+//===- PackMma.cpp - Packing rows for the CUDA kernels, or in any layout -----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Weights/PackMma.h"
 #include "kernels/cuda/layout.h"
@@ -11,32 +11,14 @@ namespace retort::weight {
 namespace {
 
 using cuda::CodePlace;
-using cuda::WeightKind;
 using cuda::WeightLayout;
+using Kind = NumberFormat::Kind;
 
 constexpr int kI8Bias = 128; // quantiseRow's int8 codes are unsigned, those of mma16 signed
 
-WeightLayout mmaLayout(const Format &format) {
-  switch (format.kind) {
-  case Kind::F32:
-    return {WeightKind::F32};
-  case Kind::F16:
-    return {WeightKind::F16};
-  case Kind::BF16:
-    return {WeightKind::Bf16};
-  case Kind::I8:
-    return {WeightKind::I8, format.group};
-  case Kind::F8:
-    return {WeightKind::F8, format.group};
-  case Kind::I4:
-    return {WeightKind::I4, format.group, !format.symmetric};
-  }
-  fail(ExitCode::Internal, "weight format: unknown kind");
-}
-
-int64_t mmaBlockBytes(const Format &format, int64_t cols) {
+int64_t mmaBlockBytes(const NumberFormat &format, int64_t cols) {
   blockBytes(format, cols); // refuses formats that no kernel has
-  const WeightLayout layout = mmaLayout(format);
+  const WeightLayout layout{format};
   int64_t bytes;
   if (cols < 0 || __builtin_mul_overflow(layout.pieces(cols), layout.pieceBytes(), &bytes))
     fail(ExitCode::BadInput, "weight of " + std::to_string(cols) +
@@ -54,15 +36,15 @@ template <typename T> T get(std::span<const uint8_t> in, int64_t offset) {
 }
 
 /// A code without a value, for padding: it stands for zero beside a scale of zero.
-uint8_t zeroCode(const Format &format) {
+uint8_t zeroCode(const NumberFormat &format) {
   if (format.kind == Kind::F8)
     return 0;
-  return format.kind == Kind::I8 ? kI8Bias : format.symmetric ? 8 : 0;
+  return format.kind == Kind::I8 ? kI8Bias : format.minima ? 0 : 8;
 }
 
-void packQuantisedRow(const Format &format, std::span<const float> row, int lane,
+void packQuantisedRow(const NumberFormat &format, std::span<const float> row, int lane,
                       std::span<uint8_t> out) {
-  const WeightLayout layout = mmaLayout(format);
+  const WeightLayout layout{format};
   const int64_t padded = paddedCols(format, int64_t(row.size())), groups = padded / format.group;
   std::vector<uint8_t> codes(layout.pieces(int64_t(row.size())) * layout.pieceCols(),
                              zeroCode(format));
@@ -87,9 +69,9 @@ void packQuantisedRow(const Format &format, std::span<const float> row, int lane
   }
 }
 
-void packMmaBlock(const Format &format, const float *rows, int64_t numRows, int64_t cols,
+void packMmaBlock(const NumberFormat &format, const float *rows, int64_t numRows, int64_t cols,
                   std::span<uint8_t> out) {
-  const WeightLayout layout = mmaLayout(format);
+  const WeightLayout layout{format};
   std::ranges::fill(out, uint8_t(0));
   for (int lane = 0; lane < numRows; ++lane) {
     std::span<const float> row(rows + lane * cols, size_t(cols));
@@ -112,26 +94,26 @@ void packMmaBlock(const Format &format, const float *rows, int64_t numRows, int6
 
 float storedValue(const WeightLayout &layout, std::span<const uint8_t> piece, int row, int col) {
   const CodePlace place = layout.code(row, col);
-  if (layout.kind == WeightKind::F32)
+  if (layout.kind == Kind::F32)
     return get<float>(piece, place.byte);
-  if (layout.kind == WeightKind::Bf16)
+  if (layout.kind == Kind::BF16)
     return fromBFloat16(get<uint16_t>(piece, place.byte));
-  if (layout.kind == WeightKind::F16)
+  if (layout.kind == Kind::F16)
     return fromHalf(get<uint16_t>(piece, place.byte));
   const int at = layout.scale(row, col / layout.group);
   const float scale = fromHalf(get<uint16_t>(piece, at));
-  if (layout.kind == WeightKind::I8)
+  if (layout.kind == Kind::I8)
     return scale * float(int8_t(piece[place.byte]));
-  if (layout.kind == WeightKind::F8)
+  if (layout.kind == Kind::F8)
     return scale * (fromE4m3(piece[place.byte]) / 256);
   const int code = piece[place.byte] >> place.shift & 15;
   return layout.minima ? scale * float(code) + fromHalf(get<uint16_t>(piece, at + 4))
                        : scale * float(code - 8);
 }
 
-void unpackMmaBlock(const Format &format, std::span<const uint8_t> block, int64_t cols,
+void unpackMmaBlock(const NumberFormat &format, std::span<const uint8_t> block, int64_t cols,
                     float *rows) {
-  const WeightLayout layout = mmaLayout(format);
+  const WeightLayout layout{format};
   for (int row = 0; row < kBlockRows; ++row)
     for (int64_t k = 0; k < cols; ++k)
       rows[row * cols + k] =
@@ -141,26 +123,13 @@ void unpackMmaBlock(const Format &format, std::span<const uint8_t> block, int64_
 
 } // namespace
 
-std::optional<Layout> layoutNamed(std::string_view name) {
-  constexpr std::string_view kGated = "_gated";
-  Layout layout;
-  if (name.ends_with(kGated)) {
-    layout.gated = true;
-    name.remove_suffix(kGated.size());
-  }
-  if (name == "mma16")
-    layout.blocks = Layout::Blocks::Mma16;
-  else if (name != "rows16")
-    return std::nullopt;
-  return layout;
+int64_t blockBytes(const MatrixLayout &layout, const NumberFormat &format, int64_t cols) {
+  return layout.blocks == MatrixLayout::Blocks::Mma16 ? mmaBlockBytes(format, cols)
+                                                      : blockBytes(format, cols);
 }
 
-int64_t blockBytes(const Layout &layout, const Format &format, int64_t cols) {
-  return layout.blocks == Layout::Blocks::Mma16 ? mmaBlockBytes(format, cols)
-                                                : blockBytes(format, cols);
-}
-
-int64_t packedBytes(const Layout &layout, const Format &format, int64_t rows, int64_t cols) {
+int64_t packedBytes(const MatrixLayout &layout, const NumberFormat &format, int64_t rows,
+                    int64_t cols) {
   const int64_t parts = layout.gated ? 2 : 1, partRows = rows / parts;
   const int64_t blocks = parts * (partRows / kBlockRows + (partRows % kBlockRows != 0));
   int64_t bytes;
@@ -170,17 +139,17 @@ int64_t packedBytes(const Layout &layout, const Format &format, int64_t rows, in
   return bytes;
 }
 
-void packBlock(const Layout &layout, const Format &format, const float *rows, int64_t numRows,
-               int64_t cols, std::span<uint8_t> out) {
-  if (layout.blocks == Layout::Blocks::Mma16)
+void packBlock(const MatrixLayout &layout, const NumberFormat &format, const float *rows,
+               int64_t numRows, int64_t cols, std::span<uint8_t> out) {
+  if (layout.blocks == MatrixLayout::Blocks::Mma16)
     packMmaBlock(format, rows, numRows, cols, out);
   else
     packBlock(format, rows, numRows, cols, out);
 }
 
-void unpackBlock(const Layout &layout, const Format &format, std::span<const uint8_t> block,
-                 int64_t cols, float *rows) {
-  if (layout.blocks == Layout::Blocks::Mma16)
+void unpackBlock(const MatrixLayout &layout, const NumberFormat &format,
+                 std::span<const uint8_t> block, int64_t cols, float *rows) {
+  if (layout.blocks == MatrixLayout::Blocks::Mma16)
     unpackMmaBlock(format, block, cols, rows);
   else
     unpackBlock(format, block, cols, rows);

@@ -29,24 +29,6 @@ Precision precisionOf(Type type) {
   return element.isBF16() ? Precision::BF16 : element.isF16() ? Precision::F16 : Precision::F32;
 }
 
-/// What packing makes of a value of this type.
-weight::Format packFormat(Type type) {
-  if (weight::FormatAttr format = weight::getFormat(type))
-    return weight::Format{format.isE4M3()         ? weight::Kind::F8
-                          : format.getBits() == 8 ? weight::Kind::I8
-                                                  : weight::Kind::I4,
-                          static_cast<int>(format.getGroup()), format.isSymmetric()};
-  switch (precisionOf(type)) {
-  case Precision::F32:
-    return weight::Format{weight::Kind::F32};
-  case Precision::BF16:
-    return weight::Format{weight::Kind::BF16};
-  case Precision::F16:
-    return weight::Format{weight::Kind::F16};
-  }
-  llvm_unreachable("every precision has its format");
-}
-
 /// Makes the nodes of a program, one for each value.
 class Translator {
 public:
@@ -66,6 +48,7 @@ private:
         .Case([&](weight::LoadOp load) {
           return makeLoad(sources_.tensor(load), precisionOf(load.getType()));
         })
+        .Case([&](weight::ConstantOp op) { return constant(op); })
         .Case([&](weight::TakeOp take) {
           std::vector<int32_t> indices(take.getIndices().begin(), take.getIndices().end());
           return take.getAxis() == weight::Axis::Rows
@@ -89,12 +72,23 @@ private:
           return makeCast(node(op.getInput()), precisionOf(op.getType()));
         })
         .Case([&](weight::QuantizeOp op) {
-          return makeQuantize(node(op.getInput()), packFormat(op.getType()));
+          return makeQuantize(node(op.getInput()), op.getFormat().getValue());
         })
         .Default([](Operation *op) -> NodePtr {
           fail(ExitCode::Unsupported, "weight program: '" + op->getName().getStringRef().str() +
                                           "' has no evaluation: remove it from the pipeline");
         });
+  }
+
+  NodePtr constant(weight::ConstantOp op) {
+    std::vector<float> values;
+    for (APFloat number : op.getValue().getValues<APFloat>()) {
+      bool lost = false;
+      number.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven, &lost);
+      values.push_back(number.convertToFloat());
+    }
+    auto shape = llvm::cast<RankedTensorType>(op.getType()).getShape();
+    return weight::makeConstant(shape[0], shape.size() == 1 ? 1 : shape[1], std::move(values));
   }
 
   WeightSources &sources_;
@@ -167,7 +161,7 @@ ParamStream::ParamStream(lm::ParamOp param, WeightSources &sources)
     : name_(param.getSymName().str()) {
   Value value = param.getProgramValue();
   if (auto pack = value.getDefiningOp<weight::PackOp>()) {
-    layout_ = pack.getLayout().str();
+    layout_ = pack.getLayout();
     value = pack.getInput();
   }
   stored_ = value.getType();
@@ -177,7 +171,7 @@ ParamStream::ParamStream(lm::ParamOp param, WeightSources &sources)
   columns_ = isVector_ ? root_->rows() : root_->columns();
   // Packing quantises by itself: it must see the values before rounding.
   unrounded_ = root_;
-  if (auto quantize = value.getDefiningOp<weight::QuantizeOp>(); quantize && !layout_.empty())
+  if (auto quantize = value.getDefiningOp<weight::QuantizeOp>(); quantize && layout_)
     unrounded_ = Translator(sources).node(quantize.getInput());
   checkLayout();
 }
@@ -185,11 +179,11 @@ ParamStream::~ParamStream() = default;
 ParamStream::ParamStream(ParamStream &&) noexcept = default;
 
 void ParamStream::checkLayout() const {
-  if (layout_.empty()) // the executor reads rows of quantised values before anything is packed
+  if (!layout_) // the executor reads rows of quantised values before anything is packed
     return;
-  const std::optional<weight::Layout> layout = weight::layoutNamed(layout_);
-  if (!layout || isVector_ || (layout->gated && rows_ % 2 != 0))
-    fail(ExitCode::Unsupported, "parameter " + quote(name_) + ": layout " + quote(layout_) +
+  if (isVector_ || !weight::numberFormat(stored_) || (layout_->gated && rows_ % 2 != 0))
+    fail(ExitCode::Unsupported, "parameter " + quote(name_) + ": layout " +
+                                    quote(nameOf(*layout_)) +
                                     " cannot hold it: choose another layout or format");
 }
 
@@ -206,17 +200,17 @@ void ParamStream::readRows(int64_t begin, int64_t end, float *out) {
 }
 
 int64_t ParamStream::packedBytes() const {
-  if (layout_.empty() && weight::getFormat(stored_))
+  if (!layout_ && weight::getFormat(stored_))
     fail(ExitCode::Internal, "parameter " + quote(name_) + " is quantised but not packed");
-  if (layout_.empty())
+  if (!layout_)
     return rows_ * columns_ * elementBytes(stored_);
-  return weight::packedBytes(*weight::layoutNamed(layout_), packFormat(stored_), rows_, columns_);
+  return weight::packedBytes(*layout_, *weight::numberFormat(stored_), rows_, columns_);
 }
 
 void ParamStream::writePacked(const Sink &sink) {
   packedBytes(); // refuses what has no bytes
   try {
-    if (layout_.empty())
+    if (!layout_)
       writeValues(sink);
     else
       writeBlocks(sink);
@@ -238,8 +232,8 @@ void ParamStream::writeValues(const Sink &sink) {
 
 /// A gated matrix is two stacked matrices of equal size, whose blocks of 16 rows alternate.
 void ParamStream::writeBlocks(const Sink &sink) {
-  const weight::Layout layout = *weight::layoutNamed(layout_);
-  const weight::Format format = packFormat(stored_);
+  const MatrixLayout layout = *layout_;
+  const NumberFormat format = *weight::numberFormat(stored_);
   const int64_t parts = layout.gated ? 2 : 1, partRows = rows_ / parts;
   const int64_t bytes = weight::blockBytes(layout, format, columns_);
   const int64_t blocks = (partRows + weight::kBlockRows - 1) / weight::kBlockRows;

@@ -81,8 +81,8 @@ private:
   std::shared_ptr<weight::Node> unrounded_; ///< what is packed
   int64_t rows_ = 1, columns_ = 0;
   bool isVector_ = false;
-  std::string layout_; ///< empty: not packed
-  mlir::Type stored_;  ///< before packing: an element type or a format
+  std::optional<MatrixLayout> layout_; ///< none: not packed
+  mlir::Type stored_;                  ///< before packing: an element type or a format
 };
 
 } // namespace retort

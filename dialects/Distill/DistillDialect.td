@@ -17,9 +17,8 @@ def Distill_Dialect : Dialect {
     Everything in a compile that looks at documents or runs a model is an op of this dialect, put
     into the module by a pass. An op without a `result` has yet to be executed; executing it
     is the driver's, and gives it the hash of the file it made. Passes that need what it found
-    read that file. A corpus is split by document into train, validation and held-out; `observe`
-    and `train` see the first only, `train` watches its loss on the second, and `score` reads
-    the third.
+    read that file. A corpus is split by document into train and held-out: `observe`, `fit` and
+    `train` see only the first, `score` only the second.
   }];
   let useDefaultAttributePrinterParser = 1;
   let extraClassDeclaration = [{
@@ -42,8 +41,7 @@ def Distill_LossKind : I32EnumAttr<"LossKind", "a loss of distillation", [
     I32EnumAttrCase<"ReverseKL", 1, "reverse_kl">,
     I32EnumAttrCase<"JensenShannon", 2, "jensen_shannon">,
     I32EnumAttrCase<"HiddenState", 3, "hidden_state">,
-    I32EnumAttrCase<"AttentionRelation", 4, "attention_relation">,
-    I32EnumAttrCase<"CrossEntropy", 5, "cross_entropy">]> {
+    I32EnumAttrCase<"CrossEntropy", 4, "cross_entropy">]> {
   let cppNamespace = "::retort::distill";
   let genSpecializedAttr = 0;
 }
@@ -65,15 +63,6 @@ def Distill_Schedule : I32EnumAttr<"Schedule", "how the learning rate falls afte
   let genSpecializedAttr = 0;
 }
 def Distill_ScheduleAttr : EnumAttr<Distill_Dialect, Distill_Schedule, "schedule"> {
-  let assemblyFormat = "`` $value";
-}
-
-def Distill_Mode : I32EnumAttr<"Mode", "which numbers training changes", [
-    I32EnumAttrCase<"Full", 0, "full">]> {
-  let cppNamespace = "::retort::distill";
-  let genSpecializedAttr = 0;
-}
-def Distill_ModeAttr : EnumAttr<Distill_Dialect, Distill_Mode, "mode"> {
   let assemblyFormat = "`` $value";
 }
 
@@ -103,8 +92,6 @@ def Distill_LossAttr : AttrDef<Distill_Dialect, "Loss"> {
     - `jensen_shannon`: half of both against `(p + q) / 2`, times `T^2` (arXiv:2306.13649).
     - `hidden_state`: mean squared difference of blocks' outputs with the same label, over the
       mean square of the teacher's (arXiv:1909.10351, section 3).
-    - `attention_relation`: KL of the scaled dot products among rows' values, blocks of the same
-      label (MiniLM, arXiv:2002.10957, section 3.2).
     - `cross_entropy`: of the student's distribution (T = 1) against the document's next token.
     ```mlir
     #distill.loss<forward_kl, weight = 1.0, temperature = 1.0>
@@ -125,10 +112,7 @@ def Distill_LossAttr : AttrDef<Distill_Dialect, "Loss"> {
     /// Whether the loss compares with a teacher.
     bool needsTeacher() const { return getKind() != LossKind::CrossEntropy; }
     /// Whether the loss compares distributions over tokens, and so has a temperature.
-    bool hasTemperature() const {
-      return getKind() == LossKind::ForwardKL || getKind() == LossKind::ReverseKL ||
-             getKind() == LossKind::JensenShannon;
-    }
+    bool hasTemperature() const;
   }];
 }
 

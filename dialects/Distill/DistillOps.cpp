@@ -46,13 +46,20 @@ LossAttr LossAttr::get(MLIRContext *context, LossKind kind, double weight, doubl
   return get(context, kind, builder.getF64FloatAttr(weight), builder.getF64FloatAttr(temperature));
 }
 
+/// Whether the loss compares the teacher's and the student's distributions over tokens.
+static bool comparesDistributions(LossKind kind) {
+  return kind == LossKind::ForwardKL || kind == LossKind::ReverseKL ||
+         kind == LossKind::JensenShannon;
+}
+
+bool LossAttr::hasTemperature() const { return comparesDistributions(getKind()); }
+
 LogicalResult LossAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, LossKind kind,
                                FloatAttr weight, FloatAttr temperature) {
   double factor = weight.getValueAsDouble(), degrees = temperature.getValueAsDouble();
   if (!isPositive(factor))
     return emitError() << "loss weight must be finite and above 0, is " << factor; // (C1)
-  bool soft =
-      kind == LossKind::ForwardKL || kind == LossKind::ReverseKL || kind == LossKind::JensenShannon;
+  bool soft = comparesDistributions(kind);
   if (!isPositive(degrees) || (!soft && degrees != 1))
     return emitError() << "temperature of " << stringifyLossKind(kind) << " must be "
                        << (soft ? "finite and above 0" : "1") << ", is " << degrees; // (C2)
@@ -110,7 +117,7 @@ static LogicalResult verifyCount(Operation *op, StringRef what, int64_t count) {
   return success();
 }
 
-//===- observe, fit, train -----------------------------------------------------===//
+//===- observe, fit, train ------------------------------------------------===//
 
 LogicalResult ObserveOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr())) ||
@@ -170,28 +177,55 @@ static LogicalResult verifyHyperparameters(TrainOp op) {
   return success();
 }
 
+static LogicalResult verifyLosses(TrainOp op) {
+  SmallVector<LossAttr> losses = op.getLossList();
+  if (losses.empty())
+    return op.emitOpError("has no loss"); // (C2)
+  for (auto [i, loss] : llvm::enumerate(losses))
+    for (LossAttr other : ArrayRef(losses).drop_front(i + 1)) {
+      if (loss.getKind() == other.getKind())
+        return op.emitOpError() << "has the loss " << stringifyLossKind(loss.getKind())
+                                << " twice"; // (C2)
+      if (loss.hasTemperature() && other.hasTemperature() &&
+          loss.getTemperature() != other.getTemperature())
+        return op.emitOpError() << "has losses of temperatures " << loss.getTemperature() << " and "
+                                << other.getTemperature() << ", which must be the same"; // (C2)
+    }
+  bool needsTeacher = llvm::any_of(losses, [](LossAttr loss) { return loss.needsTeacher(); });
+  if (needsTeacher != (op.getTeacherAttr() != nullptr))
+    return op.emitOpError(needsTeacher ? "has a loss that compares with a teacher, but no teacher"
+                                       : "has a teacher that no loss compares with"); // (C2)
+  return success();
+}
+
+static LogicalResult verifyFrozen(TrainOp op, lm::ModelOp student) {
+  if (!op.getFrozen())
+    return success();
+  for (auto name : op.getFrozen()->getAsRange<StringAttr>())
+    if (!student.lookupParam(name))
+      return op.emitOpError() << "freezes \"" << name.getValue()
+                              << "\", but the student has no such parameter"; // (C6)
+  if (llvm::all_of(student.getBody()->getOps<lm::ParamOp>(),
+                   [&](lm::ParamOp param) { return op.isFrozen(param.getSymName()); }))
+    return op.emitOpError("freezes every parameter of the student"); // (C6)
+  return success();
+}
+
 LogicalResult TrainOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto student = lookup<lm::ModelOp>(*this, symbols, "student", getStudentAttr());
   if (failed(student) ||
       failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
     return failure();
-  bool needsTeacher = llvm::any_of(getLossList(), [](LossAttr l) { return l.needsTeacher(); });
-  if (getLosses().empty())
-    return emitOpError("has no loss"); // (C2)
-  if (needsTeacher != getTeacherAttr().operator bool())
-    return emitOpError(needsTeacher ? "has a loss that compares with a teacher, but no teacher"
-                                    : "has a teacher that no loss compares with"); // (C2)
+  if (failed(verifyLosses(*this)))
+    return failure();
   if (getTeacherAttr()) {
     auto teacher = lookup<lm::ModelOp>(*this, symbols, "teacher", getTeacherAttr());
     if (failed(teacher) || failed(verifyVocabularies(*this, *teacher, *student)))
       return failure();
   }
-  if (getFrozen())
-    for (auto name : getFrozen()->getAsRange<StringAttr>())
-      if (!student->lookupParam(name))
-        return emitOpError() << "freezes \"" << name.getValue()
-                             << "\", but the student has no such parameter"; // (C6)
-  return failed(verifyHyperparameters(*this)) ? failure() : verifyEmbedding(*this);
+  if (failed(verifyFrozen(*this, *student)) || failed(verifyHyperparameters(*this)))
+    return failure();
+  return verifyEmbedding(*this);
 }
 
 LogicalResult FitOp::verifySymbolUses(SymbolTableCollection &symbols) {

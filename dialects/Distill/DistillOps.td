@@ -9,7 +9,7 @@ include "mlir/IR/SymbolInterfaces.td"
 
 def Distill_Losses : TypedArrayAttrBase<Distill_LossAttr, "losses">;
 def Distill_Statistics : TypedArrayAttrBase<Distill_StatisticAttr, "statistics">;
-/// The format of fake-quantised weights.
+/// The format that weights are rounded to.
 def Distill_Format : Attr<CPred<"::llvm::isa<::retort::weight::FormatAttr>($_self)">,
                           "a weight format"> {
   let storageType = "::retort::weight::FormatAttr";
@@ -33,8 +33,7 @@ def Distill_CorpusOp : Distill_Op<"corpus"> {
     distill.corpus @field result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<Distill_FileAttr>:$result,
-                       OptionalAttr<StrAttr>:$sym_visibility);
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<Distill_FileAttr>:$result);
   let assemblyFormat = "$sym_name (`result` $result^)? attr-dict";
 }
 
@@ -56,8 +55,7 @@ def Distill_ObserveOp : Distill_Work<"observe"> {
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model,
                        FlatSymbolRefAttr:$corpus, Retort_Int:$tokens,
                        DefaultValuedAttr<Retort_Int, "512">:$sequence_length,
-                       Distill_Statistics:$statistics, OptionalAttr<Distill_FileAttr>:$result,
-                       OptionalAttr<StrAttr>:$sym_visibility);
+                       Distill_Statistics:$statistics, OptionalAttr<Distill_FileAttr>:$result);
   let assemblyFormat = [{
     $sym_name `model` $model `corpus` $corpus `tokens` $tokens
     (`sequence_length` $sequence_length^)? `statistics` $statistics (`result` $result^)? attr-dict
@@ -67,9 +65,9 @@ def Distill_ObserveOp : Distill_Work<"observe"> {
 def Distill_FitOp : Distill_Work<"fit"> {
   let summary = "Solve a student's layers by least squares, so that its stream is its teacher's";
   let description = [{
-    What pruning and rounding took away, what is left makes up for as well as linear layers can. The
-    layers in `params` are worked on in order, each with the student's own activations `X` (rows by
-    features) of `tokens` tokens of the train documents, layers before it done.
+    What is left of the student makes up for what pruning and rounding took away, as far as linear
+    layers can. The layers in `params` are solved in order, each on the student's own activations `X`
+    (rows by features) of `tokens` tokens of the train documents, after the layers before it.
 
     - A layer whose output is added to the residual stream becomes
       `W + (T - S)^T X (X^T X + damping * mean(diag(X^T X)) I)^-1`, where `T` is the teacher's stream
@@ -79,14 +77,15 @@ def Distill_FitOp : Distill_Work<"fit"> {
       outputs and on the student's inputs as in GPTAQ, arXiv:2504.02692, section 3).
     - With `quantize`, every layer is then rounded to that format by GPTQ (arXiv:2210.17323,
       algorithm 1) with the same `X^T X`, and other matrices are read as `quantize-weights` will
-      round them (embedding and logits to `embedding` if that is given). Rounding the result again to the same format does not change it.
+      round them (embedding and logits to `embedding` if that is given). Rounding the result again to
+      the same format does not change it.
 
     The result is a safetensors file of these layers, F32, by their symbols' names; `applied` as of
     `distill.train`.
     ```mlir
     distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
         params ["blk.0.attn_output.weight", "blk.0.ffn_down.weight"] damping 1.0e-2
-        quantize #weight.format<bits = 4, group = 32, symmetric>
+        quantize #weight.format<i4g32s>
     ```
     - (C1) `teacher` and `student` are `lm.model`s, `corpus` a `distill.corpus`.
     - (C2) `tokens` and `sequence_length` are at least 1, `damping` is finite and above 0.
@@ -102,7 +101,7 @@ def Distill_FitOp : Distill_Work<"fit"> {
                        Retort_Float:$damping, OptionalAttr<Distill_Format>:$quantize,
                        OptionalAttr<Distill_Format>:$embedding,
                        OptionalAttr<Distill_FileAttr>:$result,
-                       UnitAttr:$applied, OptionalAttr<StrAttr>:$sym_visibility);
+                       UnitAttr:$applied);
   let assemblyFormat = [{
     $sym_name `teacher` $teacher `student` $student `corpus` $corpus `tokens` $tokens
     (`sequence_length` $sequence_length^)? `\n` `params` $params `damping` $damping
@@ -121,30 +120,32 @@ def Distill_TrainOp : Distill_Work<"train"> {
     Trains `student` on `tokens` tokens of the train documents, in steps of `batch_tokens` tokens
     in packed sequences of `sequence_length`, rows attending to their own document only. AdamW
     (arXiv:1711.05101; betas 0.9 and 0.95) with f32 master weights; the learning rate rises
-    linearly for the `warmup` part of the steps, then falls as `schedule` says to a tenth (cosine,
-    linear) or stays; the gradient's norm is clipped to `clip`. With `quantize` the weights of
-    linear layers, embedding and logits (to `embedding` if that is given) are rounded to that format in
-    the forward pass and gradients pass straight through (arXiv:1308.3432), so that the student learns to be quantised. Parameters
-    in `frozen` stay as they are. The result is a safetensors file of the other parameters, F32,
-    by their symbols' names; the training curve is part of its metadata. `applied` says that
+    linearly for the `warmup` part of the steps, then falls to a tenth as `schedule` says (`cosine`
+    or `linear`), or stays (`constant`); the gradient's norm is clipped to `clip`. With `quantize`
+    the weights of linear layers, embedding and logits are rounded in the forward pass to that
+    format (embedding and logits to `embedding` if that is given), and gradients pass straight
+    through (arXiv:1308.3432), so that the student learns to be quantised. Parameters in `frozen`
+    keep their values and have no gradient; they too are rounded in the forward pass. The result is
+    a safetensors file of the other parameters, F32, by their symbols' names. `applied` says that
     `apply-training` has put the result into the student.
     ```mlir
     distill.train @heal teacher @teacher student @student corpus @corpus
         losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<cross_entropy, weight = 0.5>]
         tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
-        schedule cosine weight_decay 0.01 clip 1.0 seed 1 mode full
-        quantize #weight.format<bits = 4, group = 32, symmetric>
+        schedule cosine weight_decay 0.01 clip 1.0 seed 1
+        quantize #weight.format<i4g32s>
     ```
     - (C1) `teacher` and `student` are `lm.model`s, `corpus` a `distill.corpus`.
-    - (C2) There is at least one loss; a loss that compares with a teacher needs a `teacher`, and
-      a `teacher` needs such a loss.
+    - (C2) There is at least one loss, none of a kind twice, and those that have a temperature have
+      the same; a loss that compares with a teacher needs a `teacher`, and a `teacher` needs such
+      a loss.
     - (C3) `tokens`, `sequence_length` and `batch_tokens` are at least 1, and `batch_tokens` is a
       multiple of `sequence_length`.
     - (C4) `learning_rate` and `clip` are finite and above 0, `weight_decay` finite and not
       negative, `warmup` from 0 to 1.
     - (C5) Teacher and student have the same vocabulary, or the student's is the part of
       it that its `vocab_kept` says.
-    - (C6) `frozen` names parameters of the student.
+    - (C6) `frozen` names parameters of the student, but not all.
     - (C7) `embedding` needs `quantize`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<FlatSymbolRefAttr>:$teacher,
@@ -153,17 +154,15 @@ def Distill_TrainOp : Distill_Work<"train"> {
                        Retort_Int:$batch_tokens, Retort_Float:$learning_rate, Retort_Float:$warmup,
                        DefaultValuedAttr<Distill_ScheduleAttr, "Schedule::Cosine">:$schedule,
                        Retort_Float:$weight_decay, Retort_Float:$clip, Retort_Int:$seed,
-                       DefaultValuedAttr<Distill_ModeAttr, "Mode::Full">:$mode,
                        OptionalAttr<Distill_Format>:$quantize,
                        OptionalAttr<Distill_Format>:$embedding, OptionalAttr<StrArrayAttr>:$frozen,
-                       OptionalAttr<Distill_FileAttr>:$result, UnitAttr:$applied,
-                       OptionalAttr<StrAttr>:$sym_visibility);
+                       OptionalAttr<Distill_FileAttr>:$result, UnitAttr:$applied);
   let assemblyFormat = [{
     $sym_name (`teacher` $teacher^)? `student` $student `corpus` $corpus `\n`
     `losses` $losses `\n`
     `tokens` $tokens `sequence_length` $sequence_length `batch_tokens` $batch_tokens `\n`
     `learning_rate` $learning_rate `warmup` $warmup `schedule` $schedule
-    `weight_decay` $weight_decay `clip` $clip `seed` $seed `mode` $mode
+    `weight_decay` $weight_decay `clip` $clip `seed` $seed
     (`quantize` $quantize^)? (`embedding` $embedding^)? (`frozen` $frozen^)? (`result` $result^)?
     (`applied` $applied^)? attr-dict
   }];
@@ -189,8 +188,7 @@ def Distill_ScoreOp : Distill_Work<"score"> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model,
                        FlatSymbolRefAttr:$corpus, OptionalAttr<Retort_Int>:$tokens,
-                       OptionalAttr<Distill_FileAttr>:$result,
-                       OptionalAttr<StrAttr>:$sym_visibility);
+                       OptionalAttr<Distill_FileAttr>:$result);
   let assemblyFormat = [{
     $sym_name `model` $model `corpus` $corpus (`tokens` $tokens^)? (`result` $result^)? attr-dict
   }];
@@ -209,7 +207,7 @@ def Distill_GateOp : Distill_Work<"gate"> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$score,
                        OptionalAttr<FlatSymbolRefAttr>:$against,
-                       OptionalAttr<Retort_Float>:$maximum, OptionalAttr<StrAttr>:$sym_visibility);
+                       OptionalAttr<Retort_Float>:$maximum);
   let assemblyFormat = [{
     $sym_name `score` $score (`against` $against^)? (`maximum` $maximum^)? attr-dict
   }];

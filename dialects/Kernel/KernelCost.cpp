@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Kernel/KernelCost.h"
 #include "mlir/IR/SymbolTable.h"
-#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -14,140 +13,138 @@ int64_t tileBytes(BufferOp weights) {
   return weights.sizeInBytes() / std::max<int64_t>(blocks, 1);
 }
 
-namespace {
-struct Costs {
-  SymbolTable symbols;
-  PhaseCost cost;
+//===----------------------------------------------------------------------===//
+// Tile ops
+//===----------------------------------------------------------------------===//
 
-  BufferOp buffer(FlatSymbolRefAttr name) {
-    return name ? symbols.lookup<BufferOp>(name.getValue()) : BufferOp();
-  }
-  int64_t columns(FlatSymbolRefAttr name) { return buffer(name).getTensor().getShape().back(); }
-  /// One row of an activation, or all of a vector of weights.
-  void touch(FlatSymbolRefAttr name) {
-    BufferOp memory = buffer(name);
-    if (!memory)
-      return;
-    if (memory.getKind() == BufferKind::Weights)
-      cost.weightBytes += memory.sizeInBytes();
-    else if (memory.getKind() == BufferKind::Activation || memory.getKind() == BufferKind::Received)
-      cost.activationBytes += columns(name) * memory.getTensor().getElementTypeBitWidth() / 8;
-  }
-  void product(FlatSymbolRefAttr weights, Value staged, int64_t matrices) {
-    BufferOp matrix = buffer(weights);
-    ArrayRef<int64_t> shape = matrix.getTensor().getShape();
-    cost.flops += 2 * shape[0] * shape[1];
-    touch(weights);
-    cost.kind = PhaseKind::Product;
-    cost.out = shape[0];
-    cost.in = shape[1];
-    cost.matrices = matrices;
-    cost.format = PackedFormat::parse(matrix.getFormat().value_or("f32")).value_or(cost.format);
-    if (auto stage = staged.getDefiningOp<StageOp>()) {
-      cost.wanted = static_cast<bool>(stage.getRowsAttr());
-      cost.sums = static_cast<bool>(stage.getReceivedAttr());
-    }
-  }
-  template <class Op> void attention(Op op, PhaseKind kind) {
-    BufferOp cache = buffer(op.getCacheAttr());
-    cost.cacheBytesPerPosition += cache.sizeInBytes() / cache.getTensor().getDimSize(2);
-    cost.kind = kind;
-    cost.heads = op.getHeads();
-    cost.kvHeads = op.getKvHeads();
-    cost.dims = op.getDims();
-    cost.window = op.getWindow().value_or(0);
-    cost.cacheValueBytes = cache.getTensor().getElementTypeBitWidth() / 8;
-  }
+/// One row of an activation, or all of the weights.
+static void addBytes(BufferOp memory, PhaseCost &cost) {
+  if (!memory)
+    return;
+  if (memory.getKind() == BufferKind::Weights)
+    cost.weightBytes += memory.sizeInBytes();
+  else if (memory.getKind() == BufferKind::Activation || memory.getKind() == BufferKind::Received)
+    cost.activationBytes +=
+        memory.getTensor().getShape().back() * memory.getTensor().getElementTypeBitWidth() / 8;
+}
 
-  void add(Operation *operation) {
-    llvm::TypeSwitch<Operation *>(operation)
-        .Case([&](EmbedOp op) {
-          cost.weightBytes += tileBytes(buffer(op.getTableAttr())) / 16;
-          touch(op.getDestAttr());
-        })
-        .Case([&](AnglesOp op) {
-          touch(op.getInvFreqAttr());
-          touch(op.getDestAttr());
-          cost.flops += 4 * columns(op.getDestAttr());
-        })
-        .Case([&](StageOp op) {
-          touch(op.getSourceAttr());
-          touch(op.getGainAttr());
-          touch(op.getReceivedAttr());
-          touch(op.getSumAttr());
-          cost.flops += (op.getGain() ? 4 : 0) * op.getResult().getType().getFeatures();
-        })
-        .Case([&](MatmulOp op) {
-          product(op.getWeightsAttr(), op.getSource(), 1);
-          touch(op.getBiasAttr());
-          touch(op.getResidualAttr());
-          touch(op.getDestAttr());
-          touch(op.getSendAttr());
-          cost.sends = op.getSend().has_value();
-        })
-        .Case([&](SumOp op) {
-          touch(op.getPartialAttr());
-          touch(op.getReceivedAttr());
-          touch(op.getResidualAttr());
-          touch(op.getDestAttr());
-          cost.flops += 2 * columns(op.getDestAttr());
-        })
-        .Case([&](MatmulGluOp op) {
-          product(op.getWeightsAttr(), op.getSource(), 2);
-          touch(op.getDestAttr());
-        })
-        .Case([&](SampleOp op) {
-          cost.kind = PhaseKind::Sample;
-          cost.tokens = columns(op.getLogitsAttr()) +
-                        (op.getOtherLogits() ? columns(op.getOtherLogitsAttr()) : 0);
-          cost.exchanges = op.getOtherLogits().has_value();
-        })
-        .Case([&](RopeAppendOp op) {
-          int64_t values = (op.getHeads() + 2 * op.getKvHeads()) * op.getDims();
-          cost.activationBytes += 8 * values;
-          cost.flops += 3 * values;
-          touch(op.getAnglesAttr());
-        })
-        .Case([&](AttentionOp op) {
-          attention(op, PhaseKind::Attention);
-          cost.activationBytes += 8 * op.getHeads() * op.getDims();
-        })
-        .Case([&](AttendOp op) {
-          attention(op, PhaseKind::Attend);
-          cost.splits = op.getSplits();
-          // The row's q, k and v are read, k and v stored; then partials twice, and the result.
-          int64_t values = (op.getHeads() + 2 * op.getKvHeads()) * op.getDims();
-          cost.activationBytes += 4 * values + 8 * columns(op.getPartialsAttr());
-          cost.flops += 3 * values;
-          touch(op.getDestAttr());
-          touch(op.getAnglesAttr());
-          touch(op.getQNormAttr());
-          touch(op.getKNormAttr());
-        })
-        .Case([&](NormOp op) {
-          touch(op.getSourceAttr());
-          touch(op.getGainAttr());
-          touch(op.getResidualAttr());
-          touch(op.getDestAttr());
-          cost.flops += 4 * columns(op.getDestAttr());
-        })
-        .Case([&](GluOp op) {
-          cost.activationBytes += 8 * columns(op.getDestAttr());
-          touch(op.getDestAttr());
-          cost.flops += 8 * columns(op.getDestAttr());
-        })
-        .Case([&](ResidualOp op) {
-          touch(op.getLhsAttr());
-          touch(op.getRhsAttr());
-          touch(op.getDestAttr());
-          cost.flops += columns(op.getDestAttr());
-        });
-  }
-};
-} // namespace
+/// What an op moves that reads and writes its buffers whole.
+static void addAccesses(TileOpInterface op, const Buffers &buffers, PhaseCost &cost) {
+  for (const Access &access : op.getAccesses())
+    addBytes(buffers[access.buffer], cost);
+}
+
+template <typename Op>
+static void addProduct(Op op, int64_t matrices, const Buffers &buffers, PhaseCost &cost) {
+  addAccesses(op, buffers, cost);
+  BufferOp weights = buffers[op.getWeightsAttr()];
+  ArrayRef<int64_t> shape = weights.getTensor().getShape();
+  cost.flops += 2 * shape[0] * shape[1];
+  cost.kind = PhaseKind::Product;
+  cost.out = shape[0];
+  cost.in = shape[1];
+  cost.matrices = matrices;
+  cost.format = *weights.getFormat();
+}
+
+template <typename Op>
+static void addAttention(Op op, PhaseKind kind, const Buffers &buffers, PhaseCost &cost) {
+  BufferOp cache = buffers[op.getCacheAttr()];
+  cost.cacheBytesPerPosition += cache.sizeInBytes() / cache.getTensor().getDimSize(2);
+  cost.kind = kind;
+  cost.heads = op.getHeads();
+  cost.kvHeads = op.getKvHeads();
+  cost.dims = op.getDims();
+  cost.window = op.getWindow().value_or(0);
+  cost.cacheValueBytes = cache.getTensor().getElementTypeBitWidth() / 8;
+}
+
+void EmbedOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  cost.weightBytes += tileBytes(buffers[getTableAttr()]) / 16;
+  addBytes(buffers[getDestAttr()], cost);
+}
+
+void AnglesOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addAccesses(*this, buffers, cost);
+  cost.flops += 4 * buffers.columns(getDestAttr());
+}
+
+void StageOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addAccesses(*this, buffers, cost);
+  cost.flops += (getGain() ? 4 : 0) * getResult().getType().getFeatures();
+  cost.wanted = getRows().has_value();
+  cost.sums = getReceived().has_value();
+}
+
+void MatmulOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addProduct(*this, 1, buffers, cost);
+  cost.sends = getSend().has_value();
+}
+
+void MatmulGluOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addProduct(*this, 2, buffers, cost);
+}
+
+void SumOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addAccesses(*this, buffers, cost);
+  cost.flops += 2 * buffers.columns(getDestAttr());
+}
+
+void ArgmaxOp::addCost(const Buffers &, PhaseCost &) {} // in registers: part of the product
+
+void SampleOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  cost.kind = PhaseKind::Sample;
+  cost.tokens = buffers.columns(getLogitsAttr()) +
+                (getOtherLogits() ? buffers.columns(getOtherLogitsAttr()) : 0);
+  cost.exchanges = getOtherLogits().has_value();
+}
+
+void RopeAppendOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  int64_t values = (getHeads() + 2 * getKvHeads()) * getDims();
+  cost.activationBytes += 8 * values;
+  cost.flops += 3 * values;
+  addBytes(buffers[getAnglesAttr()], cost);
+}
+
+void AttentionOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addAttention(*this, PhaseKind::Attention, buffers, cost);
+  cost.activationBytes += 8 * getHeads() * getDims();
+}
+
+void AttendOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addAttention(*this, PhaseKind::Attend, buffers, cost);
+  cost.splits = getSplits();
+  // The row's q, k and v are read, k and v stored; then partials twice, and the result.
+  int64_t values = (getHeads() + 2 * getKvHeads()) * getDims();
+  cost.activationBytes += 4 * values + 8 * buffers.columns(getPartialsAttr());
+  cost.flops += 3 * values;
+  for (FlatSymbolRefAttr name : {getDestAttr(), getAnglesAttr(), getQNormAttr(), getKNormAttr()})
+    addBytes(buffers[name], cost);
+}
+
+void NormOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addAccesses(*this, buffers, cost);
+  cost.flops += 4 * buffers.columns(getDestAttr());
+}
+
+void GluOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  cost.activationBytes += 8 * buffers.columns(getDestAttr());
+  addBytes(buffers[getDestAttr()], cost);
+  cost.flops += 8 * buffers.columns(getDestAttr());
+}
+
+void ResidualOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addAccesses(*this, buffers, cost);
+  cost.flops += buffers.columns(getDestAttr());
+}
+
+//===----------------------------------------------------------------------===//
+// Phases
+//===----------------------------------------------------------------------===//
 
 std::vector<PhaseCost> phaseCosts(ProgramOp program) {
-  Costs costs{SymbolTable(program), {}};
+  SymbolTable symbols(program);
+  Buffers buffers(symbols);
   std::vector<PhaseCost> result;
   bool waits = false, exchanges = false;
   for (Operation &op : *program.getBody().begin()) {
@@ -156,16 +153,15 @@ std::vector<PhaseCost> phaseCosts(ProgramOp program) {
     auto phase = dyn_cast<PhaseOp>(op);
     if (!phase)
       continue;
-    costs.cost = {};
-    costs.cost.name = phase.getSymName().str();
-    costs.cost.label = phase.getLabel().str();
-    costs.cost.tiles = phase.getTiles();
-    costs.cost.waits = std::exchange(waits, false);
-    costs.cost.exchanges = std::exchange(exchanges, false);
-    costs.cost.rowTile = phase.getPerRow() ? 1 : phase.getRowTile().value_or(0);
-    for (Operation &tileOp : *phase.getBody().begin())
-      costs.add(&tileOp);
-    result.push_back(costs.cost);
+    PhaseCost &cost = result.emplace_back();
+    cost.name = phase.getSymName().str();
+    cost.label = phase.getLabel().str();
+    cost.tiles = phase.getTiles();
+    cost.waits = std::exchange(waits, false);
+    cost.exchanges = std::exchange(exchanges, false);
+    cost.rowTile = phase.getPerRow() ? 1 : phase.getRowTile().value_or(0);
+    for (auto op : phase.getBody().getOps<TileOpInterface>())
+      op.addCost(buffers, cost);
   }
   return result;
 }

@@ -39,7 +39,7 @@ struct PhaseCost {
   int64_t tokens = 0;  ///< of a draw: logits of a row
   // A product: rows and columns of its matrix, 1 or, gated, 2 matrices, and its format.
   int64_t out = 0, in = 0, matrices = 1;
-  PackedFormat format = {PackedFormat::Kind::F32, 0, true};
+  NumberFormat format;
   bool wanted = false; ///< only of the wanted rows: logits
   bool sends = false;  ///< its result, to the other device
   bool sums = false;   ///< its rows are sums of a residual and both devices' partial sums

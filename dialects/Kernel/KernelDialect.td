@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifndef RETORT_KERNEL_DIALECT_TD
 #define RETORT_KERNEL_DIALECT_TD
+include "dialects/Common.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
@@ -20,26 +21,26 @@ def Kernel_Dialect : Dialect {
     rows are staged as, and whether attention is one phase or two; phases and waits mean the same.
   }];
   let useDefaultTypePrinterParser = 1;
-  let useDefaultAttributePrinterParser = 0;
+  let useDefaultAttributePrinterParser = 1;
 }
 
 def Kernel_BufferKind : I32EnumAttr<"BufferKind", "What a buffer holds and who owns its memory", [
     I32EnumAttrCase<"Weights", 0, "weights">,       // read-only, at `offset` in weights.bin
     I32EnumAttrCase<"Activation", 1, "activation">, // shared by workers, at `offset` in the arena
-    I32EnumAttrCase<"Scratch", 2, "scratch">,       // a worker's own
-    I32EnumAttrCase<"Cache", 3, "cache">,           // at `offset` in a page of the KV cache
-    I32EnumAttrCase<"Input", 4, "input">,           // the step's: tokens, positions, wanted rows
-    I32EnumAttrCase<"Output", 5, "output">,         // the step's: logits
-    I32EnumAttrCase<"Constant", 6, "constant">,     // numbers that are part of the program
-    I32EnumAttrCase<"Received", 7, "received">]> {  // an activation that the other device writes
+    I32EnumAttrCase<"Cache", 2, "cache">,           // at `offset` in a page of the KV cache
+    I32EnumAttrCase<"Input", 3, "input">,           // the step's: tokens, positions, wanted rows
+    I32EnumAttrCase<"Output", 4, "output">,         // the step's: logits
+    I32EnumAttrCase<"Constant", 5, "constant">,     // numbers that are part of the program
+    I32EnumAttrCase<"Received", 6, "received">]> {  // an activation that the other device writes
   let cppNamespace = "::retort::kernel";
 }
 
-def Kernel_Activation : I32EnumAttr<"GateActivation", "The non-linearity of a gated unit", [
-    I32EnumAttrCase<"Silu", 0, "silu">, I32EnumAttrCase<"GeluTanh", 1, "gelu_tanh">,
-    I32EnumAttrCase<"Gelu", 2, "gelu">]> {
-  let cppNamespace = "::retort::kernel";
-}
+def Kernel_ActivationAttr : Retort_NamedAttr<Kernel_Dialect, "Activation", "activation",
+    "::retort::Activation", "the non-linearity of a gated unit">;
+def Kernel_FormatAttr : Retort_NamedAttr<Kernel_Dialect, "Format", "format",
+    "::retort::NumberFormat", "how the numbers of a matrix are stored">;
+def Kernel_LayoutAttr : Retort_NamedAttr<Kernel_Dialect, "Layout", "layout",
+    "::retort::MatrixLayout", "how a packed matrix lies in memory">;
 
 def Kernel_StagedType : TypeDef<Kernel_Dialect, "Staged"> {
   let mnemonic = "staged";

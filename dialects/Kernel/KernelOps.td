@@ -3,15 +3,18 @@
 #ifndef RETORT_KERNEL_OPS_TD
 #define RETORT_KERNEL_OPS_TD
 include "dialects/Kernel/KernelDialect.td"
+include "dialects/Kernel/TileOpInterface.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/RegionKindInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 
 class Kernel_Op<string mnemonic, list<Trait> traits = []> : Op<Kernel_Dialect, mnemonic, traits>;
 
-/// A tile op: stands in a phase, reads and writes buffers by symbol.
-class Kernel_TileOp<string mnemonic, list<Trait> traits = []>
-    : Kernel_Op<mnemonic, [HasParent<"PhaseOp">, DeclareOpInterfaceMethods<SymbolUserOpInterface>] # traits>;
+/// A tile op: stands in a phase and names buffers, each with how it touches it. `methods`: of the
+/// interface, those that the op does not leave to their default.
+class Kernel_TileOp<string mnemonic, list<string> methods = []>
+    : Kernel_Op<mnemonic, [HasParent<"PhaseOp">, SymbolUserOpInterface,
+                           DeclareOpInterfaceMethods<TileOpInterface, methods>]>;
 
 def PositiveI64 : ConfinedAttr<I64Attr, [IntPositive]>;
 def NaturalI64 : ConfinedAttr<I64Attr, [IntNonNegative]>;
@@ -39,6 +42,16 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
     - (C6) Exchanges are numbered in order from 0.
     - (C7) Between an exchange and the next phase that sends stands a `kernel.wait`.
     - (C8) There are at most 254 exchanges (127 layers): their flags are numbered in 16 bits.
+    - (C9) Between a phase that writes a buffer and another that touches it stands a `kernel.wait` for
+      the first of the two; if one of them writes it on the other device, a `kernel.exchange`. What was
+      received is read, and a wait follows, before the device sends again: the other device takes that
+      as a sign that it may send too.
+    - (C10) An op of a phase reads, of what another op of the phase writes, only what its own tile made,
+      and writes nothing that another tile touches.
+    - (C11) An activation is written before it is read; what is received was sent for the last exchange.
+    - (C12) Two activations that share bytes are not used between the same two waits.
+    These follow from what tile ops say of their buffers; lower-to-kernel puts waits where (C9) asks for
+    one.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrAttr>:$target,
                        OptionalAttr<StrAttr>:$step, PositiveI64:$max_rows, PositiveI64:$page_rows,
@@ -56,10 +69,13 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
     bool isCuda() { return getTarget() == "cuda"; }
     bool isDecode() { return getStep() == "decode"; }
   }];
-  let assemblyFormat = "$sym_name (`target` $target^)? (`step` $step^)? (`device` $device^ `of` $devices `logits_begin` $logits_begin)? `max_rows` $max_rows `page_rows` $page_rows `vocab` $vocab "
+  let assemblyFormat = "$sym_name (`target` $target^)? (`step` $step^)? "
+                       "(`device` $device^ `of` $devices `logits_begin` $logits_begin)? "
+                       "`max_rows` $max_rows `page_rows` $page_rows `vocab` $vocab "
                        "(`page_bytes` $page_bytes^)? (`activation_bytes` $activation_bytes^)? "
                        "(`weight_bytes` $weight_bytes^)? attr-dict-with-keyword $body";
   let hasVerifier = 1;
+  let hasRegionVerifier = 1;
 }
 
 def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
@@ -74,13 +90,13 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     - (C2) `offset` is a multiple of 64.
     - (C3) An activation, received or not, has max_rows rows.
     - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32, f16, bf16 or f8E4M3FN.
-    - (C5) Weights say their `bytes`, and those of rank 2 a `layout` (`rows16` or `rows16_gated` for a
-      CPU, `mma16` or `mma16_gated` for CUDA) and a `format` that kernels know (`f32`, `f16`, `bf16`, `i8g32`, `f8g128`, `i4g32s`, `i4g128a`, ...: bits, group, symmetric or not; f8 is fp8 e4m3).
+    - (C5) Weights say their `bytes`, and those of rank 2 their `format` (`f32`, `i8g32`, `i4g128a`, ...)
+      and a `layout`: `rows16` or `rows16_gated` for a CPU, `mma16` or `mma16_gated` for CUDA.
     - (C6) A constant has a `value` of its type, nothing else has one.
     - (C7) Only a program for several devices has `received` buffers.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Kernel_BufferKind:$kind, TypeAttr:$type,
-                       OptionalAttr<StrAttr>:$format, OptionalAttr<StrAttr>:$layout,
+                       OptionalAttr<Kernel_FormatAttr>:$format, OptionalAttr<Kernel_LayoutAttr>:$layout,
                        OptionalAttr<NaturalI64>:$bytes, OptionalAttr<NaturalI64>:$offset,
                        OptionalAttr<ElementsAttr>:$value);
   let assemblyFormat = "$sym_name $kind $type (`format` $format^)? (`layout` $layout^)? "
@@ -101,16 +117,23 @@ def Kernel_PhaseOp : Kernel_Op<"phase", [HasParent<"ProgramOp">, Symbol, SingleB
   let summary = "Independent tiles, each run by the ops of the body in order";
   let description = [{
     The tile space is `tiles` tiles, or with `per_row` that many for each row of the step, or with
-    `row_tile` n that many for each n rows begun. `label` names the layer (`blk.3`). A `kernel.stage` in
+    `row_tile` n that many for each n rows begun; with `row_parts` p a row is p of what `row_tile` counts
+    (attention: the query heads that share a key/value head). `label` names the layer (`blk.3`). A `kernel.stage` in
     the body runs once for a worker that has any tile of the phase (with `row_tile` for each n rows); the
-    other ops run for each tile, and say what a tile is to them.
-    - (C1) `row_tile` stands in a program for prefill, and not together with `per_row`.
+    other ops run for each tile, and say what a tile is to them and how many there are.
+    - (C1) Only a program for prefill has phases with `row_tile`, and these have no `per_row`;
+      `row_parts` comes with it.
+    - (C2) The phase has the tiles that its ops need.
+    - (C3) What an op names is a buffer, and the op's arguments say how it is touched. Weights, constants
+      and inputs are only read; buffers for what is received, and no others, are sent to and received.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$label, PositiveI64:$tiles,
-                       UnitAttr:$per_row, OptionalAttr<PositiveI64>:$row_tile);
+                       UnitAttr:$per_row, OptionalAttr<PositiveI64>:$row_tile,
+                       OptionalAttr<PositiveI64>:$row_parts);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name $label `tiles` $tiles (`per_row` $per_row^)? (`row_tile` $row_tile^)? "
-                       "attr-dict-with-keyword $body";
+  let assemblyFormat = "$sym_name $label `tiles` $tiles (`per_row` $per_row^)? "
+                       "(`row_tile` $row_tile^)? (`row_parts` $row_parts^)? attr-dict-with-keyword $body";
+  let extraClassDeclaration = [{ ::retort::cuda::TileSpace getTileSpace(); }];
   let hasVerifier = 1;
 }
 
@@ -150,7 +173,7 @@ def Kernel_EmbedOp : Kernel_TileOp<"embed"> {
     - (C1) `dest` is max_rows x the table's columns.
     - (C2) The phase has one tile per row.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$tokens, FlatSymbolRefAttr:$table, FlatSymbolRefAttr:$dest,
+  let arguments = (ins Buffer<ReadOwn>:$tokens, Buffer<Read>:$table, Buffer<WriteOwn>:$dest,
                        F32Attr:$scale);
   let assemblyFormat = "$tokens `,` $table `->` $dest `scale` $scale attr-dict";
 }
@@ -162,12 +185,12 @@ def Kernel_AnglesOp : Kernel_TileOp<"angles"> {
     the second (RoFormer, arXiv:2104.09864). `scale` is yarn's attention factor, else 1.
     - (C1) `dest` is max_rows x twice the length of `inv_freq`, f32.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$positions, FlatSymbolRefAttr:$inv_freq,
-                       FlatSymbolRefAttr:$dest, F32Attr:$scale);
+  let arguments = (ins Buffer<ReadOwn>:$positions, Buffer<Read>:$inv_freq,
+                       Buffer<WriteOwn>:$dest, F32Attr:$scale);
   let assemblyFormat = "$positions `,` $inv_freq `->` $dest `scale` $scale attr-dict";
 }
 
-def Kernel_StageOp : Kernel_TileOp<"stage"> {
+def Kernel_StageOp : Kernel_TileOp<"stage", ["getTileSpace"]> {
   let summary = "Bring rows into a worker's local memory: optional RMS norm, optional quantisation";
   let description = [{
     Reads columns `at` to `at + features` of `source`, all rows or those that `rows` lists. With
@@ -183,34 +206,36 @@ def Kernel_StageOp : Kernel_TileOp<"stage"> {
     - (C2) `gain` has as many elements as the result has features.
     - (C3) The result is i16 or f16 in a program for CUDA, and f32 or i8 in one for a CPU.
     - (C4) A sum's buffers have as many columns as the result has features, and so has `source`; the
-      first is received; the program is a CUDA decode step.
+      program is a CUDA decode step.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$source, DefaultValuedAttr<NaturalI64, "0">:$at,
-                       OptionalAttr<FlatSymbolRefAttr>:$gain, DefaultValuedAttr<F32Attr, "0.0f">:$eps,
-                       UnitAttr:$offset, OptionalAttr<FlatSymbolRefAttr>:$rows,
-                       OptionalAttr<FlatSymbolRefAttr>:$received,
-                       OptionalAttr<FlatSymbolRefAttr>:$sum);
+  let arguments = (ins Buffer<Read>:$source, DefaultValuedAttr<NaturalI64, "0">:$at,
+                       OptionalBuffer<Read>:$gain, DefaultValuedAttr<F32Attr, "0.0f">:$eps,
+                       UnitAttr:$offset, OptionalBuffer<Read>:$rows,
+                       OptionalBuffer<Receive>:$received,
+                       OptionalBuffer<Write>:$sum);
   let results = (outs Kernel_StagedType:$result);
-  let assemblyFormat = "$source (`at` $at^)? (`sum` $received^ (`->` $sum^)?)? (`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
+  let assemblyFormat = "$source (`at` $at^)? (`sum` $received^ (`->` $sum^)?)? "
+                       "(`norm` $gain^ `eps` $eps (`offset` $offset^)?)? "
                        "(`rows` $rows^)? attr-dict `:` type($result)";
 }
 
-def Kernel_MatmulOp : Kernel_TileOp<"matmul"> {
+def Kernel_MatmulOp : Kernel_TileOp<"matmul", ["getTileSpace"]> {
   let summary = "Products of staged rows with 16 rows of packed weights, a tile";
   let description = [{
-    `dest[r][n] = cap(x[r] . weights[n] + bias[n] + residual[r][n])` for the 16 `n` of the tile, where
+    `dest[r][n] = cap(x[r] . weights[n] + bias[n]) + residual[r][n]` for the 16 `n` of the tile, where
     `cap(y) = c * tanh(y / c)` if `soft_cap` c is given (Gemma 2, arXiv:2408.00118). `dest` may be
     the logits; then the staged rows are the wanted ones. With `send` the results are stored there on
     the other device too.
     - (C1) The weights have as many columns as the staged rows have features.
     - (C2) `dest` has as many columns as the weights have rows, `bias` as many elements.
-    - (C3) The phase has ceil(rows of weights / 16) tiles; with `row_tile` a tile is 8 such blocks.
+    - (C3) The phase has ceil(rows of weights / 16) tiles; with `row_tile` a tile is 8 such blocks
+      (on sm_90a the kernel has 16, unless the weights are f32).
     - (C4) `residual` has `dest`'s columns.
-    - (C5) `send` is a received buffer of `dest`'s columns.
+    - (C5) `send` has `dest`'s columns.
   }];
-  let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$weights, FlatSymbolRefAttr:$dest,
-                       OptionalAttr<FlatSymbolRefAttr>:$bias, OptionalAttr<FlatSymbolRefAttr>:$residual,
-                       OptionalAttr<F32Attr>:$soft_cap, OptionalAttr<FlatSymbolRefAttr>:$send);
+  let arguments = (ins Kernel_StagedType:$source, Buffer<Read>:$weights, Buffer<WriteOwn>:$dest,
+                       OptionalBuffer<Read>:$bias, OptionalBuffer<ReadOwn>:$residual,
+                       OptionalAttr<F32Attr>:$soft_cap, OptionalBuffer<Send>:$send);
   let assemblyFormat = "$source `,` $weights `->` $dest (`bias` $bias^)? (`residual` $residual^)? "
                        "(`soft_cap` $soft_cap^)? (`send` $send^)? attr-dict `:` type($source)";
 }
@@ -223,22 +248,23 @@ def Kernel_SumOp : Kernel_TileOp<"sum"> {
     ```mlir
     kernel.sum @out, @received -> @x1 residual @x
     ```
-    - (C1) All have `dest`'s columns, and one of the two is received.
+    - (C1) All have `dest`'s columns.
     - (C2) The phase has one tile per row.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$partial, FlatSymbolRefAttr:$received,
-                       FlatSymbolRefAttr:$dest, OptionalAttr<FlatSymbolRefAttr>:$residual);
+  let arguments = (ins Buffer<ReadOwn>:$partial, Buffer<Receive>:$received,
+                       Buffer<WriteOwn>:$dest, OptionalBuffer<ReadOwn>:$residual);
   let assemblyFormat = "$partial `,` $received `->` $dest (`residual` $residual^)? attr-dict";
 }
 
-def Kernel_ArgmaxOp : Kernel_TileOp<"argmax"> {
+def Kernel_ArgmaxOp : Kernel_TileOp<"argmax", ["getTileSpace"]> {
   let summary = "The largest logit of each wanted row and its token, tile by tile";
   let description = [{
-    Greedy decoding on the device: the product before it in the phase makes the tile's `logits`; of these and what
-    the other tiles found, the largest stays in `dest`, the lower token of two equal ones, so a step moves a token a
-    row and not a vocabulary. `dest` holds keys (runtime/src/abi/cuda_program.h): their maximum does not depend on the
-    order of the tiles. A step may want logits, tokens or both. Of two devices each has the largest of its own
-    logits, and the host compares them. Run by test/dialects/Kernel/ops.mlir:
+    Greedy decoding on the device: the product before it in the phase makes the tile's `logits`; of these
+    and what the other tiles found, the largest stays in `dest`, the lower token of two equal ones, so a
+    step moves a token a row and not a vocabulary. `dest` holds keys (runtime/src/abi/cuda_program.h):
+    their maximum does not depend on the order of the tiles. A step may want logits, tokens or both. Of
+    two devices each has the largest of its own logits, and the host compares them. Run by
+    test/dialects/Kernel/ops.mlir:
     ```mlir
     kernel.argmax @logits -> @chosen
     ```
@@ -246,18 +272,19 @@ def Kernel_ArgmaxOp : Kernel_TileOp<"argmax"> {
     - (C2) `dest` has a 64-bit integer for each of max_rows rows.
     - (C3) The program is one for CUDA.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$logits, FlatSymbolRefAttr:$dest);
+  let arguments = (ins Buffer<ReadOwn>:$logits, Buffer<Maximum>:$dest);
   let assemblyFormat = "$logits `->` $dest attr-dict";
 }
 
 def Kernel_SampleOp : Kernel_TileOp<"sample"> {
   let summary = "Draw a token of each wanted row: temperature, top-k, top-p; a tile a row";
   let description = [{
-    What is drawn is defined in runtime/src/abi/sampling.h: `choices` has for each wanted row a `retort_choice`, its
-    limits and its random number. `dest` has the keys that `kernel.argmax` left there, and gets the key of the token
-    drawn. Only steps that ask for it run it, as a launch of its own after the step in either form: a greedy step pays
-    nothing for it. Of two devices the first draws, from its own logits and, after them in the vocabulary, the
-    second's, which it reads once the second's step is done. Run by test/dialects/Kernel/ops.mlir:
+    What is drawn is defined in runtime/src/abi/sampling.h: `choices` has for each wanted row a
+    `retort_choice`, its limits and its random number. `dest` has the keys that `kernel.argmax` left
+    there, and gets the key of the token drawn. Only steps that ask for it run it, as a launch of its own
+    after the step in either form: a greedy step pays nothing for it. Of two devices the first draws, from
+    its own logits and, after them in the vocabulary, the second's, which it reads once the second's step
+    is done. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
     kernel.sample @logits, @other_logits by @choices -> @chosen
     ```
@@ -267,12 +294,12 @@ def Kernel_SampleOp : Kernel_TileOp<"sample"> {
       only if, there are two devices, and this is the first.
     - (C4) `choices` has 3 64-bit integers, of `retort_choice`, for each of max_rows rows.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$logits, OptionalAttr<FlatSymbolRefAttr>:$other_logits,
-                       FlatSymbolRefAttr:$choices, FlatSymbolRefAttr:$dest);
+  let arguments = (ins Buffer<ReadOwn>:$logits, OptionalBuffer<ReadOwn>:$other_logits,
+                       Buffer<ReadOwn>:$choices, Buffer<UpdateOwn>:$dest);
   let assemblyFormat = "$logits (`,` $other_logits^)? `by` $choices `->` $dest attr-dict";
 }
 
-def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu"> {
+def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu", ["getTileSpace"]> {
   let summary = "Gate and up products of 16 channels and their gated product, a tile";
   let description = [{
     `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). The first half
@@ -283,16 +310,17 @@ def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu"> {
     - (C3) The phase has ceil(columns of dest / 16) tiles; with `row_tile` a tile is 8 blocks of 16
       rows of the weights.
   }];
-  let arguments = (ins Kernel_StagedType:$source, FlatSymbolRefAttr:$weights,
-                       FlatSymbolRefAttr:$dest, Kernel_Activation:$act);
+  let arguments = (ins Kernel_StagedType:$source, Buffer<Read>:$weights,
+                       Buffer<WriteOwn>:$dest, Kernel_ActivationAttr:$act);
   let assemblyFormat = "$source `,` $weights `->` $dest `act` $act attr-dict `:` type($source)";
 }
 
 def Kernel_RopeAppendOp : Kernel_TileOp<"rope_append"> {
   let summary = "Norm and rotate Q and K in place, append K and V to the cache; a tile a row";
   let description = [{
-    The row's heads of Q are columns `q_at` on of `q`, likewise K and V. A head is first normed if its gain is given (q/k norm), then rotated by `angles`
-    if given: `y[i] = x[i] cos[i] - x[i + d/2] sin[i]`, `y[i + d/2] = x[i + d/2] cos[i] + x[i] sin[i]`.
+    The row's heads of Q start at column `q_at` of `q`, likewise K and V. A head is first normed if its
+    gain is given (q/k norm), then rotated by `angles` if given: `y[i] = x[i] cos[i] - x[i + d/2] sin[i]`,
+    `y[i + d/2] = x[i + d/2] cos[i] + x[i] sin[i]`.
     K and V go to the page of the row's slot and position.
     - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims.
@@ -300,37 +328,37 @@ def Kernel_RopeAppendOp : Kernel_TileOp<"rope_append"> {
     - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
       gain has dims elements.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$q, NaturalI64:$q_at, FlatSymbolRefAttr:$k, NaturalI64:$k_at,
-                       FlatSymbolRefAttr:$v, NaturalI64:$v_at, FlatSymbolRefAttr:$cache,
+  let arguments = (ins Buffer<UpdateOwn>:$q, NaturalI64:$q_at, Buffer<UpdateOwn>:$k, NaturalI64:$k_at,
+                       Buffer<ReadOwn>:$v, NaturalI64:$v_at, Buffer<WriteOwn>:$cache,
                        PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims,
-                       OptionalAttr<FlatSymbolRefAttr>:$angles,
-                       OptionalAttr<FlatSymbolRefAttr>:$q_norm, OptionalAttr<FlatSymbolRefAttr>:$k_norm,
+                       OptionalBuffer<ReadOwn>:$angles,
+                       OptionalBuffer<Read>:$q_norm, OptionalBuffer<Read>:$k_norm,
                        DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset);
   let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `->` $cache `heads` $heads "
                        "`kv_heads` $kv_heads `dims` $dims (`angles` $angles^)? (`q_norm` $q_norm^)? "
                        "(`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` $offset^)? attr-dict";
 }
 
-def Kernel_AttentionOp : Kernel_TileOp<"attention"> {
+def Kernel_AttentionOp : Kernel_TileOp<"attention", ["getTileSpace"]> {
   let summary = "Causal attention of a head of a row over its slot's pages, a tile a head";
   let description = [{
     `softmax(cap(scale * q . K^T)) V` over the positions up to the row's own, only the latest `window`
     ones if given. Query head `h` reads key/value head `h / (heads / kv_heads)` (arXiv:2305.13245).
     - (C1) `heads` is a multiple of `kv_heads`.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims; `dest` has heads * dims columns.
-    - (C3) The phase has `heads` tiles per row; with `row_tile` a tile is 128 queries (rows of heads)
+    - (C3) The phase has `heads` tiles per row; with `row_tile` a tile is 128 queries (`row_parts`)
       that share a key/value head.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$q, NaturalI64:$q_at, FlatSymbolRefAttr:$cache,
-                       FlatSymbolRefAttr:$dest, PositiveI64:$heads, PositiveI64:$kv_heads,
+  let arguments = (ins Buffer<Read>:$q, NaturalI64:$q_at, Buffer<Read>:$cache,
+                       Buffer<WriteOwn>:$dest, PositiveI64:$heads, PositiveI64:$kv_heads,
                        PositiveI64:$dims, F32Attr:$scale, OptionalAttr<PositiveI64>:$window,
                        OptionalAttr<F32Attr>:$soft_cap);
   let assemblyFormat = "$q `at` $q_at `,` $cache `->` $dest `heads` $heads `kv_heads` $kv_heads "
                        "`dims` $dims `scale` $scale (`window` $window^)? (`soft_cap` $soft_cap^)? attr-dict";
 }
 
-def Kernel_AttendOp : Kernel_TileOp<"attend"> {
-  let summary = "Rope, append and attention of a few rows in one phase; a tile a split of a key/value head of a row";
+def Kernel_AttendOp : Kernel_TileOp<"attend", ["getTileSpace"]> {
+  let summary = "Rope, append and attention of a few rows in one phase, a tile a split of a key/value head";
   let description = [{
     What `kernel.rope_append`, a wait and `kernel.attention` do, for a step of at most 16 rows, without
     the wait. Every tile norms and rotates its row's query heads and the keys that it needs as it reads
@@ -346,20 +374,20 @@ def Kernel_AttendOp : Kernel_TileOp<"attend"> {
     ```
     - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims.
-    - (C3) The phase has kv_heads * `splits` tiles per row.
+    - (C3) The phase has `splits` tiles per row for each key/value head and up to 8 of its query heads.
     - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
       gain has dims elements.
     - (C5) `heads` is a multiple of `kv_heads`; `dest` has heads * dims columns.
     - (C6) `partials` has splits * heads * (dims + 2) columns of f32.
     - (C7) The program is a CUDA decode step.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$q, NaturalI64:$q_at, FlatSymbolRefAttr:$k, NaturalI64:$k_at,
-                       FlatSymbolRefAttr:$v, NaturalI64:$v_at, FlatSymbolRefAttr:$cache,
-                       FlatSymbolRefAttr:$partials, FlatSymbolRefAttr:$dest,
+  let arguments = (ins Buffer<Read>:$q, NaturalI64:$q_at, Buffer<Read>:$k, NaturalI64:$k_at,
+                       Buffer<Read>:$v, NaturalI64:$v_at, Buffer<Update>:$cache,
+                       Buffer<Update>:$partials, Buffer<Write>:$dest,
                        PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims, PositiveI64:$splits,
                        F32Attr:$scale, OptionalAttr<PositiveI64>:$window, OptionalAttr<F32Attr>:$soft_cap,
-                       OptionalAttr<FlatSymbolRefAttr>:$angles,
-                       OptionalAttr<FlatSymbolRefAttr>:$q_norm, OptionalAttr<FlatSymbolRefAttr>:$k_norm,
+                       OptionalBuffer<Read>:$angles,
+                       OptionalBuffer<Read>:$q_norm, OptionalBuffer<Read>:$k_norm,
                        DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset);
   let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `,` $cache `,` $partials `->` $dest "
                        "`heads` $heads `kv_heads` $kv_heads `dims` $dims `splits` $splits `scale` $scale "
@@ -376,9 +404,9 @@ def Kernel_NormOp : Kernel_TileOp<"norm"> {
     - (C2) `source`, `dest` and `residual` have the same columns.
     - (C3) The phase has one tile per row.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$source, FlatSymbolRefAttr:$gain, FlatSymbolRefAttr:$dest,
+  let arguments = (ins Buffer<ReadOwn>:$source, Buffer<Read>:$gain, Buffer<WriteOwn>:$dest,
                        F32Attr:$eps, UnitAttr:$offset, OptionalAttr<PositiveI64>:$groups,
-                       OptionalAttr<FlatSymbolRefAttr>:$residual);
+                       OptionalBuffer<ReadOwn>:$residual);
   let assemblyFormat = "$source `,` $gain `->` $dest `eps` $eps (`offset` $offset^)? (`groups` $groups^)? "
                        "(`residual` $residual^)? attr-dict";
 }
@@ -390,8 +418,8 @@ def Kernel_GluOp : Kernel_TileOp<"glu"> {
     - (C1) `gate` and `up` have the columns that the offsets and `dest`'s columns reach.
     - (C2) The phase has one tile per row.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$gate, NaturalI64:$gate_at, FlatSymbolRefAttr:$up,
-                       NaturalI64:$up_at, FlatSymbolRefAttr:$dest, Kernel_Activation:$act);
+  let arguments = (ins Buffer<ReadOwn>:$gate, NaturalI64:$gate_at, Buffer<ReadOwn>:$up,
+                       NaturalI64:$up_at, Buffer<WriteOwn>:$dest, Kernel_ActivationAttr:$act);
   let assemblyFormat = "$gate `at` $gate_at `,` $up `at` $up_at `->` $dest `act` $act attr-dict";
 }
 
@@ -401,7 +429,7 @@ def Kernel_ResidualOp : Kernel_TileOp<"residual"> {
     - (C1) `lhs`, `rhs` and `dest` have the same columns.
     - (C2) The phase has one tile per row.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$lhs, FlatSymbolRefAttr:$rhs, FlatSymbolRefAttr:$dest);
+  let arguments = (ins Buffer<ReadOwn>:$lhs, Buffer<ReadOwn>:$rhs, Buffer<WriteOwn>:$dest);
   let assemblyFormat = "$lhs `,` $rhs `->` $dest attr-dict";
 }
 #endif

@@ -41,20 +41,20 @@ int64_t rowGroups(int64_t rows) { return cuda::ProductShape::rowGroups(static_ca
 
 /// Warp instructions of decoding for 16 rows x 16 columns of weights, without the ring's: counted
 /// in sm_90a's code (docs/cuda-cost.md), where a group's share is what its scales cost.
-double blockInstructions(const PackedFormat &format, int64_t rows) {
+double blockInstructions(const NumberFormat &format, int64_t rows) {
   const double more = double(rowGroups(rows) - 1), group = format.group ? 32.0 / format.group : 0;
   switch (format.kind) {
-  case PackedFormat::Kind::I4:
-    return 6 + 6 * group + (format.symmetric ? 0 : 4.4 * group) + more * (1 + 5.2 * group);
-  case PackedFormat::Kind::I8:
+  case NumberFormat::Kind::I4:
+    return 6 + 6 * group + (format.minima ? 4.4 * group : 0) + more * (1 + 5.2 * group);
+  case NumberFormat::Kind::I8:
     return 1.7 + 7.3 * group + more * (1 + 5 * group);
-  case PackedFormat::Kind::F8:
+  case NumberFormat::Kind::F8:
     return 21 + 3 * group + more * (1.5 + 2 * group);
-  case PackedFormat::Kind::BF16:
+  case NumberFormat::Kind::BF16:
     return 17 + 1.6 * more;
-  case PackedFormat::Kind::F16:
+  case NumberFormat::Kind::F16:
     return 4.1 + 1.5 * more;
-  case PackedFormat::Kind::F32:
+  case NumberFormat::Kind::F32:
     return 8 * 40.0 * double(rowGroups(rows));
   }
   return 0;
@@ -64,26 +64,26 @@ constexpr double kSlotInstructions = 70, kFullSlotInstructions = 45;
 constexpr double kTileInstructions = 26;   ///< of a warp for a tile: its partial sums, the loop
 constexpr double kFinishInstructions = 27; ///< the epilogue of 2 rows, a warp's
 
-double byGroup(const PackedFormat &format, double of32, double of64, double of128) {
+double byGroup(const NumberFormat &format, double of32, double of64, double of128) {
   return format.group == 32 ? of32 : format.group == 64 ? of64 : of128;
 }
 /// Warp instructions of prefill for 32 rows x 64 columns of weights and 32 rows of the step, by
 /// wgmma 64 rows, with the staging of rows: counted likewise (mma.sync's in sm_80's code).
-double prefillInstructions(const PackedFormat &format, bool wgmma) {
+double prefillInstructions(const NumberFormat &format, bool wgmma) {
   switch (format.kind) {
-  case PackedFormat::Kind::I4:
+  case NumberFormat::Kind::I4:
     if (wgmma)
-      return format.symmetric ? byGroup(format, 538, 466, 333) : byGroup(format, 750, 600, 414);
-    return format.symmetric ? byGroup(format, 647, 522, 327) : byGroup(format, 766, 609, 374);
-  case PackedFormat::Kind::I8:
+      return format.minima ? byGroup(format, 750, 600, 414) : byGroup(format, 538, 466, 333);
+    return format.minima ? byGroup(format, 766, 609, 374) : byGroup(format, 647, 522, 327);
+  case NumberFormat::Kind::I8:
     return wgmma ? byGroup(format, 560, 492, 360) : byGroup(format, 633, 503, 310);
-  case PackedFormat::Kind::F8:
+  case NumberFormat::Kind::F8:
     return wgmma ? byGroup(format, 532, 461, 331) : byGroup(format, 427, 390, 309);
-  case PackedFormat::Kind::BF16:
+  case NumberFormat::Kind::BF16:
     return wgmma ? 334 : 308;
-  case PackedFormat::Kind::F16:
+  case NumberFormat::Kind::F16:
     return wgmma ? 238 : 211;
-  case PackedFormat::Kind::F32:
+  case NumberFormat::Kind::F32:
     return 32 * 8 * 40.0;
   }
   return 0;
@@ -95,7 +95,7 @@ int narrow(int64_t value) { return static_cast<int>(value); }
 cuda::ProductShape productShape(const PhaseCost &cost) {
   return {.in = narrow(cost.in),
           .out = narrow(cost.out / cost.matrices),
-          .weights = mma16(cost.format),
+          .weights = {cost.format},
           .gated = cost.matrices == 2,
           .maxRows = cuda::ProductShape::kMaxDecodeRows};
 }

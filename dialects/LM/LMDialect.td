@@ -3,6 +3,7 @@
 #ifndef RETORT_DIALECTS_LM_LMDIALECT_TD
 #define RETORT_DIALECTS_LM_LMDIALECT_TD
 
+include "dialects/Common.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/DialectBase.td"
 include "mlir/IR/EnumAttr.td"
@@ -27,25 +28,10 @@ def LM_Dialect : Dialect {
   let useDefaultAttributePrinterParser = 1;
 }
 
-def LM_Activation : I32EnumAttr<"Activation", "the non-linearity of a gated unit", [
-    I32EnumAttrCase<"SiLU", 0, "silu">, I32EnumAttrCase<"GELU", 1, "gelu">,
-    I32EnumAttrCase<"GELUTanh", 2, "gelu_tanh">]> {
-  let cppNamespace = "::retort::lm";
-  let genSpecializedAttr = 0;
-}
-def LM_ActivationAttr : EnumAttr<LM_Dialect, LM_Activation, "activation"> {
-  let assemblyFormat = "`` $value";
-}
-
-def LM_CacheFormat : I32EnumAttr<"CacheFormat", "the number format of a key/value cache", [
-    I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">,
-    I32EnumAttrCase<"BF16", 2, "bf16">, I32EnumAttrCase<"F8E4M3", 3, "f8e4m3">]> {
-  let cppNamespace = "::retort::lm";
-  let genSpecializedAttr = 0;
-}
-def LM_CacheFormatAttr : EnumAttr<LM_Dialect, LM_CacheFormat, "cache_format"> {
-  let assemblyFormat = "`` $value";
-}
+def LM_ActivationAttr : Retort_NamedAttr<LM_Dialect, "Activation", "activation",
+    "::retort::Activation", "the non-linearity of a gated unit">;
+def LM_CacheFormatAttr : Retort_NamedAttr<LM_Dialect, "CacheFormat", "cache_format",
+    "::retort::CacheFormat", "the number format of a key/value cache">;
 
 def LM_RopeScalingKind : I32EnumAttr<"RopeScalingKind", "a way to stretch rotary embeddings", [
     I32EnumAttrCase<"Linear", 0, "linear">, I32EnumAttrCase<"Llama3", 1, "llama3">,
@@ -75,7 +61,8 @@ def LM_RopeScalingAttr : AttrDef<LM_Dialect, "RopeScaling"> {
       one number for each pair of rotated features. It has no other field.
     ```mlir
     #lm.rope_scaling<linear, factor = 8.0>
-    #lm.rope_scaling<llama3, factor = 8.0, original_context = 8192, low_freq_factor = 1.0, high_freq_factor = 4.0>
+    #lm.rope_scaling<llama3, factor = 8.0, original_context = 8192, low_freq_factor = 1.0,
+                     high_freq_factor = 4.0>
     #lm.rope_scaling<yarn, factor = 4.0, original_context = 32768>
     #lm.rope_scaling<factors, factors = [1.0, 8.0]>
     ```

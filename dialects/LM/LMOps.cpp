@@ -13,6 +13,7 @@ using namespace retort::lm;
 
 #include "dialects/LM/LMDialect.cpp.inc"
 #include "dialects/LM/LMEnums.cpp.inc"
+#include "dialects/LM/LMInterfaces.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "dialects/LM/LMAttrs.cpp.inc"
 #define GET_OP_CLASSES
@@ -47,70 +48,43 @@ StringRef lm::shortName(StringRef param) {
   return param.rsplit('.').first;
 }
 
-//===- Verifying parameters' uses -----------------------------------------===//
-
-/// " of block "blk.3"" where the op stands in one: diagnostics name the layer.
-static std::string inLayer(Operation *op) {
+StringRef lm::blockLabel(Operation *op) {
   auto block = op->getParentOfType<BlockOp>();
-  return block ? (" of block \"" + block.getLabel() + "\"").str() : std::string();
+  return block ? block.getLabel() : StringRef();
 }
 
-/// The shape of the parameter that `op` calls `name`, which must be `shape`.
-static LogicalResult verifyParam(Operation *op, SymbolTableCollection &symbols,
-                                 FlatSymbolRefAttr name, StringRef role, ArrayRef<int64_t> shape) {
-  auto param = symbols.lookupNearestSymbolFrom<ParamOp>(op, name);
-  if (!param)
-    return op->emitOpError() << inLayer(op).substr(inLayer(op).empty() ? 0 : 1)
-                             << (inLayer(op).empty() ? "" : " ") << "uses " << name
-                             << ", but the model has no such parameter";
-  // Packed bytes have no shape to compare: lowering checked it before it packed them.
-  if (param.getShape().size() == 1 && param.getParamType().getElementType().isInteger(8))
-    return success();
-  if (param.getShape() == shape)
-    return success();
-  InFlightDiagnostic diagnostic = op->emitOpError();
-  diagnostic << role << " " << name << inLayer(op) << " must be ";
-  llvm::interleave(shape, diagnostic, "x");
-  diagnostic << ", is ";
-  llvm::interleave(param.getShape(), diagnostic, "x");
-  diagnostic.attachNote(param.getLoc()) << "the parameter is declared here";
-  return diagnostic;
+std::string lm::placeOf(Operation *op) {
+  StringRef label = blockLabel(op);
+  return label.empty() ? "the model" : ("block \"" + label + "\"").str();
 }
 
-LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  ModelOp model = getModel(*this);
-  if (!model)
-    return emitOpError("stands outside any lm.model");
+/// What diagnostics of an op's own numbers end with: ` of block "blk.3"`, or nothing.
+static std::string ofBlock(Operation *op) {
+  return blockLabel(op).empty() ? std::string() : " of " + placeOf(op);
+}
+
+//===- Ops that read parameters -------------------------------------------===//
+
+LogicalResult EmbedOp::verify() {
   if (!std::isfinite(getScale()))
-    return emitOpError("scale must be finite");
-  return verifyParam(*this, symbols, getWeightAttr(), "table",
-                     {model.getVocab(), features(getResult())}); // (C1)
+    return emitOpError("scale must be finite"); // (C2)
+  return success();
 }
 
-LogicalResult NormOp::verifySymbolUses(SymbolTableCollection &symbols) {
+LogicalResult NormOp::verify() {
   if (!std::isfinite(getEps()) || getEps() < 0)
-    return emitOpError() << "eps" << inLayer(*this) << " must be finite and not negative"; // (C1)
+    return emitOpError() << "eps" << ofBlock(*this) << " must be finite and not negative"; // (C1)
   int64_t count = features(getResult());
   if (getGroups() < 1 || count % getGroups() != 0)
     return emitOpError() << "has " << count << " features, not a multiple of its " << getGroups()
-                         << " groups" << inLayer(*this);                              // (C2)
-  return verifyParam(*this, symbols, getWeightAttr(), "gain", {count / getGroups()}); // (C3)
+                         << " groups" << ofBlock(*this); // (C2)
+  return success();
 }
 
-LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  int64_t outputs = features(getResult());
-  if (failed(verifyParam(*this, symbols, getWeightAttr(), "matrix",
-                         {outputs, features(getInput())}))) // (C1)
-    return failure();
-  return getBiasAttr() ? verifyParam(*this, symbols, getBiasAttr(), "bias", {outputs}) // (C2)
-                       : success();
-}
-
-LogicalResult LogitsOp::verifySymbolUses(SymbolTableCollection &symbols) {
+LogicalResult LogitsOp::verify() {
   if (getSoftCap() && (!std::isfinite(*getSoftCap()) || *getSoftCap() <= 0))
     return emitOpError("soft_cap must be finite and above 0"); // (C2)
-  return verifyParam(*this, symbols, getWeightAttr(), "matrix",
-                     {features(getResult()), features(getInput())}); // (C1)
+  return success();
 }
 
 //===- model, param -------------------------------------------------------===//
@@ -164,19 +138,22 @@ ParamOp ModelOp::lookupParam(StringRef name) {
 SmallVector<BlockOp> ModelOp::getBlocks() { return getForward().getBlocks(); }
 
 unsigned ModelOp::eraseUnusedParams() {
-  llvm::StringSet<> used;
-  getForward().walk([&](Operation *op) {
-    for (NamedAttribute attr : op->getAttrs())
-      if (auto name = dyn_cast<FlatSymbolRefAttr>(attr.getValue()))
-        used.insert(name.getValue());
-  });
+  ParamReaders readers(*this);
   unsigned erased = 0;
   for (ParamOp param : llvm::make_early_inc_range(getBody()->getOps<ParamOp>()))
-    if (!used.contains(param.getSymName())) {
+    if (!readers.isRead(param)) {
       param.erase();
       ++erased;
     }
   return erased;
+}
+
+std::string ModelOp::getFreeParamName(StringRef name) {
+  auto [stem, kind] = name.rsplit('.');
+  std::string free = name.str();
+  for (int number = 1; lookupParam(free); ++number)
+    free = (stem + "." + Twine(number) + (kind.empty() ? "" : ".") + kind).str();
+  return free;
 }
 
 void ParamOp::build(OpBuilder &builder, OperationState &state, StringRef name,
@@ -241,16 +218,6 @@ FailureOr<ModelOp> lm::findModel(ModuleOp module, StringRef name) {
   return models.front();
 }
 
-bool lm::isShared(ParamOp param) {
-  unsigned users = 0;
-  getModel(param).getForward().walk([&](Operation *op) {
-    for (NamedAttribute attr : op->getAttrs())
-      if (auto name = dyn_cast<FlatSymbolRefAttr>(attr.getValue()))
-        users += name.getValue() == param.getSymName();
-  });
-  return users > 1;
-}
-
 //===- forward, block -----------------------------------------------------===//
 
 void ForwardOp::build(OpBuilder &builder, OperationState &state) {
@@ -276,6 +243,17 @@ LogicalResult ForwardOp::verifyRegions() {
   for (BlockOp layer : block.getOps<BlockOp>())
     if (!labels.insert(layer.getLabel()).second)
       return layer.emitOpError() << "label \"" << layer.getLabel() << "\" is used twice"; // (C3)
+  std::optional<SymbolTable::UseRange> names = SymbolTable::getSymbolUses(*this);
+  if (!names) // an unregistered op may hide some
+    return success();
+  for (SymbolTable::SymbolUse name : *names) {
+    auto user = dyn_cast<ParamUserOpInterface>(name.getUser());
+    if (!user || llvm::none_of(user.getParamUses(), [&](const ParamUse &use) {
+          return use.param == name.getSymbolRef();
+        }))
+      return name.getUser()->emitOpError() << "names " << name.getSymbolRef()
+                                           << ", which it does not declare as a parameter"; // (C4)
+  }
   return success();
 }
 
@@ -332,7 +310,7 @@ LogicalResult ShardAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitErr
 LogicalResult AllReduceOp::verify() {
   ModelOp model = getModel(*this);
   if (!model || !model.getShard())
-    return emitOpError() << "stands in no model that is cut over devices" << inLayer(*this); // (C1)
+    return emitOpError() << "stands in no model that is cut over devices" << ofBlock(*this); // (C1)
   return success();
 }
 
@@ -343,7 +321,7 @@ LogicalResult SplitOp::verify() {
   for (Value part : getResults())
     total += features(part);
   if (getResults().empty() || total != features(getInput()))
-    return emitOpError() << "has parts of " << total << " features together" << inLayer(*this)
+    return emitOpError() << "has parts of " << total << " features together" << ofBlock(*this)
                          << ", its operand has " << features(getInput()); // (C1)
   return success();
 }
@@ -359,21 +337,21 @@ LogicalResult AttentionOp::verify() {
   int64_t heads = getHeads(), kvHeads = getKvHeads();
   if (heads < 1 || kvHeads < 1 || heads % kvHeads != 0)
     return emitOpError() << "has " << heads << " query heads, not a multiple of its " << kvHeads
-                         << " key/value heads" << inLayer(*this); // (C1)
+                         << " key/value heads" << ofBlock(*this); // (C1)
   int64_t query = features(getQuery()), key = features(getKey());
   if (query % heads != 0)
     return emitOpError() << "has " << query << " query features, not a multiple of its " << heads
-                         << " heads" << inLayer(*this); // (C2)
+                         << " heads" << ofBlock(*this); // (C2)
   if (key != query / heads * kvHeads)
     return emitOpError() << "has " << key << " key features, its " << kvHeads
                          << " key/value heads of " << query / heads << " need "
-                         << query / heads * kvHeads << inLayer(*this); // (C2)
+                         << query / heads * kvHeads << ofBlock(*this); // (C2)
   if (!std::isfinite(getScale()))
-    return emitOpError() << "scale" << inLayer(*this) << " must be finite"; // (C3)
+    return emitOpError() << "scale" << ofBlock(*this) << " must be finite"; // (C3)
   if (getSoftCap() && (!std::isfinite(*getSoftCap()) || *getSoftCap() <= 0))
-    return emitOpError() << "soft_cap" << inLayer(*this) << " must be finite and above 0"; // (C3)
+    return emitOpError() << "soft_cap" << ofBlock(*this) << " must be finite and above 0"; // (C3)
   if (getWindow() && *getWindow() < 1)
-    return emitOpError() << "window" << inLayer(*this) << " must be at least 1, is "
+    return emitOpError() << "window" << ofBlock(*this) << " must be at least 1, is "
                          << *getWindow(); // (C3)
   return success();
 }

@@ -15,6 +15,7 @@
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/StringMap.h"
 
 #include "dialects/LM/LMDialect.h.inc"
 #include "dialects/LM/LMEnums.h.inc"
@@ -25,6 +26,7 @@ namespace retort::lm {
 class BlockOp;
 class ForwardOp;
 class ParamOp;
+class ParamUserOpInterface;
 class ReturnOp;
 class YieldOp;
 
@@ -38,8 +40,48 @@ llvm::StringRef shortName(llvm::StringRef param);
 inline int64_t features(mlir::Value rows) {
   return llvm::cast<mlir::RankedTensorType>(rows.getType()).getDimSize(1);
 }
+/// Gives rows another number of features.
+inline void setFeatures(mlir::Value rows, int64_t features) {
+  rows.setType(rowsType(rows.getContext(), features));
+}
+
+/// What an op does with a parameter.
+enum class ParamRole {
+  Matrix, ///< multiplies by it: outputs x inputs, and the result is linear in the operand
+  Bias,   ///< adds it to the result; the op may do without
+  Gain,   ///< scales features by it
+  Table,  ///< looks rows up in it
+  Opaque, ///< anything else: passes that round or cut parameters refuse the op
+};
+
+/// What an axis of a parameter runs over.
+struct ParamAxis {
+  enum class Kind {
+    Features, ///< of `rows`, an operand or result of the op
+    Tokens,   ///< of the vocabulary: all of the model's, or those that `rows` scores
+    Inner,    ///< nothing outside of the op
+  };
+  Kind kind = Kind::Inner;
+  mlir::Value rows;
+  int64_t runs = 1; ///< Features: the axis spans one of so many equal runs, which all share it
+
+  static ParamAxis over(mlir::Value rows, int64_t runs = 1) { return {Kind::Features, rows, runs}; }
+  static ParamAxis tokens(mlir::Value logits = {}) { return {Kind::Tokens, logits, 1}; }
+};
+
+/// A parameter as an op reads it.
+struct ParamUse {
+  mlir::StringAttr attribute; ///< of the op: where it names the parameter
+  mlir::FlatSymbolRefAttr param;
+  ParamRole role;
+  llvm::SmallVector<ParamAxis, 2> axes; ///< slowest first; none where the role is Opaque
+};
+
+/// Checks that the parameters `op` declares are there and have the shapes it declares.
+mlir::LogicalResult verifyParamUses(ParamUserOpInterface op, mlir::SymbolTableCollection &symbols);
 } // namespace retort::lm
 
+#include "dialects/LM/LMInterfaces.h.inc"
 #define GET_OP_CLASSES
 #include "dialects/LM/LMOps.h.inc"
 
@@ -54,7 +96,27 @@ inline ParamOp lookupParam(mlir::Operation *op, llvm::StringRef name) {
 /// The model of `module` called `name`; with an empty name the student, or the only model. Emits an
 /// error at the module where there is no such model.
 mlir::FailureOr<ModelOp> findModel(mlir::ModuleOp module, llvm::StringRef name);
-/// Whether a parameter is read by more than one op of the computation: a pass that changes it for
-/// one would change it for the other.
-bool isShared(ParamOp param);
+/// The label of the block that `op` stands in; empty outside of blocks.
+llvm::StringRef blockLabel(mlir::Operation *op);
+/// What diagnostics call the place of `op`: `block "blk.3"`, or `the model` outside of blocks.
+std::string placeOf(mlir::Operation *op);
+
+/// Which ops of a model's computation read its parameters, by what they declare.
+class ParamReaders {
+public:
+  struct Reader {
+    ParamUserOpInterface op;
+    ParamUse use;
+  };
+
+  explicit ParamReaders(ModelOp model);
+  /// The readers of `param`, first to run first; an op that names it twice is there twice.
+  llvm::ArrayRef<Reader> of(ParamOp param) const;
+  bool isRead(ParamOp param) const { return !of(param).empty(); }
+  /// Whether a pass that changes the parameter for one reader would change it for another.
+  bool isShared(ParamOp param) const { return of(param).size() > 1; }
+
+private:
+  llvm::StringMap<llvm::SmallVector<Reader, 1>> readers;
+};
 } // namespace retort::lm

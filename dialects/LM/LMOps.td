@@ -4,6 +4,7 @@
 #define RETORT_DIALECTS_LM_LMOPS_TD
 
 include "dialects/LM/LMDialect.td"
+include "dialects/LM/LMInterfaces.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "dialects/Common.td"
 include "mlir/IR/CommonTypeConstraints.td"
@@ -19,19 +20,24 @@ def LM_Tokens : Type<
     CPred<"$_self == ::mlir::RankedTensorType::get({::mlir::ShapedType::kDynamic}, "
           "::mlir::IntegerType::get($_self.getContext(), 32))">,
     "token ids, tensor<?xi32>", "::mlir::RankedTensorType">,
-    BuildableType<"::mlir::RankedTensorType::get({::mlir::ShapedType::kDynamic}, $_builder.getI32Type())">;
+    BuildableType<"::mlir::RankedTensorType::get({::mlir::ShapedType::kDynamic}, "
+                  "$_builder.getI32Type())">;
 def LM_ParamType : TypeAttrBase<"::mlir::RankedTensorType",
     "the type of a parameter: a static vector or matrix, quantised, packed or not">;
 
 class LM_Op<string mnemonic, list<Trait> traits = []> : Op<LM_Dialect, mnemonic, traits>;
-/// An op that reads parameters: it checks their shapes against its own, and its result prints
-/// under its parameter's name, %attn_q for @blk.0.attn_q.weight.
+/// An op that reads parameters: their shapes are those that it declares (`getParamUses`), and its
+/// result prints under its first parameter's name, %attn_q for @blk.0.attn_q.weight.
 class LM_ParamUser<string mnemonic, list<Trait> traits = []> : LM_Op<mnemonic, !listconcat(
-    [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    [Pure, DeclareOpInterfaceMethods<LM_ParamUserOpInterface>,
+     DeclareOpInterfaceMethods<SymbolUserOpInterface>,
      DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>], traits)> {
   let extraClassDefinition = [{
+    ::mlir::LogicalResult $cppClass::verifySymbolUses(::mlir::SymbolTableCollection &symbols) {
+      return ::retort::lm::verifyParamUses(*this, symbols);
+    }
     void $cppClass::getAsmResultNames(::mlir::OpAsmSetValueNameFn setName) {
-      setName(getResult(), ::retort::lm::shortName(getWeight()));
+      setName(getResult(), ::retort::lm::shortName(getParamUses().front().param.getValue()));
     }
   }];
 }
@@ -86,6 +92,9 @@ def LM_ModelOp : LM_Op<"model", [
     ::llvm::SmallVector<BlockOp> getBlocks();
     /// Erases the parameters that no op of the computation reads; returns how many they were.
     unsigned eraseUnusedParams();
+    /// `name` if no parameter has it, or the first free one of x.1.weight, x.2.weight, ... for
+    /// x.weight.
+    std::string getFreeParamName(::llvm::StringRef name);
   }];
 }
 
@@ -102,7 +111,8 @@ def LM_ParamOp : LM_Op<"param", [
       weight.yield %1 : tensor<4x8xf32>
     }
     ```
-    - (C1) `type` is a static vector or matrix of f32, f16 or bf16, a quantised matrix, or packed bytes.
+    - (C1) `type` is a static vector or matrix of f32, f16 or bf16, a quantised matrix, or packed
+      bytes.
     - (C2) The body ends in a `weight.yield` of that type.
     - (C3) The body has only ops of the `weight` dialect.
   }];
@@ -149,6 +159,7 @@ def LM_ForwardOp : LM_Op<"forward", [
     - (C1) The region has one argument, `tensor<?xi32>`.
     - (C2) The result has the model's `vocab` features, of a shard its `logits`.
     - (C3) Blocks' labels differ.
+    - (C4) An op declares every parameter that it names (`ParamUserOpInterface`).
   }];
   let regions = (region SizedRegion<1>:$bodyRegion);
   let assemblyFormat = "attr-dict-with-keyword $bodyRegion";
@@ -204,13 +215,6 @@ def LM_BlockOp : LM_Op<"block", [
   let extraClassDeclaration = [{
     ::mlir::BlockArgument getEntry() { return getBody()->getArgument(0); }
     YieldOp getYield();
-    /// The one op of type OpT in the block whose parameter's name ends in `suffix`, or null.
-    template <typename OpT> OpT findUser(::llvm::StringRef suffix) {
-      for (OpT op : getBody()->getOps<OpT>())
-        if (op.getWeight().ends_with(suffix))
-          return op;
-      return OpT();
-    }
   }];
 }
 
@@ -233,14 +237,17 @@ def LM_EmbedOp : LM_ParamUser<"embed"> {
     %x = lm.embed %tokens, @token_embd.weight scale 24.0 : tensor<?x8xf32>
     ```
     - (C1) The table is vocab x features: the model's `vocab`, the result's features.
+    - (C2) `scale` is finite.
   }];
   let arguments = (ins LM_Tokens:$tokens, FlatSymbolRefAttr:$weight,
                        DefaultValuedAttr<Retort_Float, "1.0">:$scale);
   let results = (outs LM_Rows:$result);
   let assemblyFormat = "$tokens `,` $weight (`scale` $scale^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
-def LM_NormOp : LM_ParamUser<"norm", [AllTypesMatch<["input", "result"]>]> {
+def LM_NormOp : LM_ParamUser<"norm", [
+    AllTypesMatch<["input", "result"]>, LM_HeadwiseOpInterface]> {
   let summary = "Normalise by the root mean square";
   let description = [{
     `y[i] = w[i] * x[i] / sqrt(mean(x^2) + eps)` for each row (arXiv:1910.07467). With `groups n`
@@ -260,6 +267,11 @@ def LM_NormOp : LM_ParamUser<"norm", [AllTypesMatch<["input", "result"]>]> {
   let assemblyFormat = [{
     $input `,` $weight `eps` $eps (`groups` $groups^)? (`offset` $offset^)? attr-dict
     `:` type($result)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t getNumHeads() { return getGroups(); }
+    void setNumHeads(int64_t count) { setGroups(count); }
   }];
 }
 
@@ -287,7 +299,8 @@ def LM_SplitOp : LM_Op<"split", [Pure]> {
   let description = [{
     Undoes a fused linear layer: the first result has the first features, and so on.
     ```mlir
-    %q, %k, %v = lm.split %qkv : tensor<?x16xf32> -> tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+    %q, %k, %v = lm.split %qkv
+        : tensor<?x16xf32> -> tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>
     ```
     A split into one part is its operand.
     - (C1) There is at least one result, and their features add up to the operand's.
@@ -299,7 +312,8 @@ def LM_SplitOp : LM_Op<"split", [Pure]> {
   let hasFolder = 1;
 }
 
-def LM_RopeOp : LM_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> {
+def LM_RopeOp : LM_Op<"rope", [
+    Pure, AllTypesMatch<["input", "result"]>, LM_HeadwiseOpInterface]> {
   let summary = "Rotate each head's features by the row's position";
   let description = [{
     Rotary embeddings (arXiv:2104.09864) in half-split order: of each head's first `dims` features,
@@ -324,6 +338,8 @@ def LM_RopeOp : LM_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> {
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     int64_t getHeadDim() { return getType().getDimSize(1) / int64_t(getHeads()); }
+    int64_t getNumHeads() { return getHeads(); }
+    void setNumHeads(int64_t count) { setHeads(count); }
     /// Radians per position of each of the dims / 2 pairs, `scaling` applied.
     ::llvm::SmallVector<double> getInverseFrequencies();
     /// What the rotated features are multiplied by besides.
@@ -354,7 +370,7 @@ def LM_AttentionOp : LM_Op<"attention", [
   let arguments = (ins LM_Rows:$query, LM_Rows:$key, LM_Rows:$value, Retort_Int:$heads,
                        Retort_Int:$kv_heads, Retort_Float:$scale, OptionalAttr<Retort_Int>:$window,
                        OptionalAttr<Retort_Float>:$soft_cap,
-                       DefaultValuedAttr<LM_CacheFormatAttr, "CacheFormat::F32">:$cache);
+                       DefaultValuedAttr<LM_CacheFormatAttr, "::retort::CacheFormat::F32">:$cache);
   let results = (outs LM_Rows:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value `heads` $heads `kv_heads` $kv_heads `scale` $scale
@@ -397,8 +413,8 @@ def LM_AllReduceOp : LM_Op<"all_reduce", [Pure, SameOperandsAndResultType]> {
   let summary = "Add up what each device has of rows' features";
   let description = [{
     Stands in a model that is cut over devices (`shard`), after a product whose input features are
-    shared out: each device has a partial sum of every output feature. The result is the sum over the
-    devices, device 0's first, and so the same bits on all of them. An op of its own and not a
+    shared out: each device has a partial sum of every output feature. The result is the sum over
+    the devices, device 0's first, and so the same bits on all of them. An op of its own and not a
     property of `lm.residual`, since in some families a norm stands between the product and the
     residual; lowering fuses it with what follows where it can.
     ```mlir
@@ -423,11 +439,13 @@ def LM_LogitsOp : LM_ParamUser<"logits"> {
     - (C1) The matrix is (result's features) x (operand's features).
     - (C2) `soft_cap` is finite and above 0.
   }];
-  let arguments = (ins LM_Rows:$input, FlatSymbolRefAttr:$weight, OptionalAttr<Retort_Float>:$soft_cap);
+  let arguments = (ins LM_Rows:$input, FlatSymbolRefAttr:$weight,
+                       OptionalAttr<Retort_Float>:$soft_cap);
   let results = (outs LM_Rows:$result);
   let assemblyFormat = [{
     $input `,` $weight (`soft_cap` $soft_cap^)? attr-dict `:` type($input) `->` type($result)
   }];
+  let hasVerifier = 1;
 }
 
 #endif // RETORT_DIALECTS_LM_LMOPS_TD

@@ -3,6 +3,7 @@
 #ifndef RETORT_DIALECTS_WEIGHT_WEIGHTDIALECT_TD
 #define RETORT_DIALECTS_WEIGHT_WEIGHTDIALECT_TD
 
+include "dialects/Common.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/DialectBase.td"
 include "mlir/IR/EnumAttr.td"
@@ -34,21 +35,6 @@ def Weight_AxisAttr : EnumAttr<Weight_Dialect, Weight_Axis, "axis"> {
   let assemblyFormat = "`` $value";
 }
 
-def Weight_Method : I32EnumAttr<"Method", "a quantisation method", [
-    I32EnumAttrCase<"RoundToNearest", 0, "rtn">]> {
-  let cppNamespace = "::retort::weight";
-  let genSpecializedAttr = 0;
-}
-def Weight_MethodAttr : EnumAttr<Weight_Dialect, Weight_Method, "method"> {
-  let assemblyFormat = "`` $value";
-}
-
-def Weight_Scheme : I32EnumAttr<"Scheme", "what a group of weights stores", [
-    I32EnumAttrCase<"Symmetric", 0, "symmetric">, I32EnumAttrCase<"Asymmetric", 1, "asymmetric">,
-    I32EnumAttrCase<"E4M3", 2, "e4m3">]> {
-  let cppNamespace = "::retort::weight";
-  let genSpecializedAttr = 0;
-}
 
 class Weight_Attr<string name, string attrMnemonic, list<Trait> traits = []>
     : AttrDef<Weight_Dialect, name, traits> {
@@ -59,45 +45,36 @@ def Weight_FormatAttr : Weight_Attr<"Format", "format",
     [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
   let summary = "How a quantised matrix stores its weights";
   let description = [{
-    The encoding of a quantised matrix's type: `tensor<576x1536xi4, #weight.format<bits = 4,
-    group = 32, symmetric>>`. Each row is cut into groups of `group` weights along its columns; the
-    last group of a row may be short, and no group reaches into the next row. With `q` the stored
-    integer or fp8 number, `d` and `m` the group's f16 numbers:
+    The encoding of a quantised matrix's type: `tensor<576x1536xi4, #weight.format<i4g32s>>`. The name
+    says the codes, the group, and for 4 bits whether the format is symmetric or has minima. Each row
+    is cut into groups along its columns; the last group of a row may be short, and no group reaches
+    into the next row. With `q` the stored integer or fp8 number, `d` and `m` the group's f16 numbers:
 
-    | bits | scheme     | q          | weight        | as in GGUF |
-    |------|------------|------------|---------------|------------|
-    | 8    | symmetric  | -127..127  | `d * q`       | Q8_0       |
-    | 8    | asymmetric | 0..255     | `d * q + m`   |            |
-    | 4    | symmetric  | 0..15      | `d * (q - 8)` | Q4_0       |
-    | 4    | asymmetric | 0..15      | `d * q + m`   | Q4_1       |
-    | 8    | e4m3       | -448..448  | `d * q / 256` |            |
+    | format | groups      | element    | q          | weight        | as in GGUF |
+    |--------|-------------|------------|------------|---------------|------------|
+    | `i8gN` | 32, 64, 128 | `i8`       | -127..127  | `d * q`       | Q8_0       |
+    | `i4gNs`| 32, 64, 128 | `i4`       | 0..15      | `d * (q - 8)` | Q4_0       |
+    | `i4gNa`| 32, 64, 128 | `i4`       | 0..15      | `d * q + m`   | Q4_1       |
+    | `f8gN` | 32, 64, 128 | `f8E4M3FN` | -448..448  | `d * q / 256` |            |
 
-    fp8 e4m3 (arXiv:2209.05433) has 4 bits of exponent and 3 of mantissa, so each weight has a precision of its
-    own, 2^-4, whatever its group's largest is. With the 256, `d` is 4/7 of that largest weight and not 1/448 of
-    it, which in f16 would often be subnormal; and q / 256 is what a GPU makes of q by shifts alone.
+    fp8 e4m3 (arXiv:2209.05433) has 4 bits of exponent and 3 of mantissa, so each weight has a precision
+    of its own, 2^-4, whatever its group's largest is. With the 256, `d` is 4/7 of that largest weight
+    and not 1/448 of it, which in f16 would often be subnormal; and q / 256 is what a GPU makes of q by
+    shifts alone.
 
-    - (C1) `bits` is 4 or 8; 8 for e4m3.
-    - (C2) `group` is a power of two, at least 16 and at most 1024.
-    - (C3) The tensor is a matrix, and its element type is `i4` for 4 bits, `i8` for 8 bits and
-      `f8E4M3FN` for e4m3.
+    - (C1) The format is quantised, and one that kernels have (runtime/base/NumberFormat.h).
+    - (C2) The tensor is a matrix, and its elements are the format's.
   }];
-  let parameters = (ins "unsigned":$bits, "int64_t":$group, EnumParameter<Weight_Scheme>:$scheme);
-  let assemblyFormat = "`<` `bits` `=` $bits `,` `group` `=` $group `,` $scheme `>`";
+  let parameters = (ins Retort_Named<"::retort::NumberFormat", "a number format">:$value);
+  let assemblyFormat = "`<` $value `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
-    /// Has no minimum beside the scale.
-    bool isSymmetric() const { return getScheme() != Scheme::Asymmetric; }
-    bool isE4M3() const { return getScheme() == Scheme::E4M3; }
     /// The type of a quantised rows x columns matrix in this format.
     ::mlir::RankedTensorType typeOf(int64_t rows, int64_t columns) const;
-    /// Groups in a row of `columns` weights: the last may be short.
-    int64_t groupsPerRow(int64_t columns) const { return (columns + getGroup() - 1) / getGroup(); }
-    /// Bytes a row of `columns` weights takes when packed without padding between groups: the
-    /// integers of whole groups, and one f16 (symmetric) or two (asymmetric) a group.
-    int64_t bytesPerRow(int64_t columns) const {
-      return groupsPerRow(columns) * (getGroup() * getBits() / 8 + (isSymmetric() ? 2 : 4));
-    }
   }];
 }
+
+def Weight_LayoutAttr : Retort_NamedAttr<Weight_Dialect, "Layout", "layout",
+    "::retort::MatrixLayout", "how a packed matrix lies in memory">;
 
 #endif // RETORT_DIALECTS_WEIGHT_WEIGHTDIALECT_TD

@@ -8,6 +8,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
+using namespace retort;
 using namespace retort::weight;
 
 /// Lists longer than this print under an alias.
@@ -100,65 +101,46 @@ bool retort::weight::isObjectHash(StringRef text) {
 
 //===- #weight.format -----------------------------------------------------===//
 
-LogicalResult FormatAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, unsigned bits,
-                                 int64_t group, Scheme scheme) {
-  if (bits != 4 && bits != 8)
-    return emitError() << "has " << bits << " bits a weight, must be 4 or 8"; // (C1)
-  if (scheme == Scheme::E4M3 && bits != 8)
-    return emitError() << "has " << bits << " bits a weight, e4m3 has 8"; // (C1)
-  if (group < 16 || group > 1024 || (group & (group - 1)) != 0)
-    return emitError() << "has groups of " << group
-                       << " weights, must be a power of two from 16 to 1024"; // (C2)
+LogicalResult FormatAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
+                                 NumberFormat format) {
+  if (!format.quantised())
+    return emitError() << nameOf(format) << " is not quantised: cast-weights rounds to it"; // (C1)
+  if (!format.isKnown())
+    return emitError() << "'" << nameOf(format) << "' is none of "
+                       << allNames<NumberFormat>(); // (C1)
   return success();
 }
 
-LogicalResult FormatAttr::verifyEncoding(llvm::ArrayRef<int64_t> shape, Type elementType,
+/// The type of a format's numbers or codes.
+static Type elementType(MLIRContext *context, const NumberFormat &format) {
+  if (format.integers())
+    return IntegerType::get(context, unsigned(format.bits()));
+  return Float8E4M3FNType::get(context);
+}
+
+LogicalResult FormatAttr::verifyEncoding(llvm::ArrayRef<int64_t> shape, Type element,
                                          llvm::function_ref<InFlightDiagnostic()> emitError) const {
   if (shape.size() != 2 || ShapedType::isDynamicShape(shape))
     return emitError() << "a quantised tensor must be a matrix of static shape, has rank "
-                       << shape.size(); // (C3)
-  if (isE4M3() && !elementType.isFloat8E4M3FN())
-    return emitError() << "an e4m3 format needs elements of type f8E4M3FN, has "
-                       << elementType; // (C3)
-  if (!isE4M3() && !elementType.isSignlessInteger(getBits()))
-    return emitError() << "a format of " << getBits() << " bits needs elements of type i"
-                       << getBits() << ", has " << elementType; // (C3)
+                       << shape.size(); // (C2)
+  if (Type needed = elementType(getContext(), getValue()); element != needed)
+    return emitError() << "format " << nameOf(getValue()) << " needs elements of type " << needed
+                       << ", has " << element; // (C2)
   return success();
 }
 
-FormatAttr retort::weight::makeFormat(llvm::function_ref<InFlightDiagnostic()> emitError,
-                                      MLIRContext *context, unsigned bits, int64_t group,
-                                      bool asymmetric, bool e4m3) {
-  if (asymmetric && e4m3) {
-    emitError() << "is asymmetric and e4m3: floats have no minimum, choose one of the two";
-    return {};
-  }
-  return FormatAttr::getChecked(emitError, context, bits, group,
-                                e4m3         ? Scheme::E4M3
-                                : asymmetric ? Scheme::Asymmetric
-                                             : Scheme::Symmetric);
-}
-
-FormatAttr retort::weight::namedFormat(llvm::function_ref<InFlightDiagnostic()> emitError,
-                                       MLIRContext *context, StringRef name) {
-  StringRef rest = name;
-  unsigned bits = 0;
-  int64_t group = 0;
-  if (rest.consume_front("f8g") && !rest.consumeInteger(10, group) && rest.empty())
-    return makeFormat(emitError, context, 8, group, false, true);
-  rest = name;
-  const bool numbers = rest.consume_front("i") && !rest.consumeInteger(10, bits) &&
-                       rest.consume_front("g") && !rest.consumeInteger(10, group);
-  if (numbers && (rest == "s" || rest == "a" || (rest.empty() && bits == 8)))
-    return makeFormat(emitError, context, bits, group, rest == "a", false);
-  emitError() << "'" << name << "' is no format: one is written as i4g32s, i4g32a, i8g32 or f8g128";
-  return {};
-}
-
 RankedTensorType FormatAttr::typeOf(int64_t rows, int64_t columns) const {
-  Type element = isE4M3() ? Type(Float8E4M3FNType::get(getContext()))
-                          : Type(IntegerType::get(getContext(), getBits()));
-  return RankedTensorType::get({rows, columns}, element, *this);
+  return RankedTensorType::get({rows, columns}, elementType(getContext(), getValue()), *this);
+}
+
+std::optional<NumberFormat> retort::weight::numberFormat(Type type) {
+  using Kind = NumberFormat::Kind;
+  if (FormatAttr format = getFormat(type))
+    return format.getValue();
+  if (!isWeightTensor(type))
+    return std::nullopt;
+  Type element = cast<RankedTensorType>(type).getElementType();
+  return NumberFormat{element.isF16() ? Kind::F16 : element.isBF16() ? Kind::BF16 : Kind::F32};
 }
 
 //===- load, cast, quantize, pack -----------------------------------------===//
@@ -171,6 +153,15 @@ LogicalResult LoadOp::verify() {
                          << "\" is not a SHA-256 of 64 lower-case hexadecimal digits"; // (C2)
   return success();
 }
+
+LogicalResult ConstantOp::verify() {
+  for (const APFloat &number : getValue().getValues<APFloat>())
+    if (!number.isFinite())
+      return emitOpError("has a number that is not finite"); // (C1)
+  return success();
+}
+
+OpFoldResult ConstantOp::fold(FoldAdaptor) { return getValue(); }
 
 /// Rounding changes no shape.
 static LogicalResult verifySameShape(Operation *op, RankedTensorType from, RankedTensorType to) {
@@ -192,12 +183,6 @@ LogicalResult QuantizeOp::verify() {
 }
 
 FormatAttr QuantizeOp::getFormat() { return ::retort::weight::getFormat(getType()); }
-
-LogicalResult PackOp::verify() {
-  if (getLayout().empty())
-    return emitOpError("needs the name of a layout"); // (C1)
-  return success();
-}
 
 //===- take ---------------------------------------------------------------===//
 

@@ -1,6 +1,7 @@
 //===- WeightOps.h - The weight dialect: programs that make parameters ----===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "dialects/Common.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinAttributes.h"
@@ -21,14 +22,9 @@
 namespace retort::weight {
 /// The format of a quantised matrix's type; null for every other type.
 FormatAttr getFormat(mlir::Type type);
-/// The format of `bits` and `group`. Reports to `emitError` and returns null if there is none.
-FormatAttr makeFormat(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
-                      mlir::MLIRContext *context, unsigned bits, int64_t group, bool asymmetric,
-                      bool e4m3);
-/// The format of a name as manifests have it: "i4g32s", "i4g64a", "i8g32", "f8g128". Reports to
-/// `emitError` and returns null if it is none.
-FormatAttr namedFormat(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
-                       mlir::MLIRContext *context, llvm::StringRef name);
+/// How a type's values are stored: of a quantised matrix its format, else that of its floats.
+/// Nothing for packed bytes.
+std::optional<NumberFormat> numberFormat(mlir::Type type);
 /// A vector or matrix of f32, f16 or bf16 with a static shape and no encoding.
 bool isWeightTensor(mlir::Type type);
 /// What a program may yield: a weight tensor, a quantised matrix, or a vector of packed bytes.

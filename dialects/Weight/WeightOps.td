@@ -5,7 +5,6 @@
 
 include "dialects/Weight/WeightDialect.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
-include "dialects/Common.td"
 include "mlir/IR/CommonTypeConstraints.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
@@ -48,6 +47,30 @@ def Weight_LoadOp : Weight_Op<"load", [Pure]> {
   let arguments = (ins StrAttr:$name, StrAttr:$stored, OptionalAttr<StrAttr>:$file);
   let results = (outs Weight_Tensor:$result);
   let assemblyFormat = "$name `stored` $stored (`file` $file^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Weight_Numbers : ElementsAttrBase<CPred<"::llvm::isa<::mlir::DenseFPElementsAttr>($_self)">,
+                                      "dense numbers"> {
+  let storageType = "::mlir::DenseFPElementsAttr";
+  let returnType = "::mlir::DenseFPElementsAttr";
+  let convertFromStorage = "$_self";
+}
+
+def Weight_ConstantOp : Weight_Op<"constant", [Pure, ConstantLike, AllTypesMatch<["value", "result"]>]> {
+  let summary = "Give numbers that the program itself holds";
+  let description = [{
+    For examples and tests, which have no checkpoint (`retort-opt --interpret`): a model's weights do
+    not belong in the IR. Equal constants of a program are one.
+    ```mlir
+    %0 = weight.constant dense<[[1.0, 0.5], [0.0, -1.0]]> : tensor<2x2xf32>
+    ```
+    - (C1) Every number is finite.
+  }];
+  let arguments = (ins Weight_Numbers:$value);
+  let results = (outs Weight_Tensor:$result);
+  let assemblyFormat = "$value attr-dict";
+  let hasFolder = 1;
   let hasVerifier = 1;
 }
 
@@ -134,18 +157,17 @@ def Weight_CastOp : Weight_Op<"cast", [Pure]> {
 def Weight_QuantizeOp : Weight_Op<"quantize", [Pure]> {
   let summary = "Round a matrix to a few bits a weight";
   let description = [{
-    The format is the result type's encoding. `rtn` rounds each weight to the nearest integer of
-    its group's range (`#weight.format` says what an integer means).
+    The format is the result type's encoding. Each weight is rounded to the nearest number that
+    its group can store (`#weight.format` says which they are).
     ```mlir
-    %1 = weight.quantize %0 method rtn
-         : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
+    %1 = weight.quantize %0
+         : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
     ```
     - (C1) Operand and result have the same shape.
   }];
-  let arguments = (ins Weight_Matrix:$input,
-                       DefaultValuedAttr<Weight_MethodAttr, "Method::RoundToNearest">:$method);
+  let arguments = (ins Weight_Matrix:$input);
   let results = (outs Weight_QuantizedMatrix:$result);
-  let assemblyFormat = "$input `method` $method attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     FormatAttr getFormat();
@@ -155,18 +177,15 @@ def Weight_QuantizeOp : Weight_Op<"quantize", [Pure]> {
 def Weight_PackOp : Weight_Op<"pack", [Pure]> {
   let summary = "Lay a matrix out as a target's kernels read it";
   let description = [{
-    The bytes of the packed layout called `layout`; compiler/Weights/PackMma.h says which there are
-    (`rows16` for CPUs, `mma16` for CUDA, each also `_gated`) and how many bytes each takes.
+    The bytes of the matrix in a packed layout: `rows16` for CPUs, `mma16` for CUDA, each also `_gated`.
+    compiler/Weights/PackMma.h says how many bytes each takes.
     ```mlir
-    %2 = weight.pack %1 layout "rows16"
-         : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>
+    %2 = weight.pack %1 layout rows16 : tensor<64x96xi4, #weight.format<i4g32s>> -> tensor<3456xi8>
     ```
-    - (C1) `layout` is not empty.
   }];
-  let arguments = (ins Weight_Any:$input, StrAttr:$layout);
+  let arguments = (ins Weight_Any:$input, Weight_LayoutAttr:$layout);
   let results = (outs 1DTensorOf<[I8]>:$result);
   let assemblyFormat = "$input `layout` $layout attr-dict `:` type($input) `->` type($result)";
-  let hasVerifier = 1;
 }
 
 def Weight_YieldOp : Weight_Op<"yield", [Pure, Terminator, ReturnLike]> {

@@ -1,4 +1,4 @@
-/*===- elementwise.c - Residuals, activations, other maps over one row; prefetch --------------===*/
+/*===- elementwise.c - Sums and gated products of rows ----------------------------------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simd.h"
 
@@ -12,27 +12,7 @@ void RK(rk_add)(const float *a, const float *b, int64_t n, float *y) {
     storePart(y + i, loadPart(a + i, n - i) + loadPart(b + i, n - i), n - i);
 }
 
-void RK(rk_scale)(const float *x, float scale, int64_t n, float *y) {
-  for (int64_t i = 0; i < n; i += 16)
-    storePart(y + i, loadPart(x + i, n - i) * scale, n - i);
-}
-
-void RK(rk_soft_cap)(const float *x, float cap, int64_t n, float *y) {
-  for (int64_t i = 0; i < n; i += 16)
-    storePart(y + i, softCap16(loadPart(x + i, n - i), cap), n - i);
-}
-
-void RK(rk_activate)(const float *x, int64_t n, int64_t act, float *y) {
-  for (int64_t i = 0; i < n; i += 16)
-    storePart(y + i, activate16(loadPart(x + i, n - i), act), n - i);
-}
-
 void RK(rk_glu)(const float *gate, const float *up, int64_t n, int64_t act, float *y) {
   for (int64_t i = 0; i < n; i += 16)
     storePart(y + i, activate16(loadPart(gate + i, n - i), act) * loadPart(up + i, n - i), n - i);
-}
-
-void RK(rk_prefetch)(const uint8_t *p, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64)
-    __builtin_prefetch(p + i, 0, 2);
 }

@@ -91,64 +91,62 @@ static inline int64_t rk_quant_row_bytes(int64_t in, int64_t group) {
  * several rows). n0 is a multiple of 16; n1 is a multiple of 16 or equals out; out is W's number of
  * rows without padding. With a = sum over k of x[r][k] * W[n][k], for each r and n:
  *
- *   t = scale * a;  t += bias[n];  t = softCap * tanh(t / softCap);  t += residual[r*ldr + n];
- *   y[r*ldy + n] = t
+ *   t = a;  t += bias[n];  t = softCap * tanh(t / softCap);  t += residual[r*out + n];
+ *   y[r*out + n] = t
  *
- * bias NULL: none. softCap 0: none. residual NULL: none; residual may be y itself (same ld).
- * scale 1 costs nothing once inlined. `y`, `bias` and `residual` point at column 0, not n0.
+ * bias NULL: none. softCap 0: none. residual NULL: none; residual may be y itself. `y`, `bias` and
+ * `residual` point at column 0, not n0.
  * Traffic: the tile's blocks of W once ((n1-n0)/16 * block bytes), x from L1/L2 once a block. */
 
 /* x [rows] rows of f32, stride ldx >= in. Each FMA in f32, k ascending, one chain an output. */
 void RK(rk_linear_f32)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 void RK(rk_linear_bf16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                        int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                        float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                        int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                        const float *residual, float *y);
 void RK(rk_linear_f16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 /* x as above. Within a group of columns two FMA chains, the even columns and the odd ones; groups
  * are summed ascending. */
 void RK(rk_linear_f8)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                      int64_t group, int64_t out, int64_t n0, int64_t n1, float scale,
-                      const float *bias, float softCap, const float *residual, int64_t ldr,
-                      float *y, int64_t ldy);
+                      int64_t group, int64_t out, int64_t n0, int64_t n1, const float *bias,
+                      float softCap, const float *residual, float *y);
 /* xq: quantised rows. group is 32, 64 or 128. Integer dot products are exact within a group; groups
  * are summed in f32, ascending. */
 void RK(rk_linear_i8)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
-                      int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                      float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                      int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                      const float *residual, float *y);
 void RK(rk_linear_i4s)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
-                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 void RK(rk_linear_i4a)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
-                       int64_t out, int64_t n0, int64_t n1, float scale, const float *bias,
-                       float softCap, const float *residual, int64_t ldr, float *y, int64_t ldy);
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 
 /*===--- Gated linear: y = act(x Wg^T) * (x Wu^T) over interleaved gate/up blocks -------------===*/
 /* Computes columns n0..n1-1 of the ffn outputs; n0 a multiple of 16, n1 one or equal to ffn. Reads
- * blocks 2*n0/16 .. 2*ceil(n1/16)-1. y[r*ldy + n]. No bias: models with one use rk_linear + rk_glu.
+ * blocks 2*n0/16 .. 2*ceil(n1/16)-1. y[r*ffn + n]. No bias: models with one use rk_linear + rk_glu.
  */
 void RK(rk_glu_linear_f32)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y, int64_t ldy);
+                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y);
 void RK(rk_glu_linear_bf16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                            int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
-                            int64_t ldy);
+                            int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y);
 void RK(rk_glu_linear_f16)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y, int64_t ldy);
+                           int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y);
 void RK(rk_glu_linear_f8)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w, int64_t in,
-                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
-                          int64_t ldy);
+                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
+                          float *y);
 void RK(rk_glu_linear_i8)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
-                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y,
-                          int64_t ldy);
+                          int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
+                          float *y);
 void RK(rk_glu_linear_i4s)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
                            int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
-                           float *y, int64_t ldy);
+                           float *y);
 void RK(rk_glu_linear_i4a)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
                            int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
-                           float *y, int64_t ldy);
+                           float *y);
 
 /*===--- Embedding ----------------------------------------------------------------------------===*/
 /* y[0..in) = scale * row `token` of the packed matrix. Reads every line of the row's block (16
@@ -177,24 +175,12 @@ void RK(rk_rms_norm_groups)(const float *x, const float *gain, float offset, int
 /* rk_rms_norm then rk_quantize of the whole row, without the f32 result in memory. Same bits. */
 void RK(rk_rms_norm_quantize)(const float *x, const float *gain, float offset, int64_t n, float eps,
                               int64_t group, uint8_t *xq);
-/* Quantises columns c0..c1-1 of the row x [in] into the quantised row xq. c0 is a multiple of
- * group; c1 is one or equals in (then columns in..kp-1 are zeroed). Tiles of one row may run
- * concurrently. x is the row's column 0. */
-void RK(rk_quantize)(const float *x, int64_t in, int64_t group, int64_t c0, int64_t c1,
-                     uint8_t *xq);
-
-/*===--- Prefetch ---------------------------------------------------------------------------===*/
-/* Asks for bytes 0..bytes-1 at p into this core's L2 cache and returns at once. Worth calling
- * before each barrier with the first 8 to 16 KiB of the weights that this thread reads in the next
- * phase: the linear kernels ask 8 KiB ahead, but never past the end of their tile. */
-void RK(rk_prefetch)(const uint8_t *p, int64_t bytes);
+/* Quantises the row x [in] into the quantised row xq, whose columns in..kp-1 become 0. */
+void RK(rk_quantize)(const float *x, int64_t in, int64_t group, uint8_t *xq);
 
 /*===--- Elementwise, n elements; y may be any of the inputs ----------------------------------===*/
 void RK(rk_copy)(const float *x, int64_t n, float *y);
 void RK(rk_add)(const float *a, const float *b, int64_t n, float *y);
-void RK(rk_scale)(const float *x, float scale, int64_t n, float *y);
-void RK(rk_soft_cap)(const float *x, float cap, int64_t n, float *y);   /* cap * tanh(x / cap) */
-void RK(rk_activate)(const float *x, int64_t n, int64_t act, float *y); /* act(x) */
 void RK(rk_glu)(const float *gate, const float *up, int64_t n, int64_t act,
                 float *y); /* act(gate)*up */
 

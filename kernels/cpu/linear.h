@@ -29,26 +29,24 @@ RK_INLINE void prefetchAhead(const uint8_t *p, int64_t bytes, const uint8_t *end
 }
 
 typedef struct Tile { /* the epilogue's constants; see rk_linear_* and rk_glu_linear_* */
-  int64_t gated, act, n1;
-  float scale;
+  int64_t gated, act;
+  int64_t out; /* columns of a row of y and residual */
+  int64_t n1;
   const float *bias;
   float softCap;
   const float *residual;
-  int64_t ldr;
   float *y;
-  int64_t ldy;
 } Tile;
 
 RK_INLINE void storeLinear(Tile t, int64_t r, int64_t n, f32x16 a) {
   int64_t count = t.n1 - n;
-  a *= t.scale;
   if (t.bias)
     a += loadPart(t.bias + n, count);
   if (t.softCap != 0)
     a = softCap16(a, t.softCap);
   if (t.residual)
-    a += loadPart(t.residual + r * t.ldr + n, count);
-  storePart(t.y + r * t.ldy + n, a, count);
+    a += loadPart(t.residual + r * t.out + n, count);
+  storePart(t.y + r * t.out + n, a, count);
 }
 
 /* Stores y [blocks][rows] (gated: [gate, up][rows]) as rows r0.. and columns n... One copy of the
@@ -58,7 +56,7 @@ RK_INLINE void storeRows(Tile t, int64_t r0, int64_t rows, int64_t n, int64_t bl
   _Pragma("clang loop unroll(disable)") for (int64_t i = 0; i < blocks * rows; ++i) {
     int64_t r = r0 + i % rows, column = n + i / rows * 16;
     if (t.gated)
-      storePart(t.y + r * t.ldy + column, activate16(y[i], t.act) * y[rows + i], t.n1 - column);
+      storePart(t.y + r * t.out + column, activate16(y[i], t.act) * y[rows + i], t.n1 - column);
     else
       storeLinear(t, r, column, y[i]);
   }

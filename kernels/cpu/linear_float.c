@@ -82,18 +82,15 @@ RK_INLINE void tileOf(enum FloatKind kind, const float *x, int64_t ldx, int64_t 
 
 #define RK_FLOAT_KERNELS(name, kind)                                                               \
   void RK(rk_linear_##name)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w,           \
-                            int64_t in, int64_t out, int64_t n0, int64_t n1, float scale,          \
-                            const float *bias, float softCap, const float *residual, int64_t ldr,  \
-                            float *y, int64_t ldy) {                                               \
-    (void)out;                                                                                     \
-    Tile tile = {0, 0, n1, scale, bias, softCap, residual, ldr, y, ldy};                           \
+                            int64_t in, int64_t out, int64_t n0, int64_t n1, const float *bias,    \
+                            float softCap, const float *residual, float *y) {                      \
+    Tile tile = {0, 0, out, n1, bias, softCap, residual, y};                                       \
     tileOf(kind, x, ldx, rows, w, in, n0, n1, tile);                                               \
   }                                                                                                \
   void RK(rk_glu_linear_##name)(const float *x, int64_t ldx, int64_t rows, const uint8_t *w,       \
                                 int64_t in, int64_t ffn, int64_t n0, int64_t n1, int64_t act,      \
-                                float *y, int64_t ldy) {                                           \
-    (void)ffn;                                                                                     \
-    Tile tile = {1, act, n1, 1, 0, 0, 0, 0, y, ldy};                                               \
+                                float *y) {                                                        \
+    Tile tile = {1, act, ffn, n1, 0, 0, 0, y};                                                     \
     tileOf(kind, x, ldx, rows, w, in, n0, n1, tile);                                               \
   }
 

@@ -52,9 +52,9 @@ RK_INLINE void quantiseGroup(const f32x16 *v, int64_t size, int64_t g, int64_t k
 
 /* `size` is a constant at each call, so the group stays in registers. */
 RK_INLINE void quantiseColumns(const float *x, const float *gain, float offset, float inverse,
-                               int64_t in, int64_t size, int64_t c0, int64_t c1, uint8_t *xq) {
+                               int64_t in, int64_t size, uint8_t *xq) {
   int64_t kp = (in + size - 1) / size * size;
-  for (int64_t c = c0; c < c1; c += size) {
+  for (int64_t c = 0; c < in; c += size) {
     f32x16 v[8];
     for (int64_t j = 0; j < size / 16; ++j) {
       int64_t i = c + 16 * j;
@@ -71,19 +71,18 @@ void RK(rk_rms_norm_quantize)(const float *x, const float *gain, float offset, i
                               int64_t group, uint8_t *xq) {
   float inverse = inverseRms(x, n, eps);
   if (group == 32)
-    quantiseColumns(x, gain, offset, inverse, n, 32, 0, n, xq);
+    quantiseColumns(x, gain, offset, inverse, n, 32, xq);
   else if (group == 64)
-    quantiseColumns(x, gain, offset, inverse, n, 64, 0, n, xq);
+    quantiseColumns(x, gain, offset, inverse, n, 64, xq);
   else
-    quantiseColumns(x, gain, offset, inverse, n, 128, 0, n, xq);
+    quantiseColumns(x, gain, offset, inverse, n, 128, xq);
 }
 
-void RK(rk_quantize)(const float *x, int64_t in, int64_t group, int64_t c0, int64_t c1,
-                     uint8_t *xq) {
+void RK(rk_quantize)(const float *x, int64_t in, int64_t group, uint8_t *xq) {
   if (group == 32)
-    quantiseColumns(x, 0, 0, 0, in, 32, c0, c1, xq);
+    quantiseColumns(x, 0, 0, 0, in, 32, xq);
   else if (group == 64)
-    quantiseColumns(x, 0, 0, 0, in, 64, c0, c1, xq);
+    quantiseColumns(x, 0, 0, 0, in, 64, xq);
   else
-    quantiseColumns(x, 0, 0, 0, in, 128, c0, c1, xq);
+    quantiseColumns(x, 0, 0, 0, in, 128, xq);
 }

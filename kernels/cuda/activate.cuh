@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/cuda/shapes.h"
 #include "kernels/cuda/wrap.cuh"
+#include "runtime/base/Activation.h"
 namespace retort::cuda {
 
 /// 1 - 2 / (1 + e^2x): exact at both ends, absolute error 2^-21.
@@ -19,7 +20,6 @@ RETORT_DEVICE float erfOf(float x) {
   const float e = 1.0f - p * t * expApprox(-z * z);
   return x < 0 ? -e : e;
 }
-/// As RK_ACT_* of kernels/cpu/kernels.h.
 template <Activation A> RETORT_DEVICE float activate(float x) {
   if constexpr (A == Activation::Silu)
     return x * rcpApprox(1.0f + expApprox(-x));

@@ -13,19 +13,19 @@ template <class W> RETORT_DEVICE float weightAt(const uint8_t *block, int row, i
   const CodePlace place = layout.code(row, k);
   const uint32_t loaded = ldGlobalNc32(piece + place.byte / 4 * 4);
   const uint32_t bits = loaded >> (place.byte % 4 * 8 + place.shift);
-  if constexpr (layout.kind == WeightKind::F32) {
+  if constexpr (layout.kind == NumberFormat::Kind::F32) {
     return asFloat(loaded);
-  } else if constexpr (layout.kind == WeightKind::Bf16) {
+  } else if constexpr (layout.kind == NumberFormat::Kind::BF16) {
     return asFloat(bits << 16);
-  } else if constexpr (layout.kind == WeightKind::F16) {
+  } else if constexpr (layout.kind == NumberFormat::Kind::F16) {
     return halfBitsToFloat(uint16_t(bits));
   } else {
     const int at = layout.scale(row, k / layout.group);
     const uint32_t scales = ldGlobalNc32(piece + at / 4 * 4);
     const float d = halfBitsToFloat(uint16_t(scales >> (at % 4 * 8)));
-    if constexpr (layout.kind == WeightKind::I8)
+    if constexpr (layout.kind == NumberFormat::Kind::I8)
       return d * float(int8_t(bits & 255));
-    if constexpr (layout.kind == WeightKind::F8)
+    if constexpr (layout.kind == NumberFormat::Kind::F8)
       return d * unpackHalf2(e4m3ToSmallHalf2<0>(bits & 255)).x;
     if constexpr (!layout.minima)
       return d * float(int(bits & 15) - 8);

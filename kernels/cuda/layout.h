@@ -52,12 +52,11 @@
 /*===--------------------------------------------------------------------------------------===*/
 #pragma once
 #include "kernels/cuda/machine.h"
+#include "runtime/base/NumberFormat.h"
 
 namespace retort::cuda {
 
 //===- Packed weights ---------------------------------------------------------------------===//
-
-enum class WeightKind : uint8_t { F32, F16, Bf16, I8, F8, I4 };
 
 /// Where an element's code is: a byte of its piece, and for i4 the bits of it.
 struct CodePlace {
@@ -65,21 +64,13 @@ struct CodePlace {
   int32_t shift; ///< 0, or 4 for the high nibble
 };
 
-/// The mma16 layout of one format. `group` (32, 64 or 128) matters for I8, F8 and I4 only, `minima`
-/// (asymmetric) for I4 only.
-struct WeightLayout {
+using WeightKind = NumberFormat::Kind;
+
+/// A format, and how mma16 lays it out.
+struct WeightLayout : NumberFormat {
   static constexpr int kBlockRows = 16;
   static constexpr int kStepCols = 16; ///< columns of one mma
 
-  WeightKind kind = WeightKind::F32;
-  int group = 64;
-  bool minima = false;
-
-  bool operator==(const WeightLayout &) const = default;
-
-  RETORT_HOST_DEVICE constexpr bool quantised() const {
-    return kind == WeightKind::I8 || kind == WeightKind::F8 || kind == WeightKind::I4;
-  }
   RETORT_HOST_DEVICE constexpr int pieceCols() const {
     return quantised() && group == 128 ? 128 : 64;
   }
@@ -87,19 +78,14 @@ struct WeightLayout {
     return quantised() ? pieceCols() / group : 0;
   }
   /// Bytes of one group's scales (and minima) for 16 rows.
-  RETORT_HOST_DEVICE constexpr int groupScaleBytes() const { return minima ? 64 : 32; }
-  RETORT_HOST_DEVICE constexpr int scaleBytes() const {
+  RETORT_HOST_DEVICE constexpr int groupScaleBytes() const { return kBlockRows * scaleBytes(); }
+  RETORT_HOST_DEVICE constexpr int pieceScaleBytes() const {
     return groupsPerPiece() * groupScaleBytes();
   }
   /// Bytes of the codes of 16 rows x 16 columns.
-  RETORT_HOST_DEVICE constexpr int stepBytes() const {
-    return kind == WeightKind::F32                               ? 1024
-           : kind == WeightKind::F16 || kind == WeightKind::Bf16 ? 512
-           : kind == WeightKind::I8 || kind == WeightKind::F8    ? 256
-                                                                 : 128;
-  }
+  RETORT_HOST_DEVICE constexpr int stepBytes() const { return kBlockRows * kStepCols * bits() / 8; }
   RETORT_HOST_DEVICE constexpr int pieceBytes() const {
-    return scaleBytes() + pieceCols() / kStepCols * stepBytes();
+    return pieceScaleBytes() + pieceCols() / kStepCols * stepBytes();
   }
   RETORT_HOST_DEVICE constexpr int64_t pieces(int64_t cols) const {
     return (cols + pieceCols() - 1) / pieceCols();
@@ -116,10 +102,10 @@ struct WeightLayout {
 
   /// The code of row `row` of the block and column `col` of the piece, from the piece's start.
   RETORT_HOST_DEVICE constexpr CodePlace code(int row, int col) const {
-    const int codes = scaleBytes();
-    if (kind == WeightKind::I8 || kind == WeightKind::I4) {
+    const int codes = pieceScaleBytes();
+    if (kind == Kind::I8 || kind == Kind::I4) {
       const int lane = row % 8 * 4 + col % 16 / 4, half = col % 32 / 16;
-      if (kind == WeightKind::I8)
+      if (kind == Kind::I8)
         return {codes + col / 32 * 512 + lane * 16 + (2 * half + row / 8) * 4 + col % 4, 0};
       const int word = col % 64 / 32 * 2 + half;
       return {codes + col / 64 * 512 + lane * 16 + word * 4 + col % 4, row / 8 * 4};
@@ -127,9 +113,9 @@ struct WeightLayout {
     const int step = col / 16, lane = row % 8 * 4 + col % 8 / 2;
     const int e = col % 16 / 8 * 4 + row / 8 * 2 + col % 2;
     switch (kind) {
-    case WeightKind::F32:
+    case Kind::F32:
       return {codes + step * 1024 + e / 4 * 512 + lane * 16 + e % 4 * 4, 0};
-    case WeightKind::F8:
+    case Kind::F8:
       return {codes + step / 2 * 512 + lane * 16 + step % 2 * 8 + e, 0};
     default: // f16, bf16
       return {codes + step * 512 + lane * 16 + e * 2, 0};

@@ -13,6 +13,7 @@
 #pragma once
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/machine.h"
+#include "runtime/base/Activation.h"
 
 namespace retort::cuda {
 
@@ -24,12 +25,11 @@ struct TileSpace {
   RETORT_HOST_DEVICE constexpr int of(int rows) const {
     return rowTile ? tiles * ceilDiv(rows * rowParts, rowTile) : tiles;
   }
+  constexpr bool perRow() const { return rowTile == 1 && rowParts == 1; }
   bool operator==(const TileSpace &) const = default;
 };
 
 //===- Products -----------------------------------------------------------------------------===//
-
-enum class Activation : uint8_t { Silu, GeluTanh, Gelu };
 
 /// A tile of prefill's products: `blocks` blocks of 16 weight rows times kRows rows of the step.
 struct PrefillTile {
@@ -76,8 +76,6 @@ struct ProductShape {
     f("hasBias", hasBias), f("hasResidual", hasResidual), f("softCap", softCap);
     f("wanted", wanted), f("sums", sums), f("sends", sends);
   }
-  bool operator==(const ProductShape &) const = default;
-
   RETORT_HOST_DEVICE constexpr int matrices() const { return gated ? 2 : 1; }
   /// Of 16 rows, of each matrix.
   RETORT_HOST_DEVICE constexpr int blocks() const { return ceilDiv(out, 16); }
@@ -85,9 +83,7 @@ struct ProductShape {
   /// With padding.
   RETORT_HOST_DEVICE constexpr int columns() const { return pieces() * weights.pieceCols(); }
   /// Whether decoding's products are integer tensor cores' (weights.cuh).
-  RETORT_HOST_DEVICE constexpr bool integers() const {
-    return weights.kind == WeightKind::I8 || weights.kind == WeightKind::I4;
-  }
+  RETORT_HOST_DEVICE constexpr bool integers() const { return weights.integers(); }
   /// Whether a row of the source may be loaded four values at a time.
   RETORT_HOST_DEVICE constexpr bool vectors() const {
     return in % 4 == 0 && sourceStride % 4 == 0 && sourceAt % 4 == 0;
@@ -171,9 +167,6 @@ struct ProductShape {
 
 //===- Attention ----------------------------------------------------------------------------===//
 
-/// How keys and values are kept.
-enum class CacheFormat : uint8_t { F16, BF16, F8E4M3, F32 };
-
 /// A layer's part of a page of the cache: K [kvHeads][kPageRows][dims], then V.
 struct CacheShape {
   static constexpr char kType[] = "CacheShape";
@@ -186,8 +179,6 @@ struct CacheShape {
   template <class F> constexpr void members(const F &f) const {
     f("kvHeads", kvHeads), f("dims", dims), f("format", format), f("pageBytes", pageBytes);
   }
-  bool operator==(const CacheShape &) const = default;
-
   RETORT_HOST_DEVICE constexpr int valueBytes() const {
     return format == CacheFormat::F32 ? 4 : format == CacheFormat::F8E4M3 ? 1 : 2;
   }
@@ -211,8 +202,6 @@ struct AppendShape {
     f("qAt", qAt), f("kStride", kStride), f("kAt", kAt), f("vStride", vStride), f("vAt", vAt);
     f("qNorm", qNorm), f("kNorm", kNorm), f("normOffset", normOffset), f("eps", eps);
   }
-  bool operator==(const AppendShape &) const = default;
-
   /// Query heads that share a key/value head.
   RETORT_HOST_DEVICE constexpr int group() const { return heads / cache.kvHeads; }
   /// A tile is a head of a row, a warp's.
@@ -233,8 +222,6 @@ struct AttendShape {
     f("append", append), f("splits", splits), f("maxRows", maxRows), f("window", window);
     f("scale", scale), f("softCap", softCap), f("countersAt", countersAt);
   }
-  bool operator==(const AttendShape &) const = default;
-
   /// Query heads of a tile: the largest divisor of the group up to 8, the columns of a product.
   RETORT_HOST_DEVICE constexpr int tileHeads() const {
     int best = 1;
@@ -324,8 +311,6 @@ struct AttentionShape {
     f("heads", heads), f("cache", cache), f("qStride", qStride), f("qAt", qAt);
     f("window", window), f("scale", scale), f("softCap", softCap);
   }
-  bool operator==(const AttentionShape &) const = default;
-
   RETORT_HOST_DEVICE constexpr int group() const { return heads / cache.kvHeads; }
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const {
     return {cache.kvHeads, kQueries, group()};
@@ -364,7 +349,6 @@ struct EmbedShape {
   template <class F> constexpr void members(const F &f) const {
     f("hidden", hidden), f("weights", weights), f("scale", scale);
   }
-  bool operator==(const EmbedShape &) const = default;
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return {1, 1}; }
 };
 
@@ -377,7 +361,6 @@ struct AnglesShape {
   template <class F> constexpr void members(const F &f) const {
     f("half", half), f("scale", scale);
   }
-  bool operator==(const AnglesShape &) const = default;
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return elementTiles(half); }
 };
 
@@ -393,7 +376,6 @@ struct NormShape {
     f("features", features), f("groups", groups), f("normOffset", normOffset), f("eps", eps);
     f("hasResidual", hasResidual);
   }
-  bool operator==(const NormShape &) const = default;
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return {1, 1, groups}; }
 };
 
@@ -408,7 +390,6 @@ struct GluShape {
     f("channels", channels), f("gateStride", gateStride), f("gateAt", gateAt);
     f("upStride", upStride), f("upAt", upAt), f("act", act);
   }
-  bool operator==(const GluShape &) const = default;
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return elementTiles(channels); }
 };
 
@@ -421,7 +402,6 @@ struct SumShape {
   template <class F> constexpr void members(const F &f) const {
     f("features", features), f("hasResidual", hasResidual);
   }
-  bool operator==(const SumShape &) const = default;
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return elementTiles(features); }
   /// Of a sum while decoding: a word has two columns.
   RETORT_HOST_DEVICE constexpr TileSpace wordTiles() const {
@@ -438,7 +418,6 @@ struct SampleShape {
   template <class F> constexpr void members(const F &f) const {
     f("first", first), f("second", second);
   }
-  bool operator==(const SampleShape &) const = default;
   RETORT_HOST_DEVICE constexpr int tokens() const { return first + second; }
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return {1, 1}; }
 };

@@ -26,7 +26,7 @@ namespace retort::cuda {
 
 /// 16-byte load of the lane's part of request `index` of the piece's codes.
 template <WeightLayout Layout> RETORT_DEVICE u32x4 loadCodes(const uint8_t *piece, int index) {
-  return ldShared128(piece + Layout.scaleBytes() + index * 512 + laneIndex() * 16);
+  return ldShared128(piece + Layout.pieceScaleBytes() + index * 512 + laneIndex() * 16);
 }
 /// d of the lane's two rows (g, g + 8); minima: m of them.
 template <WeightLayout Layout>
@@ -170,7 +170,7 @@ template <class Codes> struct IntegerWeights {
 
 /// 4 bits, groups of Group columns: d * (c - 8), or d * c + m.
 template <int Group, bool Symmetric> struct Int4 : IntegerWeights<Int4<Group, Symmetric>> {
-  static constexpr WeightLayout kLayout = {WeightKind::I4, Group, !Symmetric};
+  static constexpr WeightLayout kLayout = {{NumberFormat::Kind::I4, Group, !Symmetric}};
   static constexpr float kUnit = 16; ///< of a code, as the mma has it
 
   template <int Steps>
@@ -213,7 +213,7 @@ private:
 
 /// 8 bits, groups of Group columns: d * c.
 template <int Group> struct Int8 : IntegerWeights<Int8<Group>> {
-  static constexpr WeightLayout kLayout = {WeightKind::I8, Group};
+  static constexpr WeightLayout kLayout = {{NumberFormat::Kind::I8, Group}};
   static constexpr float kUnit = 1;
 
   template <int Steps>

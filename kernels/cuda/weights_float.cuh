@@ -81,7 +81,7 @@ private:
 };
 
 struct F16 : FloatWeights<F16> {
-  static constexpr WeightLayout kLayout = {WeightKind::F16};
+  static constexpr WeightLayout kLayout = {{NumberFormat::Kind::F16}};
 
   RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int) {
     a[0] = codes.x, a[1] = codes.y, a[2] = codes.z, a[3] = codes.w;
@@ -89,7 +89,7 @@ struct F16 : FloatWeights<F16> {
 };
 
 struct BF16 : FloatWeights<BF16> {
-  static constexpr WeightLayout kLayout = {WeightKind::Bf16};
+  static constexpr WeightLayout kLayout = {{NumberFormat::Kind::BF16}};
 
   RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int) {
 #pragma unroll
@@ -102,7 +102,7 @@ struct BF16 : FloatWeights<BF16> {
 
 /// e4m3, groups of Group columns: d * (q / 256).
 template <int Group> struct Fp8 : FloatWeights<Fp8<Group>> {
-  static constexpr WeightLayout kLayout = {WeightKind::F8, Group};
+  static constexpr WeightLayout kLayout = {{NumberFormat::Kind::F8, Group}};
 
   RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
     const uint32_t low = word(codes, step % 2 * 2), high = word(codes, step % 2 * 2 + 1);
@@ -116,7 +116,7 @@ template <int Group> struct Fp8 : FloatWeights<Fp8<Group>> {
 /// For tests and for parameters that no other format can hold: multiplied by plain FMA, activations
 /// still f16.
 struct F32 {
-  static constexpr WeightLayout kLayout = {WeightKind::F32};
+  static constexpr WeightLayout kLayout = {{NumberFormat::Kind::F32}};
   static constexpr bool kFixed = false;
   template <int N> using Sums = PairSums<N>;
 
@@ -161,7 +161,7 @@ template <WeightLayout L> constexpr auto weightsOf() {
     return Fp8<L.group>();
   else if constexpr (L.kind == WeightKind::F16)
     return F16();
-  else if constexpr (L.kind == WeightKind::Bf16)
+  else if constexpr (L.kind == WeightKind::BF16)
     return BF16();
   else
     return F32();

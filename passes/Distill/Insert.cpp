@@ -12,7 +12,7 @@ distill::CorpusOp getOrInsertCorpus(ModuleOp module) {
     return *corpora.begin();
   auto builder = OpBuilder::atBlockBegin(module.getBody());
   return builder.create<distill::CorpusOp>(module.getLoc(), uniqueSymbol(module, "corpus"),
-                                           distill::FileAttr(), StringAttr());
+                                           distill::FileAttr());
 }
 
 std::string uniqueSymbol(ModuleOp module, StringRef name) {
@@ -30,8 +30,7 @@ distill::ScoreOp insertScore(OpBuilder &builder, lm::ModelOp model, StringRef na
       model.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
       FlatSymbolRefAttr::get(model.getSymNameAttr()),
       FlatSymbolRefAttr::get(corpus.getSymNameAttr()),
-      tokens == 0 ? IntegerAttr() : builder.getI64IntegerAttr(tokens), distill::FileAttr(),
-      StringAttr());
+      tokens == 0 ? IntegerAttr() : builder.getI64IntegerAttr(tokens), distill::FileAttr());
 }
 
 } // namespace retort

@@ -29,25 +29,33 @@ struct InsertDistillation : impl::InsertDistillationBase<InsertDistillation> {
     auto formats = formatsOf(*this, *studentModel);
     if (failed(formats))
       return signalPassFailure();
-    // Without KL nothing is learned from the teacher.
+    const bool learns = llvm::any_of(
+        losses, [](Attribute loss) { return cast<distill::LossAttr>(loss).needsTeacher(); });
     insertTraining(*this, ("distill_" + studentModel->getSymName()).str(),
-                   klWeight == 0 ? lm::ModelOp() : *teacherModel, *studentModel, losses, *formats);
+                   learns ? *teacherModel : lm::ModelOp(), *studentModel, losses, *formats);
   }
 
 private:
   LogicalResult makeLosses(lm::ModelOp model, SmallVectorImpl<Attribute> &losses) {
     auto emitError = [&] { return model.emitError("insert-distillation: "); };
     Builder builder(&getContext());
-    auto add = [&](distill::LossKind kind, double weight, double temperature) {
+    const std::tuple<distill::LossKind, double, double> wanted[] = {
+        {distill::LossKind::ForwardKL, klWeight, temperature},
+        {distill::LossKind::ReverseKL, reverseKlWeight, temperature},
+        {distill::LossKind::JensenShannon, jsWeight, temperature},
+        {distill::LossKind::HiddenState, hiddenWeight, 1},
+        {distill::LossKind::CrossEntropy, ceWeight, 1}};
+    for (auto [kind, weight, degrees] : wanted) {
+      if (weight == 0)
+        continue;
       auto loss = distill::LossAttr::getChecked(emitError, &getContext(), kind,
                                                 builder.getF64FloatAttr(weight),
-                                                builder.getF64FloatAttr(temperature));
+                                                builder.getF64FloatAttr(degrees));
+      if (!loss)
+        return failure();
       losses.push_back(loss);
-      return success(loss != nullptr);
-    };
-    if (klWeight != 0 && failed(add(distill::LossKind::ForwardKL, klWeight, temperature)))
-      return failure();
-    return ceWeight == 0 ? success() : add(distill::LossKind::CrossEntropy, ceWeight, 1.0);
+    }
+    return success();
   }
 };
 

@@ -1,5 +1,6 @@
 //===- InsertFit.cpp - Ask for a student's layers to be solved for --------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "dialects/LM/Units.h"
 #include "passes/Distill/InsertTraining.h"
 #include "passes/Distill/Passes.h"
 #include <cmath>
@@ -13,10 +14,8 @@ namespace {
 
 /// Whether the layer's output is added to the stream, and nothing else reads it.
 bool isAdded(lm::LinearOp linear) {
-  if (!linear.getResult().hasOneUse())
-    return false;
-  auto residual = dyn_cast<lm::ResidualOp>(*linear->user_begin());
-  return residual && residual.getOutput() == linear.getResult();
+  lm::Addition addition = lm::additionOf(linear.getResult());
+  return addition.residual && addition.between.empty();
 }
 
 struct InsertFit : impl::InsertFitBase<InsertFit> {
@@ -33,11 +32,11 @@ struct InsertFit : impl::InsertFitBase<InsertFit> {
     if (failed(formats))
       return signalPassFailure();
     SmallVector<StringRef> params;
+    const auto &readers = getChildAnalysis<lm::ParamReaders>(*student);
     student->walk([&](lm::LinearOp linear) {
       lm::ParamOp param = lm::lookupParam(linear, linear.getWeight());
-      if (param && linear->getParentOfType<lm::BlockOp>() &&
-          (formats->matrices || isAdded(linear)) && !lm::isShared(param) &&
-          weight::isWeightTensor(param.getType()))
+      if (!lm::blockLabel(linear).empty() && (formats->matrices || isAdded(linear)) &&
+          !readers.isShared(param) && weight::isWeightTensor(param.getType()))
         params.push_back(param.getSymName());
     });
     if (params.empty()) {
@@ -54,7 +53,7 @@ struct InsertFit : impl::InsertFitBase<InsertFit> {
         symbol(getOrInsertCorpus(getOperation()).getSymName()), builder.getI64IntegerAttr(tokens),
         builder.getI64IntegerAttr(sequenceLength), builder.getStrArrayAttr(params),
         builder.getF64FloatAttr(damping), formats->matrices, formats->embedding,
-        distill::FileAttr(), UnitAttr(), StringAttr());
+        distill::FileAttr(), UnitAttr());
   }
 };
 

@@ -28,7 +28,7 @@ struct InsertGate : impl::InsertGateBase<InsertGate> {
     FlatSymbolRefAttr other = *beaten ? insertScore(builder, *beaten) : FlatSymbolRefAttr();
     builder.create<distill::GateOp>(
         model->getLoc(), builder.getStringAttr(uniqueSymbol(getOperation(), "gate")), score, other,
-        maximum == 0 ? FloatAttr() : builder.getF64FloatAttr(maximum), StringAttr());
+        maximum == 0 ? FloatAttr() : builder.getF64FloatAttr(maximum));
   }
 
 private:

@@ -35,7 +35,7 @@ struct InsertObservation : impl::InsertObservationBase<InsertObservation> {
     builder.create<distill::ObserveOp>(
         model->getLoc(), uniqueSymbol(getOperation(), "observe"), model->getSymName(),
         getOrInsertCorpus(getOperation()).getSymName(), tokens, sequenceLength,
-        builder.getArrayAttr(wanted), distill::FileAttr(), StringAttr());
+        builder.getArrayAttr(wanted), distill::FileAttr());
   }
 };
 

@@ -12,21 +12,19 @@ struct QuantisedFormats {
   weight::FormatAttr matrices, embedding;
 };
 
-/// What the options bits, group, asymmetric, e4m3 and embedding of `pass` say. Fails with a
-/// diagnostic at `model`.
+/// What the options format and embedding of `pass` say. Fails with a diagnostic at `model`.
 template <typename PassT>
 mlir::FailureOr<QuantisedFormats> formatsOf(PassT &pass, lm::ModelOp model) {
-  QuantisedFormats formats;
   auto emitError = [&] { return model.emitError() << PassT::getArgumentName() << ": "; };
-  if (pass.bits != 0 &&
-      !(formats.matrices = weight::makeFormat(emitError, model->getContext(), pass.bits, pass.group,
-                                              pass.asymmetric, pass.e4m3)))
+  if (pass.embedding && !pass.format)
+    return emitError() << "a format of the embedding needs one of the others: give format";
+  auto attribute = [&](const std::optional<NumberFormat> &format) {
+    return format ? weight::FormatAttr::getChecked(emitError, model->getContext(), *format)
+                  : weight::FormatAttr();
+  };
+  QuantisedFormats formats = {attribute(pass.format), attribute(pass.embedding)};
+  if ((pass.format && !formats.matrices) || (pass.embedding && !formats.embedding))
     return mlir::failure();
-  if (!pass.embedding.empty() &&
-      !(formats.embedding = weight::namedFormat(emitError, model->getContext(), pass.embedding)))
-    return mlir::failure();
-  if (formats.embedding && !formats.matrices)
-    return emitError() << "a format of the embedding needs bits";
   return formats;
 }
 
@@ -45,7 +43,6 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
   llvm::SmallVector<mlir::StringRef> frozen;
   for (const std::string &param : pass.frozen)
     frozen.push_back(param);
-  auto *context = builder.getContext();
   return builder.create<distill::TrainOp>(
       student.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
       teacher ? symbol(teacher.getSymName()) : mlir::FlatSymbolRefAttr(),
@@ -53,12 +50,11 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
       builder.getI64IntegerAttr(pass.tokens), builder.getI64IntegerAttr(pass.sequenceLength),
       builder.getI64IntegerAttr(pass.batchTokens), builder.getF64FloatAttr(pass.learningRate),
       builder.getF64FloatAttr(pass.warmup),
-      distill::ScheduleAttr::get(context, distill::Schedule::Cosine),
+      distill::ScheduleAttr::get(builder.getContext(), pass.schedule),
       builder.getF64FloatAttr(pass.weightDecay), builder.getF64FloatAttr(pass.clip),
-      builder.getI64IntegerAttr(pass.seed), distill::ModeAttr::get(context, distill::Mode::Full),
-      formats.matrices, formats.embedding,
+      builder.getI64IntegerAttr(pass.seed), formats.matrices, formats.embedding,
       frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen), distill::FileAttr(),
-      mlir::UnitAttr(), mlir::StringAttr());
+      mlir::UnitAttr());
 }
 
 } // namespace retort

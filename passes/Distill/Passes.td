@@ -28,9 +28,9 @@ def InsertFit : DistillPass<"insert-fit"> {
   let description = [{
     Appends a `distill.fit` of every linear layer of the student whose output is added to the residual
     stream as it is: attention outputs and down projections. A layer whose output is normed first
-    (Gemma) has nothing to be solved for. With `bits`, of all linear layers, which are then rounded by
-    GPTQ as `quantize-weights` with the same `bits`, `group`, `asymmetric` and `e4m3` will store them. Layers
-    that share their weights are left alone.
+    (Gemma) has nothing to be solved for. With `format`, of all linear layers, which are then rounded by
+    GPTQ as `quantize-weights` with the same formats will store them. Layers that share their weights are
+    left alone.
   }];
   let options = [
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
@@ -38,11 +38,8 @@ def InsertFit : DistillPass<"insert-fit"> {
     Option<"tokens", "tokens", "int64_t", "16384", "Tokens of the corpus to solve on">,
     Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">,
     Option<"damping", "damping", "double", "1e-2", "Pull towards the weights that are there, as a share of the inputs' mean square">,
-    Option<"bits", "bits", "unsigned", "0", "Bits a weight after GPTQ: 4 or 8 (0: unquantised)">,
-    Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
-    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
-    Option<"e4m3", "e4m3", "bool", "false", "Store 8-bit floats (fp8 e4m3) in the place of integers">,
-    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a or f8g128 (default: that of the others)">
+    Option<"format", "format", "std::optional<::retort::NumberFormat>", "", "Format that GPTQ rounds to, as i4g64s (default: none)">,
+    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "", "Format of embedding and logits (default: that of the others)">
   ];
   let statistics = [Statistic<"numLayers", "layers", "Layers to solve for">];
 }
@@ -53,6 +50,12 @@ class TrainingPass<string name> : DistillPass<name> {
     Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">,
     Option<"batchTokens", "batch-tokens", "int64_t", "2048", "Tokens of a step">,
     Option<"warmup", "warmup", "double", "0.05", "Share of the steps that the learning rate rises">,
+    Option<"schedule", "schedule", "::retort::distill::Schedule", "::retort::distill::Schedule::Cosine",
+           "How the learning rate falls after that",
+           [{::llvm::cl::values(
+             clEnumValN(::retort::distill::Schedule::Cosine, "cosine", "To a tenth, along a cosine"),
+             clEnumValN(::retort::distill::Schedule::Linear, "linear", "To a tenth, along a line"),
+             clEnumValN(::retort::distill::Schedule::Constant, "constant", "Not at all"))}]>,
     Option<"weightDecay", "weight-decay", "double", "0.01", "AdamW's weight decay">,
     Option<"clip", "clip", "double", "1.0", "Largest norm of the gradient">,
     Option<"seed", "seed", "int64_t", "0", "Seed of the data's order">,
@@ -75,22 +78,22 @@ def InsertTuning : TrainingPass<"insert-tuning"> {
 def InsertDistillation : TrainingPass<"insert-distillation"> {
   let summary = "Ask for a student to be trained after its teacher";
   let description = [{
-    Appends a `distill.train` with forward KL to the teacher and cross-entropy. With `bits` the
-    student's weights are rounded in the forward pass as `quantize-weights` with the same
-    `bits`, `group`, `asymmetric` and `e4m3` will round them.
+    Appends a `distill.train` with the losses whose weights are above 0: by default forward KL to the
+    teacher and cross-entropy. With `format` the student's weights are rounded in the forward pass as
+    `quantize-weights` with the same formats will round them.
   }];
   let options = !listconcat([
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
     Option<"student", "student", "std::string", "\"student\"", "The student's symbol">,
     Option<"learningRate", "learning-rate", "double", "5e-4", "Highest learning rate">,
-    Option<"klWeight", "kl-weight", "double", "1.0", "Weight of the forward KL (0: none, and no teacher)">,
-    Option<"ceWeight", "ce-weight", "double", "0.5", "Weight of the cross-entropy (0: none)">,
-    Option<"temperature", "temperature", "double", "1.0", "Temperature of the forward KL">,
-    Option<"bits", "bits", "unsigned", "0", "Bits a weight in the forward pass: 4 or 8 (0: unquantised)">,
-    Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
-    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
-    Option<"e4m3", "e4m3", "bool", "false", "Store 8-bit floats (fp8 e4m3) in the place of integers">,
-    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a or f8g128 (default: that of the others)">
+    Option<"klWeight", "kl-weight", "double", "1.0", "Weight of the forward KL">,
+    Option<"reverseKlWeight", "reverse-kl-weight", "double", "0", "Weight of the reverse KL">,
+    Option<"jsWeight", "js-weight", "double", "0", "Weight of the Jensen-Shannon divergence">,
+    Option<"hiddenWeight", "hidden-weight", "double", "0", "Weight of the difference of blocks' outputs">,
+    Option<"ceWeight", "ce-weight", "double", "0.5", "Weight of the cross-entropy">,
+    Option<"temperature", "temperature", "double", "1.0", "Temperature of the three divergences">,
+    Option<"format", "format", "std::optional<::retort::NumberFormat>", "", "Format that the forward pass rounds to, as i4g64s (default: none)">,
+    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "", "Format of embedding and logits (default: that of the others)">
   ], training);
 }
 

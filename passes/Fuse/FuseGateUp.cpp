@@ -9,20 +9,22 @@ namespace retort {
 #include "passes/Fuse/Passes.h.inc"
 namespace {
 
+bool hasBias(lm::Projection input) {
+  return llvm::any_of(input.op.getParamUses(),
+                      [](const lm::ParamUse &use) { return use.role == lm::ParamRole::Bias; });
+}
+
 struct FuseGateUp : impl::FuseGateUpBase<FuseGateUp> {
   using FuseGateUpBase::FuseGateUpBase;
   void runOnOperation() override {
-    SmallVector<lm::GluOp> units;
-    getOperation().walk([&](lm::GluOp op) { units.push_back(op); });
-    for (lm::GluOp unit : units) {
-      auto gate = unit.getGate().getDefiningOp<lm::LinearOp>();
-      auto up = unit.getUp().getDefiningOp<lm::LinearOp>();
-      if (!gate || !up || gate == up || gate.getBias() || up.getBias())
+    SmallVector<lm::GluOp> glus;
+    getOperation().walk([&](lm::GluOp op) { glus.push_back(op); });
+    for (lm::GluOp glu : glus) {
+      lm::GatedUnit unit(glu);
+      // The product computes act(gate) * up at once: nothing else may read either.
+      if (unit.whyNotFed() || llvm::any_of(unit.inputs, hasBias))
         continue;
-      // The product computes act(gate) * up at once: neither may be wanted by another op.
-      if (!gate.getResult().hasOneUse() || !up.getResult().hasOneUse())
-        continue;
-      if (succeeded(fuseLinears({gate, up}, renamed(gate.getWeight(), "ffn_gate", "ffn_gate_up"))))
+      if (succeeded(fuseInputs(unit, "ffn_gate_up")))
         ++numFused;
     }
   }

@@ -7,12 +7,6 @@ using namespace mlir;
 namespace retort {
 namespace {
 
-/// Whether `param` is read by `user` alone.
-bool isReadOnce(lm::ParamOp param, lm::ModelOp model) {
-  std::optional<SymbolTable::UseRange> uses = SymbolTable::getSymbolUses(param, model);
-  return uses && llvm::range_size(*uses) == 1;
-}
-
 /// The format that a param's program quantises to at its end; null if it does not.
 weight::QuantizeOp finalQuantize(lm::ParamOp param) {
   return param.getProgramValue().getDefiningOp<weight::QuantizeOp>();
@@ -32,8 +26,7 @@ bool canJoin(ArrayRef<lm::ParamOp> params) {
     weight::QuantizeOp quantize = finalQuantize(param);
     if (static_cast<bool>(quantize) != static_cast<bool>(first))
       return false;
-    if (quantize &&
-        (quantize.getFormat() != first.getFormat() || quantize.getMethod() != first.getMethod()))
+    if (quantize && quantize.getFormat() != first.getFormat())
       return false;
     if (!weight::isWeightTensor(joinedValue(param).getType()))
       return false;
@@ -75,22 +68,38 @@ lm::ParamOp join(ArrayRef<lm::ParamOp> params, StringRef name) {
   }
   Value value = builder.create<weight::ConcatOp>(location, floats, weight::Axis::Rows, parts);
   if (quantize)
-    value = builder.create<weight::QuantizeOp>(location, type, value, quantize.getMethod());
+    value = builder.create<weight::QuantizeOp>(location, type, value);
   builder.create<weight::YieldOp>(location, value);
   for (lm::ParamOp param : params)
     param.erase();
   return fused;
 }
-} // namespace
 
-std::string renamed(StringRef name, StringRef from, StringRef to) {
-  size_t at = name.rfind(from);
-  if (at == StringRef::npos)
-    return {};
-  return (name.take_front(at) + to + name.drop_front(at + from.size())).str();
+/// Where the inputs' layers have their parameters: blk.0.attn_qkv.weight for blk.0.attn_q.weight.
+std::string fusedName(lm::ModelOp model, lm::ParamOp first, StringRef name) {
+  StringRef param = first.getSymName(), old = lm::shortName(param);
+  size_t at = size_t(old.data() - param.data());
+  return model.getFreeParamName(
+      (param.take_front(at) + name + param.drop_front(at + old.size())).str());
 }
 
-LogicalResult fuseLinears(ArrayRef<lm::LinearOp> linears, StringRef name) {
+/// The linear layers that make the inputs; none if one has no layer of its own.
+SmallVector<lm::LinearOp> linearsOf(const lm::Unit &unit) {
+  SmallVector<lm::LinearOp> linears;
+  for (const lm::Projection &input : unit.inputs) {
+    auto linear = dyn_cast_or_null<lm::LinearOp>(static_cast<Operation *>(input.op));
+    if (!linear || input.split || llvm::is_contained(linears, linear))
+      return {};
+    linears.push_back(linear);
+  }
+  return linears;
+}
+} // namespace
+
+LogicalResult fuseInputs(const lm::Unit &unit, StringRef name) {
+  SmallVector<lm::LinearOp> linears = linearsOf(unit);
+  if (linears.empty())
+    return failure();
   lm::LinearOp front = linears.front();
   lm::ModelOp model = lm::getModel(front);
   SmallVector<lm::ParamOp> matrices, biases;
@@ -101,13 +110,10 @@ LogicalResult fuseLinears(ArrayRef<lm::LinearOp> linears, StringRef name) {
     if (linear.getBias())
       biases.push_back(model.lookupParam(*linear.getBias()));
   }
-  if (!biases.empty() && biases.size() != linears.size())
-    return failure();
-  auto readOnce = [&](lm::ParamOp param) { return param && isReadOnce(param, model); };
-  std::string biasName = renamed(name, ".weight", ".bias");
-  if (name.empty() || !llvm::all_of(matrices, readOnce) || !llvm::all_of(biases, readOnce) ||
-      !canJoin(matrices) || (!biases.empty() && (!canJoin(biases) || biasName.empty())) ||
-      model.lookupParam(name) || (!biases.empty() && model.lookupParam(biasName)))
+  lm::ParamReaders readers(model);
+  auto isShared = [&](lm::ParamOp param) { return readers.isShared(param); };
+  if (llvm::any_of(matrices, isShared) || llvm::any_of(biases, isShared) || !canJoin(matrices) ||
+      (!biases.empty() && (biases.size() != linears.size() || !canJoin(biases))))
     return failure();
 
   OpBuilder builder(front);
@@ -120,15 +126,14 @@ LogicalResult fuseLinears(ArrayRef<lm::LinearOp> linears, StringRef name) {
       front = linear;
   }
   builder.setInsertionPoint(front);
-  FlatSymbolRefAttr bias;
-  join(matrices, name);
-  if (!biases.empty()) {
-    join(biases, biasName);
-    bias = FlatSymbolRefAttr::get(builder.getContext(), biasName);
-  }
+  auto joined = [&](ArrayRef<lm::ParamOp> params) {
+    return FlatSymbolRefAttr::get(
+        join(params, fusedName(model, params.front(), name)).getSymNameAttr());
+  };
+  FlatSymbolRefAttr matrix = joined(matrices);
+  FlatSymbolRefAttr bias = biases.empty() ? FlatSymbolRefAttr() : joined(biases);
   auto fused = builder.create<lm::LinearOp>(
-      front.getLoc(), lm::rowsType(builder.getContext(), features), front.getInput(),
-      FlatSymbolRefAttr::get(builder.getContext(), name), bias);
+      front.getLoc(), lm::rowsType(builder.getContext(), features), front.getInput(), matrix, bias);
   auto split = builder.create<lm::SplitOp>(front.getLoc(), types, fused.getResult());
   for (auto [index, part] : llvm::enumerate(split.getResults())) {
     lm::LinearOp linear = linears[index];

@@ -13,16 +13,18 @@ def FuseQKV : Pass<"fuse-qkv", "::retort::lm::ModelOp"> {
     changes in value. Layers that read different rows, have a bias only in part, differ in format or
     share a parameter with another op are left as they are.
   }];
-  let statistics = [Statistic<"numFused", "attentions-fused", "Attentions whose projections were joined">];
+  let statistics = [Statistic<"numFused", "attentions-fused",
+                              "Attentions whose projections were joined">];
 }
 
 def FuseGateUp : Pass<"fuse-gate-up", "::retort::lm::ModelOp"> {
   let summary = "Join the gate and up projections of a gated unit into one";
   let description = [{
-    The same as `fuse-qkv` for the two linear layers that an `lm.glu` reads: `ffn_gate_up`, gate first.
-    The kernel that multiplies by it computes the gated product of its channels at once.
+    The same as `fuse-qkv` for the two linear layers that an `lm.glu` reads: `ffn_gate_up`, gate
+    first. The kernel that multiplies by it computes the gated product of its channels at once.
     Layers with a bias are left as they are.
   }];
-  let statistics = [Statistic<"numFused", "units-fused", "Gated units whose projections were joined">];
+  let statistics = [Statistic<"numFused", "units-fused",
+                              "Gated units whose projections were joined">];
 }
 #endif

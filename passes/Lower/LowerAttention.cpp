@@ -79,19 +79,9 @@ LogicalResult Lowering::lower(lm::AttentionOp op) {
   return success();
 }
 
-Type Lowering::cacheElement(lm::CacheFormat format) {
-  MLIRContext *context = builder.getContext();
-  switch (format) {
-  case lm::CacheFormat::F32:
-    return kind.cuda() ? Type(Float16Type::get(context)) : Type(Float32Type::get(context));
-  case lm::CacheFormat::F16:
-    return Float16Type::get(context);
-  case lm::CacheFormat::BF16:
-    return BFloat16Type::get(context);
-  case lm::CacheFormat::F8E4M3:
-    return Float8E4M3FNType::get(context);
-  }
-  llvm_unreachable("all formats are above");
+Type Lowering::cacheElement(CacheFormat format) {
+  return kernel::cacheElement(
+      builder.getContext(), kind.cuda() && format == CacheFormat::F32 ? CacheFormat::F16 : format);
 }
 
 LogicalResult Lowering::checkCuda(lm::AttentionOp op) {
@@ -107,12 +97,7 @@ void Lowering::lowerAttend(lm::AttentionOp op, Heads &q, Heads &k, Columns v,
   kernel::BufferOp partials = fresh(op, label + ".partials", splits * heads * (dims + 2));
   kernel::BufferOp dest = fresh(op, label + ".attention", lm::features(op.getResult()));
   kernel::BufferOp turned = q.rope ? angles.at(q.rope) : kernel::BufferOp();
-  SmallVector<kernel::BufferOp> touched = {q.source.buffer, k.source.buffer, v.buffer,
-                                           cache,           partials,        dest};
-  if (turned)
-    touched.push_back(turned);
-  OpBuilder body = builder.phase(op.getLoc(), label + ".attend", label, op.getKvHeads() * splits,
-                                 true, touched, {cache, partials, dest});
+  OpBuilder body = builder.phase(op.getLoc(), label + ".attend", label);
   lm::NormOp norm = q.norm ? q.norm : k.norm;
   body.create<kernel::AttendOp>(
       op.getLoc(), symbol(q.source.buffer), i64(q.source.at), symbol(k.source.buffer),
@@ -127,11 +112,7 @@ void Lowering::lowerAttend(lm::AttentionOp op, Heads &q, Heads &k, Columns v,
 void Lowering::lowerAppend(lm::AttentionOp op, Heads &q, Heads &k, Columns v,
                            kernel::BufferOp cache) {
   kernel::BufferOp turned = q.rope ? angles.at(q.rope) : kernel::BufferOp();
-  SmallVector<kernel::BufferOp> touched = {q.source.buffer, k.source.buffer, v.buffer, cache};
-  if (turned)
-    touched.push_back(turned);
-  OpBuilder body = builder.phase(op.getLoc(), label + ".append", label, 1, true, touched,
-                                 {q.source.buffer, k.source.buffer, cache});
+  OpBuilder body = builder.phase(op.getLoc(), label + ".append", label);
   lm::NormOp norm = q.norm ? q.norm : k.norm;
   body.create<kernel::RopeAppendOp>(
       op.getLoc(), symbol(q.source.buffer), i64(q.source.at), symbol(k.source.buffer),
@@ -142,10 +123,7 @@ void Lowering::lowerAppend(lm::AttentionOp op, Heads &q, Heads &k, Columns v,
 
 void Lowering::lowerAttention(lm::AttentionOp op, Heads &q, kernel::BufferOp cache) {
   kernel::BufferOp dest = fresh(op, label + ".attention", lm::features(op.getResult()));
-  OpBuilder body =
-      builder.phase(op.getLoc(), label + ".attention", label,
-                    kernel::attentionTiles(op.getHeads(), op.getKvHeads(), kind.rowTile),
-                    /*perRow=*/!kind.rowTile, {q.source.buffer, cache, dest}, {dest});
+  OpBuilder body = builder.phase(op.getLoc(), label + ".attention", label);
   body.create<kernel::AttentionOp>(
       op.getLoc(), symbol(q.source.buffer), i64(q.source.at), symbol(cache), symbol(dest),
       i64(op.getHeads()), i64(op.getKvHeads()), i64(op.getHeadDim()), f32(op.getScale()),

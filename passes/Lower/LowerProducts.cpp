@@ -42,7 +42,7 @@ FailureOr<Lowering::Prologue> Lowering::prologue(Value input, Operation *reader)
 
 Value Lowering::stage(OpBuilder &body, Location loc, const Prologue &from, kernel::BufferOp weights,
                       kernel::BufferOp rows) {
-  auto format = *kernel::PackedFormat::parse(*weights.getFormat());
+  const NumberFormat format = *weights.getFormat();
   Type element;
   if (format.integers())
     element = body.getIntegerType(kind.cuda() ? 16 : 8);
@@ -120,29 +120,23 @@ LogicalResult Lowering::lower(lm::LinearOp op) {
   std::string name = stem(op.getWeight());
   int64_t features = lm::features(op.getResult());
   kernel::BufferOp dest = fresh(op, name, features);
-  SmallVector<kernel::BufferOp> touched = {dest}, written = {dest};
-  from->touch(touched, written);
-  if (added) // by both devices, so that both wait at the same places
-    touched.push_back(added);
   if (reduce && builder.getProgram().getDevice() != 0)
     added = {};
-  OpBuilder body =
-      builder.phase(op.getLoc(), name, label, kernel::productTiles(features, false, kind.rowTile),
-                    false, touched, written);
-  kernel::BufferOp send;
+  OpBuilder body = builder.phase(op.getLoc(), name, label);
+  Value staged = stage(body, op.getLoc(), *from, *weights, {});
+  auto product =
+      body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(dest),
+                                    symbol(bias), symbol(added), FloatAttr(), FlatSymbolRefAttr());
   if (reduce) {
     if (!kind.cuda())
       return reduce.emitOpError("has no lowering for a CPU");
-    send = builder.received(op.getLoc(), features);
-    builder.write(send);
+    kernel::BufferOp send = builder.received(op.getLoc(), features);
+    product.setSendAttr(symbol(send));
     sumOf[reduce.getResult()] = sums.size();
     if (residual)
       sumOf[residual.getResult()] = sums.size();
     sums.push_back({dest, send, bool(residual), {}, {}});
   }
-  Value staged = stage(body, op.getLoc(), *from, *weights, {});
-  body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(dest), symbol(bias),
-                                symbol(added), FloatAttr(), symbol(send));
   if (residual)
     fused.insert(residual);
   if (!reduce)
@@ -158,11 +152,7 @@ LogicalResult Lowering::lowerGated(lm::LinearOp op, lm::SplitOp split, lm::GluOp
   std::string name = stem(op.getWeight());
   int64_t channels = lm::features(glu.getResult());
   kernel::BufferOp dest = fresh(op, name, channels);
-  SmallVector<kernel::BufferOp> touched = {dest}, written = {dest};
-  from->touch(touched, written);
-  OpBuilder body =
-      builder.phase(op.getLoc(), name, label, kernel::productTiles(channels, true, kind.rowTile),
-                    false, touched, written);
+  OpBuilder body = builder.phase(op.getLoc(), name, label);
   Value staged = stage(body, op.getLoc(), *from, *weights, {});
   body.create<kernel::MatmulGluOp>(op.getLoc(), staged, symbol(*weights), symbol(dest),
                                    act(glu.getAct()));
@@ -182,11 +172,7 @@ LogicalResult Lowering::lower(lm::LogitsOp op) {
   kernel::BufferOp logits = builder.stepBuffer(
       "logits", kernel::BufferKind::Output,
       RankedTensorType::get({rows, vocab}, Float32Type::get(builder.getContext())));
-  SmallVector<kernel::BufferOp> touched = {logits}, written = {logits};
-  from->touch(touched, written);
-  OpBuilder body =
-      builder.phase(op.getLoc(), "logits", label, kernel::productTiles(vocab, false, kind.rowTile),
-                    false, touched, written);
+  OpBuilder body = builder.phase(op.getLoc(), "logits", label);
   Value staged = stage(body, op.getLoc(), *from, *weights, wanted);
   body.create<kernel::MatmulOp>(op.getLoc(), staged, symbol(*weights), symbol(logits),
                                 FlatSymbolRefAttr(), FlatSymbolRefAttr(), f32(op.getSoftCap()),
@@ -213,8 +199,7 @@ void Lowering::lowerChoice(OpBuilder &body, lm::LogitsOp op, kernel::BufferOp lo
         RankedTensorType::get({rows, others}, Float32Type::get(builder.getContext())));
   kernel::BufferOp choices = builder.stepBuffer("choices", kernel::BufferKind::Input,
                                                 RankedTensorType::get({rows, 3}, i64));
-  OpBuilder phase =
-      builder.phase(op.getLoc(), "sample", label, 1, true, {logits, chosen}, {chosen});
+  OpBuilder phase = builder.phase(op.getLoc(), "sample", label);
   phase.create<kernel::SampleOp>(op.getLoc(), symbol(logits), symbol(other), symbol(choices),
                                  symbol(chosen));
 }

@@ -6,18 +6,6 @@
 using namespace mlir;
 namespace retort {
 
-static kernel::GateActivation gateActivation(lm::Activation act) {
-  switch (act) {
-  case lm::Activation::SiLU:
-    return kernel::GateActivation::Silu;
-  case lm::Activation::GELU:
-    return kernel::GateActivation::Gelu;
-  case lm::Activation::GELUTanh:
-    return kernel::GateActivation::GeluTanh;
-  }
-  llvm_unreachable("all activations are above");
-}
-
 std::string stem(StringRef param) {
   param.consume_back(".weight");
   return param.str();
@@ -27,12 +15,8 @@ LogicalResult Lowering::run() {
   lm::ForwardOp forward = model.getForward();
   if (failed(lowerAngles(forward)) || failed(lower(*forward.getBody())))
     return failure();
-  builder.packParams();
+  builder.finish();
   return success();
-}
-
-kernel::GateActivationAttr Lowering::act(lm::Activation activation) {
-  return kernel::GateActivationAttr::get(builder.getContext(), gateActivation(activation));
 }
 
 kernel::BufferOp Lowering::rowInput(StringRef name) {
@@ -89,10 +73,7 @@ Columns Lowering::addUp(Sum &sum, Operation *reader) {
   if (sum.added.buffer)
     return sum.added;
   kernel::BufferOp dest = fresh(reader, label + ".sum", sum.partial.getTensor().getDimSize(1));
-  SmallVector<kernel::BufferOp> touched = {sum.partial, sum.received, dest};
-  if (sum.stream)
-    touched.push_back(sum.stream);
-  OpBuilder body = builder.phase(reader->getLoc(), label + ".sum", label, 1, true, touched, {dest});
+  OpBuilder body = builder.phase(reader->getLoc(), label + ".sum", label);
   body.create<kernel::SumOp>(reader->getLoc(), symbol(sum.partial), symbol(sum.received),
                              symbol(dest), symbol(sum.stream));
   return sum.added = whole(dest);
@@ -146,7 +127,7 @@ LogicalResult Lowering::lower(lm::EmbedOp op) {
     return failure();
   kernel::BufferOp tokens = rowInput("tokens"),
                    dest = fresh(op, "embedding", lm::features(op.getResult()));
-  OpBuilder body = builder.phase(op.getLoc(), "embedding", label, 1, true, {tokens, dest}, {dest});
+  OpBuilder body = builder.phase(op.getLoc(), "embedding", label);
   body.create<kernel::EmbedOp>(op.getLoc(), symbol(tokens), symbol(*table), symbol(dest),
                                f32(op.getScale()));
   columns[op.getResult()] = whole(dest);
@@ -168,8 +149,7 @@ LogicalResult Lowering::lowerAngles(lm::ForwardOp forward) {
     kernel::BufferOp inverse = builder.constant(op.getLoc(), "rope.inv_freq", frequencies);
     kernel::BufferOp dest = fresh(op, "rope.angles", 2 * static_cast<int64_t>(frequencies.size()));
     kernel::BufferOp positions = rowInput("positions");
-    OpBuilder body =
-        builder.phase(op.getLoc(), "rope.angles", "model", 1, true, {positions, dest}, {dest});
+    OpBuilder body = builder.phase(op.getLoc(), "rope.angles", "model");
     body.create<kernel::AnglesOp>(op.getLoc(), symbol(positions), symbol(inverse), symbol(dest),
                                   f32(amplitude));
     tables.emplace_back(frequencies, amplitude, dest);
@@ -192,10 +172,7 @@ LogicalResult Lowering::lowerNorm(lm::NormOp op, Value result, Value residual) {
   }
   std::string name = stem(op.getWeight());
   kernel::BufferOp dest = fresh(op, name, lm::features(result));
-  SmallVector<kernel::BufferOp> touched = {*source, dest};
-  if (added)
-    touched.push_back(added);
-  OpBuilder body = builder.phase(op.getLoc(), name, label, 1, true, touched, {dest});
+  OpBuilder body = builder.phase(op.getLoc(), name, label);
   body.create<kernel::NormOp>(op.getLoc(), symbol(*source), symbol(*gain), symbol(dest),
                               f32(op.getEps()), unit(op.getOffset()),
                               op.getGroups() > 1 ? i64(op.getGroups()) : IntegerAttr(),
@@ -221,8 +198,7 @@ LogicalResult Lowering::lower(lm::GluOp op) {
   if (failed(gate) || failed(up))
     return failure();
   kernel::BufferOp dest = fresh(op, label + ".glu", lm::features(op.getResult()));
-  OpBuilder body = builder.phase(op.getLoc(), label + ".glu", label, 1, true,
-                                 {gate->buffer, up->buffer, dest}, {dest});
+  OpBuilder body = builder.phase(op.getLoc(), label + ".glu", label);
   body.create<kernel::GluOp>(op.getLoc(), symbol(gate->buffer), i64(gate->at), symbol(up->buffer),
                              i64(up->at), symbol(dest), act(op.getAct()));
   columns[op.getResult()] = whole(dest);
@@ -250,8 +226,7 @@ LogicalResult Lowering::lower(lm::ResidualOp op) {
   if (failed(lhs) || failed(rhs))
     return failure();
   kernel::BufferOp dest = fresh(op, label + ".residual", lm::features(op.getResult()));
-  OpBuilder body =
-      builder.phase(op.getLoc(), label + ".residual", label, 1, true, {*lhs, *rhs, dest}, {dest});
+  OpBuilder body = builder.phase(op.getLoc(), label + ".residual", label);
   body.create<kernel::ResidualOp>(op.getLoc(), symbol(*lhs), symbol(*rhs), symbol(dest));
   columns[op.getResult()] = whole(dest);
   return success();

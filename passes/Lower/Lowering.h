@@ -12,13 +12,13 @@
 
 namespace retort {
 
-constexpr int64_t kPageRows = 16;  ///< positions in a page of the KV cache
-constexpr int64_t kMaxSplits = 64; ///< the one who combines them reads as many partials
+/// Bounds what the combining CTA reads: one partial result a split.
+constexpr int64_t kMaxSplits = 64;
 
 /// How decoding cuts a row's positions in ranges.
 struct SplitChoice {
-  int64_t splits = 0;            ///< 0: by shapes
-  int64_t multiprocessors = 132; ///< that want a tile each
+  int64_t splits = 0;            ///< 0: as many as the shapes ask for
+  int64_t multiprocessors = 132; ///< each should have a tile
 
   int64_t of(lm::AttentionOp op) const;
 };
@@ -29,7 +29,7 @@ std::string stem(mlir::StringRef param);
 class Lowering {
 public:
   Lowering(lm::ModelOp model, const ProgramKind &kind, SplitChoice splitChoice)
-      : model(model), kind(kind), splitChoice(splitChoice), builder(model, kind, kPageRows) {}
+      : model(model), kind(kind), splitChoice(splitChoice), builder(model, kind) {}
 
   /// Fails with a diagnostic at the op that has no lowering.
   mlir::LogicalResult run();
@@ -67,7 +67,9 @@ private:
   mlir::FloatAttr f32(std::optional<double> value) {
     return value ? f32(*value) : mlir::FloatAttr();
   }
-  kernel::GateActivationAttr act(lm::Activation activation);
+  kernel::ActivationAttr act(Activation activation) {
+    return kernel::ActivationAttr::get(builder.getContext(), activation);
+  }
   mlir::IntegerAttr i64(int64_t value) {
     return mlir::IntegerAttr::get(mlir::IntegerType::get(builder.getContext(), 64), value);
   }
@@ -89,7 +91,7 @@ private:
   mlir::FailureOr<kernel::BufferOp> placeWhole(mlir::Value value, mlir::Operation *reader);
   /// A phase that adds up partial sums, unless one has.
   Columns addUp(Sum &sum, mlir::Operation *reader);
-  /// Says that `to` is where `from` is, also while that is partial sums.
+  /// Records that `to` is where `from` is, also while that is partial sums.
   mlir::LogicalResult forward(mlir::Value from, mlir::Value to, mlir::Operation *reader);
 
   //===--- Ops -----------------------------------------------------------------------===//
@@ -111,18 +113,6 @@ private:
     kernel::BufferOp gain;
     Sum *sum = nullptr;     ///< the prologue adds it up, `source` is its partial sum
     kernel::BufferOp keeps; ///< where it leaves the rows for later phases, if it does
-
-    /// What the phase touches and writes because of it.
-    void touch(mlir::SmallVector<kernel::BufferOp> &touched,
-               mlir::SmallVector<kernel::BufferOp> &written) {
-      touched.push_back(source.buffer);
-      if (sum)
-        touched.push_back(sum->received);
-      if (keeps) {
-        touched.push_back(keeps);
-        written.push_back(keeps);
-      }
-    }
   };
   /// Partial sums that the prologue of a product of `input` can add up. Rows that are not normed
   /// would be stored by nobody where they are too long for shared memory.
@@ -164,7 +154,7 @@ private:
   mlir::FailureOr<Heads> heads(mlir::Value value, lm::AttentionOp attention);
   mlir::LogicalResult lower(lm::AttentionOp op);
   /// f32 is what the model did not ask to have smaller; CUDA kernels compute in f16 in any case.
-  mlir::Type cacheElement(lm::CacheFormat format);
+  mlir::Type cacheElement(CacheFormat format);
   /// What the CUDA kernels' attention cannot do.
   mlir::LogicalResult checkCuda(lm::AttentionOp op);
   /// Decoding: rope, append and attention in one phase.

@@ -11,8 +11,8 @@ def LowerToKernel : Pass<"lower-to-kernel", "::mlir::ModuleOp"> {
     read it, with quantisation to i8 where the weights are quantised; bias, residual, soft cap and
     the gated product become epilogues; head norms, rope and the cache's append become one phase
     before the attention. What does not fit that (a norm of a product before the residual, an unfused
-    gate) is a phase of its own. A phase waits only where it reads what a phase since the last wait
-    wrote. Every matrix gets a `weight.pack` at the end of its program; the model stays beside
+    gate) is a phase of its own. Waits stand only where what the ops say of their buffers asks for one
+    (kernel.program). Every matrix gets a `weight.pack` at the end of its program; the model stays beside
     the program as its source. Every layer may have shapes and formats of its own.
 
     With `target=cuda`, rows are staged as 16 bits and matrices packed for tensor cores. The pass then runs
@@ -57,17 +57,16 @@ def PrintKernelCosts : Pass<"print-kernel-costs", "::retort::kernel::ProgramOp">
     to, flops, and whether it waits; then the sums. The weight bytes are `bytes_per_token`.
 
     With `on`, what the cost model predicts for a step on that GPU (docs/cuda-cost.md): a line a phase
-    with its time, the wait before it and what of its weights came during waits; then the sums. Of a
-    program for one of two devices it is what that one takes alone; `retort inspect --phases --on` has
-    both together.
+    with its time, the wait before it and what of its weights came during waits; then the sums. For one
+    device of two, the time of that device alone; `retort inspect --phases --on` has both together.
   }];
   let options = [
     Option<"on", "on", "std::string", "", "Predict for this GPU: h100, rtx4090, ...">,
     Option<"rows", "rows", "int64_t", "1", "Rows of the step">,
     Option<"context", "context", "int64_t", "128", "Positions that a row attends to">,
     ListOption<"assume", "assume", "std::string",
-               "Numbers in the place of the device's: wait_us:0.5, issue:3, memory_share:0.93, ...">,
-    Option<"graph", "graph", "bool", "false", "A kernel a phase in place of one a step">];
+               "Numbers instead of the device's: wait_us:0.5, issue:3, memory_share:0.93, ...">,
+    Option<"graph", "graph", "bool", "false", "A kernel a phase instead of one a step">];
 }
 
 def EmitCuda : Pass<"emit-cuda", "::mlir::ModuleOp"> {
@@ -79,6 +78,6 @@ def EmitCuda : Pass<"emit-cuda", "::mlir::ModuleOp"> {
   let options = [
     Option<"form", "form", "std::string", "\"persistent\"",
            "persistent (one kernel a step) or graph (a kernel a phase)">,
-    Option<"printEmitC", "emitc", "bool", "false", "Print the EmitC in place of the text">];
+    Option<"printEmitC", "emitc", "bool", "false", "Print the EmitC instead of the text">];
 }
 #endif

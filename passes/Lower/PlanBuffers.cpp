@@ -1,5 +1,6 @@
 //===- PlanBuffers.cpp - Give every buffer of a program its offset --------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "dialects/Kernel/Accesses.h"
 #include "passes/Lower/Passes.h"
 
 using namespace mlir;
@@ -10,49 +11,35 @@ namespace {
 
 int64_t align64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/// An activation's life in epochs (the stretches between waits, counted from 0) and its place.
-struct Life {
+/// An activation and its place.
+struct Placed {
   kernel::BufferOp buffer;
-  int64_t first, last, bytes, offset = 0;
-  bool touches(const Life &other) const { return first <= other.last && other.first <= last; }
+  kernel::Life life;
+  int64_t bytes, offset = 0;
 };
 
-/// Lives of the activations that phases use, in the order of the buffers.
-SmallVector<Life> lives(kernel::ProgramOp program) {
-  llvm::MapVector<StringAttr, std::pair<int64_t, int64_t>> used;
-  int64_t epoch = 0;
-  for (Operation &op : *program.getBody().begin()) {
-    if (isa<kernel::WaitOp, kernel::ExchangeOp>(op))
-      ++epoch;
-    auto phase = dyn_cast<kernel::PhaseOp>(op);
-    if (!phase)
-      continue;
-    for (Operation &tileOp : *phase.getBody().begin())
-      for (NamedAttribute attribute : tileOp.getAttrDictionary())
-        if (auto name = dyn_cast<FlatSymbolRefAttr>(attribute.getValue()))
-          used.insert({name.getAttr(), {epoch, epoch}}).first->second.second = epoch;
-  }
-  SmallVector<Life> result;
-  for (auto buffer : program.getBody().getOps<kernel::BufferOp>()) {
-    if (buffer.getKind() != kernel::BufferKind::Activation)
-      continue;
-    auto [first, last] = used.lookup(buffer.getSymNameAttr());
-    result.push_back({buffer, first, last, align64(buffer.sizeInBytes())});
-  }
+/// The activations, in the order of the buffers, not yet placed.
+SmallVector<Placed> activations(kernel::ProgramOp program) {
+  llvm::DenseMap<StringAttr, kernel::Life> lives = kernel::lives(program);
+  SmallVector<Placed> result;
+  for (auto buffer : program.getBody().getOps<kernel::BufferOp>())
+    if (buffer.getKind() == kernel::BufferKind::Activation)
+      result.push_back(
+          {buffer, lives.lookup(buffer.getSymNameAttr()), align64(buffer.sizeInBytes())});
   return result;
 }
 
-/// Places `life` at the lowest offset where it overlaps none of `placed` that live with it.
-void place(Life &life, ArrayRef<Life *> placed) {
-  SmallVector<const Life *> rivals;
-  for (const Life *other : placed)
-    if (life.touches(*other))
+/// Gives `activation` the lowest offset where it overlaps none of `placed` that live with it.
+void place(Placed &activation, ArrayRef<Placed *> placed) {
+  SmallVector<const Placed *> rivals;
+  for (const Placed *other : placed)
+    if (activation.life.meets(other->life))
       rivals.push_back(other);
-  llvm::sort(rivals, [](const Life *a, const Life *b) { return a->offset < b->offset; });
-  for (const Life *rival : rivals) {
-    if (life.offset + life.bytes <= rival->offset)
+  llvm::sort(rivals, [](const Placed *a, const Placed *b) { return a->offset < b->offset; });
+  for (const Placed *rival : rivals) {
+    if (activation.offset + activation.bytes <= rival->offset)
       break;
-    life.offset = std::max(life.offset, rival->offset + rival->bytes);
+    activation.offset = std::max(activation.offset, rival->offset + rival->bytes);
   }
 }
 
@@ -79,23 +66,23 @@ struct PlanBuffers : impl::PlanBuffersBase<PlanBuffers> {
   }
 
   int64_t placeActivations(kernel::ProgramOp program) {
-    SmallVector<Life> all = lives(program);
-    SmallVector<Life *> order, placed;
-    for (Life &life : all)
-      order.push_back(&life);
-    llvm::stable_sort(order, [](const Life *a, const Life *b) { return a->bytes > b->bytes; });
+    SmallVector<Placed> all = activations(program);
+    SmallVector<Placed *> order, placed;
+    for (Placed &activation : all)
+      order.push_back(&activation);
+    llvm::stable_sort(order, [](const Placed *a, const Placed *b) { return a->bytes > b->bytes; });
     // What others write lies first and shares no bytes: the devices' programs have other shapes and
     // must agree about where it is. With flags in it, it lies elsewhere.
     const int64_t received = placeInOrder(program, kernel::BufferKind::Received);
     const int64_t begin = program.isDecode() ? 0 : received;
     int64_t end = begin;
-    for (Life *life : order) {
-      life->offset = begin;
-      place(*life, placed);
-      placed.push_back(life);
-      life->buffer.setOffset(life->offset);
-      end = std::max(end, life->offset + life->bytes);
-      unsharedBytes += life->bytes;
+    for (Placed *activation : order) {
+      activation->offset = begin;
+      place(*activation, placed);
+      placed.push_back(activation);
+      activation->buffer.setOffset(activation->offset);
+      end = std::max(end, activation->offset + activation->bytes);
+      unsharedBytes += activation->bytes;
     }
     arenaBytes += end;
     return end;

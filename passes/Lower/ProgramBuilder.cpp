@@ -8,7 +8,9 @@
 using namespace mlir;
 namespace retort {
 
-ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64_t pageRows)
+constexpr int64_t kPageRows = 16; ///< positions in a page of the KV cache
+
+ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind)
     : model(model), kind(kind) {
   OpBuilder builder(model->getContext());
   // After the programs that the model has already.
@@ -22,7 +24,7 @@ ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64
   program = builder.create<kernel::ProgramOp>(
       model.getLoc(), builder.getStringAttr(model.getSymName() + "." + kind.name),
       text(kind.target), text(kind.step), builder.getI64IntegerAttr(kind.maxRows),
-      builder.getI64IntegerAttr(pageRows), builder.getI64IntegerAttr(model.getVocab()),
+      builder.getI64IntegerAttr(kPageRows), builder.getI64IntegerAttr(model.getVocab()),
       IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
   if (lm::ShardAttr shard = model.getShardAttr()) {
     program.setDevice(shard.getDevice());
@@ -37,8 +39,8 @@ std::string inLayer(Operation *op) {
   return block ? (" in " + block.getLabel()).str() : std::string();
 }
 
-std::string ProgramBuilder::layoutName(bool gated) const {
-  return std::string(kind.cuda() ? "mma16" : "rows16") + (gated ? "_gated" : "");
+MatrixLayout ProgramBuilder::layout(bool gated) const {
+  return {kind.cuda() ? MatrixLayout::Blocks::Mma16 : MatrixLayout::Blocks::Rows16, gated};
 }
 
 std::string ProgramBuilder::unique(StringRef name) {
@@ -59,8 +61,9 @@ OpBuilder ProgramBuilder::bufferBuilder() {
 
 static kernel::BufferOp makeBuffer(OpBuilder builder, Location loc, StringRef name,
                                    kernel::BufferKind kind, RankedTensorType type) {
-  return builder.create<kernel::BufferOp>(loc, name, kind, type, StringAttr(), StringAttr(),
-                                          IntegerAttr(), IntegerAttr(), ElementsAttr());
+  return builder.create<kernel::BufferOp>(loc, name, kind, type, kernel::FormatAttr(),
+                                          kernel::LayoutAttr(), IntegerAttr(), IntegerAttr(),
+                                          ElementsAttr());
 }
 
 kernel::BufferOp ProgramBuilder::activation(Location loc, StringRef name, int64_t features) {
@@ -71,7 +74,8 @@ kernel::BufferOp ProgramBuilder::activation(Location loc, StringRef name, int64_
 
 /// Two sets of buffers in turns (see kernel.exchange), in a set one for each product that sends.
 kernel::BufferOp ProgramBuilder::received(Location loc, int64_t features) {
-  std::string name = ("received." + Twine(exchanges % 2) + "." + Twine(sends++)).str();
+  waitIfNeeded(); // which may be the exchange before this one
+  std::string name = ("received." + Twine(exchanges % 2) + "." + Twine(sends + openSends++)).str();
   auto type = RankedTensorType::get({static_cast<int64_t>(program.getMaxRows()), features},
                                     Float32Type::get(getContext()));
   return stepBuffer(name, kernel::BufferKind::Received, type);
@@ -112,36 +116,6 @@ static RankedTensorType valueType(lm::ParamOp param) {
   return param.getParamType();
 }
 
-static weight::Format packFormat(lm::ParamOp param) {
-  RankedTensorType type = valueType(param);
-  if (weight::FormatAttr format = weight::getFormat(type))
-    return {format.isE4M3()         ? weight::Kind::F8
-            : format.getBits() == 8 ? weight::Kind::I8
-                                    : weight::Kind::I4,
-            static_cast<int>(format.getGroup()), format.isSymmetric()};
-  weight::Format result;
-  Type element = type.getElementType();
-  result.kind = element.isBF16()  ? weight::Kind::BF16
-                : element.isF16() ? weight::Kind::F16
-                                  : weight::Kind::F32;
-  return result;
-}
-
-FailureOr<MatrixFormat> matrixFormat(Operation *user, lm::ParamOp param) {
-  RankedTensorType type = valueType(param);
-  if (weight::FormatAttr format = weight::getFormat(type)) {
-    int64_t group = format.getGroup();
-    if (group != 32 && group != 64 && group != 128)
-      return user->emitOpError() << "reads '" << param.getSymName() << "', quantised in groups of "
-                                 << group << ": kernels know 32, 64 and 128";
-    if (format.getBits() == 8 && !format.isSymmetric())
-      return user->emitOpError() << "reads '" << param.getSymName()
-                                 << "', asymmetric int8: kernels know symmetric int8";
-    return MatrixFormat{weight::formatName(packFormat(param)), true, group};
-  }
-  return MatrixFormat{weight::formatName(packFormat(param)), false, 0};
-}
-
 FailureOr<lm::ParamOp> ProgramBuilder::lookup(Operation *user, StringRef name, int64_t rank) {
   lm::ParamOp param = model.lookupParam(name);
   if (!param || valueType(param).getRank() != rank)
@@ -166,7 +140,7 @@ FailureOr<kernel::BufferOp> ProgramBuilder::vectorParam(Operation *user, StringR
 
 bool ProgramBuilder::canBeGated(StringRef param) {
   kernel::BufferOp buffer = params.lookup(StringAttr::get(getContext(), param));
-  return !buffer || buffer.getLayout() == layoutName(true);
+  return !buffer || buffer.getLayout() == layout(true);
 }
 
 FailureOr<kernel::BufferOp> ProgramBuilder::matrixParam(Operation *user, StringRef name,
@@ -174,27 +148,25 @@ FailureOr<kernel::BufferOp> ProgramBuilder::matrixParam(Operation *user, StringR
   FailureOr<lm::ParamOp> param = lookup(user, name, 2);
   if (failed(param))
     return failure();
-  FailureOr<MatrixFormat> format = matrixFormat(user, *param);
-  if (failed(format))
-    return failure();
   kernel::BufferOp &buffer = params[param->getSymNameAttr()];
   if (buffer)
     return buffer;
-  std::string layout = layoutName(gated);
+  const MatrixLayout layout = this->layout(gated);
   if (auto pack = param->getProgramValue().getDefiningOp<weight::PackOp>();
       pack && pack.getLayout() != layout)
     return user->emitOpError() << "reads '" << param->getSymName() << "'" << inLayer(user)
-                               << " in layout " << layout << ", but it is packed as "
-                               << pack.getLayout() << ": lower a copy of the model for each target";
+                               << " in layout " << nameOf(layout) << ", but it is packed as "
+                               << nameOf(pack.getLayout())
+                               << ": lower a copy of the model for each target";
   // The logical shape without the encoding: `format` says the rest.
   RankedTensorType values = valueType(*param);
   ArrayRef<int64_t> shape = values.getShape();
   auto type = RankedTensorType::get(shape, values.getElementType());
-  weight::Format packed = packFormat(*param);
-  int64_t bytes = weight::packedBytes(*weight::layoutNamed(layout), packed, shape[0], shape[1]);
+  const NumberFormat format = *weight::numberFormat(values);
+  int64_t bytes = weight::packedBytes(layout, format, shape[0], shape[1]);
   buffer =
       makeBuffer(bufferBuilder(), param->getLoc(), unique(name), kernel::BufferKind::Weights, type);
-  buffer.setFormat(format->name);
+  buffer.setFormat(format);
   buffer.setLayout(layout);
   buffer.setBytes(bytes);
   return buffer;
@@ -217,39 +189,66 @@ void ProgramBuilder::packParams() {
   }
 }
 
+void ProgramBuilder::finish() {
+  close();
+  setTiles();
+  packParams();
+}
+
 //===----------------------------------------------------------------------===//
 // Phases
 //===----------------------------------------------------------------------===//
 
-OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label, int64_t tiles,
-                                bool perRow, ArrayRef<kernel::BufferOp> touched,
-                                ArrayRef<kernel::BufferOp> written) {
-  OpBuilder builder(getContext());
-  builder.setInsertionPointToEnd(&program.getBody().front());
-  auto isDirty = [&](kernel::BufferOp buffer) { return llvm::is_contained(dirty, buffer); };
-  if (llvm::any_of(touched, isDirty)) {
-    if (sends) {
-      builder.create<kernel::ExchangeOp>(loc, lastPhase.getSymName(), exchanges++);
-      sends = 0;
-    } else {
-      builder.create<kernel::WaitOp>(loc, lastPhase.getSymName());
-    }
-    dirty.clear();
-    ++waits;
-  }
-  IntegerAttr rowTile;
-  if (kind.rowTile && !perRow)
-    rowTile = builder.getI64IntegerAttr(kind.rowTile);
-  lastPhase = builder.create<kernel::PhaseOp>(
-      loc, builder.getStringAttr(unique(("run." + name).str())), builder.getStringAttr(label),
-      builder.getI64IntegerAttr(tiles), perRow ? builder.getUnitAttr() : UnitAttr(), rowTile);
+OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label) {
+  close();
+  OpBuilder builder = OpBuilder::atBlockEnd(&program.getBody().front());
+  open = builder.create<kernel::PhaseOp>(loc, builder.getStringAttr(unique(("run." + name).str())),
+                                         builder.getStringAttr(label), builder.getI64IntegerAttr(1),
+                                         UnitAttr(), IntegerAttr());
   if (!firstPhase)
-    firstPhase = lastPhase;
+    firstPhase = open;
   ++phases;
-  dirty.append(written.begin(), written.end());
-  Block &body = lastPhase.getBody().emplaceBlock();
-  builder.setInsertionPointToEnd(&body);
-  return builder;
+  return OpBuilder::atBlockEnd(&open.getBody().emplaceBlock());
+}
+
+/// A wait before the open phase, if the ops that it has so far need one.
+void ProgramBuilder::waitIfNeeded() {
+  if (!history.conflict(open))
+    return;
+  OpBuilder builder(open);
+  if (sends) {
+    builder.create<kernel::ExchangeOp>(open.getLoc(), lastPhase.getSymName(), exchanges++);
+    history.exchange(lastPhase);
+    sends = 0;
+  } else {
+    builder.create<kernel::WaitOp>(open.getLoc(), lastPhase.getSymName());
+    history.wait(lastPhase);
+  }
+  ++waits;
+}
+
+void ProgramBuilder::close() {
+  if (!open)
+    return;
+  waitIfNeeded();
+  history.append(open);
+  sends += std::exchange(openSends, 0);
+  lastPhase = std::exchange(open, {});
+}
+
+void ProgramBuilder::setTiles() {
+  SymbolTable symbols(program);
+  kernel::Buffers buffers(symbols);
+  for (auto phase : program.getBody().getOps<kernel::PhaseOp>())
+    for (auto op : phase.getBody().getOps<kernel::TileOpInterface>())
+      if (std::optional<kernel::TileSpace> space = op.getTileSpace(buffers, kind.rowTile)) {
+        phase.setTiles(space->tiles);
+        phase.setPerRow(space->perRow());
+        if (space->rowTile > 1)
+          phase.setRowTile(space->rowTile);
+        if (space->rowParts > 1)
+          phase.setRowParts(space->rowParts);
+      }
 }
 
 } // namespace retort

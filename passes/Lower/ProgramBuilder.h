@@ -1,7 +1,7 @@
 //===- ProgramBuilder.h - Append phases to a kernel.program ----*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "dialects/Kernel/KernelOps.h"
+#include "dialects/Kernel/Accesses.h"
 #include "dialects/LM/LMOps.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSet.h"
@@ -15,13 +15,6 @@ struct Columns {
   bool isWhole() { return at == 0 && width == buffer.getTensor().getDimSize(1); }
 };
 
-/// How a matrix parameter's values are stored for kernels.
-struct MatrixFormat {
-  std::string name; ///< compiler/Weights/Pack.h's formatName
-  bool quantised = false;
-  int64_t group = 0;
-};
-
 /// What a program is for.
 struct ProgramKind {
   std::string name;     ///< the program's symbol after the model's: "kernel", "decode", "prefill"
@@ -32,20 +25,18 @@ struct ProgramKind {
   bool cuda() const { return !target.empty(); }
 };
 
-/// Builds a kernel.program in order: buffers as they are asked for, phases with a wait before each
-/// that touches what a phase since the last wait wrote; an exchange if the other device wrote too.
+/// Builds a kernel.program in order: buffers as they are asked for, and phases. A phase that
+/// conflicts with those before it has a wait before it, an exchange if the other device wrote too.
 class ProgramBuilder {
 public:
-  ProgramBuilder(lm::ModelOp model, const ProgramKind &kind, int64_t pageRows);
+  ProgramBuilder(lm::ModelOp model, const ProgramKind &kind);
 
   kernel::ProgramOp getProgram() { return program; }
-  lm::ModelOp getModel() { return model; }
   mlir::MLIRContext *getContext() { return program.getContext(); }
-  mlir::Operation *getLastPhase() { return lastPhase; }
 
   /// A new activation of max_rows x features f32.
   kernel::BufferOp activation(mlir::Location loc, mlir::StringRef name, int64_t features);
-  /// Where this device receives what the other sends for the next exchange.
+  /// Where this device receives what the product of the open phase sends: the last of its ops.
   kernel::BufferOp received(mlir::Location loc, int64_t features);
   /// A block's share of a page of the KV cache.
   kernel::BufferOp cache(mlir::Location loc, mlir::StringRef name, int64_t kvHeads, int64_t dims,
@@ -64,18 +55,12 @@ public:
   /// Whether nothing has asked for the parameter in the plain layout.
   bool canBeGated(mlir::StringRef param);
 
-  /// Opens a phase, after a wait if it needs one; ops are then created through the builder
-  /// returned. `touched` are all buffers that its ops name, `written` those that they write.
-  mlir::OpBuilder phase(mlir::Location loc, mlir::StringRef name, mlir::StringRef label,
-                        int64_t tiles, bool perRow, mlir::ArrayRef<kernel::BufferOp> touched,
-                        mlir::ArrayRef<kernel::BufferOp> written);
+  /// Opens a phase; ops are then created through the builder returned.
+  mlir::OpBuilder phase(mlir::Location loc, mlir::StringRef name, mlir::StringRef label);
 
-  /// Says that the phase opened last writes `buffer` too.
-  void write(kernel::BufferOp buffer) { dirty.push_back(buffer); }
-
-  /// Appends weight.pack to the program of every matrix asked for that has none, and a cast to f32
-  /// to vectors of another type.
-  void packParams();
+  /// Ends the last phase, gives phases their tiles, appends weight.pack to the program of every
+  /// matrix asked for that has none, and a cast to f32 to vectors of another type.
+  void finish();
 
   int64_t numPhases() const { return phases; }
   int64_t numWaits() const { return waits; }
@@ -84,16 +69,20 @@ private:
   lm::ModelOp model;
   ProgramKind kind;
   kernel::ProgramOp program;
-  kernel::PhaseOp lastPhase;
-  mlir::Operation *firstPhase = nullptr;
+  kernel::PhaseOp firstPhase, lastPhase, open; ///< the last is the one before `open`
   llvm::MapVector<mlir::StringAttr, kernel::BufferOp> params;
   llvm::StringMap<kernel::BufferOp> stepBuffers;
   llvm::StringSet<> names;
-  mlir::SmallVector<kernel::BufferOp> dirty; ///< written since the last wait
+  kernel::AccessHistory history; ///< of the phases before `open`
   int64_t phases = 0, waits = 0;
-  int64_t exchanges = 0, sends = 0; ///< so far; sends since the last exchange
+  /// So far; sends since the last exchange, those of `open` apart.
+  int64_t exchanges = 0, sends = 0, openSends = 0;
 
-  std::string layoutName(bool gated) const;
+  void waitIfNeeded();
+  void close();
+  void setTiles();
+  void packParams();
+  MatrixLayout layout(bool gated) const;
   std::string unique(mlir::StringRef name);
   mlir::OpBuilder bufferBuilder();
   mlir::FailureOr<lm::ParamOp> lookup(mlir::Operation *user, mlir::StringRef name, int64_t rank);
@@ -101,8 +90,5 @@ private:
 
 /// " in blk.3" for an op of that block, "" outside of blocks: what diagnostics end with.
 std::string inLayer(mlir::Operation *op);
-
-/// The format of a parameter's matrix, or a diagnostic at `user` for one that no kernel reads.
-mlir::FailureOr<MatrixFormat> matrixFormat(mlir::Operation *user, lm::ParamOp param);
 
 } // namespace retort

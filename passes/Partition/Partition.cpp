@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // All cuts are found first, in the order of the layers, for both devices: the same on each, since
 // nothing in it depends on the device. Then this device's part is taken.
+#include "dialects/LM/Units.h"
 #include "passes/Partition/Passes.h"
-#include <functional>
 #include <numeric>
 
 using namespace mlir;
@@ -22,10 +22,10 @@ struct Cut {
   int64_t begin, size;
 };
 
-/// Ops whose rows keep a part of their features, and how many.
-struct Narrowed {
-  Value rows;
-  int64_t features;
+/// A unit of which this device has some parts.
+struct Share {
+  lm::Unit unit;
+  int64_t parts;
 };
 
 /// The quantisation at the end of a parameter's program, or null.
@@ -36,7 +36,7 @@ weight::QuantizeOp finalQuantize(lm::ParamOp param) {
 /// Columns between which the parameter may be cut: a group of its format, or 1.
 int64_t columnUnit(lm::ParamOp param) {
   weight::QuantizeOp quantize = finalQuantize(param);
-  return quantize ? quantize.getFormat().getGroup() : 1;
+  return quantize ? quantize.getFormat().getValue().group : 1;
 }
 
 /// Bytes of a parameter, about.
@@ -44,29 +44,23 @@ int64_t bytesOf(lm::ParamOp param) {
   return param.getParamType().getNumElements() * param.getParamType().getElementTypeBitWidth() / 8;
 }
 
-std::string inBlock(Operation *op) {
-  auto block = op->getParentOfType<lm::BlockOp>();
-  return block ? ("block \"" + block.getLabel() + "\"").str() : "the model";
-}
-
 class Partitioner {
 public:
-  Partitioner(lm::ModelOp model, int64_t device) : model(model), device(device) {}
+  Partitioner(lm::ModelOp model, const lm::ParamReaders &readers, int64_t device)
+      : model(model), readers(readers), device(device) {}
 
-  LogicalResult plan();
+  LogicalResult plan(const lm::Units &units);
   void apply();
-  int64_t allReduces() const { return partials.size(); }
+  int64_t allReduces() const { return shares.size(); }
   int64_t cuts() const { return cutParams.size(); }
 
 private:
   lm::ModelOp model;
+  const lm::ParamReaders &readers;
   int64_t device;
   std::vector<Cut> cutParams;
-  std::vector<Narrowed> narrowed;
-  std::vector<lm::LinearOp> partials;            ///< products that become partial sums
-  std::vector<std::function<void()>> attributes; ///< changes of ops' attributes
-  llvm::DenseSet<Operation *> seen;              ///< linear layers that are cut
-  int64_t bytes[2] = {0, 0};                     ///< of what is cut so far, on each device
+  std::vector<Share> shares;
+  int64_t bytes[2] = {0, 0}; ///< of what is cut so far, on each device
   lm::LogitsOp logits;
   int64_t vocabularyCut = 0;
 
@@ -95,161 +89,86 @@ private:
     cutParams.push_back({param, axis, range.first, range.second});
   }
 
-  FailureOr<lm::ParamOp> cuttable(Operation *user, StringRef name);
-  FailureOr<lm::LinearOp> projection(Operation *user, Value operand,
-                                     SmallVectorImpl<Operation *> &between);
-  FailureOr<lm::LinearOp> product(Operation *user, Value result);
-  LogicalResult plan(lm::AttentionOp attention);
-  LogicalResult plan(lm::GluOp glu);
+  LogicalResult checkCuttable(const lm::UnitAxis &axis);
+  LogicalResult refuse(const lm::Unit &unit, const lm::Obstacle &obstacle);
+  LogicalResult refusePlaces(const lm::Unit &unit, int64_t step, const lm::UnitAxis *output);
+  LogicalResult plan(const lm::Unit &unit);
   LogicalResult planLogits();
   void take(const Cut &cut);
+  void makePartial(lm::ParamUserOpInterface product);
 };
 
-FailureOr<lm::ParamOp> Partitioner::cuttable(Operation *user, StringRef name) {
-  lm::ParamOp param = model.lookupParam(name);
+LogicalResult Partitioner::checkCuttable(const lm::UnitAxis &axis) {
+  lm::ParamOp param = axis.param;
   if (param.getProgramValue().getDefiningOp<weight::PackOp>())
-    return user->emitError() << "partition: @" << name << " is packed: cut before lowering";
-  if (lm::isShared(param))
-    return user->emitError() << "partition: @" << name << " is read by more than one op in "
-                             << inBlock(user);
-  return param;
-}
-
-/// The linear layer that makes `operand`; the norms and ropes in between are collected.
-FailureOr<lm::LinearOp> Partitioner::projection(Operation *user, Value operand,
-                                                SmallVectorImpl<Operation *> &between) {
-  for (Operation *op = operand.getDefiningOp(); op && op->hasOneUse();
-       op = op->getOperand(0).getDefiningOp()) {
-    if (auto linear = dyn_cast<lm::LinearOp>(op)) {
-      seen.insert(linear);
-      return linear;
-    }
-    if (!isa<lm::NormOp, lm::RopeOp>(op))
-      break;
-    between.push_back(op);
-  }
-  return user->emitError() << "partition: " << inBlock(user)
-                           << " has an op that no plain linear layers feed: cut before fusing";
-}
-
-/// The linear layer that alone reads `result`.
-FailureOr<lm::LinearOp> Partitioner::product(Operation *user, Value result) {
-  auto linear = result.hasOneUse() ? dyn_cast<lm::LinearOp>(*result.user_begin()) : lm::LinearOp();
-  if (!linear)
-    return user->emitError() << "partition: " << inBlock(user)
-                             << " has an op that no plain linear layer follows";
-  seen.insert(linear);
-  return linear;
-}
-
-LogicalResult Partitioner::plan(lm::AttentionOp attention) {
-  const int64_t kvHeads = attention.getKvHeads(), dims = attention.getHeadDim();
-  const int64_t perGroup = int64_t(attention.getHeads()) / kvHeads;
-  if (kvHeads == 1)
-    return attention.emitError() << "partition: " << inBlock(attention)
-                                 << " has 1 key/value head, which two devices cannot share: "
-                                    "compile for one device";
-  FailureOr<lm::LinearOp> output = product(attention, attention.getResult());
-  if (failed(output))
-    return failure();
-  FailureOr<lm::ParamOp> outputWeight = cuttable(*output, output->getWeight());
-  if (failed(outputWeight))
-    return failure();
-  const int64_t unit = columnUnit(*outputWeight);
-  const int64_t at =
-      choose(kvHeads, [&](int64_t heads) { return heads * perGroup * dims % unit == 0; });
-  if (at == 0)
-    return attention.emitError() << "partition: " << inBlock(attention) << " has " << kvHeads
-                                 << " key/value heads of " << perGroup * dims
-                                 << " features of the output projection, which is quantised in "
-                                    "groups of "
-                                 << unit << ": no cut falls between groups: use smaller groups";
-  int64_t all = bytesOf(*outputWeight);
-  for (auto [operand, perKvHead] : {std::pair<Value, int64_t>(attention.getQuery(), perGroup),
-                                    std::pair<Value, int64_t>(attention.getKey(), 1),
-                                    std::pair<Value, int64_t>(attention.getValue(), 1)}) {
-    SmallVector<Operation *> between;
-    FailureOr<lm::LinearOp> linear = projection(attention, operand, between);
-    if (failed(linear))
-      return failure();
-    const int64_t width = perKvHead * dims;
-    auto [begin, size] = range(at * width, kvHeads * width);
-    for (std::optional<StringRef> name :
-         {std::optional<StringRef>(linear->getWeight()), linear->getBias()}) {
-      if (!name)
-        continue;
-      FailureOr<lm::ParamOp> param = cuttable(*linear, *name);
-      if (failed(param))
-        return failure();
-      cut(*param, weight::Axis::Rows, {begin, size});
-      all += bytesOf(*param);
-    }
-    narrowed.push_back({linear->getResult(), size});
-    for (Operation *op : between) {
-      auto norm = dyn_cast<lm::NormOp>(op);
-      if (norm && lm::features(norm.getResult()) / int64_t(norm.getGroups()) != dims)
-        return norm.emitError() << "partition: " << inBlock(norm)
-                                << " normalises all heads together, so no device can alone";
-      narrowed.push_back({op->getResult(0), size});
-      attributes.push_back([op, heads = size / dims] {
-        if (auto norm = dyn_cast<lm::NormOp>(op))
-          norm.setGroups(heads);
-        else
-          cast<lm::RopeOp>(op).setHeads(heads);
-      });
-    }
-  }
-  auto [first, heads] = range(at, kvHeads);
-  cut(*outputWeight, weight::Axis::Columns, {first * perGroup * dims, heads * perGroup * dims});
-  narrowed.push_back({attention.getResult(), heads * perGroup * dims});
-  attributes.push_back([attention, heads = heads, perGroup]() mutable {
-    attention.setHeads(heads * perGroup);
-    attention.setKvHeads(heads);
-  });
-  partials.push_back(*output);
-  count(all, at, kvHeads);
+    return axis.user->emitError() << "partition: @" << param.getSymName()
+                                  << " is packed: cut before lowering";
+  if (readers.isShared(param))
+    return axis.user->emitError() << "partition: @" << param.getSymName()
+                                  << " is read by more than one op in " << lm::placeOf(axis.user);
   return success();
 }
 
-LogicalResult Partitioner::plan(lm::GluOp glu) {
-  SmallVector<Operation *> between;
-  FailureOr<lm::LinearOp> gate = projection(glu, glu.getGate(), between),
-                          up = projection(glu, glu.getUp(), between),
-                          down = product(glu, glu.getResult());
-  if (failed(gate) || failed(up) || failed(down))
-    return failure();
-  if (!between.empty())
-    return glu.emitError() << "partition: " << inBlock(glu)
-                           << " normalises or rotates a gated unit's channels";
-  FailureOr<lm::ParamOp> downWeight = cuttable(*down, down->getWeight());
-  if (failed(downWeight))
-    return failure();
-  const int64_t channels = lm::features(glu.getResult());
-  const int64_t unit = std::lcm(kUnit, columnUnit(*downWeight));
-  const int64_t units = llvm::divideCeil(channels, unit);
-  const int64_t at = choose(units, [](int64_t) { return true; }) * unit;
+LogicalResult Partitioner::refuse(const lm::Unit &unit, const lm::Obstacle &obstacle) {
+  InFlightDiagnostic diagnostic = obstacle.at->emitError();
+  diagnostic << "partition: " << lm::placeOf(unit.core) << " " << obstacle.sentence("an op");
+  if (isa<lm::NormOp>(obstacle.at))
+    diagnostic << ", so no device can alone";
+  return diagnostic << (obstacle.isFused ? ": cut before fusing" : "");
+}
+
+/// The unit has no place to be cut at.
+LogicalResult Partitioner::refusePlaces(const lm::Unit &unit, int64_t step,
+                                        const lm::UnitAxis *output) {
+  InFlightDiagnostic diagnostic = unit.core->emitError();
+  diagnostic << "partition: " << lm::placeOf(unit.core) << " has " << unit.parts;
+  if (isa<lm::GluOp>(unit.core) || !output)
+    return diagnostic << " channels, which are cut in units of " << step
+                      << ": compile for one device";
+  return diagnostic << " key/value heads of " << output->width
+                    << " features of the output projection, which is quantised in groups of "
+                    << columnUnit(output->param)
+                    << ": no cut falls between groups: use smaller groups";
+}
+
+LogicalResult Partitioner::plan(const lm::Unit &unit) {
+  if (isa<lm::AttentionOp>(unit.core) && unit.parts == 1)
+    return unit.core->emitError() << "partition: " << lm::placeOf(unit.core)
+                                  << " has 1 key/value head, which two devices cannot share: "
+                                     "compile for one device";
+  if (auto obstacle = unit.whyNotFollowed())
+    return refuse(unit, *obstacle);
+  SmallVector<lm::UnitAxis> axes = unit.axes();
+  // A cut falls between groups of the columns' format, and channels are cut between tiles as well.
+  const bool isGated = isa<lm::GluOp>(unit.core);
+  int64_t step = isGated ? kUnit : 1;
+  const lm::UnitAxis *output = nullptr;
+  for (const lm::UnitAxis &axis : axes)
+    if (axis.axis == weight::Axis::Columns) {
+      if (failed(checkCuttable(axis)))
+        return failure();
+      step = std::lcm(step, columnUnit(axis.param) / std::gcd(columnUnit(axis.param), axis.width));
+      output = &axis;
+    }
+  // Places are counted in single heads, since the nearest one to the middle is wanted.
+  const int64_t place = isGated ? step : 1;
+  const int64_t at = choose(llvm::divideCeil(unit.parts, place),
+                            [&](int64_t places) { return places * place % step == 0; }) *
+                     place;
   if (at == 0)
-    return glu.emitError() << "partition: " << inBlock(glu) << " has " << channels
-                           << " channels, which are cut in units of " << unit
-                           << ": compile for one device";
-  int64_t all = bytesOf(*downWeight);
-  using Read = std::pair<lm::LinearOp, std::optional<StringRef>>;
-  for (auto &[op, name] : {Read(*gate, gate->getWeight()), Read(*gate, gate->getBias()),
-                           Read(*up, up->getWeight()), Read(*up, up->getBias())}) {
-    if (!name)
-      continue;
-    FailureOr<lm::ParamOp> param = cuttable(op, *name);
-    if (failed(param))
+    return refusePlaces(unit, step, output);
+  if (auto obstacle = unit.whyNotFed())
+    return refuse(unit, *obstacle);
+  auto [begin, parts] = range(at, unit.parts);
+  int64_t all = 0;
+  for (const lm::UnitAxis &axis : axes) {
+    if (failed(checkCuttable(axis)))
       return failure();
-    cut(*param, weight::Axis::Rows, range(at, channels));
-    all += bytesOf(*param);
+    cut(axis.param, axis.axis, {begin * axis.width, parts * axis.width});
+    all += bytesOf(axis.param);
   }
-  cut(*downWeight, weight::Axis::Columns, range(at, channels));
-  const int64_t size = range(at, channels).second;
-  for (Value value : {gate->getResult(), up->getResult(), glu.getResult()})
-    narrowed.push_back({value, size});
-  partials.push_back(*down);
-  count(all, at, channels);
+  shares.push_back({unit, parts});
+  count(all, at, unit.parts);
   return success();
 }
 
@@ -269,28 +188,20 @@ LogicalResult Partitioner::planLogits() {
   return success();
 }
 
-LogicalResult Partitioner::plan() {
+LogicalResult Partitioner::plan(const lm::Units &units) {
   if (model.getShard())
     return model.emitError() << "partition: the model is device " << model.getShard()->getDevice()
                              << "'s part already";
-  WalkResult result = model.getForward().walk([&](Operation *op) {
-    LogicalResult planned = success();
-    if (auto attention = dyn_cast<lm::AttentionOp>(op))
-      planned = plan(attention);
-    else if (auto glu = dyn_cast<lm::GluOp>(op))
-      planned = plan(glu);
-    return failed(planned) ? WalkResult::interrupt() : WalkResult::advance();
-  });
-  if (result.wasInterrupted() || failed(planLogits()))
+  for (const lm::Unit *unit : units.all())
+    if (failed(plan(*unit)))
+      return failure();
+  if (failed(planLogits()))
     return failure();
-  result = model.getForward().walk([&](lm::LinearOp op) {
-    if (seen.contains(op))
-      return WalkResult::advance();
-    op.emitError() << "partition: " << inBlock(op) << " has a linear layer @" << op.getWeight()
-                   << " that is no projection of an attention or a gated unit";
-    return WalkResult::interrupt();
-  });
-  return failure(result.wasInterrupted());
+  if (units.strays().empty())
+    return success();
+  lm::ParamUserOpInterface op = units.strays().front();
+  return op->emitError() << "partition: " << lm::placeOf(op) << " has " << lm::describeUser(op)
+                         << " that is no projection of an attention or a gated unit";
 }
 
 /// Slices what the program makes; a quantised matrix before it is quantised, which changes no value
@@ -303,21 +214,32 @@ void Partitioner::take(const Cut &cut) {
   value = builder.create<weight::SliceOp>(value, cut.axis, cut.begin, cut.size);
   if (quantize) {
     auto shape = cast<RankedTensorType>(value.getType()).getShape();
-    value = builder.create<weight::QuantizeOp>(quantize.getFormat().typeOf(shape[0], shape[1]),
-                                               value, quantize.getMethod());
+    value =
+        builder.create<weight::QuantizeOp>(quantize.getFormat().typeOf(shape[0], shape[1]), value);
   }
   param.setProgramValue(value);
   if (quantize && quantize.getResult().use_empty())
     quantize.erase();
 }
 
+/// The product's result is one device's part of a sum; its biases are added on device 0.
+void Partitioner::makePartial(lm::ParamUserOpInterface product) {
+  if (device != 0)
+    for (const lm::ParamUse &use : product.getParamUses())
+      if (use.role == lm::ParamRole::Bias)
+        product->removeAttr(use.attribute);
+  OpBuilder builder(product->getContext());
+  builder.setInsertionPointAfter(product);
+  Value partial = product->getResult(0);
+  auto sum = builder.create<lm::AllReduceOp>(product.getLoc(), partial.getType(), partial);
+  partial.replaceAllUsesExcept(sum.getResult(), sum);
+}
+
 void Partitioner::apply() {
   auto [begin, count] = range(vocabularyCut, model.getVocab());
   lm::ParamOp matrix = model.lookupParam(logits.getWeight());
-  if (lm::isShared(matrix)) { // with the embedding, which stays whole
-    std::string name = "output.weight";
-    for (int number = 1; model.lookupParam(name); ++number)
-      name = "output." + std::to_string(number) + ".weight";
+  if (readers.isShared(matrix)) { // with the embedding, which stays whole
+    std::string name = model.getFreeParamName("output.weight");
     auto copy = cast<lm::ParamOp>(matrix->clone());
     copy.setSymName(name);
     matrix->getBlock()->getOperations().insertAfter(matrix->getIterator(), copy);
@@ -325,22 +247,12 @@ void Partitioner::apply() {
     matrix = copy;
   }
   cut(matrix, weight::Axis::Rows, {begin, count});
-  narrowed.push_back({logits.getResult(), count});
+  lm::setFeatures(logits.getResult(), count);
   for (const Cut &one : cutParams)
     take(one);
-  for (const Narrowed &one : narrowed) {
-    Value rows = one.rows;
-    rows.setType(lm::rowsType(rows.getContext(), one.features));
-  }
-  for (const std::function<void()> &change : attributes)
-    change();
-  for (lm::LinearOp op : partials) {
-    if (device != 0)
-      op.removeBiasAttr();
-    OpBuilder builder(op->getContext());
-    builder.setInsertionPointAfter(op);
-    auto sum = builder.create<lm::AllReduceOp>(op.getLoc(), op.getType(), op.getResult());
-    op.getResult().replaceAllUsesExcept(sum.getResult(), sum);
+  for (const Share &share : shares) {
+    share.unit.setParts(share.parts);
+    makePartial(share.unit.output);
   }
   model.setShardAttr(lm::ShardAttr::get(model->getContext(), device, 2, begin, count));
   model.eraseUnusedParams();
@@ -362,8 +274,9 @@ struct Partition : impl::PartitionBase<Partition> {
     }
     if (devices == 1)
       return;
-    Partitioner partitioner(model, device);
-    if (failed(partitioner.plan()))
+    lm::ParamReaders readers(model);
+    Partitioner partitioner(model, readers, device);
+    if (failed(partitioner.plan(getAnalysis<lm::Units>())))
       return signalPassFailure();
     partitioner.apply();
     numAllReduces += partitioner.allReduces();

@@ -7,6 +7,10 @@ include "mlir/Pass/PassBase.td"
 class PrunePass<string name> : Pass<name, "::mlir::ModuleOp"> {
   let dependentDialects = ["::retort::weight::WeightDialect"];
 }
+def ModelOption : Option<"model", "model", "std::string", "",
+                         "The model's symbol (default: student, or the only one)">;
+class StatisticsOption<string what> : Option<"stats", "stats", "std::string", "",
+    "Path of a statistics file (default: of the last finished distill.observe of " # what # ")">;
 
 def PruneVocabulary : PrunePass<"prune-vocabulary"> {
   let summary = "Keep the tokens that the corpus needs";
@@ -20,11 +24,13 @@ def PruneVocabulary : PrunePass<"prune-vocabulary"> {
     The vocabulary is filled up to a multiple of `multiple` where tokens are left to fill it with.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"stats", "stats", "std::string", "", "Path of a statistics file (default: of the last finished distill.observe of the vocabulary)">,
+    ModelOption,
+    StatisticsOption<"the vocabulary">,
     Option<"maxTokens", "max-tokens", "int64_t", "0", "Most tokens to keep (0: no limit)">,
-    Option<"minCount", "min-count", "int64_t", "1", "Least occurrences in the corpus of a token to keep">,
-    Option<"multiple", "multiple", "int64_t", "64", "Tokens that the vocabulary is made a multiple of">
+    Option<"minCount", "min-count", "int64_t", "1",
+           "Least occurrences in the corpus of a token to keep">,
+    Option<"multiple", "multiple", "int64_t", "64",
+           "Tokens that the vocabulary is made a multiple of">
   ];
   let statistics = [Statistic<"numDropped", "tokens-dropped", "Tokens dropped">];
 }
@@ -40,11 +46,12 @@ def PruneFFN : PrunePass<"prune-ffn"> {
     down furthest.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"stats", "stats", "std::string", "", "Path of a statistics file (default: of the last finished distill.observe of ffn)">,
+    ModelOption,
+    StatisticsOption<"ffn">,
     Option<"keep", "keep", "double", "0.5", "Share of all channels to keep, above 0, at most 1">,
     Option<"uniform", "uniform", "bool", "false", "Keep the same share in every block">,
-    Option<"multiple", "multiple", "int64_t", "32", "Channels that a block's width is a multiple of">,
+    Option<"multiple", "multiple", "int64_t", "32",
+           "Channels that a block's width is a multiple of">,
     Option<"minKeep", "min-keep", "int64_t", "0", "Fewest channels of a block (0: one multiple)">
   ];
   let statistics = [Statistic<"numDropped", "channels-dropped", "Channels dropped">];
@@ -58,8 +65,8 @@ def PruneDepth : PrunePass<"prune-depth"> {
     the `count` blocks of least influence: the least `1 - cosine` of input and output.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"stats", "stats", "std::string", "", "Path of a statistics file (default: of the last finished distill.observe of influence)">,
+    ModelOption,
+    StatisticsOption<"influence">,
     ListOption<"drop", "drop", "unsigned", "Blocks to drop, counted from 0">,
     Option<"count", "count", "unsigned", "0", "How many blocks of least influence to drop">
   ];
@@ -70,13 +77,13 @@ def PruneHeads : PrunePass<"prune-heads"> {
   let summary = "Keep the most important groups of attention heads";
   let description = [{
     A group is a key/value head with the query heads that read it; its importance is what the
-    statistics say. Rows of the query, key and value projections and columns of the output projection
-    go with their group. Every block, or every one of `blocks`, keeps the same number of groups
-    unless it has fewer; run it again for blocks that are to keep another number.
+    statistics say. Rows of the query, key and value projections and columns of the output
+    projection go with their group. Every block, or every one of `blocks`, keeps the same number of
+    groups unless it has fewer; run it again for blocks that are to keep another number.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"stats", "stats", "std::string", "", "Path of a statistics file (default: of the last finished distill.observe of heads)">,
+    ModelOption,
+    StatisticsOption<"heads">,
     Option<"keep", "keep", "int64_t", "1", "Key/value heads that a block keeps">,
     ListOption<"blocks", "blocks", "unsigned", "Blocks to prune, counted from 0 (default: all)">
   ];

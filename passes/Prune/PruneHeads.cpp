@@ -11,99 +11,34 @@ namespace retort {
 #include "passes/Prune/Passes.h.inc"
 namespace {
 
-/// The ops from a projection to an attention's operand: a linear layer, then norms and ropes.
-struct Chain {
-  lm::LinearOp linear;
-  SmallVector<Operation *> others; ///< lm.norm and lm.rope, last first
-  lm::ParamOp weight, bias;
-};
-
-struct Unit {
-  lm::AttentionOp attention;
-  Chain query, key, value;
-  lm::LinearOp output;
-  lm::ParamOp outputWeight;
+/// An attention and what is known of its key/value heads.
+struct Candidate {
+  lm::AttentionUnit unit;
+  SmallVector<lm::UnitAxis> axes;
   std::vector<double> importance; ///< of each key/value head
 };
-
-FailureOr<Chain> traceProjection(lm::AttentionOp attention, Value operand) {
-  auto label = attention->getParentOfType<lm::BlockOp>().getLabel();
-  Chain chain;
-  for (Operation *op = operand.getDefiningOp(); op; op = op->getOperand(0).getDefiningOp()) {
-    if (!op->hasOneUse())
-      break;
-    if ((chain.linear = dyn_cast<lm::LinearOp>(op)))
-      break;
-    if (!isa<lm::NormOp, lm::RopeOp>(op))
-      break;
-    chain.others.push_back(op);
-  }
-  if (!chain.linear)
-    return attention.emitError() << "prune-heads: block \"" << label
-                                 << "\" has an attention that no plain linear layers feed: prune "
-                                    "before fusing";
-  for (Operation *op : chain.others)
-    if (auto norm = dyn_cast<lm::NormOp>(op);
-        norm && norm.getGroups() == 1 && lm::features(norm.getResult()) != attention.getHeadDim())
-      return norm.emitError() << "prune-heads: block \"" << label
-                              << "\" normalises all heads together";
-  auto weight = prunableParam(chain.linear, chain.linear.getWeight(), "prune-heads");
-  if (failed(weight))
-    return failure();
-  chain.weight = *weight;
-  if (!chain.linear.getBias())
-    return chain;
-  auto bias = prunableParam(chain.linear, *chain.linear.getBias(), "prune-heads");
-  if (failed(bias))
-    return failure();
-  chain.bias = *bias;
-  return chain;
-}
-
-/// The features of these heads, head after head.
-std::vector<int32_t> featuresOf(ArrayRef<int32_t> heads, int64_t headDim) {
-  std::vector<int32_t> indices;
-  for (int32_t head : heads)
-    for (int64_t i = 0; i < headDim; ++i)
-      indices.push_back(int32_t(head * headDim + i));
-  return indices;
-}
-
-void pruneChain(Chain &chain, ArrayRef<int32_t> heads, int64_t headDim) {
-  std::vector<int32_t> indices = featuresOf(heads, headDim);
-  takeParam(chain.weight, weight::Axis::Rows, indices);
-  if (chain.bias)
-    takeParam(chain.bias, weight::Axis::Rows, indices);
-  setFeatures(chain.linear.getResult(), indices.size());
-  for (Operation *op : chain.others) {
-    if (auto norm = dyn_cast<lm::NormOp>(op))
-      norm.setGroups(heads.size());
-    else
-      cast<lm::RopeOp>(op).setHeads(heads.size());
-    setFeatures(op->getResult(0), indices.size());
-  }
-}
 
 struct PruneHeads : impl::PruneHeadsBase<PruneHeads> {
   using PruneHeadsBase::PruneHeadsBase;
 
   void runOnOperation() override {
-    std::vector<Unit> units;
-    if (failed(collect(units)))
+    std::vector<Candidate> candidates;
+    if (failed(collect(candidates)))
       return signalPassFailure();
-    for (Unit &unit : units)
-      if (unit.attention.getKvHeads() > keep)
-        prune(unit);
+    for (Candidate &candidate : candidates) {
+      if (candidate.unit.kvHeads() <= keep)
+        continue;
+      keepParts(candidate.unit, candidate.axes, mostImportant(candidate.importance, keep));
+      numDropped += candidate.unit.kvHeads() - keep;
+    }
   }
 
 private:
-  LogicalResult collect(std::vector<Unit> &units);
-  FailureOr<Unit> collect(lm::AttentionOp attention, StringRef label, const Statistics &statistics);
-  void prune(Unit &unit);
+  LogicalResult collect(std::vector<Candidate> &candidates);
 };
 
 /// Checks every option and op before the first change.
-LogicalResult PruneHeads::collect(std::vector<Unit> &units) {
+LogicalResult PruneHeads::collect(std::vector<Candidate> &candidates) {
   auto model = lm::findModel(getOperation(), this->model);
   if (failed(model))
     return failure();
@@ -117,56 +52,25 @@ LogicalResult PruneHeads::collect(std::vector<Unit> &units) {
     if (index >= all.size())
       return model->emitError() << "prune-heads: cannot prune block " << index << ": the model has "
                                 << all.size() << " blocks";
+  const auto &readers = getChildAnalysis<lm::ParamReaders>(*model);
   for (auto [index, block] : llvm::enumerate(all)) {
     if (!blocks.empty() && !llvm::is_contained(blocks, unsigned(index)))
       continue;
-    for (auto attention : block.getBody()->getOps<lm::AttentionOp>()) {
-      auto unit = collect(attention, block.getLabel(), *statistics);
-      if (failed(unit))
+    lm::Units units(block);
+    if (failed(refuseStrays(units, "prune-heads")))
+      return failure();
+    for (const lm::AttentionUnit &unit : units.attentions()) {
+      auto axes = prunableAxes(unit, readers, "prune-heads", "an attention");
+      if (failed(axes))
         return failure();
-      units.push_back(std::move(*unit));
+      auto values = importances(unit.core, *statistics, "prune-heads", block.getLabel(),
+                                distill::Statistic::Heads, unit.kvHeads());
+      if (failed(values))
+        return failure();
+      candidates.push_back({unit, std::move(*axes), std::move(*values)});
     }
   }
   return success();
-}
-
-FailureOr<Unit> PruneHeads::collect(lm::AttentionOp attention, StringRef label,
-                                    const Statistics &statistics) {
-  auto query = traceProjection(attention, attention.getQuery());
-  auto key = traceProjection(attention, attention.getKey());
-  auto value = traceProjection(attention, attention.getValue());
-  if (failed(query) || failed(key) || failed(value))
-    return failure();
-  auto output =
-      attention->hasOneUse() ? dyn_cast<lm::LinearOp>(*attention->user_begin()) : lm::LinearOp();
-  if (!output)
-    return attention.emitError() << "prune-heads: block \"" << label
-                                 << "\" has an attention that no plain linear layer follows";
-  auto outputWeight = prunableParam(output, output.getWeight(), "prune-heads");
-  auto values = importances(attention, statistics, "prune-heads", label, distill::Statistic::Heads,
-                            attention.getKvHeads());
-  if (failed(outputWeight) || failed(values))
-    return failure();
-  return Unit{attention, *query, *key, *value, output, *outputWeight, std::move(*values)};
-}
-
-void PruneHeads::prune(Unit &unit) {
-  lm::AttentionOp attention = unit.attention;
-  int64_t headDim = attention.getHeadDim(), kvHeads = attention.getKvHeads();
-  int64_t perGroup = attention.getHeads() / kvHeads;
-  std::vector<int32_t> groups = mostImportant(unit.importance, keep);
-  std::vector<int32_t> heads;
-  for (int32_t group : groups)
-    for (int64_t i = 0; i < perGroup; ++i)
-      heads.push_back(int32_t(group * perGroup + i));
-  pruneChain(unit.query, heads, headDim);
-  pruneChain(unit.key, groups, headDim);
-  pruneChain(unit.value, groups, headDim);
-  takeParam(unit.outputWeight, weight::Axis::Columns, featuresOf(heads, headDim));
-  attention.setHeads(heads.size());
-  attention.setKvHeads(groups.size());
-  setFeatures(attention.getResult(), int64_t(heads.size()) * headDim);
-  numDropped += kvHeads - int64_t(groups.size());
 }
 
 } // namespace

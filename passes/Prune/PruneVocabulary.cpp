@@ -202,28 +202,42 @@ LogicalResult PruneVocabulary::fill(Choice &choice, ArrayRef<int32_t> order, int
   return success();
 }
 
-/// Takes the kept tokens' rows of every table that has a row a token.
+/// Takes the kept tokens' rows of every parameter that has a row a token.
 LogicalResult PruneVocabulary::prune(lm::ModelOp model, ArrayRef<int32_t> tokens) {
   if (int64_t(tokens.size()) == model.getVocab())
     return success();
-  llvm::SmallSetVector<lm::ParamOp, 2> tables;
-  SmallVector<lm::LogitsOp> logits;
-  model.getForward().walk([&](Operation *op) {
-    if (auto embed = dyn_cast<lm::EmbedOp>(op))
-      tables.insert(model.lookupParam(embed.getWeight()));
-    if (auto last = dyn_cast<lm::LogitsOp>(op)) {
-      tables.insert(model.lookupParam(last.getWeight()));
-      logits.push_back(last);
+  struct Table {
+    lm::ParamOp param;
+    weight::Axis axis;
+  };
+  SmallVector<Table> tables;
+  SmallVector<Value> logits;
+  const auto &readers = getChildAnalysis<lm::ParamReaders>(model);
+  for (auto param : model.getBody()->getOps<lm::ParamOp>()) {
+    std::optional<weight::Axis> tokenAxis;
+    for (const auto &[op, use] : readers.of(param)) {
+      if (use.role == lm::ParamRole::Opaque)
+        return op->emitError() << "prune-vocabulary: '" << op->getName()
+                               << "' does not say whether @" << param.getSymName()
+                               << " has rows of tokens";
+      for (auto [index, axis] : llvm::enumerate(use.axes))
+        if (axis.kind == lm::ParamAxis::Kind::Tokens) {
+          tokenAxis = index == 0 ? weight::Axis::Rows : weight::Axis::Columns;
+          if (axis.rows)
+            logits.push_back(axis.rows);
+        }
     }
-  });
-  for (lm::ParamOp table : tables)
-    if (!weight::isWeightTensor(table.getType()))
-      return table.emitError() << "prune-vocabulary: @" << table.getSymName()
-                               << " is quantised: prune before quantising";
-  for (lm::ParamOp table : tables)
-    takeParam(table, weight::Axis::Rows, tokens);
-  for (lm::LogitsOp op : logits)
-    setFeatures(op.getResult(), int64_t(tokens.size()));
+    if (tokenAxis)
+      tables.push_back({param, *tokenAxis});
+  }
+  for (Table table : tables)
+    if (!weight::isWeightTensor(table.param.getType()))
+      return table.param.emitError() << "prune-vocabulary: @" << table.param.getSymName()
+                                     << " is quantised: prune before quantising";
+  for (Table table : tables)
+    takeParam(table.param, table.axis, tokens);
+  for (Value scored : logits)
+    lm::setFeatures(scored, int64_t(tokens.size()));
   SmallVector<int32_t> kept(tokens);
   if (auto before = model.getVocabKept()) // ids of this model's tokens in the teacher's vocabulary
     for (int32_t &token : kept)

@@ -7,15 +7,45 @@ using namespace mlir;
 
 namespace retort {
 
-FailureOr<lm::ParamOp> prunableParam(Operation *user, StringRef name, StringRef pass) {
-  lm::ParamOp param = lm::lookupParam(user, name);
-  if (!param)
-    return user->emitError() << pass << ": there is no parameter @" << name;
-  if (!weight::isWeightTensor(param.getType()))
-    return user->emitError() << pass << ": @" << name << " is quantised: prune before quantising";
-  if (lm::isShared(param))
-    return user->emitError() << pass << ": @" << name << " is read by more than one op";
-  return param;
+FailureOr<SmallVector<lm::UnitAxis>> prunableAxes(const lm::Unit &unit,
+                                                  const lm::ParamReaders &readers, StringRef pass,
+                                                  StringRef what) {
+  auto obstacle = unit.whyNotFed();
+  if (!obstacle)
+    obstacle = unit.whyNotFollowed();
+  if (obstacle)
+    return obstacle->at->emitError()
+           << pass << ": " << lm::placeOf(unit.core) << " " << obstacle->sentence(what)
+           << (obstacle->isFused ? ": prune before fusing" : "");
+  SmallVector<lm::UnitAxis> axes = unit.axes();
+  for (lm::UnitAxis &axis : axes) {
+    StringRef name = axis.param.getSymName();
+    if (!weight::isWeightTensor(axis.param.getType()))
+      return axis.user->emitError()
+             << pass << ": @" << name << " is quantised: prune before quantising";
+    if (readers.isShared(axis.param))
+      return axis.user->emitError() << pass << ": @" << name << " is read by more than one op";
+  }
+  return axes;
+}
+
+LogicalResult refuseStrays(const lm::Units &units, StringRef pass) {
+  if (units.strays().empty())
+    return success();
+  lm::ParamUserOpInterface op = units.strays().front();
+  return op->emitError() << pass << ": " << lm::placeOf(op) << " has " << lm::describeUser(op)
+                         << " that belongs to no attention or gated unit";
+}
+
+void keepParts(const lm::Unit &unit, ArrayRef<lm::UnitAxis> axes, ArrayRef<int32_t> parts) {
+  for (const lm::UnitAxis &axis : axes) {
+    std::vector<int32_t> indices;
+    for (int32_t part : parts)
+      for (int64_t i = 0; i < axis.width; ++i)
+        indices.push_back(int32_t(part * axis.width + i));
+    takeParam(axis.param, axis.axis, indices);
+  }
+  unit.setParts(int64_t(parts.size()));
 }
 
 void takeParam(lm::ParamOp param, weight::Axis axis, ArrayRef<int32_t> indices) {

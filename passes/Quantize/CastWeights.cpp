@@ -18,19 +18,19 @@ struct CastWeights : impl::CastWeightsBase<CastWeights> {
     if (failed(model))
       return signalPassFailure();
     Builder builder(&getContext());
-    Type element;
-    if (type == "bf16")
-      element = builder.getBF16Type();
-    else if (type == "f16")
-      element = builder.getF16Type();
-    else if (type == "f32")
-      element = builder.getF32Type();
-    else {
-      model->emitError() << "cast-weights: type must be bf16, f16 or f32, is '" << type.getValue()
-                         << "'";
+    if (type.quantised()) {
+      model->emitError() << "cast-weights: " << nameOf(type)
+                         << " is quantised: quantize-weights rounds to it";
       return signalPassFailure();
     }
-    for (Matrix matrix : matricesOf(*model)) {
+    using Kind = NumberFormat::Kind;
+    Type element = type.kind == Kind::F16    ? Type(builder.getF16Type())
+                   : type.kind == Kind::BF16 ? Type(builder.getBF16Type())
+                                             : Type(builder.getF32Type());
+    auto matrices = matricesOf(*model, "cast-weights");
+    if (failed(matrices))
+      return signalPassFailure();
+    for (Matrix matrix : *matrices) {
       auto from = matrix.param.getParamType();
       if (weight::isWeightTensor(from) && from.getElementType() != element)
         cast(matrix.param, from.clone(element));

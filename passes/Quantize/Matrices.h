@@ -6,13 +6,14 @@
 
 namespace retort {
 
-/// A parameter that a linear layer, the embedding or the logits multiply by or look up in.
+/// A parameter that ops multiply by or look rows up in.
 struct Matrix {
   lm::ParamOp param;
-  bool isTable; ///< read by the embedding or the logits
+  bool isTable; ///< it has a row a token: the embedding's and the logits'
 };
 
-/// The model's matrices in the order of its parameters, each once.
-std::vector<Matrix> matricesOf(lm::ModelOp model);
+/// The model's matrices in the order of its parameters, each once. Fails, with a diagnostic that
+/// begins with `pass`, at an op that does not say what it does with a matrix.
+mlir::FailureOr<std::vector<Matrix>> matricesOf(lm::ModelOp model, llvm::StringRef pass);
 
 } // namespace retort

@@ -5,6 +5,7 @@
 #include "dialects/Weight/WeightOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
+#include "passes/NamedOption.h"
 
 namespace retort {
 #define GEN_PASS_DECL

@@ -9,22 +9,18 @@ class QuantizePass<string name> : Pass<name, "::mlir::ModuleOp"> {
 }
 
 def QuantizeWeights : QuantizePass<"quantize-weights"> {
-  let summary = "Round matrices to 8 or 4 bits a weight, integers or fp8";
+  let summary = "Round matrices to a few bits a weight, integers or fp8";
   let description = [{
     Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear
     layer, the embedding or the logits read. Gains and biases stay as they are, and so do
     matrices that are quantised already. An embedding table that is also the logits' matrix is
-    made once, as `embedding` says. `bits=8 e4m3=true` stores fp8 e4m3 numbers: a scale for each
-    `group` columns of a row, finer than the one scale a row that others' fp8 checkpoints have. With `only`, the matrices of some blocks or of one kind: run it
-    several times for layers that differ.
+    made once, as `embedding` says. docs/formats.md lists the formats. With `only`, the matrices of some
+    blocks or of one kind: run it several times for layers that differ.
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"bits", "bits", "unsigned", "4", "Bits a weight: 4 or 8">,
-    Option<"embedding", "embedding", "std::string", "", "Format of embedding and logits, as i4g32a, i8g32 or f8g128 (default: that of the others)">,
-    Option<"group", "group", "int64_t", "32", "Weights that share a scale">,
-    Option<"asymmetric", "asymmetric", "bool", "false", "Store a minimum beside each scale">,
-    Option<"e4m3", "e4m3", "bool", "false", "Store 8-bit floats (fp8 e4m3) in the place of integers">,
+    Option<"format", "format", "::retort::NumberFormat", "::retort::NumberFormat{::retort::NumberFormat::Kind::I4, 32}", "Format of the matrices: i4g32s, i4g128a, i8g32, f8g64, ...">,
+    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "", "Format of embedding and logits (default: that of the others)">,
     ListOption<"only", "only", "std::string", "Only matrices whose names contain one of these, as blk.3. or ffn_down (default: all)">
   ];
   let statistics = [Statistic<"numQuantized", "params-quantized", "Parameters quantised">];
@@ -38,7 +34,7 @@ def CastWeights : QuantizePass<"cast-weights"> {
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"type", "type", "std::string", "\"bf16\"", "bf16, f16 or f32">
+    Option<"type", "type", "::retort::NumberFormat", "::retort::NumberFormat{::retort::NumberFormat::Kind::BF16}", "bf16, f16 or f32">
   ];
   let statistics = [Statistic<"numCast", "params-cast", "Parameters cast">];
 }
@@ -55,7 +51,7 @@ def CacheFormat : QuantizePass<"cache-format"> {
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"format", "format", "std::string", "\"f16\"", "f16, bf16, f8e4m3 or f32">,
+    Option<"format", "format", "::retort::CacheFormat", "::retort::CacheFormat::F16", "f16, bf16, f8e4m3 or f32">,
     ListOption<"only", "only", "std::string", "Only blocks of these labels, as blk.3 (default: all)">
   ];
   let statistics = [Statistic<"numChanged", "caches-changed", "Attentions whose cache changed">];

@@ -1,4 +1,4 @@
-//===- QuantizeWeights.cpp - Round matrices to 8 or 4 bits a weight -------===//
+//===- QuantizeWeights.cpp - Round matrices to a few bits a weight --------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/Quantize/Matrices.h"
 #include "passes/Quantize/Passes.h"
@@ -18,13 +18,17 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
     if (failed(model))
       return signalPassFailure();
     auto emitError = [&] { return model->emitError("quantize-weights: "); };
-    weight::FormatAttr linear =
-        weight::makeFormat(emitError, &getContext(), bits, group, asymmetric, e4m3);
-    weight::FormatAttr table =
-        embedding.empty() ? linear : weight::namedFormat(emitError, &getContext(), embedding);
+    auto attribute = [&](const NumberFormat &format) {
+      return weight::FormatAttr::getChecked(emitError, &getContext(), format);
+    };
+    weight::FormatAttr linear = attribute(format);
+    weight::FormatAttr table = embedding ? attribute(*embedding) : linear;
     if (!linear || !table)
       return signalPassFailure();
-    for (Matrix matrix : matricesOf(*model))
+    auto matrices = matricesOf(*model, "quantize-weights");
+    if (failed(matrices))
+      return signalPassFailure();
+    for (Matrix matrix : *matrices)
       if (weight::isWeightTensor(matrix.param.getType()) && wanted(matrix.param.getSymName()))
         quantize(matrix.param, matrix.isTable ? table : linear);
   }
@@ -37,8 +41,7 @@ private:
   void quantize(lm::ParamOp param, weight::FormatAttr format) {
     Value value = param.getProgramValue();
     Type type = format.typeOf(param.getShape()[0], param.getShape()[1]);
-    param.setProgramValue(param.getProgramBuilder().create<weight::QuantizeOp>(
-        type, value, weight::Method::RoundToNearest));
+    param.setProgramValue(param.getProgramBuilder().create<weight::QuantizeOp>(type, value));
     ++numQuantized;
   }
 };

@@ -1,4 +1,4 @@
-//===- Error.h - How Retort's own code reports failure --------*- C++ -*-===//
+//===- Error.h - How Retort's own code reports failure ----------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <string>
@@ -16,7 +16,7 @@ enum class ExitCode : int {
       4, ///< a valid file that Retort does not handle: architecture, pre-tokeniser, template
   Resources = 5, ///< memory, disk or budget does not suffice
   Io = 6,        ///< the operating system refused: not found, not writable, full
-  Device = 7,    ///< a graphics card failed while it worked
+  Device = 7,    ///< a GPU failed while it worked
   Interrupted = 130
 };
 

@@ -1,4 +1,4 @@
-//===- Json.cpp - JSON from untrusted files --------------------------------===//
+//===- Json.cpp - JSON from untrusted files -------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/Json.h"
 #include "runtime/base/Error.h"

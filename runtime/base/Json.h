@@ -1,4 +1,4 @@
-//===- Json.h - JSON from untrusted files ----------------------*- C++ -*-===//
+//===- Json.h - JSON from untrusted files -----------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-//===- MappedFile.cpp - A file mapped read-only ----------------------------===//
+//===- MappedFile.cpp - A file mapped read-only ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/MappedFile.h"
 #include "runtime/base/Error.h"

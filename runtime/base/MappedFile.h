@@ -1,4 +1,4 @@
-//===- MappedFile.h - A file mapped read-only ------------------*- C++ -*-===//
+//===- MappedFile.h - A file mapped read-only -------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>

@@ -1,4 +1,4 @@
-//===- Sha256.cpp - SHA-256 by OpenSSL's libcrypto --------------------------===//
+//===- Sha256.cpp - SHA-256 by OpenSSL's libcrypto ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/Sha256.h"
 #include "runtime/base/Error.h"

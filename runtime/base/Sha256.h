@@ -1,4 +1,4 @@
-//===- Sha256.h - SHA-256 by OpenSSL's libcrypto ---------------*- C++ -*-===//
+//===- Sha256.h - SHA-256 by OpenSSL's libcrypto ----------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>

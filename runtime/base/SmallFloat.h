@@ -1,4 +1,4 @@
-//===- SmallFloat.h - f16, bf16 and fp8 e4m3, to and from f32 -*- C++ -*-===//
+//===- SmallFloat.h - f16, bf16 and fp8 e4m3, to and from f32 ---*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>

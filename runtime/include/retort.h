@@ -5,7 +5,7 @@
  * examples/service; docs/runtime.md tells the same as a story.
  *
  *   retort_model     a bundle, opened and checked. Immutable: any number of threads may use one.
- *   retort_session   a model at work on a device (a pool of threads, or graphics cards): slots
+ *   retort_session   a model at work on a device (a pool of threads, or GPUs): slots
  *                    (sequences) and their KV cache. One thread at a time; make one session a
  *                    thread, or lock.
  *   retort_sampler   picks tokens from logits. One thread at a time.
@@ -63,8 +63,8 @@ typedef enum retort_status {
   RETORT_E_UNSUPPORTED = 4, /**< a good bundle that this library or this machine cannot run */
   RETORT_E_RESOURCES = 5,   /**< memory or cache pages do not suffice; the message has the counts */
   RETORT_E_IO = 6,          /**< the operating system refused a file */
-  RETORT_E_DEVICE = 7,  /**< a graphics card failed at work: the session is lost, make another */
-  RETORT_E_CONTEXT = 8, /**< more tokens than the context holds; the message has both counts */
+  RETORT_E_DEVICE = 7,      /**< a GPU failed at work: the session is lost, make another */
+  RETORT_E_CONTEXT = 8,     /**< more tokens than the context holds; the message has both counts */
   RETORT_E_CAPACITY = 9 /**< the caller's buffer is too small; the count says what it must hold */
 } retort_status;
 
@@ -95,7 +95,7 @@ typedef struct retort_model_options {
 /**
  * Opens a bundle: a .retort file, or the directory form. Every part is checked against its SHA-256,
  * then weights are mapped (shared with other processes), never copied in the host's memory: memory
- * is only used for what the manifest's lists need. No graphics card is touched before a session is
+ * is only used for what the manifest's lists need. No GPU is touched before a session is
  * made. The file must not be changed while the model is open.
  *
  * @param path     NUL-terminated.
@@ -129,7 +129,7 @@ typedef struct retort_model_info {
   int32_t eos_token;        /**< -1: none */
   int32_t has_chat;         /**< 1 if retort_chat_tokens() works, else 0 */
   uint64_t page_bytes;      /**< of a page of the KV cache, all layers */
-  uint64_t weight_bytes;    /**< of weights.bin, or of the cards' weights if the bundle has none */
+  uint64_t weight_bytes;    /**< of weights.bin, or of the GPUs' weights if the bundle has none */
   uint64_t bytes_per_token; /**< weight bytes read to decode one token */
 } retort_model_info;
 
@@ -255,23 +255,23 @@ typedef struct retort_session_options {
   uint32_t max_context; /**< most positions of a slot, at most the model's context; 0: that */
   uint64_t cache_bytes; /**< of the KV cache, rounded down to pages, shared by all slots; 0: enough
                              for every slot to be full. On a CPU memory is taken as pages are first
-                             used, on a card at once. */
+                             used, on a GPU at once. */
   const char *device;   /**< what runs the steps:
                              "cpu"       the bundle's CPU code on `threads` threads;
-                             "cuda"      the first graphics card, or as many as the bundle's code
+                             "cuda"      the first GPU, or as many as the bundle's code
                                          is for;
-                             "cuda:1"    that card, counted from 0 as the driver does
+                             "cuda:1"    that GPU, counted from 0 as the driver does
                                          (CUDA_VISIBLE_DEVICES applies); "cuda:2,3": those two;
-                             "sim"       the simulated card of Retort's tests, slow and exact;
+                             "sim"       the simulated GPU of Retort's tests, slow and exact;
                                          "sim:2": two of them;
                              NULL: "cuda" if the bundle has code for it and the machine a driver and
-                             a card, else "cpu". If that card cannot run it, the call fails and says
+                             a GPU, else "cpu". If that GPU cannot run it, the call fails and says
                              why: it never quietly runs slower. */
 } retort_session_options;
 
 /**
- * Makes a session. Its threads sleep when it is not in use. On a card, the first session of a model
- * loads its code and copies its weights; later ones on the same card share them, as long as one of
+ * Makes a session. Its threads sleep when it is not in use. On a GPU, the first session of a model
+ * loads its code and copies its weights; later ones on the same GPU share them, as long as one of
  * them lives. Everything that can be known is checked before anything is copied.
  *
  * @param options  may be NULL.
@@ -279,10 +279,10 @@ typedef struct retort_session_options {
  * @return RETORT_OK,
  *         RETORT_E_ARGUMENT     an option is out of range, or `device` names nothing;
  *         RETORT_E_RESOURCES    memory or threads are refused; the message has the sizes, and for a
- *                               card what is free and the longest context that fits;
- *         RETORT_E_UNSUPPORTED  the bundle has no code for the device; or the driver or the card is
+ *                               GPU what is free and the longest context that fits;
+ *         RETORT_E_UNSUPPORTED  the bundle has no code for the device; or the driver or the GPU is
  *                               not there, or too old;
- *         RETORT_E_DEVICE       the card failed.
+ *         RETORT_E_DEVICE       the GPU failed.
  */
 RETORT_API retort_status retort_session_create(const retort_model *model,
                                                const retort_session_options *options,
@@ -295,20 +295,20 @@ RETORT_API const char *retort_session_error(const retort_session *session);
 /** A session's counts. */
 typedef struct retort_session_info {
   size_t struct_bytes;
-  uint32_t threads, slots, max_context; /**< as decided; threads is 1 on a card */
+  uint32_t threads, slots, max_context; /**< as decided; threads is 1 on a GPU */
   uint32_t max_rows;                    /**< most rows of a step */
   uint64_t pages, free_pages;           /**< of the KV cache */
-  uint64_t cache_bytes;                 /**< of all pages together, on all cards */
+  uint64_t cache_bytes;                 /**< of all pages together, on all GPUs */
   const char *device;  /**< what runs the steps, for people: "cpu x86-64-v4", "cuda:0 NVIDIA H100";
                             lives as long as the session */
-  double step_seconds; /**< of the last step, measured on the card by its own clock: without copies
+  double step_seconds; /**< of the last step, measured on the GPU by its own clock: without copies
                             and the host's part. 0: not measured */
 } retort_session_info;
 RETORT_API retort_status retort_session_get_info(const retort_session *session,
                                                  retort_session_info *info);
 
 /**
- * What the device counted since the last call of this function, as JSON: on a simulated card that
+ * What the device counted since the last call of this function, as JSON: on a simulated GPU that
  * was told to count (docs/cuda.md) bytes moved, sectors, bank conflicts, waits and what its checks
  * found; "" on devices that count nothing. Lives until the session's next call of this function.
  */
@@ -337,7 +337,7 @@ typedef struct retort_row {
  *         RETORT_E_CONTEXT    a slot would be longer than max_context;
  *         RETORT_E_RESOURCES  too few free pages of cache: reset or truncate a slot and try again;
  *                             in these three cases nothing ran and no slot changed;
- *         RETORT_E_DEVICE     the card failed, what the slots hold is lost: only
+ *         RETORT_E_DEVICE     the GPU failed, what the slots hold is lost: only
  *                             retort_session_destroy() may follow, every step fails the same way.
  */
 RETORT_API retort_status retort_step(retort_session *session, const retort_row *rows,
@@ -347,7 +347,7 @@ RETORT_API retort_status retort_step(retort_session *session, const retort_row *
 /**
  * Runs one step as retort_step() does, and gives tokens in the place of logits: for each wanted row
  * the one that retort_sample() with the row's sampler picks from the logits of the tokens that the
- * bundle's tokenizer has (all, if it has none). A card picks them itself, to the same token, and
+ * bundle's tokenizer has (all, if it has none). A GPU picks them itself, to the same token, and
  * sends 8 bytes a row instead of all logits.
  *
  * @param samplers  [num_wanted] each moves on by a pick, rows in order (one may serve several);
@@ -391,7 +391,7 @@ RETORT_API retort_status retort_slot_reset(retort_session *session, int32_t slot
  * probabilities, cut to the fewest tokens whose probabilities sum to top_p at least
  * (arXiv:1904.09751), and one is drawn: going down the ranking, the first at which the sum of
  * probabilities passes a random number. Equal logits rank by token. All is done in integers, so the
- * same seed, options and logits give the same tokens, on a CPU and on a card (to the bit:
+ * same seed, options and logits give the same tokens, on a CPU and on a GPU (to the bit:
  * runtime/src/abi/sampling.h).
  */
 typedef struct retort_sampling {

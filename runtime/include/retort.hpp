@@ -1,4 +1,4 @@
-//===- retort.hpp - Running a specialist: C++20 over retort.h --*- C++ -*-===//
+//===- retort.hpp - Running a specialist: C++20 over retort.h ---*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // A thin layer, all inline: handles become movable objects, statuses become retort::Failure,

@@ -1,6 +1,6 @@
-# Bundles through the C API, on the CPU and on simulated cards: what several tests share.
+# Bundles through the C API, on the CPU and on simulated GPUs: what several tests share.
 # SPDX-License-Identifier: Apache-2.0
-"""Session(library, bundle, device) runs steps; Sim(library) is the simulated card's controls."""
+"""Session(library, bundle, device) runs steps; Sim(library) is the simulated GPU's controls."""
 import ctypes
 import json
 import os
@@ -152,7 +152,7 @@ class Session:
 
 
 class Sim:
-    """The simulated card that sessions of this process use (kernels/sim/sim.h)."""
+    """The simulated GPU that sessions of this process use (kernels/sim/sim.h)."""
 
     def __init__(self, library):
         self.lib = ctypes.CDLL(str(pathlib.Path(library).parent / "libretort_sim.so"))
@@ -190,7 +190,7 @@ class Timer:
 
 
 def retort(command, *arguments, check=True, fake_nvcc=True, **environment):
-    """Runs `retort`, with an nvcc that compiles nothing, for the simulated card needs no code."""
+    """Runs `retort`, with an nvcc that compiles nothing, for the simulated GPU needs no code."""
     if fake_nvcc:
         environment["CUDACXX"] = str(FAKE_NVCC)
     return subprocess.run([command, *map(str, arguments)], check=check, capture_output=True,

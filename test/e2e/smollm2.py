@@ -1,4 +1,4 @@
-# SmolLM2 int4 on simulated cards, one or two: its text against the executor's and the CPU program's.
+# SmolLM2 int4 on simulated GPUs, one or two: its text against the executor's and the CPU program's.
 # SPDX-License-Identifier: Apache-2.0
 """What test_cuda_sim.py and test_two_devices_smollm2.py say of SmolLM2. Tools is what their command lines name."""
 import collections
@@ -10,11 +10,11 @@ import numpy as np
 from bundles import Session, Timer, executor_logits, retort
 
 Tools = collections.namedtuple("Tools", "retort library executor torch teacher")
-PIPELINE = "builtin.module(quantize-weights{bits=4 group=32},cache-format{format=f16})"  # recipe int4
+PIPELINE = "builtin.module(quantize-weights{format=i4g32s},cache-format{format=f16})"  # recipe int4
 PROMPT = ("A page of memory that several processes share is copied when one of them first writes to it. "
           "The kernel does this because")
 TOKENS = 32
-# Measured: 1.0e-2 through decode, 1.2e-2 through prefill, whose attention multiplies as f16; 1.7e-2 on two cards.
+# Measured: 1.0e-2 through decode, 1.2e-2 through prefill, whose attention multiplies as f16; 1.7e-2 on two GPUs.
 LIMIT, LIMIT_RMS = 2e-2, 4e-3
 LIMIT_FLOAT = 6e-2  # of weights that are floats: prefill multiplies them by activations in f16
 MOST_WAITS = 5  # of a layer

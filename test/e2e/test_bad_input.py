@@ -307,7 +307,7 @@ def bad_commands(b):
     process = b.run("compile", b.gguf, "-o", b.out, "--passes", "builtin.module(")
     b.check("a pipeline that does not parse", process, USAGE, "builtin.module", lines=0)
     process = b.run("compile", b.gguf, "-o", b.out, "--passes",
-                    "builtin.module(quantize-weights{bits=eight})")
+                    "builtin.module(quantize-weights{format=eight})")
     b.check("an option that does not parse", process, USAGE, "eight", lines=0)
     (b.work / "bad.pipeline").write_text("builtin.module(\n  no-such-pass\n)\n")
     process = b.run("compile", b.gguf, "-o", b.out, "--recipe", b.work / "bad.pipeline")

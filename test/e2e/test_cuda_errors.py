@@ -1,9 +1,9 @@
-# What `retort run` and `retort bench` say when a card cannot run a bundle.
+# What `retort run` and `retort bench` say when a GPU cannot run a bundle.
 # SPDX-License-Identifier: Apache-2.0
 """test_cuda_errors.py RETORT
 
 Each is one line on stderr, with the numbers and what to do, and an exit code of docs/errors.md; and
-it comes before anything runs. Cards that are not there: test/unit/Runtime/CudaDriverTest.cpp.
+it comes before anything runs. GPUs that are not there: test/unit/Runtime/CudaDriverTest.cpp.
 """
 import json
 import os

@@ -1,4 +1,4 @@
-# Random small models whose layers all differ, on the simulated card, against the executor.
+# Random small models whose layers all differ, on the simulated GPU, against the executor.
 # SPDX-License-Identifier: Apache-2.0
 """test_cuda_random.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH [--seeds N] [--first SEED]
                     [--device cuda --target cuda:sm_90] [--devices 2]
@@ -89,8 +89,8 @@ def formats(config, blocks, rng):
         if kind == "cast" and name != "output.weight":
             continue  # cast-weights at the end takes what is left, unless it is f32
         if kind[0] in "48":
-            passes.append(f"quantize-weights{{only={name} bits={kind[0]} group={group}"
-                          f"{dict(s='', a=' asymmetric=true', e=' e4m3=true')[kind[1]]}}}")
+            codes, suffix = {"4s": ("i4", "s"), "4a": ("i4", "a"), "8s": ("i8", ""), "8e": ("f8", "")}[kind]
+            passes.append(f"quantize-weights{{only={name} format={codes}g{group}{suffix}}}")
     if rng.random() < 0.8:
         passes.append(f"cast-weights{{type={rng.choice(['bf16', 'f16'])}}}")
     return passes
@@ -213,7 +213,7 @@ for name in ("retort", "libretort", "executor_tool", "libretort_torch"):
     parser.add_argument(name)
 parser.add_argument("--seeds", type=int, default=6)
 parser.add_argument("--first", type=int, default=0)
-parser.add_argument("--device", default="sim", help="as `retort run` takes it; a card needs nvcc")
+parser.add_argument("--device", default="sim", help="as `retort run` takes it; a GPU needs nvcc")
 parser.add_argument("--target", default="cuda:sm_80")
 parser.add_argument("--devices", type=int, default=1, choices=(1, 2))
 options = parser.parse_args()

@@ -1,15 +1,15 @@
-# Tokens that simulated cards draw, against the host's sampler on the same cards' logits.
+# Tokens that simulated GPUs draw, against the host's sampler on the same GPUs' logits.
 # SPDX-License-Identifier: Apache-2.0
 """test_cuda_sampling.py RETORT LIBRETORT TEACHER
 
-1. Of a tiny model, compiled for one card and for two, in both forms: prefill of 40 and 70 rows and decoding of 1 to 16
+1. Of a tiny model, compiled for one GPU and for two, in both forms: prefill of 40 and 70 rows and decoding of 1 to 16
    rows, each row with a sampler of its own, greedy ones among them. The tokens are those that the host's samplers pick
-   from the logits that the same steps give, the cards send 8 bytes a row, and the simulator's checks find nothing; with
+   from the logits that the same steps give, the GPUs send 8 bytes a row, and the simulator's checks find nothing; with
    peer access and without, in several orders of CTAs and warps.
    So it is on the CPU, from its logits.
-2. `retort run` with a seed: both forms give the same text. One card and two, whose logits differ in their last bits,
+2. `retort run` with a seed: both forms give the same text. One GPU and two, whose logits differ in their last bits,
    draw the same tokens with the same seeds but for near-ties.
-3. The same for a prompt and some tokens of TEACHER (SmolLM2), on one card.
+3. The same for a prompt and some tokens of TEACHER (SmolLM2), on one GPU.
 """
 import pathlib
 import sys
@@ -94,14 +94,14 @@ def check_tiny(sim, folder):
 
 
 def check_agreement(bundles):
-    """One card's logits and two cards' differ in their last bits: the same seeds draw the same but for near-ties."""
+    """One GPU's logits and two GPUs' differ in their last bits: the same seeds draw the same but for near-ties."""
     drawn = {}
-    for name, bundle, device in (("one card", bundles[0], "sim"), ("two cards", bundles[2], "sim:2")):
+    for name, bundle, device in (("one GPU", bundles[0], "sim"), ("two GPUs", bundles[2], "sim:2")):
         with Session(LIBRARY, bundle, device) as session:
             picks = [Sampler(LIBRARY, 0.9, 0.95, 0, seed=i) for i in range(64)]
             drawn[name] = session.sample([((i * 29 + 5) % 300, 0) for i in range(64)], picks)
     same = sum(a == b for a, b in zip(*drawn.values()))
-    print(f"one card and two: {same} of 64 drawn tokens are the same", flush=True)
+    print(f"one GPU and two: {same} of 64 drawn tokens are the same", flush=True)
     assert same >= LEAST_SAME, drawn
 
 

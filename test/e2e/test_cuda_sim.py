@@ -1,4 +1,4 @@
-# SmolLM2 int4 on the simulated card: against the executor and the CPU's program, and what it counts.
+# SmolLM2 int4 on the simulated GPU: against the executor and the CPU's program, and what it counts.
 # SPDX-License-Identifier: Apache-2.0
 """test_cuda_sim.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH TEACHER
 

@@ -5,7 +5,7 @@
    transformers with a cache that rounds.
 2. The executor reads the weights that torch's casts make: logits of f16 and fp8 weights against
    transformers with weights rounded here.
-3. `compile --cache FORMAT`, and each format of weights, for a CPU and a simulated card: what the bundle says it
+3. `compile --cache FORMAT`, and each format of weights, for a CPU and a simulated GPU: what the bundle says it
    holds and how many bytes that takes, and its logits against the executor's.
 4. What is no format, or cannot be varied, is refused in one line.
 """
@@ -84,8 +84,8 @@ def fp8_weights(weight, group):
 
 def check_executor_weights(folder):
     for name, pipeline, convert in (
-            ("llama", "quantize-weights{bits=8 e4m3=true group=32}", lambda w: fp8_weights(w, 32)),
-            ("qwen3", "quantize-weights{bits=8 e4m3=true group=128}", lambda w: fp8_weights(w, 128)),
+            ("llama", "quantize-weights{format=f8g32}", lambda w: fp8_weights(w, 32)),
+            ("qwen3", "quantize-weights{format=f8g128}", lambda w: fp8_weights(w, 128)),
             ("gemma2", "cast-weights{type=f16}", lambda w: w.half().float())):
         path = folder / f"{name}-weights"
         model = make_models.make(name, path)
@@ -119,7 +119,7 @@ def check_weights(folder):
     teacher = folder / "tiny/teacher.gguf"
     tokens = np.random.default_rng(6).integers(3, tiny.VOCAB, 43).tolist()
     exact = executor_logits(TOOL, TORCH, teacher, [tokens], tiny.VOCAB, folder)[0]
-    fp8 = "quantize-weights{bits=8 e4m3=true group=64}"
+    fp8 = "quantize-weights{format=f8g64}"
     for name, bits, given, pipeline in (
             ("f8g64", 8.25, ["--recipe", "fp8"], fp8 + ",cache-format{format=f16}"),
             ("f16", 16, ["--passes", "builtin.module(cast-weights{type=f16})"], "cast-weights{type=f16}")):

@@ -1,9 +1,9 @@
-# scripts/gpu-check where there is no graphics card, and its whole way on the simulated one.
+# scripts/gpu-check where there is no GPU, and its whole way on the simulated one.
 # SPDX-License-Identifier: Apache-2.0
 """test_gpu_check.py GPU_CHECK BUILD
 
-1. Without a card: one line, exit code 4, nothing written.
-2. --simulate: tests, logits, decoding and prefill of a tiny model in both forms on one card and on two; the
+1. Without a GPU: one line, exit code 4, nothing written.
+2. --simulate: tests, logits, decoding and prefill of a tiny model in both forms on one GPU and on two; the
    report has a row for each and the table shows them; exit code 0.
 3. A failure (a limit that logits cannot keep) is in the report and the exit code is 1.
 """
@@ -24,13 +24,13 @@ def gpu_check(folder, *arguments):
                           capture_output=True, text=True)
 
 
-def check_without_card(folder):
+def check_without_gpu(folder):
     if os.path.exists("/dev/nvidiactl"):
-        print("there is a card: the refusal without one is not tested")
+        print("there is a GPU: the refusal without one is not tested")
         return
     done = gpu_check(folder / "none")
     line = done.stderr.strip()
-    assert done.returncode == 4 and "\n" not in line and "no graphics card" in line, (done, line)
+    assert done.returncode == 4 and "\n" not in line and "no GPU" in line, (done, line)
     assert not done.stdout and not (folder / "none").exists()
 
 
@@ -38,10 +38,10 @@ def check_report(folder):
     done = gpu_check(folder, *SIMULATE)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
     report = json.loads((folder / "gpu-report.json").read_text())
-    assert report["simulated"] and report["cards"][0]["multiprocessors"] > 0 and not report["failures"]
+    assert report["simulated"] and report["gpus"][0]["multiprocessors"] > 0 and not report["failures"]
     assert [row["passed"] for row in report["tests"][:3]] == [True] * 3, report["tests"]
     forms = {"persistent", "graph"}
-    assert report["peer_access"] and len(report["cards"]) == 2 and report["made"]["retort"].startswith("retort ")
+    assert report["peer_access"] and len(report["gpus"]) == 2 and report["made"]["retort"].startswith("retort ")
     assert len(report["logits"]) == 8 and all(row["passed"] and row["same_bits_again"] for row in report["logits"])
     decode = {(row["recipe"], row["form"], row["devices"], row["rows"], row["context"]) for row in report["decode"]}
     assert decode == {(recipe, form, devices, rows, context) for recipe in ("int4", "bf16") for form in forms
@@ -87,7 +87,7 @@ def check_nothing_measured(folder):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        check_without_card(folder)
+        check_without_gpu(folder)
         check_report(folder / "check")
         check_failure(folder / "check")
         check_nothing_measured(folder / "broken")

@@ -60,7 +60,7 @@ with tempfile.TemporaryDirectory() as folder:
     two = both["decode"]
     assert two["devices"] == 2 and both["prefill"]["exchange_us"] > 0, both["prefill"]
     assert two["exchange_us"] > 0 and len(two["phases"]) == len(decode["phases"])
-    # Heads are 2 + 1 and 1 + 2 in turns, so the slower card always has the larger part of attention.
+    # Heads are 2 + 1 and 1 + 2 in turns, so the slower GPU always has the larger part of attention.
     moved = sum(p["memory_bytes"] for p in two["phases"]) / sum(p["memory_bytes"] for p in decode["phases"])
     assert 0.5 < moved < 0.54, moved
     tiles = [p["tiles"] for p in two["phases"] if p["name"].endswith("attn_qkv")]

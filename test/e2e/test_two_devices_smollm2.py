@@ -1,11 +1,11 @@
-# SmolLM2 int4 cut over two simulated cards: its text, what each card reads, and what the simulator finds.
+# SmolLM2 int4 cut over two simulated GPUs: its text, what each GPU reads, and what the simulator finds.
 # SPDX-License-Identifier: Apache-2.0
 """test_two_devices_smollm2.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH TEACHER
 
-1. As test_cuda_sim.py on one card: greedy text of 32 tokens, after a prompt that went through prefill and one that
+1. As test_cuda_sim.py on one GPU: greedy text of 32 tokens, after a prompt that went through prefill and one that
    went through decode, is the CPU program's up to near-ties, and logits are as near to the executor's. Both forms, with
    peer access and through host memory, give the same bits.
-2. By the simulator's counters each card reads at most 0.52 of the weights that one card alone reads in a decoding
+2. By the simulator's counters each GPU reads at most 0.52 of the weights that one GPU alone reads in a decoding
    step, and waits at most 5 times a layer.
 3. The simulator's checks find nothing in prefill, and in decoding with peer access and without.
 """
@@ -43,9 +43,9 @@ def check_counters(sim, one, bundles):
         for device in (0, 1):
             weights = memory[f"weights.{device}"]
             share = weights["bytes"] / whole
-            print(f"{bundle.stem}, card {device}: {weights['bytes']} bytes of weights read, {share:.4f} of {whole}; "
-                  f"{waits} waits of both cards", flush=True)
-            assert 0.45 < share <= MOST_SHARE, f"card {device} reads {share} of the weights"
+            print(f"{bundle.stem}, GPU {device}: {weights['bytes']} bytes of weights read, {share:.4f} of {whole}; "
+                  f"{waits} waits of both GPUs", flush=True)
+            assert 0.45 < share <= MOST_SHARE, f"GPU {device} reads {share} of the weights"
         if bundle.stem == "persistent":  # a graph's launches are no waits
             assert waits <= 2 * (MOST_WAITS * blocks + 1), waits
 

@@ -6,7 +6,7 @@
 // taking more than a few MB of memory.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/Checkpoint/Checkpoint.h"
+#include "compiler/Import/Config.h"
 #include "runtime/base/Error.h"
 #include <algorithm>
 #include <cstdio>

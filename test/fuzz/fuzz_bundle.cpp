@@ -1,4 +1,4 @@
-//===- fuzz_bundle.cpp - Bundles' headers and manifests --------------------===//
+//===- fuzz_bundle.cpp - Bundles' headers and manifests -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // The first byte chooses: the input is a manifest of the directory form, a manifest put into an

@@ -1,6 +1,6 @@
 //===- fuzz_config.cpp - config.json --------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Import/ConfigReaders.h"
+#include "compiler/Import/Config.h"
 #include "runtime/base/Error.h"
 
 using namespace retort;

@@ -1,7 +1,7 @@
 //===- fuzz_gguf.cpp - GGUF files, their metadata and their model ---------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Checkpoint/Checkpoint.h"
 #include "compiler/Checkpoint/Gguf.h"
+#include "compiler/Import/Config.h"
 #include "runtime/base/Error.h"
 #include "test/fuzz/GgufMutator.h"
 #include <algorithm>

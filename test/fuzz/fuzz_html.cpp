@@ -1,4 +1,4 @@
-//===- fuzz_html.cpp - The HTML reader on any bytes -------------------------===//
+//===- fuzz_html.cpp - The HTML reader on any bytes -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/CorpusFiles.h"
 #include "compiler/Data/Html.h"

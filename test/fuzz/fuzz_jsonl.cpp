@@ -1,4 +1,4 @@
-//===- fuzz_jsonl.cpp - Lines of JSON against a whole parse -----------------===//
+//===- fuzz_jsonl.cpp - Lines of JSON against a whole parse ---------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/Jsonl.h"
 

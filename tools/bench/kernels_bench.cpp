@@ -19,8 +19,7 @@
 
 using namespace retort;
 using namespace retort::test;
-using weight::Format;
-using weight::Kind;
+using Kind = NumberFormat::Kind;
 
 namespace {
 
@@ -64,46 +63,43 @@ struct Bench {
   int64_t cols;
 
   /// Seconds of rows x (all of W), columns split evenly over the threads.
-  double linear(const Format &format, int64_t rows, const Bytes &w, int64_t out, int runs) {
+  double linear(const NumberFormat &format, int64_t rows, const Bytes &w, int64_t out, int runs) {
     int64_t rowBytes = v3::rk_quant_row_bytes(cols, format.group);
     Bytes xq(rows * rowBytes);
     std::vector<float> x(rows * cols, 0.5f), y(rows * out);
     for (int64_t r = 0; r < rows; ++r)
-      isa.rk_quantize(&x[r * cols], cols, format.group, 0, cols, xq.data() + r * rowBytes);
+      isa.rk_quantize(&x[r * cols], cols, format.group, xq.data() + r * rowBytes);
     return bestSeconds(
         threads,
         [&](int t) {
           int64_t n0 = out / 16 * t / threads * 16, n1 = out / 16 * (t + 1) / threads * 16;
           if (format.kind == Kind::F32)
-            isa.rk_linear_f32(x.data(), cols, rows, w.data(), cols, out, n0, n1, 1, nullptr, 0,
-                              nullptr, 0, y.data(), out);
+            isa.rk_linear_f32(x.data(), cols, rows, w.data(), cols, out, n0, n1, nullptr, 0,
+                              nullptr, y.data());
           else if (format.kind == Kind::F16 || format.kind == Kind::BF16)
             (format.kind == Kind::F16 ? isa.rk_linear_f16 : isa.rk_linear_bf16)(
-                x.data(), cols, rows, w.data(), cols, out, n0, n1, 1, nullptr, 0, nullptr, 0,
-                y.data(), out);
+                x.data(), cols, rows, w.data(), cols, out, n0, n1, nullptr, 0, nullptr, y.data());
           else if (format.kind == Kind::F8)
-            isa.rk_linear_f8(x.data(), cols, rows, w.data(), cols, format.group, out, n0, n1, 1,
-                             nullptr, 0, nullptr, 0, y.data(), out);
+            isa.rk_linear_f8(x.data(), cols, rows, w.data(), cols, format.group, out, n0, n1,
+                             nullptr, 0, nullptr, y.data());
           else
             (format.kind == Kind::I8 ? isa.rk_linear_i8
-             : format.symmetric      ? isa.rk_linear_i4s
-                                : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
-                                                     out, n0, n1, 1, nullptr, 0, nullptr, 0,
-                                                     y.data(), out);
+             : !format.minima        ? isa.rk_linear_i4s
+                              : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
+                                                   out, n0, n1, nullptr, 0, nullptr, y.data());
         },
         runs);
   }
 
-  void report(const Format &format) {
+  void report(const NumberFormat &format) {
     int64_t block = weight::blockBytes(format, cols);
     int64_t out = kWeightBytes / block * 16, bytes = out / 16 * block, few = 2048;
     Bytes w(bytes);
     std::fill_n(w.data(), bytes, uint8_t(0x11)); // any codes; scales of 0x1111 are small numbers
     double decode = linear(format, 1, w, out, kRuns);
     double prefill = linear(format, 64, w, few, 2 * kRuns);
-    std::printf("%-8s decode %6.1f GB/s   prefill %7.1f GFLOP/s\n",
-                weight::formatName(format).c_str(), double(bytes) / decode / 1e9,
-                2.0 * 64 * double(few * cols) / prefill / 1e9);
+    std::printf("%-8s decode %6.1f GB/s   prefill %7.1f GFLOP/s\n", nameOf(format).c_str(),
+                double(bytes) / decode / 1e9, 2.0 * 64 * double(few * cols) / prefill / 1e9);
   }
 };
 
@@ -126,9 +122,9 @@ int main(int argc, char **argv) {
   std::printf("x86-64-%s, %d threads, %lld columns\nplain read      %6.1f GB/s\n", isa.name,
               threads, static_cast<long long>(cols), double(kWeightBytes) / read / 1e9);
   Bench bench{isa, threads, cols};
-  for (const Format &format :
-       {Format{Kind::F32}, Format{Kind::F16}, Format{Kind::BF16}, Format{Kind::F8, 64},
-        Format{Kind::I8, 32}, Format{Kind::I4, 32, true}, Format{Kind::I4, 64, true},
-        Format{Kind::I4, 128, true}, Format{Kind::I4, 32, false}})
+  for (const NumberFormat &format :
+       {NumberFormat{Kind::F32}, NumberFormat{Kind::F16}, NumberFormat{Kind::BF16},
+        NumberFormat{Kind::F8, 64}, NumberFormat{Kind::I8, 32}, NumberFormat{Kind::I4, 32},
+        NumberFormat{Kind::I4, 64}, NumberFormat{Kind::I4, 128}, NumberFormat{Kind::I4, 32, true}})
     bench.report(format);
 }

@@ -1,5 +1,6 @@
 //===- retort-opt.cpp - mlir-opt for Retort's dialects and passes ---------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Torch/Interpret.h"
 #include "dialects/Distill/DistillOps.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "passes/Register.h"
@@ -24,6 +25,7 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   retort::registerAllDialects(registry);
   retort::registerAllPasses();
+  retort::exec::registerInterpretPass();
   registry.addExtension(+[](mlir::MLIRContext *, retort::distill::DistillDialect *dialect) {
     if (!workspace.empty())
       dialect->setFileResolver(findObject);

@@ -1,4 +1,4 @@
-//===- main.cpp - The command line of Retort --------------------------------===//
+//===- main.cpp - The command line of Retort ------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 // Parses options and calls compiler/Driver, nothing else. Exit codes: docs/errors.md.
 #include "compiler/Driver/Commands.h"
@@ -159,7 +159,7 @@ struct CommandLine {
   static void addDevice(CLI::App *command, std::string &device) {
     command
         ->add_option("--device", device,
-                     "cpu, cuda, cuda:N (card N), sim, sim:N (N cards) (default: a card, else cpu)")
+                     "cpu, cuda, cuda:N (GPU N), sim, sim:N (N GPUs) (default: a GPU, else cpu)")
         ->type_name("DEVICE")
         ->default_str("");
   }

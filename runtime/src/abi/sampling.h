@@ -1,6 +1,6 @@
-/*===- sampling.h - How a token is drawn from logits, for the host and for cards --------------===*/
+/*===- sampling.h - How a token is drawn from logits, for the host and for GPUs ---------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The definition of sampling. The host's sampler (engine/Sampler.cpp) and the kernel of cards
+/* The definition of sampling. The host's sampler (engine/Sampler.cpp) and the kernel of GPUs
  * (kernels/cuda/sample.cuh) are both made of the functions below, all in integers but for one
  * subtraction and one multiplication that nobody may fuse, so they draw the same token from the
  * same logits and the same random number, whatever the order in which either goes over them.

@@ -1,4 +1,4 @@
-//===- CpuDevice.cpp - Steps on a pool of threads --------------------------===//
+//===- CpuDevice.cpp - Steps on a pool of threads -------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/device/CpuDevice.h"
 #include "runtime/base/Error.h"

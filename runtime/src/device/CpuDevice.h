@@ -1,4 +1,4 @@
-//===- CpuDevice.h - Steps on a pool of threads ----------------*- C++ -*-===//
+//===- CpuDevice.h - Steps on a pool of threads -----------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/src/abi/cpu_program.h"

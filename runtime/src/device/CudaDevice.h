@@ -1,4 +1,4 @@
-//===- CudaDevice.h - Steps on graphics cards ------------------*- C++ -*-===//
+//===- CudaDevice.h - Steps on GPUs -----------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/src/abi/cuda_program.h"
@@ -7,10 +7,10 @@
 
 namespace retort::engine {
 
-/// A session on the cards of a CudaProgram. Each card has its own part of the cache, its own copy
+/// A session on the GPUs of a CudaProgram. Each GPU has its own part of the cache, its own copy
 /// of the step and its inputs, and its own stream; a step is one copy, one launch and the copy of
-/// the logits, or of tokens, on each, all cards at once. When tokens are to be drawn, the first
-/// card launches one more kernel that does it, once the others' steps are done.
+/// the logits, or of tokens, on each, all GPUs at once. When tokens are to be drawn, the first
+/// GPU launches one more kernel that does it, once the others' steps are done.
 class CudaDevice final : public Device {
 public:
   CudaDevice(std::shared_ptr<const Model> model, std::shared_ptr<CudaProgram> program);
@@ -27,31 +27,31 @@ public:
   std::string takeCounters() const override;
 
 private:
-  /// Where things are in the copy that a card gets before each step. Choices, which few steps have,
+  /// Where things are in the copy that a GPU gets before each step. Choices, which few steps have,
   /// end where the step begins; the table comes last, so that it can stay when it has not changed.
   struct Layout {
     uint64_t step, tokens, slots, positions, wanted, chosen, table, bytes;
   };
-  /// A step's code and what it alone uses on one card.
+  /// A step's code and what it alone uses on one GPU.
   struct Step {
     const CudaStepCode *code;
     CUdeviceptr sync;                                     ///< its words
-    retort_cuda_peer peers[RETORT_CUDA_MAX_DEVICES] = {}; ///< in the addresses of this card
+    retort_cuda_peer peers[RETORT_CUDA_MAX_DEVICES] = {}; ///< in the addresses of this GPU
     CUgraphExec graph = nullptr;
   };
-  struct Card {
-    const CudaCard *card = nullptr;
+  struct Gpu {
+    const CudaGpu *shared = nullptr; ///< what all sessions have on it
     CudaStream stream;
     CudaEvent begin, end; ///< of the step's kernels
     CudaEvent copied;     ///< the step's end, logits and all
     CudaMemory cache, activations, sync, inputs, logits;
-    CudaMemory otherLogits; ///< the first of two cards: where the other one's are drawn from
+    CudaMemory otherLogits;         ///< the first of two GPUs: where the other one's are drawn from
     PinnedMemory pinnedOtherLogits; ///< in its place without peer access
     PinnedMemory pinnedInputs, pinnedLogits;
     PinnedMemory received; ///< what others send without peer access; activations, then sync
     std::vector<Step> steps;
     uint32_t logitsBegin = 0, logitsCount = 0;
-    uint64_t tableVersion = 0; ///< of the table that the card has
+    uint64_t tableVersion = 0; ///< of the table that the GPU has
   };
 
   template <class Call> void named(Call call) const;
@@ -60,16 +60,16 @@ private:
   void makeOtherLogits(size_t rows, CudaMemory &memory, PinnedMemory &pinned) const;
   float *otherLogits() const;
   void checkMemory(const KvCache &cache) const;
-  uint64_t workBytes(size_t card) const;
-  void allocateCard(Card &card, const KvCache &cache);
+  uint64_t workBytes(size_t gpu) const;
+  void allocateGpu(Gpu &gpu, const KvCache &cache);
   void setPeers();
   void nextGeneration();
-  void capture(Card &card, Step &step);
-  void fill(Card &card, size_t index, const Step &step, const KvCache &cache, const StepRows &rows,
+  void capture(Gpu &gpu, Step &step);
+  void fill(Gpu &gpu, size_t index, const Step &step, const KvCache &cache, const StepRows &rows,
             const StepResults &results);
   void launchSample(const Step &step, size_t wanted);
-  void launch(Card &card, const Step &step);
-  void launchKernel(const Card &card, const Step &step, const CudaStepCode::Kernel &kernel,
+  void launch(Gpu &gpu, const Step &step);
+  void launchKernel(const Gpu &gpu, const Step &step, const CudaStepCode::Kernel &kernel,
                     bool dependent);
   void wait();
   void download(size_t wanted, float *logits);
@@ -77,22 +77,22 @@ private:
   size_t stepFor(size_t rows) const;
 
   const CudaDriver &cuda() const { return *program_->driver(); }
-  std::string failing(const Card &card) const;
+  std::string failing(const Gpu &gpu) const;
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<CudaProgram> program_;
   std::string name_;
   DeviceLimits limits_;
   Layout layout_ = {};
-  std::vector<Card> cards_;
-  size_t logitRows_ = 0; ///< for which the cards have room
+  std::vector<Gpu> gpus_;
+  size_t logitRows_ = 0; ///< for which the GPUs have room
   double stepSeconds_ = 0;
   /// Of the last step. It begins near the end, so that what happens there happens in every session,
   /// however short.
   uint32_t generation_ = RETORT_CUDA_GENERATIONS - 2;
   bool samples_ = true; ///< all entries do
-  bool draws_ = true;   ///< all entries of the first card do
-  bool stuck_ = false;  ///< a step failed while other cards may wait for it for ever
+  bool draws_ = true;   ///< all entries of the first GPU do
+  bool stuck_ = false;  ///< a step failed while other GPUs may wait for it for ever
 };
 
 } // namespace retort::engine

@@ -1,4 +1,4 @@
-//===- CudaDriver.cpp - The CUDA driver, opened at run time ----------------===//
+//===- CudaDriver.cpp - The CUDA driver, opened at run time ---------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/device/CudaDriver.h"
 #include "runtime/base/Error.h"
@@ -31,7 +31,7 @@ CudaDriverPointer CudaDriver::open() {
   void *library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (!library)
     fail(ExitCode::Unsupported,
-         "this machine has no driver for NVIDIA cards (" + lastLoaderError() + "): install one");
+         "this machine has no driver for NVIDIA GPUs (" + lastLoaderError() + "): install one");
   std::shared_ptr<CudaDriver> driver(new CudaDriver(library, false));
   driver->start();
   return driver;
@@ -50,7 +50,7 @@ CudaDriverPointer CudaDriver::openSimulated(int devices) {
     if (!library && !(library = ::dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL)))
       reason = lastLoaderError();
   if (!library)
-    fail(ExitCode::Unsupported, "the simulated card cannot be loaded (" + reason +
+    fail(ExitCode::Unsupported, "the simulated GPU cannot be loaded (" + reason +
                                     "): it comes with Retort's source, name it by the environment "
                                     "variable RETORT_SIM_LIBRARY");
   std::shared_ptr<CudaDriver> driver(new CudaDriver(library, true));

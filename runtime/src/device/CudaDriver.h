@@ -1,4 +1,4 @@
-//===- CudaDriver.h - The CUDA driver, opened at run time ------*- C++ -*-===//
+//===- CudaDriver.h - The CUDA driver, opened at run time -------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // libcuda.so.1, or the simulated one in its place: the functions, and owners of what they make.
@@ -72,7 +72,7 @@ private:
   CUcontext before_ = nullptr;
 };
 
-/// Memory of a card. Made and destroyed while the card's context is current, as all below.
+/// Memory of a GPU. Made and destroyed while the GPU's context is current, as all below.
 class CudaMemory {
 public:
   CudaMemory() = default;
@@ -100,7 +100,7 @@ private:
   uint64_t bytes_ = 0;
 };
 
-/// Memory of the host that cards copy from and to, and can address.
+/// Memory of the host that GPUs copy from and to, and can address.
 class PinnedMemory {
 public:
   PinnedMemory() = default;
@@ -115,7 +115,7 @@ public:
       (*driver_)->cuMemFreeHost(memory_);
   }
   template <class T = uint8_t> T *as() const { return static_cast<T *>(memory_); }
-  /// Its address for the card whose context is current.
+  /// Its address for the GPU whose context is current.
   CUdeviceptr address(const std::string &what) const;
   void abandon() { memory_ = nullptr; }
 

@@ -1,4 +1,4 @@
-//===- CudaProgram.cpp - A model on one or more cards ----------------------===//
+//===- CudaProgram.cpp - A model on one or more GPUs ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/device/CudaProgram.h"
 #include "runtime/base/Error.h"
@@ -35,22 +35,22 @@ std::string archList(const Manifest::CudaEntry &entry) {
 } // namespace
 
 std::string whyNotOn(const Manifest::CudaEntry &entry, int major, int minor) {
-  const std::string card = CudaArch{major, minor}.text("sm_");
+  const std::string gpu = CudaArch{major, minor}.text("sm_");
   if (major < kOldestMajor)
-    return "is of architecture " + card +
+    return "is of architecture " + gpu +
            ", older than sm_80, the oldest that Retort makes code for";
   bool runs = entry.ptx && runsOn(*entry.ptx, true, major, minor);
   for (const CudaArch &arch : entry.arches)
     runs = runs || runsOn(arch, false, major, minor);
   return runs ? ""
-              : "is of architecture " + card + " and the bundle has code for " + archList(entry) +
-                    ": compile the model with --target cuda:" + card;
+              : "is of architecture " + gpu + " and the bundle has code for " + archList(entry) +
+                    ": compile the model with --target cuda:" + gpu;
 }
 
-//===--- CudaCard -----------------------------------------------------------------------------===//
+//===--- CudaGpu ------------------------------------------------------------------------------===//
 
-CudaCard::CudaCard(CudaDriverPointer driver, int ordinal,
-                   std::vector<const Manifest::CudaEntry *> entries)
+CudaGpu::CudaGpu(CudaDriverPointer driver, int ordinal,
+                 std::vector<const Manifest::CudaEntry *> entries)
     : driver_(std::move(driver)), ordinal_(ordinal), entries_(std::move(entries)) {
   const CudaDriver &cuda = *driver_;
   name_ = (cuda.simulated() ? "sim:" : "cuda:") + std::to_string(ordinal);
@@ -78,7 +78,7 @@ CudaCard::CudaCard(CudaDriverPointer driver, int ordinal,
   cuda.check(result, name_ + ": cannot be used");
 }
 
-CudaCard::~CudaCard() {
+CudaGpu::~CudaGpu() {
   if (abandoned_)
     weights_.abandon();
   if (!context_ || abandoned_)
@@ -92,21 +92,21 @@ CudaCard::~CudaCard() {
   (*driver_)->cuDevicePrimaryCtxRelease(device_);
 }
 
-int CudaCard::attribute(CUdevice_attribute which) const {
+int CudaGpu::attribute(CUdevice_attribute which) const {
   int value = 0;
   driver_->check((*driver_)->cuDeviceGetAttribute(&value, which, device_),
                  name_ + ": its properties cannot be read");
   return value;
 }
 
-uint64_t CudaCard::freeBytes() const {
+uint64_t CudaGpu::freeBytes() const {
   CurrentContext current(*driver_, context_);
   size_t free = 0, total = 0;
   driver_->check((*driver_)->cuMemGetInfo(&free, &total), name_ + ": its memory cannot be read");
   return free;
 }
 
-void CudaCard::loadCode(const void *image) {
+void CudaGpu::loadCode(const void *image) {
   if (module_)
     return;
   CurrentContext current(*driver_, context_);
@@ -116,7 +116,7 @@ void CudaCard::loadCode(const void *image) {
     if (result == CUDA_ERROR_NO_BINARY_FOR_GPU || result == CUDA_ERROR_UNSUPPORTED_PTX_VERSION)
       fail(ExitCode::Unsupported, name_ + ": the driver has no use for the bundle's code, " +
                                       driver_->reason(result) +
-                                      ": update the driver, or compile the model for this card");
+                                      ": update the driver, or compile the model for this GPU");
     if (result == CUDA_ERROR_INVALID_IMAGE || result == CUDA_ERROR_INVALID_PTX ||
         result == CUDA_ERROR_INVALID_SOURCE) {
       const std::string said = driver_->simulatorError();
@@ -136,17 +136,17 @@ void CudaCard::loadCode(const void *image) {
   }
 }
 
-void CudaCard::requireShared(const std::string &symbol, uint32_t bytes) const {
+void CudaGpu::requireShared(const std::string &symbol, uint32_t bytes) const {
   const int shared = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   if (bytes > uint32_t(shared))
     fail(ExitCode::Unsupported, name_ + " has " + std::to_string(shared) +
                                     " bytes of shared memory for a CTA and " + symbol + " needs " +
-                                    std::to_string(bytes) + ": compile the model for this card");
+                                    std::to_string(bytes) + ": compile the model for this GPU");
 }
 
 /// `ctas`: how many of it fit a multiprocessor.
-CUfunction CudaCard::findKernel(const std::string &symbol, unsigned threads, unsigned sharedBytes,
-                                int &ctas) const {
+CUfunction CudaGpu::findKernel(const std::string &symbol, unsigned threads, unsigned sharedBytes,
+                               int &ctas) const {
   const CudaDriver &cuda = *driver_;
   const std::string what = name_ + ": kernel " + symbol;
   CUfunction function = nullptr;
@@ -164,11 +164,11 @@ CUfunction CudaCard::findKernel(const std::string &symbol, unsigned threads, uns
     fail(ExitCode::Unsupported, what + " with " + std::to_string(threads) + " threads and " +
                                     std::to_string(sharedBytes) +
                                     " bytes of shared memory does not fit a multiprocessor: "
-                                    "compile the model for this card");
+                                    "compile the model for this GPU");
   return function;
 }
 
-CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
+CudaStepCode CudaGpu::findCode(const Manifest::CudaEntry &entry) const {
   CudaStepCode code{.entry = &entry, .sharedBytes = entry.sharedBytesOf(major_, minor_)};
   int ctas = 0;
   for (const Manifest::CudaEntry::Kernel &kernel : entry.kernels) {
@@ -177,9 +177,9 @@ CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
     if (entry.persistent && kernel.grid > multiprocessors * unsigned(ctas))
       fail(ExitCode::Unsupported, name_ + ": kernel " + kernel.symbol + " has " +
                                       std::to_string(kernel.grid) +
-                                      " CTAs that must run at once and the card holds " +
+                                      " CTAs that must run at once and the GPU holds " +
                                       std::to_string(multiprocessors * unsigned(ctas)) +
-                                      ": compile the model for this card");
+                                      ": compile the model for this GPU");
     code.kernels.push_back({function, kernel.grid ? kernel.grid : multiprocessors, kernel.phase});
   }
   if (entry.sample)
@@ -188,7 +188,7 @@ CudaStepCode CudaCard::findCode(const Manifest::CudaEntry &entry) const {
   return code;
 }
 
-void CudaCard::loadWeights(std::span<const uint8_t> weights) {
+void CudaGpu::loadWeights(std::span<const uint8_t> weights) {
   if (weights_.address())
     return;
   CurrentContext current(*driver_, context_);
@@ -241,7 +241,7 @@ CudaProgram::CudaProgram(CudaDriverPointer driver, const Model &model,
       if (const Manifest::CudaEntry *entry = manifest.findCuda(devices, i, decode))
         entries.push_back(entry);
     weights_.push_back(model.part(cudaWeightsName(devices, i)));
-    cards_.push_back(std::make_unique<CudaCard>(driver_, ordinals[size_t(i)], std::move(entries)));
+    gpus_.push_back(std::make_unique<CudaGpu>(driver_, ordinals[size_t(i)], std::move(entries)));
   }
   if (devices > 1)
     enablePeerAccess();
@@ -250,16 +250,16 @@ CudaProgram::CudaProgram(CudaDriverPointer driver, const Model &model,
 void CudaProgram::enablePeerAccess() {
   const CudaDriver &cuda = *driver_;
   peerAccess_ = true;
-  for (const auto &one : cards_)
-    for (const auto &other : cards_) {
+  for (const auto &one : gpus_)
+    for (const auto &other : gpus_) {
       int can = 0;
       if (one != other &&
           (cuda->cuDeviceCanAccessPeer(&can, one->device(), other->device()) != CUDA_SUCCESS ||
            !can))
         peerAccess_ = false;
     }
-  for (const auto &one : cards_)
-    for (const auto &other : cards_)
+  for (const auto &one : gpus_)
+    for (const auto &other : gpus_)
       if (peerAccess_ && one != other) {
         CurrentContext current(cuda, one->context());
         CUresult result = cuda->cuCtxEnablePeerAccess(other->context(), 0);
@@ -269,13 +269,13 @@ void CudaProgram::enablePeerAccess() {
 
 uint64_t CudaProgram::missingWeightBytes(size_t i) const {
   std::lock_guard lock(mutex_);
-  return cards_[i]->weights() ? 0 : weights_[i].size();
+  return gpus_[i]->weights() ? 0 : weights_[i].size();
 }
 
 void CudaProgram::load() {
   std::lock_guard lock(mutex_);
   if (abandoned_)
-    fail(ExitCode::Device, "the cards failed in another session: restart the program");
+    fail(ExitCode::Device, "the GPUs failed in another session: restart the program");
   if (loaded_)
     return;
   std::string text; // the simulator takes text, which ends with NUL
@@ -284,12 +284,12 @@ void CudaProgram::load() {
     text.assign(image_.begin(), image_.end());
     image = text.c_str();
   }
-  for (auto &card : cards_)
-    card->loadCode(image);
-  for (size_t i = 0; i < cards_.size(); ++i) {
-    cards_[i]->loadWeights(weights_[i]);
-    driver_->nameMemory(CUdeviceptr(uintptr_t(cards_[i]->weights())), weights_[i].size(),
-                        cards_.size() > 1 ? "weights." + std::to_string(i) : "weights");
+  for (auto &gpu : gpus_)
+    gpu->loadCode(image);
+  for (size_t i = 0; i < gpus_.size(); ++i) {
+    gpus_[i]->loadWeights(weights_[i]);
+    driver_->nameMemory(CUdeviceptr(uintptr_t(gpus_[i]->weights())), weights_[i].size(),
+                        gpus_.size() > 1 ? "weights." + std::to_string(i) : "weights");
   }
   loaded_ = true;
 }
@@ -297,8 +297,8 @@ void CudaProgram::load() {
 void CudaProgram::abandon() {
   std::lock_guard lock(mutex_);
   abandoned_ = true;
-  for (auto &card : cards_)
-    card->abandon();
+  for (auto &gpu : gpus_)
+    gpu->abandon();
 }
 
 } // namespace retort::engine

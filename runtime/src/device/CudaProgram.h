@@ -1,7 +1,7 @@
-//===- CudaProgram.h - A model on one or more cards ------------*- C++ -*-===//
+//===- CudaProgram.h - A model on one or more GPUs --------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// What all sessions of a model on the same cards share: contexts, code and weights.
+// What all sessions of a model on the same GPUs share: contexts, code and weights.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -18,14 +18,14 @@ namespace retort::engine {
 
 class Model;
 
-/// Why a card of compute capability major.minor cannot run an entry; "" if it can. A cubin runs on
+/// Why a GPU of compute capability major.minor cannot run an entry; "" if it can. A cubin runs on
 /// its own and later minor versions of its major one, PTX on everything later (CudaArch).
 std::string whyNotOn(const Manifest::CudaEntry &entry, int major, int minor);
 
-/// A step's kernels, ready to be launched on a card.
+/// A step's kernels, ready to be launched on a GPU.
 struct CudaStepCode {
   const Manifest::CudaEntry *entry = nullptr;
-  uint32_t sharedBytes = 0; ///< dynamic, of each kernel, on this card
+  uint32_t sharedBytes = 0; ///< dynamic, of each kernel, on this GPU
   struct Kernel {
     CUfunction function;
     unsigned grid;
@@ -35,14 +35,14 @@ struct CudaStepCode {
   CUfunction sample = nullptr; ///< null: the entry has none
 };
 
-/// One of the cards that a program runs on.
-class CudaCard {
+/// One of the GPUs that a program runs on.
+class CudaGpu {
 public:
-  /// Checks that the card can run its entries, by numbers alone; then takes its primary context.
+  /// Checks that the GPU can run its entries, by numbers alone; then takes its primary context.
   /// Throws Error (Unsupported; Device).
-  CudaCard(CudaDriverPointer driver, int ordinal, std::vector<const Manifest::CudaEntry *> entries);
-  ~CudaCard();
-  CudaCard(const CudaCard &) = delete;
+  CudaGpu(CudaDriverPointer driver, int ordinal, std::vector<const Manifest::CudaEntry *> entries);
+  ~CudaGpu();
+  CudaGpu(const CudaGpu &) = delete;
 
   const std::string &name() const { return name_; } ///< "cuda:0 NVIDIA H100 80GB HBM3"
   int ordinal() const { return ordinal_; }
@@ -58,7 +58,7 @@ public:
   /// Of decode and prefill those that the bundle has, decode first. Valid after loadCode().
   const std::vector<CudaStepCode> &code() const { return code_; }
   const uint8_t *weights() const { return weights_.as<const uint8_t>(); }
-  /// Makes the destructor leave what the card holds: to free it would wait for a kernel that never
+  /// Makes the destructor leave what the GPU holds: to free it would wait for a kernel that never
   /// ends.
   void abandon() { abandoned_ = true; }
 
@@ -81,31 +81,31 @@ private:
   bool abandoned_ = false;
 };
 
-/// Made for the first session on these cards (Model::shared()), gone with the last. Sessions may
+/// Made for the first session on these GPUs (Model::shared()), gone with the last. Sessions may
 /// call it from any thread.
 class CudaProgram {
 public:
-  /// `ordinals` are the driver's numbers of the cards: one for each device of the bundle's entries.
+  /// `ordinals` are the driver's numbers of the GPUs: one for each device of the bundle's entries.
   CudaProgram(CudaDriverPointer driver, const Model &model, std::span<const int> ordinals);
 
   const CudaDriverPointer &driver() const { return driver_; }
-  size_t size() const { return cards_.size(); }
-  const CudaCard &card(size_t i) const { return *cards_[i]; }
-  /// Whether each card can address each other's memory.
+  size_t size() const { return gpus_.size(); }
+  const CudaGpu &gpu(size_t i) const { return *gpus_[i]; }
+  /// Whether each GPU can address each other's memory.
   bool hasPeerAccess() const { return peerAccess_; }
-  /// Of the weights, those that are not yet on card `i`.
+  /// Of the weights, those that are not yet on GPU `i`.
   uint64_t missingWeightBytes(size_t i) const;
   /// Loads code and weights unless they are there. Throws Error.
   void load();
-  /// CudaCard::abandon() for all; load() fails from now on.
+  /// CudaGpu::abandon() for all; load() fails from now on.
   void abandon();
 
 private:
   void enablePeerAccess();
 
   CudaDriverPointer driver_;
-  std::vector<std::unique_ptr<CudaCard>> cards_;
-  std::vector<std::span<const uint8_t>> weights_; ///< of each card, in the bundle
+  std::vector<std::unique_ptr<CudaGpu>> gpus_;
+  std::vector<std::span<const uint8_t>> weights_; ///< of each GPU, in the bundle
   std::span<const uint8_t> image_;
   bool peerAccess_ = false, loaded_ = false, abandoned_ = false;
   mutable std::mutex mutex_;

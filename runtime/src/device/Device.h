@@ -1,4 +1,4 @@
-//===- Device.h - What runs a session's steps ------------------*- C++ -*-===//
+//===- Device.h - What runs a session's steps -------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // The engine keeps slots, pages and sampling; a device keeps memory and runs steps. Each session
@@ -21,7 +21,7 @@ namespace retort::engine {
 struct DeviceLimits {
   uint32_t maxRows = 0;   ///< most rows of a step
   uint32_t pageRows = 0;  ///< positions in a page of the KV cache
-  uint64_t pageBytes = 0; ///< of a page, all layers, on all of a device's cards together
+  uint64_t pageBytes = 0; ///< of a page, all layers, on all of a device's GPUs together
 };
 
 /// The rows of a step, checked: 1 to maxRows, their pages in the cache.

@@ -1,4 +1,4 @@
-//===- OpenDevice.cpp - Which device runs a session ------------------------===//
+//===- OpenDevice.cpp - Which device runs a session -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/Error.h"
 #include "runtime/src/device/CpuDevice.h"
@@ -15,8 +15,8 @@ constexpr int kMaxSimulated = 16;
 /// A session's choice of device, in parts.
 struct Choice {
   enum { Any, Cpu, Cuda, Simulated } kind = Any;
-  std::vector<int> cards; ///< Cuda: the driver's numbers; empty: the first ones
-  int simulated = 0;      ///< Simulated: how many; 0: as many as the bundle needs
+  std::vector<int> gpus; ///< Cuda: the driver's numbers; empty: the first ones
+  int simulated = 0;     ///< Simulated: how many; 0: as many as the bundle needs
 };
 
 std::optional<int> parseNumber(std::string_view text, int low, int high) {
@@ -27,13 +27,13 @@ std::optional<int> parseNumber(std::string_view text, int low, int high) {
   return value;
 }
 
-bool parseCards(std::string_view text, std::vector<int> &cards) {
+bool parseGpus(std::string_view text, std::vector<int> &gpus) {
   while (true) {
     const size_t comma = std::min(text.find(','), text.size());
-    std::optional<int> card = parseNumber(text.substr(0, comma), 0, 1023);
-    if (!card || std::count(cards.begin(), cards.end(), *card))
+    std::optional<int> gpu = parseNumber(text.substr(0, comma), 0, 1023);
+    if (!gpu || std::count(gpus.begin(), gpus.end(), *gpu))
       return false;
-    cards.push_back(*card);
+    gpus.push_back(*gpu);
     if (comma == text.size())
       return true;
     text.remove_prefix(comma + 1);
@@ -48,7 +48,7 @@ Choice parseChoice(const std::string &text) {
     good = true;
   } else if (text == "cuda" || text.starts_with("cuda:")) {
     choice.kind = Choice::Cuda;
-    good = text == "cuda" || parseCards(std::string_view(text).substr(5), choice.cards);
+    good = text == "cuda" || parseGpus(std::string_view(text).substr(5), choice.gpus);
   } else if (text == "sim" || text.starts_with("sim:")) {
     choice.kind = Choice::Simulated;
     if (text != "sim")
@@ -63,14 +63,14 @@ Choice parseChoice(const std::string &text) {
   return choice;
 }
 
-/// Whether the bundle has code for so many cards.
+/// Whether the bundle has code for so many GPUs.
 bool hasCodeFor(const Manifest &manifest, int devices) {
   return manifest.findCuda(devices, 0, true) || manifest.findCuda(devices, 0, false);
 }
 
-std::string countOf(int cards) { return std::to_string(cards) + (cards == 1 ? " card" : " cards"); }
+std::string countOf(int gpus) { return std::to_string(gpus) + (gpus == 1 ? " GPU" : " GPUs"); }
 
-/// The most cards that the bundle has code for, of at most `available`; if there are none, the
+/// The most GPUs that the bundle has code for, of at most `available`; if there are none, the
 /// fewest that it has code for.
 int devicesFor(const Manifest &manifest, int available) {
   int devices = 0;
@@ -80,24 +80,24 @@ int devicesFor(const Manifest &manifest, int available) {
   return devices;
 }
 
-std::vector<int> cardsFor(const Manifest &manifest, const Choice &choice, int available) {
-  std::vector<int> cards = choice.cards;
-  if (cards.empty())
+std::vector<int> gpusFor(const Manifest &manifest, const Choice &choice, int available) {
+  std::vector<int> gpus = choice.gpus;
+  if (gpus.empty())
     for (int i = 0; i < devicesFor(manifest, available); ++i)
-      cards.push_back(i);
-  if (!hasCodeFor(manifest, int(cards.size())))
+      gpus.push_back(i);
+  if (!hasCodeFor(manifest, int(gpus.size())))
     fail(ExitCode::Unsupported, "the bundle has code for " + countOf(devicesFor(manifest, 1)) +
-                                    ", and the device names " + countOf(int(cards.size())));
-  for (int card : cards)
-    if (card >= available)
+                                    ", and the device names " + countOf(int(gpus.size())));
+  for (int gpu : gpus)
+    if (gpu >= available)
       fail(ExitCode::Unsupported,
-           choice.cards.empty()
-               ? "the bundle is for " + countOf(int(cards.size())) + " and there " +
+           choice.gpus.empty()
+               ? "the bundle is for " + countOf(int(gpus.size())) + " and there " +
                      (available == 1 ? "is 1" : "are " + std::to_string(available)) +
-                     ": compile the model without --devices, or use a machine with more cards"
-               : "there is no card " + std::to_string(card) + ": the driver has " +
+                     ": compile the model without --devices, or use a machine with more GPUs"
+               : "there is no GPU " + std::to_string(gpu) + ": the driver has " +
                      countOf(available) + ", counted from 0");
-  return cards;
+  return gpus;
 }
 
 CudaDriverPointer openDriver(const Choice &choice, const Manifest &manifest) {
@@ -109,23 +109,23 @@ CudaDriverPointer openDriver(const Choice &choice, const Manifest &manifest) {
 std::unique_ptr<Device> openCuda(const std::shared_ptr<const Model> &model, const Choice &choice) {
   const Manifest &manifest = model->manifest();
   if (manifest.cudaEntries.empty())
-    fail(ExitCode::Unsupported, "the bundle has no code for NVIDIA cards: compile the model with "
+    fail(ExitCode::Unsupported, "the bundle has no code for NVIDIA GPUs: compile the model with "
                                 "--target cuda:sm_90, or for several targets cpu,cuda:sm_90");
   CudaDriverPointer driver = openDriver(choice, manifest);
   const int available = choice.simulated ? choice.simulated : driver->deviceCount();
   if (available == 0)
-    fail(ExitCode::Unsupported, "the driver finds no NVIDIA card that this process may use: see "
+    fail(ExitCode::Unsupported, "the driver finds no NVIDIA GPU that this process may use: see "
                                 "nvidia-smi and CUDA_VISIBLE_DEVICES");
-  const std::vector<int> cards = cardsFor(manifest, choice, available);
+  const std::vector<int> gpus = gpusFor(manifest, choice, available);
   std::string key = driver->simulated() ? "sim" : "cuda";
-  for (int card : cards)
-    key += ":" + std::to_string(card);
+  for (int gpu : gpus)
+    key += ":" + std::to_string(gpu);
   auto program = model->shared<CudaProgram>(
-      key, [&] { return new CudaProgram(std::move(driver), *model, cards); });
+      key, [&] { return new CudaProgram(std::move(driver), *model, gpus); });
   return std::make_unique<CudaDevice>(model, std::move(program));
 }
 
-/// openCuda(), but messages begin with the bundle and end with the way to do without a card.
+/// openCuda(), but messages begin with the bundle and end with the way to do without a GPU.
 std::unique_ptr<Device> openCudaOrSayWhy(const std::shared_ptr<const Model> &model,
                                          const Choice &choice) {
   try {
@@ -144,12 +144,12 @@ std::unique_ptr<Device> openCpu(std::shared_ptr<const Model> model, uint32_t thr
   if (!model->program())
     fail(ExitCode::Unsupported, model->path() +
                                     ": has no code for this CPU: compile the model with "
-                                    "--target cpu, or run it on a card (device cuda)");
+                                    "--target cpu, or run it on a GPU (device cuda)");
   return std::make_unique<CpuDevice>(std::move(model), threads);
 }
 
-/// Whether the machine has a driver and a card, whatever they are.
-bool hasCard() {
+/// Whether the machine has a driver and a GPU, whatever they are.
+bool hasGpu() {
   try {
     return CudaDriver::open()->deviceCount() > 0;
   } catch (const Error &) {
@@ -164,7 +164,7 @@ std::unique_ptr<Device> openDevice(std::shared_ptr<const Model> model, const std
   const Choice choice = parseChoice(text);
   const bool cuda = !model->manifest().cudaEntries.empty();
   if (choice.kind == Choice::Cpu ||
-      (choice.kind == Choice::Any && (!cuda || (model->program() && !hasCard()))))
+      (choice.kind == Choice::Any && (!cuda || (model->program() && !hasGpu()))))
     return openCpu(std::move(model), threads);
   return openCudaOrSayWhy(model, choice);
 }

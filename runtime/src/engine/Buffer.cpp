@@ -1,4 +1,4 @@
-//===- Buffer.cpp - Memory from the operating system -----------------------===//
+//===- Buffer.cpp - Memory from the operating system ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Buffer.h"
 #include "runtime/base/Error.h"

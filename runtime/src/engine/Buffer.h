@@ -1,4 +1,4 @@
-//===- Buffer.h - Memory from the operating system -------------*- C++ -*-===//
+//===- Buffer.h - Memory from the operating system --------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>

@@ -1,4 +1,4 @@
-//===- BundleReader.cpp - The parts of a bundle ----------------------------===//
+//===- BundleReader.cpp - The parts of a bundle ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/BundleReader.h"
 #include "runtime/base/Error.h"

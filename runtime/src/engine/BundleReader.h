@@ -1,4 +1,4 @@
-//===- BundleReader.h - The parts of a bundle ------------------*- C++ -*-===//
+//===- BundleReader.h - The parts of a bundle -------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Opens both forms of a bundle: one file (a header page, parts from page to page, the manifest) or

@@ -1,4 +1,4 @@
-//===- CApi.h - From C++ to the C API --------------------------*- C++ -*-===//
+//===- CApi.h - From C++ to the C API ---------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the calls of retort.h share: the handles, and how an exception becomes a status.

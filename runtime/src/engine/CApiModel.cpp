@@ -1,4 +1,4 @@
-//===- CApiModel.cpp - retort.h: models, text and tokens -------------------===//
+//===- CApiModel.cpp - retort.h: models, text and tokens ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/CApi.h"
 

@@ -1,4 +1,4 @@
-//===- CApiSession.cpp - retort.h: sessions, sampling, generating ----------===//
+//===- CApiSession.cpp - retort.h: sessions, sampling, generating ---------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/CApi.h"
 #include "runtime/src/engine/Generate.h"

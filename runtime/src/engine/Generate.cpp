@@ -1,4 +1,4 @@
-//===- Generate.cpp - Answering a prompt -----------------------------------===//
+//===- Generate.cpp - Answering a prompt ----------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Generate.h"
 #include "runtime/base/Error.h"

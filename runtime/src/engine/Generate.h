@@ -1,4 +1,4 @@
-//===- Generate.h - Answering a prompt -------------------------*- C++ -*-===//
+//===- Generate.h - Answering a prompt --------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/src/engine/Sampler.h"

@@ -1,4 +1,4 @@
-//===- KvCache.cpp - Which page holds which positions ----------------------===//
+//===- KvCache.cpp - Which page holds which positions ---------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/KvCache.h"
 #include "runtime/base/Error.h"

@@ -1,4 +1,4 @@
-//===- KvCache.h - Which page holds which positions ------------*- C++ -*-===//
+//===- KvCache.h - Which page holds which positions -------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Pages of `pageRows` positions for all layers, given to slots as they grow (after vLLM,

@@ -1,4 +1,4 @@
-//===- Manifest.cpp - What a bundle says of itself -------------------------===//
+//===- Manifest.cpp - What a bundle says of itself ------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Manifest.h"
 #include "runtime/base/Error.h"

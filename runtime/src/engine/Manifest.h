@@ -1,4 +1,4 @@
-//===- Manifest.h - What a bundle says of itself ---------------*- C++ -*-===//
+//===- Manifest.h - What a bundle says of itself ----------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // The parsed form of a bundle's manifest.json (docs/bundle.md). It comes from an untrusted file:

@@ -1,4 +1,4 @@
-//===- ManifestCuda.cpp - What a manifest says of its CUDA programs --------===//
+//===- ManifestCuda.cpp - What a manifest says of its CUDA programs -------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/ManifestObject.h"
 

@@ -1,4 +1,4 @@
-//===- ManifestObject.cpp - Checked reading of a manifest's JSON -----------===//
+//===- ManifestObject.cpp - Checked reading of a manifest's JSON ----------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/ManifestObject.h"
 #include "runtime/base/Error.h"

@@ -1,4 +1,4 @@
-//===- ManifestObject.h - Checked reading of a manifest's JSON -*- C++ -*-===//
+//===- ManifestObject.h - Checked reading of a manifest's JSON ---*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/src/engine/Manifest.h"

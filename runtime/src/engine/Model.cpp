@@ -1,4 +1,4 @@
-//===- Model.cpp - An opened bundle ----------------------------------------===//
+//===- Model.cpp - An opened bundle ---------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Model.h"
 #include "runtime/base/Error.h"

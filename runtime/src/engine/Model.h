@@ -1,4 +1,4 @@
-//===- Model.h - An opened bundle ------------------------------*- C++ -*-===//
+//===- Model.h - An opened bundle -------------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/src/engine/BundleReader.h"
@@ -39,7 +39,7 @@ public:
   RenderedChat renderChat(const std::vector<ChatMessage> &messages, bool askForAnswer) const;
   std::vector<int32_t> encodeChat(const RenderedChat &chat) const;
 
-  /// What a device keeps of this model for all sessions on it (weights in a card's memory), as long
+  /// What a device keeps of this model for all sessions on it (weights in a GPU's memory), as long
   /// as one of them lives; `make` makes it for the first.
   template <class T, class Make>
   std::shared_ptr<T> shared(const std::string &key, Make make) const {

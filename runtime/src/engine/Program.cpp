@@ -1,4 +1,4 @@
-//===- Program.cpp - A bundle's code, loaded -------------------------------===//
+//===- Program.cpp - A bundle's code, loaded ------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Program.h"
 #include "runtime/base/Error.h"

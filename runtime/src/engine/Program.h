@@ -1,4 +1,4 @@
-//===- Program.h - A bundle's code, loaded ---------------------*- C++ -*-===//
+//===- Program.h - A bundle's code, loaded ----------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/src/abi/cpu_program.h"

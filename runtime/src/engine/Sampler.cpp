@@ -1,4 +1,4 @@
-//===- Sampler.cpp - Picking tokens ----------------------------------------===//
+//===- Sampler.cpp - Picking tokens ---------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Sampler.h"
 #include "runtime/base/Error.h"
@@ -23,11 +23,11 @@ uint64_t totalMass(std::span<const Candidate> candidates) {
   return sum;
 }
 
-/// Leaves the first candidates up to the one at which their running sum of masses becomes larger
-/// than `target`, which the sum of all is; that one is the last, the others in any order. Returns
-/// their sum.
+/// Keeps the candidates in front, up to the one at which the running sum of their masses passes
+/// `target`. (The sum of all does.) That one ends up last; the others are in any order. Returns the
+/// sum of those kept.
 uint64_t keepUntil(std::vector<Candidate> &candidates, uint64_t target) {
-  size_t begin = 0, end = candidates.size(); // of what it is among
+  size_t begin = 0, end = candidates.size(); // where that candidate is
   uint64_t before = 0;
   while (end - begin > 1) {
     const size_t middle = begin + (end - begin) / 2;

@@ -1,4 +1,4 @@
-//===- Sampler.h - Picking tokens ------------------------------*- C++ -*-===//
+//===- Sampler.h - Picking tokens -------------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/src/abi/sampling.h"

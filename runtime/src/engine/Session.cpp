@@ -1,4 +1,4 @@
-//===- Session.cpp - A model at work ---------------------------------------===//
+//===- Session.cpp - A model at work --------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Session.h"
 #include "runtime/base/Error.h"

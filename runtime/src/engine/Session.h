@@ -1,4 +1,4 @@
-//===- Session.h - A model at work -----------------------------*- C++ -*-===//
+//===- Session.h - A model at work ------------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/include/retort.h"

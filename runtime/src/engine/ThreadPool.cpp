@@ -1,4 +1,4 @@
-//===- ThreadPool.cpp - The threads that run a step ------------------------===//
+//===- ThreadPool.cpp - The threads that run a step -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/ThreadPool.h"
 #include "runtime/base/Error.h"

@@ -1,4 +1,4 @@
-//===- ThreadPool.h - The threads that run a step --------------*- C++ -*-===//
+//===- ThreadPool.h - The threads that run a step ---------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <atomic>

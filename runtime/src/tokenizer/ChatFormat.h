@@ -1,4 +1,4 @@
-//===- ChatFormat.h - How a model writes a conversation -------*- C++ -*-===//
+//===- ChatFormat.h - How a model writes a conversation ---------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // The declarative form of a model family's chat template: what stands before and after each

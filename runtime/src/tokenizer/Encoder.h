@@ -1,4 +1,4 @@
-//===- Encoder.h - One call of encode() -----------------------*- C++ -*-===//
+//===- Encoder.h - One call of encode() -------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // The stages of Hugging Face `tokenizers`, in its order: added tokens in the raw text, normalisers,

@@ -1,4 +1,4 @@
-//===- TableFormat.h - The layout of tokenizer.bin ------------*- C++ -*-===//
+//===- TableFormat.h - The layout of tokenizer.bin --------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Written by compiler/Tokenizer/Compile.cpp, mapped and read by Tokenizer. Little-endian. A

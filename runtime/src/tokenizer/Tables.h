@@ -1,4 +1,4 @@
-//===- Tables.h - tokenizer.bin, opened -----------------------*- C++ -*-===//
+//===- Tables.h - tokenizer.bin, opened -------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Views into the mapped file. Small tables are checked whole when they are opened; the large ones

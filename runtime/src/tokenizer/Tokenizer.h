@@ -1,4 +1,4 @@
-//===- Tokenizer.h - Text to token ids and back ---------------*- C++ -*-===//
+//===- Tokenizer.h - Text to token ids and back -----------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Walks the tables that compileTokenizer (compiler/Tokenizer/Spec.h) made; it has no regular

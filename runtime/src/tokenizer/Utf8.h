@@ -1,4 +1,4 @@
-//===- Utf8.h - Reading and repairing UTF-8 -------------------*- C++ -*-===//
+//===- Utf8.h - Reading and repairing UTF-8 ---------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>

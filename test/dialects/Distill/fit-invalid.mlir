@@ -369,4 +369,4 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{has a format of the embedding, but no quantize}}
-distill.fit @fit teacher @teacher student @student corpus @corpus tokens 1 params ["token_embd.weight"] damping 0.1 embedding #weight.format<bits = 8, group = 32, symmetric>
+distill.fit @fit teacher @teacher student @student corpus @corpus tokens 1 params ["token_embd.weight"] damping 0.1 embedding #weight.format<i8g32>

@@ -131,7 +131,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{student @nobody is no lm.model}}
 distill.train @train teacher @teacher student @nobody corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -164,7 +164,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{teacher @corpus is no lm.model}}
 distill.train @train teacher @corpus student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -197,7 +197,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{corpus @teacher is no distill.corpus}}
 distill.train @train teacher @teacher student @student corpus @teacher losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -230,7 +230,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{has no loss}}
 distill.train @train teacher @teacher student @student corpus @corpus losses []
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -263,7 +263,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{has a loss that compares with a teacher, but no teacher}}
 distill.train @train student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -296,7 +296,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{has a teacher that no loss compares with}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -329,7 +329,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{batch_tokens must be at least 1, is 0}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 0 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -362,7 +362,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{batch_tokens 25 is not a multiple of sequence_length 10}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 25 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -395,7 +395,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{learning_rate and clip must be finite and above 0}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 0.0 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -428,7 +428,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{weight_decay must be finite and not negative}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay -1.0 clip 1.0 seed 1 mode full
+  weight_decay -1.0 clip 1.0 seed 1
 
 // -----
 
@@ -461,7 +461,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{warmup must be from 0 to 1, is 1.5}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 1.5 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -494,7 +494,7 @@ lm.model @student family "llama" context 64 vocab 3 hidden 8 {
 // expected-error @below {{student has 3 tokens, teacher 4, and no vocab_kept says which they are}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -527,7 +527,7 @@ lm.model @student family "llama" context 64 vocab 3 hidden 8 attributes {vocab_k
 // expected-error @below {{student keeps token 7 of a teacher with 4}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -560,7 +560,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{freezes "output.weight", but the student has no such parameter}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full frozen ["output.weight"]
+  weight_decay 0.0 clip 1.0 seed 1 frozen ["output.weight"]
 
 // -----
 
@@ -692,7 +692,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{loss weight must be finite and above 0, is 0}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 0.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -725,7 +725,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{temperature of forward_kl must be finite and above 0, is -1}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0, temperature = -1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -758,7 +758,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{temperature of cross_entropy must be 1, is 2}}
 distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0, temperature = 2.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
@@ -791,4 +791,103 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{unknown loss 'envy'}}
 distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<envy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1 mode full
+  weight_decay 0.0 clip 1.0 seed 1
+
+// -----
+
+// train (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{has the loss forward_kl twice}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<forward_kl, weight = 0.5>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1
+
+// -----
+
+// train (C2)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{has losses of temperatures 2.000000e+00 and 1.000000e+00, which must be the same}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0, temperature = 2.0>, #distill.loss<cross_entropy, weight = 1.0>, #distill.loss<reverse_kl, weight = 0.5>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1
+
+// -----
+
+// train (C6)
+distill.corpus @corpus
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{freezes every parameter of the student}}
+distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 frozen ["token_embd.weight"]

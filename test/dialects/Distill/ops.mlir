@@ -22,10 +22,14 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
     weight.yield %0 : tensor<4x8xf32>
   }
+  lm.param @output.weight : tensor<4x8xf32> {
+    %0 = weight.load "output.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
   lm.forward {
   ^bb0(%tokens: tensor<?xi32>):
     %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
-    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    %l = lm.logits %x, @output.weight : tensor<?x8xf32> -> tensor<?x4xf32>
     lm.return %l : tensor<?x4xf32>
   }
 }
@@ -39,11 +43,11 @@ distill.observe @more model @teacher corpus @field tokens 1 sequence_length 64
     statistics [#distill.statistic<influence>, #distill.statistic<heads>]
     result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
 // CHECK: distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
-// CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e-02 quantize <bits = 4, group = 32, symmetric> embedding <bits = 8, group = 32, symmetric>
+// CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e-02 quantize <i4g32s> embedding <i8g32>
 distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
     params ["token_embd.weight"] damping 1.0e-2
-    quantize #weight.format<bits = 4, group = 32, symmetric>
-    embedding #weight.format<bits = 8, group = 32, symmetric>
+    quantize #weight.format<i4g32s>
+    embedding #weight.format<i8g32>
 // CHECK: distill.fit @again teacher @teacher student @student corpus @corpus tokens 1 sequence_length 64
 // CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e+00 result <"{{9f86.*}}"> applied
 distill.fit @again teacher @teacher student @student corpus @corpus tokens 1 sequence_length 64
@@ -52,21 +56,21 @@ distill.fit @again teacher @teacher student @student corpus @corpus tokens 1 seq
 // CHECK: distill.train @heal teacher @teacher student @student corpus @corpus
 // CHECK-NEXT: losses [#distill.loss<forward_kl, weight = 1.000000e+00, temperature = 1.000000e+00>, #distill.loss<cross_entropy, weight = 5.000000e-01>]
 // CHECK-NEXT: tokens 100000 sequence_length 512 batch_tokens 4096
-// CHECK-NEXT: learning_rate 1.000000e-03 warmup 5.000000e-02 schedule cosine weight_decay 1.000000e-02 clip 1.000000e+00 seed 1 mode full quantize <bits = 4, group = 32, symmetric>
+// CHECK-NEXT: learning_rate 1.000000e-03 warmup 5.000000e-02 schedule cosine weight_decay 1.000000e-02 clip 1.000000e+00 seed 1 quantize <i4g32s>
 distill.train @heal teacher @teacher student @student corpus @corpus
     losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<cross_entropy, weight = 0.5>]
     tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
-    schedule cosine weight_decay 0.01 clip 1.0 seed 1 mode full
-    quantize #weight.format<bits = 4, group = 32, symmetric>
+    schedule cosine weight_decay 0.01 clip 1.0 seed 1
+    quantize #weight.format<i4g32s>
 // CHECK: distill.train @all
-// CHECK-NEXT: losses [#distill.loss<reverse_kl, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<jensen_shannon, weight = 1.000000e+00, temperature = 1.000000e+00>, #distill.loss<hidden_state, weight = 1.000000e+00>, #distill.loss<attention_relation, weight = 1.000000e+00>]
+// CHECK-NEXT: losses [#distill.loss<reverse_kl, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<jensen_shannon, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<hidden_state, weight = 1.000000e+00>]
 // CHECK: schedule linear
-// CHECK-SAME: frozen ["token_embd.weight"] result <"{{9f86.*}}"> applied
+// CHECK-SAME: frozen ["output.weight"] result <"{{9f86.*}}"> applied
 distill.train @all teacher @teacher student @student corpus @corpus
-    losses [#distill.loss<reverse_kl, weight = 1.0, temperature = 2.0>, #distill.loss<jensen_shannon, weight = 1.0>,
-            #distill.loss<hidden_state, weight = 1.0>, #distill.loss<attention_relation, weight = 1.0>]
+    losses [#distill.loss<reverse_kl, weight = 1.0, temperature = 2.0>, #distill.loss<jensen_shannon, weight = 1.0, temperature = 2.0>,
+            #distill.loss<hidden_state, weight = 1.0>]
     tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
-    schedule linear weight_decay 0.01 clip 1.0 seed 1 mode full frozen ["token_embd.weight"]
+    schedule linear weight_decay 0.01 clip 1.0 seed 1 frozen ["output.weight"]
     result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"> applied
 // CHECK: distill.score @before model @teacher corpus @corpus tokens 20000
 distill.score @before model @teacher corpus @corpus tokens 20000

@@ -65,15 +65,33 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 // buffer C5
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   // expected-error @below {{holds a matrix whose layout is not rows16 or rows16_gated}}
-  kernel.buffer @w weights tensor<64x64xf32> format "f32" bytes 16384
+  kernel.buffer @w weights tensor<64x64xf32> format f32 bytes 16384
 }
 
 // -----
 
 // buffer C5
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
-  // expected-error @below {{holds a matrix of format 'i4g48s': f32, f16, bf16, i8gN, f8gN, i4gNs or i4gNa with N = 32, 64 or 128 is needed}}
-  kernel.buffer @w weights tensor<64x64xi4> format "i4g48s" layout "rows16" bytes 4096
+  // expected-error @+2 {{'i4g48s' is none of f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, i4g32a, i4g64a or i4g128a}}
+  // expected-error @+1 {{failed to parse Kernel_FormatAttr parameter 'value'}}
+  kernel.buffer @w weights tensor<64x64xi4> format i4g48s layout rows16 bytes 4096
+}
+
+// -----
+
+// buffer C5
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @+2 {{'rows8' is none of rows16, rows16_gated, mma16 or mma16_gated}}
+  // expected-error @+1 {{failed to parse Kernel_LayoutAttr parameter 'value'}}
+  kernel.buffer @w weights tensor<64x64xf32> format f32 layout rows8 bytes 16384
+}
+
+// -----
+
+// buffer C5
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{holds a matrix but does not say its format}}
+  kernel.buffer @w weights tensor<64x64xf32> layout rows16 bytes 16384
 }
 
 // -----
@@ -142,7 +160,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 // matmul C1
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
-  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @w weights tensor<32x64xf32> format f32 layout rows16 bytes 8192
   kernel.buffer @y activation tensor<8x32xf32>
   kernel.phase @p "model" tiles 2 {
     %0 = kernel.stage @x : <48, f32, 0>
@@ -156,7 +174,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 // matmul C2
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
-  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @w weights tensor<32x64xf32> format f32 layout rows16 bytes 8192
   kernel.phase @p "model" tiles 2 {
     %0 = kernel.stage @x : <64, f32, 0>
     // expected-error @below {{needs 32 columns of 'x', which has 64}}
@@ -169,7 +187,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 // matmul C3
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
-  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @w weights tensor<32x64xf32> format f32 layout rows16 bytes 8192
   kernel.buffer @y activation tensor<8x32xf32>
   kernel.phase @p "model" tiles 3 {
     %0 = kernel.stage @x : <64, f32, 0>
@@ -183,7 +201,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 // matmul C4
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
-  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @w weights tensor<32x64xf32> format f32 layout rows16 bytes 8192
   kernel.buffer @y activation tensor<8x32xf32>
   kernel.phase @p "model" tiles 2 {
     %0 = kernel.stage @x : <64, f32, 0>
@@ -198,7 +216,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
   kernel.buffer @y activation tensor<8x32xf32>
-  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16_gated" bytes 8192
+  kernel.buffer @w weights tensor<32x64xf32> format f32 layout rows16_gated bytes 8192
   kernel.phase @p "model" tiles 2 {
     %0 = kernel.stage @x : <64, f32, 0>
     // expected-error @below {{makes 32 channels of 'w' with 32 rows: 64 are needed}}
@@ -212,7 +230,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
   kernel.buffer @y activation tensor<8x32xf32>
-  kernel.buffer @w weights tensor<64x64xf32> format "f32" layout "rows16" bytes 16384
+  kernel.buffer @w weights tensor<64x64xf32> format f32 layout rows16 bytes 16384
   kernel.phase @p "model" tiles 2 {
     %0 = kernel.stage @x : <64, f32, 0>
     // expected-error @below {{needs a gated layout of 'w'}}
@@ -323,7 +341,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 // embed C1
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @y activation tensor<8x32xf32>
-  kernel.buffer @w weights tensor<32x64xf32> format "f32" layout "rows16" bytes 8192
+  kernel.buffer @w weights tensor<32x64xf32> format f32 layout rows16 bytes 8192
   kernel.buffer @tokens input tensor<8xi32>
   kernel.phase @p "model" tiles 1 per_row {
     // expected-error @below {{needs 64 columns of 'y', which has 32}}
@@ -370,7 +388,7 @@ kernel.program @m target "cuda" step "decode" max_rows 17 page_rows 16 vocab 48 
 // buffer C5, a CPU's layout in a program for CUDA
 kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
   // expected-error @below {{holds a matrix whose layout is not mma16 or mma16_gated}}
-  kernel.buffer @w weights tensor<64x64xf32> format "f32" layout "rows16" bytes 16384
+  kernel.buffer @w weights tensor<64x64xf32> format f32 layout rows16 bytes 16384
 }
 
 // -----
@@ -520,7 +538,7 @@ kernel.program @m target "cuda" step "prefill" max_rows 8 page_rows 16 vocab 48 
   kernel.buffer @p activation tensor<8x72xf32>
   kernel.buffer @c cache tensor<2x1x16x16xf16>
   kernel.phase @run "blk.0" tiles 2 per_row {
-    // expected-error @below {{stands in a program that is no CUDA decode step}}
+    // expected-error @below {{is only allowed in a CUDA decode step}}
     kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0
   }
 }
@@ -530,23 +548,32 @@ kernel.program @m target "cuda" step "prefill" max_rows 8 page_rows 16 vocab 48 
 // matmul C3 with row_tile: 8 blocks of 16 rows a tile
 kernel.program @m target "cuda" step "prefill" max_rows 64 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<64x64xf32>
-  kernel.buffer @w weights tensor<256x64xbf16> format "bf16" layout "mma16" bytes 32768
+  kernel.buffer @w weights tensor<256x64xbf16> format bf16 layout mma16 bytes 32768
   kernel.buffer @y activation tensor<64x256xf32>
   kernel.phase @p "model" tiles 16 row_tile 64 {
     %0 = kernel.stage @x : <64, f16, 0>
-    // expected-error @below {{needs 2 tiles, its phase has 16}}
+    // expected-error @below {{needs 2 tiles for each 64 rows, its phase has 16 for each 64 rows}}
     kernel.matmul %0, @w -> @y : <64, f16, 0>
   }
 }
 
 // -----
 
-// attention C3 with row_tile: 64 rows of 4 heads are 2 x 128 queries, for each of 2 key/value heads
+// phase C1, parts of what
+kernel.program @m target "cuda" step "prefill" max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{has rows of 3 parts and no row_tile, which counts them}}
+  kernel.phase @p "model" tiles 2 row_parts 3 {
+  }
+}
+
+// -----
+
+// attention C3 with row_tile: a tile for each 128 queries, 4 a row, of each of 2 key/value heads
 kernel.program @m target "cuda" step "prefill" max_rows 64 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<64x128xf32>
   kernel.buffer @c cache tensor<2x2x16x16xf16>
   kernel.phase @p "blk.0" tiles 8 row_tile 64 {
-    // expected-error @below {{needs 4 tiles, its phase has 8}}
+    // expected-error @below {{needs 2 tiles for each 128 parts of rows, 4 a row, its phase has 8 for each 64 rows}}
     kernel.attention @x at 0, @c -> @x heads 8 kv_heads 2 dims 16 scale 1.0
   }
 }
@@ -555,7 +582,7 @@ kernel.program @m target "cuda" step "prefill" max_rows 64 page_rows 16 vocab 48
 
 // sample C1
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other output tensor<4x48xf32>
@@ -572,7 +599,7 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // sample C2
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other output tensor<4x48xf32>
@@ -589,7 +616,7 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // sample C3
 kernel.program @m max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "rows16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout rows16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other output tensor<4x48xf32>
@@ -597,16 +624,16 @@ kernel.program @m max_rows 4 page_rows 16 vocab 48 {
   kernel.phase @p0 "model" tiles 3 {
     %0 = kernel.stage @x : <64, f32, 0>
     kernel.matmul %0, @w -> @logits : <64, f32, 0>
-    // expected-error @below {{stands in a program that is none for CUDA}}
+    // expected-error @below {{is only allowed in a CUDA program}}
     kernel.argmax @logits -> @chosen
   }
 }
 
 // -----
 
-// draw C1
+// sample C1
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
@@ -628,9 +655,9 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C1
+// sample C1
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
@@ -649,9 +676,9 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C2
+// sample C2
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
@@ -669,9 +696,9 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C3
+// sample C3
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other_logits input tensor<4x16xf32>
@@ -691,9 +718,9 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
 
 // -----
 
-// draw C3
+// sample C3
 kernel.program @m target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
@@ -712,9 +739,9 @@ kernel.program @m target "cuda" step "decode" device 0 of 2 logits_begin 0 max_r
 
 // -----
 
-// draw C3
+// sample C3
 kernel.program @m target "cuda" step "decode" device 1 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other_logits input tensor<4x16xf32>
@@ -734,9 +761,9 @@ kernel.program @m target "cuda" step "decode" device 1 of 2 logits_begin 0 max_r
 
 // -----
 
-// draw C3
+// sample C3
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 50 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x3xi64>
@@ -755,9 +782,9 @@ kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 50 {
 
 // -----
 
-// draw C4
+// sample C4
 kernel.program @m target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
   kernel.buffer @x activation tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @choices input tensor<4x2xi64>

@@ -6,11 +6,11 @@
 // CHECK:       kernel.exchange @out_phase index 0
 // CHECK:         kernel.sum @out, @received -> @x1 residual @x
 kernel.program @m.decode target "cuda" step "decode" device 1 of 2 logits_begin 16 max_rows 4 page_rows 16 vocab 32 {
-  kernel.buffer @x activation tensor<4x32xf32>
+  kernel.buffer @x input tensor<4x32xf32>
   kernel.buffer @out activation tensor<4x32xf32>
   kernel.buffer @received received tensor<4x32xf32>
   kernel.buffer @x1 activation tensor<4x32xf32>
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout mma16 bytes 8192
   kernel.phase @out_phase "blk.0" tiles 2 {
     %s = kernel.stage @x : <32, f16, 0>
     kernel.matmul %s, @w -> @out send @received : <32, f16, 0>
@@ -52,7 +52,7 @@ kernel.program @nothing target "cuda" step "decode" device 0 of 2 logits_begin 0
 kernel.program @send target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 32 {
   kernel.buffer @x activation tensor<4x32xf32>
   kernel.buffer @out activation tensor<4x32xf32>
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout mma16 bytes 8192
   kernel.phase @p "blk.0" tiles 2 {
     %s = kernel.stage @x : <32, f16, 0>
     // expected-error @below {{'kernel.matmul' op sends to 'x', which is not received}}
@@ -73,7 +73,7 @@ kernel.program @prefill target "cuda" step "prefill" device 0 of 2 logits_begin 
   kernel.buffer @x activation tensor<64x32xf32>
   kernel.buffer @received received tensor<64x32xf32>
   kernel.phase @p "blk.0" tiles 2 {
-    // expected-error @below {{'kernel.stage' op adds partial sums in a program that is no CUDA decode step}}
+    // expected-error @below {{'kernel.stage' op adds partial sums outside a CUDA decode step}}
     %s = kernel.stage @x sum @received : <32, f16, 0>
   }
 }
@@ -81,7 +81,7 @@ kernel.program @prefill target "cuda" step "prefill" device 0 of 2 logits_begin 
 kernel.program @again target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 32 {
   kernel.buffer @x activation tensor<4x32xf32>
   kernel.buffer @received received tensor<4x32xf32>
-  kernel.buffer @w weights tensor<32x32xf32> format "f32" layout "mma16" bytes 8192
+  kernel.buffer @w weights tensor<32x32xf32> format f32 layout mma16 bytes 8192
   kernel.phase @first "blk.0" tiles 2 {
     %s = kernel.stage @x : <32, f16, 0>
     kernel.matmul %s, @w -> @x send @received : <32, f16, 0>

@@ -9,13 +9,13 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
   kernel.buffer @wanted input tensor<8xi32>
   // CHECK: kernel.buffer @freq constant tensor<2xf32> value dense<[1.000000e+00, 5.000000e-01]> : tensor<2xf32>
   kernel.buffer @freq constant tensor<2xf32> value dense<[1.0, 0.5]> : tensor<2xf32>
-  // CHECK: kernel.buffer @embd weights tensor<48x64xi4> format "i4g32s" layout "rows16" bytes 1728 offset 0
-  kernel.buffer @embd weights tensor<48x64xi4> format "i4g32s" layout "rows16" bytes 1728 offset 0
+  // CHECK: kernel.buffer @embd weights tensor<48x64xi4> format i4g32s layout rows16 bytes 1728 offset 0
+  kernel.buffer @embd weights tensor<48x64xi4> format i4g32s layout rows16 bytes 1728 offset 0
   kernel.buffer @gain weights tensor<64xf32> bytes 256 offset 1728
   kernel.buffer @head_gain weights tensor<16xf32> bytes 64
   kernel.buffer @bias weights tensor<128xf32> bytes 512
-  kernel.buffer @qkv.w weights tensor<128x64xf32> format "f32" layout "rows16" bytes 32768
-  kernel.buffer @gate_up.w weights tensor<80x64xbf16> format "bf16" layout "rows16_gated" bytes 12288
+  kernel.buffer @qkv.w weights tensor<128x64xf32> format f32 layout rows16 bytes 32768
+  kernel.buffer @gate_up.w weights tensor<80x64xbf16> format bf16 layout rows16_gated bytes 12288
   kernel.buffer @x activation tensor<8x64xf32> offset 0
   kernel.buffer @y activation tensor<8x64xf32> offset 2048
   kernel.buffer @angles activation tensor<8x4xf32>
@@ -61,11 +61,13 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
     kernel.norm @y, @head_gain -> @x eps 1.0e-5 groups 4
     kernel.residual @x, @y -> @x
   }
+  kernel.wait @p4
   // CHECK: kernel.matmul_glu %{{.*}}, @gate_up.w -> @glu act silu : <64, f32, 0>
   kernel.phase @p5 "blk.0" tiles 3 {
     %0 = kernel.stage @x : <64, f32, 0>
     kernel.matmul_glu %0, @gate_up.w -> @glu act silu : <64, f32, 0>
   }
+  kernel.wait @p5
   // CHECK: kernel.glu @qkv at 0, @qkv at 40 -> @glu act gelu_tanh
   kernel.phase @p6 "blk.0" tiles 1 per_row {
     kernel.glu @qkv at 0, @qkv at 40 -> @glu act gelu_tanh
@@ -81,14 +83,22 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
 // A CUDA program for decoding has weights in tensor-core order, stages f16 and attends in one phase.
 // CHECK-LABEL: kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vocab 48 {
 kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vocab 48 {
-  // CHECK: kernel.buffer @w weights tensor<128x64xbf16> format "bf16" layout "mma16" bytes 16384
-  kernel.buffer @w weights tensor<128x64xbf16> format "bf16" layout "mma16" bytes 16384
+  // CHECK: kernel.buffer @w weights tensor<128x64xbf16> format bf16 layout mma16 bytes 16384
+  kernel.buffer @w weights tensor<128x64xbf16> format bf16 layout mma16 bytes 16384
   kernel.buffer @gain weights tensor<16xf32> bytes 64
   kernel.buffer @x activation tensor<16x64xf32>
   kernel.buffer @qkv activation tensor<16x128xf32>
   kernel.buffer @angles activation tensor<16x16xf32>
   kernel.buffer @partials activation tensor<16x144xf32>
   kernel.buffer @cache cache tensor<2x2x16x16xf16>
+  kernel.buffer @in input tensor<16x64xf32>
+  kernel.buffer @positions input tensor<16xi32>
+  kernel.buffer @freq constant tensor<8xf32> value dense<0.5> : tensor<8xf32>
+  kernel.phase @first "model" tiles 1 per_row {
+    kernel.residual @in, @in -> @x
+    kernel.angles @positions, @freq -> @angles scale 1.0
+  }
+  kernel.wait @first
   // CHECK: kernel.stage @x : <64, f16, 0>
   // CHECK-NEXT: kernel.matmul %{{.*}}, @w -> @qkv : <64, f16, 0>
   kernel.phase @p0 "blk.0" tiles 8 {
@@ -107,8 +117,8 @@ kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vo
 // A phase of a CUDA program for prefill may have tiles for each few rows.
 // CHECK-LABEL: kernel.program @m.prefill target "cuda" step "prefill" max_rows 128
 kernel.program @m.prefill target "cuda" step "prefill" max_rows 128 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<128x64xbf16> format "bf16" layout "mma16" bytes 16384
-  kernel.buffer @x activation tensor<128x64xf32>
+  kernel.buffer @w weights tensor<128x64xbf16> format bf16 layout mma16 bytes 16384
+  kernel.buffer @x input tensor<128x64xf32>
   kernel.buffer @y activation tensor<128x128xf32>
   // CHECK: kernel.phase @p0 "blk.0" tiles 1 row_tile 64 {
   kernel.phase @p0 "blk.0" tiles 1 row_tile 64 {
@@ -120,8 +130,8 @@ kernel.program @m.prefill target "cuda" step "prefill" max_rows 128 page_rows 16
 // The logits' product also keeps the largest of them.
 // CHECK-LABEL: kernel.program @m.greedy
 kernel.program @m.greedy target "cuda" step "decode" max_rows 4 page_rows 16 vocab 48 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
-  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
+  kernel.buffer @x input tensor<4x64xf32>
   kernel.buffer @wanted input tensor<4xi32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @chosen output tensor<4xi64>
@@ -137,8 +147,8 @@ kernel.program @m.greedy target "cuda" step "decode" max_rows 4 page_rows 16 voc
 // Tokens are drawn in a phase of their own, of two devices by the first.
 // CHECK-LABEL: kernel.program @m.drawn
 kernel.program @m.drawn target "cuda" step "decode" device 0 of 2 logits_begin 0 max_rows 4 page_rows 16 vocab 64 {
-  kernel.buffer @w weights tensor<48x64xbf16> format "bf16" layout "mma16" bytes 6144
-  kernel.buffer @x activation tensor<4x64xf32>
+  kernel.buffer @w weights tensor<48x64xbf16> format bf16 layout mma16 bytes 6144
+  kernel.buffer @x input tensor<4x64xf32>
   kernel.buffer @logits output tensor<4x48xf32>
   kernel.buffer @other_logits input tensor<4x16xf32>
   kernel.buffer @choices input tensor<4x3xi64>

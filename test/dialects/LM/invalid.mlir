@@ -176,6 +176,45 @@ lm.model @m family "llama" context 64 vocab 16 hidden 8 {
 
 // -----
 
+// forward (C4): an op that does not say what it reads
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  lm.param @token_embd.weight : tensor<16x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>
+    weight.yield %0 : tensor<16x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    // expected-error @below {{'test.mix' op names @token_embd.weight, which it does not declare as a parameter}}
+    %y = "test.mix"(%x) {weights = [@token_embd.weight]} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+    %l = lm.logits %y, @token_embd.weight : tensor<?x8xf32> -> tensor<?x16xf32>
+    lm.return %l : tensor<?x16xf32>
+  }
+}
+
+// -----
+
+// forward (C4): an attribute that is none of the op's
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  lm.param @token_embd.weight : tensor<16x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>
+    weight.yield %0 : tensor<16x8xf32>
+  }
+  lm.param @g : tensor<8xf32> {
+    %0 = weight.load "g" stored "F32" : tensor<8xf32>
+    weight.yield %0 : tensor<8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    // expected-error @below {{'lm.logits' op names @g, which it does not declare as a parameter}}
+    %l = lm.logits %x, @token_embd.weight {gain = @g} : tensor<?x8xf32> -> tensor<?x16xf32>
+    lm.return %l : tensor<?x16xf32>
+  }
+}
+
+// -----
+
 // block (C1)
 lm.model @m family "llama" context 64 vocab 16 hidden 8 {
   lm.param @token_embd.weight : tensor<16x8xf32> {

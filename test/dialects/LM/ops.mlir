@@ -25,11 +25,11 @@ lm.model @full family "gemma3" context 128 vocab 16 hidden 8
     %0 = weight.load "blk.0.attn_qkv.bias" stored "F32" : tensor<16xf32>
     weight.yield %0 : tensor<16xf32>
   }
-  // CHECK: lm.param @blk.0.attn_output.weight : tensor<8x8xi4, #weight.format<bits = 4, group = 32, asymmetric>> {
-  lm.param @blk.0.attn_output.weight : tensor<8x8xi4, #weight.format<bits = 4, group = 32, asymmetric>> {
+  // CHECK: lm.param @blk.0.attn_output.weight : tensor<8x8xi4, #weight.format<i4g32a>> {
+  lm.param @blk.0.attn_output.weight : tensor<8x8xi4, #weight.format<i4g32a>> {
     %0 = weight.load "blk.0.attn_output.weight" stored "F32" : tensor<8x8xf32>
-    %1 = weight.quantize %0 method rtn : tensor<8x8xf32> -> tensor<8x8xi4, #weight.format<bits = 4, group = 32, asymmetric>>
-    weight.yield %1 : tensor<8x8xi4, #weight.format<bits = 4, group = 32, asymmetric>>
+    %1 = weight.quantize %0 : tensor<8x8xf32> -> tensor<8x8xi4, #weight.format<i4g32a>>
+    weight.yield %1 : tensor<8x8xi4, #weight.format<i4g32a>>
   }
   // CHECK: lm.forward {
   // CHECK-NEXT: ^bb0(%[[TOKENS:.*]]: tensor<?xi32>):

@@ -68,35 +68,60 @@
 
 %0 = weight.load "w" stored "F32" : tensor<6x4xf32>
 // expected-error @below {{must be a quantised matrix, its format as the type's encoding}}
-%1 = weight.quantize %0 method rtn : tensor<6x4xf32> -> tensor<6x4xi4>
+%1 = weight.quantize %0 : tensor<6x4xf32> -> tensor<6x4xi4>
 
 // -----
 
-// expected-error @+1 {{a format of 4 bits needs elements of type i4, has 'i8'}}
-%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<bits = 4, group = 32, symmetric>>
+// expected-error @+1 {{format i4g32s needs elements of type 'i4', has 'i8'}}
+%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<i4g32s>>
 
 // -----
 
-// expected-error @+1 {{an e4m3 format needs elements of type f8E4M3FN, has 'i8'}}
-%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<bits = 8, group = 32, e4m3>>
+// expected-error @+1 {{format f8g32 needs elements of type 'f8E4M3FN', has 'i8'}}
+%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<f8g32>>
 
 // -----
 
-// expected-error @+1 {{has 4 bits a weight, e4m3 has 8}}
-%0 = "weight.load"() : () -> tensor<6x4xf8E4M3FN, #weight.format<bits = 4, group = 32, e4m3>>
+// expected-error @+1 {{a quantised tensor must be a matrix of static shape, has rank 1}}
+%0 = "weight.load"() : () -> tensor<6xi4, #weight.format<i4g32s>>
 
 // -----
 
-// expected-error @+1 {{has 5 bits a weight, must be 4 or 8}}
-%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<bits = 5, group = 32, symmetric>>
+// expected-error @+2 {{'i5g32s' is none of f32, f16, bf16, i8g32,}}
+// expected-error @+1 {{failed to parse Weight_FormatAttr parameter 'value'}}
+%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<i5g32s>>
 
 // -----
 
-// expected-error @+1 {{has groups of 40 weights, must be a power of two from 16 to 1024}}
-%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<bits = 8, group = 40, symmetric>>
+// Groups and minima that no kernel has.
+// expected-error @+2 {{'i8g16' is none of}}
+// expected-error @+1 {{failed to parse Weight_FormatAttr parameter 'value'}}
+%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<i8g16>>
+
+// -----
+
+// expected-error @+2 {{'i8g32a' is none of}}
+// expected-error @+1 {{failed to parse Weight_FormatAttr parameter 'value'}}
+%0 = "weight.load"() : () -> tensor<6x4xi8, #weight.format<i8g32a>>
+
+// -----
+
+// expected-error @+1 {{f16 is not quantised: cast-weights rounds to it}}
+%0 = "weight.load"() : () -> tensor<6x4xf16, #weight.format<f16>>
 
 // -----
 
 %0 = weight.load "w" stored "F32" : tensor<6x4xf32>
-// expected-error @below {{needs the name of a layout}}
-%1 = weight.pack %0 layout "" : tensor<6x4xf32> -> tensor<96xi8>
+// expected-error @+2 {{'rows8' is none of rows16, rows16_gated, mma16 or mma16_gated}}
+// expected-error @+1 {{failed to parse Weight_LayoutAttr parameter 'value'}}
+%1 = weight.pack %0 layout rows8 : tensor<6x4xf32> -> tensor<96xi8>
+
+// -----
+
+// expected-error @below {{has a number that is not finite}}
+%0 = weight.constant dense<[1.0, 0x7F800000]> : tensor<2xf32>
+
+// -----
+
+// expected-error @below {{result #0 must be a vector or matrix of f32, f16 or bf16 with a static shape}}
+%0 = weight.constant dense<1.0> : tensor<2x2x2xf32>

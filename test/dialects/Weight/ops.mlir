@@ -7,6 +7,8 @@
 // CHECK: weight.load "output_norm.weight" stored "F32" file "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" : tensor<576xf32>
 %1 = weight.load "output_norm.weight" stored "F32"
      file "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" : tensor<576xf32>
+// CHECK: weight.constant dense<{{.*}}1.000000e+00, 5.000000e-01{{.*}}> : tensor<2x2xf32>
+%constant = weight.constant dense<[[1.0, 0.5], [0.0, -1.0]]> : tensor<2x2xf32>
 // CHECK: weight.take %[[A]] rows [0, 2, 5] : tensor<64x96xf32> -> tensor<3x96xf32>
 %2 = weight.take %0 rows [0, 2, 5] : tensor<64x96xf32> -> tensor<3x96xf32>
 // A long list prints once, under an alias.
@@ -21,9 +23,9 @@
 %6 = weight.concat columns %2, %4 : tensor<3x96xf32>, tensor<3x96xf32> -> tensor<3x192xf32>
 // CHECK: weight.cast %[[A]] : tensor<64x96xf32> -> tensor<64x96xbf16>
 %13 = weight.cast %0 : tensor<64x96xf32> -> tensor<64x96xbf16>
-// CHECK: %[[P:.*]] = weight.quantize %[[A]] method rtn : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
-%14 = weight.quantize %0 method rtn : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
-// CHECK: weight.quantize %[[A]] method rtn : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<bits = 8, group = 128, e4m3>>
-%fp8 = weight.quantize %0 method rtn : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<bits = 8, group = 128, e4m3>>
-// CHECK: weight.pack %[[P]] layout "rows16" : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>
-%15 = weight.pack %14 layout "rows16" : tensor<64x96xi4, #weight.format<bits = 4, group = 32, symmetric>> -> tensor<3456xi8>
+// CHECK: %[[P:.*]] = weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
+%14 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
+// CHECK: weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<f8g128>>
+%fp8 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<f8g128>>
+// CHECK: weight.pack %[[P]] layout rows16 : tensor<64x96xi4, #weight.format<i4g32s>> -> tensor<3456xi8>
+%15 = weight.pack %14 layout rows16 : tensor<64x96xi4, #weight.format<i4g32s>> -> tensor<3456xi8>

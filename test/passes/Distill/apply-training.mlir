@@ -40,7 +40,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 }
 distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 0 mode full frozen ["token_embd.weight"]
+  weight_decay 0.0 clip 1.0 seed 0 frozen ["token_embd.weight"]
   result <"00000000000000000000000000000000000000000000000000000000000000ab">
 
 // -----
@@ -61,7 +61,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 }
 distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 0 mode full
+  weight_decay 0.0 clip 1.0 seed 0
 
 // -----
 
@@ -81,7 +81,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 // expected-error @below {{apply-training: is applied already}}
 distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 0 mode full
+  weight_decay 0.0 clip 1.0 seed 0
   result <"00000000000000000000000000000000000000000000000000000000000000ab"> applied
 
 // -----
@@ -89,10 +89,10 @@ distill.train @train student @student corpus @corpus losses [#distill.loss<cross
 distill.corpus @corpus
 lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   // expected-error @below {{apply-training: @token_embd.weight is quantised: apply before quantising}}
-  lm.param @token_embd.weight : tensor<4x8xi8, #weight.format<bits = 8, group = 32, symmetric>> {
+  lm.param @token_embd.weight : tensor<4x8xi8, #weight.format<i8g32>> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
-    %1 = weight.quantize %0 method rtn : tensor<4x8xf32> -> tensor<4x8xi8, #weight.format<bits = 8, group = 32, symmetric>>
-    weight.yield %1 : tensor<4x8xi8, #weight.format<bits = 8, group = 32, symmetric>>
+    %1 = weight.quantize %0 : tensor<4x8xf32> -> tensor<4x8xi8, #weight.format<i8g32>>
+    weight.yield %1 : tensor<4x8xi8, #weight.format<i8g32>>
   }
   lm.forward {
   ^bb0(%tokens: tensor<?xi32>):
@@ -103,7 +103,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 }
 distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 0 mode full
+  weight_decay 0.0 clip 1.0 seed 0
   result <"00000000000000000000000000000000000000000000000000000000000000ab">
 
 // -----

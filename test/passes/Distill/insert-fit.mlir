@@ -1,9 +1,9 @@
 // RUN: retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-fit="tokens=100 damping=0.5" | FileCheck %s
-// RUN: retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-fit="bits=4 group=64 asymmetric=true" \
-// RUN:   | FileCheck %s --check-prefix=BITS
+// RUN: retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-fit="format=i4g64a" \
+// RUN:   | FileCheck %s --check-prefix=FORMAT
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="teacher=nobody student=teacher" 2>&1 | FileCheck %s --check-prefix=NOBODY
-// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher bits=5" 2>&1 | FileCheck %s --check-prefix=FIVE
-// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher bits=4 embedding=q4_0" 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher format=bf16" 2>&1 | FileCheck %s --check-prefix=FLOAT
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher format=i4g32s embedding=q4_0" 2>&1 | FileCheck %s --check-prefix=NAME
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-fit="student=teacher embedding=i8g32" 2>&1 | FileCheck %s --check-prefix=ALONE
 // RUN: not retort-opt %s --insert-fit="student=teacher" 2>&1 | FileCheck %s --check-prefix=NONE
 
@@ -11,15 +11,15 @@
 // CHECK: distill.fit @fit_student teacher @teacher student @student corpus @corpus tokens 100
 // CHECK-NEXT: params ["blk.0.attn_output.weight", "blk.0.ffn_down.weight", "blk.1.attn_output.weight", "blk.1.ffn_down.weight"] damping 5.000000e-01{{$}}
 
-// With bits every linear layer is rounded, in the order in which they run.
-// BITS: distill.fit @fit_student
-// BITS-NEXT: params ["blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight", "blk.0.attn_output.weight",
-// BITS-SAME: quantize <bits = 4, group = 64, asymmetric>
+// With a format every linear layer is rounded, in the order in which they run.
+// FORMAT: distill.fit @fit_student
+// FORMAT-NEXT: params ["blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight", "blk.0.attn_output.weight",
+// FORMAT-SAME: quantize <i4g64a>
 
 // NOBODY: no model
-// FIVE: insert-fit: has 5 bits a weight, must be 4 or 8
-// NAME: insert-fit: 'q4_0' is no format: one is written as i4g32s, i4g32a, i8g32 or f8g128
-// ALONE: insert-fit: a format of the embedding needs bits
+// FLOAT: insert-fit: bf16 is not quantised: cast-weights rounds to it
+// NAME: 'q4_0' is none of f32, f16,
+// ALONE: insert-fit: a format of the embedding needs one of the others: give format
 // NONE: insert-fit: no linear layer's output is added to the stream as it is
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {

@@ -58,11 +58,11 @@ lm.model @biases family "llama" context 8 vocab 4 hidden 8 {
 // -----
 
 // Matrices quantised alike are joined before they are quantised.
-!q8 = tensor<8x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
-!q4 = tensor<4x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
+!q8 = tensor<8x32xi4, #weight.format<i4g32s>>
+!q4 = tensor<4x32xi4, #weight.format<i4g32s>>
 // CHECK-LABEL: lm.model @quantised
 // CHECK:      weight.concat rows
-// CHECK-NEXT: weight.quantize %{{.*}} method rtn : tensor<16x32xf32> -> tensor<16x32xi4
+// CHECK-NEXT: weight.quantize %{{.*}} : tensor<16x32xf32> -> tensor<16x32xi4
 lm.model @quantised family "llama" context 8 vocab 4 hidden 32 {
   lm.param @token_embd.weight : tensor<4x32xf32> {
     %0 = weight.load "e" stored "F32" : tensor<4x32xf32>
@@ -74,17 +74,17 @@ lm.model @quantised family "llama" context 8 vocab 4 hidden 32 {
   }
   lm.param @blk.0.attn_q.weight : !q8 {
     %0 = weight.load "q" stored "F32" : tensor<8x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<8x32xf32> -> !q8
+    %1 = weight.quantize %0 : tensor<8x32xf32> -> !q8
     weight.yield %1 : !q8
   }
   lm.param @blk.0.attn_k.weight : !q4 {
     %0 = weight.load "k" stored "F32" : tensor<4x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<4x32xf32> -> !q4
+    %1 = weight.quantize %0 : tensor<4x32xf32> -> !q4
     weight.yield %1 : !q4
   }
   lm.param @blk.0.attn_v.weight : !q4 {
     %0 = weight.load "v" stored "F32" : tensor<4x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<4x32xf32> -> !q4
+    %1 = weight.quantize %0 : tensor<4x32xf32> -> !q4
     weight.yield %1 : !q4
   }
   lm.forward {
@@ -102,8 +102,8 @@ lm.model @quantised family "llama" context 8 vocab 4 hidden 32 {
 // -----
 
 // Values in another format than queries and keys: nothing changes.
-!i4 = tensor<8x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
-!i8 = tensor<8x32xi8, #weight.format<bits = 8, group = 32, symmetric>>
+!i4 = tensor<8x32xi4, #weight.format<i4g32s>>
+!i8 = tensor<8x32xi8, #weight.format<i8g32>>
 // CHECK-LABEL: lm.model @formats_differ
 // CHECK-NOT:   attn_qkv
 lm.model @formats_differ family "llama" context 8 vocab 4 hidden 32 {
@@ -117,17 +117,17 @@ lm.model @formats_differ family "llama" context 8 vocab 4 hidden 32 {
   }
   lm.param @blk.0.attn_q.weight : !i4 {
     %0 = weight.load "q" stored "F32" : tensor<8x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<8x32xf32> -> !i4
+    %1 = weight.quantize %0 : tensor<8x32xf32> -> !i4
     weight.yield %1 : !i4
   }
   lm.param @blk.0.attn_k.weight : !i4 {
     %0 = weight.load "k" stored "F32" : tensor<8x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<8x32xf32> -> !i4
+    %1 = weight.quantize %0 : tensor<8x32xf32> -> !i4
     weight.yield %1 : !i4
   }
   lm.param @blk.0.attn_v.weight : !i8 {
     %0 = weight.load "v" stored "F32" : tensor<8x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<8x32xf32> -> !i8
+    %1 = weight.quantize %0 : tensor<8x32xf32> -> !i8
     weight.yield %1 : !i8
   }
   lm.forward {

@@ -7,16 +7,16 @@
 // CHECK:      namespace retort::cuda::program {
 // CHECK:      namespace decode_step {
 // CHECK:      constexpr EmbedShape Embed_20x32 = {
-// CHECK-NEXT:     .hidden = 32, .weights = {WeightKind::Bf16}};
+// CHECK-NEXT:     .hidden = 32, .weights = {{[{][{]}}WeightKind::BF16}}};
 // CHECK:      constexpr ProductShape Matmul_32x64_i4g32s = {
-// CHECK-NEXT:     .in = 32, .out = 64, .weights = {WeightKind::I4, 32}, .maxRows = 4, .sourceStride = 32,
+// CHECK-NEXT:     .in = 32, .out = 64, .weights = {{[{][{]}}WeightKind::I4, 32}}, .maxRows = 4, .sourceStride = 32,
 // CHECK-NEXT:     .destStride = 64, .norm = true, .eps = 1e-05f};
 // CHECK:      constexpr AttendShape Attend_2x1x16 = {
 // CHECK-NEXT:     .append = {.heads = 2, .cache = {.kvHeads = 1, .dims = 16, .pageBytes = {{[0-9]+}}},
 // CHECK:      constexpr ProductShape Glu_32x40_bf16 = {
-// CHECK-NEXT:     .in = 32, .out = 40, .weights = {WeightKind::Bf16}, .gated = true,
+// CHECK-NEXT:     .in = 32, .out = 40, .weights = {{[{][{]}}WeightKind::BF16}}, .gated = true,
 // CHECK:      constexpr ProductShape Matmul_40x32_i4g128a = {
-// CHECK-NEXT:     .in = 40, .out = 32, .weights = {WeightKind::I4, 128, true},
+// CHECK-NEXT:     .in = 40, .out = 32, .weights = {{[{][{]}}WeightKind::I4, 128, true}},
 
 // CHECK:      // blk.0.attn_qkv: norm, 32 -> 64, int4 in groups of 32; 2.30 kB of weights; 4 tiles
 // CHECK-NEXT: RETORT_DEVICE void p002_blk0_attn_qkv_fetch(Cta &cta) {
@@ -96,8 +96,8 @@
 // EMITC:      emitc.include "kernels/cuda/program.cuh"
 // EMITC:      emitc.func @p002_blk0_attn_qkv_fetch(%{{.*}}: !emitc.opaque<"Cta &">) attributes {specifiers = ["RETORT_DEVICE"]} {
 // EMITC-NEXT:   emitc.call_opaque "matmulFetch"(%{{.*}}) {args = [0 : index, #emitc.opaque<"cta.weights<uint8_t>({{[0-9]+}})">], template_args = [#emitc.opaque<"Matmul_32x64_i4g32s">]}
-!qkv = tensor<64x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
-!down = tensor<32x40xi4, #weight.format<bits = 4, group = 128, asymmetric>>
+!qkv = tensor<64x32xi4, #weight.format<i4g32s>>
+!down = tensor<32x40xi4, #weight.format<i4g128a>>
 lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   lm.param @token_embd.weight : tensor<20x32xbf16> {
     %0 = weight.load "token_embd.weight" stored "BF16" : tensor<20x32xbf16>
@@ -109,7 +109,7 @@ lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   }
   lm.param @blk.0.attn_qkv.weight : !qkv {
     %0 = weight.load "blk.0.attn_qkv.weight" stored "F32" : tensor<64x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<64x32xf32> -> !qkv
+    %1 = weight.quantize %0 : tensor<64x32xf32> -> !qkv
     weight.yield %1 : !qkv
   }
   lm.param @blk.0.attn_output.weight : tensor<32x32xf32> {
@@ -126,7 +126,7 @@ lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   }
   lm.param @blk.0.ffn_down.weight : !down {
     %0 = weight.load "blk.0.ffn_down.weight" stored "F32" : tensor<32x40xf32>
-    %1 = weight.quantize %0 method rtn : tensor<32x40xf32> -> !down
+    %1 = weight.quantize %0 : tensor<32x40xf32> -> !down
     weight.yield %1 : !down
   }
   lm.param @blk.1.attn_q.weight : tensor<64x32xf32> {

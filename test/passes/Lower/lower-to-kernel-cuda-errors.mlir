@@ -33,7 +33,7 @@ lm.model @m family "llama" context 8 vocab 20 hidden 32 {
 lm.model @m family "llama" context 8 vocab 20 hidden 32 {
   lm.param @token_embd.weight : tensor<4096xi8> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
-    %1 = weight.pack %0 layout "rows16" : tensor<20x32xf32> -> tensor<4096xi8>
+    %1 = weight.pack %0 layout rows16 : tensor<20x32xf32> -> tensor<4096xi8>
     weight.yield %1 : tensor<4096xi8>
   }
   lm.forward {

@@ -5,18 +5,18 @@
 
 // One pack a parameter, though two programs read it.
 // CHECK-LABEL: lm.param @blk.0.attn_qkv.weight
-// CHECK:         %[[QKV:.*]] = weight.pack %{{.*}} layout "mma16" : {{.*}} -> tensor<2304xi8>
+// CHECK:         %[[QKV:.*]] = weight.pack %{{.*}} layout mma16 : {{.*}} -> tensor<2304xi8>
 // CHECK-NEXT:    weight.yield %[[QKV]]
 // CHECK-LABEL: lm.param @blk.0.ffn_gate_up.weight
-// CHECK:         %[[UP:.*]] = weight.pack %{{.*}} layout "mma16_gated" : {{.*}} -> tensor<12288xi8>
+// CHECK:         %[[UP:.*]] = weight.pack %{{.*}} layout mma16_gated : {{.*}} -> tensor<12288xi8>
 // CHECK-NEXT:    weight.yield %[[UP]]
 
 // Decoding: five phases and five waits for a block with attention and feed-forward; the context of
 // 1024 is cut in 4 ranges of 256, the window of 100 in none.
 // CHECK-LABEL: kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vocab 20 page_bytes 3072
-// CHECK-DAG:   kernel.buffer @blk.0.attn_qkv.weight weights tensor<64x32xi4> format "i4g32s" layout "mma16" bytes 2304 offset [[QKV_AT:[0-9]+]]
-// CHECK-DAG:   kernel.buffer @blk.0.ffn_down.weight weights tensor<32x40xi4> format "i4g128a" layout "mma16" bytes 2176 offset [[DOWN_AT:[0-9]+]]
-// CHECK-DAG:   kernel.buffer @blk.1.attn_output.weight weights tensor<32x64xf32> format "f32" layout "mma16" bytes 8192 offset [[OUT_AT:[0-9]+]]
+// CHECK-DAG:   kernel.buffer @blk.0.attn_qkv.weight weights tensor<64x32xi4> format i4g32s layout mma16 bytes 2304 offset [[QKV_AT:[0-9]+]]
+// CHECK-DAG:   kernel.buffer @blk.0.ffn_down.weight weights tensor<32x40xi4> format i4g128a layout mma16 bytes 2176 offset [[DOWN_AT:[0-9]+]]
+// CHECK-DAG:   kernel.buffer @blk.1.attn_output.weight weights tensor<32x64xf32> format f32 layout mma16 bytes 8192 offset [[OUT_AT:[0-9]+]]
 // CHECK-DAG:   kernel.buffer @blk.0.cache cache tensor<2x1x16x16xf16> offset 0
 // CHECK-DAG:   kernel.buffer @blk.1.cache cache tensor<2x1x16x32xf16> offset 1024
 // CHECK-DAG:   kernel.buffer @blk.0.partials activation tensor<16x144xf32>
@@ -64,11 +64,11 @@
 // CHECK:       kernel.wait @run.blk.0.attn_qkv
 // CHECK-NEXT:  kernel.phase @run.blk.0.append "blk.0" tiles 1 per_row {
 // CHECK:       kernel.wait @run.blk.0.append
-// CHECK-NEXT:  kernel.phase @run.blk.0.attention "blk.0" tiles 1 row_tile 64 {
+// CHECK-NEXT:  kernel.phase @run.blk.0.attention "blk.0" tiles 1 row_tile 128 row_parts 2 {
 // CHECK:       kernel.wait @run.blk.0.attention
 // CHECK:       kernel.phase @run.blk.0.ffn_gate_up "blk.0" tiles 1 row_tile 64 {
-!qkv = tensor<64x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
-!down = tensor<32x40xi4, #weight.format<bits = 4, group = 128, asymmetric>>
+!qkv = tensor<64x32xi4, #weight.format<i4g32s>>
+!down = tensor<32x40xi4, #weight.format<i4g128a>>
 lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   lm.param @token_embd.weight : tensor<20x32xbf16> {
     %0 = weight.load "token_embd.weight" stored "BF16" : tensor<20x32xbf16>
@@ -80,7 +80,7 @@ lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   }
   lm.param @blk.0.attn_qkv.weight : !qkv {
     %0 = weight.load "blk.0.attn_qkv.weight" stored "F32" : tensor<64x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<64x32xf32> -> !qkv
+    %1 = weight.quantize %0 : tensor<64x32xf32> -> !qkv
     weight.yield %1 : !qkv
   }
   lm.param @blk.0.attn_output.weight : tensor<32x32xf32> {
@@ -97,7 +97,7 @@ lm.model @m family "llama" context 1024 vocab 20 hidden 32 {
   }
   lm.param @blk.0.ffn_down.weight : !down {
     %0 = weight.load "blk.0.ffn_down.weight" stored "F32" : tensor<32x40xf32>
-    %1 = weight.quantize %0 method rtn : tensor<32x40xf32> -> !down
+    %1 = weight.quantize %0 : tensor<32x40xf32> -> !down
     weight.yield %1 : !down
   }
   lm.param @blk.1.attn_q.weight : tensor<64x32xf32> {

@@ -7,48 +7,6 @@ lm.model @m family "llama" context 8 vocab 20 hidden 32 {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
     weight.yield %0 : tensor<20x32xf32>
   }
-  lm.param @output.weight : tensor<20x32xi4, #weight.format<bits = 4, group = 16, symmetric>> {
-    %0 = weight.load "output.weight" stored "F32" : tensor<20x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<20x32xf32> -> tensor<20x32xi4, #weight.format<bits = 4, group = 16, symmetric>>
-    weight.yield %1 : tensor<20x32xi4, #weight.format<bits = 4, group = 16, symmetric>>
-  }
-  lm.forward {
-  ^bb0(%tokens: tensor<?xi32>):
-    %x = lm.embed %tokens, @token_embd.weight : tensor<?x32xf32>
-    // expected-error @below {{reads 'output.weight', quantised in groups of 16: kernels know 32, 64 and 128}}
-    %l = lm.logits %x, @output.weight : tensor<?x32xf32> -> tensor<?x20xf32>
-    lm.return %l : tensor<?x20xf32>
-  }
-}
-
-// -----
-
-lm.model @m family "llama" context 8 vocab 20 hidden 32 {
-  lm.param @token_embd.weight : tensor<20x32xf32> {
-    %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
-    weight.yield %0 : tensor<20x32xf32>
-  }
-  lm.param @output.weight : tensor<20x32xi8, #weight.format<bits = 8, group = 32, asymmetric>> {
-    %0 = weight.load "output.weight" stored "F32" : tensor<20x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<20x32xf32> -> tensor<20x32xi8, #weight.format<bits = 8, group = 32, asymmetric>>
-    weight.yield %1 : tensor<20x32xi8, #weight.format<bits = 8, group = 32, asymmetric>>
-  }
-  lm.forward {
-  ^bb0(%tokens: tensor<?xi32>):
-    %x = lm.embed %tokens, @token_embd.weight : tensor<?x32xf32>
-    // expected-error @below {{reads 'output.weight', asymmetric int8: kernels know symmetric int8}}
-    %l = lm.logits %x, @output.weight : tensor<?x32xf32> -> tensor<?x20xf32>
-    lm.return %l : tensor<?x20xf32>
-  }
-}
-
-// -----
-
-lm.model @m family "llama" context 8 vocab 20 hidden 32 {
-  lm.param @token_embd.weight : tensor<20x32xf32> {
-    %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
-    weight.yield %0 : tensor<20x32xf32>
-  }
   lm.forward {
   ^bb0(%tokens: tensor<?xi32>):
     %x = lm.embed %tokens, @token_embd.weight : tensor<?x32xf32>

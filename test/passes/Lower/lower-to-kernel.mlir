@@ -2,12 +2,12 @@
 
 // A norm and the quantisation go into the product's prologue, bias and residual into its epilogue;
 // a wait stands only where something is read that was written since the last one.
-!i4 = tensor<64x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
+!i4 = tensor<64x32xi4, #weight.format<i4g32s>>
 // CHECK-LABEL: lm.model @attention
-// CHECK:       weight.pack %{{.*}} layout "rows16" : {{.*}} -> tensor<1280xi8>
+// CHECK:       weight.pack %{{.*}} layout rows16 : {{.*}} -> tensor<1280xi8>
 // CHECK:       kernel.program @attention.kernel max_rows 4 page_rows 16 vocab 20 {
 // CHECK-DAG:   kernel.buffer @rope.inv_freq constant tensor<8xf32> value dense<[1.000000e+00, {{.*}}]>
-// CHECK-DAG:   kernel.buffer @blk.0.attn_qkv.weight weights tensor<64x32xi4> format "i4g32s" layout "rows16" bytes 1280
+// CHECK-DAG:   kernel.buffer @blk.0.attn_qkv.weight weights tensor<64x32xi4> format i4g32s layout rows16 bytes 1280
 // CHECK-DAG:   kernel.buffer @blk.0.attn_qkv.bias weights tensor<64xf32> bytes 256
 // CHECK-DAG:   kernel.buffer @blk.0.cache cache tensor<2x1x16x16xf16>
 // CHECK:       kernel.phase @run.rope.angles "model" tiles 1 per_row
@@ -39,7 +39,7 @@ lm.model @attention family "llama" context 8 vocab 20 hidden 32 {
   }
   lm.param @blk.0.attn_qkv.weight : !i4 {
     %0 = weight.load "qkv" stored "F32" : tensor<64x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<64x32xf32> -> !i4
+    %1 = weight.quantize %0 : tensor<64x32xf32> -> !i4
     weight.yield %1 : !i4
   }
   lm.param @blk.0.attn_qkv.bias : tensor<64xf32> {
@@ -75,7 +75,7 @@ lm.model @attention family "llama" context 8 vocab 20 hidden 32 {
 // The gated product is one op over gated blocks (each half of 40 rows padded to 48); a norm after
 // the block's product is a phase that adds the residual.
 // CHECK-LABEL: kernel.program @feed_forward.kernel
-// CHECK:       kernel.buffer @blk.0.ffn_gate_up.weight weights tensor<80x32xbf16> format "bf16" layout "rows16_gated" bytes 6144
+// CHECK:       kernel.buffer @blk.0.ffn_gate_up.weight weights tensor<80x32xbf16> format bf16 layout rows16_gated bytes 6144
 // CHECK:         %[[S:.*]] = kernel.stage @embedding : <32, f32, 0>
 // CHECK-NEXT:    kernel.matmul_glu %[[S]], @blk.0.ffn_gate_up.weight -> @blk.0.ffn_gate_up act gelu_tanh
 // CHECK:         kernel.matmul %{{.*}}, @blk.0.ffn_down.weight -> @blk.0.ffn_down : <40, f32, 0>

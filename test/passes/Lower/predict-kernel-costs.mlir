@@ -27,15 +27,15 @@
 // ROWS: error: print-kernel-costs: rows=0 context=128: rows and context are positive
 // ASSUME: error: print-kernel-costs: assume=wait:1: not a number of a device, as in wait_us:0.5
 kernel.program @m target "cuda" step "decode" max_rows 16 page_rows 16 vocab 48 {
-  kernel.buffer @x activation tensor<16x64xf32>
+  kernel.buffer @x input tensor<16x64xf32>
   kernel.buffer @qkv_ activation tensor<16x128xf32>
   kernel.buffer @partials activation tensor<16x144xf32>
   kernel.buffer @heads activation tensor<16x64xf32>
   kernel.buffer @y activation tensor<16x64xf32>
   kernel.buffer @z activation tensor<16x128xf32>
-  kernel.buffer @w_qkv weights tensor<128x64xi4> format "i4g32s" layout "mma16" bytes 4608
-  kernel.buffer @w_out weights tensor<64x64xi4> format "i4g32s" layout "mma16" bytes 2304
-  kernel.buffer @w_next weights tensor<128x64xi4> format "i4g32s" layout "mma16" bytes 4608
+  kernel.buffer @w_qkv weights tensor<128x64xi4> format i4g32s layout mma16 bytes 4608
+  kernel.buffer @w_out weights tensor<64x64xi4> format i4g32s layout mma16 bytes 2304
+  kernel.buffer @w_next weights tensor<128x64xi4> format i4g32s layout mma16 bytes 4608
   kernel.buffer @cache cache tensor<2x2x16x16xf16>
   kernel.phase @qkv "blk.0" tiles 8 {
     %0 = kernel.stage @x : <64, f16, 0>

@@ -13,7 +13,7 @@
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @tokens input tensor<8xi32>
   kernel.buffer @wanted input tensor<8xi32>
-  kernel.buffer @embd weights tensor<48x64xi4> format "i4g32s" layout "rows16" bytes 1728
+  kernel.buffer @embd weights tensor<48x64xi4> format i4g32s layout rows16 bytes 1728
   kernel.buffer @x activation tensor<8x64xf32>
   kernel.buffer @y activation tensor<8x64xf32>
   kernel.buffer @cache cache tensor<2x2x16x16xf16>
@@ -33,9 +33,11 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // Decoding on CUDA: a row's q, k and v (128 values), partials written and read (144), the result (64).
 kernel.program @d target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
-  kernel.buffer @qkv activation tensor<8x128xf32>
+  kernel.buffer @qkv input tensor<8x128xf32>
   kernel.buffer @partials activation tensor<8x144xf32>
+  kernel.buffer @partials_fp8 activation tensor<8x144xf32>
   kernel.buffer @y activation tensor<8x64xf32>
+  kernel.buffer @y_fp8 activation tensor<8x64xf32>
   kernel.buffer @cache cache tensor<2x2x16x16xf16>
   kernel.buffer @fp8 cache tensor<2x2x16x16xf8E4M3FN>
   kernel.phase @attend_ "blk.0" tiles 4 per_row {
@@ -43,7 +45,7 @@ kernel.program @d target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
       splits 2 scale 0.25
   }
   kernel.phase @attend_fp8 "blk.1" tiles 4 per_row {
-    kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @fp8, @partials -> @y heads 4 kv_heads 2 dims 16
+    kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @fp8, @partials_fp8 -> @y_fp8 heads 4 kv_heads 2 dims 16
       splits 2 scale 0.25
   }
 }

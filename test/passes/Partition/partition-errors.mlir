@@ -61,7 +61,7 @@ lm.model @one_head family "llama" context 8 vocab 32 hidden 16 {
   }
 }
 // -----
-!g128 = tensor<16x32xi4, #weight.format<bits = 4, group = 128, symmetric>>
+!g128 = tensor<16x32xi4, #weight.format<i4g128s>>
 lm.model @groups family "llama" context 8 vocab 32 hidden 16 {
   lm.param @e : tensor<32x16xf32> {
     %0 = weight.load "e" stored "F32" : tensor<32x16xf32>
@@ -73,7 +73,7 @@ lm.model @groups family "llama" context 8 vocab 32 hidden 16 {
   }
   lm.param @o : !g128 {
     %0 = weight.load "o" stored "F32" : tensor<16x32xf32>
-    %1 = weight.quantize %0 method rtn : tensor<16x32xf32> -> !g128
+    %1 = weight.quantize %0 : tensor<16x32xf32> -> !g128
     weight.yield %1 : !g128
   }
   lm.forward {
@@ -378,7 +378,7 @@ lm.model @packed family "llama" context 8 vocab 32 hidden 16 {
   }
   lm.param @o : tensor<2048xi8> {
     %0 = weight.load "o" stored "F32" : tensor<16x32xf32>
-    %1 = weight.pack %0 layout "rows16" : tensor<16x32xf32> -> tensor<2048xi8>
+    %1 = weight.pack %0 layout rows16 : tensor<16x32xf32> -> tensor<2048xi8>
     weight.yield %1 : tensor<2048xi8>
   }
   lm.forward {
@@ -423,7 +423,7 @@ lm.model @packedlogits family "llama" context 8 vocab 32 hidden 16 {
   }
   lm.param @h : tensor<2048xi8> {
     %0 = weight.load "h" stored "F32" : tensor<32x16xf32>
-    %1 = weight.pack %0 layout "rows16" : tensor<32x16xf32> -> tensor<2048xi8>
+    %1 = weight.pack %0 layout rows16 : tensor<32x16xf32> -> tensor<2048xi8>
     weight.yield %1 : tensor<2048xi8>
   }
   lm.forward {

@@ -29,10 +29,10 @@
 // SECOND:        weight.slice %{{.*}} rows offset 64 size 32
 // FIRST:       lm.param @blk.0.attn_k.weight : tensor<32x32xf32>
 // SECOND:      lm.param @blk.0.attn_k.weight : tensor<16x32xf32>
-// FIRST:       lm.param @blk.0.attn_output.weight : tensor<32x64xi4, #weight.format<bits = 4, group = 32, symmetric>>
+// FIRST:       lm.param @blk.0.attn_output.weight : tensor<32x64xi4, #weight.format<i4g32s>>
 // FIRST:         %[[O:.*]] = weight.slice %{{.*}} columns offset 0 size 64
 // FIRST-NEXT:    weight.quantize %[[O]]
-// SECOND:      lm.param @blk.0.attn_output.weight : tensor<32x32xi4, #weight.format<bits = 4, group = 32, symmetric>>
+// SECOND:      lm.param @blk.0.attn_output.weight : tensor<32x32xi4, #weight.format<i4g32s>>
 // SECOND:        weight.slice %{{.*}} columns offset 64 size 32
 // 40 channels in groups of 16: 16 and 24.
 // FIRST:       lm.param @blk.0.ffn_up.weight : tensor<16x32xf32>
@@ -94,7 +94,7 @@
 // TEXT:       // sample: tokens of 36, 20 of them device 1's, in steps that ask for it; 1 tile a row
 // TEXT-NEXT:  RETORT_KERNEL(retort_decode_0_sample, kSampleThreads, 1, const retort_cuda_step *step) {
 // TEXT-NEXT:    sample<decode0_step::Sample_16_20>(*step);
-!out = tensor<32x96xi4, #weight.format<bits = 4, group = 32, symmetric>>
+!out = tensor<32x96xi4, #weight.format<i4g32s>>
 lm.model @m family "llama" context 64 vocab 36 hidden 32 {
   lm.param @token_embd.weight : tensor<36x32xf32> {
     %0 = weight.load "e" stored "F32" : tensor<36x32xf32>
@@ -118,7 +118,7 @@ lm.model @m family "llama" context 64 vocab 36 hidden 32 {
   }
   lm.param @blk.0.attn_output.weight : !out {
     %0 = weight.load "o" stored "F32" : tensor<32x96xf32>
-    %1 = weight.quantize %0 method rtn : tensor<32x96xf32> -> !out
+    %1 = weight.quantize %0 : tensor<32x96xf32> -> !out
     weight.yield %1 : !out
   }
   lm.param @blk.0.attn_output.bias : tensor<32xf32> {

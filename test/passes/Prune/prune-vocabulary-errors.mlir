@@ -8,7 +8,7 @@
 // RANGE: range.json: malformed or out-of-range 'vocabulary'
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --prune-vocabulary='stats=%S/Inputs/stats.json max-tokens=-1' 2>&1 | FileCheck %s --check-prefix=OPTIONS
 // OPTIONS: prune-vocabulary: max-tokens and min-count must be at least 0, multiple at least 1
-// RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=group=16 --prune-vocabulary='stats=%S/Inputs/stats.json max-tokens=7 multiple=1' 2>&1 | FileCheck %s --check-prefix=QUANT
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights --prune-vocabulary='stats=%S/Inputs/stats.json max-tokens=7 multiple=1' 2>&1 | FileCheck %s --check-prefix=QUANT
 // QUANT: prune-vocabulary: @token_embd.weight is quantised: prune before quantising
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --prune-vocabulary='model=nobody' 2>&1 | FileCheck %s --check-prefix=MODEL
 // MODEL: there is no model @nobody

@@ -5,7 +5,7 @@
 // RUN: retort-opt %s --cache-format=format=f8e4m3 | FileCheck %s --check-prefix=F8
 // RUN: retort-opt %s --cache-format='format=f8e4m3 only=blk.1,blk.7' | FileCheck %s --check-prefix=ONLY
 
-// BAD: cache-format: 'f8' is none of f16, bf16, f8e4m3 and f32
+// BAD: 'f8' is none of f16, bf16, f8e4m3 or f32
 
 // The first attention changes, the second is f16 already.
 // CHECK-LABEL: lm.model @teacher

@@ -3,6 +3,7 @@
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights --cast-weights | FileCheck %s --check-prefix=NOOP
 // RUN: retort-opt %S/../Inputs/tiny.mlir --cast-weights=type=f16 | FileCheck %s --check-prefix=F16
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --cast-weights=type=f8 2>&1 | FileCheck %s --check-prefix=TYPE
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --cast-weights=type=f8g64 2>&1 | FileCheck %s --check-prefix=QUANTISED
 
 // CHECK:       lm.param @token_embd.weight : tensor<8x8xbf16> {
 // CHECK:         weight.cast %{{.*}} : tensor<8x8xf32> -> tensor<8x8xbf16>
@@ -17,4 +18,5 @@
 // NOOP-NOT:     weight.cast
 // NOOP:         lm.forward
 
-// TYPE: cast-weights: type must be bf16, f16 or f32, is 'f8'
+// TYPE: 'f8' is none of f32, f16, bf16,
+// QUANTISED: cast-weights: f8g64 is quantised: quantize-weights rounds to it

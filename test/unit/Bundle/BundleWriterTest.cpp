@@ -4,6 +4,7 @@
 #include "retort.hpp"
 #include "runtime/base/Error.h"
 #include "runtime/base/Sha256.h"
+#include "runtime/src/engine/Manifest.h"
 #include "test/unit/Runtime/TestBundle.h"
 
 #include <csignal>
@@ -65,7 +66,7 @@ TEST_P(BundleWriterTest, OpensAndHasItsParts) {
   EXPECT_EQ(filesIn(folder.path()), 1u);
   EXPECT_EQ(fs::is_directory(path()), path().ends_with('/'));
   auto manifest = readBundleManifest(path());
-  EXPECT_EQ(manifest["format"].get<int>(), engine::kManifestFormat);
+  EXPECT_EQ(manifest["format"].get<int>(), ::retort::engine::kManifestFormat);
   for (const auto &[name, part] : manifest["parts"].items())
     EXPECT_EQ(sha256Hex(readBundlePart(path(), name)), part["sha256"].get<std::string>()) << name;
   EXPECT_EQ(errorOf([&] { readBundlePart(path(), "none"); }).code, ExitCode::Usage);

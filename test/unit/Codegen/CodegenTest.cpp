@@ -23,6 +23,8 @@ using namespace mlir;
 namespace retort::test {
 namespace {
 
+using Kind = NumberFormat::Kind;
+
 /// Memory aligned as the runtime aligns it.
 struct Memory {
   size_t size;
@@ -113,13 +115,6 @@ private:
       values.insert(values.end(), tensors.at(part).values.begin(), tensors.at(part).values.end());
   }
 
-  weight::Format format(const std::string &name) {
-    for (const auto &[tensor, content] : tensors)
-      if (weight::formatName(content.format) == name)
-        return content.format;
-    throw Error{ExitCode::Internal, "format " + name};
-  }
-
   void packWeights() {
     weights = std::make_unique<Memory>(compiled.weightBytes);
     for (const CompiledProgram::Param &param : compiled.params) {
@@ -129,7 +124,7 @@ private:
         std::memcpy(weights->data + param.offset, values.data(), values.size() * 4);
         continue;
       }
-      weight::Format packed = format(param.format);
+      NumberFormat packed = *named<NumberFormat>(param.format);
       int64_t rows = param.shape[0], cols = param.shape[1], half = rows / 2;
       int64_t size = weight::blockBytes(packed, cols);
       auto pack = [&](int64_t blockIndex, int64_t first, int64_t last) {
@@ -276,11 +271,7 @@ void check(const ModelSpec &spec, float tolerance, bool fuse = true) {
   }
 }
 
-weight::Format quantised(weight::Kind kind, int group, bool symmetric) {
-  return {kind, group, symmetric};
-}
-
-ModelSpec twoLayers(weight::Format format) {
+ModelSpec twoLayers(NumberFormat format) {
   ModelSpec spec;
   LayerSpec layer;
   layer.format = format;
@@ -294,14 +285,12 @@ ModelSpec twoLayers(weight::Format format) {
 
 TEST(CodegenTest, Float32) { check(twoLayers({}), 1e-4f); }
 TEST(CodegenTest, Float32WithoutFusion) { check(twoLayers({}), 1e-4f, /*fuse=*/false); }
-TEST(CodegenTest, BFloat16) { check(twoLayers({weight::Kind::BF16}), 1e-3f); }
-TEST(CodegenTest, Float16) { check(twoLayers({weight::Kind::F16}), 1e-3f); }
-TEST(CodegenTest, Fp8) { check(twoLayers(quantised(weight::Kind::F8, 64, true)), 1e-3f); }
-TEST(CodegenTest, Int8) { check(twoLayers(quantised(weight::Kind::I8, 32, true)), 1e-2f); }
-TEST(CodegenTest, Int4Symmetric) { check(twoLayers(quantised(weight::Kind::I4, 32, true)), 1e-2f); }
-TEST(CodegenTest, Int4Asymmetric) {
-  check(twoLayers(quantised(weight::Kind::I4, 64, false)), 1e-2f);
-}
+TEST(CodegenTest, BFloat16) { check(twoLayers({Kind::BF16}), 1e-3f); }
+TEST(CodegenTest, Float16) { check(twoLayers({Kind::F16}), 1e-3f); }
+TEST(CodegenTest, Fp8) { check(twoLayers({Kind::F8, 64}), 1e-3f); }
+TEST(CodegenTest, Int8) { check(twoLayers({Kind::I8, 32}), 1e-2f); }
+TEST(CodegenTest, Int4Symmetric) { check(twoLayers({Kind::I4, 32}), 1e-2f); }
+TEST(CodegenTest, Int4Asymmetric) { check(twoLayers({Kind::I4, 64, true}), 1e-2f); }
 
 // Shapes that are no multiple of 16 or of the group, absent parts, a format a layer.
 TEST(CodegenTest, LayersDiffer) {
@@ -311,12 +300,11 @@ TEST(CodegenTest, LayersDiffer) {
   spec.headDim = 16;
   spec.tied = false;
   spec.layers.resize(5);
-  spec.layers[0] = {5, 1, 37, {}, quantised(weight::Kind::I4, 32, true)};
-  spec.layers[1] = {4, 2, 16, 5, quantised(weight::Kind::I8, 64, true)};
-  spec.layers[2] = {1, 1, 100, {}, {weight::Kind::BF16}, /*attention=*/false};
-  spec.layers[3] = {
-      6, 3, 8, 20, quantised(weight::Kind::F8, 32, true), true, /*feedForward=*/false};
-  spec.layers[4] = {2, 2, 130, {}, quantised(weight::Kind::I4, 128, false)};
+  spec.layers[0] = {5, 1, 37, {}, {Kind::I4, 32}};
+  spec.layers[1] = {4, 2, 16, 5, {Kind::I8, 64}};
+  spec.layers[2] = {1, 1, 100, {}, {Kind::BF16}, /*attention=*/false};
+  spec.layers[3] = {6, 3, 8, 20, {Kind::F8, 32}, true, /*feedForward=*/false};
+  spec.layers[4] = {2, 2, 130, {}, {Kind::I4, 128, true}};
   check(spec, 2e-2f);
 }
 
@@ -350,7 +338,7 @@ TEST(CodegenTest, PartialRopeAndHalfCache) {
 
 // Rows of several slots in one step, logits for some of them or none.
 TEST(CodegenTest, SlotsShareAStep) {
-  ModelSpec spec = twoLayers(quantised(weight::Kind::I4, 32, true));
+  ModelSpec spec = twoLayers({Kind::I4, 32});
   Program program(spec);
   std::vector<int32_t> a = someTokens(spec.vocab, 30, 1), b = someTokens(spec.vocab, 25, 2);
   std::string isa = runsHere("x86-64-v4") ? "x86-64-v4" : "x86-64-v3";
@@ -373,7 +361,7 @@ TEST(CodegenTest, SlotsShareAStep) {
 }
 
 TEST(CodegenTest, SameProgramSameBytes) {
-  ModelSpec spec = twoLayers(quantised(weight::Kind::I4, 32, true));
+  ModelSpec spec = twoLayers({Kind::I4, 32});
   EXPECT_EQ(Program(spec).compiled.sharedObject, Program(spec).compiled.sharedObject);
 }
 

@@ -79,7 +79,7 @@ private:
 
   std::vector<float> linear(std::vector<float> x, const std::string &name) {
     const Tensor &matrix = tensors.at(prefix + name);
-    if (matrix.format.kind == weight::Kind::I8 || matrix.format.kind == weight::Kind::I4)
+    if (matrix.format.integers())
       x = quantised(std::move(x), matrix.format.group);
     std::vector<float> y(matrix.rows);
     std::string biasName = prefix + name.substr(0, name.size() - 6) + "bias";

@@ -16,7 +16,7 @@ std::string block(size_t layer, const std::string &name) {
 class Filler {
 public:
   Filler(Tensors &tensors, unsigned seed) : tensors(tensors), random(seed) {}
-  void matrix(const std::string &name, int64_t rows, int64_t cols, weight::Format format) {
+  void matrix(const std::string &name, int64_t rows, int64_t cols, NumberFormat format) {
     Tensor &tensor = tensors[name] = {rows, cols, format, {}};
     fill(tensor.values, rows * cols, 0.0f, 1.2f / std::sqrt(static_cast<float>(cols)));
     for (int64_t r = 0; r < rows; ++r)
@@ -43,24 +43,13 @@ std::string typeOf(const Tensor &tensor) {
   os << "tensor<" << tensor.rows << "x";
   if (tensor.cols)
     os << tensor.cols << "x";
-  switch (tensor.format.kind) {
-  case weight::Kind::F32:
-    os << "f32>";
-    break;
-  case weight::Kind::F16:
-    os << "f16>";
-    break;
-  case weight::Kind::F8:
-    os << "f8E4M3FN, #weight.format<bits = 8, group = " << tensor.format.group << ", e4m3>>";
-    break;
-  case weight::Kind::BF16:
-    os << "bf16>";
-    break;
-  default:
-    int bits = tensor.format.kind == weight::Kind::I8 ? 8 : 4;
-    os << "i" << bits << ", #weight.format<bits = " << bits << ", group = " << tensor.format.group
-       << ", " << (tensor.format.symmetric ? "symmetric" : "asymmetric") << ">>";
-  }
+  const NumberFormat format = tensor.format;
+  if (!format.quantised())
+    os << nameOf(format) << ">";
+  else if (format.integers())
+    os << "i" << format.bits() << ", #weight.format<" << nameOf(format) << ">>";
+  else
+    os << "f8E4M3FN, #weight.format<" << nameOf(format) << ">>";
   return os.str();
 }
 
@@ -72,10 +61,10 @@ std::string paramText(const std::string &name, const Tensor &tensor) {
   std::string f32 = typeOf(plain);
   os << "  lm.param @" << name << " : " << type << " {\n    %0 = weight.load \"" << name
      << "\" stored \"F32\" : " << f32 << "\n";
-  bool cast = tensor.format.kind == weight::Kind::BF16 || tensor.format.kind == weight::Kind::F16;
+  bool cast = !tensor.format.quantised();
   if (type != f32)
-    os << "    %1 = weight." << (cast ? "cast %0" : "quantize %0 method rtn") << " : " << f32
-       << " -> " << type << "\n";
+    os << "    %1 = weight." << (cast ? "cast %0" : "quantize %0") << " : " << f32 << " -> " << type
+       << "\n";
   os << "    weight.yield %" << (type == f32 ? 0 : 1) << " : " << type << "\n  }\n";
   return os.str();
 }

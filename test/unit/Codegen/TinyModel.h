@@ -14,7 +14,7 @@ namespace retort::test {
 struct LayerSpec {
   int64_t heads = 2, kvHeads = 1, ffn = 48;
   std::optional<int64_t> window;
-  weight::Format format; ///< of the layer's matrices
+  NumberFormat format;   ///< of the layer's matrices
   bool attention = true; ///< absent attention: only the feed-forward part
   bool feedForward = true;
 };
@@ -22,7 +22,7 @@ struct LayerSpec {
 struct ModelSpec {
   int64_t vocab = 70, hidden = 64, headDim = 32;
   std::vector<LayerSpec> layers;
-  weight::Format embedding; ///< of the token table, and the output matrix where it is another
+  NumberFormat embedding; ///< of the token table, and the output matrix where it is another
   bool tied = true;
   bool bias = false;       ///< of q, k, v (Qwen2)
   bool headNorm = false;   ///< q/k norm (Qwen3, Gemma 3)
@@ -40,7 +40,7 @@ struct ModelSpec {
 /// A parameter: rows x cols (cols 0: a vector) of random values that its format stores exactly.
 struct Tensor {
   int64_t rows = 0, cols = 0;
-  weight::Format format;
+  NumberFormat format;
   std::vector<float> values;
 };
 

@@ -6,8 +6,7 @@
 namespace retort::test {
 namespace {
 
-using weight::Format;
-using weight::Kind;
+using Kind = NumberFormat::Kind;
 
 /// Tiles and CTAs end in the middle of something.
 constexpr int kIn = 64, kOut = 187;
@@ -16,7 +15,7 @@ std::string programText(bool prefill) {
   const std::string space = prefill ? "prefill::" : "";
   const cuda::ProductShape product{.in = kIn,
                                    .out = kOut,
-                                   .weights = {cuda::WeightKind::Bf16},
+                                   .weights = {{NumberFormat::Kind::BF16}},
                                    .maxRows = prefill ? 128 : 16,
                                    .sourceStride = kIn,
                                    .destStride = kOut,

@@ -5,8 +5,6 @@
 namespace retort::test {
 namespace {
 
-using cuda::CacheFormat;
-
 struct Shape {
   int heads, kvHeads, dims;
   int rotary = 0, window = 0, splits = 1;

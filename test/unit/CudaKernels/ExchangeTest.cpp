@@ -204,7 +204,7 @@ protected:
     set("host_wait_ms", 2000);
     CudaKernels::open(arch, 3, /*check=*/true);
     stream = randomValues(size_t(rows * hidden), 1), gain = randomValues(size_t(hidden), 2);
-    next = packMatrix("mma16", {weight::Kind::F32, 0, true}, kOut, hidden, 3);
+    next = packMatrix("mma16", {NumberFormat::Kind::F32}, kOut, hidden, 3);
     // Two sets of words; prefill's values are in the activations, as large.
     const int received = 2 * rows * ((hidden + 3) / 4 * 2) * 8, syncBytes = 64 * 4 + received;
     for (int d = 0; d < 2; ++d) {
@@ -220,7 +220,7 @@ protected:
           << library().error();
       device.x = randomValues(kExchanges * rows * kIn, unsigned(10 + d));
       device.weights =
-          packMatrix("mma16", {weight::Kind::F32, 0, true}, hidden, kIn, unsigned(20 + d));
+          packMatrix("mma16", {NumberFormat::Kind::F32}, hidden, kIn, unsigned(20 + d));
       device.arguments = {upload(device.x),
                           upload(stream),
                           upload(gain),

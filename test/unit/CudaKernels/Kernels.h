@@ -31,9 +31,9 @@ struct Packed {
   std::vector<uint8_t> bytes;
   std::vector<float> values; ///< [rows][cols]
 };
-inline Packed packMatrix(const std::string &layoutName, const weight::Format &format, int64_t rows,
+inline Packed packMatrix(const std::string &layoutName, const NumberFormat &format, int64_t rows,
                          int64_t cols, unsigned seed) {
-  const weight::Layout layout = *weight::layoutNamed(layoutName);
+  const MatrixLayout layout = *named<MatrixLayout>(layoutName);
   Packed packed;
   packed.values = randomValues(size_t(rows * cols), seed, 0.1f);
   packed.bytes.resize(size_t(weight::packedBytes(layout, format, rows, cols)));
@@ -50,24 +50,6 @@ inline Packed packMatrix(const std::string &layoutName, const weight::Format &fo
   return packed;
 }
 
-/// A format as device code has it.
-inline cuda::WeightLayout mma16(const weight::Format &format) {
-  using enum weight::Kind;
-  switch (format.kind) {
-  case F32:
-    return {cuda::WeightKind::F32};
-  case F16:
-    return {cuda::WeightKind::F16};
-  case BF16:
-    return {cuda::WeightKind::Bf16};
-  case I8:
-    return {cuda::WeightKind::I8, format.group};
-  case F8:
-    return {cuda::WeightKind::F8, format.group};
-  case I4:
-    break;
-  }
-  return {cuda::WeightKind::I4, format.group, !format.symmetric};
 }
 
 class CudaKernels : public Sim {

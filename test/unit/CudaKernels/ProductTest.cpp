@@ -5,14 +5,12 @@
 namespace retort::test {
 namespace {
 
-using cuda::Activation;
-using weight::Format;
-using weight::Kind;
+using Kind = NumberFormat::Kind;
 
 /// One product, as text and as loops.
 struct Shape {
   int in, out;
-  Format format;
+  NumberFormat format;
   bool norm = false, bias = false, residual = false, gated = false, wanted = false;
   float softCap = 0;
   int sourceAt = 0, sourceMore = 0; ///< columns before and after the source's
@@ -22,7 +20,7 @@ struct Shape {
   cuda::ProductShape product() const {
     return {.in = in,
             .out = out,
-            .weights = mma16(format),
+            .weights = {format},
             .gated = gated,
             .act = act,
             .maxRows = 16,
@@ -72,7 +70,7 @@ protected:
     const bool integers = s.format.kind == Kind::I4 || s.format.kind == Kind::I8;
     const bool half = prefill && !integers;
     SCOPED_TRACE(name + " " + std::to_string(s.in) + " -> " + std::to_string(s.out) + " " +
-                 formatName(s.format) + " rows " + std::to_string(rows));
+                 nameOf(s.format) + " rows " + std::to_string(rows));
     const int numOut = s.wanted ? int(wanted.size()) : rows;
     const auto x = randomValues(size_t(rows * s.stride()), unsigned(s.in));
     const auto gain = randomValues(size_t(s.in), 5, 0.2f), bias = randomValues(size_t(s.out), 6);
@@ -160,20 +158,20 @@ protected:
   }
 };
 
-const Format kI4s = {Kind::I4, 32, true}, kI4a = {Kind::I4, 64, false};
+const NumberFormat kI4s = {Kind::I4, 32}, kI4a = {Kind::I4, 64, true};
 
 const std::vector<Shape> kFormatShapes = {{80, 33, {Kind::F32}},
                                           {100, 50, {Kind::BF16}},
                                           {200, 40, {Kind::I8, 32}},
                                           {192, 40, {Kind::I8, 64}},
                                           {260, 24, {Kind::I8, 128}},
-                                          {200, 40, {Kind::I4, 32, true}},
+                                          {200, 40, {Kind::I4, 32}},
+                                          {200, 40, {Kind::I4, 64}},
+                                          {300, 40, {Kind::I4, 128}},
+                                          {80, 80, {Kind::I4, 32, true}},
                                           {200, 40, {Kind::I4, 64, true}},
-                                          {300, 40, {Kind::I4, 128, true}},
-                                          {80, 80, {Kind::I4, 32, false}},
-                                          {200, 40, {Kind::I4, 64, false}},
-                                          {300, 33, {Kind::I4, 128, false}},
-                                          {77, 19, {Kind::I4, 32, true}, true},
+                                          {300, 33, {Kind::I4, 128, true}},
+                                          {77, 19, {Kind::I4, 32}, true},
                                           {100, 50, {Kind::F16}},
                                           {200, 40, {Kind::F8, 32}},
                                           {192, 40, {Kind::F8, 64}},
@@ -219,7 +217,7 @@ TEST_F(Products, DecodeFusesPrologueAndEpilogue) {
 // 16 rows of 4096 columns do not fit beside the ring: they are read from global memory.
 TEST_F(Products, DecodeReadsLongRowsFromGlobalMemory) {
   open(90);
-  checkAll({{.in = 4096, .out = 40, .format = {Kind::I4, 128, true}, .norm = true},
+  checkAll({{.in = 4096, .out = 40, .format = {Kind::I4, 128}, .norm = true},
             {.in = 4097, .out = 16, .format = kI4s, .residual = true}},
            {1, 5, 16}, false);
 }
@@ -340,7 +338,7 @@ protected:
         {.in = 96, .out = 80, .format = {Kind::BF16}},
         {.in = 96, .out = 80, .format = {Kind::F16}, .norm = true},
         {.in = 576, .out = 80, .format = {Kind::F8, 128}, .norm = true},
-        {.in = 300, .out = 80, .format = {Kind::I4, 128, false}, .norm = true}};
+        {.in = 300, .out = 80, .format = {Kind::I4, 128, true}, .norm = true}};
     std::string text;
     for (size_t i = 0; i < shapes.size(); ++i)
       text += shapes[i].text("S" + std::to_string(i), prefill);

@@ -5,22 +5,21 @@
 namespace retort::test {
 namespace {
 
-using weight::Format;
-using weight::Kind;
+using Kind = NumberFormat::Kind;
 
 class Rows : public CudaKernels {};
 
 TEST_F(Rows, EmbeddingIsExact) {
   open(90);
-  const std::vector<Format> formats = {
-      {Kind::F32},          {Kind::BF16},          {Kind::I8, 32},        {Kind::I8, 128},
-      {Kind::I4, 32, true}, {Kind::I4, 128, true}, {Kind::I4, 32, false}, {Kind::I4, 64, false},
-      {Kind::F16},          {Kind::F8, 32},        {Kind::F8, 128}};
+  const std::vector<NumberFormat> formats = {
+      {Kind::F32},    {Kind::BF16},    {Kind::I8, 32},       {Kind::I8, 128},
+      {Kind::I4, 32}, {Kind::I4, 128}, {Kind::I4, 32, true}, {Kind::I4, 64, true},
+      {Kind::F16},    {Kind::F8, 32},  {Kind::F8, 128}};
   const int hidden = 200, vocab = 50;
   std::string text;
   for (size_t i = 0; i < formats.size(); ++i) {
     const std::string name = "E" + std::to_string(i);
-    const cuda::EmbedShape embed{.hidden = hidden, .weights = mma16(formats[i]), .scale = 1.5f};
+    const cuda::EmbedShape embed{.hidden = hidden, .weights = {formats[i]}, .scale = 1.5f};
     text += declaration(name, embed) + "\nRETORT_KERNEL(k_" + name +
             ", kThreads, 1, const retort_cuda_step *step, const uint8_t *table, float *y) "
             "{ Cta cta(step); embed<" +
@@ -41,7 +40,7 @@ TEST_F(Rows, EmbeddingIsExact) {
       for (int k = 0; k < hidden; ++k) {
         const float want = 1.5f * table.values[size_t(tokens[r] * hidden + k)];
         ASSERT_NEAR(got[r * hidden + size_t(k)], want, 1e-6 * std::fabs(want))
-            << formatName(formats[i]) << " token " << tokens[r] << " column " << k;
+            << nameOf(formats[i]) << " token " << tokens[r] << " column " << k;
       }
   }
 }

@@ -9,6 +9,7 @@ namespace {
 
 using cuda::ProductShape;
 using cuda::TileSpace;
+using Kind = NumberFormat::Kind;
 
 /// A kernel's calls, and the tiles that its shape says it has.
 struct Case {
@@ -73,19 +74,18 @@ protected:
   static constexpr int kPageBytes = 1 << 14;
 };
 
-ProductShape product(int out, cuda::WeightKind kind, bool gated = false) {
+ProductShape product(int out, const NumberFormat &format, bool gated = false) {
   return {.in = 96,
           .out = out,
-          .weights = {kind, 32},
+          .weights = {format},
           .gated = gated,
           .maxRows = 16,
           .sourceStride = 96,
           .destStride = out};
 }
 const std::vector<ProductShape> kProducts = {
-    product(16, cuda::WeightKind::I4), product(33, cuda::WeightKind::F16),
-    product(300, cuda::WeightKind::I8), product(150, cuda::WeightKind::I4, true),
-    product(130, cuda::WeightKind::F32)};
+    product(16, {Kind::I4, 32}), product(33, {Kind::F16}), product(300, {Kind::I8, 32}),
+    product(150, {Kind::I4, 32}, true), product(130, {Kind::F32})};
 
 std::vector<Case> products(const std::string &space, TileSpace (*tiles)(const ProductShape &)) {
   const std::string fetch = space + "matmulFetch<NAME>(cta, w); cta.wait(); " + space;

@@ -3,12 +3,13 @@
 #include "kernels/cuda/program.cuh"
 namespace retort::cuda {
 
-constexpr WeightLayout f32 = {WeightKind::F32}, f16 = {WeightKind::F16}, bf16s = {WeightKind::Bf16};
+constexpr WeightLayout f32 = {{WeightKind::F32}}, f16 = {{WeightKind::F16}},
+                       bf16s = {{WeightKind::BF16}};
 constexpr WeightLayout int4(int group, bool minima = false) {
-  return {WeightKind::I4, group, minima};
+  return {{WeightKind::I4, group, minima}};
 }
-constexpr WeightLayout int8(int group) { return {WeightKind::I8, group}; }
-constexpr WeightLayout fp8(int group) { return {WeightKind::F8, group}; }
+constexpr WeightLayout int8(int group) { return {{WeightKind::I8, group}}; }
+constexpr WeightLayout fp8(int group) { return {{WeightKind::F8, group}}; }
 
 constexpr ProductShape mat(int in, int out, WeightLayout weights, bool norm = false,
                            bool residual = false) {

@@ -1,10 +1,11 @@
 //===- ConfigTest.cpp - What checkpoints say of their models --------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Import/Config.h"
 #include "compiler/Checkpoint/Gguf.h"
-#include "compiler/Import/ConfigReaders.h"
+#include "compiler/Import/Family.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/Json.h"
-#include "test/unit/Import/GgufBytes.h"
+#include "test/unit/Checkpoint/GgufBytes.h"
 #include <cmath>
 #include <functional>
 #include <gmock/gmock.h>
@@ -49,7 +50,7 @@ std::string fields(const std::string &type, const std::string &more = "") {
 
 TEST(HuggingFaceConfig, Llama) {
   ModelConfig config = read(fields("llama", R"("rms_norm_eps":1e-5,"rope_theta":5e5)"));
-  EXPECT_EQ(config.family, "llama");
+  EXPECT_EQ(config.family->name, "llama");
   EXPECT_EQ(config.headDim, 16);
   EXPECT_EQ(config.layers.size(), 4u);
   EXPECT_EQ(config.layers[3].kvHeads, 2);
@@ -105,8 +106,8 @@ TEST(HuggingFaceConfig, Gemma) {
   EXPECT_EQ(two.attentionSoftCap, 50.0);
   EXPECT_EQ(two.logitSoftCap, 30.0);
   EXPECT_EQ(two.embedScale, 8.0);
-  EXPECT_TRUE(two.normOffset && two.postNorms && two.tiedEmbeddings);
-  EXPECT_EQ(two.activation, ActivationKind::GeluTanh);
+  EXPECT_TRUE(two.normOffset && two.family->postNorms && two.tiedEmbeddings);
+  EXPECT_EQ(two.activation, Activation::GeluTanh);
   EXPECT_DOUBLE_EQ(two.attentionScale, 1.0 / 16);
   ModelConfig three =
       read(fields("gemma3_text", R"("head_dim":16,"sliding_window":8,"sliding_window_pattern":2,)"
@@ -118,7 +119,7 @@ TEST(HuggingFaceConfig, Gemma) {
   EXPECT_EQ(three.rope.scaling, RopeConfig::Scaling::Linear);
   EXPECT_EQ(three.ropeLocal.scaling, RopeConfig::Scaling::None);
   EXPECT_EQ(three.attentionSoftCap, std::nullopt);
-  EXPECT_TRUE(three.qkNorm);
+  EXPECT_TRUE(three.family->qkNorm);
 }
 
 TEST(HuggingFaceConfig, EmbeddingScaleIsRoundedLikeTheModel) {

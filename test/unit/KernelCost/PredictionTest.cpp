@@ -36,7 +36,7 @@ PhaseCost product(int64_t bytes, bool waits) {
   cost.out = 160;
   cost.in = 64;
   cost.flops = 2 * cost.out * cost.in;
-  cost.format = {PackedFormat::Kind::I4, 32, true};
+  cost.format = {NumberFormat::Kind::I4, 32};
   cost.waits = waits;
   return cost;
 }
@@ -351,12 +351,12 @@ TEST(Prediction, PrefillOnHopperGoesThroughWgmmaButForF32) {
   const double integers = predict({cost}, device, {512, 512}).us;
   EXPECT_GT(integers, 64 * 8 * 538 / 2 / (device.clockGHz * 1e3));
   // Twice the work of f16 for tensor cores, and more instructions.
-  cost.format = {PackedFormat::Kind::F16, 0, true};
+  cost.format = {NumberFormat::Kind::F16};
   EXPECT_EQ(tiles(), 4096 / 256 * 512 / 64);
   EXPECT_LT(predict({cost}, device, {512, 512}).us, 0.6 * integers);
-  cost.format = {PackedFormat::Kind::F32, 0, true};
+  cost.format = {NumberFormat::Kind::F32};
   EXPECT_EQ(tiles(), 4096 / 128 * 512 / 64);
-  cost.format = {PackedFormat::Kind::F16, 0, true};
+  cost.format = {NumberFormat::Kind::F16};
   device.arch = 100;
   EXPECT_EQ(tiles(), 4096 / 128 * 512 / 64);
 }

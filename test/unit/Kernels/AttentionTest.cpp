@@ -3,8 +3,8 @@
 #include "Kernels.h"
 #include <cmath>
 
+using namespace retort;
 using namespace retort::test;
-using namespace retort::weight;
 
 namespace {
 

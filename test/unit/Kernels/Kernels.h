@@ -36,8 +36,8 @@ namespace retort::test::v4 {
   X(rk_linear_i4s) X(rk_linear_i4a) X(rk_glu_linear_f32) X(rk_glu_linear_bf16) X(rk_glu_linear_i8) \
       X(rk_glu_linear_i4s) X(rk_glu_linear_i4a) X(rk_embed_f32) X(rk_embed_bf16) X(rk_embed_i8)    \
           X(rk_embed_i4s) X(rk_embed_i4a) X(rk_rms_norm) X(rk_rms_norm_groups)                     \
-              X(rk_rms_norm_quantize) X(rk_quantize) X(rk_copy) X(rk_add) X(rk_scale)              \
-                  X(rk_soft_cap) X(rk_activate) X(rk_glu) X(rk_rope_table) X(rk_rope)              \
+              X(rk_rms_norm_quantize) X(rk_quantize) X(rk_copy) X(rk_add)                          \
+                  X(rk_glu) X(rk_rope_table) X(rk_rope)              \
                       X(rk_cache_append_f32) X(rk_cache_append_f16) X(rk_cache_append_bf16)        \
                           X(rk_cache_append_f8e4m3) X(rk_attention_f32) X(rk_attention_f16)        \
                               X(rk_attention_bf16) X(rk_attention_f8e4m3)
@@ -121,7 +121,7 @@ private:
 };
 
 /// Packs rows [rows][cols]; `values` becomes what the packed bytes stand for.
-inline Bytes packMatrix(const weight::Format &format, std::vector<float> &values, int64_t rows,
+inline Bytes packMatrix(const NumberFormat &format, std::vector<float> &values, int64_t rows,
                         int64_t cols) {
   Bytes packed(weight::packedBytes(format, rows, cols));
   int64_t block = weight::blockBytes(format, cols);
@@ -140,7 +140,7 @@ inline Bytes quantiseRows(const Isa &isa, std::vector<float> &x, int64_t rows, i
   Bytes quantised(rows * rowBytes);
   for (int64_t r = 0; r < rows; ++r) {
     uint8_t *row = quantised.data() + r * rowBytes;
-    isa.rk_quantize(x.data() + r * cols, cols, group, 0, cols, row);
+    isa.rk_quantize(x.data() + r * cols, cols, group, row);
     for (int64_t k = 0; k < cols; ++k)
       x[r * cols + k] =
           float(int8_t(row[k])) * quantised.at<float>(r * rowBytes + kp + k / group * 4);

@@ -5,22 +5,18 @@
 
 using namespace retort;
 using namespace retort::test;
-using weight::Format;
-using weight::Kind;
+using Kind = NumberFormat::Kind;
 
 namespace {
 
-const Format kFormats[] = {{Kind::F32},           {Kind::BF16},           {Kind::I8, 32},
-                           {Kind::I8, 64},        {Kind::I8, 128},        {Kind::I4, 32, true},
-                           {Kind::I4, 64, true},  {Kind::I4, 128, true},  {Kind::I4, 32, false},
-                           {Kind::I4, 64, false}, {Kind::I4, 128, false}, {Kind::F16},
-                           {Kind::F8, 32},        {Kind::F8, 64},         {Kind::F8, 128}};
+const std::vector<NumberFormat> &kFormats = all<NumberFormat>();
 
 /// Whether activations are quantised too.
-bool isInteger(const Format &format) { return format.kind == Kind::I8 || format.kind == Kind::I4; }
+bool isInteger(const NumberFormat &format) {
+  return format.kind == Kind::I8 || format.kind == Kind::I4;
+}
 
 struct Epilogue {
-  float scale = 1;
   const float *bias = nullptr;
   float softCap = 0;
   const float *residual = nullptr;
@@ -35,7 +31,7 @@ struct Input {
 
 class LinearTest : public KernelTest {
 protected:
-  Input input(const Format &format, int64_t rows, int64_t cols) {
+  Input input(const NumberFormat &format, int64_t rows, int64_t cols) {
     Input x{floats(rows * cols), Bytes(0), rows, cols};
     if (isInteger(format))
       x.quantised = quantiseRows(isa(), x.values, rows, cols, format.group);
@@ -43,45 +39,42 @@ protected:
   }
 
   /// Rows r0.. (`rows` of them), columns n0..n1, into y.
-  void run(const Format &format, const Input &x, int64_t r0, int64_t rows, const Bytes &w,
-           int64_t out, int64_t n0, int64_t n1, const Epilogue &e, float *y, int64_t ldy) {
+  void run(const NumberFormat &format, const Input &x, int64_t r0, int64_t rows, const Bytes &w,
+           int64_t out, int64_t n0, int64_t n1, const Epilogue &e, float *y) {
     const float *xf = x.values.data() + r0 * x.cols;
     const uint8_t *xq = x.quantised.data() + r0 * v3::rk_quant_row_bytes(x.cols, format.group);
-    const float *residual = e.residual ? e.residual + r0 * ldy : nullptr;
-    y += r0 * ldy;
+    const float *residual = e.residual ? e.residual + r0 * out : nullptr;
+    y += r0 * out;
     if (format.kind == Kind::F8)
-      isa().rk_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, out, n0, n1, e.scale,
-                         e.bias, e.softCap, residual, ldy, y, ldy);
+      isa().rk_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, out, n0, n1, e.bias,
+                         e.softCap, residual, y);
     else if (!isInteger(format))
       (format.kind == Kind::F32   ? isa().rk_linear_f32
        : format.kind == Kind::F16 ? isa().rk_linear_f16
                                   : isa().rk_linear_bf16)(xf, x.cols, rows, w.data(), x.cols, out,
-                                                          n0, n1, e.scale, e.bias, e.softCap,
-                                                          residual, ldy, y, ldy);
+                                                          n0, n1, e.bias, e.softCap, residual, y);
     else
       (format.kind == Kind::I8 ? isa().rk_linear_i8
-       : format.symmetric      ? isa().rk_linear_i4s
-                          : isa().rk_linear_i4a)(xq, rows, w.data(), x.cols, format.group, out, n0,
-                                                 n1, e.scale, e.bias, e.softCap, residual, ldy, y,
-                                                 ldy);
+       : !format.minima        ? isa().rk_linear_i4s
+                        : isa().rk_linear_i4a)(xq, rows, w.data(), x.cols, format.group, out, n0,
+                                               n1, e.bias, e.softCap, residual, y);
   }
 
-  void runGated(const Format &format, const Input &x, int64_t rows, const Bytes &w, int64_t ffn,
-                int64_t n0, int64_t n1, int64_t act, float *y) {
+  void runGated(const NumberFormat &format, const Input &x, int64_t rows, const Bytes &w,
+                int64_t ffn, int64_t n0, int64_t n1, int64_t act, float *y) {
     const float *xf = x.values.data();
     if (format.kind == Kind::F8)
-      isa().rk_glu_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, ffn, n0, n1, act, y,
-                             ffn);
+      isa().rk_glu_linear_f8(xf, x.cols, rows, w.data(), x.cols, format.group, ffn, n0, n1, act, y);
     else if (!isInteger(format))
-      (format.kind == Kind::F32   ? isa().rk_glu_linear_f32
-       : format.kind == Kind::F16 ? isa().rk_glu_linear_f16
-                                  : isa().rk_glu_linear_bf16)(xf, x.cols, rows, w.data(), x.cols,
-                                                              ffn, n0, n1, act, y, ffn);
+      (format.kind == Kind::F32 ? isa().rk_glu_linear_f32
+       : format.kind == Kind::F16
+           ? isa().rk_glu_linear_f16
+           : isa().rk_glu_linear_bf16)(xf, x.cols, rows, w.data(), x.cols, ffn, n0, n1, act, y);
     else
       (format.kind == Kind::I8 ? isa().rk_glu_linear_i8
-       : format.symmetric      ? isa().rk_glu_linear_i4s
-                          : isa().rk_glu_linear_i4a)(x.quantised.data(), rows, w.data(), x.cols,
-                                                     format.group, ffn, n0, n1, act, y, ffn);
+       : !format.minima        ? isa().rk_glu_linear_i4s
+                        : isa().rk_glu_linear_i4a)(x.quantised.data(), rows, w.data(), x.cols,
+                                                   format.group, ffn, n0, n1, act, y);
   }
 };
 
@@ -94,7 +87,7 @@ std::pair<double, double> dot(const float *x, const float *w, int64_t n) {
 }
 
 TEST_P(LinearTest, MatchesDoublePrecision) {
-  for (const Format &format : kFormats)
+  for (const NumberFormat &format : kFormats)
     for (auto [out, cols] : {std::pair<int64_t, int64_t>{1, 1},
                              {16, 32},
                              {17, 33},
@@ -107,12 +100,12 @@ TEST_P(LinearTest, MatchesDoublePrecision) {
       Bytes packed = packMatrix(format, w, out, cols);
       Input x = input(format, rows, cols);
       std::vector<float> y(rows * out, NAN);
-      run(format, x, 0, rows, packed, out, 0, out, {}, y.data(), out);
+      run(format, x, 0, rows, packed, out, 0, out, {}, y.data());
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t n = 0; n < out; ++n) {
           auto [sum, magnitude] = dot(&x.values[r * cols], &w[n * cols], cols);
           ASSERT_NEAR(y[r * out + n], sum, 1e-5 * magnitude + 1e-7)
-              << formatName(format) << " " << out << "x" << cols << " rows " << rows << " at " << r
+              << nameOf(format) << " " << out << "x" << cols << " rows " << rows << " at " << r
               << "," << n;
         }
     }
@@ -120,54 +113,52 @@ TEST_P(LinearTest, MatchesDoublePrecision) {
 
 TEST_P(LinearTest, EpiloguesApplyInOrder) {
   const int64_t out = 45, cols = 96, rows = 6;
-  for (const Format &format : kFormats) {
+  for (const NumberFormat &format : kFormats) {
     std::vector<float> w = floats(out * cols, 0.1f), bias = floats(out),
                        residual = floats(rows * out);
     Bytes packed = packMatrix(format, w, out, cols);
     Input x = input(format, rows, cols);
     std::vector<float> plain(rows * out), all(rows * out), inPlace = residual;
-    run(format, x, 0, rows, packed, out, 0, out, {}, plain.data(), out);
-    run(format, x, 0, rows, packed, out, 0, out, {0.5f, bias.data(), 2.0f, residual.data()},
-        all.data(), out);
-    run(format, x, 0, rows, packed, out, 0, out, {0.5f, bias.data(), 2.0f, inPlace.data()},
-        inPlace.data(), out);
+    run(format, x, 0, rows, packed, out, 0, out, {}, plain.data());
+    run(format, x, 0, rows, packed, out, 0, out, {bias.data(), 2.0f, residual.data()}, all.data());
+    run(format, x, 0, rows, packed, out, 0, out, {bias.data(), 2.0f, inPlace.data()},
+        inPlace.data());
     for (int64_t i = 0; i < rows * out; ++i) {
-      double t = 0.5 * plain[i] + bias[i % out];
-      ASSERT_NEAR(all[i], 2 * std::tanh(t / 2) + residual[i], 2e-6)
-          << formatName(format) << " " << i;
+      double t = plain[i] + bias[i % out];
+      ASSERT_NEAR(all[i], 2 * std::tanh(t / 2) + residual[i], 2e-6) << nameOf(format) << " " << i;
     }
-    EXPECT_EQ(all, inPlace) << formatName(format);
+    EXPECT_EQ(all, inPlace) << nameOf(format);
   }
 }
 
 TEST_P(LinearTest, ARowsBitsDoNotDependOnBatchOrTiles) {
   const int64_t out = 90, cols = 320, rows = 29;
-  for (const Format &format : kFormats) {
+  for (const NumberFormat &format : kFormats) {
     std::vector<float> w = floats(out * cols, 0.1f);
     Bytes packed = packMatrix(format, w, out, cols);
     Input x = input(format, rows, cols);
     std::vector<float> batch(rows * out), single(rows * out), tiles(rows * out);
-    run(format, x, 0, rows, packed, out, 0, out, {}, batch.data(), out);
+    run(format, x, 0, rows, packed, out, 0, out, {}, batch.data());
     for (int64_t r = 0; r < rows; ++r)
-      run(format, x, r, 1, packed, out, 0, out, {}, single.data(), out);
+      run(format, x, r, 1, packed, out, 0, out, {}, single.data());
     for (int64_t r = 0; r < rows;) {
       int64_t some = std::min(rows - r, integer(1, 9));
       for (int64_t n = 0; n < out;) {
         int64_t end = std::min(out, n + 16 * integer(1, 3));
-        run(format, x, r, some, packed, out, n, end, {}, tiles.data(), out);
+        run(format, x, r, some, packed, out, n, end, {}, tiles.data());
         n = end;
       }
       r += some;
     }
-    EXPECT_EQ(batch, single) << formatName(format);
-    EXPECT_EQ(batch, tiles) << formatName(format);
+    EXPECT_EQ(batch, single) << nameOf(format);
+    EXPECT_EQ(batch, tiles) << nameOf(format);
   }
 }
 
 TEST_P(LinearTest, ExtremeCodesStayExact) {
   // Every product at its bound: nothing may saturate.
   const int64_t out = 16, cols = 128;
-  for (const Format &format : kFormats) {
+  for (const NumberFormat &format : kFormats) {
     for (int sign : {-1, 1}) {
       std::vector<float> w(out * cols, float(sign));
       Bytes packed = packMatrix(format, w, out, cols);
@@ -175,9 +166,9 @@ TEST_P(LinearTest, ExtremeCodesStayExact) {
       if (isInteger(format))
         x.quantised = quantiseRows(isa(), x.values, 1, cols, format.group);
       std::vector<float> y(out);
-      run(format, x, 0, 1, packed, out, 0, out, {}, y.data(), out);
+      run(format, x, 0, 1, packed, out, 0, out, {}, y.data());
       for (float v : y)
-        ASSERT_NEAR(v, dot(x.values.data(), w.data(), cols).first, 0.02) << formatName(format);
+        ASSERT_NEAR(v, dot(x.values.data(), w.data(), cols).first, 0.02) << nameOf(format);
     }
   }
 }
@@ -191,7 +182,7 @@ double activated(double x, int64_t act) {
 }
 
 TEST_P(LinearTest, GatedMatchesDoublePrecision) {
-  for (const Format &format : kFormats)
+  for (const NumberFormat &format : kFormats)
     for (int64_t ffn : {5, 16, 50, 96})
       for (int64_t act : {RK_ACT_SILU, RK_ACT_GELU_TANH, RK_ACT_GELU}) {
         int64_t cols = 160, rows = integer(1, 11), blocks = (ffn + 15) / 16;
@@ -208,21 +199,21 @@ TEST_P(LinearTest, GatedMatchesDoublePrecision) {
         runGated(format, x, rows, packed, ffn, 0, ffn, act, y.data());
         for (int64_t n = 0; n < ffn; n += 16)
           runGated(format, x, rows, packed, ffn, n, std::min(ffn, n + 16), act, tiles.data());
-        EXPECT_EQ(y, tiles) << formatName(format);
+        EXPECT_EQ(y, tiles) << nameOf(format);
         for (int64_t i = 0; i < rows * ffn; ++i) {
           int64_t channel = i % ffn, row = channel / 16 * 32 + channel % 16;
           const float *xr = &x.values[i / ffn * cols];
           double gate = dot(xr, &w[row * cols], cols).first;
           double up = dot(xr, &w[(row + 16) * cols], cols).first;
           ASSERT_NEAR(y[i], activated(gate, act) * up, 2e-5 * (1 + std::fabs(gate * up)))
-              << formatName(format) << " ffn " << ffn << " act " << act << " at " << i;
+              << nameOf(format) << " ffn " << ffn << " act " << act << " at " << i;
         }
       }
 }
 
 TEST_P(LinearTest, EmbeddingReadsTheSameValues) {
   const int64_t tokens = 37, cols = 100;
-  for (const Format &format : kFormats) {
+  for (const NumberFormat &format : kFormats) {
     std::vector<float> w = floats(tokens * cols), y(cols);
     Bytes packed = packMatrix(format, w, tokens, cols);
     for (int64_t token = 0; token < tokens; ++token) {
@@ -234,11 +225,11 @@ TEST_P(LinearTest, EmbeddingReadsTheSameValues) {
                                     : isa().rk_embed_bf16)(packed.data(), cols, token, 2, y.data());
       else
         (format.kind == Kind::I8 ? isa().rk_embed_i8
-         : format.symmetric
+         : !format.minima
              ? isa().rk_embed_i4s
              : isa().rk_embed_i4a)(packed.data(), cols, format.group, token, 2, y.data());
       for (int64_t k = 0; k < cols; ++k)
-        ASSERT_EQ(y[k], 2 * w[token * cols + k]) << formatName(format) << " " << token << " " << k;
+        ASSERT_EQ(y[k], 2 * w[token * cols + k]) << nameOf(format) << " " << token << " " << k;
     }
   }
 }

@@ -12,14 +12,11 @@
 
 using namespace retort;
 using namespace retort::weight;
+using Kind = NumberFormat::Kind;
 
 namespace {
 
-const Format kFormats[] = {{Kind::F32},           {Kind::BF16},           {Kind::I8, 32},
-                           {Kind::I8, 64},        {Kind::I8, 128},        {Kind::I4, 32, true},
-                           {Kind::I4, 64, true},  {Kind::I4, 128, true},  {Kind::I4, 32, false},
-                           {Kind::I4, 64, false}, {Kind::I4, 128, false}, {Kind::F16},
-                           {Kind::F8, 32},        {Kind::F8, 64},         {Kind::F8, 128}};
+const std::vector<NumberFormat> &kFormats = all<NumberFormat>();
 
 std::vector<float> randomRows(int64_t count, unsigned seed) {
   std::mt19937 random(seed);
@@ -31,7 +28,7 @@ std::vector<float> randomRows(int64_t count, unsigned seed) {
 }
 
 TEST(Pack, UnpackGivesExactlyWhatFakeQuantisationGives) {
-  for (const Format &format : kFormats)
+  for (const NumberFormat &format : kFormats)
     for (int64_t cols : {1, 2, 31, 32, 33, 100, 128, 200, 576})
       for (int64_t rows : {1, 7, 16}) {
         std::vector<float> values = randomRows(rows * cols, unsigned(cols * 31 + rows));
@@ -43,16 +40,29 @@ TEST(Pack, UnpackGivesExactlyWhatFakeQuantisationGives) {
           quantiseDequantise(format, {values.data() + r * cols, size_t(cols)});
         for (int64_t i = 0; i < 16 * cols; ++i)
           ASSERT_EQ(unpacked[i], i < rows * cols ? values[i] : 0.0f)
-              << formatName(format) << " cols " << cols << " rows " << rows << " at " << i;
+              << nameOf(format) << " cols " << cols << " rows " << rows << " at " << i;
       }
+}
+
+TEST(NumberFormat, HasOneName) {
+  EXPECT_EQ(allNames<NumberFormat>(),
+            "f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, "
+            "i4g32a, i4g64a or i4g128a");
+  for (const NumberFormat &format : all<NumberFormat>())
+    EXPECT_EQ(named<NumberFormat>(nameOf(format)), format);
+  for (const char *name : {"", "f64", "f32g32", "i4g32", "i4g48s", "i4g256s", "i8g16", "i8g32s",
+                           "i8g32a", "f8g64a", "i4g032s", "I4G32S", "i4g32s ", "i4s"})
+    EXPECT_FALSE(named<NumberFormat>(name)) << name;
+  EXPECT_EQ(codesName({Kind::I4, 64, true}), "i4a");
+  EXPECT_EQ(codesName({Kind::BF16}), "bf16");
 }
 
 TEST(Pack, EveryLayoutHoldsTheSameValues) {
   for (std::string name : {"rows16", "mma16"})
-    for (const Format &format : kFormats)
+    for (const NumberFormat &format : kFormats)
       for (int64_t cols : {1, 31, 33, 63, 64, 80, 129, 200, 576})
         for (int64_t rows : {1, 7, 9, 16}) {
-          const Layout layout = *layoutNamed(name);
+          const MatrixLayout layout = *named<MatrixLayout>(name);
           std::vector<float> values = randomRows(rows * cols, unsigned(cols * 37 + rows));
           std::vector<uint8_t> block(blockBytes(layout, format, cols), 0xa5);
           packBlock(layout, format, values.data(), rows, cols, block);
@@ -62,17 +72,18 @@ TEST(Pack, EveryLayoutHoldsTheSameValues) {
             quantiseDequantise(format, {values.data() + r * cols, size_t(cols)});
           for (int64_t i = 0; i < 16 * cols; ++i)
             ASSERT_EQ(unpacked[i], i < rows * cols ? values[i] : 0.0f)
-                << name << " " << formatName(format) << " cols " << cols << " rows " << rows
-                << " at " << i;
+                << name << " " << nameOf(format) << " cols " << cols << " rows " << rows << " at "
+                << i;
         }
 }
 
 TEST(Pack, Mma16TakesTheBytesThatItsFormatNeeds) {
-  const Layout mma = *layoutNamed("mma16"), gated = *layoutNamed("mma16_gated");
+  const MatrixLayout mma = *named<MatrixLayout>("mma16"),
+                     gated = *named<MatrixLayout>("mma16_gated");
   EXPECT_TRUE(gated.gated);
-  EXPECT_FALSE(layoutNamed("mma16_"));
-  EXPECT_FALSE(layoutNamed("rows8"));
-  for (const Format &format : kFormats) {
+  EXPECT_FALSE(named<MatrixLayout>("mma16_"));
+  EXPECT_FALSE(named<MatrixLayout>("rows8"));
+  for (const NumberFormat &format : kFormats) {
     // Whole pieces: no padding. A piece of 128 columns at most is added.
     EXPECT_EQ(double(packedBytes(mma, format, 32, 1536)) * 8 / (32 * 1536), bitsPerWeight(format));
     EXPECT_EQ(packedBytes(mma, format, 17, 80), packedBytes(mma, format, 32, 128));
@@ -83,14 +94,14 @@ TEST(Pack, Mma16TakesTheBytesThatItsFormatNeeds) {
 
 // Fragments of mma.m16n8k32 s8: what lane l holds after reading 16 bytes at 16 * l.
 TEST(Pack, Mma16IsInTheOrderOfTheLanesRegisters) {
-  const Layout mma = *layoutNamed("mma16");
+  const MatrixLayout mma = *named<MatrixLayout>("mma16");
   std::vector<float> values(16 * 64);
   for (int i = 0; i < 16 * 64; ++i)
     values[i] = float((i * 7 + i / 64 * 3) % 15 - 8); // a block with scale 1: codes are value + 8
   for (int row = 0; row < 16; ++row)
     values[row * 64] = values[row * 64 + 32] = -8;
-  std::vector<uint8_t> block(blockBytes(mma, {Kind::I4, 32, true}, 64));
-  packBlock(mma, {Kind::I4, 32, true}, values.data(), 16, 64, block);
+  std::vector<uint8_t> block(blockBytes(mma, {Kind::I4, 32}, 64));
+  packBlock(mma, {Kind::I4, 32}, values.data(), 16, 64, block);
   for (int lane = 0; lane < 32; ++lane)
     for (int step = 0; step < 2; ++step)
       for (int n = 0; n < 4;
@@ -104,7 +115,7 @@ TEST(Pack, Mma16IsInTheOrderOfTheLanesRegisters) {
 }
 
 TEST(Pack, ErrorIsAtMostHalfAStep) {
-  for (const Format &format : kFormats) {
+  for (const NumberFormat &format : kFormats) {
     std::vector<float> values = randomRows(1024, 7), stored = values;
     quantiseDequantise(format, stored);
     for (size_t i = 0; i < values.size(); ++i) {
@@ -122,27 +133,24 @@ TEST(Pack, ErrorIsAtMostHalfAStep) {
           most = std::max(most, std::fabs(values[j]));
           low = std::min(low, values[j]), high = std::max(high, values[j]);
         }
-        step = format.kind == Kind::I8 ? most / 127
-               : format.symmetric      ? most / 8
-                                       : (high - low) / 15;
+        step = format.kind == Kind::I8 ? most / 127 : !format.minima ? most / 8 : (high - low) / 15;
         // The symmetric format's codes end at 7: the far end is off by up to a whole step.
-        step *= format.kind == Kind::I4 && format.symmetric ? 2.01f : 1.02f;
+        step *= format.kind == Kind::I4 && !format.minima ? 2.01f : 1.02f;
       }
-      ASSERT_LE(std::fabs(values[i] - stored[i]), step / 2 + 1e-5f)
-          << formatName(format) << " " << i;
+      ASSERT_LE(std::fabs(values[i] - stored[i]), step / 2 + 1e-5f) << nameOf(format) << " " << i;
     }
   }
 }
 
 TEST(Pack, QuantisingTwiceChangesLittleAndPaddingNothing) {
-  for (const Format &format : kFormats) {
+  for (const NumberFormat &format : kFormats) {
     std::vector<float> row = randomRows(200, 3);
     std::vector<float> longer(row);
     longer.resize(256, 0.0f);
     quantiseDequantise(format, row);
-    if (format.symmetric) { // zeros do not move a symmetric group's scale
+    if (!format.minima) { // zeros do not move a symmetric group's scale
       quantiseDequantise(format, longer);
-      EXPECT_TRUE(std::equal(row.begin(), row.end(), longer.begin())) << formatName(format);
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), longer.begin())) << nameOf(format);
     }
   }
 }
@@ -166,47 +174,47 @@ TEST(Pack, F8HoldsGroupsOfAnySize) {
 }
 
 TEST(Pack, SizesAreBlocksOf64Bytes) {
-  EXPECT_EQ(blockBytes({Kind::I4, 32, true}, 576), 576 + 8 * 576);
-  EXPECT_EQ(blockBytes({Kind::I4, 32, false}, 576), 64 * 18 + 8 * 576);
+  EXPECT_EQ(blockBytes({Kind::I4, 32}, 576), 576 + 8 * 576);
+  EXPECT_EQ(blockBytes({Kind::I4, 32, true}, 576), 64 * 18 + 8 * 576);
   EXPECT_EQ(blockBytes({Kind::I8, 32}, 100), 128 + 16 * 128);
   EXPECT_EQ(blockBytes({Kind::BF16}, 3), 32 * 4);
   EXPECT_EQ(packedBytes({Kind::F32}, 17, 5), 2 * 64 * 5);
-  for (const Format &format : kFormats)
+  for (const NumberFormat &format : kFormats)
     for (int64_t cols = 1; cols < 300; cols += 13)
-      EXPECT_EQ(blockBytes(format, cols) % 64, 0) << formatName(format) << " " << cols;
-  EXPECT_EQ(formatName({Kind::I4, 64, false}), "i4g64a");
-  EXPECT_EQ(formatName({Kind::F8, 128}), "f8g128");
+      EXPECT_EQ(blockBytes(format, cols) % 64, 0) << nameOf(format) << " " << cols;
+  EXPECT_EQ(nameOf({Kind::I4, 64, true}), "i4g64a");
+  EXPECT_EQ(nameOf({Kind::F8, 128}), "f8g128");
   EXPECT_EQ(blockBytes({Kind::F8, 128}, 200), 64 + 16 * 256);
-  EXPECT_DOUBLE_EQ(bitsPerWeight({Kind::I4, 32, true}), 4.5);
+  EXPECT_DOUBLE_EQ(bitsPerWeight({Kind::I4, 32}), 4.5);
 }
 
 TEST(Pack, ConstantRowsAreExactWhereTheFormatAllows) {
   std::vector<float> zeros(64, 0.0f), halves(64, 0.5f);
-  for (const Format &format : kFormats) {
+  for (const NumberFormat &format : kFormats) {
     std::vector<float> row = zeros;
     quantiseDequantise(format, row);
-    EXPECT_EQ(row, zeros) << formatName(format);
+    EXPECT_EQ(row, zeros) << nameOf(format);
   }
-  quantiseDequantise({Kind::I4, 32, false}, halves);
+  quantiseDequantise({Kind::I4, 32, true}, halves);
   EXPECT_EQ(halves, std::vector<float>(64, 0.5f));
 }
 
 TEST(Pack, RefusesWhatItCannotStore) {
-  Format odd{Kind::I4, 48, true};
+  NumberFormat odd{Kind::I4, 48};
   EXPECT_THROW(blockBytes(odd, 96), Error);
-  EXPECT_THROW(blockBytes({Kind::I8, 32, false}, 96), Error);
+  EXPECT_THROW(blockBytes({Kind::I8, 32, true}, 96), Error);
   EXPECT_THROW(packedBytes({Kind::F32}, int64_t(1) << 40, int64_t(1) << 40), Error);
   for (float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 1e30f}) {
     std::vector<float> row(32, 1.0f);
     row[5] = bad;
+    EXPECT_THROW(quantiseDequantise({Kind::I4, 32}, row), Error) << bad;
     EXPECT_THROW(quantiseDequantise({Kind::I4, 32, true}, row), Error) << bad;
-    EXPECT_THROW(quantiseDequantise({Kind::I4, 32, false}, row), Error) << bad;
     EXPECT_THROW(quantiseDequantise({Kind::I8, 32}, row), Error) << bad;
     EXPECT_THROW(quantiseDequantise({Kind::F8, 32}, row), Error) << bad;
     EXPECT_THROW(quantiseDequantise({Kind::F16}, row), Error) << bad;
     for (std::string name : {"rows16", "mma16"}) {
-      const Layout layout = *layoutNamed(name);
+      const MatrixLayout layout = *named<MatrixLayout>(name);
       std::vector<uint8_t> block(blockBytes(layout, {Kind::F16}, 32));
       EXPECT_THROW(packBlock(layout, {Kind::F16}, row.data(), 1, 32, block), Error) << name << bad;
     }
@@ -318,7 +326,7 @@ struct Inputs {
 // GPTQ's rows are stored as they are, and the layer's output moves less than with rounding to
 // nearest.
 TEST(Pack, GptqIsStoredExactlyAndBeatsRounding) {
-  for (const Format &format : kFormats) {
+  for (const NumberFormat &format : kFormats) {
     if (format.kind != Kind::I8 && format.kind != Kind::F8 && format.kind != Kind::I4)
       continue;
     for (const int64_t cols : {96, 130}) {
@@ -332,11 +340,11 @@ TEST(Pack, GptqIsStoredExactlyAndBeatsRounding) {
         quantiseDequantise(format, rounded);
         std::vector<float> again = fitted;
         quantiseDequantise(format, again);
-        ASSERT_EQ(again, fitted) << formatName(format) << " cols " << cols << " seed " << seed;
+        ASSERT_EQ(again, fitted) << nameOf(format) << " cols " << cols << " seed " << seed;
         gptq += inputs.error(fitted, row);
         nearest += inputs.error(rounded, row);
       }
-      EXPECT_LT(gptq, 0.7 * nearest) << formatName(format) << " cols " << cols;
+      EXPECT_LT(gptq, 0.7 * nearest) << nameOf(format) << " cols " << cols;
     }
   }
 }
@@ -344,7 +352,7 @@ TEST(Pack, GptqIsStoredExactlyAndBeatsRounding) {
 TEST(Pack, GptqOfZerosIsZeros) {
   const std::vector<float> factor(64 * 64, 1.0f);
   std::vector<float> row(64, 0.0f);
-  gptqRow({Kind::I4, 32, true}, row, factor.data());
+  gptqRow({Kind::I4, 32}, row, factor.data());
   EXPECT_EQ(row, std::vector<float>(64, 0.0f));
 }
 

@@ -69,9 +69,21 @@ TEST_F(Model, looksParametersUp) {
       param);
 }
 
-TEST_F(Model, knowsSharedParameters) {
-  EXPECT_TRUE(lm::isShared(model.lookupParam("token_embd.weight")));
-  EXPECT_FALSE(lm::isShared(model.lookupParam("blk.0.attn_norm.weight")));
+TEST_F(Model, knowsWhoReadsParameters) {
+  lm::ParamReaders readers(model);
+  EXPECT_TRUE(readers.isShared(model.lookupParam("token_embd.weight")));
+  lm::ParamOp gain = model.lookupParam("blk.0.attn_norm.weight");
+  EXPECT_FALSE(readers.isShared(gain));
+  ASSERT_EQ(readers.of(gain).size(), 1u);
+  EXPECT_EQ(readers.of(gain)[0].use.role, lm::ParamRole::Gain);
+  EXPECT_FALSE(readers.isRead(model.lookupParam("blk.9.attn_norm.weight")));
+}
+
+TEST_F(Model, findsFreeNames) {
+  EXPECT_EQ(model.getFreeParamName("output.weight"), "output.weight");
+  EXPECT_EQ(model.getFreeParamName("token_embd.weight"), "token_embd.1.weight");
+  addParam("token_embd.1.weight", {8});
+  EXPECT_EQ(model.getFreeParamName("token_embd.weight"), "token_embd.2.weight");
 }
 
 TEST_F(Model, erasesWhatNobodyReads) {

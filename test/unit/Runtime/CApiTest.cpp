@@ -1,4 +1,4 @@
-//===- CApiTest.cpp - Models, text and tokens through retort.h -------------===//
+//===- CApiTest.cpp - Models, text and tokens through retort.h ------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "retort.hpp"
 #include "test/unit/Runtime/TestBundle.h"

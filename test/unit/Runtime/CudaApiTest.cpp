@@ -1,8 +1,8 @@
-//===- CudaApiTest.cpp - Our declarations against CUDA's own ---------------===//
+//===- CudaApiTest.cpp - Our declarations against CUDA's own --------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Compiled where the CUDA Toolkit is installed: numbers, layouts and exported names are those of
-// cuda.h. And which cards run which code, which needs no card.
+// cuda.h. And which GPUs run which code, which needs no GPU.
 #include "runtime/src/device/CudaProgram.h"
 
 #include <gmock/gmock.h>
@@ -63,7 +63,7 @@ Manifest::CudaEntry entryFor(std::vector<std::string> arches, std::string ptx = 
   return entry;
 }
 
-TEST(CudaArches, WhichCardsRunWhichCode) {
+TEST(CudaArches, WhichGpusRunWhichCode) {
   auto runs = [](const Manifest::CudaEntry &entry, int major, int minor) {
     return whyNotOn(entry, major, minor).empty();
   };

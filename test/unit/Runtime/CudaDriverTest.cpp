@@ -1,8 +1,8 @@
-//===- CudaDriverTest.cpp - Opening libcuda.so.1, choosing cards -----------===//
+//===- CudaDriverTest.cpp - Opening libcuda.so.1, choosing GPUs -----------===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // ctest runs it with a library path on which the simulated driver goes by the name libcuda.so.1,
-// with two cards of architecture sm_89.
+// with two GPUs of architecture sm_89.
 #include "retort.hpp"
 #include "test/unit/Runtime/TestBundle.h"
 
@@ -41,7 +41,7 @@ protected:
   std::string path = folder / "m.retort";
 };
 
-TEST_F(CudaDriverTest, ACardIsTheDefault) {
+TEST_F(CudaDriverTest, AGpuIsTheDefault) {
   writeCudaBundle(path, {.cpu = true});
   EXPECT_THAT(deviceOf(""), HasSubstr("cuda:0 "));
   EXPECT_THAT(deviceOf("cuda"), HasSubstr("cuda:0 "));
@@ -51,25 +51,25 @@ TEST_F(CudaDriverTest, ACardIsTheDefault) {
   EXPECT_EQ(deviceOf(""), "cpu x86-64-v3");
 }
 
-TEST_F(CudaDriverTest, AsManyCardsAsTheBundleIsFor) {
+TEST_F(CudaDriverTest, AsManyGpusAsTheBundleIsFor) {
   writeCudaBundle(path, {.form = "graph", .devices = {1, 2}});
   EXPECT_THAT(deviceOf("cuda"), AllOf(HasSubstr("cuda:0 "), HasSubstr(" + cuda:1 ")));
   EXPECT_THAT(deviceOf("cuda:1"), AllOf(HasSubstr("cuda:1 "), Not(HasSubstr("cuda:0"))));
   EXPECT_THAT(deviceOf("cuda:1,0"), AllOf(HasSubstr("cuda:1 "), HasSubstr(" + cuda:0 ")));
 }
 
-TEST_F(CudaDriverTest, CardsThatAreNotThere) {
+TEST_F(CudaDriverTest, GpusThatAreNotThere) {
   writeCudaBundle(path, {.cpu = true});
   EXPECT_EQ(deviceOf("cuda:5"),
             "RETORT_E_UNSUPPORTED: " + path +
-                ": there is no card 5: the driver has 2 cards, counted from 0; or run it on the "
+                ": there is no GPU 5: the driver has 2 GPUs, counted from 0; or run it on the "
                 "CPU (device cpu)");
   EXPECT_THAT(deviceOf("cuda:0,1"),
-              HasSubstr("the bundle has code for 1 card, and the device names 2 cards"));
+              HasSubstr("the bundle has code for 1 GPU, and the device names 2 GPUs"));
 }
 
 /// Not a reason to use the CPU quietly.
-TEST_F(CudaDriverTest, CardsThatTheCodeIsNotFor) {
+TEST_F(CudaDriverTest, GpusThatTheCodeIsNotFor) {
   nlohmann::json patch;
   for (int entry : {0, 1}) {
     const std::string at = "/entries/" + std::to_string(entry);
@@ -102,7 +102,7 @@ TEST(NoDriver, IsSaidWithTheWayOut) {
   writeCudaBundle(path);
   EXPECT_THAT(failure(""),
               AllOf(HasSubstr("RETORT_E_UNSUPPORTED: " + path +
-                              ": this machine has no driver for NVIDIA cards (libcuda.so.1: "),
+                              ": this machine has no driver for NVIDIA GPUs (libcuda.so.1: "),
                     EndsWith("; or compile the model for the CPU (--target cpu)")));
   writeCudaBundle(path, {.cpu = true});
   EXPECT_EQ(failure(""), "cpu x86-64-v3");

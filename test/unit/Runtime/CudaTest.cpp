@@ -1,4 +1,4 @@
-//===- CudaTest.cpp - Sessions on simulated cards --------------------------===//
+//===- CudaTest.cpp - Sessions on simulated GPUs --------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/sim/sim.h"
 #include "retort.hpp"
@@ -131,7 +131,7 @@ int32_t bestOf(std::span<const int32_t> tokens) {
   return int32_t(std::max_element(logits.begin(), logits.begin() + kTokens) - logits.begin());
 }
 
-/// The cards find the largest logits themselves, or the host does: the same tokens.
+/// The GPUs find the largest logits themselves, or the host does: the same tokens.
 TEST_P(CudaForms, GreedyTokensOfAnyChunks) {
   const std::string sampling = folder / "s.retort";
   writeCudaBundle(sampling, {.form = GetParam().form,
@@ -162,8 +162,8 @@ TEST_P(CudaForms, GreedyTokensOfAnyChunks) {
     }
 }
 
-/// Rows with samplers and without, in decode's steps and prefill's: the cards draw, or the host
-/// does from their logits, what a sampler picks from the logits. What cards send is 8 bytes a row.
+/// Rows with samplers and without, in decode's steps and prefill's: the GPUs draw, or the host
+/// does from their logits, what a sampler picks from the logits. What GPUs send is 8 bytes a row.
 TEST_P(CudaForms, DrawnTokensOfAnyChunks) {
   const int devices = GetParam().devices;
   const auto tokens = someTokens(24);
@@ -219,7 +219,7 @@ TEST_P(CudaForms, DrawnTokensOfAnyChunks) {
   }
 }
 
-/// The same text from a card and from the CPU: both have the test program's logits.
+/// The same text from a GPU and from the CPU: both have the test program's logits.
 TEST_P(CudaForms, GeneratesAsTheCpuDoes) {
   writeCudaBundle(path, {.form = GetParam().form,
                          .devices = {GetParam().devices},
@@ -286,8 +286,8 @@ TEST_P(CudaForms, SeveralSessionsShareTheWeights) {
     thread.join();
 }
 
-/// Loses the last card at work and says what came of it.
-std::string loseACard(const std::string &path, const Form &form) {
+/// Loses the last GPU at work and says what came of it.
+std::string loseAGpu(const std::string &path, const Form &form) {
   machine().set("peers", form.peers);
   Model model(path);
   auto session = std::make_unique<Session>(model, SessionOptions{.device = "sim"});
@@ -303,12 +303,12 @@ std::string loseACard(const std::string &path, const Form &form) {
   return said;
 }
 
-/// In a process of its own: two cards of which one is lost are of no use afterwards.
-TEST_P(CudaForms, ALostCardEndsTheSession) {
+/// In a process of its own: two GPUs of which one is lost are of no use afterwards.
+TEST_P(CudaForms, ALostGpuEndsTheSession) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(
       {
-        std::fprintf(stderr, "%s", loseACard(path, GetParam()).c_str());
+        std::fprintf(stderr, "%s", loseAGpu(path, GetParam()).c_str());
         std::exit(0);
       },
       testing::ExitedWithCode(0),
@@ -317,10 +317,10 @@ TEST_P(CudaForms, ALostCardEndsTheSession) {
                      HasSubstr(GetParam().devices == 1 ? "close all sessions" : "restart")));
 }
 
-TEST_P(CudaForms, ACardLostAndFound) {
+TEST_P(CudaForms, AGpuLostAndFound) {
   if (GetParam().devices > 1)
     return;
-  loseACard(path, GetParam());
+  loseAGpu(path, GetParam());
   machine().reset();
   Session session(Model(path), {.device = "sim"});
   std::vector<float> logits(kVocab);
@@ -369,7 +369,7 @@ TEST_F(Cuda, InfoOfAModelAndASession) {
   EXPECT_EQ(result.tokens, 5u);
 }
 
-TEST_F(Cuda, OneBundleForTheCpuAndACard) {
+TEST_F(Cuda, OneBundleForTheCpuAndAGpu) {
   writeCudaBundle(path, {.cpu = true});
   Model model(path);
   EXPECT_STREQ(model.info().isa, "x86-64-v3");
@@ -397,16 +397,16 @@ TEST_F(Cuda, DevicesThatTheBundleHasNoCodeFor) {
   EXPECT_EQ(create(path, {.device = "cpu"}),
             "RETORT_E_UNSUPPORTED: " + path +
                 ": has no code for this CPU: compile the model with --target cpu, or run it on a "
-                "card (device cuda)");
+                "GPU (device cuda)");
   EXPECT_THAT(failureOf([&] { Model(path, "x86-64-v3"); }),
               HasSubstr("RETORT_E_UNSUPPORTED: " + path + ": has code for no CPU"));
   writeCudaBundle(path, {.devices = {2}});
   EXPECT_EQ(create(path, {.device = "sim:1"}),
             "RETORT_E_UNSUPPORTED: " + path +
-                ": the bundle is for 2 cards and there is 1: compile the model without --devices, "
-                "or use a machine with more cards");
+                ": the bundle is for 2 GPUs and there is 1: compile the model without --devices, "
+                "or use a machine with more GPUs");
   writeTestBundle(path);
-  EXPECT_THAT(create(path, {.device = "sim"}), HasSubstr("has no code for NVIDIA cards"));
+  EXPECT_THAT(create(path, {.device = "sim"}), HasSubstr("has no code for NVIDIA GPUs"));
 }
 
 TEST_F(Cuda, TooLittleMemory) {
@@ -417,7 +417,7 @@ TEST_F(Cuda, TooLittleMemory) {
       testing::AllOf(HasSubstr("RETORT_E_RESOURCES: " + path + ": sim:0 "),
                      HasSubstr(" has 2.0 MB free and the session needs 3.0 MB: 3.0 MB for "
                                "weights, 512 bytes for the cache of 1 slot of 64 positions"),
-                     HasSubstr("use a card with more memory")));
+                     HasSubstr("use a GPU with more memory")));
   // The cache alone is too large: the message has what fits.
   machine().set("memory", 3'100'000);
   EXPECT_EQ(create(path, {.device = "sim"}), "no failure");

@@ -1,4 +1,4 @@
-//===- GenerateTest.cpp - Answers, stop strings, cancelling ----------------===//
+//===- GenerateTest.cpp - Answers, stop strings, cancelling ---------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Generate.h"
 #include "retort.hpp"

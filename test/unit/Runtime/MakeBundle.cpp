@@ -1,4 +1,4 @@
-//===- MakeBundle.cpp - Writes the bundle of the tests ---------------------===//
+//===- MakeBundle.cpp - Writes the bundle of the tests --------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/Error.h"
 #include "test/unit/Runtime/TestBundle.h"
@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string>
 
-/// retort_test_make_bundle FILE [WEIGHT_BYTES [TARGETS]]; TARGETS: cpu, cuda (for one card and for
+/// retort_test_make_bundle FILE [WEIGHT_BYTES [TARGETS]]; TARGETS: cpu, cuda (for one GPU and for
 /// two) or cpu,cuda.
 int main(int argc, char **argv) {
   if (argc < 2)

@@ -1,4 +1,4 @@
-//===- ManifestTest.cpp - Damaged and malicious bundles --------------------===//
+//===- ManifestTest.cpp - Damaged and malicious bundles -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
 #include "retort.hpp"
@@ -215,7 +215,7 @@ TEST_F(ManifestTest, EntriesThatDoNotSuit) {
   EXPECT_EQ(open(path, "x86-64-v3"), "ok");
 }
 
-/// The same for a bundle for two cards.
+/// The same for a bundle for two GPUs.
 class CudaManifestTest : public ManifestTest {
 protected:
   CudaManifestTest() {
@@ -293,7 +293,7 @@ TEST_F(CudaManifestTest, WordsThatMeanNothing) {
 }
 
 TEST_F(CudaManifestTest, EntriesThatDoNotGoTogether) {
-  json changed = manifest; // entries: 1 card decode, prefill; 2 cards: 0 decode, prefill, 1 ...
+  json changed = manifest; // entries: 1 GPU decode, prefill; 2 GPUs: 0 decode, prefill, 1 ...
   changed["entries"].erase(5);
   EXPECT_THAT(openWith(changed.dump()), HasSubstr("have no prefill on device 1 of 2"));
   changed = manifest;
@@ -306,7 +306,7 @@ TEST_F(CudaManifestTest, EntriesThatDoNotGoTogether) {
               HasSubstr("entries write 101 of 260 logits"));
   EXPECT_THAT(entryWith("page_rows", 32, 3), HasSubstr("another cache"));
   changed = manifest;
-  changed["entries"][3]["logits"]["count"] = 110; // prefill of both cards, still whole
+  changed["entries"][3]["logits"]["count"] = 110; // prefill of both GPUs, still whole
   changed["entries"][5]["logits"] = {{"begin", 110}, {"count", 150}};
   EXPECT_THAT(openWith(changed.dump()),
               HasSubstr("decode and prefill write different logits on device 0"));
@@ -321,22 +321,22 @@ TEST_F(CudaManifestTest, PartsThatAreNotThere) {
   EXPECT_THAT(openWith(cpu.dump()), HasSubstr("parts.weights.cuda.bin is missing"));
   writeCudaBundle(path);
   file = readFile(path);
-  json card = readBundleManifest(path);
-  card["params"][0]["part"] = "weights.bin";
-  EXPECT_THAT(openWith(card.dump()), HasSubstr("params[0].part is \"weights.bin\""));
-  card["params"][0]["part"] = "weights.cuda.bin";
-  EXPECT_EQ(openWith(card.dump()), "ok");
-  card["params"][0]["bytes"] = 5001;
-  EXPECT_THAT(openWith(card.dump()), HasSubstr("params[0].bytes is 5001"));
+  json gpu = readBundleManifest(path);
+  gpu["params"][0]["part"] = "weights.bin";
+  EXPECT_THAT(openWith(gpu.dump()), HasSubstr("params[0].part is \"weights.bin\""));
+  gpu["params"][0]["part"] = "weights.cuda.bin";
+  EXPECT_EQ(openWith(gpu.dump()), "ok");
+  gpu["params"][0]["bytes"] = 5001;
+  EXPECT_THAT(openWith(gpu.dump()), HasSubstr("params[0].bytes is 5001"));
 }
 
 /// What a long list of objects takes is linear in their number.
 TEST_F(ManifestTest, HostileLists) {
-  std::string text = "{\"format\":1,\"entries\":[{}";
+  std::string text = "{\"format\":2,\"entries\":[{}";
   for (int i = 0; i < 200'000; ++i)
     text += ",{}";
   EXPECT_THAT(openWith(text + "]}"), HasSubstr("RETORT_E_BAD_INPUT"));
-  EXPECT_THAT(openWith("{\"format\":1,\"format\":1}"), HasSubstr("is there twice"));
+  EXPECT_THAT(openWith("{\"format\":2,\"format\":2}"), HasSubstr("is there twice"));
 }
 
 TEST_F(ManifestTest, ProgramsThatAreNone) {

@@ -1,4 +1,4 @@
-//===- SamplerTest.cpp - Picking tokens ------------------------------------===//
+//===- SamplerTest.cpp - Picking tokens -----------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Sampler.h"
 #include "retort.hpp"

@@ -1,4 +1,4 @@
-//===- SessionTest.cpp - Steps, slots and pages ----------------------------===//
+//===- SessionTest.cpp - Steps, slots and pages ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "retort.hpp"
 #include "test/unit/Runtime/TestBundle.h"

@@ -1,4 +1,4 @@
-//===- TestBundle.cpp - Bundles of the test program ------------------------===//
+//===- TestBundle.cpp - Bundles of the test program -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "test/unit/Runtime/TestBundle.h"
 #include "compiler/Bundle/BundleWriter.h"

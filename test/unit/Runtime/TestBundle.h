@@ -1,4 +1,4 @@
-//===- TestBundle.h - Bundles of the test program --------------*- C++ -*-===//
+//===- TestBundle.h - Bundles of the test program ---------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "retort.hpp"
@@ -32,10 +32,10 @@ nlohmann::json testManifest();
 void writeTestBundle(const std::string &path, const nlohmann::json &manifest = testManifest(),
                      uint64_t weightBytes = 5000, bool tokenizer = true);
 
-/// A bundle of the test program for cards.
+/// A bundle of the test program for GPUs.
 struct CudaTest {
   std::string form = "persistent"; ///< or "graph"
-  std::vector<int> devices = {1};  ///< numbers of cards that it has entries for
+  std::vector<int> devices = {1};  ///< numbers of GPUs that it has entries for
   bool cpu = false;                ///< also a CPU program
   bool tokenizer = false;
   bool argmax = false; ///< its programs keep the largest logits

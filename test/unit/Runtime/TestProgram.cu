@@ -1,10 +1,10 @@
-// The model of TestProgram.h on one or two cards. SPDX-License-Identifier: Apache-2.0
+// The model of TestProgram.h on one or two GPUs. SPDX-License-Identifier: Apache-2.0
 //
-// Every card appends all rows to its own cache. On two, card d hashes rows d, d + 2, ... and sends
+// Every GPU appends all rows to its own cache. On two, GPU d hashes rows d, d + 2, ... and sends
 // the hashes to the other; each writes its part of the logits. TestBundle.cpp puts before this text
-// TEST_VOCAB and, for each card, the part: TEST_LOGITS_BEGIN_0 and so on.
+// TEST_VOCAB and, for each GPU, the part: TEST_LOGITS_BEGIN_0 and so on.
 //
-// sync: [0] the grid's barrier, [1] how often the other card has sent, [2] steps done, [3] the
+// sync: [0] the grid's barrier, [1] how often the other GPU has sent, [2] steps done, [3] the
 // generation of the last step: where the next is not above it, hashes are wrong.
 #include "kernels/cuda/argmax.cuh"
 #include "kernels/cuda/sample.cuh"

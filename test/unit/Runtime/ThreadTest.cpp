@@ -1,4 +1,4 @@
-//===- ThreadTest.cpp - Threads that share a model; idle threads -----------===//
+//===- ThreadTest.cpp - Threads that share a model; idle threads ----------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "retort.hpp"
 #include "runtime/src/engine/ThreadPool.h"

@@ -1,6 +1,6 @@
 //===- SpecTest.cpp - Reading, refusing, writing and pruning --------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Tokenizer/Gguf.h"
+#include "compiler/Tokenizer/GgufTokenizer.h"
 #include "test/unit/Tokenizer/Tiny.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

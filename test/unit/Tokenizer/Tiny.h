@@ -1,4 +1,4 @@
-//===- Tiny.h - Tokenizers small enough to reason about --------*- C++ -*-===//
+//===- Tiny.h - Tokenizers small enough to reason about ---------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Tokenizer/Internal.h"

@@ -18,6 +18,16 @@ std::string slurp(const std::string &path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+/// Gives a model the parameters of a file that fit() or train() wrote.
+void load(TinyModel &model, const std::string &path) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  for (const SafetensorsTensor &tensor : file.tensors()) {
+    std::vector<float> &values = model.values[size_t(model.find(tensor.name))];
+    ASSERT_EQ(tensor.bytes.size(), values.size() * sizeof(float));
+    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+  }
+}
+
 struct ExecutorTest : testing::Test {
   std::unique_ptr<Executor> executor = loadExecutor({.threads = 1}, RETORT_TORCH_LIBRARY_PATH);
   TinyModel tiny{37, 1};
@@ -122,6 +132,36 @@ TEST_F(ExecutorTest, SameSeedSameBits) {
   EXPECT_NE(slurp(path("a")), slurp(path("c")));
 }
 
+// Frozen parameters keep their values and have no part in the output or in checkpoints.
+TEST_F(ExecutorTest, FrozenParametersAreNotTrained) {
+  const std::vector<std::string> frozen = {"token_embd.weight", "blk.0.attn_norm.weight",
+                                           "blk.1.ffn_up.weight"};
+  TrainOptions train = options("out");
+  train.frozen = frozen;
+  train.checkpointPath = path("checkpoint");
+  TrainResult result;
+  const OnProgress stop = [](const Progress &at) { return at.step < 4; };
+  executor->train(tiny.model(), nullptr, data(), train, stop, result);
+  const SafetensorsFile checkpoint = SafetensorsFile::open(train.checkpointPath);
+  check(executor->train(tiny.model(), nullptr, data(), train, {}, result));
+  EXPECT_EQ(result.resumedAt, 4);
+  const SafetensorsFile file = SafetensorsFile::open(path("out"));
+  EXPECT_EQ(file.tensors().size(), tiny.graph.params.size() - frozen.size());
+  for (const Param &param : tiny.graph.params) {
+    const bool trained = std::ranges::find(frozen, param.name) == frozen.end();
+    EXPECT_EQ(file.find(param.name) != nullptr, trained) << param.name;
+    for (const char *suffix : {"", ".mean", ".variance"})
+      EXPECT_EQ(checkpoint.find(param.name + suffix) != nullptr, trained) << param.name;
+  }
+  // The loss falls, and the model that has the output in place of its own parameters is as good.
+  EXPECT_LT(result.curve.back(), result.curve.front());
+  Scores before, after;
+  check(executor->score(tiny.model(), nullptr, data(), {}, {}, before));
+  load(tiny, path("out"));
+  check(executor->score(tiny.model(), nullptr, data(), {}, {}, after));
+  EXPECT_LT(after.nll, before.nll);
+}
+
 // A run that was stopped and taken up again ends with the bits of one that was not.
 TEST_F(ExecutorTest, ResumesToTheSameBits) {
   const TinyModel other(37, 2);
@@ -169,10 +209,10 @@ TEST_F(ExecutorTest, QuantisationAwareSeesStoredValues) {
     Param &param = tiny.graph.params[p];
     if (param.isVector)
       continue;
-    param.format = QuantFormat{4, 32, false};
+    param.format = {NumberFormat::Kind::I4, 32, true};
     for (int64_t row = 0; row < param.rows; ++row)
       weight::quantiseDequantise(
-          {weight::Kind::I4, 32, false},
+          {NumberFormat::Kind::I4, 32, true},
           {quantised.values[p].data() + row * param.cols, size_t(param.cols)});
   }
   const auto sequences = randomSequences({{20}}, 37);
@@ -243,16 +283,6 @@ double divergence(Executor &executor, const Model &student, const Model &teacher
   return scores.kl->mean;
 }
 
-/// A model whose layers come from a file that fit() wrote.
-void load(TinyModel &model, const std::string &path) {
-  const SafetensorsFile file = SafetensorsFile::open(path);
-  for (const SafetensorsTensor &tensor : file.tensors()) {
-    std::vector<float> &values = model.values[size_t(model.find(tensor.name))];
-    ASSERT_EQ(tensor.bytes.size(), values.size() * sizeof(float));
-    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
-  }
-}
-
 // Channels that are shut are made up for by those that are left.
 TEST_F(ExecutorTest, FitMakesUpForPruning) {
   TinyModel student = tiny;
@@ -287,10 +317,10 @@ TEST_F(ExecutorTest, FitRoundsByGptq) {
     const Param &param = tiny.graph.params[p];
     if (param.isVector || param.name.starts_with("token_embd"))
       continue;
-    student.graph.params[p].format = QuantFormat{4, 32, true};
+    student.graph.params[p].format = {NumberFormat::Kind::I4, 32};
     params.push_back(param.name);
     for (int64_t row = 0; row < param.rows; ++row)
-      weight::quantiseDequantise({weight::Kind::I4, 32, true},
+      weight::quantiseDequantise({NumberFormat::Kind::I4, 32},
                                  {nearest.values[p].data() + row * param.cols, size_t(param.cols)});
   }
   const Model teacher = tiny.model();

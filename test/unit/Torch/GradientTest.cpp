@@ -5,6 +5,7 @@
 #include "compiler/Torch/Optimizer.h"
 #include "compiler/Weights/Pack.h"
 #include "test/unit/Torch/TinyModel.h"
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace retort::exec {
@@ -25,10 +26,6 @@ struct Problem {
     rows = layOut(both);
   }
 
-  Head head(Forward &of, Weights &with, const at::Tensor &hidden) {
-    return {hidden, with.get(of.logits().weight).value, float(*of.logits().softCap)};
-  }
-
   /// The sum of the losses; with `train`, the gradients too.
   double loss(bool train, int64_t logitsBytes = kLogitsBytes) {
     std::map<std::string, at::Tensor> blocks;
@@ -46,12 +43,12 @@ struct Problem {
                                                      losses.hiddenMatching, &matched)
                                        : out;
     });
-    const Head target = head(teacher, teacherWeights, theirs);
+    const Head target = teacher.head(theirs);
     at::Tensor gradHidden;
     double sum = matched;
     for (const RowFigures &row :
-         lossOfRows(head(forward, weights, hidden.detach()), &target, rows.targets,
-                    lossRule(losses), train ? &weights.get(forward.logits().weight) : nullptr,
+         lossOfRows(forward.head(hidden.detach()), &target, rows.targets, lossRule(losses),
+                    train ? &weights.get(forward.logits().param("weight")) : nullptr,
                     train ? &gradHidden : nullptr, logitsBytes))
       sum += row.loss;
     if (train)
@@ -139,22 +136,64 @@ TEST(Loss, ChunksGiveTheSame) {
   EXPECT_LT((problem.weights.get(0).grad - grad).abs().max().item<float>(), 1e-4f);
 }
 
+// What is frozen is read, rounded where training rounds, and neither gradient nor moments are kept.
+TEST(Optimizer, FrozenParametersHoldNoState) {
+  TinyModel tiny;
+  tiny.graph.params[0].format = NumberFormat{NumberFormat::Kind::I4, 32};
+  const Model model = tiny.model();
+  TrainOptions options;
+  options.quantisationAware = true;
+  options.frozen = {tiny.graph.params[0].name, "output_norm.weight"};
+  Weights weights(model, at::kBFloat16);
+  Optimizer optimizer(model, weights, options);
+  EXPECT_EQ(optimizer.params().size(), tiny.graph.params.size() - 2);
+  for (const Trained &trained : optimizer.params()) {
+    EXPECT_EQ(std::ranges::find(options.frozen, trained.param->name), options.frozen.end());
+    EXPECT_TRUE(trained.weight->grad.defined());
+  }
+  const Weight &table = weights.slot(0);
+  EXPECT_FALSE(table.grad.defined());
+  at::Tensor rounded = readParam(model, 0);
+  fakeQuantise(tiny.graph.params[0].format, rounded);
+  EXPECT_TRUE(at::equal(table.value, rounded.to(at::kBFloat16)));
+}
+
+// The rates of 10 steps, of which the first 2 warm up, from the formulas by hand.
+TEST(Optimizer, SchedulesAsTheySay) {
+  TrainOptions options;
+  options.learningRate = 1;
+  options.finalFraction = 0.2;
+  options.warmupFraction = 0.2;
+  auto rates = [&](Schedule schedule) {
+    options.schedule = schedule;
+    std::vector<double> rates;
+    for (const int64_t step : {0, 1, 2, 4, 6, 9})
+      rates.push_back(learningRate(options, step, 10));
+    return rates;
+  };
+  using testing::DoubleNear;
+  using testing::ElementsAre;
+  auto near = [](double value) { return DoubleNear(value, 1e-6); };
+  // 0.2 + 0.8 (1 + cos(pi k / 8)) / 2 for k = 0, 2, 4, 7.
+  EXPECT_THAT(rates(Schedule::Cosine), ElementsAre(near(0.5), near(1), near(1), near(0.8828427),
+                                                   near(0.6), near(0.2304482)));
+  EXPECT_THAT(rates(Schedule::Linear),
+              ElementsAre(near(0.5), near(1), near(1), near(0.8), near(0.6), near(0.3)));
+  EXPECT_THAT(rates(Schedule::Constant),
+              ElementsAre(near(0.5), near(1), near(1), near(1), near(1), near(1)));
+}
+
 // What training sees of a quantised weight is what packing stores, to the bit.
 TEST(FakeQuantise, EqualsPacking) {
-  for (const QuantFormat &format :
-       {QuantFormat{4, 32, true}, QuantFormat{4, 32, false}, QuantFormat{4, 128, false},
-        QuantFormat{8, 32, true}, QuantFormat{8, 64, true, true}}) {
+  for (const char *name : {"i4g32s", "i4g32a", "i4g128a", "i8g32", "f8g64"}) {
+    const NumberFormat format = *named<NumberFormat>(name);
     at::Tensor matrix = at::randn({19, 200}) * 0.05;
     const at::Tensor before = matrix.clone();
     fakeQuantise(format, matrix);
-    const weight::Format as{format.e4m3        ? weight::Kind::F8
-                            : format.bits == 8 ? weight::Kind::I8
-                                               : weight::Kind::I4,
-                            format.group, format.symmetric};
-    std::vector<uint8_t> block(size_t(weight::blockBytes(as, 200)));
+    std::vector<uint8_t> block(size_t(weight::blockBytes(format, 200)));
     std::vector<float> unpacked(16 * 200);
-    weight::packBlock(as, before.data_ptr<float>(), 16, 200, block);
-    weight::unpackBlock(as, block, 200, unpacked.data());
+    weight::packBlock(format, before.data_ptr<float>(), 16, 200, block);
+    weight::unpackBlock(format, block, 200, unpacked.data());
     EXPECT_TRUE(at::equal(matrix.narrow(0, 0, 16), at::tensor(unpacked).view({16, 200})));
     EXPECT_FALSE(at::equal(matrix, before));
   }

@@ -22,12 +22,11 @@ struct TinyModel {
     graph.hidden = kHidden;
     graph.context = 64;
     const ParamId table = matrix("token_embd.weight", vocab, kHidden);
-    ValueId x = graph.numValues++;
-    graph.ops.push_back(Embed{x, table, 2.0});
+    ValueId x = node({OpKind::Embed, {}, {}, {{"weight", table}}, {{"scale", {2.0}}}}, kHidden);
     x = block(x, 0);
     x = block(x, 1);
     x = norm(x, "output_norm.weight", kHidden, 1, false);
-    graph.ops.push_back(Logits{x, graph.numValues++, table, 8.0});
+    node({OpKind::Logits, {x}, {}, {{"weight", table}}, {{"soft_cap", {8.0}}}}, vocab);
   }
 
   Model model() const {
@@ -57,59 +56,76 @@ private:
   ParamId matrix(const std::string &name, int64_t rows, int64_t cols) {
     return add(name, rows, cols, false);
   }
+  /// Appends a node of one result, and returns that.
+  ValueId node(Node made, int64_t features) {
+    const ValueId out = graph.addValue(features);
+    made.outs = {out};
+    graph.nodes.push_back(std::move(made));
+    return out;
+  }
   ValueId norm(ValueId in, const std::string &name, int64_t width, int64_t groups, bool offset) {
     const ParamId gain = add(name, 1, width, true);
-    graph.ops.push_back(Norm{in, graph.numValues, gain, 1e-5, groups, offset});
-    return graph.numValues++;
+    Node norm{OpKind::Norm, {in}, {}, {{"weight", gain}}};
+    norm.attributes = {{"eps", {1e-5}}, {"groups", {double(groups)}}};
+    if (offset)
+      norm.attributes["offset"] = {1};
+    return node(norm, width * groups);
   }
   ValueId linear(ValueId in, const std::string &name, int64_t rows, int64_t cols, bool bias) {
-    const ParamId weight = matrix(name + ".weight", rows, cols);
-    const ParamId added = bias ? add(name + ".bias", 1, rows, true) : kNone;
-    graph.ops.push_back(Linear{in, graph.numValues, weight, added});
-    return graph.numValues++;
+    Node linear{OpKind::Linear, {in}};
+    linear.params["weight"] = matrix(name + ".weight", rows, cols);
+    if (bias)
+      linear.params["bias"] = add(name + ".bias", 1, rows, true);
+    return node(linear, rows);
   }
   ValueId rope(ValueId in, int64_t heads) {
-    graph.ops.push_back(Rope{in, graph.numValues, heads, 4, {1.0, 0.1}, 1.1});
-    return graph.numValues++;
+    Node rope{OpKind::Rope, {in}};
+    rope.attributes = {{"heads", {double(heads)}},
+                       {"dims", {4}},
+                       {"inverse_frequencies", {1.0, 0.1}},
+                       {"amplitude", {1.1}}};
+    return node(rope, heads * kHeadDim);
   }
   ValueId residual(ValueId stream, ValueId output) {
-    graph.ops.push_back(Residual{stream, output, graph.numValues});
-    return graph.numValues++;
+    return node({OpKind::Residual, {stream, output}}, kHidden);
+  }
+  ValueId attention(ValueId query, ValueId key, ValueId value, bool capped) {
+    Node attention{OpKind::Attention, {query, key, value}};
+    attention.attributes = {{"heads", {kHeads}},
+                            {"kv_heads", {kKvHeads}},
+                            {"scale", {0.4}},
+                            {"cache", {double(CacheFormat::F32)}}};
+    if (capped)
+      attention.attributes.insert({{"window", {5}}, {"soft_cap", {3.0}}});
+    return node(attention, kHeads * kHeadDim);
   }
 
   ValueId block(ValueId in, int index) {
     const std::string name = "blk." + std::to_string(index);
     const int64_t q = kHeads * kHeadDim, kv = kKvHeads * kHeadDim;
-    Block block{name, int32_t(graph.ops.size()), 0, in, kNone};
+    Block block{name, int32_t(graph.nodes.size()), 0, in, kNone};
     const ValueId n = norm(in, name + ".attn_norm.weight", kHidden, 1, index == 1);
     const ValueId qkv = linear(n, name + ".attn_qkv", q + 2 * kv, kHidden, index == 0);
-    const ValueId first = graph.numValues;
-    graph.numValues += 3;
-    graph.ops.push_back(Split{qkv, {first, first + 1, first + 2}, {q, kv, kv}});
-    ValueId query = first, key = first + 1;
+    ValueId query = graph.addValue(q), key = graph.addValue(kv);
+    const ValueId value = graph.addValue(kv);
+    graph.nodes.push_back({OpKind::Split, {qkv}, {query, key, value}});
     if (index == 1) {
       query = norm(query, name + ".attn_q_norm.weight", kHeadDim, kHeads, false);
       key = norm(key, name + ".attn_k_norm.weight", kHeadDim, kKvHeads, true);
     }
     query = rope(query, kHeads);
     key = rope(key, kKvHeads);
-    Attention attention{query, key, first + 2, graph.numValues++, kHeads, kKvHeads, 0.4, {}, {}};
-    if (index == 1) {
-      attention.window = 5;
-      attention.softCap = 3.0;
-    }
-    graph.ops.push_back(attention);
-    const ValueId output = linear(attention.out, name + ".attn_output", kHidden, q, false);
+    const ValueId attended = attention(query, key, value, index == 1);
+    const ValueId output = linear(attended, name + ".attn_output", kHidden, q, false);
     const ValueId h = residual(in, output);
     const ValueId m = norm(h, name + ".ffn_norm.weight", kHidden, 1, false);
     const ValueId gate = linear(m, name + ".ffn_gate", kFfn, kHidden, false);
     const ValueId up = linear(m, name + ".ffn_up", kFfn, kHidden, false);
-    graph.ops.push_back(
-        Glu{gate, up, graph.numValues, index == 0 ? Activation::Silu : Activation::GeluTanh});
-    const ValueId gated = graph.numValues++;
+    const auto act = index == 0 ? Activation::Silu : Activation::GeluTanh;
+    const ValueId gated = node({OpKind::Glu, {gate, up}, {}, {}, {{"act", {double(act)}}}}, kFfn);
     const ValueId down = linear(gated, name + ".ffn_down", kHidden, kFfn, false);
     block.out = residual(h, down);
-    block.numOps = int32_t(graph.ops.size()) - block.firstOp;
+    block.numNodes = int32_t(graph.nodes.size()) - block.firstNode;
     graph.blocks.push_back(block);
     return block.out;
   }

@@ -234,41 +234,48 @@ TEST_F(ParamStreamTest, Vectors) {
   EXPECT_EQ(*reinterpret_cast<float *>(bytes.data()), 7.0f);
 }
 
+TEST_F(ParamStreamTest, Constants) {
+  write({random(1, 1)});
+  ParamStream matrix = stream(
+      "tensor<2x2xbf16>", "%0 = weight.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 0.5]]> : "
+                          "tensor<3x2xbf16>\n"
+                          "%1 = weight.take %0 rows [2, 0] : tensor<3x2xbf16> -> tensor<2x2xbf16>\n"
+                          "weight.yield %1 : tensor<2x2xbf16>\n");
+  expectEqual(readAll(matrix), {2, 2, {5, 0.5f, 1, 2}});
+  ParamStream vector = stream("tensor<3xf32>", "%0 = weight.constant dense<0.25> : tensor<3xf32>\n"
+                                               "weight.yield %0 : tensor<3xf32>\n");
+  EXPECT_TRUE(vector.isVector());
+  expectEqual(readAll(vector), {1, 3, {0.25f, 0.25f, 0.25f}});
+}
+
 /// Packed bytes are what packing whole blocks gives, and readRows gives what they stand for.
 TEST_F(ParamStreamTest, PackedLayouts) {
-  struct Case {
-    std::string type;
-    weight::Format format;
-  };
   const int64_t rows = 74, columns = 100; // short groups and short blocks
   const std::string shape = "tensor<74x100x";
-  const std::vector<Case> cases = {
-      {"f32>", {weight::Kind::F32}},
-      {"bf16>", {weight::Kind::BF16}},
-      {"f16>", {weight::Kind::F16}},
-      {"f8E4M3FN, #weight.format<bits = 8, group = 128, e4m3>>", {weight::Kind::F8, 128}},
-      {"i8, #weight.format<bits = 8, group = 32, symmetric>>", {weight::Kind::I8, 32, true}},
-      {"i4, #weight.format<bits = 4, group = 64, symmetric>>", {weight::Kind::I4, 64, true}},
-      {"i4, #weight.format<bits = 4, group = 32, asymmetric>>", {weight::Kind::I4, 32, false}}};
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"f32", ""},     {"bf16", ""},     {"f16", ""},     {"f8E4M3FN", "f8g128"},
+      {"i8", "i8g32"}, {"i4", "i4g64s"}, {"i4", "i4g32a"}};
   Matrix w = random(rows, columns);
   write({w});
-  for (const Case &c : cases)
+  for (const auto &[element, quantised] : cases)
     for (std::string name : {"rows16", "rows16_gated", "mma16", "mma16_gated"}) {
-      const weight::Layout layout = *weight::layoutNamed(name);
-      const std::string stored = shape + c.type, plain = type(rows, columns);
+      const MatrixLayout layout = *named<MatrixLayout>(name);
+      const std::string plain = type(rows, columns);
+      const std::string stored =
+          shape + element + (quantised.empty() ? ">" : ", #weight.format<" + quantised + ">>");
+      const NumberFormat format = *named<NumberFormat>(quantised.empty() ? element : quantised);
       const int64_t parts = layout.gated ? 2 : 1, partRows = rows / parts;
-      const int64_t size = weight::packedBytes(layout, c.format, rows, columns);
+      const int64_t size = weight::packedBytes(layout, format, rows, columns);
       std::string body = load("%0", 0, plain);
       std::string value = "%0";
-      if (c.format.kind != weight::Kind::F32) {
-        body += c.format.kind == weight::Kind::BF16 || c.format.kind == weight::Kind::F16
-                    ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
-                    : "%1 = weight.quantize %0 method rtn : " + plain + " -> " + stored + "\n";
+      if (format.kind != NumberFormat::Kind::F32) {
+        body += quantised.empty() ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
+                                  : "%1 = weight.quantize %0 : " + plain + " -> " + stored + "\n";
         value = "%1";
       }
       const std::string packed = "tensor<" + std::to_string(size) + "xi8>";
-      body += "%2 = weight.pack " + value + " layout \"" + name + "\" : " + stored + " -> " +
-              packed + "\nweight.yield %2 : " + packed + "\n";
+      body += "%2 = weight.pack " + value + " layout " + name + " : " + stored + " -> " + packed +
+              "\nweight.yield %2 : " + packed + "\n";
       ParamStream made = stream(packed, body);
       EXPECT_EQ(made.rows(), rows);
       std::vector<uint8_t> bytes;
@@ -276,17 +283,17 @@ TEST_F(ParamStreamTest, PackedLayouts) {
       ASSERT_EQ(static_cast<int64_t>(bytes.size()), size);
       EXPECT_EQ(made.packedBytes(), size);
       Matrix got = readAll(made);
-      const size_t blockBytes = static_cast<size_t>(weight::blockBytes(layout, c.format, columns));
+      const size_t blockBytes = static_cast<size_t>(weight::blockBytes(layout, format, columns));
       std::vector<float> block(static_cast<size_t>(16 * columns));
       for (int64_t row = 0; row < rows; ++row) {
         const int64_t part = row / partRows, within = row % partRows;
         const size_t index = static_cast<size_t>(within / 16 * parts + part);
-        weight::unpackBlock(layout, c.format,
+        weight::unpackBlock(layout, format,
                             std::span(bytes).subspan(index * blockBytes, blockBytes), columns,
                             block.data());
         for (int64_t column = 0; column < columns; ++column)
           ASSERT_EQ(got.at(row, column), block[static_cast<size_t>(within % 16 * columns + column)])
-              << name << " " << c.type << " row " << row << " column " << column;
+              << name << " " << nameOf(format) << " row " << row << " column " << column;
       }
     }
 }
@@ -331,9 +338,9 @@ TEST_F(ParamStreamTest, MemoryIsBounded) {
   std::string indices;
   for (int64_t column = columns - 1; column >= 0; --column)
     indices += (indices.empty() ? "" : ", ") + std::to_string(column);
-  ParamStream made = stream(wide, load("%w", 0, wide) + "%t = weight.take %w columns [" + indices +
-                                      "] : " + wide + " -> " + wide + "\nweight.yield %t : " + wide +
-                                      "\n");
+  ParamStream made =
+      stream(wide, load("%w", 0, wide) + "%t = weight.take %w columns [" + indices + "] : " + wide +
+                       " -> " + wide + "\nweight.yield %t : " + wide + "\n");
   std::vector<float> piece(static_cast<size_t>(64 * columns));
   for (int64_t at = 0; at < rows; at += 64)
     made.readRows(at, at + 64, piece.data());

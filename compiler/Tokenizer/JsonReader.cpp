@@ -1,14 +1,13 @@
-//===- Json.cpp - Reading Hugging Face's tokenizer.json ----------===//
+//===- JsonReader.cpp - Reading Hugging Face's tokenizer.json -------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/base/Json.h"
 #include "compiler/Tokenizer/Internal.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Json.h"
 #include "runtime/base/MappedFile.h"
 #include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <unordered_map>
 
 namespace retort {
@@ -413,9 +412,9 @@ private:
 };
 
 /// What tokenizer_config.json, generation_config.json and the chat template add.
-class ConfigReader {
+class SideFiles {
 public:
-  ConfigReader(TokenizerSpec &spec, const std::string &source) : spec_(spec), source_(source) {}
+  SideFiles(TokenizerSpec &spec, const std::string &source) : spec_(spec), source_(source) {}
 
   void tokenizerConfig(const json &root) {
     Place config(root, "tokenizer_config", source_);
@@ -509,7 +508,7 @@ TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_vie
     json root = parseJson(tokenizerJson, source);
     spec = JsonReader(root, source).run();
   }
-  ConfigReader reader(spec, source);
+  SideFiles reader(spec, source);
   if (!config.empty())
     reader.tokenizerConfig(parseJson(config, source + " (tokenizer_config.json)"));
   else if (spec.prefix.size() == 1)
@@ -522,7 +521,7 @@ TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_vie
   return spec;
 }
 
-TokenizerSpec readTokenizerDirectory(const std::string &path) {
+TokenizerSpec tokspec::readDirectory(const std::string &path) {
   namespace fs = std::filesystem;
   fs::path dir(path);
   if (!fs::exists(dir / "tokenizer.json"))
@@ -536,7 +535,7 @@ TokenizerSpec readTokenizerDirectory(const std::string &path) {
                             (dir / "tokenizer.json").string());
 }
 
-TokenizerSpec readTokenizerFile(const std::string &path) {
+TokenizerSpec tokspec::readJsonFile(const std::string &path) {
   return parseTokenizerJson(readWhole(path), "", "", "", path);
 }
 

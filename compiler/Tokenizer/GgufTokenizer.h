@@ -1,4 +1,4 @@
-//===- Gguf.h - The tokenizer in GGUF's metadata -----*- C++ -*-===//
+//===- GgufTokenizer.h - The tokenizer in GGUF's metadata -------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Tokenizer/Spec.h"

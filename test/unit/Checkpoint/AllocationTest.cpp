@@ -8,7 +8,7 @@
 #include "compiler/Checkpoint/Gguf.h"
 #include "compiler/Checkpoint/Safetensors.h"
 #include "runtime/base/Error.h"
-#include "test/unit/Import/GgufBytes.h"
+#include "test/unit/Checkpoint/GgufBytes.h"
 #include <atomic>
 #include <cstdlib>
 #include <gtest/gtest.h>

@@ -1,9 +1,17 @@
-//===- ConfigReaders.h - The two sources of a ModelConfig -------*- C++ -*-===//
+//===- Config.h - Reading what a checkpoint says of its model ---*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Checkpoint/Checkpoint.h"
+#include "compiler/Import/ModelConfig.h"
 
 namespace retort {
+
+/// What the checkpoint says of its model, checked: ranges, and that the family is known. Throws
+/// Error: BadInput (the key and its value), Unsupported (architecture, rope scaling, activation,
+/// ... by name).
+ModelConfig readModelConfig(const Checkpoint &checkpoint);
+
+// The parts of readModelConfig.
 
 ModelConfig readGgufConfig(const Checkpoint &checkpoint);
 /// From the text of a config.json; `path` is for messages.

@@ -1,16 +1,15 @@
-//===- FamilyNames.h - What checkpoints call their tensors ------*- C++ -*-===//
+//===- TensorNames.h - What checkpoints call their tensors ------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Checkpoint/Checkpoint.h"
-#include <string>
-#include <string_view>
+#include "compiler/Import/Family.h"
 
 namespace retort {
 
 /// Maps a parameter's name (GGUF's, as everywhere in the IR) to its tensor's in the checkpoint.
-class FamilyNames {
+class TensorNames {
 public:
-  FamilyNames(const Checkpoint &checkpoint, const ModelConfig &config);
+  TensorNames(const Checkpoint &checkpoint, const ModelConfig &config);
 
   /// "blk.3.attn_q.weight" -> itself in GGUF, "model.layers.3.self_attn.q_proj.weight" in a Hugging
   /// Face checkpoint.
@@ -21,9 +20,12 @@ public:
   bool mayBeUnused(std::string_view tensor) const;
 
 private:
-  bool gguf_, tied_, postNorms_;
-  std::string prefix_; ///< of a Hugging Face model's tensors: "model."
-  std::string head_;   ///< of its output matrix
+  std::string layerTensor(std::string_view parameter) const;
+
+  const Family &family_;
+  bool gguf_, tied_;
+  bool multimodal_ = false; ///< the checkpoint has towers beside the text model
+  std::string prefix_ = "model.", head_ = "lm_head.weight"; ///< of a Hugging Face checkpoint
 };
 
 } // namespace retort

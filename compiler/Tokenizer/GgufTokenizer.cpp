@@ -1,11 +1,11 @@
-//===- Gguf.cpp - The tokenizer in GGUF's metadata ---------------===//
+//===- GgufTokenizer.cpp - The tokenizer in GGUF's metadata ---------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // GGUF names a pre-tokeniser instead of describing it; the ones known here are written out as the
 // tokenizer.json of the model that GGUF's name stands for.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/Tokenizer/Gguf.h"
+#include "compiler/Tokenizer/GgufTokenizer.h"
 #include "compiler/Tokenizer/Internal.h"
 #include "runtime/base/Error.h"
 #include <algorithm>

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Checkpoint/Safetensors.h"
 #include "runtime/base/Error.h"
-#include "test/unit/Import/GgufBytes.h"
+#include "test/unit/Checkpoint/GgufBytes.h"
 #include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,141 @@
+//===- ConfigReader.cpp - What the readers of both worlds share -----------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Import/ConfigReader.h"
+#include "compiler/Checkpoint/Cursor.h"
+#include <cmath>
+
+namespace retort {
+namespace {
+
+constexpr ConfigKey kHidden{"hidden_size", "embedding_length"};
+constexpr ConfigKey kContext{"max_position_embeddings", "context_length"};
+constexpr ConfigKey kLayers{"num_hidden_layers", "block_count"};
+constexpr ConfigKey kHeads{"num_attention_heads", "attention.head_count"};
+constexpr ConfigKey kKvHeads{"num_key_value_heads", "attention.head_count_kv"};
+constexpr ConfigKey kHeadDim{"head_dim", "attention.key_length"};
+constexpr ConfigKey kFfn{"intermediate_size", "feed_forward_length"};
+constexpr ConfigKey kNormEps{"rms_norm_eps", "attention.layer_norm_rms_epsilon"};
+constexpr ConfigKey kRopeBase{"rope_theta", "rope.freq_base"};
+constexpr ConfigKey kLocalRopeBase{"rope_local_base_freq", "rope.freq_base_swa"};
+constexpr ConfigKey kWindow{"sliding_window", "attention.sliding_window"};
+constexpr ConfigKey kWindowPattern{"sliding_window_pattern", "attention.sliding_window_pattern"};
+constexpr ConfigKey kAttentionSoftCap{"attn_logit_softcapping", "attn_logit_softcapping"};
+constexpr ConfigKey kLogitSoftCap{"final_logit_softcapping", "final_logit_softcapping"};
+
+constexpr int64_t kMaxLayers = 1 << 10; // before anything is made for each layer
+
+} // namespace
+
+ConfigReader::ConfigReader(const Family &family, const FamilyDefaults &defaults,
+                           const std::string &path)
+    : family_(family), defaults_(defaults), path_(path) {}
+
+ModelConfig ConfigReader::read() {
+  config_.family = &family_;
+  readSizes();
+  config_.rope.base = number(kRopeBase).value_or(defaults_.ropeBase);
+  config_.ropeLocal.base = number(kLocalRopeBase).value_or(10000);
+  readRopes();
+  readWindows();
+  if (family_.scaledEmbedding)
+    config_.embedScale = std::sqrt(static_cast<float>(config_.hidden));
+  if (family_.softCaps) {
+    config_.attentionSoftCap = softCap(kAttentionSoftCap, family_.attentionSoftCap);
+    config_.logitSoftCap = softCap(kLogitSoftCap, family_.logitSoftCap);
+  }
+  readStructure();
+  return std::move(config_);
+}
+
+void ConfigReader::readSizes() {
+  config_.hidden = integerOr(kHidden, 0);
+  config_.context = integerOr(kContext, defaults_.context);
+  const int64_t layers = integerOr(kLayers, 0);
+  if (layers < 1 || layers > kMaxLayers)
+    refuse(kLayers, layers, "between 1 and " + std::to_string(kMaxLayers));
+
+  config_.layers.resize(static_cast<size_t>(layers));
+  auto read = [&](const ConfigKey &key, int64_t ModelConfig::Layer::*size) {
+    const std::vector<int64_t> numbers = perLayer(key);
+    for (size_t i = 0; i < numbers.size(); ++i)
+      config_.layers[i].*size = numbers[i];
+    return !numbers.empty();
+  };
+  for (ModelConfig::Layer &layer : config_.layers)
+    layer.heads = defaults_.heads;
+  if (!read(kHeads, &ModelConfig::Layer::heads) && defaults_.heads == 0)
+    missing(kHeads);
+  for (ModelConfig::Layer &layer : config_.layers)
+    layer.kvHeads = defaults_.kvHeads != 0 ? defaults_.kvHeads : layer.heads;
+  read(kKvHeads, &ModelConfig::Layer::kvHeads);
+  if (!read(kFfn, &ModelConfig::Layer::ffn))
+    missing(kFfn);
+
+  std::optional<int64_t> headDim = integer(kHeadDim);
+  if (!headDim && defaults_.headDim != 0)
+    headDim = defaults_.headDim;
+  const int64_t heads = config_.layers[0].heads;
+  if (!headDim && (heads < 1 || config_.hidden % heads != 0))
+    fail(ExitCode::BadInput, path_ + ": hidden size " + std::to_string(config_.hidden) +
+                                 " is not a multiple of its " + std::to_string(heads) +
+                                 " heads: the file is damaged");
+  config_.headDim = headDim ? *headDim : config_.hidden / heads;
+
+  const std::optional<double> normEps = number(kNormEps);
+  if (!normEps && defaults_.normEps == 0)
+    missing(kNormEps);
+  config_.normEps = normEps.value_or(defaults_.normEps);
+}
+
+void ConfigReader::readWindows() {
+  const int64_t window = isNone(kWindow) ? 0 : integer(kWindow).value_or(defaults_.window);
+  if (window == 0)
+    return;
+  const std::vector<bool> sliding = slidingLayers(window);
+  for (size_t i = 0; i < sliding.size(); ++i)
+    if (sliding[i]) {
+      config_.layers[i].window = window;
+      config_.layers[i].localRope = family_.localRope;
+    }
+}
+
+std::vector<bool> ConfigReader::patternLayers() const {
+  const int64_t pattern = integer(kWindowPattern).value_or(family_.windowPattern);
+  if (pattern < 1)
+    refuse(kWindowPattern, pattern, "at least 1");
+  std::vector<bool> sliding(config_.layers.size());
+  for (size_t i = 0; i < sliding.size(); ++i)
+    sliding[i] = (static_cast<int64_t>(i) + 1) % pattern != 0;
+  return sliding;
+}
+
+std::optional<double> ConfigReader::softCap(const ConfigKey &key, double otherwise) const {
+  if (isNone(key))
+    return std::nullopt;
+  if (std::optional<double> cap = number(key))
+    return cap;
+  return otherwise != 0 ? std::optional(otherwise) : std::nullopt;
+}
+
+int64_t ConfigReader::integerOr(const ConfigKey &key, int64_t otherwise) const {
+  std::optional<int64_t> value = integer(key);
+  if (!value && otherwise == 0)
+    missing(key);
+  return value.value_or(otherwise);
+}
+
+void ConfigReader::refuse(const ConfigKey &key, int64_t value, const std::string &wanted) const {
+  fail(ExitCode::BadInput, path_ + ": key " + quote(name(key)) + " is " + std::to_string(value) +
+                               ", not " + wanted + ": the file is damaged");
+}
+
+void ConfigReader::unsupported(const std::string &what) const {
+  fail(ExitCode::Unsupported, path_ + ": " + what);
+}
+
+void ConfigReader::unsupportedScaling(const std::string &what) const {
+  unsupported("rope scaling " + what +
+              " is not supported: use a model with linear, llama3 or yarn scaling");
+}
+
+} // namespace retort

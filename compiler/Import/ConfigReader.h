@@ -1,0 +1,64 @@
+//===- ConfigReader.h - What the readers of both worlds share ---*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "compiler/Import/Family.h"
+#include "compiler/Import/ModelConfig.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace retort {
+
+/// What a number is called in config.json, and in GGUF's metadata after "<architecture>.".
+struct ConfigKey {
+  const char *huggingFace, *gguf;
+};
+
+/// Fills a ModelConfig from a family's row and the keys that both worlds have. The reader of a
+/// world refuses what no row can say, looks keys up and adds what only its files say.
+class ConfigReader {
+public:
+  virtual ~ConfigReader() = default;
+  ModelConfig read();
+
+protected:
+  ConfigReader(const Family &family, const FamilyDefaults &defaults, const std::string &path);
+
+  // The value of a key; nothing if the file has no such key. Throws Error (BadInput) if the value
+  // is of another kind.
+  virtual std::optional<int64_t> integer(const ConfigKey &key) const = 0;
+  virtual std::optional<double> number(const ConfigKey &key) const = 0;
+  /// A number for each layer (a file may have one for all); empty if the file has no such key.
+  virtual std::vector<int64_t> perLayer(const ConfigKey &key) const = 0;
+  /// Whether the file has the key and says by it that there is none (a null, or a 0 in GGUF).
+  virtual bool isNone(const ConfigKey &key) const = 0;
+  /// The key as the file writes it, for messages.
+  virtual std::string name(const ConfigKey &key) const = 0;
+  [[noreturn]] virtual void missing(const ConfigKey &key) const = 0;
+
+  /// The rotated features of a head and the scaling of positions; both bases are there.
+  virtual void readRopes() = 0;
+  /// Which layers attend only to the latest `window` rows.
+  virtual std::vector<bool> slidingLayers(int64_t window) const = 0;
+  /// Scale of attention, activation, biases, tied embeddings, and how tensors are stored.
+  virtual void readStructure() = 0;
+
+  /// All layers but every nth, by the file's n or the family's.
+  std::vector<bool> patternLayers() const;
+  [[noreturn]] void unsupported(const std::string &what) const;
+  [[noreturn]] void unsupportedScaling(const std::string &what) const;
+
+  const Family &family_;
+  const FamilyDefaults defaults_;
+  const std::string &path_;
+  ModelConfig config_;
+
+private:
+  void readSizes();
+  void readWindows();
+  int64_t integerOr(const ConfigKey &key, int64_t otherwise) const;
+  std::optional<double> softCap(const ConfigKey &key, double otherwise) const;
+  [[noreturn]] void refuse(const ConfigKey &key, int64_t value, const std::string &wanted) const;
+};
+
+} // namespace retort

@@ -1,0 +1,120 @@
+//===- Family.cpp - The families of models that Retort imports ------------===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sources: configuration_<family>.py and modeling_<family>.py of transformers; llama-model.cpp and
+// convert_hf_to_gguf.py of llama.cpp.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/Import/Family.h"
+#include <algorithm>
+
+namespace retort {
+namespace {
+
+/// The FFN's norm comes before the FFN as in Llama, but is named for that here: Llama's is named
+/// for the attention that it follows.
+constexpr TensorName kSandwichNorms[] = {
+    {"ffn_norm", "pre_feedforward_layernorm"},
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+};
+
+constexpr Family kFamilies[] = {
+    {.name = "llama",
+     .architecture = "llama",
+     .defaults = {.context = 2048},
+     .interleavedRows = true,
+     .attentionBiasKey = true,
+     .ffnBiasKey = true},
+    {.name = "mistral",
+     .architecture = "llama",
+     .defaults = {.context = 131072, .kvHeads = 8},
+     .windows = Windows::Every,
+     .interleavedRows = true},
+    {.name = "qwen2",
+     .architecture = "qwen2",
+     .defaults = {.context = 32768},
+     .windows = Windows::FromLayer,
+     .qkvBias = true},
+    {.name = "qwen3",
+     .architecture = "qwen3",
+     .defaults = {.context = 32768, .headDim = 128},
+     .windows = Windows::FromLayer,
+     .qkNorm = true,
+     .attentionBiasKey = true},
+    {.name = "gemma2",
+     .architecture = "gemma2",
+     .defaults = {.vocab = 256000, .context = 8192, .heads = 8, .kvHeads = 4, .headDim = 256},
+     .tensorNames = kSandwichNorms,
+     .windows = Windows::Pattern,
+     .windowPattern = 2,
+     .ggufWindow = 4096,
+     .queryScale = 256,
+     .ggufWideLayers = 46,
+     .normOffset = true,
+     .postNorms = true,
+     .activation = Activation::GeluTanh,
+     .activationKey = "hidden_activation",
+     .scaledEmbedding = true,
+     .tiedEmbeddings = true,
+     .softCaps = true,
+     .attentionSoftCap = 50,
+     .logitSoftCap = 30,
+     .attentionBiasKey = true},
+    {.name = "gemma3",
+     .architecture = "gemma3",
+     .textModelType = "gemma3_text",
+     .defaults = {.vocab = 262208,
+                  .context = 131072,
+                  .heads = 8,
+                  .kvHeads = 4,
+                  .headDim = 256,
+                  .ropeBase = 1e6},
+     .tensorNames = kSandwichNorms,
+     .windows = Windows::Pattern,
+     .windowPattern = 6,
+     .localRope = true,
+     .qkNorm = true,
+     .queryScale = 256,
+     .ggufWideLayers = 62,
+     .normOffset = true,
+     .postNorms = true,
+     .activation = Activation::GeluTanh,
+     .activationKey = "hidden_activation",
+     .scaledEmbedding = true,
+     .tiedEmbeddings = true,
+     .softCaps = true,
+     .attentionBiasKey = true},
+};
+
+template <typename Predicate> const Family *find(Predicate predicate) {
+  const Family *family = std::ranges::find_if(kFamilies, predicate);
+  return family == std::end(kFamilies) ? nullptr : family;
+}
+
+} // namespace
+
+const Family *familyOfModelType(std::string_view modelType) {
+  return find([=](const Family &family) {
+    return modelType == family.name ||
+           (family.isWithinMultimodal() && modelType == family.textModelType);
+  });
+}
+
+const Family *familyOfArchitecture(std::string_view architecture) {
+  return find([=](const Family &family) { return architecture == family.architecture; });
+}
+
+std::string familyList() {
+  std::string list;
+  for (const Family &family : kFamilies) {
+    if (&family != std::begin(kFamilies))
+      list += &family == std::end(kFamilies) - 1 ? " or " : ", ";
+    list += family.name;
+    if (family.isWithinMultimodal())
+      list += " (text)";
+  }
+  return list;
+}
+
+} // namespace retort
