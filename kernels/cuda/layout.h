@@ -61,54 +61,10 @@
 //
 /*===--------------------------------------------------------------------------------------===*/
 #pragma once
+#include "kernels/cuda/machine.h"
 #include "runtime/base/NumberFormat.h"
 
 namespace retort::cuda {
-
-//===- Launches: what the emitter puts in the manifest -----------------------------------===//
-
-/// Threads of a CTA, one CTA a multiprocessor.
-constexpr int kThreads = 256;
-constexpr int kPrefillThreads = kThreads;
-
-/// The kernel that draws tokens (sample.cuh), a launch of its own with a CTA a row. More threads
-/// have fewer registers each: 768 spill on sm_120.
-constexpr int kSampleThreads = 512;
-constexpr int kSampleSharedBytes = 32 * 1024;
-
-/// Dynamic shared memory of every other kernel, in bytes: all that a CTA may have, for weights in
-/// flight and rows. 99 KB wherever a kernel can run elsewhere than it was compiled for (sm_80's
-/// code on sm_86, PTX on later cards); code for 9.0 to 11.0 has more.
-constexpr int kPortableSharedBytes = 99 * 1024;
-constexpr int kLargeSharedBytes = 227 * 1024; // of 9.0, 10.x and 11.0
-/// Of code for architecture `arch` (90 for sm_90a).
-RETORT_HOST_DEVICE constexpr int sharedBytesOf(int arch) {
-  return arch >= 90 && arch < 120 ? kLargeSharedBytes : kPortableSharedBytes;
-}
-
-/// Of these, what weights stream through (cta.cuh).
-RETORT_HOST_DEVICE constexpr int ringBytes(int sharedBytes) {
-  return sharedBytes == kPortableSharedBytes ? 56 * 1024 : 128 * 1024;
-}
-
-/// Words of retort_cuda_step::sync: the grid barrier, flags of prefill's exchanges, then from
-/// kSyncReserved on what a decoding device was sent (exchange.cuh; at the same place on both), then
-/// the arrivals of attend's splits, one for each row and key/value head (of the layer with the
-/// most).
-constexpr int kSyncBarrier = 0;
-// Exchanges between devices: how many CTAs have sent (graph form), and where the other device says
-// that it has sent everything, two words in turns, each in a sector of its own.
-constexpr int kSyncSent = 8;
-constexpr int kSyncFlags = 16, kSyncFlagStride = 8;
-constexpr int kMaxExchanges = 254; // of a step; times generations they number 16 bits
-constexpr int kSyncReserved = 64;
-RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads, int receivedWords = 0) {
-  return kSyncReserved + receivedWords + maxRows * maxKvHeads;
-}
-/// What a decoding device was sent (exchange.cuh): a word holds two columns' values and their flag.
-/// Words from one row to the next: four columns are 16 aligned bytes.
-constexpr int kReceivedBytes = 8;
-RETORT_HOST_DEVICE constexpr int receivedStride(int columns) { return (columns + 3) / 4 * 2; }
 
 //===- Packed weights ---------------------------------------------------------------------===//
 
@@ -119,6 +75,8 @@ struct CodePlace {
   int32_t shift;
   int32_t lowByte = -1, lowShift = 0; ///< of the lowest bit; lowByte -1: with the others
 };
+
+using WeightKind = NumberFormat::Kind;
 
 /// A format, and how mma16 lays it out.
 struct WeightLayout : NumberFormat {

@@ -12,16 +12,15 @@
 //              a group is at most 128 * 128 * 128 a byte, 2^29 together: no overflow. Prefill on
 //              sm_90a makes them f16 instead (prefill_wgmma.cuh).
 //   floats     (weights_float.cuh) by m16n8k16 f16. Decoding has an activation as two neighbouring
-//   columns as well, hi
-//              + lo in f16, 22 bits together; prefill, whose tensor cores are the bound, as one
-//              f16, 11 bits. bf16 weights become f16: exact from 2^-14 on, with an error below
-//              2^-25 under it.
+//              columns as well, hi + lo in f16, 22 bits together; prefill, whose tensor cores are
+//              the bound, as one f16, 11 bits. bf16 weights become f16: exact from 2^-14 on, with
+//              an error below 2^-25 under it.
 //
 // So 8 columns of B are 4 rows of the step. With up to 4 rows that costs nothing: mma has 8 columns
 // in any case.
 #pragma once
 #include "kernels/cuda/fixed.cuh"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
 
@@ -59,10 +58,6 @@ template <WeightLayout Layout> struct FixedPiece {
   float scale[kGroups];  ///< of the lane's row, t
   float sum[Layout.minima ? kGroups : 1]; ///< of the row's values in the group; if minima
 };
-
-/// f32 that a row has for a piece beside its bytes: [groups][scale, and sum if minima].
-template <WeightLayout Layout>
-constexpr int kPieceScales = Layout.groupsPerPiece() * (Layout.minima ? 2 : 1);
 
 /// Four neighbouring columns of a row on their way to integer products. All lanes, whose columns
 /// are 4 apart: a group is that of Group / 4 of them.
@@ -203,9 +198,9 @@ template <int Group, bool Symmetric> struct Int4 : IntegerWeights<Int4<Group, Sy
   /// 2, and 2t + 8, 2t + 9 columns 4t + 1, 4t + 3.
   RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
     const uint32_t even = word(codes, step % 4), odd = even >> 8;
-    a[0] = nibblesToHalf2<0>(even);
+    a[0] = nibblesToHalf2(even);
     a[1] = upperToHalf2(even);
-    a[2] = nibblesToHalf2<0>(odd);
+    a[2] = nibblesToHalf2(odd);
     a[3] = upperToHalf2(odd);
   }
 
