@@ -31,7 +31,7 @@ std::vector<Manifest::CudaEntry::SharedBytes> sharedBytesOn() {
   std::vector<Manifest::CudaEntry::SharedBytes> made;
   for (const cuda::Architecture &arch : cuda::kArchitectures)
     if (const int bytes = cuda::sharedBytesOf(arch.number); bytes > cuda::kPortableSharedBytes)
-      made.push_back({archNamed("sm_" + std::to_string(arch.number), "sm_"), bytes});
+      made.push_back({archNamed("sm_" + std::to_string(arch.number), "sm_"), uint32_t(bytes)});
   return made;
 }
 
