@@ -102,9 +102,9 @@ cuda::ProductShape productShape(const PhaseCost &cost) {
 cuda::CacheShape cacheShape(const PhaseCost &cost) {
   return {.kvHeads = narrow(cost.kvHeads),
           .dims = narrow(cost.dims),
-          .format = cost.cacheValueBytes == 1   ? cuda::CacheFormat::F8E4M3
-                    : cost.cacheValueBytes == 4 ? cuda::CacheFormat::F32
-                                                : cuda::CacheFormat::F16};
+          .format = cost.cacheValueBytes == 1   ? CacheFormat::F8E4M3
+                    : cost.cacheValueBytes == 4 ? CacheFormat::F32
+                                                : CacheFormat::F16};
 }
 cuda::AttendShape attendShape(const PhaseCost &cost) {
   return {.append = {.heads = narrow(cost.heads), .cache = cacheShape(cost)},

@@ -204,7 +204,7 @@ OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label) {
   OpBuilder builder = OpBuilder::atBlockEnd(&program.getBody().front());
   open = builder.create<kernel::PhaseOp>(loc, builder.getStringAttr(unique(("run." + name).str())),
                                          builder.getStringAttr(label), builder.getI64IntegerAttr(1),
-                                         UnitAttr(), IntegerAttr());
+                                         UnitAttr(), IntegerAttr(), IntegerAttr());
   if (!firstPhase)
     firstPhase = open;
   ++phases;

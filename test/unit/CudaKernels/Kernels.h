@@ -50,8 +50,6 @@ inline Packed packMatrix(const std::string &layoutName, const NumberFormat &form
   return packed;
 }
 
-}
-
 class CudaKernels : public Sim {
 protected:
   static constexpr unsigned kThreads = retort::cuda::kThreads;
