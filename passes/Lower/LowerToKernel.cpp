@@ -8,7 +8,6 @@ namespace retort {
 #define GEN_PASS_DEF_LOWERTOKERNEL
 #include "passes/Lower/Passes.h.inc"
 namespace {
-
 struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
   using LowerToKernelBase::LowerToKernelBase;
 
