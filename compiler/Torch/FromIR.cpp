@@ -110,9 +110,7 @@ private:
         .Case([](mlir::FloatAttr number) { return Numbers{number.getValueAsDouble()}; })
         .Case([](mlir::UnitAttr) { return Numbers{1}; })
         .Case([](lm::ActivationAttr act) { return Numbers{double(act.getValue())}; })
-        .Case([](lm::CacheFormatAttr cache) {
-          return Numbers{double(cache.getValue())};
-        })
+        .Case([](lm::CacheFormatAttr cache) { return Numbers{double(cache.getValue())}; })
         .Case([](lm::RopeScalingAttr) { return Numbers{}; }) // part of the rope's frequencies
         .Default([&](mlir::Attribute) -> Numbers {
           fail(ExitCode::Unsupported, "the executor does not read '" + attribute.getName().str() +

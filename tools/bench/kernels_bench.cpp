@@ -85,8 +85,8 @@ struct Bench {
           else
             (format.kind == Kind::I8 ? isa.rk_linear_i8
              : !format.minima        ? isa.rk_linear_i4s
-                                : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
-                                                     out, n0, n1, nullptr, 0, nullptr, y.data());
+                              : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
+                                                   out, n0, n1, nullptr, 0, nullptr, y.data());
         },
         runs);
   }

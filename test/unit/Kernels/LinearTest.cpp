@@ -56,8 +56,8 @@ protected:
     else
       (format.kind == Kind::I8 ? isa().rk_linear_i8
        : !format.minima        ? isa().rk_linear_i4s
-                          : isa().rk_linear_i4a)(xq, rows, w.data(), x.cols, format.group, out, n0,
-                                                 n1, e.bias, e.softCap, residual, y);
+                        : isa().rk_linear_i4a)(xq, rows, w.data(), x.cols, format.group, out, n0,
+                                               n1, e.bias, e.softCap, residual, y);
   }
 
   void runGated(const NumberFormat &format, const Input &x, int64_t rows, const Bytes &w,
@@ -73,8 +73,8 @@ protected:
     else
       (format.kind == Kind::I8 ? isa().rk_glu_linear_i8
        : !format.minima        ? isa().rk_glu_linear_i4s
-                          : isa().rk_glu_linear_i4a)(x.quantised.data(), rows, w.data(), x.cols,
-                                                     format.group, ffn, n0, n1, act, y);
+                        : isa().rk_glu_linear_i4a)(x.quantised.data(), rows, w.data(), x.cols,
+                                                   format.group, ffn, n0, n1, act, y);
   }
 };
 
@@ -125,8 +125,7 @@ TEST_P(LinearTest, EpiloguesApplyInOrder) {
         inPlace.data());
     for (int64_t i = 0; i < rows * out; ++i) {
       double t = plain[i] + bias[i % out];
-      ASSERT_NEAR(all[i], 2 * std::tanh(t / 2) + residual[i], 2e-6)
-          << nameOf(format) << " " << i;
+      ASSERT_NEAR(all[i], 2 * std::tanh(t / 2) + residual[i], 2e-6) << nameOf(format) << " " << i;
     }
     EXPECT_EQ(all, inPlace) << nameOf(format);
   }

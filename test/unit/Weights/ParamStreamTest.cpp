@@ -269,9 +269,8 @@ TEST_F(ParamStreamTest, PackedLayouts) {
       std::string body = load("%0", 0, plain);
       std::string value = "%0";
       if (format.kind != NumberFormat::Kind::F32) {
-        body += quantised.empty()
-                    ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
-                    : "%1 = weight.quantize %0 : " + plain + " -> " + stored + "\n";
+        body += quantised.empty() ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
+                                  : "%1 = weight.quantize %0 : " + plain + " -> " + stored + "\n";
         value = "%1";
       }
       const std::string packed = "tensor<" + std::to_string(size) + "xi8>";
