@@ -1,7 +1,7 @@
 //===- BundleManifest.cpp - What a bundle's manifest says -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/BundleManifest.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/machine.h"
 
 #include <algorithm>
 
@@ -26,12 +26,13 @@ engine::CudaArch archNamed(const std::string &name, const char *prefix) {
   return engine::CudaArch::parse(name, prefix).value();
 }
 
-/// Of the cards whose code has more shared memory than the portable amount.
+/// Of the architectures whose code has more shared memory than the portable amount.
 std::vector<Manifest::CudaEntry::SharedBytes> sharedBytesOn() {
-  std::vector<Manifest::CudaEntry::SharedBytes> cards;
-  for (const char *code : {"sm_90", "sm_100", "sm_101", "sm_103", "sm_110"})
-    cards.push_back({archNamed(code, "sm_"), cuda::kLargeSharedBytes});
-  return cards;
+  std::vector<Manifest::CudaEntry::SharedBytes> made;
+  for (const cuda::Architecture &arch : cuda::kArchitectures)
+    if (const int bytes = cuda::sharedBytesOf(arch.number); bytes > cuda::kPortableSharedBytes)
+      made.push_back({archNamed("sm_" + std::to_string(arch.number), "sm_"), uint32_t(bytes)});
+  return made;
 }
 
 Manifest::CudaEntry cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entry &entry) {

@@ -122,6 +122,7 @@ json describePrograms(mlir::ModuleOp module, const PredictOptions &predict) {
                         {"ops", opsText(phase)},
                         {"tiles", cost.tiles},
                         {"rows_of_tiles", phase.getPerRow() ? 1 : rowTile},
+                        {"parts_of_rows", phase.getRowParts().value_or(1)},
                         {"weight_bytes", cost.weightBytes},
                         {"activation_bytes", cost.activationBytes},
                         {"cache_bytes_per_position", cost.cacheBytesPerPosition},

@@ -28,7 +28,7 @@ namespace retort::cuda::prefill {
 template <class W> struct WgmmaTile {
   static constexpr WeightLayout kLayout = W::kLayout;
   static constexpr bool kAsync = true, kFixed = W::kFixed;
-  static constexpr int kTileBlocks = 2 * kWarps, kWarpRows = kRowTile;
+  static constexpr int kTileBlocks = kWgmmaTile.blocks, kWarpRows = kRowTile;
   static constexpr int kCols = kLayout.pieceCols();
   static constexpr int kParts = kFixed ? 2 : 1; // f16 of a value
   // 64 columns of the rows, as wgmmaColumns wants them: [parts][columns / 64][rows][64] f16. Then

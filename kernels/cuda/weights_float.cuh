@@ -151,4 +151,23 @@ struct F32 {
   }
 };
 
+/// How weights of a layout are multiplied.
+template <WeightLayout L> constexpr auto weightsOf() {
+  if constexpr (L.kind == WeightKind::I4)
+    return Int4<L.group, !L.minima>();
+  else if constexpr (L.kind == WeightKind::I3)
+    return Int3<L.group>();
+  else if constexpr (L.kind == WeightKind::I8)
+    return Int8<L.group>();
+  else if constexpr (L.kind == WeightKind::F8)
+    return Fp8<L.group>();
+  else if constexpr (L.kind == WeightKind::F16)
+    return F16();
+  else if constexpr (L.kind == WeightKind::BF16)
+    return BF16();
+  else
+    return F32();
+}
+template <WeightLayout L> using WeightsOf = decltype(weightsOf<L>());
+
 } // namespace retort::cuda

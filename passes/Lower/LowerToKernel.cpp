@@ -8,9 +8,6 @@ namespace retort {
 #define GEN_PASS_DEF_LOWERTOKERNEL
 #include "passes/Lower/Passes.h.inc"
 namespace {
-
-constexpr int64_t kPrefillRows = 64; ///< of a tile of a prefill phase, in kernels/cuda
-
 struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
   using LowerToKernelBase::LowerToKernelBase;
 
@@ -31,7 +28,7 @@ struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
     kind.target = cuda ? "cuda" : "";
     kind.step = step;
     kind.maxRows = maxRows ? int64_t(maxRows) : !cuda ? 64 : decode ? 16 : 512;
-    kind.rowTile = cuda && !decode ? kPrefillRows : 0;
+    kind.rowTile = cuda && !decode ? cuda::PrefillTile::kRows : 0;
     if (kind.maxRows < 1)
       return refuse("max-rows is " + Twine(kind.maxRows) + ": at least 1 is needed");
     if (decode && kind.maxRows > 16)

@@ -83,10 +83,11 @@ struct Bench {
             isa.rk_linear_f8(x.data(), cols, rows, w.data(), cols, format.group, out, n0, n1,
                              nullptr, 0, nullptr, y.data());
           else
-            (format.kind == Kind::I8 ? isa.rk_linear_i8
-             : !format.minima        ? isa.rk_linear_i4s
-                                : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
-                                                     out, n0, n1, nullptr, 0, nullptr, y.data());
+            (format.kind == Kind::I8   ? isa.rk_linear_i8
+             : format.kind == Kind::I3 ? isa.rk_linear_i3s
+             : !format.minima          ? isa.rk_linear_i4s
+                              : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
+                                                   out, n0, n1, nullptr, 0, nullptr, y.data());
         },
         runs);
   }
@@ -124,7 +125,8 @@ int main(int argc, char **argv) {
   Bench bench{isa, threads, cols};
   for (const NumberFormat &format :
        {NumberFormat{Kind::F32}, NumberFormat{Kind::F16}, NumberFormat{Kind::BF16},
-        NumberFormat{Kind::F8, 64}, NumberFormat{Kind::I8, 32}, NumberFormat{Kind::I4, 32},
-        NumberFormat{Kind::I4, 64}, NumberFormat{Kind::I4, 128}, NumberFormat{Kind::I4, 32, true}})
+        NumberFormat{Kind::F8, 64}, NumberFormat{Kind::I8, 32}, NumberFormat{Kind::I3, 64},
+        NumberFormat{Kind::I4, 32}, NumberFormat{Kind::I4, 64}, NumberFormat{Kind::I4, 128},
+        NumberFormat{Kind::I4, 32, true}})
     bench.report(format);
 }

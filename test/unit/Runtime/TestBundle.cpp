@@ -3,7 +3,7 @@
 #include "test/unit/Runtime/TestBundle.h"
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Tokenizer/Spec.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/machine.h"
 #include "runtime/base/Error.h"
 #include "runtime/src/abi/cuda_program.h"
 #include "runtime/src/engine/Manifest.h"
