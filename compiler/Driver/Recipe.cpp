@@ -137,14 +137,15 @@ private:
   std::vector<bool> conditions_; ///< of the ${if}s around, outermost first
 };
 
-/// A pass may end with a comma though it is the last: MLIR's pipelines allow none.
+/// Drops white space before a closing parenthesis, and the comma that the last pass may end with:
+/// MLIR's pipelines allow neither.
 std::string withoutLastCommas(const std::string &text) {
   std::string result;
   for (const char c : text) {
     if (c == ')') {
-      const size_t last = result.find_last_not_of(" \t\r\n");
-      if (last != std::string::npos && result[last] == ',')
-        result.erase(last, 1);
+      result.erase(result.find_last_not_of(" \t\r\n") + 1);
+      if (result.ends_with(','))
+        result.pop_back();
     }
     result += c;
   }
