@@ -1,7 +1,7 @@
 //===- KernelOps.cpp - Programs, buffers and phases -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Kernel/Accesses.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/machine.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/DenseSet.h"
@@ -174,5 +174,14 @@ LogicalResult PhaseOp::verify() {
   if (getRowTile() && (getPerRow() || !program.isCuda() || program.isDecode())) // (C1)
     return emitOpError() << "has tiles for each " << *getRowTile()
                          << " rows: only prefill has, and not per_row too";
+  if (getRowParts() && !getRowTile()) // (C1)
+    return emitOpError() << "has rows of " << *getRowParts() << " parts and no row_tile, which "
+                         << "counts them";
   return success();
+}
+
+TileSpace PhaseOp::getTileSpace() {
+  return {static_cast<int>(getTiles()),
+          getPerRow() ? 1 : static_cast<int>(getRowTile().value_or(0)),
+          static_cast<int>(getRowParts().value_or(1))};
 }
