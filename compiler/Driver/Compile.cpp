@@ -22,11 +22,13 @@ namespace {
 std::string onePassALine(const std::string &pipeline) {
   std::string text;
   int depth = 0;
-  for (const char c : pipeline) {
+  for (size_t i = 0; i < pipeline.size(); ++i) {
+    const char c = pipeline[i];
     depth += (c == '(' || c == '{') - (c == ')' || c == '}');
-    if (!(c == ' ' && !text.empty() && text.back() == ' '))
+    if (!(c == ' ' && text.ends_with(' ')))
       text += c;
-    if ((c == ',' || c == '(') && depth == 1)
+    const bool endsList = pipeline.substr(i + 1, 1) == ")";
+    if ((c == ',' || c == '(') && depth == 1 && !endsList)
       text += "\n  ";
   }
   return text;
