@@ -6,7 +6,7 @@
 namespace retort {
 /// Every dialect that Retort's IR may hold: lm, weight, distill, kernel.
 void registerAllDialects(mlir::DialectRegistry &registry);
-/// Every pure pass of Retort and MLIR's canonicalize, cse and symbol passes, by name, once a
+/// Every pass of Retort and MLIR's canonicalize, cse and symbol passes, by name, once a
 /// process. Calling it again does nothing.
 void registerAllPasses();
 } // namespace retort

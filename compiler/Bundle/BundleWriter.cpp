@@ -1,6 +1,7 @@
 //===- BundleWriter.cpp - Writing a bundle, streamed -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Bundle/ManifestWriter.h"
 #include "compiler/Bundle/OutputFile.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/Sha256.h"
@@ -59,10 +60,10 @@ public:
     }
   }
   uint64_t size() const { return size_; }
-  nlohmann::json finish() {
+  engine::Manifest::Part finish() {
     if (chunk_)
       endChunk();
-    return {{"bytes", size_}, {"sha256", whole_.hex()}, {"chunks", chunks_}};
+    return {.name = {}, .bytes = size_, .sha256 = whole_.hex(), .chunks = std::move(chunks_)};
   }
 
 private:
@@ -74,7 +75,7 @@ private:
   Sha256 whole_;
   std::optional<Sha256> chunk_;
   uint64_t size_ = 0, inChunk_ = 0;
-  nlohmann::json chunks_ = nlohmann::json::array();
+  std::vector<std::string> chunks_;
 };
 
 } // namespace
@@ -84,7 +85,7 @@ struct BundleWriter::State {
   bool isDirectory = false;
   std::optional<OutputFile> file; ///< file form: the bundle; directory form: the part
   std::optional<OutputDirectory> directory;
-  nlohmann::json parts = nlohmann::json::object();
+  std::vector<engine::Manifest::Part> parts;
   std::string part; ///< name of the one being written; empty: none
   std::optional<PartHash> hash;
   uint64_t offset = 0; ///< file form: where the part begins
@@ -97,15 +98,15 @@ struct BundleWriter::State {
   void endPart() {
     if (part.empty())
       return;
-    nlohmann::json entry = hash->finish();
+    engine::Manifest::Part &made = parts.emplace_back(hash->finish());
+    made.name = part;
     if (isDirectory) {
       file->closeAs(directory->path() + "/" + part);
       file.reset();
     } else {
-      entry["offset"] = offset;
+      made.offset = offset;
       pad();
     }
-    parts[part] = std::move(entry);
     part.clear();
     hash.reset();
   }
@@ -157,7 +158,9 @@ void BundleWriter::checkOutput(const std::string &path, bool force) {
 
 void BundleWriter::beginPart(std::string_view name) {
   state_->endPart();
-  if (!engine::isPartName(name) || state_->parts.contains(std::string(name)))
+  const bool again = std::any_of(state_->parts.begin(), state_->parts.end(),
+                                 [&](const auto &part) { return part.name == name; });
+  if (!engine::isPartName(name) || again)
     fail(ExitCode::Internal, "a bundle cannot have a part '" + std::string(name) + "' (again)");
   state_->part = name;
   state_->hash.emplace();
@@ -199,8 +202,7 @@ void BundleWriter::addPart(std::string_view name, std::string_view text) {
 uint64_t BundleWriter::commit(nlohmann::json manifest) {
   State &s = *state_;
   s.endPart();
-  manifest["format"] = engine::kManifestFormat;
-  manifest["parts"] = s.parts;
+  addParts(manifest, s.parts, !s.isDirectory);
   const std::string text = manifest.dump(1) + "\n";
   const std::optional<uint64_t> end = s.isDirectory ? std::nullopt : std::optional(s.file->bytes());
   try {
@@ -235,9 +237,8 @@ bool isBundle(const std::string &path) {
   return std::equal(magic, magic + 7, engine::kBundleMagic);
 }
 
-nlohmann::json readBundleManifest(const std::string &path) {
-  const engine::BundleReader bundle = engine::BundleReader::open(path);
-  return engine::parseManifestJson(bundle.manifest().text, path + ": manifest");
+engine::Manifest readBundleManifest(const std::string &path) {
+  return engine::BundleReader::open(path).manifest();
 }
 
 std::string readBundlePart(const std::string &path, std::string_view name) {

@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
+#include "runtime/src/engine/Manifest.h"
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -47,7 +48,7 @@ public:
   void addPart(std::string_view name, std::span<const uint8_t> bytes);
   void addPart(std::string_view name, std::string_view text);
 
-  /// Adds "format" and "parts" to the manifest, writes it, makes everything durable (fsync) and
+  /// Adds format and parts to what toJson() made of a manifest, writes it, makes everything durable (fsync) and
   /// gives it its name in one rename: an existing bundle is replaced by this. Returns the bundle's
   /// size in bytes. The manifest is checked as the runtime would: Error (Internal) if it would be
   /// refused. Same parts and manifest, same bytes.
@@ -64,7 +65,7 @@ bool isBundle(const std::string &path);
 
 /// The manifest of a bundle of either form, its own hash checked but no part's. Throws Error: Io,
 /// BadInput, Unsupported (a newer format).
-nlohmann::json readBundleManifest(const std::string &path);
+engine::Manifest readBundleManifest(const std::string &path);
 
 /// A part's bytes, checked against its hash. Throws like readBundleManifest, and Error (Usage) if
 /// the bundle has no such part.

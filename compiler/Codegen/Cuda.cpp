@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/Cuda.h"
 #include "dialects/Kernel/KernelCost.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/machine.h"
 #include "runtime/base/Error.h"
 
 using namespace mlir;

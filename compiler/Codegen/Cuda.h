@@ -31,7 +31,7 @@ struct CompiledCuda {
   CudaForm form = CudaForm::Persistent;
   std::vector<Entry> entries;
   std::vector<std::string> arches;  ///< "sm_80", "sm_90a": a cubin each
-  std::string ptx;                  ///< "compute_90": for later cards
+  std::string ptx;                  ///< "compute_90": for later GPUs
   std::vector<ModelLayout> layouts; ///< of each device's weights and cache
   int64_t bytesPerToken = 0;        ///< weight bytes read to decode one token, on all devices
   std::map<std::string, std::vector<CudaResources>> resources;

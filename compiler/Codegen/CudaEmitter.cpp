@@ -7,7 +7,7 @@
 // of earlier steps, which attention has L2 asked for then.
 #include "compiler/Codegen/CudaEmitter.h"
 #include "compiler/Codegen/CudaShapes.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "mlir/Dialect/EmitC/IR/EmitC.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Target/Cpp/CppEmitter.h"
@@ -61,6 +61,10 @@ void checkProgram(kernel::ProgramOp program) {
   if (!program.getPageBytes() || !program.getActivationBytes() || !program.getWeightBytes())
     fail(ExitCode::Internal, "codegen: '" + program.getSymName().str() +
                                  "' has no planned buffers: run plan-buffers first");
+  if (program.getPageRows() != cuda::CacheShape::kPageRows)
+    fail(ExitCode::Internal, "codegen: '" + program.getSymName().str() + "' has pages of " +
+                                 std::to_string(program.getPageRows()) + " positions: " +
+                                 std::to_string(cuda::CacheShape::kPageRows) + " are needed");
 }
 
 /// Emits one program's namespace and entries.
@@ -72,7 +76,7 @@ public:
         space(program.getStep()->str() + deviceSuffix(program) + "_step") {}
 
   void emit() {
-    // Calls name the structs, which the text has first.
+    // Calls name the shapes, which the text has first.
     std::vector<std::vector<CudaCall>> calls;
     for (kernel::PhaseOp phase : program.getBody().getOps<kernel::PhaseOp>())
       calls.push_back(shapes.calls(phase));
@@ -145,15 +149,14 @@ private:
     title.consume_front("run.");
     verbatim("\n// " + title.str() + ": " + kernel::describe(phase, kernel::Buffers(symbols)));
     auto ahead = [&](const CudaCall &one, const std::string &argument, llvm::StringSet<> &having,
-                     const char *suffix, const char *templateSuffix) {
+                     const char *suffix, const char *callee) {
       if (!argument.empty() && having.insert(name).second)
-        function(name + suffix, [&](Value cta) {
-          call(qualified(one.function + templateSuffix), cta, {argument}, one.shape);
-        });
+        function(name + suffix,
+                 [&](Value cta) { call(qualified(callee), cta, {argument}, one.shape); });
     };
     for (const CudaCall &one : calls) {
-      ahead(one, one.weights, fetches, "_fetch", "Fetch");
-      ahead(one, one.prefetched, prefetches, "_prefetch", "Prefetch");
+      ahead(one, one.weights, fetches, "_fetch", "matmulFetch");
+      ahead(one, one.prefetched, prefetches, "_prefetch", "attendPrefetch");
     }
     function(name, [&](Value cta) {
       for (const CudaCall &one : calls)
@@ -256,7 +259,7 @@ private:
   }
 };
 
-/// EmitC names the parameter of each function v1: here it is always the CTA.
+/// EmitC names the parameter of each function v1; here it is always the CTA.
 std::string withNames(StringRef text) {
   std::string result;
   auto isWord = [](char c) { return llvm::isAlnum(c) || c == '_'; };
@@ -289,7 +292,7 @@ std::string withNames(StringRef text) {
 } // namespace
 
 std::vector<CudaPhase> cudaPhases(kernel::ProgramOp program) {
-  constexpr int64_t kFewCtas = 64; // fewer than any card's multiprocessors that is worth a thought
+  constexpr int64_t kFewCtas = 64; // fewer CTAs than the GPUs in mind have multiprocessors
   std::vector<CudaPhase> result;
   CudaShapes shapes(program);
   int64_t exchange = -1; // between the last phase and the next

@@ -1,75 +1,30 @@
-//===- CudaShapes.cpp - Shape structs and calls of CUDA phases ------------===//
+//===- CudaShapes.cpp - Shapes and calls of CUDA phases -------------------===//
 // SPDX-License-Identifier: Apache-2.0
-// The members of each struct, and the arguments of each function, are what its template in
-// kernels/cuda reads: see the comment above the template.
+// A shape is a value of a struct of kernels/cuda/shapes.h. The arguments of a call are what its
+// function in kernels/cuda takes: see the comment above it.
 #include "compiler/Codegen/CudaShapes.h"
 #include "dialects/Kernel/KernelCost.h"
-#include "kernels/cuda/layout.h"
 #include "runtime/base/Error.h"
 #include "llvm/ADT/TypeSwitch.h"
-#include <charconv>
 
 using namespace mlir;
 namespace retort::codegen {
 namespace {
 
-/// The shortest literal that is exactly this float: "1e-05f", "8.0f".
-std::string literal(float value) {
-  char text[64];
-  std::string result(text, std::to_chars(text, text + sizeof text, value).ptr);
-  if (result.find_first_of(".en") == std::string::npos)
-    result += ".0";
-  return result + "f";
-}
-std::string literal(bool value) { return value ? "true" : "false"; }
+std::string times(int64_t a, int64_t b) { return std::to_string(a) + "x" + std::to_string(b); }
 
-/// As device code writes it.
-std::string literal(Activation activation) {
-  switch (activation) {
-  case Activation::Silu:
-    return "Activation::Silu";
-  case Activation::GeluTanh:
-    return "Activation::GeluTanh";
-  case Activation::Gelu:
-    return "Activation::Gelu";
-  }
-  llvm_unreachable("all activations are above");
-}
+//===----------------------------------------------------------------------===//
+// What shapes are made of
+//===----------------------------------------------------------------------===//
 
-/// Collects the members of a shape struct.
-class Members {
-public:
-  Members &ints(ArrayRef<std::pair<const char *, int64_t>> members) {
-    std::string list;
-    for (auto [name, value] : members)
-      list += (list.empty() ? "" : ", ") + std::string(name) + " = " + std::to_string(value);
-    return line("static constexpr int " + list);
-  }
-  Members &bools(ArrayRef<std::pair<const char *, bool>> members) {
-    std::string list;
-    for (auto [name, value] : members)
-      list += (list.empty() ? "" : ", ") + std::string(name) + " = " + literal(value);
-    return line("static constexpr bool " + list);
-  }
-  Members &floats(ArrayRef<std::pair<const char *, float>> members) {
-    std::string list;
-    for (auto [name, value] : members)
-      list += (list.empty() ? "" : ", ") + std::string(name) + " = " + literal(value);
-    return line("static constexpr float " + list);
-  }
-  Members &type(const std::string &name, const std::string &value) {
-    return line("using " + name + " = " + value);
-  }
-  Members &line(const std::string &text) {
-    body += "  " + text + ";\n";
-    return *this;
-  }
-  std::string body;
-};
+int narrow(int64_t value) {
+  assert(llvm::isInt<32>(value) && "models are smaller");
+  return static_cast<int>(value);
+}
 
 float orZero(std::optional<llvm::APFloat> value) { return value ? value->convertToFloat() : 0.0f; }
 
-std::string times(int64_t a, int64_t b) { return std::to_string(a) + "x" + std::to_string(b); }
+cuda::WeightLayout weightLayout(kernel::BufferOp weights) { return {*weights.getFormat()}; }
 
 /// The stage op that makes a product's rows.
 kernel::StageOp stageOf(Value rows) { return rows.getDefiningOp<kernel::StageOp>(); }
@@ -139,40 +94,28 @@ std::string CudaShapes::partials(kernel::StageOp stage) {
          address(stage.getSumAttr()) + "}";
 }
 
-std::string CudaShapes::weightsType(FlatSymbolRefAttr name) {
-  const NumberFormat format = *buffer(name).getFormat();
-  const NumberFormat::Traits traits = format.traits();
-  if (!format.quantised())
-    return traits.deviceClass;
-  return traits.deviceClass + ("<" + std::to_string(format.group)) +
-         (traits.minima ? ", " + literal(!format.minima) : "") + ">";
+template <IsShape Shape>
+std::string CudaShapes::intern(const std::string &base, const Shape &shape) {
+  return intern(base, declaration("NAME", shape));
 }
 
-std::string CudaShapes::cacheType(FlatSymbolRefAttr name) {
-  const CacheFormat format = kernel::cacheFormat(buffer(name));
-  return format == CacheFormat::F8E4M3 ? "e4m3" : format == CacheFormat::BF16 ? "bf16" : "half";
-}
-
-std::string CudaShapes::intern(const std::string &base, const std::string &body,
-                               const std::string &frame) {
+std::string CudaShapes::intern(const std::string &base, const std::string &declaration) {
   size_t same = 0;
-  for (const Shape &shape : shapes) {
-    if (shape.body == body && shape.base == base)
+  for (const Declared &shape : shapes) {
+    if (shape.declaration == declaration && shape.base == base)
       return shape.name;
     same += shape.base == base;
   }
   std::string name = same ? base + "_v" + std::to_string(same + 1) : base;
-  shapes.push_back({base, name, body, frame});
+  shapes.push_back({base, name, declaration});
   return name;
 }
 
 std::vector<std::string> CudaShapes::declarations() const {
   std::vector<std::string> result;
-  for (const Shape &shape : shapes) {
-    std::string text = shape.frame;
-    text.replace(text.find("NAME"), 4, shape.name);
-    text.replace(text.find("BODY"), 4, shape.body);
-    result.push_back(text);
+  for (const Declared &shape : shapes) {
+    std::string text = shape.declaration;
+    result.push_back(text.replace(text.find("NAME"), 4, shape.name));
   }
   return result;
 }
@@ -182,13 +125,13 @@ std::vector<std::string> CudaShapes::declarations() const {
 //===----------------------------------------------------------------------===//
 
 CudaCall CudaShapes::call(kernel::EmbedOp op) {
-  ArrayRef<int64_t> shape = buffer(op.getTableAttr()).getTensor().getShape();
-  Members members;
-  members.ints({{"Vocab", shape[0]}, {"Hidden", shape[1]}, {"MaxRows", program.getMaxRows()}})
-      .floats({{"scale", op.getScale().convertToFloat()}})
-      .type("Weights", weightsType(op.getTableAttr()));
+  kernel::BufferOp table = buffer(op.getTableAttr());
+  ArrayRef<int64_t> shape = table.getTensor().getShape();
+  cuda::EmbedShape embed{.hidden = narrow(shape[1]),
+                         .weights = weightLayout(table),
+                         .scale = op.getScale().convertToFloat()};
   return {"embed",
-          intern("Embed_" + times(shape[0], shape[1]), members.body),
+          intern("Embed_" + times(shape[0], shape[1]), embed),
           {address(op.getTokensAttr()), address(op.getTableAttr()), address(op.getDestAttr())},
           ""};
 }
@@ -200,90 +143,74 @@ CudaCall CudaShapes::call(kernel::AnglesOp op) {
   for (auto [i, value] : llvm::enumerate(values))
     list += (i == 0 ? "" : i % 6 ? ", " : ",\n    ") + literal(value);
   std::string table =
-      intern("invFreq_" + half, list, "RETORT_CONSTANT float NAME[" + half + "] = {\n    BODY};");
-  Members members;
-  members.ints({{"Half", static_cast<int64_t>(values.size())}, {"MaxRows", program.getMaxRows()}})
-      .floats({{"scale", op.getScale().convertToFloat()}});
+      intern("invFreq_" + half, "RETORT_CONSTANT float NAME[" + half + "] = {\n    " + list + "};");
+  cuda::AnglesShape angles{.half = narrow(values.size()), .scale = op.getScale().convertToFloat()};
   return {"angles",
-          intern("Angles_" + half, members.body),
+          intern("Angles_" + half, angles),
           {address(op.getPositionsAttr()), table, address(op.getDestAttr())},
           ""};
 }
 
-namespace {
-/// What a product's prologue adds to its shape.
-void stageMembers(Members &members, kernel::StageOp stage, int64_t sourceStride) {
-  members.ints({{"SourceStride", sourceStride}, {"SourceAt", static_cast<int64_t>(stage.getAt())}})
-      .bools({{"Norm", stage.getGain().has_value()}, {"NormOffset", stage.getOffset()}})
-      .floats({{"eps", stage.getEps().convertToFloat()}});
-  if (stage.getReceived())
-    members.bools({{"Sums", true}});
+/// A product without its epilogue; `matrix` is its weights.
+cuda::ProductShape CudaShapes::product(kernel::StageOp stage, FlatSymbolRefAttr matrix,
+                                       FlatSymbolRefAttr dest) {
+  kernel::BufferOp weights = buffer(matrix);
+  return {.in = narrow(weights.getTensor().getDimSize(1)),
+          .out = narrow(weights.getTensor().getDimSize(0)),
+          .weights = weightLayout(weights),
+          .maxRows = narrow(program.getMaxRows()),
+          .sourceStride = narrow(columns(stage.getSourceAttr())),
+          .sourceAt = narrow(stage.getAt()),
+          .destStride = narrow(columns(dest)),
+          .norm = stage.getGain().has_value(),
+          .normOffset = stage.getOffset(),
+          .eps = stage.getEps().convertToFloat(),
+          .wanted = stage.getRows().has_value(),
+          .sums = stage.getReceived().has_value()};
 }
-std::string formatSuffix(kernel::BufferOp weights) { return "_" + nameOf(*weights.getFormat()); }
-} // namespace
+
+std::string CudaShapes::productName(const char *kind, const cuda::ProductShape &product,
+                                    FlatSymbolRefAttr weights) {
+  return kind + times(product.in, product.out) + "_" + nameOf(*buffer(weights).getFormat());
+}
 
 CudaCall CudaShapes::call(kernel::MatmulOp op) {
   kernel::StageOp stage = stageOf(op.getSource());
-  kernel::BufferOp weights = buffer(op.getWeightsAttr());
-  ArrayRef<int64_t> shape = weights.getTensor().getShape();
-  Members members;
-  members.ints({{"In", shape[1]}, {"Out", shape[0]}, {"MaxRows", program.getMaxRows()}});
-  stageMembers(members, stage, columns(stage.getSourceAttr()));
-  members.ints({{"DestStride", columns(op.getDestAttr())}})
-      .bools({{"HasBias", op.getBias().has_value()},
-              {"HasResidual", op.getResidual().has_value()},
-              {"Wanted", stage.getRows().has_value()}})
-      .floats({{"softCap", orZero(op.getSoftCap())}})
-      .type("Weights", weightsType(op.getWeightsAttr()));
-  std::string base = "Matmul_" + times(shape[1], shape[0]) + formatSuffix(weights);
-  if (isa_and_nonnull<kernel::ArgmaxOp>(op->getNextNode())) {
-    CudaCall call{"matmulArgmax",
-                  intern(base, members.body),
-                  {address(stage.getSourceAttr()), address(stage.getGainAttr()),
-                   address(op.getWeightsAttr()), address(op.getDestAttr()),
-                   address(op.getBiasAttr()), address(stage.getRowsAttr())},
-                  address(op.getWeightsAttr())};
-    if (stage.getReceived())
-      call.arguments.push_back(partials(stage));
-    return call;
-  }
-  CudaCall call{"matmul",
-                "",
+  cuda::ProductShape shape = product(stage, op.getWeightsAttr(), op.getDestAttr());
+  shape.hasBias = op.getBias().has_value();
+  shape.hasResidual = op.getResidual().has_value();
+  shape.softCap = orZero(op.getSoftCap());
+  shape.sends = op.getSend().has_value();
+  bool argmax = isa_and_nonnull<kernel::ArgmaxOp>(op->getNextNode());
+  CudaCall call{argmax ? "matmulArgmax" : "matmul",
+                intern(productName("Matmul_", shape, op.getWeightsAttr()), shape),
                 {address(stage.getSourceAttr()), address(stage.getGainAttr()),
-                 address(op.getWeightsAttr()), address(op.getDestAttr()), address(op.getBiasAttr()),
-                 address(op.getResidualAttr()), address(stage.getRowsAttr())},
+                 address(op.getWeightsAttr()), address(op.getDestAttr()),
+                 address(op.getBiasAttr())},
                 address(op.getWeightsAttr())};
-  if (op.getSend()) {
-    members.bools({{"Sends", true}});
+  if (!argmax)
+    call.arguments.push_back(address(op.getResidualAttr()));
+  call.arguments.push_back(address(stage.getRowsAttr()));
+  if (op.getSend())
     call.arguments.push_back(program.isDecode()
                                  ? flagged("outbox", op, op.getSendAttr())
                                  : "cta.sent<float>(" +
                                        std::to_string(*buffer(op.getSendAttr()).getOffset()) + ")");
-  }
-  if (stage.getReceived()) {
-    if (!op.getSend())
-      call.arguments.push_back("{}");
+  else if (stage.getReceived() && !argmax)
+    call.arguments.push_back("{}");
+  if (stage.getReceived())
     call.arguments.push_back(partials(stage));
-  }
-  call.shape = intern(base, members.body);
   return call;
 }
 
 CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
   kernel::StageOp stage = stageOf(op.getSource());
-  kernel::BufferOp weights = buffer(op.getWeightsAttr());
-  ArrayRef<int64_t> shape = weights.getTensor().getShape();
-  Members members;
-  members.ints({{"In", shape[1]}, {"Out", shape[0] / 2}, {"MaxRows", program.getMaxRows()}});
-  stageMembers(members, stage, columns(stage.getSourceAttr()));
-  members.ints({{"DestStride", columns(op.getDestAttr())}})
-      .bools({{"HasBias", false}, {"HasResidual", false}, {"Wanted", false}})
-      .floats({{"softCap", 0.0f}})
-      .line("static constexpr Activation Act = " + literal(op.getAct()))
-      .type("Weights", weightsType(op.getWeightsAttr()));
-  std::string base = "Glu_" + times(shape[1], shape[0] / 2) + formatSuffix(weights);
+  cuda::ProductShape shape = product(stage, op.getWeightsAttr(), op.getDestAttr());
+  shape.out /= 2;
+  shape.gated = true;
+  shape.act = op.getAct();
   CudaCall call{"matmulGlu",
-                intern(base, members.body),
+                intern(productName("Glu_", shape, op.getWeightsAttr()), shape),
                 {address(stage.getSourceAttr()), address(stage.getGainAttr()),
                  address(op.getWeightsAttr()), address(op.getDestAttr())},
                 address(op.getWeightsAttr())};
@@ -292,159 +219,129 @@ CudaCall CudaShapes::call(kernel::MatmulGluOp op) {
   return call;
 }
 
-CudaCall CudaShapes::call(kernel::AttendOp op) {
-  int64_t rotary = op.getAngles() ? columns(op.getAnglesAttr()) : 0;
-  Members members;
-  members
-      .ints({{"Heads", op.getHeads()},
-             {"KvHeads", op.getKvHeads()},
-             {"Dims", op.getDims()},
-             {"RotaryDims", rotary},
-             {"Window", op.getWindow().value_or(0)},
-             {"Splits", op.getSplits()},
-             {"PageRows", program.getPageRows()},
-             {"MaxRows", program.getMaxRows()}})
-      .ints({{"QStride", columns(op.getQAttr())},
-             {"QAt", op.getQAt()},
-             {"KStride", columns(op.getKAttr())},
-             {"KAt", op.getKAt()},
-             {"VStride", columns(op.getVAttr())},
-             {"VAt", op.getVAt()}})
-      .line("static constexpr int64_t PageBytes = " + std::to_string(*program.getPageBytes()))
-      .bools({{"QNorm", op.getQNorm().has_value()},
-              {"KNorm", op.getKNorm().has_value()},
-              {"NormOffset", op.getOffset()}})
-      .floats({{"scale", op.getScale().convertToFloat()},
-               {"softCap", orZero(op.getSoftCap())},
-               {"eps", op.getEps().convertToFloat()}})
-      .type("Cache", cacheType(op.getCacheAttr()));
-  if (int64_t flagged = program.flaggedBytes())
-    members.ints({{"CountersAt", cuda::kSyncReserved + flagged / 4}});
-  std::string base =
-      "Attend_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
-  return {"attend",
-          intern(base, members.body),
-          {address(op.getQAttr()), address(op.getKAttr()), address(op.getVAttr()),
-           address(op.getQNormAttr()), address(op.getKNormAttr()), address(op.getAnglesAttr()),
-           address(op.getCacheAttr()), address(op.getPartialsAttr()), address(op.getDestAttr())},
-          "",
+template <typename Op> cuda::CacheShape CudaShapes::cache(Op op) {
+  return {.kvHeads = narrow(op.getKvHeads()),
+          .dims = narrow(op.getDims()),
+          .format = kernel::cacheFormat(buffer(op.getCacheAttr())),
+          .pageBytes = narrow(*program.getPageBytes())};
+}
+
+/// Heads on their way to the cache, of rope_append and attend.
+template <typename Op> cuda::AppendShape CudaShapes::append(Op op) {
+  return {.heads = narrow(op.getHeads()),
+          .cache = cache(op),
+          .rotaryDims = op.getAngles() ? narrow(columns(op.getAnglesAttr())) : 0,
+          .qStride = narrow(columns(op.getQAttr())),
+          .qAt = narrow(op.getQAt()),
+          .kStride = narrow(columns(op.getKAttr())),
+          .kAt = narrow(op.getKAt()),
+          .vStride = narrow(columns(op.getVAttr())),
+          .vAt = narrow(op.getVAt()),
+          .qNorm = op.getQNorm().has_value(),
+          .kNorm = op.getKNorm().has_value(),
+          .normOffset = op.getOffset(),
+          .eps = op.getEps().convertToFloat()};
+}
+template <typename Op> std::vector<std::string> CudaShapes::appendArguments(Op op) {
+  return {address(op.getQAttr()),     address(op.getKAttr()),     address(op.getVAttr()),
+          address(op.getQNormAttr()), address(op.getKNormAttr()), address(op.getAnglesAttr()),
           address(op.getCacheAttr())};
 }
 
+namespace {
+/// "Attend_9x3x64".
+template <typename Op> std::string headsName(const char *kind, Op op) {
+  return kind + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
+}
+} // namespace
+
+CudaCall CudaShapes::call(kernel::AttendOp op) {
+  cuda::AttendShape shape{.append = append(op),
+                          .splits = narrow(op.getSplits()),
+                          .maxRows = narrow(program.getMaxRows()),
+                          .window = narrow(op.getWindow().value_or(0)),
+                          .scale = op.getScale().convertToFloat(),
+                          .softCap = orZero(op.getSoftCap())};
+  shape.countersAt += narrow(program.flaggedBytes() / 4);
+  CudaCall call{"attend", intern(headsName("Attend_", op), shape), appendArguments(op), "",
+                address(op.getCacheAttr())};
+  call.arguments.push_back(address(op.getPartialsAttr()));
+  call.arguments.push_back(address(op.getDestAttr()));
+  return call;
+}
+
 CudaCall CudaShapes::call(kernel::RopeAppendOp op) {
-  int64_t rotary = op.getAngles() ? columns(op.getAnglesAttr()) : 0;
-  Members members;
-  members
-      .ints({{"Heads", op.getHeads()},
-             {"KvHeads", op.getKvHeads()},
-             {"Dims", op.getDims()},
-             {"RotaryDims", rotary},
-             {"PageRows", program.getPageRows()},
-             {"MaxRows", program.getMaxRows()}})
-      .ints({{"QStride", columns(op.getQAttr())},
-             {"QAt", op.getQAt()},
-             {"KStride", columns(op.getKAttr())},
-             {"KAt", op.getKAt()},
-             {"VStride", columns(op.getVAttr())},
-             {"VAt", op.getVAt()}})
-      .line("static constexpr int64_t PageBytes = " + std::to_string(*program.getPageBytes()))
-      .bools({{"QNorm", op.getQNorm().has_value()},
-              {"KNorm", op.getKNorm().has_value()},
-              {"NormOffset", op.getOffset()}})
-      .floats({{"eps", op.getEps().convertToFloat()}})
-      .type("Cache", cacheType(op.getCacheAttr()));
-  std::string base =
-      "Append_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
-  return {"ropeAppend",
-          intern(base, members.body),
-          {address(op.getQAttr()), address(op.getKAttr()), address(op.getVAttr()),
-           address(op.getQNormAttr()), address(op.getKNormAttr()), address(op.getAnglesAttr()),
-           address(op.getCacheAttr())},
-          ""};
+  return {"ropeAppend", intern(headsName("Append_", op), append(op)), appendArguments(op), ""};
 }
 
 CudaCall CudaShapes::call(kernel::AttentionOp op) {
-  Members members;
-  members
-      .ints({{"Heads", op.getHeads()},
-             {"KvHeads", op.getKvHeads()},
-             {"Dims", op.getDims()},
-             {"Window", op.getWindow().value_or(0)},
-             {"PageRows", program.getPageRows()},
-             {"MaxRows", program.getMaxRows()}})
-      .ints({{"QStride", columns(op.getQAttr())}, {"QAt", op.getQAt()}})
-      .line("static constexpr int64_t PageBytes = " + std::to_string(*program.getPageBytes()))
-      .floats({{"scale", op.getScale().convertToFloat()}, {"softCap", orZero(op.getSoftCap())}})
-      .type("Cache", cacheType(op.getCacheAttr()));
-  std::string base =
-      "Attention_" + times(op.getHeads(), op.getKvHeads()) + "x" + std::to_string(op.getDims());
+  cuda::AttentionShape shape{.heads = narrow(op.getHeads()),
+                             .cache = cache(op),
+                             .qStride = narrow(columns(op.getQAttr())),
+                             .qAt = narrow(op.getQAt()),
+                             .window = narrow(op.getWindow().value_or(0)),
+                             .scale = op.getScale().convertToFloat(),
+                             .softCap = orZero(op.getSoftCap())};
   return {"attention",
-          intern(base, members.body),
+          intern(headsName("Attention_", op), shape),
           {address(op.getQAttr()), address(op.getCacheAttr()), address(op.getDestAttr())},
           ""};
 }
 
 CudaCall CudaShapes::call(kernel::NormOp op) {
-  Members members;
-  members
-      .ints({{"Features", columns(op.getDestAttr())},
-             {"Groups", op.getGroups().value_or(1)},
-             {"MaxRows", program.getMaxRows()}})
-      .bools({{"NormOffset", op.getOffset()}, {"HasResidual", op.getResidual().has_value()}})
-      .floats({{"eps", op.getEps().convertToFloat()}});
+  cuda::NormShape shape{.features = narrow(columns(op.getDestAttr())),
+                        .groups = narrow(op.getGroups().value_or(1)),
+                        .normOffset = op.getOffset(),
+                        .eps = op.getEps().convertToFloat(),
+                        .hasResidual = op.getResidual().has_value()};
   return {"norm",
-          intern("Norm_" + std::to_string(columns(op.getDestAttr())), members.body),
+          intern("Norm_" + std::to_string(shape.features), shape),
           {address(op.getSourceAttr()), address(op.getGainAttr()), address(op.getResidualAttr()),
            address(op.getDestAttr())},
           ""};
 }
 
 CudaCall CudaShapes::call(kernel::GluOp op) {
-  Members members;
-  members
-      .ints({{"Channels", columns(op.getDestAttr())},
-             {"GateStride", columns(op.getGateAttr())},
-             {"GateAt", op.getGateAt()},
-             {"UpStride", columns(op.getUpAttr())},
-             {"UpAt", op.getUpAt()},
-             {"MaxRows", program.getMaxRows()}})
-      .line("static constexpr Activation Act = " + literal(op.getAct()));
+  cuda::GluShape shape{.channels = narrow(columns(op.getDestAttr())),
+                       .gateStride = narrow(columns(op.getGateAttr())),
+                       .gateAt = narrow(op.getGateAt()),
+                       .upStride = narrow(columns(op.getUpAttr())),
+                       .upAt = narrow(op.getUpAt()),
+                       .act = op.getAct()};
   return {"glu",
-          intern("GluRows_" + std::to_string(columns(op.getDestAttr())), members.body),
+          intern("GluRows_" + std::to_string(shape.channels), shape),
           {address(op.getGateAttr()), address(op.getUpAttr()), address(op.getDestAttr())},
           ""};
 }
 
 CudaCall CudaShapes::call(kernel::ResidualOp op) {
-  Members members;
-  members.ints({{"Features", columns(op.getDestAttr())}, {"MaxRows", program.getMaxRows()}});
+  cuda::SumShape shape{.features = narrow(columns(op.getDestAttr()))};
   return {"residual",
-          intern("Residual_" + std::to_string(columns(op.getDestAttr())), members.body),
+          intern("Residual_" + std::to_string(shape.features), shape),
           {address(op.getLhsAttr()), address(op.getRhsAttr()), address(op.getDestAttr())},
           ""};
 }
 
 CudaCall CudaShapes::call(kernel::SumOp op) {
-  Members members;
-  members.ints({{"Features", columns(op.getDestAttr())}, {"MaxRows", program.getMaxRows()}})
-      .bools({{"HasResidual", op.getResidual().has_value()}});
+  cuda::SumShape shape{.features = narrow(columns(op.getDestAttr())),
+                       .hasResidual = op.getResidual().has_value()};
   // Own + received is received + own to the bit, so the devices agree.
   std::string received = program.isDecode() ? flagged("inbox", op, op.getReceivedAttr())
                                             : address(op.getReceivedAttr());
   return {"sum",
-          intern("Sum_" + std::to_string(columns(op.getDestAttr())), members.body),
+          intern("Sum_" + std::to_string(shape.features), shape),
           {address(op.getPartialAttr()), received, address(op.getResidualAttr()),
            address(op.getDestAttr())},
           ""};
 }
 
 CudaCall CudaShapes::call(kernel::SampleOp op) {
-  int64_t first = columns(op.getLogitsAttr()),
-          second = op.getOtherLogits() ? columns(op.getOtherLogitsAttr()) : 0;
-  Members members;
-  members.ints({{"First", first}, {"Second", second}});
-  std::string tokens = std::to_string(first) + (second ? "_" + std::to_string(second) : "");
-  return {"sample", intern("Sample_" + tokens, members.body), {}, ""};
+  cuda::SampleShape shape{.first = narrow(columns(op.getLogitsAttr())),
+                          .second =
+                              op.getOtherLogits() ? narrow(columns(op.getOtherLogitsAttr())) : 0};
+  std::string tokens =
+      std::to_string(shape.first) + (shape.second ? "_" + std::to_string(shape.second) : "");
+  return {"sample", intern("Sample_" + tokens, shape), {}, ""};
 }
 
 std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {

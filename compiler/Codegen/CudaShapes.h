@@ -1,8 +1,10 @@
-//===- CudaShapes.h - Shape structs and calls of CUDA phases ---*- C++ -*-===//
+//===- CudaShapes.h - Shapes and calls of CUDA phases ----------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
-// A phase of a CUDA program is a call of a function template in kernels/cuda with a struct of
-// constants, its shape, and pointers. Phases of equal shape share the struct, and so the code.
+// A phase of a CUDA program is a call of a function template in kernels/cuda with a shape, a
+// constant of a struct of kernels/cuda/shapes.h, and pointers. Phases of equal shape share the
+// constant, and so the code.
 #pragma once
+#include "compiler/Codegen/CudaShapeText.h"
 #include "dialects/Kernel/KernelOps.h"
 #include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/DenseMap.h"
@@ -14,10 +16,10 @@ namespace retort::codegen {
 /// A call in a phase function.
 struct CudaCall {
   std::string function;               ///< "matmulGlu"
-  std::string shape;                  ///< the struct's name
+  std::string shape;                  ///< the constant's name
   std::vector<std::string> arguments; ///< after the CTA: "cta.weights<uint8_t>(4096)", "nullptr"
-  std::string weights;                ///< argument of FUNCTIONFetch; empty: nothing to fetch
-  std::string prefetched = {};        ///< argument of FUNCTIONPrefetch; empty: there is none
+  std::string weights;                ///< argument of matmulFetch; empty: nothing to fetch
+  std::string prefetched = {};        ///< argument of attendPrefetch; empty: nothing to prefetch
 };
 
 /// The distinct shapes of a program, in order of first use.
@@ -28,18 +30,17 @@ public:
   /// The calls of a phase's ops.
   std::vector<CudaCall> calls(kernel::PhaseOp phase);
 
-  /// The structs and tables that calls() named so far.
+  /// The shapes and tables that calls() named so far.
   std::vector<std::string> declarations() const;
 
 private:
   kernel::ProgramOp program;
   mlir::SymbolTable symbols;
-  struct Shape {
-    std::string base, name; ///< the name is the base, and a number if others have the same
-    std::string body;       ///< what tells it from others of its base
-    std::string frame;      ///< the declaration, with NAME and BODY
+  struct Declared {
+    std::string base, name;  ///< the name is the base, and a number if others have the same
+    std::string declaration; ///< with NAME in the name's place
   };
-  std::vector<Shape> shapes;
+  std::vector<Declared> shapes;
   /// The exchange that ops which send, or read what was sent, take part in.
   llvm::DenseMap<mlir::Operation *, int64_t> exchanges;
   kernel::BufferOp buffer(mlir::FlatSymbolRefAttr name);
@@ -50,10 +51,18 @@ private:
                       mlir::FlatSymbolRefAttr received);
   /// The argument and the member of a product whose prologue adds up partial sums.
   std::string partials(kernel::StageOp stage);
-  std::string weightsType(mlir::FlatSymbolRefAttr name);
-  std::string cacheType(mlir::FlatSymbolRefAttr name);
-  std::string intern(const std::string &base, const std::string &body,
-                     const std::string &frame = "struct NAME {\nBODY};");
+  /// The name of a shape, or of a table by its declaration.
+  template <IsShape Shape> std::string intern(const std::string &base, const Shape &shape);
+  std::string intern(const std::string &base, const std::string &declaration);
+
+  cuda::ProductShape product(kernel::StageOp stage, mlir::FlatSymbolRefAttr matrix,
+                             mlir::FlatSymbolRefAttr dest);
+  /// "Matmul_576x960_i4g32s".
+  std::string productName(const char *kind, const cuda::ProductShape &product,
+                          mlir::FlatSymbolRefAttr weights);
+  template <typename Op> cuda::CacheShape cache(Op op);
+  template <typename Op> cuda::AppendShape append(Op op);
+  template <typename Op> std::vector<std::string> appendArguments(Op op);
 
   CudaCall call(kernel::EmbedOp op);
   CudaCall call(kernel::AnglesOp op);

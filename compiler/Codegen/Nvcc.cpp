@@ -7,7 +7,7 @@
 #include "compiler/Codegen/Processes.h"
 #include "compiler/Codegen/TemporaryFolder.h"
 #include "kernels/cuda/Headers.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/machine.h"
 #include "runtime/base/Error.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringRef.h"

@@ -1,6 +1,7 @@
 //===- Targets.cpp - What --target names ----------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/Targets.h"
+#include "kernels/cuda/machine.h"
 #include "runtime/base/Error.h"
 #include <algorithm>
 #include <charconv>
@@ -28,35 +29,20 @@ CudaArch parseArch(std::string_view text) {
   if (!named || error != std::errc() || !known || arch.number < 10 || arch.number > 999)
     fail(ExitCode::Usage,
          "--target: '" + std::string(text) + "' is no GPU architecture: write for example sm_90");
-  if (arch.number < kOldestCudaArch)
+  if (arch.number < cuda::kOldestArchitecture)
     fail(ExitCode::Unsupported, "--target: " + arch.code() + " has compute capability " +
                                     capability(arch.number) + ", and the kernels need " +
-                                    capability(kOldestCudaArch) +
+                                    capability(cuda::kOldestArchitecture) +
                                     " (sm_80) or later: compile "
                                     "for cpu in its place");
-  if (arch.code() == "sm_90")
+  if (arch.suffix.empty() && cuda::architecture(arch.number).wgmma)
     arch.suffix = "a";
   return arch;
 }
 
 } // namespace
 
-int64_t CudaArch::sharedBytesLimit() const {
-  constexpr int64_t kB = 1024;
-  switch (number) { // CUDA C++ Programming Guide, table of technical specifications
-  case 80:
-  case 87:
-    return 163 * kB;
-  case 90:
-  case 100:
-  case 101:
-  case 103:
-  case 110:
-    return 227 * kB;
-  default: // 8.6, 8.9, 12.x
-    return 99 * kB;
-  }
-}
+int64_t CudaArch::sharedBytesLimit() const { return cuda::architecture(number).sharedBytes; }
 
 CompileTargets parseTargets(std::string_view text) {
   CompileTargets targets;

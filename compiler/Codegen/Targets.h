@@ -27,11 +27,8 @@ struct CompileTargets {
   std::vector<CudaArch> cuda; ///< ascending, each once; empty: no GPU
 };
 
-/// The oldest architecture that kernels run on: the first with cp.async and bf16 products.
-constexpr int kOldestCudaArch = 80;
-
 /// Parses "cpu", "cuda:sm_80,sm_90" or "cpu,cuda:sm_90": names with commas between them, where an
-/// architecture belongs to the cuda before it. sm_90 means sm_90a: there is no other card of 9.0.
+/// architecture belongs to the cuda before it. sm_90 means sm_90a: there is no other GPU of 9.0.
 /// Throws retort::Error: Usage for what is no target; Unsupported for an architecture before sm_80,
 /// with both numbers.
 CompileTargets parseTargets(std::string_view text);

@@ -1,47 +1,17 @@
 //===- Assemble.h - From a final model to a bundle ------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "compiler/Codegen/Codegen.h"
 #include "compiler/Codegen/CudaEmitter.h"
-#include "compiler/Codegen/Targets.h"
-#include "compiler/Driver/Pipeline.h"
+#include "compiler/Driver/Lowered.h"
 #include "compiler/Report/Report.h"
-#include <nlohmann/json_fwd.hpp>
+#include "runtime/src/engine/Manifest.h"
 
 namespace retort {
-
-/// A model on its own, lowered for one target.
-struct LoweredTarget {
-  std::string name; ///< "cpu", "cuda", or "cuda0" and "cuda1" of a model cut over two GPUs
-  mlir::OwningOpRef<mlir::ModuleOp> module;
-  lm::ModelOp model;                       ///< the source of the programs' parameters
-  std::vector<kernel::ProgramOp> programs; ///< a CPU has one, CUDA decode and prefill
-};
-
-/// A model lowered for each target of a compile. A target has a copy of the model, since a
-/// parameter is packed for one.
-struct LoweredModel {
-  std::vector<LoweredTarget> targets; ///< the CPU first
-  uint64_t weightBytes = 0;           ///< of all targets
-  uint64_t bytesPerToken = 0;         ///< of the first target, on all its devices
-
-  lm::ModelOp model() { return targets.front().model; }
-  /// What program.mlir holds: the module, or one with a named module a target.
-  std::string text();
-};
-
-/// Clones `model` for each target, and for each of `devices` GPUs, and lowers it. Throws Error
-/// (Usage) with a pass's diagnostic.
-LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const CompileTargets &targets,
-                        unsigned devices = 1);
-
-/// The pipeline that lowerModel runs after every recipe, for a LoweredTarget's name.
-std::string loweringPipeline(const std::string &target);
 
 /// What of a bundle is not the model itself.
 struct BundleInfo {
   std::string name;
-  nlohmann::json *provenance = nullptr;
+  engine::Manifest::Provenance provenance;
   Report *report = nullptr; ///< its parameters are filled in here
   lm::ModelOp teacher;      ///< the shapes that the report compares with; may be null
 };

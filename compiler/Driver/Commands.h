@@ -4,6 +4,7 @@
 // tools/retort only parses options, calls these and turns an Error into its line and exit code.
 #pragma once
 #include "compiler/Driver/Predict.h"
+#include "compiler/Driver/Recipe.h"
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,21 +18,21 @@ struct CompileOptions {
   std::string target = "cpu"; ///< "cpu", "cuda:sm_80,sm_90" or both: compiler/Codegen/Targets.h
   unsigned devices = 1;       ///< GPUs that share the model
   std::string form;   ///< of GPU programs: persistent or graph; empty: the faster by the cost model
-  std::string recipe; ///< a built-in name or a file; empty: specialist or none
-  std::string cache;  ///< format of keys and values, by name; empty: the recipe's
-  std::string passes; ///< a pipeline that replaces the recipe's
+  std::string recipe; ///< a name or a file; empty: the usual one
+  std::vector<Setting> settings; ///< of the recipe's parameters, in order
+  std::string passes;            ///< a pipeline that replaces the recipe's
   bool printPipeline = false;
-  uint64_t budgetBytes = 0;   ///< most bytes of the bundle; 0: the recipe decides
-  uint64_t distillTokens = 0; ///< tokens that the student is trained on; 0: the recipe decides
-  std::string workspace;      ///< empty: Workspace::defaultDir()
-  uint64_t seed = 0;
-  unsigned threads = 0;   ///< threads of data work; 0: one a core
-  bool baselines = false; ///< also train the honest baselines for the report
+  uint64_t budgetBytes = 0; ///< most bytes of the bundle; 0: the recipe decides
+  std::string workspace;    ///< empty: Workspace::defaultDir()
+  unsigned threads = 0;     ///< threads of data work; 0: one a core
   bool dryRun = false;
   bool force = false; ///< replace OUT if it exists
   bool quiet = false;
 };
 void compileCommand(const CompileOptions &options);
+
+/// Lists the recipes, or describes the one of this name or file, with its parameters.
+void recipesCommand(const std::string &nameOrFile);
 
 struct EvalOptions {
   std::string model, against;
@@ -39,7 +40,6 @@ struct EvalOptions {
   uint64_t textBytes = 250'000; ///< most bytes of held-out text to score; 0: all
   unsigned threads = 0;
   std::string device; ///< of bundles, as in retort.h; empty: the best there is
-  uint64_t seed = 0;
   bool json = false, quiet = false;
 };
 void evalCommand(const EvalOptions &options);

@@ -1,9 +1,7 @@
 //===- DataWork.cpp - Executing the ops of the distill dialect -------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/DataWork.h"
-#include "compiler/Data/Scoring.h"
 #include "compiler/Driver/Estimate.h"
-#include "compiler/Driver/Scorer.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
 #include "runtime/base/Sha256.h"
@@ -12,7 +10,6 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/raw_ostream.h"
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -21,19 +18,6 @@ namespace {
 
 /// Part of every key: raised when data work gives other results for the same inputs.
 constexpr const char *kWorkVersion = "retort-work-2";
-
-/// Bytes of held-out text that stand for one token of `tokens` in distill.score: models with
-/// different vocabularies are scored on the same text.
-constexpr uint64_t kBytesPerScoredToken = 4;
-constexpr uint32_t kScoreWindowTokens = 1024;
-
-nlohmann::json parseObject(const std::string &path) {
-  std::ifstream file(path);
-  nlohmann::json value = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!value.is_object())
-    fail(ExitCode::BadInput, path + ": is damaged: delete it and run again");
-  return value;
-}
 
 /// Windows of packed rows as the executor takes them: the window's start token and all its targets.
 std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {
@@ -58,26 +42,6 @@ std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {
   return sequences;
 }
 
-/// A model whose matrices are meant to be stored in `format`, embedding and logits in `table`
-/// (null: in `format`); both null: as they are.
-exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight::FormatAttr table) {
-  exec::Graph graph = exec::graphFromModel(model);
-  auto store = [&](exec::Param &param, weight::FormatAttr in) {
-    if (in && !param.isVector)
-      param.format = in.getValue();
-  };
-  for (exec::Param &param : graph.params)
-    store(param, format);
-  for (const exec::Node &node : graph.nodes)
-    if (node.op == exec::OpKind::Embed || node.op == exec::OpKind::Logits)
-      store(graph.params[node.param("weight")], table);
-  return graph;
-}
-
-template <typename OpT> void setResult(OpT op, const std::string &key) {
-  op.setResultAttr(distill::FileAttr::get(op.getContext(), key));
-}
-
 } // namespace
 
 std::string wordsOf(llvm::StringRef symbol) {
@@ -86,16 +50,12 @@ std::string wordsOf(llvm::StringRef symbol) {
   return words;
 }
 
-const Corpus &FieldCorpus::get() {
-  if (!corpus_) {
-    if (paths_.empty())
-      fail(ExitCode::Usage, "the recipe works on documents: name them with --corpus");
-    progress_.begin("read the corpus");
-    corpus_ = Corpus::read(paths_, {},
-                           [&](uint64_t done, uint64_t total) { progress_.update(done, total); });
-    progress_.end(corpus_->counts().summary());
-  }
-  return *corpus_;
+nlohmann::json readObject(const std::string &path) {
+  std::ifstream file(path);
+  nlohmann::json value = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!value.is_object())
+    fail(ExitCode::BadInput, path + ": is damaged: delete it and run again");
+  return value;
 }
 
 DataWork::DataWork(Teacher &teacher, FieldCorpus &corpus, Workspace &workspace, Progress &progress,
@@ -195,7 +155,7 @@ void DataWork::runOp(distill::ObserveOp op) {
   if (options_.planOnly && runsModel && !workspace_.has(key, "json")) {
     // A stand-in under a key of its own, so that it is never taken for the real thing.
     key = sha256Hex(std::string_view("plan " + key));
-    workspace_.put(key, "json", plannedStatistics(observed).dump());
+    workspace_.put(key, "json", plannedStatistics(observed).toJson());
   } else {
     workspace_.getOrMake(key, "json", [&](const std::string &path) {
       progress_.begin(name);
@@ -207,7 +167,7 @@ void DataWork::runOp(distill::ObserveOp op) {
 }
 
 std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
-  nlohmann::json result = {{"format", "retort-stats-1"}, {"tokens", op.getTokens()}};
+  Statistics result;
   bool runsModel = false;
   for (auto statistic : op.getStatistics().getAsRange<distill::StatisticAttr>()) {
     if (statistic.getValue() != distill::Statistic::Vocabulary) {
@@ -216,194 +176,27 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
     }
     const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(observed);
     std::vector<const Document *> documents = corpus_.get().require(Split::Train);
-    result["vocabulary"] = {{"counts", countTokens(documents, tokenizer.tokenizeDocument(),
-                                                   static_cast<uint32_t>(observed.getVocab()))},
-                            {"merges", tokenizer.spec.merges},
-                            {"keep", keepAlways(tokenizer.spec)}};
+    const auto counts = countTokens(documents, tokenizer.tokenizeDocument(),
+                                    static_cast<uint32_t>(observed.getVocab()));
+    result.counts.assign(counts.begin(), counts.end());
+    result.merges = tokenizer.spec.merges;
+    result.keep = keepAlways(tokenizer.spec);
   }
-  if (!runsModel)
-    return result.dump();
-
-  const exec::Graph graph = exec::graphFromModel(observed);
-  exec::Observation observation;
-  exec::check(executor().observe({&graph, teacher_.readRows(observed, graph)},
-                                 packTrain(observed, op.getTokens(), op.getSequenceLength(), 0),
-                                 onProgress(), observation));
-  for (const exec::BlockStatistics &block : observation.blocks)
-    result["blocks"][block.label] = {
-        {"influence", block.influence}, {"ffn", block.ffn}, {"heads", block.heads}};
-  return result.dump();
-}
-
-//===----------------------------------------------------------------------===//
-// Training
-//===----------------------------------------------------------------------===//
-
-void DataWork::runOp(distill::FitOp op) {
-  lm::ModelOp student = model(op, op.getStudent()), teacher = model(op, op.getTeacher());
-  const std::string key = keyOf(op, {student, teacher});
-  const std::string name = "fit the " + wordsOf(op.getStudent());
-  plan_.push_back(estimateFit(student, teacher, op, name, workspace_.has(key, "safetensors")));
-  if (!options_.planOnly)
-    workspace_.getOrMake(key, "safetensors", [&](const std::string &path) {
-      progress_.begin(name);
-      const exec::Graph graph =
-          quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
-      const exec::Graph guide = exec::graphFromModel(teacher);
-      exec::FitOptions options;
-      for (auto param : op.getParams().getAsRange<mlir::StringAttr>())
-        options.params.push_back(param.str());
-      options.damping = op.getDamping();
-      options.outputPath = path;
-      exec::FitResult result;
-      exec::check(executor().fit({&graph, teacher_.readRows(student, graph)},
-                                 {&guide, teacher_.readRows(teacher, guide)},
-                                 packTrain(student, op.getTokens(), op.getSequenceLength(), 0),
-                                 options, onProgress(), result));
-      char line[96];
-      std::snprintf(line, sizeof line, "%zu layers, the last block's stream lacks %.1f %%",
-                    options.params.size(), 100 * result.lacking.back());
-      progress_.end(line);
-    });
-  setResult(op, key);
-}
-
-void DataWork::runOp(distill::TrainOp op) {
-  lm::ModelOp student = model(op, op.getStudent());
-  llvm::SmallVector<lm::ModelOp> models{student};
-  lm::ModelOp guide;
-  if (op.getTeacher())
-    models.push_back(guide = model(op, *op.getTeacher()));
-  const std::string key = keyOf(op, models);
-  const std::string name = (guide ? "distil the " : "train the ") + wordsOf(op.getStudent());
-  const bool cached = workspace_.has(key, "safetensors");
-  plan_.push_back(estimateTrain(student, guide, op, name, cached));
-  if (!options_.planOnly)
-    workspace_.getOrMake(
-        key, "safetensors",
-        [&](const std::string &path) {
-          progress_.begin(name);
-          train(op, key, path);
-        },
-        [&] { progress_.note("waiting for another compile that does the same training"); });
-  readCurve(op, key);
-  setResult(op, key);
-}
-
-void DataWork::train(distill::TrainOp op, const std::string &key, const std::string &output) {
-  lm::ModelOp student = model(op, op.getStudent());
-  const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
-  exec::Model studentModel{&graph, teacher_.readRows(student, graph)};
-  std::optional<exec::Graph> guideGraph;
-  std::optional<exec::Model> guide;
-  if (op.getTeacher()) {
-    lm::ModelOp teacher = model(op, *op.getTeacher());
-    guideGraph = exec::graphFromModel(teacher);
-    guide = exec::Model{&*guideGraph, teacher_.readRows(teacher, *guideGraph)};
+  if (runsModel) {
+    const exec::Graph graph = exec::graphFromModel(observed);
+    exec::Observation seen;
+    exec::check(executor().observe({&graph, teacher_.readRows(observed, graph)},
+                                   packTrain(observed, op.getTokens(), op.getSequenceLength(), 0),
+                                   onProgress(), seen));
+    for (const exec::BlockStatistics &block : seen.blocks) {
+      Statistics::Block &values = result.blocks[block.label];
+      values[distill::Statistic::Influence] = {block.influence};
+      values[distill::Statistic::FFN].assign(block.ffn.begin(), block.ffn.end());
+      values[distill::Statistic::Heads].assign(block.heads.begin(), block.heads.end());
+    }
   }
-  exec::TrainOptions options = trainOptions(op);
-  options.seed = op.getSeed();
-  options.checkpointPath = workspace_.partialPath(key, "checkpoint");
-  options.outputPath = output;
-  options.key = key;
-  exec::TrainResult result;
-  exec::check(
-      executor().train(studentModel, guide ? &*guide : nullptr,
-                       packTrain(student, op.getTokens(), op.getSequenceLength(), op.getSeed()),
-                       options, onProgress(), result));
-  nlohmann::json curve = {
-      {"steps", result.steps}, {"tokens", result.tokens}, {"loss", result.curve}};
-  workspace_.put(key, "json", curve.dump() + "\n");
-  char text[96];
-  std::snprintf(text, sizeof text, "%s tokens, loss %.3f to %.3f, %.0f tokens/s",
-                formatCount(result.tokens).c_str(), result.curve.empty() ? 0 : result.curve.front(),
-                result.curve.empty() ? 0 : result.curve.back(), result.tokensPerSecond);
-  progress_.end(text);
-}
-
-void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
-  if (!workspace_.has(key, "json"))
-    return;
-  nlohmann::json curve = parseObject(workspace_.objectPath(key, "json"));
-  LossCurve points{(op.getTeacher() ? "distil the " : "train the ") + wordsOf(op.getStudent()), {}};
-  const double steps = std::max<double>(1, curve["loss"].size());
-  for (size_t i = 0; i < curve["loss"].size(); ++i)
-    points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
-                             curve["loss"][i].get<double>()});
-  curves_.push_back(std::move(points));
-}
-
-//===----------------------------------------------------------------------===//
-// Scores and gates
-//===----------------------------------------------------------------------===//
-
-void DataWork::runOp(distill::ScoreOp op) {
-  lm::ModelOp scored = model(op, op.getModel());
-  const std::string key = keyOf(op, scored);
-  const std::string name = "score the " + wordsOf(op.getSymName());
-  plan_.push_back(
-      estimateScore(scored, op.getTokens().value_or(0), name, workspace_.has(key, "json")));
-  if (!options_.planOnly)
-    workspace_.getOrMake(key, "json", [&](const std::string &path) {
-      progress_.begin(name);
-      const std::string text = score(op, scored);
-      writeFileAtomically(path, text);
-      char line[64];
-      std::snprintf(line, sizeof line, "%.3f bits per byte held out",
-                    nlohmann::json::parse(text)["bits_per_byte"].get<double>());
-      progress_.end(line);
-    });
-  setResult(op, key);
-}
-
-std::string DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
-  const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(scored);
-  EvalWindows windows = evalWindows(corpus_.get().require(Split::HeldOut),
-                                    tokenizer.tokenizeDocument(), tokenizer.startToken(),
-                                    std::min<uint32_t>(kScoreWindowTokens, scored.getContext() - 1),
-                                    op.getTokens().value_or(0) * kBytesPerScoredToken);
-  const exec::Graph graph = exec::graphFromModel(scored);
-  exec::Scores scores;
-  exec::check(executor().score({&graph, teacher_.readRows(scored, graph)}, nullptr,
-                               windowSequences(windows), {}, onProgress(), scores));
-  std::vector<DocumentScore> documents(windows.textBytes.size());
-  for (size_t d = 0; d < documents.size(); ++d)
-    documents[d].textBytes = windows.textBytes[d];
-  for (size_t w = 0; w < windows.windows.size(); ++w)
-    documents[windows.windows[w].document].nll += scores.sequences[w].nll;
-  const Estimate estimate = bitsPerByte(documents);
-  nlohmann::json result = {{"bits_per_byte", estimate.value},
-                           {"bits_per_byte_stderr", estimate.standardError},
-                           {"text_bytes", windows.totalBytes},
-                           {"tokens", windows.tokens}};
-  return result.dump() + "\n";
-}
-
-void DataWork::checkGate(distill::GateOp op) {
-  if (options_.planOnly)
-    return;
-  auto bits = [&](llvm::StringRef name) {
-    auto score = mlir::SymbolTable::lookupNearestSymbolFrom<distill::ScoreOp>(
-        op, mlir::StringAttr::get(op.getContext(), name));
-    return parseObject(workspace_.objectPath(score.getResult()->getSha256().str(), "json"))
-        .value("bits_per_byte", NAN);
-  };
-  const double reached = bits(op.getScore());
-  char text[160];
-  if (op.getMaximum() && !(reached <= op.getMaximumAttr().getValueAsDouble())) {
-    std::snprintf(text, sizeof text,
-                  "the specialist reaches %.4f bits per byte on held-out text, not the %.4f asked "
-                  "for: distil on more tokens or prune less",
-                  reached, op.getMaximumAttr().getValueAsDouble());
-    fail(ExitCode::Resources, text);
-  }
-  if (op.getAgainst() && !(reached < bits(*op.getAgainst()))) {
-    std::snprintf(text, sizeof text,
-                  "the specialist reaches %.4f bits per byte on held-out text, no better than its "
-                  "teacher's %.4f: distil on more tokens or prune less",
-                  reached, bits(*op.getAgainst()));
-    fail(ExitCode::Resources, text);
-  }
+  result.tokens = op.getTokens();
+  return result.toJson();
 }
 
 } // namespace retort

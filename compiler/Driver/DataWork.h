@@ -1,17 +1,16 @@
 //===- DataWork.h - Executing the ops of the distill dialect --*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "compiler/Data/Corpus.h"
 #include "compiler/Data/Packing.h"
-#include "compiler/Driver/Progress.h"
+#include "compiler/Driver/FieldCorpus.h"
 #include "compiler/Driver/Teacher.h"
 #include "compiler/Driver/Workspace.h"
 #include "compiler/Report/Report.h"
 #include "compiler/Torch/Executor.h"
 #include "dialects/Distill/DistillOps.h"
 #include "mlir/IR/BuiltinOps.h"
-#include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,23 +20,8 @@ namespace retort {
 /// A symbol for people: "tuned_teacher" is "tuned teacher".
 std::string wordsOf(llvm::StringRef symbol);
 
-/// The documents of a compile: read when first asked for, then lent to each plan and to the work.
-class FieldCorpus {
-public:
-  /// `paths` are files and folders; `progress` must outlive the object.
-  FieldCorpus(std::vector<std::string> paths, Progress &progress)
-      : paths_(std::move(paths)), progress_(progress) {}
-
-  /// Throws Error: Usage if there are no paths, else what Corpus::read() throws.
-  const Corpus &get();
-  /// The documents, if they were asked for.
-  const Corpus *known() const { return corpus_ ? &*corpus_ : nullptr; }
-
-private:
-  std::vector<std::string> paths_;
-  Progress &progress_;
-  std::optional<Corpus> corpus_;
-};
+/// An object of the workspace as JSON. Throws Error (BadInput) if it is none.
+nlohmann::json readObject(const std::string &path);
 
 struct DataWorkOptions {
   unsigned threads = 0; ///< 0: one a core
@@ -82,6 +66,9 @@ private:
   void runOp(distill::ScoreOp op);
   void checkGate(distill::GateOp op);
 
+  template <typename OpT> static void setResult(OpT op, const std::string &key) {
+    op.setResultAttr(distill::FileAttr::get(op.getContext(), key));
+  }
   exec::Executor &executor();
   lm::ModelOp model(mlir::Operation *op, llvm::StringRef name);
   std::string keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> models);

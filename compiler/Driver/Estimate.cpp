@@ -98,17 +98,29 @@ PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::Tra
   return work;
 }
 
-nlohmann::json plannedStatistics(lm::ModelOp model) {
-  nlohmann::json result = {{"format", "retort-stats-1"}, {"tokens", 1}};
+Statistics plannedStatistics(lm::ModelOp model) {
+  Statistics result;
+  result.tokens = 1;
   for (lm::BlockOp block : model.getBlocks()) {
-    nlohmann::json &entry = result["blocks"][block.getLabel().str()];
-    entry = {{"influence", 1.0}};
-    block.walk([&](lm::GluOp glu) {
-      entry["ffn"] = std::vector<double>(lm::features(glu.getGate()), 1.0);
-    });
-    block.walk([&](lm::AttentionOp attention) {
-      entry["heads"] = std::vector<double>(attention.getKvHeads(), 1.0);
-    });
+    int64_t channels = 0, groups = 0;
+    block.walk([&](lm::GluOp glu) { channels = lm::features(glu.getGate()); });
+    block.walk([&](lm::AttentionOp attention) { groups = attention.getKvHeads(); });
+    auto sizeOf = [&](Observed each) -> size_t {
+      switch (each) {
+      case Observed::Vocabulary:
+        return 0;
+      case Observed::Block:
+        return 1;
+      case Observed::Channel:
+        return channels;
+      case Observed::Group:
+        return groups;
+      }
+      return 0;
+    };
+    Statistics::Block &values = result.blocks[block.getLabel().str()];
+    for (const StatisticInfo &info : kStatistics)
+      values[info.statistic].assign(sizeOf(info.each), 1.0);
   }
   return result;
 }

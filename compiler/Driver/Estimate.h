@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Driver/DataWork.h"
-#include <nlohmann/json_fwd.hpp>
 
 namespace retort {
 
@@ -21,8 +20,8 @@ PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::Tra
 /// Elements of all parameters.
 int64_t parameterCount(lm::ModelOp model);
 
-/// A statistics file (docs/ir.md) that finds every channel and block equally important.
-nlohmann::json plannedStatistics(lm::ModelOp model);
+/// Statistics that find every channel and block equally important.
+Statistics plannedStatistics(lm::ModelOp model);
 
 /// The executor's options for a distill.train, but for paths and seed.
 exec::TrainOptions trainOptions(distill::TrainOp op);

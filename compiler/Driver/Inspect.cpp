@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Checkpoint/Checkpoint.h"
-#include "compiler/Driver/Assemble.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
+#include "compiler/Driver/Lowered.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Import/Config.h"
 #include "compiler/Import/Family.h"
@@ -122,6 +122,7 @@ json describePrograms(mlir::ModuleOp module, const PredictOptions &predict) {
                         {"ops", opsText(phase)},
                         {"tiles", cost.tiles},
                         {"rows_of_tiles", phase.getPerRow() ? 1 : rowTile},
+                        {"parts_of_rows", phase.getRowParts().value_or(1)},
                         {"weight_bytes", cost.weightBytes},
                         {"activation_bytes", cost.activationBytes},
                         {"cache_bytes_per_position", cost.cacheBytesPerPosition},
@@ -153,10 +154,10 @@ json describePrograms(mlir::ModuleOp module, const PredictOptions &predict) {
 /// of its own.
 void lowerForGpus(CompilerContext &context, mlir::ModuleOp module, const PredictOptions &predict) {
   if (predict.devices != 2)
-    return context.run(module, loweringPipeline("cuda"), nullptr);
+    return context.run(module, loweringPipeline("cuda"));
   mlir::OwningOpRef<mlir::ModuleOp> second = module.clone();
-  context.run(module, loweringPipeline("cuda0"), nullptr);
-  context.run(*second, loweringPipeline("cuda1"), nullptr);
+  context.run(module, loweringPipeline("cuda0"));
+  context.run(*second, loweringPipeline("cuda1"));
   module.push_back(second.release());
 }
 
@@ -269,28 +270,20 @@ void printPrograms(const json &programs) {
   std::printf("  *: waits for the phases before it\n");
 }
 
-void printEntries(const json &entries) {
-  for (const json &entry : entries) {
-    if (entry["target"] == "cpu") {
-      std::printf("  cpu %s\n", entry["isa"].get<std::string>().c_str());
-      continue;
-    }
-    std::string arches, shared = formatBytes(entry["shared_bytes"]) + " of shared memory";
-    for (const json &arch : entry["arches"]) {
-      const std::string code = arch;
-      arches += (arches.empty() ? "" : ", ") + code;
-      for (const json &card : entry.value("shared_bytes_on", json::array()))
-        if (std::string cards = card["arch"]; code.starts_with(cards))
-          shared += ", " + formatBytes(card["bytes"]) + " on " + cards;
-    }
-    std::printf("  cuda %s, %s: up to %lld rows, %zu kernel%s of %lld threads, %s; "
-                "%s, later cards by %s\n",
-                entry["step"].get<std::string>().c_str(), entry["form"].get<std::string>().c_str(),
-                static_cast<long long>(entry["max_rows"].get<int64_t>()), entry["kernels"].size(),
-                entry["kernels"].size() == 1 ? "" : "s",
-                static_cast<long long>(entry["threads"].get<int64_t>()), shared.c_str(),
-                arches.c_str(), entry["ptx"].get<std::string>().c_str());
+void printCudaEntry(const engine::Manifest::CudaEntry &entry) {
+  std::string arches, shared = formatBytes(entry.sharedBytes) + " of shared memory";
+  for (const engine::CudaArch &arch : entry.arches) {
+    arches += (arches.empty() ? "" : ", ") + arch.text("sm_");
+    for (const auto &card : entry.sharedBytesOn)
+      if (card.arch.major == arch.major && card.arch.minor == arch.minor)
+        shared += ", " + formatBytes(card.bytes) + " on " + card.arch.text("sm_");
   }
+  std::printf("  cuda %s, %s: up to %u rows, %zu kernel%s of %u threads, %s; "
+              "%s, later cards by %s\n",
+              entry.decode ? "decode" : "prefill", entry.persistent ? "persistent" : "graph",
+              entry.maxRows, entry.kernels.size(), entry.kernels.size() == 1 ? "" : "s",
+              entry.threads, shared.c_str(), arches.c_str(),
+              entry.ptx ? entry.ptx->text("compute_").c_str() : "none");
 }
 
 void printModel(const json &model) {
@@ -302,28 +295,37 @@ void printModel(const json &model) {
               static_cast<long long>(model["context"].get<int64_t>()));
 }
 
-void printBundle(const json &manifest) {
-  printModel(manifest["model"]);
-  std::printf("  %s of weights read a token\n",
-              formatBytes(manifest["figures"]["bytes_per_token"].get<uint64_t>()).c_str());
-  if (manifest["cache"].contains("format"))
+void printProvenance(const engine::Manifest::Provenance &made) {
+  for (const auto &[key, value] :
+       {std::pair<const char *, std::string>("teacher", made.teacherFile),
+        {"teacher sha256", made.teacherSha256},
+        {"corpus", made.corpus.empty() ? "none" : made.corpus},
+        {"recipe", made.recipe},
+        {"pipeline", made.pipeline},
+        {"seed", std::to_string(made.seed)}})
+    std::printf("  %s: %s\n", key, value.c_str());
+}
+
+void printBundle(const engine::Manifest &manifest, const json &description) {
+  printModel(description["model"]);
+  std::printf("  %s of weights read a token\n", formatBytes(manifest.bytesPerToken).c_str());
+  if (!manifest.cacheFormat.empty())
     std::printf("  %s of keys and values a position, %s\n",
-                formatBytes(manifest["cache"]["page_bytes"].get<uint64_t>() /
-                            manifest["cache"]["page_rows"].get<uint64_t>())
-                    .c_str(),
-                manifest["cache"]["format"].get<std::string>().c_str());
-  printEntries(manifest["entries"]);
-  for (const auto &[name, part] : manifest["parts"].items())
-    std::printf("  %-16s %10s  sha256 %s\n", name.c_str(),
-                formatBytes(part["bytes"].get<uint64_t>()).c_str(),
-                part["sha256"].get<std::string>().substr(0, 16).c_str());
-  for (const auto &[key, value] : manifest["provenance"].items())
-    std::printf("  %s: %s\n", key.c_str(),
-                value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+                formatBytes(manifest.pageBytes / static_cast<uint64_t>(manifest.pageRows)).c_str(),
+                manifest.cacheFormat.c_str());
+  for (const engine::Manifest::Entry &entry : manifest.entries)
+    std::printf("  cpu %s\n", entry.isa.c_str());
+  for (const engine::Manifest::CudaEntry &entry : manifest.cudaEntries)
+    printCudaEntry(entry);
+  for (const engine::Manifest::Part &part : manifest.parts)
+    std::printf("  %-16s %10s  sha256 %s\n", part.name.c_str(), formatBytes(part.bytes).c_str(),
+                part.sha256.substr(0, 16).c_str());
+  if (manifest.provenance)
+    printProvenance(*manifest.provenance);
   // A bundle for several targets has the same parameters in a part each.
   json params = json::array();
-  for (const json &param : manifest["params"])
-    if (param.value("part", "") == manifest["params"].front().value("part", ""))
+  for (const json &param : description["params"])
+    if (param.value("part", "") == description["params"].front().value("part", ""))
       params.push_back(param);
   printParameters(params);
 }
@@ -355,6 +357,7 @@ void checkPredicted(const json &programs, const InspectOptions &options) {
 
 void inspectCommand(const InspectOptions &options) {
   json description;
+  engine::Manifest manifest; // of a bundle
   const PredictOptions &predict = options.predict;
   if (!predict.on.empty()) {
     if (!options.phases)
@@ -366,7 +369,8 @@ void inspectCommand(const InspectOptions &options) {
     fail(ExitCode::Usage,
          options.file + ": a checkpoint has no phases: compile it first, or name a GPU with --on");
   if (isBundle(options.file)) {
-    description = readBundleManifest(options.file);
+    manifest = readBundleManifest(options.file);
+    description = json::parse(manifest.text);
     description["kind"] = "bundle";
     if (options.phases) {
       Workspace workspace(Workspace::defaultDir());
@@ -390,7 +394,7 @@ void inspectCommand(const InspectOptions &options) {
   }
   std::printf("%s: %s\n", options.file.c_str(), description["kind"].get<std::string>().c_str());
   if (description["kind"] == "bundle")
-    printBundle(description);
+    printBundle(manifest, description);
   else if (description["kind"] == "mlir")
     for (const json &model : description["models"]) {
       printModel(model["model"]);

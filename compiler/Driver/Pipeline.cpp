@@ -5,7 +5,6 @@
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
-#include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "llvm/Support/SourceMgr.h"
@@ -13,43 +12,6 @@
 
 namespace retort {
 namespace {
-
-/// Executes the module's data work. MLIR's registry makes passes by name alone, so the work that
-/// the pass of a running pipeline is for is handed over here.
-struct RunDataWork : mlir::PassWrapper<RunDataWork, mlir::OperationPass<mlir::ModuleOp>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(RunDataWork)
-  static inline thread_local DataWork *work = nullptr;
-  static inline thread_local std::optional<Error> error;
-
-  llvm::StringRef getArgument() const final { return "run-data-work"; }
-  llvm::StringRef getDescription() const final {
-    return "Execute the ops of the distill dialect that have no result yet";
-  }
-  void runOnOperation() final {
-    // MLIR's frames do not pass exceptions on.
-    try {
-      if (!work)
-        fail(ExitCode::Usage,
-             "run-data-work: there is no corpus to work on: name one with --corpus");
-      work->run(getOperation());
-    } catch (const Error &thrown) {
-      error = thrown;
-      signalPassFailure();
-    } catch (const std::exception &thrown) {
-      error = Error{ExitCode::Internal, thrown.what()};
-      signalPassFailure();
-    }
-  }
-};
-
-void registerOnce() {
-  static const bool done = [] {
-    registerAllPasses();
-    mlir::PassRegistration<RunDataWork>();
-    return true;
-  }();
-  (void)done;
-}
 
 /// Where a diagnostic points, for people: a parameter's name, or file:line:column.
 std::string describe(mlir::Location location) {
@@ -102,7 +64,7 @@ void parsePipeline(const std::string &pipeline, mlir::OpPassManager &manager) {
 
 CompilerContext::CompilerContext(const Workspace &workspace)
     : context_(mlir::MLIRContext::Threading::DISABLED) {
-  registerOnce();
+  registerAllPasses();
   mlir::DialectRegistry registry;
   registerAllDialects(registry);
   context_.appendDialectRegistry(registry);
@@ -121,17 +83,38 @@ void CompilerContext::run(mlir::ModuleOp module, const std::string &pipeline, Da
     parsePipeline(pipeline, parsed);
     return parsed;
   }();
-  RunDataWork::work = work;
-  RunDataWork::error.reset();
+  // MLIR's frames do not pass exceptions on.
+  std::optional<Error> thrown;
+  auto worker = [&](mlir::ModuleOp whole) {
+    try {
+      work->run(whole);
+      return mlir::success();
+    } catch (const Error &error) {
+      thrown = error;
+    } catch (const std::exception &error) {
+      thrown = Error{ExitCode::Internal, error.what()};
+    }
+    return mlir::failure();
+  };
+  auto *dialect = context_.getLoadedDialect<distill::DistillDialect>();
+  dialect->setWorker(work ? distill::DistillDialect::Worker(worker) : nullptr);
   FirstError diagnostics(&context_);
   const bool ok = mlir::succeeded(manager.run(module));
-  RunDataWork::work = nullptr;
+  dialect->setWorker(nullptr);
   if (ok)
     return;
-  if (std::optional<Error> thrown = std::exchange(RunDataWork::error, std::nullopt))
+  if (thrown)
     throw *thrown;
   fail(ExitCode::Usage,
        diagnostics.text().empty() ? "a pass failed without saying why" : diagnostics.text());
+}
+
+lm::ModelOp CompilerContext::finalModel(mlir::ModuleOp module) {
+  FirstError diagnostics(&context_);
+  auto model = lm::findModel(module, "");
+  if (mlir::failed(model))
+    fail(ExitCode::Usage, diagnostics.text());
+  return *model;
 }
 
 std::string CompilerContext::normalise(const std::string &pipeline) {
@@ -160,17 +143,6 @@ mlir::OwningOpRef<mlir::ModuleOp> CompilerContext::parseText(const std::string &
     fail(ExitCode::BadInput,
          diagnostics.text().empty() ? where + ": cannot be read as MLIR" : diagnostics.text());
   return module;
-}
-
-lm::ModelOp finalModel(mlir::ModuleOp module) {
-  if (auto student = module.lookupSymbol<lm::ModelOp>("student"))
-    return student;
-  auto models = llvm::to_vector(module.getOps<lm::ModelOp>());
-  if (models.size() != 1)
-    fail(ExitCode::Usage,
-         "the recipe leaves " + std::to_string(models.size()) +
-             " models and none is named 'student': end it with the one to compile");
-  return models.front();
 }
 
 } // namespace retort

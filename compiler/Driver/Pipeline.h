@@ -8,8 +8,8 @@
 
 namespace retort {
 
-/// A context with Retort's dialects and passes, and, for textual pipelines, the pass
-/// `run-data-work`. `workspace` is where #distill.file results are found.
+/// A context with Retort's dialects and passes. `workspace` is where #distill.file results are
+/// found.
 class CompilerContext {
 public:
   explicit CompilerContext(const Workspace &workspace);
@@ -18,7 +18,11 @@ public:
   /// Parses `pipeline` and runs it; `run-data-work` calls work->run() on the module. Throws Error:
   /// Usage with MLIR's message and caret if it does not parse; the Error of data work; or, for a
   /// pass that failed, Usage with its diagnostic in one line.
-  void run(mlir::ModuleOp module, const std::string &pipeline, DataWork *work);
+  void run(mlir::ModuleOp module, const std::string &pipeline, DataWork *work = nullptr);
+
+  /// The model that a bundle is made of: lm::findModel's where no name is given. Throws Error
+  /// (Usage) if there are several and none is the student.
+  lm::ModelOp finalModel(mlir::ModuleOp module);
 
   /// Checks that `pipeline` parses and returns it as MLIR prints it, on one line, options and all.
   std::string normalise(const std::string &pipeline);
@@ -31,9 +35,5 @@ public:
 private:
   mlir::MLIRContext context_;
 };
-
-/// The model that a bundle is made of: @student if there is one, else the only lm.model. Throws
-/// Error (Usage) if there are several and none is the student.
-lm::ModelOp finalModel(mlir::ModuleOp module);
 
 } // namespace retort

@@ -1,40 +1,103 @@
 //===- Recipe.h - What a compile does, as pass pipelines ------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
+//
+// A recipe is a .pipeline file: a header of comments that says what it does and declares its
+// parameters, and an MLIR pass pipeline that names them. docs/recipes.md describes the syntax.
+//
+//===----------------------------------------------------------------------===//
 #pragma once
-#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace retort {
 
-/// What the command line may vary in a built-in recipe. Every field has the recipe's default.
-struct RecipeParameters {
-  std::string checkpointType;       ///< of most weights: "bf16", "f16", else empty; `none` keeps it
-  uint64_t tuneTokens = 60'000;     ///< tokens that the teacher is adapted on
-  uint64_t distillTokens = 180'000; ///< tokens that the student is trained on, unrounded
-  uint64_t healTokens = 24'000;     ///< tokens that the rounded student is trained on
-  uint64_t observeTokens = 16'384;  ///< tokens that activations are observed and layers fitted on
-  uint64_t scoreTokens = 16'384;    ///< tokens' worth of held-out text that models are scored on
-  double ffnKeep = 0.54;            ///< share of FFN channels that the student keeps
-  unsigned dropBlocks = 0;          ///< blocks that the student loses
-  unsigned maxVocabulary = 9'728;   ///< most tokens of the student's vocabulary
-  uint64_t seed = 0;
-  bool baselines = false;
-  std::string cacheFormat; ///< of keys and values, checked; empty: f16, of `none` as imported
+/// `--set NAME=VALUE`, or an option that stands for one, as `--seed 3`.
+struct Setting {
+  std::string option;      ///< as it was typed: begins messages
+  std::string name, value; ///< of the parameter
+  std::string instead;     ///< what to do where a recipe has no such parameter; may be empty
+
+  /// Of `--set`'s NAME=VALUE. Throws Error (Usage) if there is no '='.
+  static Setting parse(const std::string &text);
 };
 
-/// A recipe: an MLIR pass pipeline over the module that import made.
-struct Recipe {
-  std::string name;
-  std::string pipeline; ///< textual, "builtin.module(...)"
-  bool needsCorpus = false;
+/// What a recipe lets the command line choose.
+struct RecipeParameter {
+  enum class Kind { Whole, Real, Choice, Flag };
+  std::string name, value; ///< the value is the declared default until it is set
+  Kind kind = Kind::Flag;
+  std::string least, most;          ///< inclusive bounds of a number
+  std::vector<std::string> choices; ///< the words of a choice
+  std::string unit, help;           ///< `unit` may be empty
+  bool isSet = false;               ///< by the user
+
+  /// Whether `text` is a value; else what it ought to be: "not a number from 0.1 to 1".
+  std::optional<std::string> refuse(const std::string &text) const;
+  /// "0.1 to 1, share" or "f16, bf16 or f32".
+  std::string range() const;
 };
 
-/// The names of the built-in recipes with a line on each.
-std::vector<std::pair<std::string, std::string>> builtinRecipes();
+/// A pass pipeline over the module that import made, with parameters.
+class Recipe {
+public:
+  /// The recipe of this name in folder(), or that of the file of this path. Throws Error (Usage)
+  /// with the nearest name, or with the line of a file's header that is wrong; (Io).
+  static Recipe open(const std::string &nameOrFile);
+  /// A pipeline as `--passes` gives it: its name is "custom", and it has no parameters.
+  static Recipe custom(std::string pipeline);
+  /// The recipe that is meant where none is named.
+  static Recipe usual(bool hasCorpus);
+  /// The recipes that come with Retort, by name.
+  static std::vector<Recipe> all();
+  static std::vector<std::string> names();
+  /// share/retort/recipes beside the folder of the running program.
+  static std::string folder();
 
-/// The recipe of this name, or, if it names a file, that file's pipeline ('//' comments allowed).
-/// Throws Error (Usage) with the nearest name, or if a file's pipeline should be varied, or (Io).
-Recipe loadRecipe(const std::string &nameOrFile, const RecipeParameters &parameters);
+  const std::string &name() const { return name_; } ///< of a file, without folder and suffix
+  const std::string &summary() const { return summary_; }
+  const std::string &description() const { return description_; }
+  /// "with a corpus": when the recipe is meant where none is named; empty: never.
+  const std::string &usualFor() const { return usualFor_; }
+  const std::vector<RecipeParameter> &parameters() const { return parameters_; }
+  /// The parameter's value; `fallback` if there is no such parameter.
+  std::string valueOr(const std::string &name, const std::string &fallback) const;
+
+  /// Throws Error (Usage) for a name that the recipe does not declare, or a value out of bounds.
+  void set(const Setting &setting);
+
+  /// A number that makes the bundle larger, which --budget may therefore choose, and in which
+  /// steps.
+  struct Budget {
+    std::string parameter;
+    double least, most, step;
+  };
+  /// Empty if the recipe has none, or if the user has set it.
+  std::optional<Budget> budget() const;
+  /// Gives a parameter another value, as --budget does.
+  void vary(const std::string &name, const std::string &value) { find(name)->value = value; }
+  /// Its name, whoever sets it; empty if the recipe declares none.
+  const std::string &budgetParameter() const { return budgetParameter_; }
+
+  /// The pipeline with values in the place of names. `facts` are values that every recipe may name
+  /// and none declares. Throws Error (Usage) for a name that is neither.
+  std::string pipeline(const std::map<std::string, std::string> &facts) const;
+
+private:
+  Recipe(std::string name, std::string where) : name_(std::move(name)), where_(std::move(where)) {}
+  void readHeaderLine(const std::string &line, const std::string &at);
+  void readParameter(const std::string &text, const std::string &at);
+  void readBudget(const std::string &text, const std::string &at);
+  RecipeParameter *find(const std::string &name);
+  const RecipeParameter *find(const std::string &name) const;
+  std::vector<std::string> parameterNames() const;
+
+  std::string name_, where_; ///< `where_` names it in messages: its path, or --passes
+  std::string summary_, description_, text_, usualFor_;
+  std::vector<RecipeParameter> parameters_;
+  std::string budgetParameter_;
+  double budgetStep_ = 0;
+};
 
 } // namespace retort

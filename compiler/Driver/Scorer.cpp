@@ -8,10 +8,10 @@
 #include "compiler/Torch/Loader.h"
 #include "runtime/base/Sha256.h"
 #include "runtime/include/retort.hpp"
+#include "runtime/src/engine/Manifest.h"
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 namespace retort {
 namespace {
@@ -21,10 +21,12 @@ public:
   BundleScorer(const std::string &path, unsigned threads, const std::string &device)
       : model_(path), session_(model_, {.threads = threads, .device = device}),
         info_(model_.info()), maxRows_(session_.info().max_rows), path_(path) {
-    nlohmann::json manifest = nlohmann::json::parse(model_.manifest());
-    identity_ = manifest["parts"]["tokenizer.json"].value("sha256", "");
-    if (manifest["provenance"].contains("corpus"))
-      corpus_ = manifest["provenance"]["corpus"].value("identity", "");
+    // The runtime has checked it; without the layout of a file it reads as a folder's.
+    const engine::Manifest manifest = engine::parseManifest(model_.manifest(), path, std::nullopt);
+    if (const engine::Manifest::Part *part = manifest.findPart("tokenizer.json"))
+      identity_ = part->sha256;
+    if (manifest.provenance)
+      corpus_ = manifest.provenance->corpus;
   }
 
   TokenizeFn tokenize() const override {
@@ -71,8 +73,8 @@ class TeacherScorer : public Scorer {
 public:
   TeacherScorer(const std::string &path, const Workspace &workspace, unsigned threads)
       : context_(workspace), teacher_(path, workspace),
-        module_(importModel(context_.mlir(), teacher_.checkpoint())), model_(finalModel(*module_)),
-        graph_(exec::graphFromModel(model_)),
+        module_(importModel(context_.mlir(), teacher_.checkpoint())),
+        model_(context_.finalModel(*module_)), graph_(exec::graphFromModel(model_)),
         executor_(exec::loadExecutor({.threads = static_cast<int>(threads)})) {}
 
   TokenizeFn tokenize() const override { return tokenizer().tokenizeDocument(); }

@@ -30,15 +30,11 @@ Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); 
 
 Json modelJson(const ModelFigures &model) {
   Json json = {{"name", repaired(model.name)},
-               {"note", repaired(model.note)},
                {"bits_per_byte", nullptr},
                {"bits_per_byte_stderr", nullptr},
-               {"disk_bytes", orNull(model.diskBytes)},
                {"weight_bytes_per_token", orNull(model.weightBytesPerToken)},
                {"text_bytes_per_token", orNull(model.textBytesPerToken)},
-               {"weight_bytes_per_text_byte", orNull(model.weightBytesPerTextByte())},
-               {"decode_tokens_per_s", orNull(model.decodeTokensPerSecond)},
-               {"decode_text_bytes_per_s", orNull(model.textBytesPerSecond())}};
+               {"weight_bytes_per_text_byte", orNull(model.weightBytesPerTextByte())}};
   if (model.bitsPerByte) {
     json["bits_per_byte"] = finite(model.bitsPerByte->value);
     json["bits_per_byte_stderr"] = finite(model.bitsPerByte->standardError);
@@ -68,12 +64,6 @@ std::optional<double> ModelFigures::weightBytesPerTextByte() const {
   return static_cast<double>(*weightBytesPerToken) / *textBytesPerToken;
 }
 
-std::optional<double> ModelFigures::textBytesPerSecond() const {
-  if (!decodeTokensPerSecond || !textBytesPerToken)
-    return std::nullopt;
-  return *decodeTokensPerSecond * *textBytesPerToken;
-}
-
 nlohmann::json Report::toJson() const {
   Json json = {{"format", 1},
                {"title", repaired(title)},
@@ -82,8 +72,7 @@ nlohmann::json Report::toJson() const {
                {"loss_curves", Json::array()},
                {"parameters", Json::array()},
                {"provenance", Json::object()},
-               {"corpus", corpus ? corpus->toJson() : Json()},
-               {"notes", Json::array()}};
+               {"corpus", corpus ? corpus->toJson() : Json()}};
   for (const ModelFigures &model : models)
     json["models"].push_back(modelJson(model));
   for (const LossCurve &curve : curves)
@@ -92,8 +81,6 @@ nlohmann::json Report::toJson() const {
     json["parameters"].push_back(parameterJson(row));
   for (const auto &[key, value] : provenance)
     json["provenance"][repaired(key)] = repaired(value);
-  for (const std::string &note : notes)
-    json["notes"].push_back(repaired(note));
   return json;
 }
 

@@ -1,7 +1,6 @@
 //===- Report.h - What a compile made, for people and programs -*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
-// report.json and report.html of a bundle, and the table that `retort eval` prints. The keys of the
-// JSON are documented in docs/report.md.
+// report.json and report.html of a bundle. The keys of the JSON are documented in docs/report.md.
 #pragma once
 #include "compiler/Data/Scoring.h"
 #include <cstdint>
@@ -15,20 +14,13 @@ namespace retort {
 
 /// One model of the comparison. What was not measured is left empty and shown as "-".
 struct ModelFigures {
-  std::string name = {}; ///< "teacher", "specialist", "student without a teacher"
-  std::string note = {}; ///< what it is, in a few words; may be empty
-  std::optional<Estimate> bitsPerByte = {}; ///< on held-out documents
-  std::optional<uint64_t> diskBytes = {};   ///< of the file or bundle
-  std::optional<uint64_t> weightBytesPerToken =
-      {};                                       ///< weights read from memory to decode one token
-  std::optional<double> textBytesPerToken = {}; ///< mean, on held-out documents
-  std::optional<double> decodeTokensPerSecond =
-      {}; ///< leave empty in a bundle's report: see Report
+  std::string name = {};                            ///< "teacher", "specialist"
+  std::optional<Estimate> bitsPerByte = {};         ///< on held-out documents
+  std::optional<uint64_t> weightBytesPerToken = {}; ///< read from memory to decode one token
+  std::optional<double> textBytesPerToken = {};     ///< mean, on held-out documents
 
   /// weightBytesPerToken / textBytesPerToken.
   std::optional<double> weightBytesPerTextByte() const;
-  /// decodeTokensPerSecond * textBytesPerToken.
-  std::optional<double> textBytesPerSecond() const;
 };
 
 /// Loss of one training along its way.
@@ -52,7 +44,7 @@ struct ParameterRow {
 
 /// Everything that report.json and report.html say. A bundle's report holds nothing that differs
 /// between two runs with the same inputs (no clock, host name or speed), so that the same inputs
-/// and seed give the same bytes; `retort eval` fills in speeds in a report of its own.
+/// and seed give the same bytes.
 struct Report {
   std::string title; ///< the model's name
   std::vector<ModelFigures> models;
@@ -62,18 +54,12 @@ struct Report {
   std::vector<std::pair<std::string, std::string>>
       provenance; ///< teacher, corpus, recipe, versions
   std::optional<CorpusCounts> corpus;
-  std::vector<std::string> notes; ///< warnings: what the reader should know before using the model
 
   /// "format": 1 and the fields; what was not measured is null.
   nlohmann::json toJson() const;
   /// A self-contained page: no scripts, nothing fetched, light and dark. All text is escaped.
   std::string toHtml() const;
 };
-
-/// The models as a plain-text table of at most 100 columns, ended by a newline.
-std::string modelTable(const std::vector<ModelFigures> &models);
-/// The same as a Markdown table, for README and build/quickstart/table.md.
-std::string modelTableMarkdown(const std::vector<ModelFigures> &models);
 
 /// `text` with & < > " ' replaced, fit for HTML text and quoted attributes. Control characters that
 /// HTML forbids become U+FFFD, and so does each byte that is not UTF-8.

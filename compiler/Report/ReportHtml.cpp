@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/Numbers.h"
 #include "compiler/Report/Report.h"
-#include "compiler/Report/ReportTable.h"
 
 #include <algorithm>
 #include <cmath>
@@ -41,6 +40,27 @@ std::string table(const std::vector<Row> &rows, const char *cssClass = "") {
     html += "</tr>\n";
   }
   return html + "</table></div>\n";
+}
+
+std::string bitsCell(const ModelFigures &model) {
+  if (!model.bitsPerByte)
+    return "-";
+  std::string text = fixedDecimals(model.bitsPerByte->value, 3);
+  if (std::isfinite(model.bitsPerByte->standardError))
+    text += " ± " + fixedDecimals(model.bitsPerByte->standardError, 3);
+  return text;
+}
+
+/// A row a model.
+std::string modelsHtml(const std::vector<ModelFigures> &models) {
+  std::vector<Row> rows = {{"model", "bits/byte", "weights/token", "weights/text byte"}};
+  for (const ModelFigures &model : models) {
+    const std::optional<double> perByte = model.weightBytesPerTextByte();
+    rows.push_back({model.name, bitsCell(model),
+                    model.weightBytesPerToken ? humanBytes(*model.weightBytesPerToken) : "-",
+                    perByte ? fixedDecimals(*perByte / 1e6, 2) + " MB" : "-"});
+  }
+  return table(rows);
 }
 
 std::string shapeText(const std::vector<int64_t> &shape) {
@@ -204,18 +224,10 @@ std::string Report::toHtml() const {
                      "<title>" +
                      escapeHtml(title) + "</title>\n<style>" + style +
                      "</style>\n</head>\n<body>\n<h1>" + escapeHtml(title) + "</h1>\n";
-  for (const std::string &note : notes)
-    html += "<p><strong>Note:</strong> " + escapeHtml(note) + "</p>\n";
   if (!models.empty()) {
-    html += table(modelCells(models));
+    html += modelsHtml(models);
     if (!heldOut.empty())
       html += "<p>" + escapeHtml(heldOut) + "</p>\n";
-    std::string items;
-    for (const ModelFigures &model : models)
-      if (!model.note.empty())
-        items += "<li>" + escapeHtml(model.name + ": " + model.note) + "</li>\n";
-    if (!items.empty())
-      html += "<ul>\n" + items + "</ul>\n";
   }
   html += curvesHtml(curves) + parametersHtml(parameters);
   if (corpus)

@@ -71,7 +71,6 @@ struct Sequence {
 enum class Precision : uint8_t { F32, Bf16 };
 
 struct Progress {
-  const char *what = ""; ///< "observe", "score" or "train"
   int64_t step = 0, totalSteps = 0;
   double loss = 0; ///< train: mean over the step's tokens, in nats, of the weighted losses
   double tokensPerSecond = 0; ///< since the call began (train: since it began or resumed)

@@ -15,7 +15,6 @@ class Builder {
 public:
   explicit Builder(lm::ModelOp model) : model_(model) {
     graph_.name = model.getSymName().str();
-    graph_.family = model.getFamily().str();
     graph_.context = int64_t(model.getContext());
     graph_.vocab = int64_t(model.getVocab());
     graph_.hidden = int64_t(model.getHidden());
@@ -111,9 +110,7 @@ private:
         .Case([](mlir::FloatAttr number) { return Numbers{number.getValueAsDouble()}; })
         .Case([](mlir::UnitAttr) { return Numbers{1}; })
         .Case([](lm::ActivationAttr act) { return Numbers{double(act.getValue())}; })
-        .Case([](lm::CacheFormatAttr cache) {
-          return Numbers{double(cache.getValue())};
-        })
+        .Case([](lm::CacheFormatAttr cache) { return Numbers{double(cache.getValue())}; })
         .Case([](lm::RopeScalingAttr) { return Numbers{}; }) // part of the rope's frequencies
         .Default([&](mlir::Attribute) -> Numbers {
           fail(ExitCode::Unsupported, "the executor does not read '" + attribute.getName().str() +

@@ -84,8 +84,7 @@ struct Block {
 
 /// A model. Nodes before the first block make its input, those after the last one end in Logits.
 struct Graph {
-  std::string name;   ///< the lm.model's symbol
-  std::string family; ///< as in the checkpoint
+  std::string name; ///< the lm.model's symbol
   int64_t context = 0, vocab = 0, hidden = 0;
   /// After vocabulary pruning: this model's token i is the teacher's token vocabKept[i]. Else
   /// empty.

@@ -16,7 +16,7 @@ public:
     tokens_ += tokens;
     ++done_;
     if (progress_ &&
-        !progress_({what_, done_, total_, 0, tokens_ / std::max(1e-9, nowSeconds() - begun_)}))
+        !progress_({done_, total_, 0, tokens_ / std::max(1e-9, nowSeconds() - begun_)}))
       fail(ExitCode::Interrupted, std::string(what_) + " was interrupted");
   }
 

@@ -151,7 +151,7 @@ Run::Sum Run::step(int64_t first, int64_t last) {
 }
 
 bool Run::report(const OnProgress &progress, int64_t steps, double loss, double tokensPerSecond) {
-  return !progress || progress({"train", state_.step, steps, loss, tokensPerSecond});
+  return !progress || progress({state_.step, steps, loss, tokensPerSecond});
 }
 
 void Run::operator()(const OnProgress &progress, TrainResult &result) {

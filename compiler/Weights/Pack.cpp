@@ -13,8 +13,6 @@ namespace {
 
 using Kind = NumberFormat::Kind;
 
-constexpr int kI8Bias = 128; // int8 codes are stored unsigned, as the dot products want them
-
 void check(const NumberFormat &format) {
   if (!format.isKnown())
     fail(ExitCode::Usage, "weight format: '" + nameOf(format) + "' is none of " +
@@ -94,11 +92,11 @@ GroupScale chooseScale(const NumberFormat &format, const Group &values) {
   float most = -low >= high ? low : high;
   GroupScale group;
   if (format.kind == Kind::I8)
-    group = {std::fabs(most) / 127, 0, kI8Bias, kI8Bias - 127, kI8Bias + 127};
+    group = {std::fabs(most) / 127, 0, format.zeroCode(), 1, 255};
   else if (format.kind == Kind::F8)
     group = {f8Scale(most), 0, 0, 0, 0};
   else if (!format.minima)
-    group = {most / -8, 0, 8, 0, 15};
+    group = {most / -float(format.zeroCode()), 0, format.zeroCode(), 0, (1 << format.bits()) - 1};
   else
     group = {(high - low) / 15, fromHalf(toHalf(low)), 0, 0, 15};
   group.scale = fromHalf(toHalf(group.scale));
@@ -124,48 +122,77 @@ Int4 codesAt(const Group &values, int64_t i, const GroupScale &group) {
 }
 
 float dequantised(const NumberFormat &format, uint8_t code, float scale, float minimum) {
-  if (format.kind == Kind::I8)
-    return scale * float(int(code) - kI8Bias);
   if (format.kind == Kind::F8)
     return f8Value(code, scale);
-  if (!format.minima)
-    return scale * float(int(code) - 8);
-  return scale * float(code) + minimum;
+  return scale * float(int(code) - format.zeroCode()) + minimum;
 }
 
-uint8_t zeroCode(const NumberFormat &format) {
-  if (format.kind == Kind::F8)
-    return 0;
-  return format.kind == Kind::I8 ? uint8_t(kI8Bias) : format.minima ? 0 : 8;
-}
+/// What rows16 (kernels/cpu/kernels.h) makes of codes that share bytes: words of four columns, which
+/// are neighbouring bytes of a lane, are joined to planes of such words.
+struct Planes {
+  int64_t words, planes; ///< of a unit of columns
 
-/// Where the code of row `lane`, column k lies after the scales: its byte, and for int4 its nibble.
-int64_t codeByte(const NumberFormat &format, int64_t lane, int64_t k) {
-  if (format.kind == Kind::F8)
-    return k * 16 + lane;
-  if (format.kind == Kind::I8)
-    return k / 4 * 64 + lane * 4 + k % 4;
-  return k / 8 * 64 + lane * 4 + k % 4;
-}
-int nibbleShift(int64_t k) { return k % 8 < 4 ? 0 : 4; }
+  explicit Planes(Kind kind) {
+    words = kind == Kind::I3 ? 8 : kind == Kind::I4 ? 2 : 1;
+    planes = kind == Kind::I3 ? 3 : 1;
+  }
+  static void join(Kind kind, const uint32_t *w, uint32_t *plane) {
+    if (kind ==
+        Kind::I3) { // six codes whole, the others' low bits above them, high bits in the last
+      plane[0] = w[0] | w[1] << 3 | (w[6] & 0x03030303) << 6;
+      plane[1] = w[2] | w[3] << 3 | (w[7] & 0x03030303) << 6;
+      plane[2] = w[4] | w[5] << 3 | (w[6] & 0x04040404) << 4 | (w[7] & 0x04040404) << 5;
+    } else {
+      plane[0] = kind == Kind::I4 ? w[0] | w[1] << 4 : w[0];
+    }
+  }
+  static void split(Kind kind, const uint32_t *plane, uint32_t *w) {
+    if (kind == Kind::I3) {
+      for (int i = 0; i < 6; ++i)
+        w[i] = plane[i / 2] >> i % 2 * 3 & 0x07070707;
+      w[6] = (plane[0] >> 6 & 0x03030303) | (plane[2] >> 4 & 0x04040404);
+      w[7] = (plane[1] >> 6 & 0x03030303) | (plane[2] >> 5 & 0x04040404);
+    } else {
+      w[0] = kind == Kind::I4 ? plane[0] & 0x0f0f0f0f : plane[0];
+      w[1] = plane[0] >> 4 & 0x0f0f0f0f;
+    }
+  }
+};
 
-/// Stores a row's codes where codeByte and nibbleShift say, four bytes at a time.
 void storeCodes(const NumberFormat &format, int64_t lane, std::span<const uint8_t> codes,
                 std::span<uint8_t> stored) {
   if (format.kind == Kind::F8) {
     for (int64_t k = 0; k < int64_t(codes.size()); ++k)
-      stored[codeByte(format, lane, k)] = codes[k];
+      stored[k * 16 + lane] = codes[k];
     return;
   }
-  const int64_t step = format.kind == Kind::I8 ? 4 : 8;
-  for (int64_t k = 0; k < int64_t(codes.size()); k += step) {
-    uint32_t low, high;
-    std::memcpy(&low, &codes[k], 4);
-    if (format.kind == Kind::I4) {
-      std::memcpy(&high, &codes[k + 4], 4);
-      low |= high << 4; // codes are below 16: no bit crosses into the next byte
-    }
-    std::memcpy(&stored[codeByte(format, lane, k)], &low, 4);
+  const Planes unit(format.kind);
+  uint8_t *out = stored.data() + lane * 4;
+  for (int64_t k = 0; k < int64_t(codes.size()); k += 4 * unit.words) {
+    uint32_t words[8], planes[3];
+    std::memcpy(words, &codes[k], size_t(4 * unit.words));
+    Planes::join(format.kind, words, planes);
+    for (int64_t plane = 0; plane < unit.planes; ++plane, out += 64)
+      std::memcpy(out, &planes[plane], 4);
+  }
+}
+
+/// The inverse of storeCodes.
+void loadCodes(const NumberFormat &format, int64_t lane, std::span<const uint8_t> stored,
+               std::span<uint8_t> codes) {
+  if (format.kind == Kind::F8) {
+    for (int64_t k = 0; k < int64_t(codes.size()); ++k)
+      codes[k] = stored[k * 16 + lane];
+    return;
+  }
+  const Planes unit(format.kind);
+  const uint8_t *in = stored.data() + lane * 4;
+  for (int64_t k = 0; k < int64_t(codes.size()); k += 4 * unit.words) {
+    uint32_t words[8], planes[3];
+    for (int64_t plane = 0; plane < unit.planes; ++plane, in += 64)
+      std::memcpy(&planes[plane], in, 4);
+    Planes::split(format.kind, planes, words);
+    std::memcpy(&codes[k], words, size_t(4 * unit.words));
   }
 }
 
@@ -193,7 +220,7 @@ void packQuantised(const NumberFormat &format, const float *rows, int64_t numRow
     if (lane < numRows) {
       quantiseRow(format, {rows + lane * cols, size_t(cols)}, codes, scales, minima);
     } else {
-      std::ranges::fill(codes, zeroCode(format));
+      std::ranges::fill(codes, uint8_t(format.zeroCode()));
       std::ranges::fill(scales, 0.0f);
       std::ranges::fill(minima, 0.0f);
     }
@@ -208,19 +235,18 @@ void packQuantised(const NumberFormat &format, const float *rows, int64_t numRow
 
 void unpackQuantised(const NumberFormat &format, std::span<const uint8_t> block, int64_t cols,
                      float *rows) {
-  int64_t groups = paddedCols(format, cols) / format.group;
-  std::span<const uint8_t> stored = block.subspan(scaleBytes(format, groups));
-  for (int64_t lane = 0; lane < kBlockRows; ++lane)
+  const int64_t padded = paddedCols(format, cols), groups = padded / format.group;
+  std::vector<uint8_t> codes(padded);
+  for (int64_t lane = 0; lane < kBlockRows; ++lane) {
+    loadCodes(format, lane, block.subspan(scaleBytes(format, groups)), codes);
     for (int64_t k = 0; k < cols; ++k) {
-      int64_t g = k / format.group;
-      float scale = fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, false)));
-      float minimum = 0;
-      if (format.minima)
-        minimum = fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, true)));
-      uint8_t byte = stored[codeByte(format, lane, k)];
-      uint8_t code = format.kind == Kind::I4 ? uint8_t(byte >> nibbleShift(k) & 15) : byte;
-      rows[lane * cols + k] = dequantised(format, code, scale, minimum);
+      const int64_t g = k / format.group;
+      const float scale = fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, false)));
+      const float minimum =
+          format.minima ? fromHalf(get<uint16_t>(block, scaleOffset(format, g, lane, true))) : 0;
+      rows[lane * cols + k] = dequantised(format, codes[k], scale, minimum);
     }
+  }
 }
 
 } // namespace
@@ -261,7 +287,7 @@ void quantiseRow(const NumberFormat &format, std::span<const float> row, std::sp
         Byte4 four = __builtin_convertvector(codesAt(values, i, group), Byte4);
         std::memcpy(&codes[begin + i], &four, 4);
       }
-    std::fill_n(&codes[begin] + count, format.group - count, zeroCode(format));
+    std::fill_n(&codes[begin] + count, format.group - count, uint8_t(format.zeroCode()));
     scales[g] = group.scale;
     if (format.minima)
       minima[g] = group.minimum;
@@ -348,7 +374,7 @@ struct Outermost {
       low = least - values.values, high = most - values.values;
     else if (format.kind == Kind::F8 && group.scale == kLeastF8Scale)
       return; // whatever the largest is
-    else if (format.kind == Kind::I4)
+    else if (format.integers() && format.bits() < 8)
       low = (group.scale > 0 ? least : most) - values.values;
     else
       (-*least >= *most ? low : high) = (-*least >= *most ? least : most) - values.values;

@@ -22,6 +22,7 @@ namespace retort::weight {
 //                    rounded up to f16, at least 2^-14
 //   I4, symmetric    w = d * (q - 8), q in 0..15; d = w_max / -8, where w_max is the element of
 //                    largest magnitude, of two the negative one (as ggml's Q4_0)
+//   I3               w = d * (q - 4), q in 0..7; d = w_max / -4, likewise
 //   I4, minima       w = d * q + m, q in 0..15; m = min, d = (max - min) / 15 (as ggml's Q4_1)
 
 /// Rows of a block, the unit of packing.
@@ -57,7 +58,7 @@ void unpackBlock(const NumberFormat &format, std::span<const uint8_t> block, int
 void quantiseDequantise(const NumberFormat &format, std::span<float> row);
 
 /// Codes and scales of one row before packing; what GPTQ-like methods and tests look at. `codes`
-/// has paddedCols elements, as stored (q + 128 for I8, q for I4, the bits of q for F8); `scales`
+/// has paddedCols elements, as stored (q + 128 for I8, q for I4 and I3, the bits of q for F8); `scales`
 /// and `minima` (else empty) one per group, the f16 values widened.
 void quantiseRow(const NumberFormat &format, std::span<const float> row, std::span<uint8_t> codes,
                  std::span<float> scales, std::span<float> minima);

@@ -14,8 +14,6 @@ using cuda::CodePlace;
 using cuda::WeightLayout;
 using Kind = NumberFormat::Kind;
 
-constexpr int kI8Bias = 128; // quantiseRow's int8 codes are unsigned, those of mma16 signed
-
 int64_t mmaBlockBytes(const NumberFormat &format, int64_t cols) {
   blockBytes(format, cols); // refuses formats that no kernel has
   const WeightLayout layout{format};
@@ -35,11 +33,23 @@ template <typename T> T get(std::span<const uint8_t> in, int64_t offset) {
   return value;
 }
 
-/// A code without a value, for padding: it stands for zero beside a scale of zero.
-uint8_t zeroCode(const NumberFormat &format) {
-  if (format.kind == Kind::F8)
-    return 0;
-  return format.kind == Kind::I8 ? kI8Bias : format.minima ? 0 : 8;
+void putBits(uint8_t &byte, int shift, int count, int value) {
+  const int mask = (1 << count) - 1;
+  byte = uint8_t((byte & ~(mask << shift)) | (value & mask) << shift);
+}
+void putCode(const WeightLayout &layout, std::span<uint8_t> piece, const CodePlace &place,
+             int code) {
+  if (place.lowByte < 0)
+    return putBits(piece[place.byte], place.shift, layout.bits(), code);
+  putBits(piece[place.byte], place.shift, layout.bits() - 1, code >> 1);
+  putBits(piece[place.lowByte], place.lowShift, 1, code);
+}
+int getCode(const WeightLayout &layout, std::span<const uint8_t> piece, const CodePlace &place) {
+  const int code = piece[place.byte] >> place.shift;
+  if (place.lowByte < 0)
+    return code & ((1 << layout.bits()) - 1);
+  return (code & ((1 << (layout.bits() - 1)) - 1)) << 1 |
+         (piece[place.lowByte] >> place.lowShift & 1);
 }
 
 void packQuantisedRow(const NumberFormat &format, std::span<const float> row, int lane,
@@ -47,18 +57,14 @@ void packQuantisedRow(const NumberFormat &format, std::span<const float> row, in
   const WeightLayout layout{format};
   const int64_t padded = paddedCols(format, int64_t(row.size())), groups = padded / format.group;
   std::vector<uint8_t> codes(layout.pieces(int64_t(row.size())) * layout.pieceCols(),
-                             zeroCode(format));
+                             uint8_t(format.zeroCode()));
   std::vector<float> scales(groups), minima(layout.minima ? groups : 0);
   quantiseRow(format, row, std::span(codes).first(padded), scales, minima);
   for (int64_t k = 0; k < int64_t(codes.size()); ++k) {
-    const CodePlace place = layout.code(lane, int(k % layout.pieceCols()));
-    uint8_t &byte = out[k / layout.pieceCols() * layout.pieceBytes() + place.byte];
-    if (format.kind == Kind::I8)
-      byte = uint8_t(codes[k] - kI8Bias);
-    else if (format.kind == Kind::F8)
-      byte = codes[k];
-    else
-      byte = uint8_t((byte & ~(15 << place.shift)) | codes[k] << place.shift);
+    // quantiseRow's int8 codes are unsigned, those of mma16 signed.
+    const int code = format.kind == Kind::I8 ? codes[k] - format.zeroCode() : codes[k];
+    putCode(layout, out.subspan(k / layout.pieceCols() * layout.pieceBytes()),
+            layout.code(lane, int(k % layout.pieceCols())), code);
   }
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t at = g / layout.groupsPerPiece() * layout.pieceBytes() +
@@ -106,9 +112,9 @@ float storedValue(const WeightLayout &layout, std::span<const uint8_t> piece, in
     return scale * float(int8_t(piece[place.byte]));
   if (layout.kind == Kind::F8)
     return scale * (fromE4m3(piece[place.byte]) / 256);
-  const int code = piece[place.byte] >> place.shift & 15;
+  const int code = getCode(layout, piece, place);
   return layout.minima ? scale * float(code) + fromHalf(get<uint16_t>(piece, at + 4))
-                       : scale * float(code - 8);
+                       : scale * float(code - layout.zeroCode());
 }
 
 void unpackMmaBlock(const NumberFormat &format, std::span<const uint8_t> block, int64_t cols,

@@ -30,8 +30,15 @@ def Distill_Dialect : Dialect {
       return fileResolver ? fileResolver(sha256) : ::std::string();
     }
 
+    /// What executes a module's data work for `run-data-work`: gives every op its result, or fails
+    /// with a diagnostic. Set by the driver; empty elsewhere.
+    using Worker = ::std::function<::mlir::LogicalResult(::mlir::ModuleOp)>;
+    void setWorker(Worker given) { worker = ::std::move(given); }
+    const Worker &getWorker() const { return worker; }
+
   private:
     FileResolver fileResolver;
+    Worker worker;
   public:
   }];
 }
@@ -46,14 +53,17 @@ def Distill_LossKind : I32EnumAttr<"LossKind", "a loss of distillation", [
   let genSpecializedAttr = 0;
 }
 
-def Distill_Statistic : I32EnumAttr<"Statistic", "what an observation counts or measures", [
-    I32EnumAttrCase<"Vocabulary", 0, "vocabulary">, I32EnumAttrCase<"FFN", 1, "ffn">,
-    I32EnumAttrCase<"Influence", 2, "influence">, I32EnumAttrCase<"Heads", 3, "heads">]> {
-  let cppNamespace = "::retort::distill";
-  let genSpecializedAttr = 0;
-}
-def Distill_StatisticAttr : EnumAttr<Distill_Dialect, Distill_Statistic, "statistic"> {
-  let assemblyFormat = "`<` $value `>`";
+def Distill_StatisticAttr : AttrDef<Distill_Dialect, "Statistic"> {
+  let mnemonic = "statistic";
+  let summary = "What an observation counts or measures";
+  let description = [{
+    One of the table in dialects/Distill/Statistics.h, by its name.
+    ```mlir
+    #distill.statistic<ffn>
+    ```
+  }];
+  let parameters = (ins AttrParameter<"::retort::distill::Statistic", "the statistic">:$value);
+  let hasCustomAssemblyFormat = 1;
 }
 
 def Distill_Schedule : I32EnumAttr<"Schedule", "how the learning rate falls after the warm-up", [

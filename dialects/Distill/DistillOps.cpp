@@ -41,6 +41,25 @@ LogicalResult FileAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitErro
   return success();
 }
 
+Attribute StatisticAttr::parse(AsmParser &parser, Type) {
+  StringRef name;
+  if (parser.parseLess())
+    return {};
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&name) || parser.parseGreater())
+    return {};
+  auto statistic = statisticNamed(name);
+  if (!statistic)
+    return parser.emitError(loc, "there is no statistic '")
+               << name << "': there are " << statisticNames(),
+           Attribute();
+  return get(parser.getContext(), *statistic);
+}
+
+void StatisticAttr::print(AsmPrinter &printer) const {
+  printer << "<" << infoOf(getValue()).name << ">";
+}
+
 LossAttr LossAttr::get(MLIRContext *context, LossKind kind, double weight, double temperature) {
   Builder builder(context);
   return get(context, kind, builder.getF64FloatAttr(weight), builder.getF64FloatAttr(temperature));
@@ -131,8 +150,7 @@ LogicalResult ObserveOp::verifySymbolUses(SymbolTableCollection &symbols) {
   ArrayRef<Attribute> all = getStatistics().getValue();
   for (auto [i, statistic] : llvm::enumerate(all))
     if (llvm::is_contained(all.drop_front(i + 1), statistic))
-      return emitOpError() << "observes "
-                           << stringifyStatistic(cast<StatisticAttr>(statistic).getValue())
+      return emitOpError() << "observes " << infoOf(cast<StatisticAttr>(statistic).getValue()).name
                            << " twice"; // (C3)
   return success();
 }

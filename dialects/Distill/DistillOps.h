@@ -1,6 +1,7 @@
 //===- DistillOps.h - The distill dialect: work on data -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "dialects/Distill/Statistics.h"
 #include "dialects/LM/LMOps.h"
 #include "dialects/Weight/WeightOps.h"
 #include <functional>

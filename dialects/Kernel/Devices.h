@@ -25,13 +25,13 @@ struct Device {
   double waitUs;            ///< a grid barrier with no skew before it
   double startUs;           ///< launching a cooperative kernel, or a graph
   double launchUs;          ///< a kernel of a graph after another
-  double launchDependentUs; ///< the same with programmatic dependent launch; 0: the card has none
-  bool peerAccess;          ///< cards reach each other's memory, by the maker's driver
+  double launchDependentUs; ///< the same with programmatic dependent launch; 0: the GPU has none
+  bool peerAccess;          ///< two reach each other's memory, by the maker's driver
   double peerUs;            ///< a value with its flag, stored and seen at the link's other end
   double peerGBs;           ///< over the link, one way
   double issue = 2.0; ///< warp instructions a cycle and multiprocessor that main loops reach, of 4
 
-  /// Puts a number of one's own in the place of a field's, "wait_us:0.5": memory_share, l2_gbs,
+  /// Replaces a field's number by one's own, "wait_us:0.5": memory_share, l2_gbs,
   /// issue, wait_us, launch_us, launch_dependent_us, peer_us, peer_gbs, peer_access (1),
   /// multiprocessors. False if the text says nothing of the kind.
   bool assume(llvm::StringRef text);
@@ -44,7 +44,7 @@ llvm::ArrayRef<Device> devices();
 /// Null if there is none of this name.
 const Device *findDevice(llvm::StringRef name);
 
-/// The card that stands for an architecture (90: h100); the newest known one before it if none
+/// The GPU that stands for an architecture (90: h100); the newest known one before it if none
 /// does.
 const Device &deviceOfArch(int arch);
 

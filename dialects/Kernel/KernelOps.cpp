@@ -1,7 +1,7 @@
 //===- KernelOps.cpp - Programs, buffers and phases -----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Kernel/Accesses.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/machine.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/DenseSet.h"
@@ -123,7 +123,7 @@ int64_t ProgramOp::flaggedBytes() {
 
 LogicalResult BufferOp::verify() {
   auto type = dyn_cast<RankedTensorType>(getType());
-  if (!type || !type.hasStaticShape()) // (C1)
+  if (!type || !type.hasStaticShape() || type.getRank() == 0) // (C1)
     return emitOpError() << "has type " << getType()
                          << ": a ranked tensor of static shape is needed";
   if (getOffset() && *getOffset() % 64 != 0) // (C2)
@@ -174,5 +174,14 @@ LogicalResult PhaseOp::verify() {
   if (getRowTile() && (getPerRow() || !program.isCuda() || program.isDecode())) // (C1)
     return emitOpError() << "has tiles for each " << *getRowTile()
                          << " rows: only prefill has, and not per_row too";
+  if (getRowParts() && !getRowTile()) // (C1)
+    return emitOpError() << "has rows of " << *getRowParts() << " parts and no row_tile, which "
+                         << "counts them";
   return success();
+}
+
+TileSpace PhaseOp::getTileSpace() {
+  return {static_cast<int>(getTiles()),
+          getPerRow() ? 1 : static_cast<int>(getRowTile().value_or(0)),
+          static_cast<int>(getRowParts().value_or(1))};
 }

@@ -16,17 +16,6 @@
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Kernel/KernelTypes.h.inc"
 
-namespace retort::kernel {
-/// Tiles of a product with `outputs` rows of weights, or, gated, as many channels: blocks of 16
-/// rows (gated: and as many of up); where a tile has `rowTile` rows of the step too, 8 blocks in
-/// all.
-int64_t productTiles(int64_t outputs, bool gated, int64_t rowTile);
-
-/// Tiles of attention: a head of a row; where a tile has several rows, 128 queries (a row of a
-/// head) that share a key/value head.
-int64_t attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile);
-} // namespace retort::kernel
-
 #include "dialects/Kernel/TileOpInterface.h.inc"
 #define GET_OP_CLASSES
 #include "dialects/Kernel/KernelOps.h.inc"

@@ -86,7 +86,7 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     the start of what `kind` says (received while decoding: of the part of `sync` that is for it), a
     multiple of 64; `bytes` is what the buffer takes there (for
     packed weights what the layout takes, which the logical shape does not tell).
-    - (C1) The type is a ranked tensor of static shape.
+    - (C1) The type is a ranked tensor of static shape, with at least one dimension.
     - (C2) `offset` is a multiple of 64.
     - (C3) An activation, received or not, has max_rows rows.
     - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32, f16, bf16 or f8E4M3FN.
@@ -117,19 +117,23 @@ def Kernel_PhaseOp : Kernel_Op<"phase", [HasParent<"ProgramOp">, Symbol, SingleB
   let summary = "Independent tiles, each run by the ops of the body in order";
   let description = [{
     The tile space is `tiles` tiles, or with `per_row` that many for each row of the step, or with
-    `row_tile` n that many for each n rows begun. `label` names the layer (`blk.3`). A `kernel.stage` in
+    `row_tile` n that many for each n rows begun; with `row_parts` p a row is p of what `row_tile` counts
+    (attention: the query heads that share a key/value head). `label` names the layer (`blk.3`). A `kernel.stage` in
     the body runs once for a worker that has any tile of the phase (with `row_tile` for each n rows); the
     other ops run for each tile, and say what a tile is to them and how many there are.
-    - (C1) Only a program for prefill has phases with `row_tile`, and these have no `per_row`.
+    - (C1) Only a program for prefill has phases with `row_tile`, and these have no `per_row`;
+      `row_parts` comes with it.
     - (C2) The phase has the tiles that its ops need.
     - (C3) What an op names is a buffer, and the op's arguments say how it is touched. Weights, constants
       and inputs are only read; buffers for what is received, and no others, are sent to and received.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$label, PositiveI64:$tiles,
-                       UnitAttr:$per_row, OptionalAttr<PositiveI64>:$row_tile);
+                       UnitAttr:$per_row, OptionalAttr<PositiveI64>:$row_tile,
+                       OptionalAttr<PositiveI64>:$row_parts);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name $label `tiles` $tiles (`per_row` $per_row^)? "
-                       "(`row_tile` $row_tile^)? attr-dict-with-keyword $body";
+                       "(`row_tile` $row_tile^)? (`row_parts` $row_parts^)? attr-dict-with-keyword $body";
+  let extraClassDeclaration = [{ ::retort::cuda::TileSpace getTileSpace(); }];
   let hasVerifier = 1;
 }
 
@@ -166,7 +170,7 @@ def Kernel_EmbedOp : Kernel_TileOp<"embed"> {
   let summary = "Rows of the embedding table, a tile a row";
   let description = [{
     `dest[r] = scale * table[tokens[r]]`.
-    - (C1) `dest` is max_rows x the table's columns.
+    - (C1) The table is a matrix of weights, and `dest` is max_rows x its columns.
     - (C2) The phase has one tile per row.
   }];
   let arguments = (ins Buffer<ReadOwn>:$tokens, Buffer<Read>:$table, Buffer<WriteOwn>:$dest,
@@ -222,9 +226,10 @@ def Kernel_MatmulOp : Kernel_TileOp<"matmul", ["getTileSpace"]> {
     `cap(y) = c * tanh(y / c)` if `soft_cap` c is given (Gemma 2, arXiv:2408.00118). `dest` may be
     the logits; then the staged rows are the wanted ones. With `send` the results are stored there on
     the other device too.
-    - (C1) The weights have as many columns as the staged rows have features.
+    - (C1) The weights are a matrix with as many columns as the staged rows have features.
     - (C2) `dest` has as many columns as the weights have rows, `bias` as many elements.
-    - (C3) The phase has ceil(rows of weights / 16) tiles; with `row_tile` a tile is 8 such blocks.
+    - (C3) The phase has ceil(rows of weights / 16) tiles; with `row_tile` a tile is 8 such blocks
+      (on sm_90a the kernel has 16, unless the weights are f32).
     - (C4) `residual` has `dest`'s columns.
     - (C5) `send` has `dest`'s columns.
   }];
@@ -300,7 +305,7 @@ def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu", ["getTileSpace"]> {
     `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). The first half
     of the weights' rows is gate, the second up; a gated layout stores 16 rows of gate, then the same 16
     channels of up, so that a tile reads one contiguous range.
-    - (C1) The weights have as many columns as the staged rows have features.
+    - (C1) The weights are a matrix with as many columns as the staged rows have features.
     - (C2) The weights have twice as many rows as `dest` has columns, and a gated layout.
     - (C3) The phase has ceil(columns of dest / 16) tiles; with `row_tile` a tile is 8 blocks of 16
       rows of the weights.
@@ -341,7 +346,7 @@ def Kernel_AttentionOp : Kernel_TileOp<"attention", ["getTileSpace"]> {
     ones if given. Query head `h` reads key/value head `h / (heads / kv_heads)` (arXiv:2305.13245).
     - (C1) `heads` is a multiple of `kv_heads`.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims; `dest` has heads * dims columns.
-    - (C3) The phase has `heads` tiles per row; with `row_tile` a tile is 128 queries (rows of heads)
+    - (C3) The phase has `heads` tiles per row; with `row_tile` a tile is 128 queries (`row_parts`)
       that share a key/value head.
   }];
   let arguments = (ins Buffer<Read>:$q, NaturalI64:$q_at, Buffer<Read>:$cache,
@@ -369,7 +374,7 @@ def Kernel_AttendOp : Kernel_TileOp<"attend", ["getTileSpace"]> {
     ```
     - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims.
-    - (C3) The phase has kv_heads * `splits` tiles per row.
+    - (C3) The phase has `splits` tiles per row for each key/value head and up to 8 of its query heads.
     - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
       gain has dims elements.
     - (C5) `heads` is a multiple of `kv_heads`; `dest` has heads * dims columns.

@@ -7,23 +7,15 @@
 // during whatever stands between: waits, attention, staging. As many as the ring holds are hidden
 // so. docs/cuda-cost.md explains it and says where the constants come from.
 #include "dialects/Kernel/Prediction.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <utility>
 
 namespace retort::kernel {
 namespace {
-
-//===--- The kernels: from kernels/cuda/cta.cuh, matmul.cuh, stage.cuh, attend.cuh ----------===//
-
-constexpr int64_t kBarrierBytes = 1024;
-constexpr int64_t kMaxRows = 16, kWarps = 8, kPageRows = 16;
-constexpr int64_t kPrefillRows = 64;                         ///< of a prefill tile, and
-constexpr int64_t kPrefillOut = 128, kPrefillWgmmaOut = 256; ///< its weight rows
 
 //===--- Assumed -----------------------------------------------------------------------------===//
 
@@ -44,23 +36,18 @@ constexpr double kAttendChain =
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t largestDivisor(int64_t n, int64_t limit) {
-  int64_t best = 1;
-  for (int64_t d = 1; d <= limit; ++d)
-    best = n % d == 0 ? d : best;
-  return best;
-}
-
 /// Tiles of 8 columns of B that decoding multiplies: a row of the step has two of them.
-int64_t rowTiles(int64_t rows) { return rows <= 4 ? 1 : rows <= 8 ? 2 : 4; }
+int64_t rowGroups(int64_t rows) { return cuda::ProductShape::rowGroups(static_cast<int>(rows)); }
 
 /// Warp instructions of decoding for 16 rows x 16 columns of weights, without the ring's: counted
 /// in sm_90a's code (docs/cuda-cost.md), where a group's share is what its scales cost.
 double blockInstructions(const NumberFormat &format, int64_t rows) {
-  const double more = double(rowTiles(rows) - 1), group = format.group ? 32.0 / format.group : 0;
+  const double more = double(rowGroups(rows) - 1), group = format.group ? 32.0 / format.group : 0;
   switch (format.kind) {
   case NumberFormat::Kind::I4:
     return 6 + 6 * group + (format.minima ? 4.4 * group : 0) + more * (1 + 5.2 * group);
+  case NumberFormat::Kind::I3:
+    return 7.75 + 6 * group + more * (1 + 5.2 * group);
   case NumberFormat::Kind::I8:
     return 1.7 + 7.3 * group + more * (1 + 5 * group);
   case NumberFormat::Kind::F8:
@@ -70,7 +57,7 @@ double blockInstructions(const NumberFormat &format, int64_t rows) {
   case NumberFormat::Kind::F16:
     return 4.1 + 1.5 * more;
   case NumberFormat::Kind::F32:
-    return 8 * 40.0 * double(rowTiles(rows));
+    return 8 * 40.0 * double(rowGroups(rows));
   }
   return 0;
 }
@@ -79,10 +66,6 @@ constexpr double kSlotInstructions = 70, kFullSlotInstructions = 45;
 constexpr double kTileInstructions = 26;   ///< of a warp for a tile: its partial sums, the loop
 constexpr double kFinishInstructions = 27; ///< the epilogue of 2 rows, a warp's
 
-/// Whether prefill multiplies by wgmma on this device (kernels/cuda/prefill_wgmma.cuh).
-bool usesWgmma(const Device &device, const NumberFormat &format) {
-  return device.arch == 90 && format.kind != NumberFormat::Kind::F32;
-}
 double byGroup(const NumberFormat &format, double of32, double of64, double of128) {
   return format.group == 32 ? of32 : format.group == 64 ? of64 : of128;
 }
@@ -94,6 +77,8 @@ double prefillInstructions(const NumberFormat &format, bool wgmma) {
     if (wgmma)
       return format.minima ? byGroup(format, 750, 600, 414) : byGroup(format, 538, 466, 333);
     return format.minima ? byGroup(format, 766, 609, 374) : byGroup(format, 647, 522, 327);
+  case NumberFormat::Kind::I3:
+    return wgmma ? 484 : 523;
   case NumberFormat::Kind::I8:
     return wgmma ? byGroup(format, 560, 492, 360) : byGroup(format, 633, 503, 310);
   case NumberFormat::Kind::F8:
@@ -108,23 +93,27 @@ double prefillInstructions(const NumberFormat &format, bool wgmma) {
   return 0;
 }
 
-int64_t pieceColumns(const NumberFormat &format) { return format.group == 128 ? 128 : 64; }
-int64_t pieces(const PhaseCost &cost) { return ceilDiv(cost.in, pieceColumns(cost.format)); }
+int narrow(int64_t value) { return static_cast<int>(value); }
 
-/// Bytes of `rows` rows of the step in shared memory (Stage::bytes).
-int64_t stagedBytes(const PhaseCost &cost, int64_t rows) {
-  const NumberFormat &format = cost.format;
-  const int64_t columns = pieces(cost) * pieceColumns(format);
-  if (!format.integers())
-    return rows * 2 * (columns * 2 + 16);
-  const int64_t scales = pieceColumns(format) / format.group * (format.minima ? 2 : 1);
-  return pieces(cost) * (4 * rowTiles(rows) * scales + 4) * 4 + rows * 2 * (columns + 16);
+/// The kernel's shape, as far as times depend on it.
+cuda::ProductShape productShape(const PhaseCost &cost) {
+  return {.in = narrow(cost.in),
+          .out = narrow(cost.out / cost.matrices),
+          .weights = {cost.format},
+          .gated = cost.matrices == 2,
+          .maxRows = cuda::ProductShape::kMaxDecodeRows};
 }
-/// What is before the rows: warps' sums of squares, partial sums (Product::kRowsAt).
-int64_t partialBytes(const PhaseCost &cost, int64_t rows) {
-  const int64_t n = rowTiles(rows), buffers = cost.matrices * n <= 4 ? 2 : 1;
-  return ceilDiv(kMaxRows * kWarps * 4, 128) * 128 +
-         buffers * cost.matrices * kWarps * n * 4 * 24 * 4;
+cuda::CacheShape cacheShape(const PhaseCost &cost) {
+  return {.kvHeads = narrow(cost.kvHeads),
+          .dims = narrow(cost.dims),
+          .format = cost.cacheValueBytes == 1   ? CacheFormat::F8E4M3
+                    : cost.cacheValueBytes == 4 ? CacheFormat::F32
+                                                : CacheFormat::F16};
+}
+cuda::AttendShape attendShape(const PhaseCost &cost) {
+  return {.append = {.heads = narrow(cost.heads), .cache = cacheShape(cost)},
+          .splits = narrow(cost.splits),
+          .maxRows = cuda::ProductShape::kMaxDecodeRows};
 }
 
 struct Model {
@@ -137,8 +126,8 @@ struct Model {
   bool isPrefill = false;
   double sentBytes = 0; ///< since the last exchange
 
-  const double sharedBytes = cuda::sharedBytesOf(device.arch);
-  const double ringBytes = cuda::ringBytes(int(sharedBytes));
+  const cuda::SharedMemory shared = {cuda::sharedBytesOf(device.arch)};
+  const double ringBytes = shared.ringBytes();
 
   double cycles(double n) const { return n / (device.clockGHz * 1e3); }
   double memoryUs(double bytes) const { return bytes / (device.achievableGBs() * 1e3); }
@@ -195,16 +184,16 @@ struct Model {
   void product(const PhaseCost &cost, bool prefill) {
     PhaseTime time = start(cost);
     const int64_t rows = prefill && cost.wanted ? 1 : step.rows;
-    const int64_t blocks = ceilDiv(cost.out / cost.matrices, 16);
+    const cuda::ProductShape shape = productShape(cost);
     time.weightBytes = time.memoryBytes = cost.weightBytes;
     time.flops = rows * cost.flops;
 
     double main = 0, prologue = cycles(kStageCycles) + device.l2LatencyUs;
     const double memory = memoryUs(time.memoryBytes);
     if (prefill)
-      main = prefillMain(time, cost, blocks * cost.matrices, rows);
+      main = prefillMain(time, cost, shape, rows);
     else
-      main = decodeMain(time, cost, blocks, prologue);
+      main = decodeMain(time, cost, shape, prologue);
     gap += prologue;
 
     // The ring filled from the first answer of memory on, unless attention kept memory busy.
@@ -231,16 +220,17 @@ struct Model {
   }
 
   /// What is not memory's bandwidth: shares of a CTA, rows from L2, instructions.
-  double decodeMain(PhaseTime &time, const PhaseCost &cost, int64_t blocks, double &prologue) {
-    const int64_t in = cost.in, rows = std::min(step.rows, kMaxRows);
+  double decodeMain(PhaseTime &time, const PhaseCost &cost, const cuda::ProductShape &shape,
+                    double &prologue) {
+    const int rows = narrow(std::min<int64_t>(step.rows, shape.maxRows));
+    const int64_t in = cost.in, blocks = shape.decodeTiles().of(rows);
     const int64_t ctas = std::min<int64_t>(blocks, device.multiprocessors);
     const int64_t share = ceilDiv(blocks, ctas); // of the CTA with most
     time.tiles = blocks;
     // With partial sums: this device's, and the other's with flags, two in 8 bytes.
     const double blockBytes = double(time.weightBytes) / blocks,
                  rowBytes = (cost.sums ? 8.0 : 4.0) * rows * in;
-    const bool staged = partialBytes(cost, rows) + stagedBytes(cost, rows) <=
-                        sharedBytes - kBarrierBytes - ringBytes;
+    const bool staged = shape.fits(shape.rowGroups(rows), rows, shared);
     time.l2Bytes = rowBytes * (staged ? ctas : blocks * cost.matrices);
     double main = 0;
     if (staged)
@@ -250,38 +240,34 @@ struct Model {
       longest(time, main, l2Us(time.l2Bytes), "l2");
     longest(time, main, ctaMemoryUs(share * blockBytes), "latency");
     // A tile's pieces are shared out to the warps; each has its own in slots of its ring.
-    const double tilePieces = double(pieces(cost)), warps = std::min<double>(kWarps, tilePieces);
-    const double pieceBytes = blockBytes / (cost.matrices * tilePieces);
-    const int64_t warpPieces = ceilDiv(pieces(cost), kWarps);
-    const int64_t most = std::max<int64_t>(1, int64_t(ringBytes / kWarps / 3 / pieceBytes));
-    const int64_t slots = ceilDiv(warpPieces, most);
-    const bool full = pieces(cost) % kWarps == 0 && warpPieces % slots == 0;
+    const double tilePieces = shape.pieces(), warps = std::min<double>(cuda::kWarps, tilePieces);
+    const double slot = shape.fullSlots(shared) ? kFullSlotInstructions : kSlotInstructions;
     const double instructions =
-        tilePieces * double(pieceColumns(cost.format)) / 16 * blockInstructions(cost.format, rows) +
-        warps * double(slots) * (full ? kFullSlotInstructions : kSlotInstructions) +
-        kWarps * kTileInstructions + double(ceilDiv(rows, 2)) / cost.matrices * kFinishInstructions;
+        double(shape.columns()) / 16 * blockInstructions(cost.format, rows) +
+        warps * shape.blockSlots(shared) * slot + cuda::kWarps * kTileInstructions +
+        double(ceilDiv(rows, 2)) / cost.matrices * kFinishInstructions;
     longest(time, main, issueUs(double(share * cost.matrices) * instructions), "issue");
     return main;
   }
 
-  double prefillMain(PhaseTime &time, const PhaseCost &cost, int64_t blocks, int64_t rows) {
-    const int64_t in = cost.in;
-    const bool wgmma = usesWgmma(device, cost.format);
-    const int64_t tileOut = wgmma ? kPrefillWgmmaOut : kPrefillOut;
-    const int64_t rowTiles = ceilDiv(rows, kPrefillRows);
-    time.tiles = ceilDiv(blocks * 16, tileOut) * rowTiles;
-    time.l2Bytes = rowTiles * time.weightBytes + time.tiles * kPrefillRows * in * 4;
+  double prefillMain(PhaseTime &time, const PhaseCost &cost, const cuda::ProductShape &shape,
+                     int64_t rows) {
+    const cuda::PrefillTile tile = shape.prefillTile(cuda::architecture(device.arch).wgmma);
+    const bool wgmma = tile == cuda::kWgmmaTile;
+    const int64_t in = cost.in, tileRows = tile.kRows;
+    time.tiles = shape.prefillTiles(wgmma).of(narrow(rows));
+    time.l2Bytes = ceilDiv(rows, tileRows) * time.weightBytes + time.tiles * tileRows * in * 4;
     double main = 0;
     longest(time, main, l2Us(time.l2Bytes), "l2");
     // Two signed bytes of a row at twice the rate of f16, or two f16.
     const double parts = wgmma && cost.format.integers() ? 2 : 1;
-    const double tileFlops = 2.0 * kPrefillRows * double(tileOut * in) * parts;
+    const double tileFlops = 2.0 * double(tileRows * tile.blocks * 16 * in) * parts;
     const double turns = double(ceilDiv(time.tiles, device.multiprocessors));
     longest(time, main, tensorUs(turns * tileFlops, wgmma ? 1 : device.mmaShare), "tensor");
-    longest(
-        time, main,
-        issueUs(turns * kWarps * double(ceilDiv(in, 64)) * prefillInstructions(cost.format, wgmma)),
-        "issue");
+    longest(time, main,
+            issueUs(turns * cuda::kWarps * double(ceilDiv(in, 64)) *
+                    prefillInstructions(cost.format, wgmma)),
+            "issue");
     return main;
   }
   /// Of one multiprocessor; rate: of the data sheet's, what these instructions reach.
@@ -295,15 +281,6 @@ struct Model {
     return cost.window ? std::min(cost.window, step.context) : step.context;
   }
 
-  /// Times that a page's loads are waited for.
-  static int64_t pageParts(const PhaseCost &cost) {
-    const int64_t words = 2 * cost.cacheValueBytes, chunks = ceilDiv(cost.dims, 64);
-    const int64_t segments = std::min(ceilDiv(cost.dims, 32), 32 / words);
-    int64_t held = chunks;
-    while (held > 1 && words * (2 * segments + 4 * held) + 16 * chunks > (words == 8 ? 128 : 176))
-      held = (held + 1) / 2;
-    return ceilDiv(ceilDiv(cost.dims, 32), segments) + ceilDiv(chunks, held) - 1;
-  }
   /// Warp instructions for a page of 16 keys and up to 8 heads: counted in sm_90a's code.
   static double pageInstructions(const PhaseCost &cost) {
     const double feature = cost.cacheValueBytes == 1   ? 1.75
@@ -313,20 +290,19 @@ struct Model {
   }
   void attend(const PhaseCost &cost) {
     PhaseTime time = start(cost);
-    const int64_t kvHeads = cost.kvHeads;
-    const int64_t group = cost.heads / cost.kvHeads;
-    const int64_t headsOfTile = largestDivisor(group, 8);
-    const int64_t pages = ceilDiv(positions(cost), kPageRows);
-    const int64_t splits = std::clamp<int64_t>(ceilDiv(pages, kWarps), 1, cost.splits);
+    cuda::AttendShape shape = attendShape(cost);
+    const int64_t pages =
+        std::max<int64_t>(1, ceilDiv(positions(cost), cuda::CacheShape::kPageRows));
+    const int64_t splits = shape.splits = shape.splitsOf(narrow(pages));
     const int64_t keyBytes = 2 * cost.dims * cost.cacheValueBytes;
-    time.tiles = step.rows * kvHeads * (group / headsOfTile) * splits;
-    time.memoryBytes = step.rows * kvHeads * positions(cost) * keyBytes;
-    time.flops = step.rows * positions(cost) * kvHeads * group * cost.dims * 4;
+    time.tiles = shape.tiles().of(narrow(step.rows));
+    time.memoryBytes = step.rows * cost.kvHeads * positions(cost) * keyBytes;
+    time.flops = step.rows * positions(cost) * cost.heads * cost.dims * 4;
 
     // A warp takes whole pages. One page's keys and values are on their way at a time, in parts
-    // where registers do not hold them (Attend::kHeldSegments, kHeldChunks).
-    const int64_t warpPages = ceilDiv(ceilDiv(pages, splits), kWarps);
-    const double trips = double(warpPages * pageParts(cost));
+    // where registers do not hold them.
+    const int64_t warpPages = ceilDiv(ceilDiv(pages, splits), cuda::kWarps);
+    const double trips = double(warpPages * shape.pageTrips());
     const double latency =
         trips * device.memoryLatencyUs + cycles(kWalkCycles + double(warpPages) * kPageCycles);
     const double issue = issueUs(double(ceilDiv(pages, splits)) * pageInstructions(cost));
@@ -355,13 +331,13 @@ struct Model {
   /// Prefill: tiles of query rows over all keys before them.
   void attention(const PhaseCost &cost) {
     PhaseTime time = start(cost);
-    const int64_t heads = cost.heads;
+    const cuda::AttentionShape shape = {.heads = narrow(cost.heads), .cache = cacheShape(cost)};
     const double before = std::max<int64_t>(0, step.context - step.rows);
     double pairs = step.rows * (before + (step.rows + 1) / 2.0);
     if (cost.window)
       pairs = std::min<double>(pairs, double(step.rows) * cost.window);
-    time.flops = 4 * pairs * heads * cost.dims;
-    time.tiles = ceilDiv(step.rows, kPrefillRows) * heads;
+    time.flops = 4 * pairs * cost.heads * cost.dims;
+    time.tiles = shape.tiles().of(narrow(step.rows));
     time.memoryBytes = 2 * cost.dims * cost.cacheValueBytes * cost.kvHeads * positions(cost);
     const double quantised =
         double(ceilDiv(time.tiles, device.multiprocessors)) * device.multiprocessors / time.tiles;

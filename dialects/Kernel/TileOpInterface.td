@@ -22,7 +22,7 @@ def TileOpInterface : EffectOpInterfaceBase<"TileOpInterface", "::retort::kernel
         A tile a row unless the op says otherwise; none for an op that goes with any tile space.
       }], "::std::optional<::retort::kernel::TileSpace>", "getTileSpace",
       (ins "const ::retort::kernel::Buffers &":$buffers, "int64_t":$rowTile),
-      "", [{ (void)buffers, (void)rowTile; return ::retort::kernel::TileSpace{1, /*perRow=*/true}; }]>,
+      "", [{ (void)buffers, (void)rowTile; return ::retort::kernel::TileSpace{1, /*rowTile=*/1}; }]>,
     InterfaceMethod<"Verifies the shapes of the buffers, all of which exist.",
       "::llvm::LogicalResult", "verifyBuffers", (ins "const ::retort::kernel::Buffers &":$buffers)>,
     InterfaceMethod<"Adds what the op moves and computes to the cost of its phase.",

@@ -158,7 +158,10 @@ std::string describe(PhaseOp phase, const Buffers &buffers) {
   if (phase.getPerRow())
     text += " a row";
   if (phase.getRowTile())
-    text += " for each " + std::to_string(*phase.getRowTile()) + " rows";
+    text +=
+        " for each " + std::to_string(*phase.getRowTile()) +
+        (phase.getRowParts() ? " parts of rows, " + std::to_string(*phase.getRowParts()) + " a row"
+                             : std::string(" rows"));
   return text;
 }
 

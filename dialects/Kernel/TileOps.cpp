@@ -1,8 +1,10 @@
 //===- TileOps.cpp - Verifiers and tile spaces of tile ops ----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Kernel/KernelOps.h"
+#include "kernels/cuda/shapes.h"
 
 using namespace mlir;
+using namespace retort;
 using namespace retort::kernel;
 
 #include "dialects/Kernel/TileOpInterface.cpp.inc"
@@ -51,16 +53,25 @@ static LogicalResult verifyNames(TileOpInterface op, const Buffers &buffers) {
   return success();
 }
 
+/// " for each 128 parts of rows, 3 a row".
+static std::string rowsText(const TileSpace &space) {
+  if (space.rowTile <= 1)
+    return space.perRow() ? " per row" : "";
+  std::string text = " for each " + std::to_string(space.rowTile);
+  if (space.rowParts == 1)
+    return text + " rows";
+  return text + " parts of rows, " + std::to_string(space.rowParts) + " a row";
+}
+
 /// (C2) of kernel.phase.
 static LogicalResult verifyTileSpace(TileOpInterface op, const Buffers &buffers) {
   auto phase = cast<PhaseOp>(op->getParentOp());
   std::optional<TileSpace> space = op.getTileSpace(buffers, phase.getRowTile().value_or(0));
-  int64_t tiles = phase.getTiles();
-  if (!space || (tiles == space->tiles && phase.getPerRow() == space->perRow))
+  TileSpace found = phase.getTileSpace();
+  if (!space || *space == found)
     return success();
-  return op->emitOpError() << "needs " << space->tiles
-                           << (space->perRow ? " tiles per row" : " tiles") << ", its phase has "
-                           << tiles << (phase.getPerRow() ? " per row" : "");
+  return op->emitOpError() << "needs " << space->tiles << " tiles" << rowsText(*space)
+                           << ", its phase has " << found.tiles << rowsText(found);
 }
 
 LogicalResult retort::kernel::verifyTileOp(TileOpInterface op, SymbolTableCollection &tables) {
@@ -74,36 +85,36 @@ LogicalResult retort::kernel::verifyTileOp(TileOpInterface op, SymbolTableCollec
 // Tile spaces
 //===----------------------------------------------------------------------===//
 
-int64_t retort::kernel::productTiles(int64_t outputs, bool gated, int64_t rowTile) {
-  constexpr int64_t kBlockRows = 16, kTileBlocks = 8;
-  int64_t blocks = (outputs + kBlockRows - 1) / kBlockRows;
-  return rowTile ? ((gated ? 2 : 1) * blocks + kTileBlocks - 1) / kTileBlocks : blocks;
-}
-
-int64_t retort::kernel::attentionTiles(int64_t heads, int64_t kvHeads, int64_t rowTile) {
-  constexpr int64_t kTileQueries = 128;
-  int64_t queries = rowTile * (heads / kvHeads);
-  return rowTile ? kvHeads * ((queries + kTileQueries - 1) / kTileQueries) : heads;
+/// Of `out` rows of weights, or gated channels. Prefill: of mma.sync (wgmma's tiles are larger).
+static TileSpace productTiles(int64_t out, bool gated, bool prefill) {
+  cuda::ProductShape shape{.out = static_cast<int>(out), .gated = gated};
+  return prefill ? shape.prefillTiles(/*wgmma=*/false) : shape.decodeTiles();
 }
 
 std::optional<TileSpace> StageOp::getTileSpace(const Buffers &, int64_t) { return std::nullopt; }
 
 std::optional<TileSpace> MatmulOp::getTileSpace(const Buffers &buffers, int64_t rowTile) {
-  return TileSpace{productTiles(buffers.columns(getDestAttr()), false, rowTile), false};
+  return productTiles(buffers.columns(getDestAttr()), false, rowTile != 0);
 }
 
 std::optional<TileSpace> MatmulGluOp::getTileSpace(const Buffers &buffers, int64_t rowTile) {
-  return TileSpace{productTiles(buffers.columns(getDestAttr()), true, rowTile), false};
+  return productTiles(buffers.columns(getDestAttr()), true, rowTile != 0);
 }
 
 std::optional<TileSpace> ArgmaxOp::getTileSpace(const Buffers &, int64_t) { return std::nullopt; }
 
 std::optional<TileSpace> AttentionOp::getTileSpace(const Buffers &, int64_t rowTile) {
-  return TileSpace{attentionTiles(getHeads(), getKvHeads(), rowTile), !rowTile};
+  const int heads = static_cast<int>(getHeads()), kvHeads = static_cast<int>(getKvHeads());
+  if (!rowTile)
+    return TileSpace{heads, /*rowTile=*/1};
+  return cuda::AttentionShape{.heads = heads, .cache = {.kvHeads = kvHeads}}.tiles();
 }
 
 std::optional<TileSpace> AttendOp::getTileSpace(const Buffers &, int64_t) {
-  return TileSpace{static_cast<int64_t>(getKvHeads() * getSplits()), true};
+  const int heads = static_cast<int>(getHeads()), kvHeads = static_cast<int>(getKvHeads());
+  return cuda::AttendShape{.append = {.heads = heads, .cache = {.kvHeads = kvHeads}},
+                           .splits = static_cast<int>(getSplits())}
+      .tiles();
 }
 
 //===----------------------------------------------------------------------===//
@@ -135,6 +146,14 @@ static LogicalResult checkCache(Operation *op, BufferOp cache, int64_t kvHeads, 
                            << " dims, its cache is " << cache.getTensor();
 }
 
+/// A matrix of weights says its format and its layout (kernel.buffer); others do not.
+static LogicalResult checkMatrix(Operation *op, BufferOp buffer) {
+  if (buffer.getKind() == BufferKind::Weights && buffer.getTensor().getRank() == 2)
+    return success();
+  return op->emitOpError() << "needs a matrix of weights, '" << buffer.getSymName() << "' is "
+                           << stringifyBufferKind(buffer.getKind()) << " " << buffer.getTensor();
+}
+
 static LogicalResult checkGroups(Operation *op, int64_t heads, int64_t kvHeads) {
   if (heads % kvHeads == 0)
     return success();
@@ -159,6 +178,8 @@ template <typename Op> static LogicalResult checkHeads(Op op, const Buffers &buf
 }
 
 LogicalResult EmbedOp::verifyBuffers(const Buffers &buffers) {
+  if (failed(checkMatrix(*this, buffers[getTableAttr()]))) // (C1)
+    return failure();
   return checkColumns(*this, buffers[getDestAttr()], buffers.columns(getTableAttr())); // (C1)
 }
 
@@ -190,6 +211,8 @@ LogicalResult StageOp::verifyBuffers(const Buffers &buffers) {
 
 LogicalResult MatmulOp::verifyBuffers(const Buffers &buffers) {
   BufferOp weights = buffers[getWeightsAttr()];
+  if (failed(checkMatrix(*this, weights))) // (C1)
+    return failure();
   int64_t out = weights.getTensor().getDimSize(0);
   if (failed(checkColumns(*this, weights, getSource().getType().getFeatures())) || // (C1)
       failed(checkColumns(*this, buffers[getDestAttr()], out)) ||                  // (C2)
@@ -254,6 +277,8 @@ LogicalResult SampleOp::verifyBuffers(const Buffers &buffers) {
 
 LogicalResult MatmulGluOp::verifyBuffers(const Buffers &buffers) {
   BufferOp weights = buffers[getWeightsAttr()];
+  if (failed(checkMatrix(*this, weights))) // (C1)
+    return failure();
   int64_t channels = buffers.columns(getDestAttr()), rows = weights.getTensor().getDimSize(0);
   if (failed(checkColumns(*this, weights, getSource().getType().getFeatures()))) // (C1)
     return failure();

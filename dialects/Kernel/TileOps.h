@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The types of TileOpInterface.
 #pragma once
+#include "kernels/cuda/shapes.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/SymbolTable.h"
@@ -41,11 +42,8 @@ struct Access {
   llvm::StringRef verb() const; ///< "reads", "sends to"
 };
 
-/// The tiles of a phase, for each row of the step or (in prefill: for each few rows) for all.
-struct TileSpace {
-  int64_t tiles;
-  bool perRow;
-};
+/// The tiles of a phase.
+using cuda::TileSpace;
 
 /// A program's buffers by name.
 class Buffers {

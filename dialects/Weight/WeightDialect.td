@@ -46,7 +46,7 @@ def Weight_FormatAttr : Weight_Attr<"Format", "format",
   let summary = "How a quantised matrix stores its weights";
   let description = [{
     The encoding of a quantised matrix's type: `tensor<576x1536xi4, #weight.format<i4g32s>>`. The name
-    says the codes, the group, and for 4 bits whether the format is symmetric or has minima. Each row
+    says the codes, the group, and below 8 bits whether the format is symmetric or has minima. Each row
     is cut into groups along its columns; the last group of a row may be short, and no group reaches
     into the next row. With `q` the stored integer or fp8 number, `d` and `m` the group's f16 numbers:
 
@@ -55,6 +55,7 @@ def Weight_FormatAttr : Weight_Attr<"Format", "format",
     | `i8gN` | 32, 64, 128 | `i8`       | -127..127  | `d * q`       | Q8_0       |
     | `i4gNs`| 32, 64, 128 | `i4`       | 0..15      | `d * (q - 8)` | Q4_0       |
     | `i4gNa`| 32, 64, 128 | `i4`       | 0..15      | `d * q + m`   | Q4_1       |
+    | `i3gNs`| 64          | `i3`       | 0..7       | `d * (q - 4)` |            |
     | `f8gN` | 32, 64, 128 | `f8E4M3FN` | -448..448  | `d * q / 256` |            |
 
     fp8 e4m3 (arXiv:2209.05433) has 4 bits of exponent and 3 of mantissa, so each weight has a precision

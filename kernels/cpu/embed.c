@@ -78,3 +78,17 @@ void RK(rk_embed_i4a)(const uint8_t *w, int64_t in, int64_t group, int64_t token
                       float *y) {
   embedInt4(w, in, group, token, scale, 1, y);
 }
+
+void RK(rk_embed_i3s)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
+                      float *y) {
+  int64_t kp = (in + group - 1) / group * group, lane = token % 16;
+  int64_t scaleBytes = (32 * (kp / group) + 63) / 64 * 64;
+  const uint8_t *block = w + token / 16 * (scaleBytes + 6 * kp);
+  for (int64_t k = 0; k < in; ++k) {
+    const uint8_t *planes = block + scaleBytes + k / 32 * 192 + 4 * lane + k % 4;
+    int64_t word = k % 32 / 4; /* kernels.h */
+    int code = word < 6 ? planes[word / 2 * 64] >> word % 2 * 3 & 7
+                        : planes[(word - 6) * 64] >> 6 | (planes[128] >> (word - 2) & 4);
+    y[k] = scale * (halfAt(block, k / group * 16 + lane) * (float)(code - 4));
+  }
+}

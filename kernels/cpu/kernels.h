@@ -35,8 +35,13 @@
  *   i4s   scales, then [kp/8][16][4] u8: byte j of lane r has column 8i+j in the low nibble and
  *         column 8i+4+j in the high one; code c stands for d*(c-8)        block = S + 8*kp
  *   i4a   as i4s, but code c stands for d*c + m                           block = S + 8*kp
+ *   i3s   scales, then [kp/32][3][16][4] u8. Byte j of lane r has, of columns 32i+4w+j, code c
+ *         for d*(c-4):                                                    block = S + 6*kp
+ *           of the first   bits 2..0 w = 0, 5..3 w = 1, 7..6 the low bits of w = 6
+ *           of the second  bits 2..0 w = 2, 5..3 w = 3, 7..6 the low bits of w = 7
+ *           of the third   bits 2..0 w = 4, 5..3 w = 5, 6 the high bit of w = 6, 7 that of w = 7
  *
- *   scales of i8, f8, i4s: [groups][16] f16 d, padded to 64 bytes: S = roundup(32*groups, 64)
+ *   scales of i8, f8, i4s, i3s: [groups][16] f16 d, padded to 64 bytes: S = roundup(32*groups, 64)
  *   scales of i4a: [groups][2][16] f16: 16 d, then 16 m:       S = 64*groups
  *
  * One tile therefore reads one contiguous range of memory, all of it once. Both instruction sets
@@ -124,6 +129,9 @@ void RK(rk_linear_i4s)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_
 void RK(rk_linear_i4a)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
                        int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
                        const float *residual, float *y);
+void RK(rk_linear_i3s)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in, int64_t group,
+                       int64_t out, int64_t n0, int64_t n1, const float *bias, float softCap,
+                       const float *residual, float *y);
 
 /*===--- Gated linear: y = act(x Wg^T) * (x Wu^T) over interleaved gate/up blocks -------------===*/
 /* Computes columns n0..n1-1 of the ffn outputs; n0 a multiple of 16, n1 one or equal to ffn. Reads
@@ -147,6 +155,9 @@ void RK(rk_glu_linear_i4s)(const uint8_t *xq, int64_t rows, const uint8_t *w, in
 void RK(rk_glu_linear_i4a)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
                            int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
                            float *y);
+void RK(rk_glu_linear_i3s)(const uint8_t *xq, int64_t rows, const uint8_t *w, int64_t in,
+                           int64_t group, int64_t ffn, int64_t n0, int64_t n1, int64_t act,
+                           float *y);
 
 /*===--- Embedding ----------------------------------------------------------------------------===*/
 /* y[0..in) = scale * row `token` of the packed matrix. Reads every line of the row's block (16
@@ -161,6 +172,8 @@ void RK(rk_embed_i8)(const uint8_t *w, int64_t in, int64_t group, int64_t token,
 void RK(rk_embed_i4s)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
                       float *y);
 void RK(rk_embed_i4a)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
+                      float *y);
+void RK(rk_embed_i3s)(const uint8_t *w, int64_t in, int64_t group, int64_t token, float scale,
                       float *y);
 
 /*===--- Norms (RMSNorm, arXiv:1910.07467) and quantisation, one row a call -------------------===*/

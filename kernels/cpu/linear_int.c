@@ -1,4 +1,4 @@
-/*===- linear_int.c - Linear layers over int8 and int4 weights, with int8 activations ---------===*/
+/*===- linear_int.c - Linear layers over int8, int4 and int3 weights, with int8 activations ---------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One block of 16 output rows at a time. Its codes are unpacked to bytes once for up to RK_MAX_ROWS
  * activation rows; the dot product of 4 columns of 16 rows is one vpdpbusd on x86-64-v4, and a pair
@@ -8,7 +8,7 @@
  * bytes. */
 #include "linear.h"
 
-enum WeightKind { KindI8, KindI4S, KindI4A };
+enum WeightKind { KindI8, KindI4S, KindI4A, KindI3S };
 
 typedef struct QuantRows { /* `rows` quantised rows, all of one layout */
   const uint8_t *base;
@@ -26,7 +26,7 @@ RK_INLINE int32_t minusSumOf(QuantRows x, int64_t r, int64_t groups, int64_t g) 
 RK_INLINE i32x16 zeroPoint(enum WeightKind kind, int32_t minusSum) {
   if (kind == KindI4A)
     return (i32x16)(0);
-  return (i32x16)(minusSum) << (kind == KindI8 ? 7 : 3);
+  return (i32x16)(minusSum) << (kind == KindI8 ? 7 : kind == KindI3S ? 2 : 3);
 }
 
 /* y += the group's sum, scaled. For I4A sum(w x) = d sum(c x) + m sum(x). */
@@ -38,8 +38,12 @@ RK_INLINE f32x16 addGroup(enum WeightKind kind, f32x16 y, i32x16 sum, f32x16 d, 
   return fma16(s * scale, d, y);
 }
 
-RK_INLINE int64_t int4ScaleBytes(enum WeightKind kind, int64_t groups) {
+RK_INLINE int64_t scaleBytesOf(enum WeightKind kind, int64_t groups) {
   return kind == KindI4A ? 64 * groups : (32 * groups + 63) / 64 * 64;
+}
+/* Bytes of a column's codes in a block. */
+RK_INLINE int64_t columnBytesOf(enum WeightKind kind) {
+  return kind == KindI8 ? 16 : kind == KindI3S ? 6 : 8;
 }
 
 #ifdef __AVX512VNNI__
@@ -49,6 +53,18 @@ RK_INLINE void dot32(enum WeightKind kind, const uint8_t *codes, QuantRows x, in
   __m512i w[8];
   if (kind == KindI8) {
     RK_UNROLL for (int j = 0; j < 8; ++j) w[j] = _mm512_loadu_si512(codes + 16 * c + 64 * j);
+  } else if (kind == KindI3S) {
+    const __m512i three = _mm512_set1_epi8(3), four = _mm512_set1_epi8(4);
+    const __m512i seven = _mm512_set1_epi8(7);
+    __m512i plane[3];
+    RK_UNROLL for (int j = 0; j < 3; ++j) plane[j] = _mm512_loadu_si512(codes + 6 * c + 64 * j);
+    RK_UNROLL for (int j = 0; j < 3; ++j) {
+      w[2 * j] = _mm512_and_si512(plane[j], seven);
+      w[2 * j + 1] = _mm512_and_si512(_mm512_srli_epi16(plane[j], 3), seven);
+    }
+    RK_UNROLL for (int j = 0; j < 2; ++j) w[6 + j] =
+        _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(plane[j], 6), three),
+                        _mm512_and_si512(_mm512_srli_epi16(plane[2], 4 + j), four));
   } else {
     const __m512i low = _mm512_set1_epi8(15);
     RK_UNROLL for (int j = 0; j < 4; ++j) {
@@ -66,8 +82,8 @@ RK_INLINE void dot32(enum WeightKind kind, const uint8_t *codes, QuantRows x, in
   }
 }
 #else
-/* One half block (8 output rows) of dot32 for one activation row, int4: eight products of at most
- * 2 * 15 * 127 add up to 30480 and stay in int16. */
+/* One half block (8 output rows) of dot32 for one activation row, int4 or int3: eight products of at
+ * most 2 * 15 * 127 add up to 30480 and stay in int16. */
 RK_INLINE __m256i dot32Half4(const __m256i *w, const i32u *quads) {
   __m256i pairs = _mm256_maddubs_epi16(w[0], _mm256_set1_epi32(quads[0]));
   RK_UNROLL for (int j = 1; j < 8; ++j) pairs =
@@ -85,22 +101,41 @@ RK_INLINE __m256i dot32Half8(const __m256i *w, const i32u *quads) {
   return sum;
 }
 
+/* The int3 codes of 32 columns of half a block. */
+RK_INLINE void loadHalf3(const uint8_t *p, __m256i *w) {
+  const __m256i three = _mm256_set1_epi8(3), four = _mm256_set1_epi8(4);
+  const __m256i seven = _mm256_set1_epi8(7);
+  __m256i plane[3];
+  RK_UNROLL for (int j = 0; j < 3; ++j) plane[j] =
+      _mm256_loadu_si256((const __m256i *)(p + 64 * j));
+  RK_UNROLL for (int j = 0; j < 3; ++j) {
+    w[2 * j] = _mm256_and_si256(plane[j], seven);
+    w[2 * j + 1] = _mm256_and_si256(_mm256_srli_epi16(plane[j], 3), seven);
+  }
+  RK_UNROLL for (int j = 0; j < 2; ++j) w[6 + j] =
+      _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(plane[j], 6), three),
+                      _mm256_and_si256(_mm256_srli_epi16(plane[2], 4 + j), four));
+}
+
 RK_INLINE void dot32(enum WeightKind kind, const uint8_t *codes, QuantRows x, int64_t c,
                      const int rows, i32x16 *sums) {
   const __m256i low = _mm256_set1_epi8(15), flip = _mm256_set1_epi8((char)0x80);
   __m256i halves[2][RK_MAX_ROWS];
   RK_UNROLL for (int half = 0; half < 2; ++half) {
     __m256i w[8];
-    RK_UNROLL for (int j = 0; j < 8; ++j) {
-      if (kind == KindI8) {
-        const uint8_t *p = codes + 16 * c + 64 * j + 32 * half;
-        w[j] = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)p), flip);
-      } else {
-        const uint8_t *p = codes + 8 * c + 64 * (j / 2) + 32 * half;
-        __m256i both = _mm256_loadu_si256((const __m256i *)p);
-        w[j] = _mm256_and_si256(j % 2 ? _mm256_srli_epi16(both, 4) : both, low);
+    if (kind == KindI3S)
+      loadHalf3(codes + 6 * c + 32 * half, w);
+    else
+      RK_UNROLL for (int j = 0; j < 8; ++j) {
+        if (kind == KindI8) {
+          const uint8_t *p = codes + 16 * c + 64 * j + 32 * half;
+          w[j] = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)p), flip);
+        } else {
+          const uint8_t *p = codes + 8 * c + 64 * (j / 2) + 32 * half;
+          __m256i both = _mm256_loadu_si256((const __m256i *)p);
+          w[j] = _mm256_and_si256(j % 2 ? _mm256_srli_epi16(both, 4) : both, low);
+        }
       }
-    }
     RK_UNROLL for (int r = 0; r < rows; ++r) {
       const i32u *quads = (const i32u *)(x.base + r * x.rowBytes + c);
       halves[half][r] = kind == KindI8 ? dot32Half8(w, quads) : dot32Half4(w, quads);
@@ -123,8 +158,8 @@ RK_INLINE void dot32(enum WeightKind kind, const uint8_t *codes, QuantRows x, in
  */
 RK_INLINE void blockRows(enum WeightKind kind, QuantRows x, const uint8_t *block,
                          const uint8_t *end, int64_t group, const int rows, f32x16 *y) {
-  int64_t groups = x.kp / group, columnBytes = kind == KindI8 ? 16 : 8;
-  const uint8_t *codes = block + int4ScaleBytes(kind, groups);
+  int64_t groups = x.kp / group, columnBytes = columnBytesOf(kind);
+  const uint8_t *codes = block + scaleBytesOf(kind, groups);
   RK_UNROLL for (int r = 0; r < rows; ++r) y[r] = splat(0);
   for (int64_t g = 0; g < groups; ++g) {
     f32x16 d = loadHalf16(block + (kind == KindI4A ? 64 : 32) * g), m = d;
@@ -145,7 +180,9 @@ RK_INLINE void blockRows(enum WeightKind kind, QuantRows x, const uint8_t *block
 /* The groups' size as a constant lets the loop inside a group unroll. */
 RK_INLINE void blockRowsOf(enum WeightKind kind, QuantRows x, const uint8_t *block,
                            const uint8_t *end, int64_t group, const int rows, f32x16 *y) {
-  if (group == 32)
+  if (kind == KindI3S) /* has no other */
+    blockRows(kind, x, block, end, 64, rows, y);
+  else if (group == 32)
     blockRows(kind, x, block, end, 32, rows, y);
   else
     blockRows(kind, x, block, end, group, rows, y);
@@ -166,7 +203,7 @@ RK_INLINE void someRows(enum WeightKind kind, QuantRows x, int64_t r0, const uin
 RK_INLINE void tileOf(enum WeightKind kind, const uint8_t *xq, int64_t rows, const uint8_t *w,
                       int64_t in, int64_t group, int64_t n0, int64_t n1, Tile tile) {
   int64_t kp = (in + group - 1) / group * group;
-  int64_t bytes = int4ScaleBytes(kind, kp / group) + (kind == KindI8 ? 16 : 8) * kp;
+  int64_t bytes = scaleBytesOf(kind, kp / group) + columnBytesOf(kind) * kp;
   QuantRows x = {xq, rk_quant_row_bytes(in, group), kp};
   int64_t parts = tile.gated ? 2 : 1;
   const uint8_t *end = w + (n1 + 15) / 16 * parts * bytes;
@@ -199,3 +236,4 @@ RK_INLINE void tileOf(enum WeightKind kind, const uint8_t *xq, int64_t rows, con
 RK_INT_KERNELS(i8, KindI8)
 RK_INT_KERNELS(i4s, KindI4S)
 RK_INT_KERNELS(i4a, KindI4A)
+RK_INT_KERNELS(i3s, KindI3S)

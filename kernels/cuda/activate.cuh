@@ -1,5 +1,6 @@
 // Activations and soft caps. SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "kernels/cuda/shapes.h"
 #include "kernels/cuda/wrap.cuh"
 #include "runtime/base/Activation.h"
 namespace retort::cuda {
@@ -29,12 +30,12 @@ template <Activation A> RETORT_DEVICE float activate(float x) {
 }
 /// cap * tanh(x / cap) (Gemma 2, arXiv:2408.00118).
 RETORT_DEVICE float softCapped(float x, float cap) { return cap * tanhOf(x / cap); }
-/// A product's sum of weight row n with its bias [Out], then capped, as far as P (matmul.cuh) says.
-template <class P> RETORT_DEVICE float biasedAndCapped(float y, const float *bias, int n) {
-  if constexpr (P::HasBias)
+/// A product's sum of weight row n with its bias [out], then capped, as far as P says.
+template <ProductShape P> RETORT_DEVICE float biasedAndCapped(float y, const float *bias, int n) {
+  if constexpr (P.hasBias)
     y += asFloat(ldGlobalNc32(bias + n));
-  if constexpr (P::softCap != 0)
-    y = softCapped(y, P::softCap);
+  if constexpr (P.softCap != 0)
+    y = softCapped(y, P.softCap);
   return y;
 }
 

@@ -7,8 +7,6 @@
 // brings its best to the row's key in memory by one atomic maximum: no further phase, no wait, no
 // counters, and the same bits every time. Nobody reads the keys before the step ends. Of two
 // devices each has the keys of its part of the vocabulary, and the host compares them.
-//
-// P as in matmul.cuh (kernel.argmax puts both matmul and this in the phase).
 #pragma once
 #include "kernels/cuda/matmul.cuh"
 #include "kernels/cuda/prefill_matmul.cuh"
@@ -33,8 +31,8 @@ template <int Width> RETORT_DEVICE uint64_t warpMaxKey(uint64_t key) {
 }
 
 /// What becomes of a score: kept as a logit, compared, or both.
-template <class P> struct Scores {
-  float *logits;    ///< [rows][DestStride], or null
+template <ProductShape P> struct Scores {
+  float *logits;    ///< [rows][destStride], or null
   uint64_t *chosen; ///< [rows], or null
   int choose;       ///< scores to choose from: those below this index
   const float *bias;
@@ -45,17 +43,14 @@ template <class P> struct Scores {
   RETORT_DEVICE uint64_t take(int r, int n, float y) const {
     y = biasedAndCapped<P>(y, bias, n);
     if (logits)
-      logits[int64_t(r) * P::DestStride + n] = y;
+      logits[int64_t(r) * P.destStride + n] = y;
     return chosen && n < choose ? scoreKey(y, n) : 0;
   }
 };
 
-template <class P> RETORT_PHASE void matmulArgmaxFetch(Cta &cta, const uint8_t *weights) {
-  Product<P, 1>::fetch(cta, weights);
-}
 /// As matmul without a residual; dest may be null. A thread keeps the best of its row and of every
 /// 16th weight row, the 16 threads of a row meet at the end.
-template <class P>
+template <ProductShape P>
 RETORT_PHASE void matmulArgmax(Cta &cta, const float *source, const float *gain,
                                const uint8_t *weights, float *dest, const float *bias,
                                const int32_t *wanted, Partials partials = {}) {
@@ -63,7 +58,7 @@ RETORT_PHASE void matmulArgmax(Cta &cta, const float *source, const float *gain,
   const Scores<P> scores(cta, dest, bias);
   uint64_t best = 0;
   int row = 0; // a thread has elements of one row only: Product::tiles
-  Product<P, 1>::runRows(cta, stage, weights, [&](bool mine, int r, int n, const float(&sums)[1]) {
+  Product<P>::runRows(cta, stage, weights, [&](bool mine, int r, int n, const float(&sums)[1]) {
     if (!mine)
       return;
     row = r;
@@ -76,16 +71,13 @@ RETORT_PHASE void matmulArgmax(Cta &cta, const float *source, const float *gain,
 }
 
 namespace prefill {
-template <class P> RETORT_PHASE void matmulArgmaxFetch(Cta &cta, const uint8_t *weights) {
-  Product<P, 1>::fetch(cta, weights);
-}
 /// As prefill::matmul without a residual; dest may be null. A thread keeps the best of a row until
 /// it comes to another: one row is wanted of most prefills.
-template <class P>
+template <ProductShape P>
 RETORT_PHASE void matmulArgmax(Cta &cta, const float *source, const float *gain,
                                const uint8_t *weights, float *dest, const float *bias,
                                const int32_t *wanted) {
-  const Product<P, 1> product = {source, gain, weights, wanted, Product<P, 1>::numRows(cta)};
+  const Product<P> product = {source, gain, weights, wanted, Product<P>::numRows(cta)};
   const Scores<P> scores(cta, dest, bias);
   uint64_t best = 0;
   int row = 0;

@@ -8,7 +8,7 @@
 // a counter in step.sync, adds all splits' sums in the order of the splits: the same bits whoever
 // is last.
 //
-// Older positions come from the cache, those of this step (rows of the same slot, at most MaxRows)
+// Older positions come from the cache, those of this step (rows of the same slot, at most maxRows)
 // from the activations, rounded as the cache would: nobody reads what this phase appends, and a
 // row's result is the same alone, in a batch or as part of a chunk. Number and borders of splits
 // depend on the row's position alone.
@@ -23,94 +23,34 @@
 //   which are where the scores were; the product is made twice.
 // Two and twice, because queries and weights are f32: they go as value and rest (Factors in
 // cache.cuh).
-//
-// P (static constexpr):
-//   int Heads, KvHeads, Dims (a multiple of 8, at most 256), RotaryDims (0: none), Window (0: none)
-//   int PageRows (16), Splits, MaxRows; int64_t PageBytes
-//   int QAt, KAt, VAt, QStride, KStride, VStride    first column and columns of q, k and v
-//   float scale, softCap (0: none), eps; bool QNorm, KNorm, NormOffset
-//   Cache    half, bf16, e4m3 (Dims a multiple of 16) or float
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cache.cuh"
 namespace retort::cuda {
 
-/// Where in `sync` the splits' arrivals are counted: after what an exchange uses, if the program
-/// has some (P::CountersAt).
-template <class P>
-constexpr int kCountersAt = [] {
-  if constexpr (requires { P::CountersAt; })
-    return P::CountersAt;
-  else
-    return kSyncReserved;
-}();
-
-template <class P> struct Attend {
-  using Cache = typename P::Cache;
-  static constexpr int kGroup = P::Heads / P::KvHeads;
-  RETORT_HOST_DEVICE static constexpr int largestDivisor(int n, int limit) {
-    int best = 1;
-    for (int d = 1; d <= limit; ++d)
-      best = n % d == 0 ? d : best;
-    return best;
-  }
-  static constexpr int kHeads = largestDivisor(kGroup, 8); // of a tile
-  static constexpr int kTilesPerRow = P::Heads / kHeads;
-  static constexpr int kParts = kGroup / kHeads;         // tiles that share a key/value head
-  static constexpr int kSegments = ceilDiv(P::Dims, 32); // of a key; the last may be filled up
-  static constexpr int kChunks = ceilDiv(P::Dims, 64);   // of a value
-  // A page is asked for while the one before is worked on, all of it at once if registers hold it
-  // beside the sums: kHeldSegments and kHeldChunks at a time.
-  static constexpr int kWords = int(sizeof(Eight<Cache>)) / 4, kSumWords = 16 * kChunks;
-  static constexpr int kHeldSegments = minOf(kSegments, 32 / kWords);
-  static constexpr int kHeldChunks = [] {
-    int chunks = kChunks;
-    while (chunks > 1 &&
-           kWords * (2 * kHeldSegments + 4 * chunks) + kSumWords > (kWords == 8 ? 128 : 176))
-      chunks = (chunks + 1) / 2;
-    return chunks;
-  }();
-  static_assert(P::Heads % P::KvHeads == 0 && P::Dims % 8 == 0 && P::Dims <= 256);
-  static_assert(P::MaxRows <= 32, "a lane a row");
+template <AttendShape P> struct Attend {
+  static constexpr AppendShape kAppend = P.append;
+  static constexpr CacheShape kCache = kAppend.cache;
+  static constexpr int kDims = kCache.dims, kGroup = kAppend.group();
+  using Cache = CacheElement<kCache>;
+  static constexpr int kHeads = P.tileHeads();   // of a tile
+  static constexpr int kParts = kGroup / kHeads; // tiles that share a key/value head
+  static constexpr int kSegments = P.segments(), kChunks = P.chunks();
+  static constexpr int kHeldSegments = P.heldSegments(), kHeldChunks = P.heldChunks();
+  static_assert(kAppend.heads % kCache.kvHeads == 0 && kDims % 8 == 0 && kDims <= 256);
+  static_assert(P.maxRows <= 32, "a lane a row");
+  static_assert(P.workBytes() <= kShared.workBytes());
   static constexpr float kNone = -1e30f;
   static constexpr float kLog2e = 1.4426950408889634f;
   // Weights are exp2(score - m). m is not the largest score but so much below it that a weight's
   // rest is not lost below f16's range, and moves only when weights would come near its upper end.
   static constexpr float kBelow = 6, kRoom = 14;
 
-  // Shared memory. While walking: queries, for each 16 features the A registers of the lanes, of
-  // which g is the head, 16 bytes each; K, then V of this step's rows [MaxRows] in the cache's
-  // format; scratch. Strides in bytes are such that a request of a quarter of the warp (of half, if
-  // its lanes ask for 8 bytes) is in different banks.
-  RETORT_HOST_DEVICE static constexpr int stride(int bytes, int rest, int modulus) {
-    return bytes + ((rest - bytes) % modulus + modulus) % modulus;
-  }
-  static constexpr int kRowBytes = P::Dims * int(sizeof(Cache));
-  static constexpr int kQueryStride = 8 * 64 + 64; // of a block; neighbours' banks are not the same
-  static constexpr int kKeyStride = stride(kRowBytes,
-                                           sizeof(Cache) == 1   ? 32
-                                           : sizeof(Cache) == 2 ? 64
-                                                                : 16,
-                                           128);
-  static constexpr int kValueStride = stride(kRowBytes, 16, 64);
-  static constexpr int kKeysAt = 2 * kSegments * kQueryStride;
-  static constexpr int kValuesAt = kKeysAt + P::MaxRows * kKeyStride;
-  static constexpr int kScratchAt = kValuesAt + P::MaxRows * kValueStride;
-  static constexpr int kWalkBytes = kScratchAt + kWarps * P::Dims * 4;
-  // After: the warps' sums of kMergeHeads heads at a time, [kWarps][heads][kChunks * 64] f32, then
-  // m and l of each.
-  static constexpr int kMergeFloats = kChunks * 64;
-  static constexpr int kMergeHeads = minOf(kHeads, kChunks <= 2 ? 8 : 4);
-  static constexpr int kMergeBytes = kWarps * kMergeHeads * (kMergeFloats + 2) * 4;
   /// Where feature d of head h of the tile is in a warp's sums: 4 neighbouring features together,
   /// these moved so that those of 4 heads are stored and 32 of a head read without conflicts.
   RETORT_DEVICE static int featureAt(int h, int d) {
     return ((d / 4) ^ (h / 2 % 2 + h / 4 % 2 * 4)) * 4 + d % 4;
   }
-  static constexpr int kSumFloats = P::Dims + 2; // of a partial sum in memory: o[Dims], m, l
-  static constexpr int kFlagAt = ceilDiv(maxOf(kWalkBytes, kMergeBytes), 16) * 16;
-  static_assert(kFlagAt + 16 <= kWorkBytes);
-
   struct Tile {
     int row, head, kvHead, split; // head: the first of kHeads
     int position, begin;          // keys begin..position
@@ -120,6 +60,7 @@ template <class P> struct Attend {
     const int32_t *pages; // the slot's
     int minePosition;     // lane r: the position of row r of the step if it is of the slot, else -1
   };
+  RETORT_DEVICE static int numTiles(const Cta &cta) { return P.tiles().of(cta.step.num_rows); }
   RETORT_DEVICE static int warpMost(int value) {
 #pragma unroll
     for (int mask = 16; mask > 0; mask /= 2) {
@@ -130,7 +71,7 @@ template <class P> struct Attend {
   }
   /// All lanes. Whether the row has this split.
   RETORT_DEVICE static bool describe(const Cta &cta, int index, Tile &t) {
-    const int rows = cta.step.num_rows, perRow = kTilesPerRow;
+    const int rows = cta.step.num_rows, perRow = P.splitTiles();
     t.split = index / (rows * perRow);
     t.row = index / perRow % rows;
     t.head = index % perRow * kHeads;
@@ -143,11 +84,9 @@ template <class P> struct Attend {
     // The slot's rows have consecutive positions, so the first is the least.
     t.firstNew = -warpMost(t.minePosition >= 0 ? -t.minePosition : -(1 << 30));
     t.numNew = t.position - t.firstNew + 1;
-    t.begin = P::Window > 0 && t.position >= P::Window ? t.position - P::Window + 1 : 0;
+    t.begin = P.window > 0 && t.position >= P.window ? t.position - P.window + 1 : 0;
     const int first = t.begin / 16, pages = t.position / 16 + 1 - first;
-    // A split is worth its combining from a page a warp on.
-    t.splits = (pages + kWarps - 1) / kWarps;
-    t.splits = t.splits < P::Splits ? t.splits : P::Splits;
+    t.splits = P.splitsOf(pages);
     if (t.split >= t.splits)
       return false;
     t.firstPage = first + t.split * pages / t.splits;
@@ -161,45 +100,46 @@ template <class P> struct Attend {
   }
 
   const float *q, *k, *v, *qNorm, *kNorm, *angles;
-  CachePages<P> cache;
+  CachePages<kCache> cache;
   float *partials, *dest;
 
   /// Queries and, where the split holds positions of this step, their K and V to shared memory; a
   /// warp a head.
   RETORT_DEVICE void stage(const Cta &cta, const Tile &t) const {
     uint8_t *work = cta.work();
-    float *scratch = reinterpret_cast<float *>(work + kScratchAt) + warpIndex() * P::Dims;
+    float *scratch = reinterpret_cast<float *>(work + P.scratchAt()) + warpIndex() * kDims;
     const int numNew = t.endPage * 16 > t.firstNew ? t.numNew : 0;
     for (int i = int(warpIndex()); i < kHeads + 2 * numNew; i += kWarps) {
       if (i < kHeads) {
-        constexpr float kScale = P::softCap != 0 ? P::scale : P::scale * kLog2e;
-        const float *x = q + int64_t(t.row) * P::QStride + P::QAt + (t.head + i) * P::Dims;
+        constexpr float kScale = P.softCap != 0 ? P.scale : P.scale * kLog2e;
+        const float *x = q + int64_t(t.row) * kAppend.qStride + kAppend.qAt + (t.head + i) * kDims;
         constexpr float kMost = Factors<Cache>::kMost;
-        normRotate<P, P::QNorm>(x, qNorm, angles + int64_t(t.row) * P::RotaryDims, scratch,
-                                [&](int d, float y) {
-                                  y *= kScale;
-                                  y = y > kMost ? kMost : y < -kMost ? -kMost : y;
-                                  putQuery(work, i, d, y);
-                                });
-        for (int d = P::Dims + int(laneIndex()); d < kSegments * 32; d += 32)
+        normRotate<kAppend, kAppend.qNorm>(x, qNorm, angles + int64_t(t.row) * kAppend.rotaryDims,
+                                           scratch, [&](int d, float y) {
+                                             y *= kScale;
+                                             y = y > kMost ? kMost : y < -kMost ? -kMost : y;
+                                             putQuery(work, i, d, y);
+                                           });
+        for (int d = kDims + int(laneIndex()); d < kSegments * 32; d += 32)
           putQuery(work, i, d, 0);
         continue;
       }
       const int n = (i - kHeads) % numNew, r = rowOf(t, t.firstNew + n);
       if (i - kHeads < numNew) {
-        normRotate<P, P::KNorm>(k + int64_t(r) * P::KStride + P::KAt + t.kvHead * P::Dims, kNorm,
-                                angles + int64_t(r) * P::RotaryDims, scratch,
-                                [&](int d, float y) { newKey(work, n)[d] = Cache(y); });
+        normRotate<kAppend, kAppend.kNorm>(k + int64_t(r) * kAppend.kStride + kAppend.kAt +
+                                               t.kvHead * kDims,
+                                           kNorm, angles + int64_t(r) * kAppend.rotaryDims, scratch,
+                                           [&](int d, float y) { newKey(work, n)[d] = Cache(y); });
       } else {
-        const float *x = v + int64_t(r) * P::VStride + P::VAt + t.kvHead * P::Dims;
-        for (int d = int(laneIndex()); d < P::Dims; d += 32)
+        const float *x = v + int64_t(r) * kAppend.vStride + kAppend.vAt + t.kvHead * kDims;
+        for (int d = int(laneIndex()); d < kDims; d += 32)
           newValue(work, n)[d] = Cache(asFloat(ldGlobal32(x + d)));
       }
     }
     if constexpr (kHeads < 8) {                   // the others of a product
       constexpr int kLacking = (8 - kHeads) * 16; // words of a block
       for (int i = int(threadIndex()); i < kLacking * 2 * kSegments; i += kThreads)
-        reinterpret_cast<uint32_t *>(work + i / kLacking * kQueryStride +
+        reinterpret_cast<uint32_t *>(work + i / kLacking * P.kQueryStride +
                                      kHeads * 64)[i % kLacking] = 0;
     }
     ctaSync();
@@ -211,25 +151,25 @@ template <class P> struct Attend {
   RETORT_DEVICE static void putQuery(uint8_t *work, int head, int d, float x) {
     uint32_t value, rest;
     Factors<Cache>::split(x, 0, value, rest);
-    uint16_t *to = reinterpret_cast<uint16_t *>(work + (d / 32 * 2 + d / 4 % 2) * kQueryStride +
+    uint16_t *to = reinterpret_cast<uint16_t *>(work + (d / 32 * 2 + d / 4 % 2) * P.kQueryStride +
                                                 head * 64 + d / 8 % 4 * 16 + d / 2 % 2 * 8) +
                    d % 2;
     to[0] = uint16_t(value);
     to[2] = uint16_t(rest);
   }
   RETORT_DEVICE static Cache *newKey(uint8_t *work, int n) {
-    return reinterpret_cast<Cache *>(work + kKeysAt + n * kKeyStride);
+    return reinterpret_cast<Cache *>(work + P.keysAt() + n * P.keyStride());
   }
   RETORT_DEVICE static Cache *newValue(uint8_t *work, int n) {
-    return reinterpret_cast<Cache *>(work + kValuesAt + n * kValueStride);
+    return reinterpret_cast<Cache *>(work + P.valuesAt() + n * P.valueStride());
   }
   /// The row's own K and V to its page, 8 features a thread.
   RETORT_DEVICE void append(const Tile &t, const Cache *key, const Cache *value) const {
-    constexpr int kUnits = P::Dims * int(sizeof(Cache)) / 16; // 16 bytes each
-    static_assert(P::Dims * int(sizeof(Cache)) % 16 == 0);
+    constexpr int kUnits = kDims * int(sizeof(Cache)) / 16; // 16 bytes each
+    static_assert(kDims * int(sizeof(Cache)) % 16 == 0);
     if (const int i = int(threadIndex()); i < 2 * kUnits) {
-      Cache *to = cache.keys(t.pages[t.position / 16], t.kvHead) + t.position % 16 * P::Dims +
-                  (i < kUnits ? 0 : CachePages<P>::kValueOffset);
+      Cache *to = cache.keys(t.pages[t.position / 16], t.kvHead) + t.position % 16 * kDims +
+                  (i < kUnits ? 0 : kCache.valueOffset());
       const Cache *from = i < kUnits ? key : value;
       stGlobal128(reinterpret_cast<uint8_t *>(to) + i % kUnits * 16,
                   *reinterpret_cast<const u32x4 *>(reinterpret_cast<const uint8_t *>(from) +
@@ -265,29 +205,29 @@ template <class P> struct Attend {
   RETORT_DEVICE static void askKey(Eight<Cache> (&to)[N], const Page &page, int key, int d,
                                    const Cache *cached, const Cache *own) {
     const bool seen = Whole || page.seen(key), isOwn = !Whole && key >= page.firstNew;
-    if constexpr (!Whole || P::Dims % Step != 0 || Step * N > P::Dims)
+    if constexpr (!Whole || kDims % Step != 0 || Step * N > kDims)
 #pragma unroll
       for (int n = 0; n < N; ++n)
         to[n] = Eight<Cache>::zero();
     if (seen && isOwn) {
 #pragma unroll
       for (int n = 0; n < N; ++n)
-        if (d + n * Step < P::Dims)
+        if (d + n * Step < kDims)
           to[n] = Eight<Cache>::shared(own + n * Step);
     } else if (seen) {
 #pragma unroll
       for (int n = 0; n < N; ++n)
-        if (d + n * Step < P::Dims)
+        if (d + n * Step < kDims)
           to[n] = Eight<Cache>::global(cached + n * Step);
     }
   }
   RETORT_DEVICE static void askKeys(uint8_t *work, const Page &page, int first, Keys &keys) {
     const int g = int(laneIndex() / 4), d = first * 32 + int(laneIndex() % 4) * 8;
-    const Cache *cached = page.keys + g * P::Dims + d;
+    const Cache *cached = page.keys + g * kDims + d;
     const auto ask = [&]<bool Whole>() {
 #pragma unroll
       for (int i = 0; i < 2; ++i)
-        askKey<Whole, 32>(keys.at[i], page, g + 8 * i, d, cached + 8 * i * P::Dims,
+        askKey<Whole, 32>(keys.at[i], page, g + 8 * i, d, cached + 8 * i * kDims,
                           newKey(work, g + 8 * i - page.firstNew) + d);
     };
     if (page.whole())
@@ -297,12 +237,12 @@ template <class P> struct Attend {
   }
   RETORT_DEVICE static void askValues(uint8_t *work, const Page &page, int first, Values &values) {
     const int t = int(laneIndex() % 4), d = first * 64 + int(laneIndex() / 4) * 8;
-    const Cache *cached = page.keys + CachePages<P>::kValueOffset + 2 * t * P::Dims + d;
+    const Cache *cached = page.keys + kCache.valueOffset() + 2 * t * kDims + d;
     const auto ask = [&]<bool Whole>() {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int more = i % 2 + i / 2 * 8;
-        askKey<Whole, 64>(values.at[i], page, 2 * t + more, d, cached + more * P::Dims,
+        askKey<Whole, 64>(values.at[i], page, 2 * t + more, d, cached + more * kDims,
                           newValue(work, 2 * t + more - page.firstNew) + d);
       }
     };
@@ -321,8 +261,8 @@ template <class P> struct Attend {
     for (int s = 0; s < kHeldSegments; ++s) {
       if (first + s >= kSegments)
         break;
-      const u32x4 a = ldShared128(query + (first + s) * 2 * kQueryStride),
-                  b = ldShared128(query + (first + s) * 2 * kQueryStride + kQueryStride);
+      const u32x4 a = ldShared128(query + (first + s) * 2 * P.kQueryStride),
+                  b = ldShared128(query + (first + s) * 2 * P.kQueryStride + P.kQueryStride);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         u32x4 key[Factors<Cache>::kTerms];
@@ -347,8 +287,8 @@ template <class P> struct Attend {
     for (int i = 0; i < 4; ++i) {
       const float(&a)[4] = score[i / 2][0], (&b)[4] = score[i / 2][1];
       x[i] = (a[i % 2] + a[2 + i % 2]) + (b[i % 2] + b[2 + i % 2]);
-      if constexpr (P::softCap != 0)
-        x[i] = softCapped(x[i], P::softCap) * kLog2e;
+      if constexpr (P.softCap != 0)
+        x[i] = softCapped(x[i], P.softCap) * kLog2e;
     }
     if (!page.whole())
 #pragma unroll
@@ -477,22 +417,24 @@ template <class P> struct Attend {
   }
 
   RETORT_DEVICE float *partial(const Tile &t, int head, int split) const {
-    return partials + ((int64_t(t.row) * P::Heads + head) * P::Splits + split) * kSumFloats;
+    return partials + ((int64_t(t.row) * kAppend.heads + head) * P.splits + split) * P.sumFloats();
   }
   /// The warps' sums to dest, or to the split's partial sums.
   RETORT_DEVICE void store(const Cta &cta, const Tile &tile, const Sums &s) const {
     float *merge = reinterpret_cast<float *>(cta.work());
-    float *ml = merge + kWarps * kMergeHeads * kMergeFloats; // m and l
+    float *ml = merge + kWarps * P.mergeHeads() * P.mergeFloats(); // m and l
     const int warp = int(warpIndex()), g = int(laneIndex() / 4), t = int(laneIndex() % 4);
     const float lanes = warpSum<4>(s.l);
 #pragma unroll
-    for (int first = 0; first < kHeads; first += kMergeHeads) {
-      const auto here = [&](int h) { return h >= first && h < minOf(first + kMergeHeads, kHeads); };
+    for (int first = 0; first < kHeads; first += P.mergeHeads()) {
+      const auto here = [&](int h) {
+        return h >= first && h < minOf(first + P.mergeHeads(), kHeads);
+      };
       ctaSync(); // all have walked, or merged: queries and keys are free
 #pragma unroll
       for (int e = 0; e < 2; ++e)
         if (const int h = 2 * t + e; here(h)) {
-          float *to = merge + (warp * kMergeHeads + h - first) * kMergeFloats;
+          float *to = merge + (warp * P.mergeHeads() + h - first) * P.mergeFloats();
 #pragma unroll
           for (int c = 0; c < kChunks; ++c)
 #pragma unroll
@@ -503,39 +445,39 @@ template <class P> struct Attend {
             }
         }
       if (t == 0 && here(g)) {
-        float *to = ml + (warp * kMergeHeads + g - first) * 2;
+        float *to = ml + (warp * P.mergeHeads() + g - first) * 2;
         to[0] = s.m, to[1] = lanes;
       }
       ctaSync();
-      const int heads = minOf(kMergeHeads, kHeads - first);
-      for (int i = int(threadIndex()); i < heads * P::Dims; i += kThreads) {
-        const int h = i / P::Dims, d = i % P::Dims;
+      const int heads = minOf(P.mergeHeads(), kHeads - first);
+      for (int i = int(threadIndex()); i < heads * kDims; i += kThreads) {
+        const int h = i / kDims, d = i % kDims;
         float o, m, l;
         combine(
-            kWarps, [&](int w) { return ml[(w * kMergeHeads + h) * 2]; },
-            [&](int w) { return ml[(w * kMergeHeads + h) * 2 + 1]; },
+            kWarps, [&](int w) { return ml[(w * P.mergeHeads() + h) * 2]; },
+            [&](int w) { return ml[(w * P.mergeHeads() + h) * 2 + 1]; },
             [&](int w) {
-              return merge[(w * kMergeHeads + h) * kMergeFloats + featureAt(first + h, d)];
+              return merge[(w * P.mergeHeads() + h) * P.mergeFloats() + featureAt(first + h, d)];
             },
             o, m, l);
         const int head = tile.head + first + h;
         if (tile.splits == 1) {
-          dest[(int64_t(tile.row) * P::Heads + head) * P::Dims + d] = o / l;
+          dest[(int64_t(tile.row) * kAppend.heads + head) * kDims + d] = o / l;
           continue;
         }
         float *to = partial(tile, head, tile.split);
         to[d] = o;
         if (d == 0)
-          to[P::Dims] = m, to[P::Dims + 1] = l;
+          to[kDims] = m, to[kDims + 1] = l;
       }
     }
   }
   /// The last tile of the row and key/value head to come here adds all splits.
   RETORT_DEVICE void finish(const Cta &cta, const Tile &t) const {
-    uint32_t *last = reinterpret_cast<uint32_t *>(cta.work() + kFlagAt);
+    uint32_t *last = reinterpret_cast<uint32_t *>(cta.work() + P.flagAt());
     ctaSync(); // the partial sums are written
     if (threadIndex() == 0) {
-      uint32_t *count = cta.step.sync + kCountersAt<P> + t.row * P::KvHeads + t.kvHead;
+      uint32_t *count = cta.step.sync + P.countersAt + t.row * kCache.kvHeads + t.kvHead;
       *last = atomicAddAcqRelGpu(count, 1) == uint32_t(t.splits * kParts - 1);
       if (*last)
         storeRelaxedGpu(count, 0); // for the next layer, which comes after a wait
@@ -543,17 +485,17 @@ template <class P> struct Attend {
     ctaSync();
     if (*last == 0)
       return;
-    for (int i = int(threadIndex()); i < kGroup * P::Dims; i += kThreads) {
-      const int h = t.kvHead * kGroup + i / P::Dims, d = i % P::Dims;
+    for (int i = int(threadIndex()); i < kGroup * kDims; i += kThreads) {
+      const int h = t.kvHead * kGroup + i / kDims, d = i % kDims;
       float o, m, l;
       const float *sums = partial(t, h, 0);
       const auto at = [&](int split, int i) {
-        return asFloat(ldGlobal32(sums + split * kSumFloats + i));
+        return asFloat(ldGlobal32(sums + split * P.sumFloats() + i));
       };
       combine(
-          t.splits, [&](int i) { return at(i, P::Dims); },
-          [&](int i) { return at(i, P::Dims + 1); }, [&](int i) { return at(i, d); }, o, m, l);
-      dest[(int64_t(t.row) * P::Heads + h) * P::Dims + d] = o / l;
+          t.splits, [&](int i) { return at(i, kDims); }, [&](int i) { return at(i, kDims + 1); },
+          [&](int i) { return at(i, d); }, o, m, l);
+      dest[(int64_t(t.row) * kAppend.heads + h) * kDims + d] = o / l;
     }
   }
 
@@ -563,7 +505,7 @@ template <class P> struct Attend {
     s.m = kNone;
     walk(cta, t, s);
     store(cta, t, s);
-    if (P::Splits > 1 && t.splits > 1)
+    if (P.splits > 1 && t.splits > 1)
       finish(cta, t);
     ctaSync(); // the work area is free
   }
@@ -571,22 +513,23 @@ template <class P> struct Attend {
 
 /// dest[r] = attention of row r over its slot's positions up to its own; appends the row's K and V
 /// to the cache.
-///   q, k, v [rows][QStride, KStride, VStride] f32, heads from QAt, KAt, VAt on; may be one buffer
-///   qNorm, kNorm [Dims] f32    angles [rows][RotaryDims] f32: cosines, then sines
+///   q, k, v [rows][qStride, kStride, vStride] f32, heads from qAt, kAt, vAt on; may be one buffer
+///   qNorm, kNorm [dims] f32    angles [rows][rotaryDims] f32: cosines, then sines
 ///   cacheOffset: of the layer in a page, bytes, a multiple of 16
-///   partials [MaxRows][Heads][Splits][Dims + 2] f32 (unused if Splits is 1)
-///   dest [rows][Heads * Dims] f32
+///   partials [maxRows][heads][splits][dims + 2] f32 (unused if splits is 1)
+///   dest [rows][heads * dims] f32
 /// Tiles: rows x key/value heads x splits. Traffic: K and V of the positions once a group of query
-/// heads; with splits, (Dims + 2) floats a head and split out and in, through L2. No wait inside;
+/// heads; with splits, (dims + 2) floats a head and split out and in, through L2. No wait inside;
 /// one atomic a tile.
-template <class P>
+template <AttendShape P>
 RETORT_PHASE void attend(Cta &cta, const float *q, const float *k, const float *v,
                          const float *qNorm, const float *kNorm, const float *angles,
                          int64_t cacheOffset, float *partials, float *dest) {
   using A = Attend<P>;
   const A attend = {q, k, v, qNorm, kNorm, angles, {cta.step.cache + cacheOffset}, partials, dest};
-  const int tiles = P::Splits * cta.step.num_rows * A::kTilesPerRow;
-  for (int i = int(ctaIndex()); i < tiles; i += int(ctaCount())) {
+  for (int i = int(ctaIndex()); i < A::numTiles(cta); i += int(ctaCount())) {
+    if (threadIndex() == 0)
+      countTile();
     typename A::Tile t;
     if (A::describe(cta, i, t))
       attend.tile(cta, t);
@@ -596,28 +539,29 @@ RETORT_PHASE void attend(Cta &cta, const float *q, const float *k, const float *
 /// Asks L2 for the first page of keys and values that each warp of this CTA's first tile will read,
 /// as far as they are of earlier steps: they do not depend on what attend waits for. All threads,
 /// before that wait; cacheOffset as attend's. Traffic: at most 8 pages of a key/value head a CTA.
-template <class P> RETORT_PHASE void attendPrefetch(Cta &cta, int64_t cacheOffset) {
+template <AttendShape P> RETORT_PHASE void attendPrefetch(Cta &cta, int64_t cacheOffset) {
   using A = Attend<P>;
   typename A::Tile t;
   const int index = int(ctaIndex());
-  if (index >= P::Splits * cta.step.num_rows * A::kTilesPerRow || !A::describe(cta, index, t))
+  if (index >= A::numTiles(cta) || !A::describe(cta, index, t))
     return;
   const int page = t.firstPage + int(warpIndex());
   if (page >= t.endPage || page * 16 >= t.firstNew)
     return;
-  const CachePages<P> cache = {cta.step.cache + cacheOffset};
-  const typename P::Cache *keys = cache.keys(t.pages[page], t.kvHead);
-  constexpr int kBytes = CachePages<P>::kHead * int(sizeof(typename P::Cache));
+  const CachePages<A::kCache> cache = {cta.step.cache + cacheOffset};
+  const typename A::Cache *keys = cache.keys(t.pages[page], t.kvHead);
+  constexpr int kBytes = A::kCache.headValues() * A::kCache.valueBytes();
+  constexpr int kValuesAt = A::kCache.valueOffset();
   if constexpr (kHasBulkCopy) {
     if (laneIndex() == 0) {
       prefetchL2Bulk(keys, kBytes);
-      prefetchL2Bulk(keys + CachePages<P>::kValueOffset, kBytes);
+      prefetchL2Bulk(keys + kValuesAt, kBytes);
     }
   } else {
     const uint8_t *bytes = reinterpret_cast<const uint8_t *>(keys);
     for (int at = int(laneIndex()) * 128; at < kBytes; at += 32 * 128) {
       prefetchL2(bytes + at);
-      prefetchL2(bytes + at + CachePages<P>::kValueOffset * int(sizeof(typename P::Cache)));
+      prefetchL2(bytes + at + kValuesAt * A::kCache.valueBytes());
     }
   }
 }

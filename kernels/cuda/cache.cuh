@@ -1,8 +1,7 @@
 // The paged KV cache, and heads on their way to it. SPDX-License-Identifier: Apache-2.0
 //
-// A page holds PageRows (16) positions of one slot for every layer; a layer's part, at cacheOffset
-// in the page, is K [KvHeads][16][Dims], then V [KvHeads][16][Dims], of half, bf16, e4m3 or
-// float. A row of a head is contiguous, so a warp's request is a run of whole lines, and a position
+// A page holds CacheShape::kPageRows (16) positions of one slot for every layer; a layer's part, at
+// cacheOffset in the page, is K [kvHeads][16][dims], then V, of half, bf16, e4m3 or float. A row of a head is contiguous, so a warp's request is a run of whole lines, and a position
 // is appended by one contiguous store.
 #pragma once
 #include "kernels/cuda/cta.cuh"
@@ -120,42 +119,54 @@ template <> struct Factors<float> : Factors<half> {
   }
 };
 
-/// The layer's K of a key/value head in page `page` of the pool; V is kValueOffset elements after
+/// An element of the cache.
+template <CacheFormat F> constexpr auto cacheElement() {
+  if constexpr (F == CacheFormat::F16)
+    return half();
+  else if constexpr (F == CacheFormat::BF16)
+    return bf16();
+  else if constexpr (F == CacheFormat::F8E4M3)
+    return e4m3();
+  else
+    return float();
+}
+template <CacheShape C> using CacheElement = decltype(cacheElement<C.format>());
+
+/// The layer's K of a key/value head in page `page` of the pool; V is C.valueOffset() elements after
 /// it.
-template <class P> struct CachePages {
-  using Cache = typename P::Cache;
-  static_assert(P::PageRows == 16);
-  static constexpr int kHead = 16 * P::Dims;
-  static constexpr int kValueOffset = P::KvHeads * kHead;
+template <CacheShape C> struct CachePages {
+  using Element = CacheElement<C>;
+  static_assert(sizeof(Element) == C.valueBytes());
 
   uint8_t *base; // cache + cacheOffset
-  RETORT_DEVICE Cache *keys(int page, int kvHead) const {
-    return reinterpret_cast<Cache *>(base + int64_t(page) * P::PageBytes) + kvHead * kHead;
+  RETORT_DEVICE Element *keys(int page, int kvHead) const {
+    return reinterpret_cast<Element *>(base + int64_t(page) * C.pageBytes) +
+           kvHead * C.headValues();
   }
 };
 
-/// Norms (if Norm) and rotates (P::RotaryDims features, half-split order) one head: emit(i, value)
-/// for i = lane, lane + 32.. All lanes. scratch [Dims] f32 of shared memory, this warp's.
-///   x [Dims], global, activations    gain [Dims] or unused    cosSin [RotaryDims], a row of angles
-template <class P, bool Norm, class Emit>
+/// Norms (if Norm) and rotates (rotaryDims features, half-split order) one head: emit(i, value)
+/// for i = lane, lane + 32.. All lanes. scratch [dims] f32 of shared memory, this warp's.
+///   x [dims], global, activations    gain [dims] or unused    cosSin [rotaryDims], a row of angles
+template <AppendShape P, bool Norm, class Emit>
 RETORT_DEVICE void normRotate(const float *x, const float *gain, const float *cosSin,
                               float *scratch, const Emit &emit) {
-  constexpr int kHalf = P::RotaryDims / 2;
+  constexpr int kHalf = P.rotaryDims / 2;
   const int lane = int(laneIndex());
   float sum = 0;
   warpSync(); // the scratch is free
-  for (int i = lane; i < P::Dims; i += 32) {
+  for (int i = lane; i < P.cache.dims; i += 32) {
     const float v = asFloat(ldGlobal32(x + i));
     sum = fmaF32(v, v, sum);
     scratch[i] = v;
   }
   if constexpr (Norm) {
-    const float scale = rsqrtApprox(warpSum(sum) * (1.0f / P::Dims) + P::eps);
-    for (int i = lane; i < P::Dims; i += 32)
-      scratch[i] = scratch[i] * scale * (asFloat(ldGlobalNc32(gain + i)) + float(P::NormOffset));
+    const float scale = rsqrtApprox(warpSum(sum) * (1.0f / P.cache.dims) + P.eps);
+    for (int i = lane; i < P.cache.dims; i += 32)
+      scratch[i] = scratch[i] * scale * (asFloat(ldGlobalNc32(gain + i)) + float(P.normOffset));
   }
   warpSync();
-  for (int i = lane; i < P::Dims; i += 32) {
+  for (int i = lane; i < P.cache.dims; i += 32) {
     float y = scratch[i];
     if constexpr (kHalf > 0) {
       if (i < kHalf)

@@ -28,29 +28,18 @@
 // From sm_90 one lane asks for a slot in one bulk copy that completes on the slot's mbarrier;
 // before, each lane copies 16 bytes at a time.
 #pragma once
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "kernels/cuda/wrap.cuh"
 #include "runtime/src/abi/cuda_program.h"
 namespace retort::cuda {
 
-constexpr int kWarps = kThreads / 32;
-constexpr int kMaxSlots = 16;
-constexpr int kBarrierBytes = kWarps * kMaxSlots * 8;
 #ifdef RETORT_PORTABLE // PTX
-constexpr int kSharedBytes = kPortableSharedBytes;
+constexpr SharedMemory kShared = {kPortableSharedBytes};
 #else
-constexpr int kSharedBytes = sharedBytesOf(RETORT_ARCH / 10);
+constexpr SharedMemory kShared = {sharedBytesOf(RETORT_ARCH / 10)};
 #endif
-// An H100 has 3.35 TB/s and answers after 0.7 us: 18 KB in flight a multiprocessor. The rest of the
-// ring covers the wait.
-constexpr int kRingBytes = ringBytes(kSharedBytes);
-constexpr int kWarpRingBytes = kRingBytes / kWarps;
-constexpr int kWorkBytes = kSharedBytes - kBarrierBytes - kRingBytes;
-static_assert(kWorkBytes >= 32 * 1024, "reductions and at least one row of activations");
-
-RETORT_HOST_DEVICE constexpr int minOf(int a, int b) { return a < b ? a : b; }
-RETORT_HOST_DEVICE constexpr int maxOf(int a, int b) { return a > b ? a : b; }
-RETORT_HOST_DEVICE constexpr int ceilDiv(int a, int b) { return (a + b - 1) / b; }
+constexpr int kBarrierBytes = SharedMemory::kBarrierBytes, kMaxSlots = SharedMemory::kMaxSlots;
+static_assert(kShared.workBytes() >= 32 * 1024, "reductions and at least one row of activations");
 
 /// The tiles of this CTA: equal shares, neighbours together, so that its weights are one range of
 /// memory.
@@ -177,30 +166,26 @@ struct Cta {
     return reinterpret_cast<uint64_t *>(sharedArena()) + warpIndex() * kMaxSlots;
   }
   RETORT_DEVICE uint8_t *ring() const {
-    return sharedArena() + kBarrierBytes + warpIndex() * kWarpRingBytes;
+    return sharedArena() + kBarrierBytes + warpIndex() * kShared.warpRingBytes();
   }
-  RETORT_DEVICE uint8_t *work() const { return sharedArena() + kBarrierBytes + kRingBytes; }
+  RETORT_DEVICE uint8_t *work() const {
+    return sharedArena() + kBarrierBytes + kShared.ringBytes();
+  }
 };
 
 /// The stream of weights that a warp reads in a product: for each block of 16 rows of the CTA's
 /// range, the warp's share of its pieces. The K dimension is split over the warps, so that even a
 /// matrix of few rows keeps all of them loading.
-///   W   a format of weights.cuh      In   columns
-/// Slots hold kChunk pieces: a slot costs its warp some 80 instructions, so it is as large as
-/// leaves three slots, of which two are in flight while one is read. Traffic: each byte of the
-/// range once, in requests of whole 32-byte sectors.
-template <class W, int In> struct WeightStream {
-  static constexpr WeightLayout kLayout = W::kLayout;
-  static constexpr int kPieces = int(kLayout.pieces(In));
-  static constexpr int kPieceBytes = kLayout.pieceBytes();
-  static constexpr int64_t kBlockBytes = kLayout.blockBytes(In);
-  static constexpr int kWarpPieces = ceilDiv(kPieces, kWarps); // of the warp with most
-  static constexpr int kMostPieces = maxOf(1, kWarpRingBytes / 3 / kPieceBytes);
-  static constexpr int kChunk = ceilDiv(kWarpPieces, ceilDiv(kWarpPieces, kMostPieces));
-  /// Every chunk is full, which the compiler may know: that saves instructions.
-  static constexpr bool kWhole = kPieces % kWarps == 0 && kWarpPieces % kChunk == 0;
+/// Slots hold kChunk pieces. Traffic: each byte of the range once, in requests of whole 32-byte
+/// sectors.
+template <ProductShape P> struct WeightStream {
+  static constexpr int kPieces = P.pieces(), kPieceCols = P.weights.pieceCols();
+  static constexpr int kPieceBytes = P.weights.pieceBytes();
+  static constexpr int64_t kBlockBytes = P.weights.blockBytes(P.in);
+  static constexpr int kChunk = P.slotPieces(kShared);
+  static constexpr bool kWhole = P.fullSlots(kShared);
   static constexpr int kSlotBytes = kChunk * kPieceBytes;
-  static constexpr int kSlots = minOf(kMaxSlots, kWarpRingBytes / kSlotBytes);
+  static constexpr int kSlots = minOf(kMaxSlots, kShared.warpRingBytes() / kSlotBytes);
   static_assert(kSlots >= 1 && kPieceBytes % 32 == 0);
 
   // What is still to be asked for.

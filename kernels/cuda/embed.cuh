@@ -27,41 +27,52 @@ template <class W> RETORT_DEVICE float weightAt(const uint8_t *block, int row, i
       return d * float(int8_t(bits & 255));
     if constexpr (layout.kind == NumberFormat::Kind::F8)
       return d * unpackHalf2(e4m3ToSmallHalf2<0>(bits & 255)).x;
+    if constexpr (layout.kind == NumberFormat::Kind::I3) {
+      if (place.lowByte < 0)
+        return d * float(int(bits & 7) - layout.zeroCode());
+      const uint32_t low =
+          ldGlobalNc32(piece + place.lowByte / 4 * 4) >> (place.lowByte % 4 * 8 + place.lowShift);
+      return d * float(int((bits & 3) << 1 | (low & 1)) - layout.zeroCode());
+    }
     if constexpr (!layout.minima)
-      return d * float(int(bits & 15) - 8);
+      return d * float(int(bits & 15) - layout.zeroCode());
     const uint32_t minima = ldGlobalNc32(piece + at / 4 * 4 + 4);
     return fmaF32(d, float(bits & 15), halfBitsToFloat(uint16_t(minima >> (at % 4 * 8))));
   }
 }
 
-/// dest[r] = scale * table[tokens[r]]. P: Hidden, Vocab, Weights, float scale.
-///   table mma16 [Vocab][Hidden]    dest [rows][Hidden] f32
+/// dest[r] = scale * table[tokens[r]].
+///   table mma16 [vocab][hidden]    dest [rows][hidden] f32
 /// A CTA a row. Traffic: the row's sectors, 2 of 18 of a block of int4, group 32.
-template <class P>
+template <EmbedShape P>
 RETORT_PHASE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, float *dest) {
   for (int r = int(ctaIndex()); r < cta.step.num_rows; r += int(ctaCount())) {
+    if (threadIndex() == 0)
+      countTile();
     const int token = tokens[r];
-    const uint8_t *block = table + token / 16 * P::Weights::kLayout.blockBytes(P::Hidden);
-    for (int k = int(threadIndex()); k < P::Hidden; k += kThreads)
-      dest[int64_t(r) * P::Hidden + k] =
-          P::scale * weightAt<typename P::Weights>(block, token % 16, k);
+    const uint8_t *block = table + token / 16 * P.weights.blockBytes(P.hidden);
+    for (int k = int(threadIndex()); k < P.hidden; k += kThreads)
+      dest[int64_t(r) * P.hidden + k] =
+          P.scale * weightAt<WeightsOf<P.weights>>(block, token % 16, k);
   }
 }
 
-/// dest[r][i] = scale * cos(a), dest[r][Half + i] = scale * sin(a), with a = positions[r] *
-/// invFreq[i] in f32 (RoFormer, arXiv:2104.09864). P: Half, float scale.
-///   invFreq [Half] f32, constant memory    dest [rows][2 Half] f32
+/// dest[r][i] = scale * cos(a), dest[r][half + i] = scale * sin(a), with a = positions[r] *
+/// invFreq[i] in f32 (RoFormer, arXiv:2104.09864).
+///   invFreq [half] f32, constant memory    dest [rows][2 half] f32
 /// Tiles: 1 element a thread over the grid.
-template <class P>
+template <AnglesShape P>
 RETORT_PHASE void angles(Cta &cta, const int32_t *positions, const float *invFreq, float *dest) {
-  const int count = cta.step.num_rows * P::Half;
+  const int count = cta.step.num_rows * P.half;
   for (int i = int(ctaIndex()) * kThreads + int(threadIndex()); i < count;
        i += int(ctaCount()) * kThreads) {
-    const int r = i / P::Half, k = i % P::Half;
+    if (threadIndex() == 0)
+      countTile();
+    const int r = i / P.half, k = i % P.half;
     float sine, cosine;
     sinCos(float(positions[r]) * invFreq[k], sine, cosine);
-    dest[r * 2 * P::Half + k] = P::scale * cosine;
-    dest[r * 2 * P::Half + P::Half + k] = P::scale * sine;
+    dest[r * 2 * P.half + k] = P.scale * cosine;
+    dest[r * 2 * P.half + P.half + k] = P.scale * sine;
   }
 }
 

@@ -22,8 +22,7 @@
 // a flag by chance), in two sets: exchange i uses set i % 2. That a set is free again when exchange
 // i + 2 stores to it follows from waits that the program has (kernel.program, C7):
 //   1. B stores a word of exchange i + 2 in A's set. The storing phase comes after a kernel.wait
-//   for
-//      all of B's CTAs that follows the phase where B read what A sent in exchange i + 1.
+//      for all of B's CTAs that follows the phase where B read what A sent in exchange i + 1.
 //   2. So some CTA of B saw such a word of A's. A's storing phase, too, comes after a kernel.wait
 //      for all of A's CTAs that follows the phase where A read what it was sent in exchange i.
 //   3. So all of A's reads of exchange i have returned.
@@ -105,15 +104,17 @@ RETORT_PHASE void relay(const Cta &cta, Inbox in, int columns) {
   }
 }
 
-/// dest[r][i] = residual[r][i] + (own[r][i] + what was sent). P: Features, HasResidual.
-template <class P>
+/// dest[r][i] = residual[r][i] + (own[r][i] + what was sent).
+template <SumShape P>
 RETORT_PHASE void sum(Cta &cta, const float *own, Inbox in, const float *residual, float *dest) {
   const uint32_t *words = in.host ? in.host : in.words; // each is read once
-  constexpr int kPairs = ceilDiv(P::Features, 2);
+  constexpr int kPairs = ceilDiv(P.features, 2);
   for (int64_t i = int64_t(ctaIndex()) * kThreads + threadIndex();
        i < int64_t(cta.step.num_rows) * kPairs; i += int64_t(ctaCount()) * kThreads) {
+    if (threadIndex() == 0)
+      countTile();
     const int64_t r = i / kPairs, pair = i % kPairs;
-    const uint32_t *at = words + 2 * (r * receivedStride(P::Features) + pair);
+    const uint32_t *at = words + 2 * (r * receivedStride(P.features) + pair);
     u32x2 word = loadRelaxedSys64(at);
     while (!in.has(word.y)) {
       spinPause();
@@ -122,9 +123,9 @@ RETORT_PHASE void sum(Cta &cta, const float *own, Inbox in, const float *residua
     const float sent[2] = {Inbox::first(word.x), Inbox::second(word.x, word.y)};
 #pragma unroll
     for (int j = 0; j < 2; ++j)
-      if (const int64_t to = r * P::Features + pair * 2 + j; pair * 2 + j < P::Features) {
+      if (const int64_t to = r * P.features + pair * 2 + j; pair * 2 + j < P.features) {
         float y = asFloat(ldGlobal32(own + to)) + sent[j];
-        if constexpr (P::HasResidual)
+        if constexpr (P.hasResidual)
           y = asFloat(ldGlobal32(residual + to)) + y;
         dest[to] = y;
       }

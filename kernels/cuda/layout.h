@@ -21,7 +21,17 @@
 //
 // so 512 bytes hold one step of i8 (signed codes) and two of i4 (words 0 and 1, 2 and 3; code c
 // stands for d * (c - 8), or d * c + m: a nibble in the upper half of a byte, its top bit flipped,
-// is 16 * (c - 8) as s8). Floats are in the order of m16n8k16 (f16), 16 columns a step; the lane's
+// is 16 * (c - 8) as s8). i3 has the words of two steps, 0..7 in the order of i8's, in three words
+// of a lane, which lie 128 bytes apart. Code c stands for d * (c - 4): the top bits of a byte, the
+// highest flipped, are 32 * (c - 4) as s8. A byte of word
+//
+//   word   bits 7..5   4..2    1..0
+//   0      c of 0      of 1    upper bits of 6
+//   1      of 2        of 3    upper bits of 7
+//   2      of 4        of 5    lowest bits of 7 and 6
+//
+// so six codes of eight are moved by one shift at most, and a bit plane for each of the three bits
+// would cost twice as many instructions. Floats are in the order of m16n8k16 (f16), 16 columns a step; the lane's
 // 8 elements of a step are
 //
 //   e        0      1        2       3        4        5        6        7
@@ -51,62 +61,22 @@
 //
 /*===--------------------------------------------------------------------------------------===*/
 #pragma once
+#include "kernels/cuda/machine.h"
 #include "runtime/base/NumberFormat.h"
 
 namespace retort::cuda {
 
-//===- Launches: what the emitter puts in the manifest -----------------------------------===//
-
-/// Threads of a CTA, one CTA a multiprocessor.
-constexpr int kThreads = 256;
-constexpr int kPrefillThreads = kThreads;
-
-/// The kernel that draws tokens (sample.cuh), a launch of its own with a CTA a row. More threads
-/// have fewer registers each: 768 spill on sm_120.
-constexpr int kSampleThreads = 512;
-constexpr int kSampleSharedBytes = 32 * 1024;
-
-/// Dynamic shared memory of every other kernel, in bytes: all that a CTA may have, for weights in
-/// flight and rows. 99 KB wherever a kernel can run elsewhere than it was compiled for (sm_80's
-/// code on sm_86, PTX on later cards); code for 9.0 to 11.0 has more.
-constexpr int kPortableSharedBytes = 99 * 1024;
-constexpr int kLargeSharedBytes = 227 * 1024; // of 9.0, 10.x and 11.0
-/// Of code for architecture `arch` (90 for sm_90a).
-RETORT_HOST_DEVICE constexpr int sharedBytesOf(int arch) {
-  return arch >= 90 && arch < 120 ? kLargeSharedBytes : kPortableSharedBytes;
-}
-
-/// Of these, what weights stream through (cta.cuh).
-RETORT_HOST_DEVICE constexpr int ringBytes(int sharedBytes) {
-  return sharedBytes == kPortableSharedBytes ? 56 * 1024 : 128 * 1024;
-}
-
-/// Words of retort_cuda_step::sync: the grid barrier, flags of prefill's exchanges, then from
-/// kSyncReserved on what a decoding device was sent (exchange.cuh; at the same place on both), then
-/// the arrivals of attend's splits, one for each row and key/value head (of the layer with the
-/// most).
-constexpr int kSyncBarrier = 0;
-// Exchanges between devices: how many CTAs have sent (graph form), and where the other device says
-// that it has sent everything, two words in turns, each in a sector of its own.
-constexpr int kSyncSent = 8;
-constexpr int kSyncFlags = 16, kSyncFlagStride = 8;
-constexpr int kMaxExchanges = 254; // of a step; times generations they number 16 bits
-constexpr int kSyncReserved = 64;
-RETORT_HOST_DEVICE constexpr int syncWords(int maxRows, int maxKvHeads, int receivedWords = 0) {
-  return kSyncReserved + receivedWords + maxRows * maxKvHeads;
-}
-/// What a decoding device was sent (exchange.cuh): a word holds two columns' values and their flag.
-/// Words from one row to the next: four columns are 16 aligned bytes.
-constexpr int kReceivedBytes = 8;
-RETORT_HOST_DEVICE constexpr int receivedStride(int columns) { return (columns + 3) / 4 * 2; }
-
 //===- Packed weights ---------------------------------------------------------------------===//
 
-/// Where an element's code is: a byte of its piece, and for i4 the bits of it.
+/// Where an element's code is: from bit `shift` on of a byte of its piece. Of two i3 codes in eight
+/// the lowest bit is elsewhere.
 struct CodePlace {
   int32_t byte;
-  int32_t shift; ///< 0, or 4 for the high nibble
+  int32_t shift;
+  int32_t lowByte = -1, lowShift = 0; ///< of the lowest bit; lowByte -1: with the others
 };
+
+using WeightKind = NumberFormat::Kind;
 
 /// A format, and how mma16 lays it out.
 struct WeightLayout : NumberFormat {
@@ -126,6 +96,10 @@ struct WeightLayout : NumberFormat {
   }
   /// Bytes of the codes of 16 rows x 16 columns.
   RETORT_HOST_DEVICE constexpr int stepBytes() const { return kBlockRows * kStepCols * bits() / 8; }
+  /// Steps of 16 columns whose codes the lanes hold at once (loadCodes), 16 bytes a lane or 12.
+  RETORT_HOST_DEVICE constexpr int requestSteps() const {
+    return kind == Kind::I3 ? 4 : 512 / stepBytes();
+  }
   RETORT_HOST_DEVICE constexpr int pieceBytes() const {
     return pieceScaleBytes() + pieceCols() / kStepCols * stepBytes();
   }
@@ -145,8 +119,14 @@ struct WeightLayout : NumberFormat {
   /// The code of row `row` of the block and column `col` of the piece, from the piece's start.
   RETORT_HOST_DEVICE constexpr CodePlace code(int row, int col) const {
     const int codes = pieceScaleBytes();
-    if (kind == Kind::I8 || kind == Kind::I4) {
+    if (integers()) {
       const int lane = row % 8 * 4 + col % 16 / 4, half = col % 32 / 16;
+      if (kind == Kind::I3) {
+        const int at = codes + lane * 4 + col % 4, index = col % 64 / 16 * 2 + row / 8;
+        if (index < 6)
+          return {at + index / 2 * 128, index % 2 ? 2 : 5};
+        return {at + (index - 6) * 128, 0, at + 256, index - 6};
+      }
       if (kind == Kind::I8)
         return {codes + col / 32 * 512 + lane * 16 + (2 * half + row / 8) * 4 + col % 4, 0};
       const int word = col % 64 / 32 * 2 + half;

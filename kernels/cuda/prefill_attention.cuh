@@ -1,44 +1,44 @@
 // Attention of a prefill step: append, then flash-style tiles over the paged cache.
 // SPDX-License-Identifier: Apache-2.0
-//
-// P as in kernels/cuda/attend.cuh (Splits is not used).
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cache.cuh"
-#include "kernels/cuda/prefill_matmul.cuh" // kArenaBytes
 namespace retort::cuda::prefill {
 
 /// Norms and rotates q in place, and k on its way to the cache; appends k and v.
-///   q, k, v [rows][QStride, KStride, VStride] f32, heads from QAt, KAt, VAt on; may be one buffer
-///   qNorm, kNorm [Dims] f32    angles [rows][RotaryDims] f32
+///   q, k, v [rows][qStride, kStride, vStride] f32, heads from qAt, kAt, vAt on; may be one buffer
+///   qNorm, kNorm [dims] f32    angles [rows][rotaryDims] f32
 /// A warp a head. Traffic: q twice, k and v once.
-template <class P>
+template <AppendShape P>
 RETORT_PHASE void ropeAppend(Cta &cta, float *q, const float *k, const float *v, const float *qNorm,
                              const float *kNorm, const float *angles, int64_t cacheOffset) {
-  constexpr int kUnits = P::Heads + 2 * P::KvHeads; // of a row
-  using Cache = typename P::Cache;
-  const CachePages<P> cache = {cta.step.cache + cacheOffset};
-  float *scratch = reinterpret_cast<float *>(sharedArena() + kBarrierBytes) + warpIndex() * P::Dims;
+  constexpr int kUnits = P.tiles().rowParts; // of a row
+  constexpr int kDims = P.cache.dims, kKvHeads = P.cache.kvHeads;
+  using Cache = CacheElement<P.cache>;
+  const CachePages<P.cache> cache = {cta.step.cache + cacheOffset};
+  float *scratch = reinterpret_cast<float *>(sharedArena() + kBarrierBytes) + warpIndex() * kDims;
   for (int i = int(ctaIndex() * kWarps + warpIndex()); i < cta.step.num_rows * kUnits;
        i += int(ctaCount()) * kWarps) {
+    if (laneIndex() == 0)
+      countTile();
     const int r = i / kUnits, head = i % kUnits;
-    const float *cosSin = angles + int64_t(r) * P::RotaryDims;
-    if (head < P::Heads) {
-      float *x = q + int64_t(r) * P::QStride + P::QAt + head * P::Dims;
-      normRotate<P, P::QNorm>(x, qNorm, cosSin, scratch, [&](int d, float y) { x[d] = y; });
+    const float *cosSin = angles + int64_t(r) * P.rotaryDims;
+    if (head < P.heads) {
+      float *x = q + int64_t(r) * P.qStride + P.qAt + head * kDims;
+      normRotate<P, P.qNorm>(x, qNorm, cosSin, scratch, [&](int d, float y) { x[d] = y; });
       continue;
     }
-    const int kvHead = (head - P::Heads) % P::KvHeads, position = cta.step.positions[r];
+    const int kvHead = (head - P.heads) % kKvHeads, position = cta.step.positions[r];
     const int32_t *pages =
         cta.step.page_table + int64_t(cta.step.slots[r]) * cta.step.pages_per_slot;
-    Cache *to = cache.keys(pages[position / 16], kvHead) + position % 16 * P::Dims;
-    if (head < P::Heads + P::KvHeads) {
-      normRotate<P, P::KNorm>(k + int64_t(r) * P::KStride + P::KAt + kvHead * P::Dims, kNorm,
-                              cosSin, scratch, [&](int d, float y) { to[d] = Cache(y); });
+    Cache *to = cache.keys(pages[position / 16], kvHead) + position % 16 * kDims;
+    if (head < P.heads + kKvHeads) {
+      normRotate<P, P.kNorm>(k + int64_t(r) * P.kStride + P.kAt + kvHead * kDims, kNorm, cosSin,
+                             scratch, [&](int d, float y) { to[d] = Cache(y); });
     } else {
-      const float *x = v + int64_t(r) * P::VStride + P::VAt + kvHead * P::Dims;
-      for (int d = int(laneIndex()); d < P::Dims; d += 32)
-        to[CachePages<P>::kValueOffset + d] = Cache(asFloat(ldGlobal32(x + d)));
+      const float *x = v + int64_t(r) * P.vStride + P.vAt + kvHead * kDims;
+      for (int d = int(laneIndex()); d < kDims; d += 32)
+        to[P.cache.valueOffset() + d] = Cache(asFloat(ldGlobal32(x + d)));
     }
   }
   ctaSync(); // the scratch is free
@@ -58,32 +58,25 @@ template <class Cache, int Units> struct NextKeys<Cache, Units, false> {};
 ///
 /// Rows of a step may be of several slots: the tile walks the keys of each run of rows of one slot
 /// in turn, and hides them from the queries of other runs.
-template <class P> struct Attention {
-  using Cache = typename P::Cache;
-  static constexpr int kGroup = P::Heads / P::KvHeads;
-  static constexpr int kQueries = 128;
-  static constexpr int kDims = ceilDiv(P::Dims, 16) * 16;
-  static constexpr int kUnits = ceilDiv(P::Dims, 64) * 8; // of 16 bytes, of a key
-  static constexpr int kRowBytes = kUnits * 16;
-  static constexpr int kKeyTile = P::Dims > 128 ? 16 : P::Dims > 64 ? 32 : 64;
-  static constexpr int kTileBytes = kKeyTile * kRowBytes;
-  // Shared memory: [2 buffers][K, V][kKeyTile][kUnits, swizzled], then for features beyond 128 the
-  // queries as f16, which registers have no room for.
-  static constexpr bool kQueriesShared = P::Dims > 128;
-  static constexpr int kQueriesAt = 4 * kTileBytes;
-  static_assert(kQueriesAt + (kQueriesShared ? kQueries * kRowBytes : 0) <= kArenaBytes);
-  static_assert(P::Dims % 8 == 0 && P::Dims <= 256 && P::Heads % P::KvHeads == 0);
+template <AttentionShape P> struct Attention {
+  using Cache = CacheElement<P.cache>;
+  static constexpr int kDims = P.cache.dims, kGroup = P.group();
+  static constexpr int kSteps = ceilDiv(kDims, 16); // of a product's 16 features
+  static constexpr int kUnits = P.keyUnits(), kRowBytes = kUnits * 16;
+  static constexpr int kKeyTile = P.keyTile(), kTileBytes = P.keyTileBytes();
+  static_assert(P.arenaBytes() <= kShared.arenaBytes());
+  static_assert(kDims % 8 == 0 && kDims <= 256 && P.heads % P.cache.kvHeads == 0);
   static constexpr float kNone = -1e30f;
   static constexpr float kLog2e = 1.4426950408889634f;
 
   static constexpr int kThreadUnits = ceilDiv(kKeyTile * kUnits, kThreads);
   static constexpr bool kCopies = kIsHalf<Cache>;
   // Beyond 128 features the sums leave no registers for it: it is brought when its turn comes.
-  static constexpr bool kHolds = !kCopies && P::Dims <= 128;
+  static constexpr bool kHolds = !kCopies && kDims <= 128;
   using Next = NextKeys<Cache, kThreadUnits, kHolds>;
 
   const float *q;
-  CachePages<P> cache;
+  CachePages<P.cache> cache;
   float *dest;
 
   RETORT_DEVICE static uint8_t *arena() { return sharedArena() + kBarrierBytes; }
@@ -112,7 +105,7 @@ template <class P> struct Attention {
       const int here = others == 0 ? 32 : lowestBit(others);
       if (int(laneIndex()) < here) {
         const int position = cta.step.positions[mine];
-        const int begin = P::Window > 0 && position >= P::Window ? position - P::Window + 1 : 0;
+        const int begin = P.window > 0 && position >= P.window ? position - P.window + 1 : 0;
         low = begin < low ? begin : low;
         high = position + 1 > high ? position + 1 : high;
       }
@@ -152,10 +145,10 @@ template <class P> struct Attention {
       uint8_t *tile = arena() + buffer * 2 * kTileBytes;
       units([&](int i, int index) {
         const int row = index / kUnits, unit = index % kUnits, key = first + row;
-        const bool valid = key < run.end && unit * 8 < P::Dims;
+        const bool valid = key < run.end && unit * 8 < kDims;
         const Cache *from = cache.keys(valid ? run.pages[key / 16] : 0, kvHead) +
-                            (valid ? key % 16 * P::Dims + unit * 8 : 0);
-        const Cache *value = from + CachePages<P>::kValueOffset;
+                            (valid ? key % 16 * kDims + unit * 8 : 0);
+        const Cache *value = from + P.cache.valueOffset();
         auto load = [&](const Cache *p) {
           return valid ? Eight<Cache>::global(p) : Eight<Cache>::zero();
         };
@@ -189,11 +182,11 @@ template <class P> struct Attention {
 
   /// The A fragments of the warp's 16 queries.
   struct Queries {
-    uint32_t a[kQueriesShared ? 1 : kDims / 16][4];
+    uint32_t a[P.queriesShared() ? 1 : kSteps][4];
   };
   RETORT_DEVICE uint32_t queryPair(const float *x, int d) const {
-    constexpr float kScale = P::softCap != 0 ? P::scale : P::scale * kLog2e;
-    if (x == nullptr || d >= P::Dims)
+    constexpr float kScale = P.softCap != 0 ? P.scale : P.scale * kLog2e;
+    if (x == nullptr || d >= kDims)
       return 0;
     const u32x2 v = ldGlobal64(x + d);
     return packHalf2(asFloat(v.x) * kScale, asFloat(v.y) * kScale);
@@ -201,22 +194,22 @@ template <class P> struct Attention {
   RETORT_DEVICE const float *query(int index, int kvHead, int total) const {
     if (index >= total)
       return nullptr;
-    return q + int64_t(index / kGroup) * P::QStride + P::QAt +
-           (kvHead * kGroup + index % kGroup) * P::Dims;
+    return q + int64_t(index / kGroup) * P.qStride + P.qAt +
+           (kvHead * kGroup + index % kGroup) * kDims;
   }
   RETORT_DEVICE void loadQueries(Queries &queries, int first, int kvHead, int total) const {
     const int g = int(laneIndex() / 4), t = int(laneIndex() % 4);
     const float *low = query(first + g, kvHead, total), *high = query(first + g + 8, kvHead, total);
     const int row = int(warpIndex()) * 16 + g;
 #pragma unroll
-    for (int s = 0; s < kDims / 16; ++s) {
+    for (int s = 0; s < kSteps; ++s) {
       const uint32_t a[4] = {queryPair(low, s * 16 + 2 * t), queryPair(high, s * 16 + 2 * t),
                              queryPair(low, s * 16 + 2 * t + 8),
                              queryPair(high, s * 16 + 2 * t + 8)};
 #pragma unroll
       for (int i = 0; i < 4; ++i)
-        if constexpr (kQueriesShared)
-          *reinterpret_cast<uint32_t *>(arena() + kQueriesAt +
+        if constexpr (P.queriesShared())
+          *reinterpret_cast<uint32_t *>(arena() + P.queriesAt() +
                                         place(row + i % 2 * 8, s * 2 + i / 2) + t * 4) = a[i];
         else
           queries.a[s][i] = a[i];
@@ -224,9 +217,9 @@ template <class P> struct Attention {
     warpSync();
   }
   RETORT_DEVICE void queryStep(uint32_t (&a)[4], const Queries &queries, int s) const {
-    if constexpr (kQueriesShared) {
+    if constexpr (P.queriesShared()) {
       const int lane = int(laneIndex());
-      ldmatrixX4(a, arena() + kQueriesAt +
+      ldmatrixX4(a, arena() + P.queriesAt() +
                         place(int(warpIndex()) * 16 + lane % 16, s * 2 + lane / 16));
     } else {
 #pragma unroll
@@ -236,7 +229,7 @@ template <class P> struct Attention {
   }
 
   struct State {
-    float o[kDims / 8][4], m[2], l[2];          // rows g and g + 8; o in mma's order
+    float o[2 * kSteps][4], m[2], l[2];         // rows g and g + 8; o in mma's order
     int begin[2], position[2], row[2], head[2]; // of the lane's two queries; row -1: none
   };
 
@@ -249,7 +242,7 @@ template <class P> struct Attention {
     float score[kN][4];
     zero(score);
 #pragma unroll
-    for (int step = 0; step < kDims / 16; ++step) {
+    for (int step = 0; step < kSteps; ++step) {
       uint32_t a[4];
       queryStep(a, queries, step);
 #pragma unroll
@@ -266,8 +259,8 @@ template <class P> struct Attention {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int key = first + n * 8 + t * 2 + e % 2, i = e / 2;
-        if constexpr (P::softCap != 0)
-          score[n][e] = softCapped(score[n][e], P::softCap) * kLog2e;
+        if constexpr (P.softCap != 0)
+          score[n][e] = softCapped(score[n][e], P.softCap) * kLog2e;
         const bool seen = key <= s.position[i] && key >= s.begin[i] && s.row[i] >= run.first &&
                           s.row[i] < run.first + run.count;
         score[n][e] = seen ? score[n][e] : kNone;
@@ -280,7 +273,7 @@ template <class P> struct Attention {
       s.m[i] = most[i];
       s.l[i] *= decay;
 #pragma unroll
-      for (int d = 0; d < kDims / 8; ++d)
+      for (int d = 0; d < 2 * kSteps; ++d)
         s.o[d][2 * i] *= decay, s.o[d][2 * i + 1] *= decay;
     }
 #pragma unroll
@@ -296,7 +289,7 @@ template <class P> struct Attention {
           packHalf2(score[n][0], score[n][1]), packHalf2(score[n][2], score[n][3]),
           packHalf2(score[n + 1][0], score[n + 1][1]), packHalf2(score[n + 1][2], score[n + 1][3])};
 #pragma unroll
-      for (int d = 0; d < kDims / 8; d += 2) { // matrices: 8 and 8 keys at 8 features, 8 more
+      for (int d = 0; d < 2 * kSteps; d += 2) { // matrices: 8 and 8 keys at 8 features, 8 more
         uint32_t b[4];
         ldmatrixX4Trans(b, tile + kTileBytes + place(n * 8 + lane % 16, d + lane / 16));
         mmaF16(s.o[d], a, {b[0], b[1]});
@@ -318,11 +311,11 @@ template <class P> struct Attention {
       s.row[i] = index < total ? index / kGroup : -1;
       s.head[i] = kvHead * kGroup + index % kGroup;
       s.position[i] = index < total ? cta.step.positions[s.row[i]] : -1;
-      s.begin[i] = P::Window > 0 && s.position[i] >= P::Window ? s.position[i] - P::Window + 1 : 0;
+      s.begin[i] = P.window > 0 && s.position[i] >= P.window ? s.position[i] - P.window + 1 : 0;
       s.m[i] = kNone;
       s.l[i] = 0;
     }
-    const int end = firstQuery + kQueries < total ? firstQuery + kQueries : total;
+    const int end = firstQuery + P.kQueries < total ? firstQuery + P.kQueries : total;
     const int last = (end - 1) / kGroup;
     for (int row = firstQuery / kGroup; row <= last;) {
       const Run run = findRun(cta, row, last);
@@ -353,10 +346,10 @@ template <class P> struct Attention {
       if (s.row[i] < 0)
         continue;
       const float scale = 1.0f / total;
-      float *to = dest + (int64_t(s.row[i]) * P::Heads + s.head[i]) * P::Dims;
+      float *to = dest + (int64_t(s.row[i]) * P.heads + s.head[i]) * kDims;
 #pragma unroll
-      for (int d = 0; d < kDims / 8; ++d)
-        if (d * 8 < P::Dims)
+      for (int d = 0; d < 2 * kSteps; ++d)
+        if (d * 8 < kDims)
           stGlobal64(to + d * 8 + t * 2,
                      makeU32x2(asBits(s.o[d][2 * i] * scale), asBits(s.o[d][2 * i + 1] * scale)));
     }
@@ -365,16 +358,19 @@ template <class P> struct Attention {
 
 /// dest[r] = attention of row r over its slot's positions up to its own, all of them in the cache
 /// (after ropeAppend and a wait).
-///   q [rows][QStride] f32, normed and rotated    dest [rows][Heads * Dims] f32
+///   q [rows][qStride] f32, normed and rotated    dest [rows][heads * dims] f32
 /// Tiles: 128 queries x key/value heads. Traffic: K and V of the positions once a tile, through L2.
-template <class P>
+template <AttentionShape P>
 RETORT_PHASE void attention(Cta &cta, const float *q, int64_t cacheOffset, float *dest) {
   using A = Attention<P>;
   const A attention = {q, {cta.step.cache + cacheOffset}, dest};
-  const int perHead = ceilDiv(cta.step.num_rows * A::kGroup, A::kQueries);
+  const int tiles = P.tiles().of(cta.step.num_rows), perHead = tiles / P.cache.kvHeads;
   // The longest tiles, those of the last rows, go first.
-  for (int i = int(ctaIndex()); i < perHead * P::KvHeads; i += int(ctaCount()))
-    attention.tile(cta, (perHead - 1 - i / P::KvHeads) * A::kQueries, i % P::KvHeads);
+  for (int i = int(ctaIndex()); i < tiles; i += int(ctaCount())) {
+    if (threadIndex() == 0)
+      countTile();
+    attention.tile(cta, (perHead - 1 - i / P.cache.kvHeads) * P.kQueries, i % P.cache.kvHeads);
+  }
 }
 
 } // namespace retort::cuda::prefill

@@ -13,8 +13,6 @@
 //
 // A gated product's two blocks of 16 weight rows are gate and up of the same channels
 // ("mma16_gated" alternates them), so it differs only in its last step.
-//
-// P as in kernels/cuda/matmul.cuh; MaxRows may be any number.
 #pragma once
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cta.cuh"
@@ -24,36 +22,28 @@
 #include "kernels/cuda/weights.cuh"
 namespace retort::cuda::prefill {
 
-constexpr int kArenaBytes = kSharedBytes - kBarrierBytes;
+/// How a tile is multiplied.
+template <class W, int TileBlocks> struct TileOf;
+template <class W> struct TileOf<W, kMmaTile.blocks> : RowTile<W> {};
+template <class W> struct TileOf<W, kWgmmaTile.blocks> : WgmmaTile<W> {};
 
-/// How a tile is multiplied. f32 weights are not for tensor cores.
-template <class W, bool Wgmma = kHasWgmma && W::kLayout.kind != NumberFormat::Kind::F32>
-struct TileOf : RowTile<W> {};
-template <class W> struct TileOf<W, true> : WgmmaTile<W> {};
-
-/// Matrices: 1, or 2 for gate and up.
-template <class P, int Matrices> struct Product {
-  using W = typename P::Weights;
-  static constexpr WeightLayout kLayout = W::kLayout;
-  static constexpr int kCols = kLayout.pieceCols();
-  static constexpr int kPieces = int(kLayout.pieces(P::In));
-  static constexpr int kPieceBytes = kLayout.pieceBytes();
-  static constexpr int64_t kBlockBytes = kLayout.blockBytes(P::In);
-  static constexpr int kBlocks = Matrices * ceilDiv(P::Out, 16); // of 16 weight rows
-  using Rows = TileOf<W>;
-  static constexpr int kTileBlocks = Rows::kTileBlocks;
-  static constexpr int kOutTiles = ceilDiv(kBlocks, kTileBlocks);
+template <ProductShape P> struct Product {
+  static constexpr int kMatrices = P.matrices(), kCols = P.weights.pieceCols();
+  static constexpr int kPieces = P.pieces(), kPieceBytes = P.weights.pieceBytes();
+  static constexpr int64_t kBlockBytes = P.weights.blockBytes(P.in);
+  static constexpr int kBlocks = kMatrices * P.blocks(); // of 16 weight rows
+  static constexpr int kTileBlocks = P.prefillTile(kHasWgmma).blocks;
+  static constexpr int kOutTiles = P.outTiles(kHasWgmma);
+  using Rows = TileOf<WeightsOf<P.weights>, kTileBlocks>;
 
   // Shared memory: rows (2 buffers), their norm scales, weights (kStages pieces of each of the
   // tile's blocks).
   static constexpr int kScalesAt = 2 * Rows::kBytes;
   static constexpr int kWeightsAt = kScalesAt + kRowTile * 4;
   static constexpr int kStageBytes = kTileBlocks * kPieceBytes;
-  static constexpr int kStages = minOf(4, (kArenaBytes - kWeightsAt) / kStageBytes);
+  static constexpr int kStages = minOf(4, (kShared.arenaBytes() - kWeightsAt) / kStageBytes);
   static_assert(kStages >= 2);
 
-  static constexpr bool kVector =
-      P::In % 4 == 0 && P::SourceStride % 4 == 0 && P::SourceAt % 4 == 0;
   static constexpr int kLoads = kRowTile * kCols / 4 / kThreads; // of four values
 
   const float *source, *gain;
@@ -62,8 +52,8 @@ template <class P, int Matrices> struct Product {
   int rows;
 
   RETORT_DEVICE const float *row(int r) const {
-    const int64_t index = P::Wanted ? wanted[r] : r;
-    return source + index * P::SourceStride + P::SourceAt;
+    const int64_t index = P.wanted ? wanted[r] : r;
+    return source + index * P.sourceStride + P.sourceAt;
   }
   RETORT_DEVICE static uint8_t *arena() { return sharedArena() + kBarrierBytes; }
 
@@ -74,11 +64,11 @@ template <class P, int Matrices> struct Product {
       float sum = 0;
       if (firstRow + r < rows)
 #pragma unroll 4
-        for (int i = int(laneIndex()) * 4; i < P::In; i += 128)
-          sum = addSquares(loadFour<kVector>(row(firstRow + r), i, P::In), sum);
+        for (int i = int(laneIndex()) * 4; i < P.in; i += 128)
+          sum = addSquares(loadFour<P.vectors()>(row(firstRow + r), i, P.in), sum);
       sum = warpSum(sum);
       if (laneIndex() == 0)
-        scales[r] = rsqrtApprox(sum * (1.0f / P::In) + P::eps);
+        scales[r] = rsqrtApprox(sum * (1.0f / P.in) + P.eps);
     }
   }
 
@@ -113,15 +103,16 @@ template <class P, int Matrices> struct Product {
   };
   RETORT_DEVICE f32x4 loadValues(int firstRow, int col, int i) const {
     const int r = firstRow + int(threadIndex()) / (kCols / 4) + i * kRowStep;
-    return col < P::In && r < rows ? loadFour<kVector>(row(r), col, P::In) : makeF32x4(0, 0, 0, 0);
+    return col < P.in && r < rows ? loadFour<P.vectors()>(row(r), col, P.in)
+                                  : makeF32x4(0, 0, 0, 0);
   }
   static constexpr int kRowStep = kThreads / (kCols / 4);
   RETORT_DEVICE void loadRows(Loaded &x, int firstRow, int piece) const {
     const int col = piece * kCols + int(threadIndex()) % (kCols / 4) * 4;
-    if constexpr (P::Norm)
-      if (col < P::In) {
-        x.g = loadFourNc < P::In % 4 == 0 > (gain, col, P::In);
-        constexpr float kOffset = float(P::NormOffset);
+    if constexpr (P.norm)
+      if (col < P.in) {
+        x.g = loadFourNc < P.in % 4 == 0 > (gain, col, P.in);
+        constexpr float kOffset = float(P.normOffset);
         x.g = makeF32x4(x.g.x + kOffset, x.g.y + kOffset, x.g.z + kOffset, x.g.w + kOffset);
       }
     if constexpr (kAhead)
@@ -135,8 +126,8 @@ template <class P, int Matrices> struct Product {
     const int at = int(threadIndex()) % (kCols / 4) * 4, col = piece * kCols + at;
     auto put = [&](int i, f32x4 v) {
       const int r = int(threadIndex()) / (kCols / 4) + i * kRowStep;
-      if constexpr (P::Norm)
-        if (col < P::In) {
+      if constexpr (P.norm)
+        if (col < P.in) {
           const float s = scales[r];
           v = makeF32x4(v.x * s * x.g.x, v.y * s * x.g.y, v.z * s * x.g.z, v.w * s * x.g.w);
         }
@@ -192,15 +183,17 @@ template <class P, int Matrices> struct Product {
     ctaSync(); // shared memory is free
   }
 
-  /// finish(step row, weight row or channel, values of the Matrices) for each element of all tiles
+  /// finish(step row, weight row or channel, values of the matrices) for each element of all tiles
   /// of this CTA.
   template <class Finish> RETORT_DEVICE void tiles(const Finish &finish) const {
-    const TileRange range(kOutTiles * ceilDiv(rows, kRowTile));
+    const TileRange range(numTiles(rows));
     int normed = -1; // the rows whose scales are in shared memory
     for (int index = range.begin; index < range.end; ++index) {
+      if (threadIndex() == 0)
+        countTile();
       const int firstRow = index / kOutTiles * kRowTile;
       const int firstBlock = index % kOutTiles * kTileBlocks;
-      if (P::Norm && firstRow != normed) {
+      if (P.norm && firstRow != normed) {
         normScales(firstRow);
         normed = firstRow;
         ctaSync();
@@ -213,13 +206,13 @@ template <class P, int Matrices> struct Product {
         const int r = warpRow + row;
         if (r >= rows)
           return;
-        if constexpr (Matrices == 2) {
-          if (block / 2 * 16 + m < P::Out)
+        if constexpr (P.gated) {
+          if (block / 2 * 16 + m < P.out)
             finish(r, block / 2 * 16 + m, first, second);
         } else {
-          if (block * 16 + m < P::Out)
+          if (block * 16 + m < P.out)
             finish(r, block * 16 + m, first, 0.0f);
-          if ((block + 1) * 16 + m < P::Out)
+          if ((block + 1) * 16 + m < P.out)
             finish(r, (block + 1) * 16 + m, second, 0.0f);
         }
       });
@@ -231,69 +224,68 @@ template <class P, int Matrices> struct Product {
   /// cost registers that are not there.
   RETORT_DEVICE void send(const float *dest, float *sent) const {
     constexpr int kTileVectors = kTileBlocks * 16 / 4;
-    const TileRange range(kOutTiles * ceilDiv(rows, kRowTile));
+    const TileRange range(numTiles(rows));
     for (int index = range.begin; index < range.end; ++index)
       for (int i = int(threadIndex()); i < kRowTile * kTileVectors; i += kPrefillThreads) {
         const int r = index / kOutTiles * kRowTile + i / kTileVectors;
         const int n = index % kOutTiles * kTileBlocks * 16 + i % kTileVectors * 4;
-        const int64_t at = int64_t(r) * P::DestStride + n;
-        if (r >= rows || n >= P::Out)
+        const int64_t at = int64_t(r) * P.destStride + n;
+        if (r >= rows || n >= P.out)
           continue;
-        if (P::DestStride % 4 == 0 && P::Out % 4 == 0) {
+        if (P.destStride % 4 == 0 && P.out % 4 == 0) {
           stGlobal128(sent + at, ldGlobal128(dest + at));
         } else {
-          for (int j = 0; j < 4 && n + j < P::Out; ++j)
+          for (int j = 0; j < 4 && n + j < P.out; ++j)
             stGlobal32(sent + at + j, ldGlobal32(dest + at + j));
         }
       }
   }
 
+  RETORT_DEVICE static int numTiles(int rows) { return P.prefillTiles(kHasWgmma).of(rows); }
   RETORT_DEVICE static int numRows(const Cta &cta) {
-    return P::Wanted ? cta.step.num_wanted : cta.step.num_rows;
+    return P.wanted ? cta.step.num_wanted : cta.step.num_rows;
   }
   /// To L2: prefill is not bound by its weights, their first bytes just should not be waited for.
   RETORT_DEVICE static void fetch(Cta &cta, const uint8_t *weights) {
-    const TileRange range(kOutTiles * ceilDiv(numRows(cta), kRowTile));
+    const TileRange range(numTiles(numRows(cta)));
     const int block = range.begin % kOutTiles * kTileBlocks + int(threadIndex());
     if (range.begin < range.end && threadIndex() < kTileBlocks && block < kBlocks)
       prefetchL2Bulk(weights + block * kBlockBytes, uint32_t(kBlockBytes));
   }
 };
 
-template <class P> RETORT_PHASE void matmulFetch(Cta &cta, const uint8_t *weights) {
-  Product<P, 1>::fetch(cta, weights);
-}
-template <class P> RETORT_PHASE void matmulGluFetch(Cta &cta, const uint8_t *weights) {
-  Product<P, 2>::fetch(cta, weights);
+template <ProductShape P> RETORT_PHASE void matmulFetch(Cta &cta, const uint8_t *weights) {
+  Product<P>::fetch(cta, weights);
 }
 
 /// As retort::cuda::matmul, for any number of rows. Traffic of a tile: 8 or 16 blocks of weights,
-/// 64 x In floats of rows (twice with a norm, when the rows change), through L2.
-template <class P>
+/// 64 x `in` floats of rows (twice with a norm, when the rows change), through L2.
+template <ProductShape P>
 RETORT_PHASE void matmul(Cta &cta, const float *source, const float *gain, const uint8_t *weights,
                          float *dest, const float *bias, const float *residual,
                          const int32_t *wanted, float *sent = nullptr) {
-  const Product<P, 1> product = {source, gain, weights, wanted, Product<P, 1>::numRows(cta)};
+  const Product<P> product = {source, gain, weights, wanted, Product<P>::numRows(cta)};
   product.tiles([&](int r, int n, float y, float) {
-    const int64_t at = int64_t(r) * P::DestStride + n;
+    const int64_t at = int64_t(r) * P.destStride + n;
     y = biasedAndCapped<P>(y, bias, n);
-    if constexpr (P::HasResidual)
+    if constexpr (P.hasResidual)
       y += asFloat(ldGlobal32(residual + at));
     dest[at] = y;
   });
-  if constexpr (kSends<P>) {
+  if constexpr (P.sends) {
     ctaSync();
     product.send(dest, sent);
   }
 }
 
 /// As retort::cuda::matmulGlu, for any number of rows.
-template <class P>
+template <ProductShape P>
 RETORT_PHASE void matmulGlu(Cta &cta, const float *source, const float *gain,
                             const uint8_t *weights, float *dest) {
-  const Product<P, 2> product = {source, gain, weights, nullptr, Product<P, 2>::numRows(cta)};
+  static_assert(P.gated && !P.hasBias && !P.hasResidual && !P.wanted && P.softCap == 0);
+  const Product<P> product = {source, gain, weights, nullptr, Product<P>::numRows(cta)};
   product.tiles([&](int r, int n, float gate, float up) {
-    dest[int64_t(r) * P::DestStride + n] = activate<P::Act>(gate) * up;
+    dest[int64_t(r) * P.destStride + n] = activate<P.act>(gate) * up;
   });
 }
 

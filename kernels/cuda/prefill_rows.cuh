@@ -5,22 +5,21 @@
 // (weights.cuh), swizzled by 16-byte units so that neither stores nor ldmatrix have bank conflicts.
 // Each RowTile has
 //   kBytes                           of a piece of kRowTile rows
-//   store(to, col, r, v)             all lanes: four values of row r; col in the piece, r <
-//   kRowTile Sums<N>, multiply, forSums       sums of a warp's 2 blocks of weights times its 32
-//   rows
+//   store(to, col, r, v)             all lanes: four values of row r; col in the piece, r < kRowTile
+//   Sums<N>, multiply, forSums       sums of a warp's 2 blocks of weights times its 32 rows
 #pragma once
 #include "kernels/cuda/fixed.cuh"
 #include "kernels/cuda/stage.cuh"
 #include "kernels/cuda/weights.cuh"
 namespace retort::cuda::prefill {
 
-constexpr int kRowTile = 64;
+constexpr int kRowTile = PrefillTile::kRows;
 constexpr int kWarpBlocks = 2; // of a warp's part of a tile
 
-/// Tiles of 8 blocks: 4 warps along them, and 2 along the rows, 32 each.
+/// kMmaTile: 4 warps along the weights, and 2 along the rows, 32 each.
 struct SyncTile {
   static constexpr bool kAsync = false;
-  static constexpr int kTileBlocks = 8, kWarpRows = 32;
+  static constexpr int kTileBlocks = kMmaTile.blocks, kWarpRows = 32;
   RETORT_DEVICE static int warpBlock() { return int(warpIndex()) / 2 * kWarpBlocks; }
   RETORT_DEVICE static int warpRow() { return int(warpIndex()) % 2 * kWarpRows; }
 };
@@ -97,7 +96,7 @@ template <class W> struct RowTile<W, true> : SyncTile {
   static constexpr WeightLayout kLayout = W::kLayout;
   static constexpr int kCols = kLayout.pieceCols(), kHalfBytes = kRowTile * 64;
   static constexpr int kScalesAt = kRowTile * kCols * 2;
-  static constexpr int kScaleFloats = kPieceScales<kLayout>;
+  static constexpr int kScaleFloats = pieceScales(kLayout);
   static constexpr int kBytes = kScalesAt + kRowTile * kScaleFloats * 4;
 
   RETORT_DEVICE static void store(uint8_t *to, int col, int r, f32x4 v) {

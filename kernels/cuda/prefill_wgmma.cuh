@@ -28,7 +28,7 @@ namespace retort::cuda::prefill {
 template <class W> struct WgmmaTile {
   static constexpr WeightLayout kLayout = W::kLayout;
   static constexpr bool kAsync = true, kFixed = W::kFixed;
-  static constexpr int kTileBlocks = 2 * kWarps, kWarpRows = kRowTile;
+  static constexpr int kTileBlocks = kWgmmaTile.blocks, kWarpRows = kRowTile;
   static constexpr int kCols = kLayout.pieceCols();
   static constexpr int kParts = kFixed ? 2 : 1; // f16 of a value
   // 64 columns of the rows, as wgmmaColumns wants them: [parts][columns / 64][rows][64] f16. Then
@@ -113,7 +113,7 @@ private:
   /// Begins d (+)= a group of columns of the piece times the rows, a group of products.
   RETORT_DEVICE static void begin(float (&d)[8][4], const uint8_t *piece, int group, uint64_t b,
                                   bool accumulate) {
-    constexpr int kRequestSteps = 512 / kLayout.stepBytes();
+    constexpr int kRequestSteps = kLayout.requestSteps();
     uint32_t a[kGroupSteps][4];
     u32x4 codes;
 #pragma unroll

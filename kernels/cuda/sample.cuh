@@ -1,12 +1,11 @@
 // Draws tokens from logits: temperature, top-k and top-p. SPDX-License-Identifier: Apache-2.0
 //
-// runtime/src/abi/sampling.h defines what is drawn; this is how a card finds it, to the bit. Each
+// runtime/src/abi/sampling.h defines what is drawn; this is how a GPU finds it, to the bit. Each
 // of top-k, top-p and the draw itself asks the same: going down the ranking, at which candidate
 // does a running sum (of counts, or of masses) become larger than a target? So there is one
 // selection, used up to three times:
 //
-//   1. One pass over the row sums counts and masses by distance from the largest logit, in 1024
-//   bins
+//   1. One pass over the row sums counts and masses by distance from the largest logit, in 1024 bins
 //      of 1/64 octave and one for what is 16 octaves or more below it: less than 2^-16 of the
 //      largest one's mass each, but most of the vocabulary. These a thread adds up in registers,
 //      the few others go to the bins by atomic additions in shared memory.
@@ -14,8 +13,7 @@
 //      enough candidates, which is so unless the distribution is nearly flat, a second pass
 //      collects them all, and they are sorted in shared memory. What is selected next lies among
 //      them.
-//   3. Else only that bin is collected; and if it alone has too many, passes cut its range of
-//   orders
+//   3. Else only that bin is collected; and if it alone has too many, passes cut its range of orders
 //      in 1024 parts again and again, until the one with the target has few. Orders differ by the
 //      token at least, so that ends.
 //
@@ -26,9 +24,6 @@
 // nothing, the step's kernel needs no registers for it, and of two devices the first draws once the
 // second's launch, which stores its logits in the first one's memory, is done. A CTA a row.
 //
-// P (static constexpr):
-//   int First     logits that device 0 makes: columns of step.logits
-//   int Second    logits that device 1 makes: columns of step.other_logits; 0 if there is none
 // Traffic: two passes over the row in most cases, from L2; three with two devices.
 #pragma once
 #include "kernels/cuda/argmax.cuh"
@@ -105,8 +100,8 @@ struct SampleShared {
 };
 static_assert(sizeof(SampleShared) <= kSampleSharedBytes);
 
-template <class P> struct Sample {
-  static constexpr int kTokens = P::First + P::Second;
+template <SampleShape P> struct Sample {
+  static constexpr int kTokens = P.tokens();
   static_assert(kTokens <= int(sampling::kMaxTokens));
   RETORT_HOST_DEVICE static constexpr int bitsFor(int n) {
     return n <= 1 ? 0 : 1 + bitsFor(n / 2 + n % 2);
@@ -133,7 +128,7 @@ template <class P> struct Sample {
 #pragma unroll
       for (int u = 0; u < kLoads; ++u) {
         const int i = base + u * kSampleThreads;
-        const float *at = P::Second == 0 || i < P::First ? first + i : second + (i - P::First);
+        const float *at = P.second == 0 || i < P.first ? first + i : second + (i - P.first);
         y[u] = asFloat(i < tokens ? ldGlobal32(at) : 0x7fc00000u);
       }
 #pragma unroll
@@ -157,8 +152,8 @@ template <class P> struct Sample {
 
   /// The largest key of the row, given that of device 0's part. All threads.
   RETORT_DEVICE uint64_t largestKey(uint64_t key) const {
-    if constexpr (P::Second != 0) {
-      each(P::First, [&](float y, int token) { key = maxKey(key, scoreKey(y, token)); });
+    if constexpr (P.second != 0) {
+      each(P.first, [&](float y, int token) { key = maxKey(key, scoreKey(y, token)); });
       key = warpMaxKey<32>(key);
       if (laneIndex() == 0)
         shared.keys[warpIndex()] = key;
@@ -349,20 +344,22 @@ template <class P> struct Sample {
 };
 
 /// chosen[r] = the key of the token that choices[r] draws, for each wanted row
-///   logits [num_wanted][First] f32   other_logits [num_wanted][Second] f32
+///   logits [num_wanted][first] f32   other_logits [num_wanted][second] f32
 ///   chosen [num_wanted]: the keys of device 0's largest logits, as matmulArgmax leaves them
 /// All kSampleThreads threads of any number of CTAs call it.
-template <class P> RETORT_PHASE void sample(const retort_cuda_step &step) {
+template <SampleShape P> RETORT_PHASE void sample(const retort_cuda_step &step) {
   SampleShared &shared = *reinterpret_cast<SampleShared *>(sharedArena());
   for (int r = int(ctaIndex()); r < step.num_wanted; r += int(ctaCount())) {
+    if (threadIndex() == 0)
+      countTile();
     const retort_choice *given = step.choices + r;
     retort_choice choice;
     choice.random = given->random;
     choice.scale = given->scale;
     choice.top_k = given->top_k;
     choice.top_p = given->top_p;
-    Sample<P> row = {shared, step.logits + int64_t(r) * P::First,
-                     P::Second ? step.other_logits + int64_t(r) * P::Second : nullptr,
+    Sample<P> row = {shared, step.logits + int64_t(r) * P.first,
+                     P.second ? step.other_logits + int64_t(r) * P.second : nullptr,
                      step.num_sample, choice.scale};
     const u32x2 best = ldGlobal64(step.chosen + r);
     uint64_t key = row.largestKey(uint64_t(best.y) << 32 | best.x);

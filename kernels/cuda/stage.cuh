@@ -4,12 +4,12 @@
 // Every CTA stages all rows for itself. That repeats work, but the rows of a decoding step are a
 // few KB that lie in L2, and it saves a phase and its wait. A row becomes two, neighbouring columns
 // of B (weights.cuh): of signed bytes, with a scale for each group of columns (fixed.cuh), or of
-// f16. Rows too long for shared memory (8 rows of 4096 on a card with 99 KB) stay where they are
+// f16. Rows too long for shared memory (8 rows of 4096 on a GPU with 99 KB) stay where they are
 // and are converted on each use: the same values, more traffic from L2.
 #pragma once
 #include "kernels/cuda/exchange.cuh"
 #include "kernels/cuda/fixed.cuh"
-#include "kernels/cuda/weights.cuh"
+#include "kernels/cuda/weights_float.cuh"
 namespace retort::cuda {
 
 /// Four neighbouring values, as f32. Vector: 16-byte aligned and whole; else value by value, zeros
@@ -62,67 +62,42 @@ struct Partials {
   Inbox inbox;
   float *sum = nullptr;
 };
-/// Whether P says that its source is a partial sum; that its result is sent.
-template <class P> constexpr bool kSums = requires { requires P::Sums; };
-template <class P> constexpr bool kSends = requires { requires P::Sends; };
-
-/// What the products' prologue does with a row. P as in matmul.cuh.
-template <class P> struct Stage {
-  static constexpr WeightLayout kLayout = P::Weights::kLayout;
-  static constexpr bool kFixed = P::Weights::kFixed;
-  static constexpr int kPieceCols = kLayout.pieceCols();
-  static constexpr int kPieces = int(kLayout.pieces(P::In));
-  static constexpr int kCols = kPieces * kPieceCols; // with padding
-  // Bytes; a row, which becomes two, starts 16 further round the banks.
-  static constexpr int kStride = kCols * (kFixed ? 1 : 2) + 16;
-  static constexpr bool kVector =
-      P::In % 4 == 0 && P::SourceStride % 4 == 0 && P::SourceAt % 4 == 0;
+/// What the products' prologue does with a row.
+template <ProductShape P> struct Stage {
+  using W = WeightsOf<P.weights>;
+  static constexpr int kPieceCols = P.weights.pieceCols(), kCols = P.columns();
+  static constexpr int kStride = P.rowStride();
   static constexpr int kVectors = ceilDiv(kCols, 4 * kThreads); // of four values, a thread
-  static constexpr int kSumBytes = P::MaxRows * kWarps * 4;
-  // Scales of a row's groups in a piece, each followed by the sum of its values where weights have
-  // minima: [piece][row][groups][1 or 2] f32, so lanes of four rows read neighbouring words. 4
-  // words more a piece, so that those of two pieces are written to different banks.
-  static constexpr int kScaleFloats = kFixed ? kPieceScales<kLayout> : 0;
-  RETORT_HOST_DEVICE static constexpr int kPieceFloats(int n) {
-    return kScaleFloats ? 4 * n * kScaleFloats + 4 : 0;
-  }
-  RETORT_HOST_DEVICE static constexpr int kScaleBytes(int n) {
-    return kPieces * kPieceFloats(n) * 4;
-  }
-  /// Bytes of `rows` staged rows, of at most 4 n.
-  RETORT_HOST_DEVICE static constexpr int bytes(int n, int rows) {
-    return kScaleBytes(n) + rows * 2 * kStride;
-  }
 
   const float *source;
   const float *gain;
   const int32_t *wanted;
   Partials partials;
-  static_assert(!kSums<P> || (P::Norm && P::SourceAt == 0), "sumSquares stores the sums");
-  static constexpr int kWordStride = receivedStride(P::SourceStride);
+  static_assert(!P.sums || (P.norm && P.sourceAt == 0), "sumSquares stores the sums");
+  static constexpr int kWordStride = receivedStride(P.sourceStride);
 
   RETORT_DEVICE int64_t rowAt(int r) const {
-    const int64_t index = P::Wanted ? wanted[r] : r;
-    return index * P::SourceStride + P::SourceAt;
+    const int64_t index = P.wanted ? wanted[r] : r;
+    return index * P.sourceStride + P.sourceAt;
   }
   RETORT_DEVICE const float *row(int r) const { return source + rowAt(r); }
   /// The words of columns i to i + 3 of a row.
   RETORT_DEVICE u32x4 sent(int r, int i) const {
-    return partials.inbox.four(int64_t(P::Wanted ? wanted[r] : r) * kWordStride + i / 2);
+    return partials.inbox.four(int64_t(P.wanted ? wanted[r] : r) * kWordStride + i / 2);
   }
   /// Values i to i + 3 of a row whose words, if it has some, are there; zeros from In on. The sum
   /// has the same bits on both devices, whichever part is its own.
   RETORT_DEVICE f32x4 four(int r, int i) const {
-    if (i >= P::In)
+    if (i >= P.in)
       return makeF32x4(0, 0, 0, 0);
-    const f32x4 v = loadFour<kVector>(row(r), i, P::In);
-    if constexpr (!kSums<P>)
+    const f32x4 v = loadFour<P.vectors()>(row(r), i, P.in);
+    if constexpr (!P.sums)
       return v;
     return sumOf(v, sent(r, i), i);
   }
   RETORT_DEVICE static f32x4 sumOf(f32x4 v, u32x4 four, int i) {
     const auto at = [&](int j, float own, float sent) { // zeros from the row's end on
-      return kVector || i + j < P::In ? own + sent : 0.0f;
+      return P.vectors() || i + j < P.in ? own + sent : 0.0f;
     };
     return makeF32x4(at(0, v.x, Inbox::first(four.x)), at(1, v.y, Inbox::second(four.x, four.y)),
                      at(2, v.z, Inbox::first(four.z)), at(3, v.w, Inbox::second(four.z, four.w)));
@@ -130,7 +105,7 @@ template <class P> struct Stage {
   /// A row's values of this thread: v[j] is four(r, column(j)). All that it asks for is on its way
   /// at once, kAtOnce vectors at a time while it waits for words.
   RETORT_DEVICE void rowOf(f32x4 (&v)[kVectors], int r) const {
-    if constexpr (!kSums<P>) {
+    if constexpr (!P.sums) {
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
         v[j] = four(r, column(j));
@@ -142,50 +117,50 @@ template <class P> struct Stage {
 #pragma unroll
         for (int k = 0; k < kAtOnce; ++k)
           if (first + k < kVectors)
-            v[first + k] = column(first + k) < P::In
-                               ? loadFour<kVector>(row(r), column(first + k), P::In)
+            v[first + k] = column(first + k) < P.in
+                               ? loadFour<P.vectors()>(row(r), column(first + k), P.in)
                                : makeF32x4(0, 0, 0, 0);
         for (bool all = false; !all;) {
 #pragma unroll
           for (int k = 0; k < kAtOnce; ++k)
-            if (const int i = column(first + k); i < P::In)
+            if (const int i = column(first + k); i < P.in)
               four[k] = sent(r, i);
           all = true;
 #pragma unroll
           for (int k = 0; k < kAtOnce; ++k)
-            if (const int i = column(first + k); i < P::In)
-              all = all && partials.inbox.has(four[k], i + 2 < P::In);
+            if (const int i = column(first + k); i < P.in)
+              all = all && partials.inbox.has(four[k], i + 2 < P.in);
           if (!all)
             spinPause();
         }
 #pragma unroll
         for (int k = 0; k < kAtOnce; ++k)
-          if (const int i = column(first + k); i < P::In)
+          if (const int i = column(first + k); i < P.in)
             v[first + k] = sumOf(v[first + k], four[k], i);
       }
     }
   }
   /// Stores them for later phases, if this CTA's share has them.
   RETORT_DEVICE void keep(int r, int i, f32x4 v) const {
-    if constexpr (kSums<P>) {
-      const TileRange range(ceilDiv(P::In, 4));
+    if constexpr (P.sums) {
+      const TileRange range(ceilDiv(P.in, 4));
       if (!partials.sum || i / 4 < range.begin || i / 4 >= range.end)
         return;
       float *to = partials.sum + rowAt(r) + i;
       const float values[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
       for (int j = 0; j < 4; ++j)
-        if (i + j < P::In)
+        if (i + j < P.in)
           stGlobal32(to + j, asBits(values[j]));
     }
   }
   RETORT_DEVICE f32x4 normed(f32x4 v, float scale, int i) const {
-    if constexpr (!P::Norm)
+    if constexpr (!P.norm)
       return v;
-    if (i >= P::In)
+    if (i >= P.in)
       return v;
-    const f32x4 g = loadFourNc < P::In % 4 == 0 > (gain, i, P::In);
-    constexpr float kOffset = float(P::NormOffset);
+    const f32x4 g = loadFourNc < P.in % 4 == 0 > (gain, i, P.in);
+    constexpr float kOffset = float(P.normOffset);
     return makeF32x4(v.x * scale * (g.x + kOffset), v.y * scale * (g.y + kOffset),
                      v.z * scale * (g.z + kOffset), v.w * scale * (g.w + kOffset));
   }
@@ -195,14 +170,14 @@ template <class P> struct Stage {
 #pragma unroll
     for (int w = 0; w < kWarps; ++w)
       sum += sums[r * kWarps + w];
-    return rsqrtApprox(sum * (1.0f / P::In) + P::eps);
+    return rsqrtApprox(sum * (1.0f / P.in) + P.eps);
   }
 
   /// Values i to i + 3 of row r as the product takes them. All lanes, i of neighbours 4 apart.
-  /// area: bytes(N, rows) of shared memory.
+  /// area: P.stagedBytes(N, rows) of shared memory.
   template <int N> RETORT_DEVICE static void put(uint8_t *area, int r, int i, f32x4 v) {
-    uint8_t *to = area + kScaleBytes(N) + 2 * r * kStride;
-    if constexpr (!kFixed) {
+    uint8_t *to = area + P.scaleBytes(N) + 2 * r * kStride;
+    if constexpr (!P.integers()) {
       if (i >= kCols)
         return;
       const uint32_t xy = packRows(v.x, v.y), zw = packRows(v.z, v.w);
@@ -212,13 +187,13 @@ template <class P> struct Stage {
     } else {
       if (i - int(laneIndex()) * 4 >= kCols)
         return; // the whole warp
-      const FixedColumns<typename P::Weights> columns(v);
+      const FixedColumns<W> columns(v);
       if (i >= kCols)
         return;
       *reinterpret_cast<uint32_t *>(to + i) = columns.bytes.hi;
       *reinterpret_cast<uint32_t *>(to + kStride + i) = columns.bytes.lo;
-      columns.storeScale(reinterpret_cast<float *>(area) + i / kPieceCols * kPieceFloats(N) +
-                             r * kScaleFloats,
+      columns.storeScale(reinterpret_cast<float *>(area) + i / kPieceCols * P.pieceFloats(N) +
+                             r * P.rowScales(),
                          i % kPieceCols);
     }
   }
@@ -235,7 +210,7 @@ template <class P> struct Stage {
       rowOf(v, r);
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
-        if (const int i = column(j); i < P::In) {
+        if (const int i = column(j); i < P.in) {
           keep(r, i, v[j]);
           sum = addSquares(v[j], sum);
         }
@@ -253,12 +228,12 @@ template <class P> struct Stage {
 #pragma unroll
     for (int j = 0; j < kVectors; ++j) {
       const int i = column(j);
-      if (i < P::In)
+      if (i < P.in)
         keep(0, i, v[j]);
-      if constexpr (P::Norm)
+      if constexpr (P.norm)
         sum = addSquares(v[j], sum);
     }
-    if constexpr (P::Norm) {
+    if constexpr (P.norm) {
       sum = warpSum(sum);
       if (laneIndex() == 0)
         sums[warpIndex()] = sum;
@@ -269,16 +244,16 @@ template <class P> struct Stage {
     for (int j = 0; j < kVectors; ++j)
       put<N>(area, 0, column(j), normed(v[j], scale, column(j)));
   }
-  /// All rows, at most 4 N, to `area`. sums: kSumBytes of shared memory. Readable after the
+  /// All rows, at most 4 N, to `area`. sums: P.squareBytes() of shared memory. Readable after the
   /// caller's ctaSync.
   template <int N> RETORT_DEVICE void stageAll(float *sums, uint8_t *area, int numRows) const {
     if (N == 1 && numRows == 1)
       return stageOne<N>(sums, area);
-    if constexpr (P::Norm)
+    if constexpr (P.norm)
       sumSquares(sums, numRows);
     for (int r = 0; r < numRows; ++r) {
       float scale = 1;
-      if constexpr (P::Norm)
+      if constexpr (P.norm)
         scale = normScale(sums, r);
 #pragma unroll
       for (int j = 0; j < kVectors; ++j)
@@ -290,7 +265,7 @@ template <class P> struct Stage {
 /// B fragments of staged rows. Rows that the step lacks are the first of their 4: their results are
 /// never stored. A request touches 8 rows of 16 bytes that start 16 bytes further round the banks
 /// each: no conflicts.
-template <class P, int N> struct SharedRows {
+template <ProductShape P, int N> struct SharedRows {
   using S = Stage<P>;
   const uint8_t *lane[N]; // ldmatrix: lane l passes column l % 8 of matrix l / 8, 16 bytes each
   const float *scales[N]; // of the lane's row, t
@@ -300,11 +275,11 @@ template <class P, int N> struct SharedRows {
     for (int n = 0; n < N; ++n) {
       const int first = n * 4 < numRows ? n * 4 : 0;
       const int column = int(laneIndex() % 8), r = first + column / 2;
-      lane[n] = area + S::kScaleBytes(N) +
-                ((r < numRows ? r : first) * 2 + column % 2) * S::kStride + laneIndex() / 8 * 16;
+      lane[n] = area + P.scaleBytes(N) + ((r < numRows ? r : first) * 2 + column % 2) * S::kStride +
+                laneIndex() / 8 * 16;
       const int mine = first + int(laneIndex() % 4);
       scales[n] =
-          reinterpret_cast<const float *>(area) + (mine < numRows ? mine : first) * S::kScaleFloats;
+          reinterpret_cast<const float *>(area) + (mine < numRows ? mine : first) * P.rowScales();
     }
   }
   RETORT_DEVICE void load32(uint32_t (&b)[N][4], int col) const {
@@ -312,16 +287,16 @@ template <class P, int N> struct SharedRows {
     for (int n = 0; n < N; ++n)
       ldmatrixX4(b[n], lane[n] + col * 2);
   }
-  RETORT_DEVICE void load(int n, int col, FixedPiece<S::kLayout> &x) const {
+  RETORT_DEVICE void load(int n, int col, FixedPiece<P.weights> &x) const {
 #pragma unroll
     for (int s = 0; s < x.kSteps; s += 2)
       loadSteps(x, s, lane[n] + col + s * 32);
-    loadScales(x, scales[n] + uint32_t(col) / S::kPieceCols * S::kPieceFloats(N));
+    loadScales(x, scales[n] + uint32_t(col) / S::kPieceCols * P.pieceFloats(N));
   }
 };
 
 /// B fragments of rows in global memory.
-template <class P, int N> struct GlobalRows {
+template <ProductShape P, int N> struct GlobalRows {
   using S = Stage<P>;
   const S &stage;
   int row[N]; // that of the lane's column
@@ -332,7 +307,7 @@ template <class P, int N> struct GlobalRows {
     for (int n = 0; n < N; ++n) {
       const int r = n * 4 + int(laneIndex() / 8);
       row[n] = r < numRows ? r : 0;
-      scale[n] = P::Norm ? S::normScale(sums, row[n]) : 1.0f;
+      scale[n] = P.norm ? S::normScale(sums, row[n]) : 1.0f;
     }
   }
   RETORT_DEVICE f32x4 four(int n, int i) const {
@@ -351,8 +326,8 @@ template <class P, int N> struct GlobalRows {
         b[n][j] = rest ? packRest(x, y, packed) : packed;
       }
   }
-  RETORT_DEVICE void load(int n, int col, FixedPiece<S::kLayout> &x) const {
-    constexpr int kGroupSteps = S::kLayout.group / 32;
+  RETORT_DEVICE void load(int n, int col, FixedPiece<P.weights> &x) const {
+    constexpr int kGroupSteps = P.weights.group / 32;
     const int t = int(laneIndex() % 4), rest = int(laneIndex() / 4 % 2);
 #pragma unroll
     for (int group = 0; group < x.kGroups; ++group) {
@@ -377,8 +352,8 @@ template <class P, int N> struct GlobalRows {
         }
       // Row t is that of columns 2t and 2t + 1, so of lanes 8t and on.
       const float unit = shfl(fixed.unit, t * 8);
-      x.scale[group] = unit * (1.0f / P::Weights::kUnit);
-      if constexpr (S::kLayout.minima)
+      x.scale[group] = unit * (1.0f / S::W::kUnit);
+      if constexpr (P.weights.minima)
         x.sum[group] = unit * float(shfl(warpAddInts<4>(sum), t * 8));
     }
   }

@@ -12,21 +12,24 @@
 //              a group is at most 128 * 128 * 128 a byte, 2^29 together: no overflow. Prefill on
 //              sm_90a makes them f16 instead (prefill_wgmma.cuh).
 //   floats     (weights_float.cuh) by m16n8k16 f16. Decoding has an activation as two neighbouring
-//   columns as well, hi
-//              + lo in f16, 22 bits together; prefill, whose tensor cores are the bound, as one
-//              f16, 11 bits. bf16 weights become f16: exact from 2^-14 on, with an error below
-//              2^-25 under it.
+//              columns as well, hi + lo in f16, 22 bits together; prefill, whose tensor cores are
+//              the bound, as one f16, 11 bits. bf16 weights become f16: exact from 2^-14 on, with
+//              an error below 2^-25 under it.
 //
 // So 8 columns of B are 4 rows of the step. With up to 4 rows that costs nothing: mma has 8 columns
 // in any case.
 #pragma once
 #include "kernels/cuda/fixed.cuh"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "kernels/cuda/wrap.cuh"
 namespace retort::cuda {
 
-/// 16-byte load of the lane's part of request `index` of the piece's codes.
+/// The lane's part of request `index` of the piece's codes: 16 bytes, or i3's three words.
 template <WeightLayout Layout> RETORT_DEVICE u32x4 loadCodes(const uint8_t *piece, int index) {
+  if constexpr (Layout.kind == NumberFormat::Kind::I3) {
+    const auto *words = reinterpret_cast<const uint32_t *>(piece + Layout.pieceScaleBytes());
+    return {words[laneIndex()], words[32 + laneIndex()], words[64 + laneIndex()], 0};
+  }
   return ldShared128(piece + Layout.pieceScaleBytes() + index * 512 + laneIndex() * 16);
 }
 /// d of the lane's two rows (g, g + 8); minima: m of them.
@@ -55,10 +58,6 @@ template <WeightLayout Layout> struct FixedPiece {
   float scale[kGroups];  ///< of the lane's row, t
   float sum[Layout.minima ? kGroups : 1]; ///< of the row's values in the group; if minima
 };
-
-/// f32 that a row has for a piece beside its bytes: [groups][scale, and sum if minima].
-template <WeightLayout Layout>
-constexpr int kPieceScales = Layout.groupsPerPiece() * (Layout.minima ? 2 : 1);
 
 /// Four neighbouring columns of a row on their way to integer products. All lanes, whose columns
 /// are 4 apart: a group is that of Group / 4 of them.
@@ -125,7 +124,7 @@ template <int N> struct FixedSums {
   RETORT_DEVICE float get(int n, int i) const { return v[n][i]; }
 };
 
-/// What Int4 and Int8 share. Codes: fragment(a, piece, step) makes the A operand of step `step` of
+/// What Int3, Int4 and Int8 share. Codes: fragment(a, piece, step) makes the A operand of step `step` of
 /// 32 columns; kUnit is what 1 of the weight is in it, and kOffset what the code has beyond that.
 template <class Codes> struct IntegerWeights {
   static constexpr bool kFixed = true;
@@ -199,9 +198,9 @@ template <int Group, bool Symmetric> struct Int4 : IntegerWeights<Int4<Group, Sy
   /// 2, and 2t + 8, 2t + 9 columns 4t + 1, 4t + 3.
   RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
     const uint32_t even = word(codes, step % 4), odd = even >> 8;
-    a[0] = nibblesToHalf2<0>(even);
+    a[0] = nibblesToHalf2(even);
     a[1] = upperToHalf2(even);
-    a[2] = nibblesToHalf2<0>(odd);
+    a[2] = nibblesToHalf2(odd);
     a[3] = upperToHalf2(odd);
   }
 
@@ -213,6 +212,43 @@ private:
   /// 16 * (c - 8) of the upper nibbles c, as four s8: (w ^ 0x88888888) & 0xf0f0f0f0.
   RETORT_DEVICE static uint32_t signedNibbles(uint32_t w) {
     return lop3<0x28>(w, 0x88888888u, 0xf0f0f0f0u);
+  }
+};
+
+/// 3 bits, groups of Group columns: d * (c - 4).
+template <int Group> struct Int3 : IntegerWeights<Int3<Group>> {
+  static constexpr WeightLayout kLayout = {{NumberFormat::Kind::I3, Group}};
+  static constexpr float kUnit = 32; ///< of a code, as the mma has it
+
+  template <int Steps>
+  RETORT_DEVICE static void fragments(uint32_t (&a)[Steps][4], const uint8_t *piece) {
+    const u32x4 codes = loadCodes<kLayout>(piece, 0);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) // (w ^ 0x80808080) & 0xe0e0e0e0
+      a[i / 4][i % 4] = lop3<0x28>(topCodes(codes, i), 0x80808080u, 0xe0e0e0e0u);
+  }
+
+  /// As Int4's, c - 4.
+  RETORT_DEVICE static void halves(uint32_t (&a)[4], const u32x4 &codes, int step) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) { // rows g, g + 8
+      const uint32_t even = topCodes(codes, step % 4 * 2 + half);
+      a[half] = topToHalf2(even);
+      a[half + 2] = topToHalf2(even >> 8);
+    }
+  }
+
+private:
+  /// A word with code i of 8 in the top bits of each byte, and others below it.
+  RETORT_DEVICE static uint32_t topCodes(const u32x4 &codes, int i) {
+    if (i < 6)
+      return word(codes, i / 2) << (i % 2 * 3);
+    // Bits 7 and 6 of the first, the others of the second.
+    return lop3<0xca>(0xc0c0c0c0u, word(codes, i - 6) << 6, codes.z << (11 - i));
+  }
+  /// The top bits of bytes 0 and 2 less 4: 0x6400 | c << 5 is 1024 + 32 c as a half.
+  RETORT_DEVICE static uint32_t topToHalf2(uint32_t w) {
+    return fmaHalf2(lop3<0xea>(w, 0x00e000e0u, 0x64006400u), 0x28002800u, 0xd080d080u); // / 32 - 36
   }
 };
 

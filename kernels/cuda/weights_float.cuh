@@ -42,7 +42,7 @@ template <class Format> struct FloatWeights {
     constexpr WeightLayout kLayout = Format::kLayout;
     constexpr int kGroups = kLayout.quantised() ? kLayout.groupsPerPiece() : 1;
     constexpr int kSteps = kLayout.pieceCols() / 16 / kGroups;
-    constexpr int kRequestSteps = 512 / kLayout.stepBytes(); // steps of a request of 512 bytes
+    constexpr int kRequestSteps = kLayout.requestSteps(); // steps of a request of 512 bytes
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       float part[N][4];
@@ -150,5 +150,24 @@ struct F32 {
     }
   }
 };
+
+/// How weights of a layout are multiplied.
+template <WeightLayout L> constexpr auto weightsOf() {
+  if constexpr (L.kind == WeightKind::I4)
+    return Int4<L.group, !L.minima>();
+  else if constexpr (L.kind == WeightKind::I3)
+    return Int3<L.group>();
+  else if constexpr (L.kind == WeightKind::I8)
+    return Int8<L.group>();
+  else if constexpr (L.kind == WeightKind::F8)
+    return Fp8<L.group>();
+  else if constexpr (L.kind == WeightKind::F16)
+    return F16();
+  else if constexpr (L.kind == WeightKind::BF16)
+    return BF16();
+  else
+    return F32();
+}
+template <WeightLayout L> using WeightsOf = decltype(weightsOf<L>());
 
 } // namespace retort::cuda

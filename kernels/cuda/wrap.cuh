@@ -32,7 +32,7 @@
 #else
 #define RETORT_ARCH 1200 // nvcc's pass over host code: nothing here runs
 #endif
-// Code for sm_90a, which may use what only cards of 9.0 have.
+// Code for sm_90a, which may use what only 9.0 has.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define RETORT_ARCH_90A 1
 #else
@@ -100,8 +100,6 @@ RETORT_DEVICE uint8_t *sharedArena();
 
 /// Ends the launch with an error (a bug was found).
 RETORT_DEVICE void trap();
-/// A counter of cycles, for measuring; the simulator counts accesses.
-RETORT_DEVICE uint64_t clockNow();
 
 //===- Barriers and warps ----------------------------------------------------===//
 
@@ -112,11 +110,10 @@ RETORT_DEVICE void barSync(int id, int threads);
 RETORT_DEVICE void barArrive(int id, int threads);
 /// All lanes: waits for all lanes; orders their accesses among them.
 RETORT_DEVICE void warpSync();
-/// All lanes: the value of lane `source` (each lane may name another), of lane ^ mask, of lane +
-/// delta (own if none). T is any 4-byte type.
+/// All lanes: the value of lane `source` (each lane may name another), of lane ^ mask. T is any
+/// 4-byte type.
 template <class T> RETORT_DEVICE T shfl(T value, int source);
 template <class T> RETORT_DEVICE T shflXor(T value, int mask);
-template <class T> RETORT_DEVICE T shflDown(T value, int delta);
 /// All lanes: bit l is lane l's predicate.
 RETORT_DEVICE uint32_t warpBallot(bool predicate);
 /// All lanes: sum or maximum over groups of Width neighbouring lanes (a power of two), the same
@@ -130,7 +127,6 @@ template <int Width = 32> RETORT_DEVICE float warpMax(float value);
 /// Global, never written while the kernel runs (weights): through the read-only path, not kept in
 /// L1. Aligned to its size.
 RETORT_DEVICE uint32_t ldGlobalNc32(const void *source);
-RETORT_DEVICE u32x2 ldGlobalNc64(const void *source);
 RETORT_DEVICE u32x4 ldGlobalNc128(const void *source);
 /// Global, written by another CTA before the last grid barrier or launch: not through the read-only
 /// path, not kept in L1.
@@ -155,12 +151,10 @@ RETORT_DEVICE uint32_t loadAcquireGpu(const uint32_t *source);
 RETORT_DEVICE uint32_t loadAcquireSys(const uint32_t *source);
 RETORT_DEVICE uint32_t loadRelaxedGpu(const uint32_t *source);
 RETORT_DEVICE uint32_t loadRelaxedSys(const uint32_t *source);
-RETORT_DEVICE uint32_t loadVolatile(const uint32_t *source); // as loadRelaxedSys
 RETORT_DEVICE void storeReleaseGpu(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void storeReleaseSys(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void storeRelaxedGpu(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void storeRelaxedSys(uint32_t *dest, uint32_t value);
-RETORT_DEVICE void storeVolatile(uint32_t *dest, uint32_t value); // as storeRelaxedSys
 /// Data pushed to a peer beside its flags, relaxed at system scope: 8 bytes that are never torn; 16
 /// that may be torn between the two halves.
 RETORT_DEVICE u32x2 loadRelaxedSys64(const void *source);
@@ -170,9 +164,7 @@ RETORT_DEVICE void storeRelaxedSys128(void *dest, u32x4 value);
 /// Adds and returns what was there before. Relaxed orders nothing, Release and AcqRel as above.
 RETORT_DEVICE uint32_t atomicAddRelaxedGpu(uint32_t *dest, uint32_t value);
 RETORT_DEVICE uint32_t atomicAddAcqRelGpu(uint32_t *dest, uint32_t value);
-RETORT_DEVICE uint32_t atomicAddAcqRelSys(uint32_t *dest, uint32_t value);
 /// Adds without returning.
-RETORT_DEVICE void redAddReleaseGpu(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void redAddReleaseSys(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void redAddRelaxedGpu(uint32_t *dest, uint32_t value);
 /// Maximum of unsigned 64-bit values (arg-max: order-preserving bits of the score above the
@@ -180,9 +172,8 @@ RETORT_DEVICE void redAddRelaxedGpu(uint32_t *dest, uint32_t value);
 RETORT_DEVICE void redMaxRelaxedGpu(uint64_t *dest, uint64_t value);
 /// In shared memory, relaxed; returns what was there before.
 RETORT_DEVICE uint32_t atomicAddShared(uint32_t *dest, uint32_t value);
-/// Orders this thread's accesses before it before those after it, as seen by the CTA, the device,
+/// Orders this thread's accesses before it before those after it, as seen by the device, by
 /// everybody.
-RETORT_DEVICE void fenceCta();
 RETORT_DEVICE void fenceGpu();
 RETORT_DEVICE void fenceSys();
 /// In a loop that waits for memory to change: gives way a moment.
@@ -258,13 +249,9 @@ RETORT_DEVICE void wgmmaCommit();
 template <int Pending> RETORT_DEVICE void wgmmaWait();
 
 /// All lanes: 8x8 matrices of 16-bit values from shared memory. Lane l passes the address of row l
-/// % 8 (16 bytes, aligned) of matrix l / 8 (x2: lanes 0-15, x1: lanes 0-7 count; the others pass
-/// any valid row). Lane l gets columns 2(l%4), +1 of row l / 4 of each matrix; Trans: of its
+/// % 8 (16 bytes, aligned) of matrix l / 8. Lane l gets columns 2(l%4), +1 of row l / 4 of each matrix; Trans: of its
 /// transpose.
-RETORT_DEVICE void ldmatrixX1(uint32_t &d, const void *row);
-RETORT_DEVICE void ldmatrixX2(uint32_t (&d)[2], const void *row);
 RETORT_DEVICE void ldmatrixX4(uint32_t (&d)[4], const void *row);
-RETORT_DEVICE void ldmatrixX2Trans(uint32_t (&d)[2], const void *row);
 RETORT_DEVICE void ldmatrixX4Trans(uint32_t (&d)[4], const void *row);
 
 //===- Packed arithmetic and dequantisation ----------------------------------===//
@@ -275,24 +262,17 @@ RETORT_DEVICE uint32_t packHalf2Finite(float low, float high); // at most 65504 
 RETORT_DEVICE uint32_t packBf162(float low, float high);
 RETORT_DEVICE f32x2 unpackHalf2(uint32_t pair);
 RETORT_DEVICE f32x2 unpackBf162(uint32_t pair);
-RETORT_DEVICE uint32_t addHalf2(uint32_t a, uint32_t b);
 RETORT_DEVICE uint32_t subHalf2(uint32_t a, uint32_t b);
 RETORT_DEVICE uint32_t mulHalf2(uint32_t a, uint32_t b);
 RETORT_DEVICE uint32_t fmaHalf2(uint32_t a, uint32_t b, uint32_t c); // a b + c, rounded once
-RETORT_DEVICE uint32_t fmaBf162(uint32_t a, uint32_t b, uint32_t c);
 /// Any function of three bits at each position; Table is its value for a = 0xf0, b = 0xcc, c =
 /// 0xaa.
 template <int Table> RETORT_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_t c);
 /// Byte i of the result is byte (selector >> 4i) & 7 of b:a (a holds bytes 0 to 3).
 RETORT_DEVICE uint32_t prmt(uint32_t a, uint32_t b, uint32_t selector);
 
-/// Nibbles n and n + 4 of `word`, as unsigned values less 8 (Zero = 8), exact, as the halves of a
-/// pair. n is 0 to 3.
-template <int Nibble, int Zero = 8> RETORT_DEVICE uint32_t nibblesToHalf2(uint32_t word);
-/// The same with bf16 (values are exact there too).
-template <int Nibble, int Zero = 8> RETORT_DEVICE uint32_t nibblesToBf162(uint32_t word);
-/// Signed bytes 2i and 2i + 1 of `word`, exact, as a pair. i is 0 or 1.
-template <int Pair> RETORT_DEVICE uint32_t bytesToHalf2(uint32_t word);
+/// Nibbles 0 and 4 of `word`, as unsigned values less 8, exact, as the halves of a pair.
+RETORT_DEVICE uint32_t nibblesToHalf2(uint32_t word);
 /// fp8 e4m3 bytes 2i and 2i + 1 of `word`, exact, as a pair (a NaN becomes 480, or from sm_89 on
 /// stays one). Small: of their values / 256, by the same few instructions on all architectures.
 template <int Pair> RETORT_DEVICE uint32_t e4m3ToHalf2(uint32_t word);
@@ -306,7 +286,6 @@ RETORT_DEVICE float exp2Approx(float x); // relative error 2^-22
 RETORT_DEVICE float expApprox(float x);  // e^x by exp2Approx
 RETORT_DEVICE float rsqrtApprox(float x);
 RETORT_DEVICE float rcpApprox(float x);
-RETORT_DEVICE float tanhApprox(float x); // relative error 2^-11
 RETORT_DEVICE float fmaF32(float a, float b, float c);
 /// Sine and cosine to float accuracy, any finite argument.
 RETORT_DEVICE void sinCos(float x, float &sine, float &cosine);
@@ -328,9 +307,10 @@ RETORT_DEVICE void gridSync(uint32_t *sync);
 RETORT_DEVICE void pdlWait();
 RETORT_DEVICE void pdlLaunchDependents();
 
-/// Counts a wait of the step in the simulator's report (gridWait and pdlWait do it themselves).
-/// Nothing on a GPU.
+/// Counts a wait of the step in the simulator's report (gridWait and pdlWait do it themselves), or a
+/// tile of a kernel. Nothing on a GPU.
 RETORT_DEVICE void countWait();
+RETORT_DEVICE void countTile();
 
 } // namespace retort::cuda
 
@@ -360,26 +340,9 @@ template <int Width> RETORT_DEVICE float warpMax(float value) {
 }
 
 // 0x6400 is 1024 as a half, whose last place is 1: 0x6400 | n is 1024 + n.
-template <int Nibble, int Zero> RETORT_DEVICE uint32_t nibblesToHalf2(uint32_t word) {
-  static_assert(Nibble >= 0 && Nibble < 4 && Zero >= 0 && Zero < 16);
-  constexpr uint32_t magic = 0x64006400u + uint32_t(Zero) * 0x00010001u;
+RETORT_DEVICE uint32_t nibblesToHalf2(uint32_t word) {
   // (word & mask) | 0x64006400 in one instruction: table (0xf0 & 0xcc) | 0xaa.
-  return subHalf2(lop3<0xea>(word >> (4 * Nibble), 0x000f000fu, 0x64006400u), magic);
-}
-// 0x4300 is 128 as a bf16, whose last place is 1.
-template <int Nibble, int Zero> RETORT_DEVICE uint32_t nibblesToBf162(uint32_t word) {
-  static_assert(Nibble >= 0 && Nibble < 4 && Zero >= 0 && Zero < 16);
-  const uint32_t biased = lop3<0xea>(word >> (4 * Nibble), 0x000f000fu, 0x43004300u);
-  // 1 * biased - (128 + Zero)
-  constexpr uint32_t magic = 0xc300c300u + uint32_t(Zero) * 0x00010001u;
-  return fmaBf162(biased, 0x3f803f80u, magic);
-}
-// A byte with its sign bit flipped is the value plus 128, and 0x64 above it makes 1024 + 128 +
-// value.
-template <int Pair> RETORT_DEVICE uint32_t bytesToHalf2(uint32_t word) {
-  static_assert(Pair == 0 || Pair == 1);
-  const uint32_t biased = prmt(word ^ 0x80808080u, 0x64646464u, Pair ? 0x4342u : 0x4140u);
-  return subHalf2(biased, 0x64806480u);
+  return subHalf2(lop3<0xea>(word, 0x000f000fu, 0x64006400u), 0x64086408u);
 }
 // Sign, exponent and mantissa go to their places in a half, whose exponent's bias is 8 more.
 template <int Pair> RETORT_DEVICE uint32_t e4m3ToSmallHalf2(uint32_t word) {

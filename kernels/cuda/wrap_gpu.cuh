@@ -45,11 +45,6 @@ RETORT_DEVICE uint32_t sharedAddress(const void *shared) {
 }
 
 RETORT_DEVICE void trap() { asm volatile("trap;"); }
-RETORT_DEVICE uint64_t clockNow() {
-  uint64_t t;
-  asm volatile("mov.u64 %0, %%clock64;" : "=l"(t));
-  return t;
-}
 
 //===- Barriers and warps ----------------------------------------------------===//
 
@@ -67,9 +62,6 @@ template <class T> RETORT_DEVICE T shfl(T value, int source) {
 template <class T> RETORT_DEVICE T shflXor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
-template <class T> RETORT_DEVICE T shflDown(T value, int delta) {
-  return __shfl_down_sync(0xffffffffu, value, unsigned(delta));
-}
 RETORT_DEVICE uint32_t warpBallot(bool predicate) { return __ballot_sync(0xffffffffu, predicate); }
 
 //===- Loads and stores ------------------------------------------------------===//
@@ -77,13 +69,6 @@ RETORT_DEVICE uint32_t warpBallot(bool predicate) { return __ballot_sync(0xfffff
 RETORT_DEVICE uint32_t ldGlobalNc32(const void *source) {
   uint32_t v;
   asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(source));
-  return v;
-}
-RETORT_DEVICE u32x2 ldGlobalNc64(const void *source) {
-  u32x2 v;
-  asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
-               : "=r"(v.x), "=r"(v.y)
-               : "l"(source));
   return v;
 }
 RETORT_DEVICE u32x4 ldGlobalNc128(const void *source) {
@@ -163,11 +148,6 @@ RETORT_DEVICE uint32_t loadRelaxedSys(const uint32_t *source) {
   asm volatile("ld.relaxed.sys.u32 %0, [%1];" : "=r"(v) : "l"(source) : "memory");
   return v;
 }
-RETORT_DEVICE uint32_t loadVolatile(const uint32_t *source) {
-  uint32_t v;
-  asm volatile("ld.volatile.u32 %0, [%1];" : "=r"(v) : "l"(source) : "memory");
-  return v;
-}
 RETORT_DEVICE void storeReleaseGpu(uint32_t *dest, uint32_t value) {
   asm volatile("st.release.gpu.u32 [%0], %1;" ::"l"(dest), "r"(value) : "memory");
 }
@@ -179,9 +159,6 @@ RETORT_DEVICE void storeRelaxedGpu(uint32_t *dest, uint32_t value) {
 }
 RETORT_DEVICE void storeRelaxedSys(uint32_t *dest, uint32_t value) {
   asm volatile("st.relaxed.sys.u32 [%0], %1;" ::"l"(dest), "r"(value) : "memory");
-}
-RETORT_DEVICE void storeVolatile(uint32_t *dest, uint32_t value) {
-  asm volatile("st.volatile.u32 [%0], %1;" ::"l"(dest), "r"(value) : "memory");
 }
 // In PTX a vector access is one of each element: 64-bit elements keep a value and its flag
 // together.
@@ -220,17 +197,6 @@ RETORT_DEVICE uint32_t atomicAddAcqRelGpu(uint32_t *dest, uint32_t value) {
                : "memory");
   return old;
 }
-RETORT_DEVICE uint32_t atomicAddAcqRelSys(uint32_t *dest, uint32_t value) {
-  uint32_t old;
-  asm volatile("atom.add.acq_rel.sys.u32 %0, [%1], %2;"
-               : "=r"(old)
-               : "l"(dest), "r"(value)
-               : "memory");
-  return old;
-}
-RETORT_DEVICE void redAddReleaseGpu(uint32_t *dest, uint32_t value) {
-  asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(dest), "r"(value) : "memory");
-}
 RETORT_DEVICE void redAddReleaseSys(uint32_t *dest, uint32_t value) {
   asm volatile("red.release.sys.global.add.u32 [%0], %1;" ::"l"(dest), "r"(value) : "memory");
 }
@@ -248,7 +214,6 @@ RETORT_DEVICE uint32_t atomicAddShared(uint32_t *dest, uint32_t value) {
                : "memory");
   return old;
 }
-RETORT_DEVICE void fenceCta() { asm volatile("fence.acq_rel.cta;" ::: "memory"); }
 RETORT_DEVICE void fenceGpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 RETORT_DEVICE void fenceSys() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
 RETORT_DEVICE void spinPause() { __nanosleep(20); }
@@ -404,27 +369,9 @@ template <int Pending> RETORT_DEVICE void wgmmaWait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
 #endif
 }
-RETORT_DEVICE void ldmatrixX1(uint32_t &d, const void *row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
-               : "=r"(d)
-               : "r"(sharedAddress(row))
-               : "memory");
-}
-RETORT_DEVICE void ldmatrixX2(uint32_t (&d)[2], const void *row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(d[0]), "=r"(d[1])
-               : "r"(sharedAddress(row))
-               : "memory");
-}
 RETORT_DEVICE void ldmatrixX4(uint32_t (&d)[4], const void *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-               : "r"(sharedAddress(row))
-               : "memory");
-}
-RETORT_DEVICE void ldmatrixX2Trans(uint32_t (&d)[2], const void *row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-               : "=r"(d[0]), "=r"(d[1])
                : "r"(sharedAddress(row))
                : "memory");
 }
@@ -462,11 +409,6 @@ RETORT_DEVICE f32x2 unpackHalf2(uint32_t pair) {
 RETORT_DEVICE f32x2 unpackBf162(uint32_t pair) {
   return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
 }
-RETORT_DEVICE uint32_t addHalf2(uint32_t a, uint32_t b) {
-  uint32_t d;
-  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
-  return d;
-}
 RETORT_DEVICE uint32_t subHalf2(uint32_t a, uint32_t b) {
   uint32_t d;
   asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
@@ -480,11 +422,6 @@ RETORT_DEVICE uint32_t mulHalf2(uint32_t a, uint32_t b) {
 RETORT_DEVICE uint32_t fmaHalf2(uint32_t a, uint32_t b, uint32_t c) {
   uint32_t d;
   asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
-  return d;
-}
-RETORT_DEVICE uint32_t fmaBf162(uint32_t a, uint32_t b, uint32_t c) {
-  uint32_t d;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
   return d;
 }
 template <int Table> RETORT_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {
@@ -545,11 +482,6 @@ RETORT_DEVICE float rcpApprox(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-RETORT_DEVICE float tanhApprox(float x) {
-  float y;
-  asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 RETORT_DEVICE float fmaF32(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 RETORT_DEVICE void sinCos(float x, float &sine, float &cosine) { sincosf(x, &sine, &cosine); }
 
@@ -566,5 +498,6 @@ RETORT_DEVICE void pdlLaunchDependents() {
 #endif
 }
 RETORT_DEVICE void countWait() {}
+RETORT_DEVICE void countTile() {}
 
 } // namespace retort::cuda

@@ -119,11 +119,10 @@ RETORT_EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attri
       {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, int(settings.arch / 100)},
       {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, int(settings.arch / 10 % 10)},
       {CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, 1},
-      {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
-       int(limitsOf(settings.arch).sharedPerCta)},
-      {81, int(limitsOf(settings.arch)
-                   .sharedPerMultiprocessor)}, // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
-      {39, int(limitsOf(settings.arch).threadsPerMultiprocessor)}, // MAX_THREADS_PER_MULTIPROCESSOR
+      {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, settings.architecture().sharedBytes},
+      {81, // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+       settings.architecture().multiprocessorSharedBytes()},
+      {39, settings.architecture().threads}, // MAX_THREADS_PER_MULTIPROCESSOR
   };
   for (const auto &[id, v] : values)
     if (id == int(attribute))

@@ -7,25 +7,13 @@
 
 namespace retort::sim {
 
-Limits limitsOf(unsigned arch) {
-  switch (arch) {
-  case 800:
-    return {166912, 167936, 2048, 32};
-  case 900:
-  case 1000:
-    return {232448, 233472, 2048, 32};
-  default: // 8.6, 8.9, 12.0
-    return {101376, 102400, 1536, arch == 860 ? 16u : 24u};
-  }
-}
-
 unsigned occupancy(const Function &function, unsigned threads, size_t shared) {
-  const Limits limits = limitsOf(settings.arch);
-  if (threads == 0 || threads > function.kernel.threads || shared > limits.sharedPerCta)
+  const cuda::Architecture &limits = settings.architecture();
+  if (threads == 0 || threads > function.kernel.threads || shared > size_t(limits.sharedBytes))
     return 0;
-  unsigned ctas = std::min(limits.ctasPerMultiprocessor, limits.threadsPerMultiprocessor / threads);
-  ctas = std::min(ctas, unsigned(limits.sharedPerMultiprocessor /
-                                 (shared + 1024))); // each CTA costs 1 KB beside its own
+  unsigned ctas = std::min(unsigned(limits.ctas), limits.threads / threads);
+  // Each CTA costs 1 KB beside its own.
+  ctas = std::min(ctas, unsigned(limits.multiprocessorSharedBytes() / (shared + 1024)));
   // A kernel bounded to fewer threads may use more registers: 65536 a multiprocessor, at most 255 a
   // thread.
   const unsigned registers =
@@ -117,7 +105,7 @@ RETORT_EXPORT CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attrib
     return error;
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
     return CUDA_SUCCESS;
-  if (value < 0 || uint32_t(value) > limitsOf(settings.arch).sharedPerCta)
+  if (value < 0 || value > settings.architecture().sharedBytes)
     return CUDA_ERROR_INVALID_VALUE;
   function->maxShared = uint32_t(value);
   return CUDA_SUCCESS;

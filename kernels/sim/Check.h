@@ -36,7 +36,8 @@ struct RunCounters {
 };
 extern RunCounters runCounters;
 struct KernelCounters {
-  uint64_t launches = 0, waits = 0; // waits: of the first CTA's first thread
+  uint64_t launches = 0, tiles = 0;
+  uint64_t waits = 0; // of the first CTA's first thread
 };
 KernelCounters &kernelCounters(const std::string &kernel);
 Region *regionOf(Allocation *allocation, uint64_t address);
@@ -100,7 +101,7 @@ enum Access : uint32_t {
   Uncounted = 16
 };
 /// An access by the running lane: bounds, alignment, initialisation, races. Ends the launch where a
-/// card would.
+/// GPU would.
 void access(const void *p, uint32_t bytes, uint32_t flags, const void *site);
 /// The asynchronous proxy (wgmma) reads shared memory: whoever wrote there must have said
 /// fenceAsyncShared since. Beside access(). Bytes that a bulk copy brought would not need it; they

@@ -5,6 +5,7 @@
 // of a warp hand over to each other directly; when none of a warp can go on, the scheduler takes
 // another warp, of any CTA, launch and device.
 #pragma once
+#include "kernels/cuda/machine.h"
 #include "kernels/sim/sim_types.h"
 #include <boost/context/detail/fcontext.hpp>
 #include <deque>
@@ -36,6 +37,7 @@ struct Settings {
   unsigned hostWaitMs =
       500; // how long a stalled device waits for other host threads before it is a deadlock
   bool instrumented() const { return check || count; }
+  const cuda::Architecture &architecture() const { return cuda::architecture(int(arch / 10)); }
 };
 extern Settings settings;
 
@@ -165,11 +167,6 @@ struct Launch {
   Clock *begin = nullptr, *end = nullptr, *prior = nullptr; // prior: what pdlWait acquires
 };
 
-/// The limits of a card of an architecture.
-struct Limits {
-  uint32_t sharedPerCta, sharedPerMultiprocessor, threadsPerMultiprocessor, ctasPerMultiprocessor;
-};
-Limits limitsOf(unsigned arch);
 /// CTAs of a launch that fit a multiprocessor at once; 0 if none does.
 unsigned occupancy(const Function &function, unsigned threads, size_t shared);
 

@@ -16,7 +16,7 @@ namespace retort::sim {
 constexpr unsigned kSpaceBits = 36, kUnitBits = 16;
 constexpr unsigned kHostSpace = 8, kArenaSpace = 9, kStackSpace = 10, kSpaces = 11;
 constexpr uint64_t kSpaceBytes = uint64_t(1) << kSpaceBits;
-constexpr uint64_t kArenaStride = uint64_t(1) << 19; // more than any card's shared memory
+constexpr uint64_t kArenaStride = uint64_t(1) << 19; // more than any GPU's shared memory
 
 extern uint64_t spaceBase;
 void reserveSpaces();

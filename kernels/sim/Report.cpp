@@ -177,7 +177,7 @@ std::string reportJson() {
   comma = "\n  ";
   for (const auto &[name, k] : kernels) {
     out += comma + ("{\"name\": " + quoted(name)) + ", " + number("launches", k.launches) + ", " +
-           number("waits", k.waits) + "}";
+           number("waits", k.waits) + ", " + number("tiles", k.tiles) + "}";
     comma = ",\n  ";
   }
   out += "],\n \"sites\": [";

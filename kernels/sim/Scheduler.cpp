@@ -490,16 +490,15 @@ RETORT_EXPORT void retort_sim_spin() { spin(self()); }
 RETORT_EXPORT void retort_sim_trap() {
   fail("trap", "the kernel called trap()", SITE, CUDA_ERROR_LAUNCH_FAILED);
 }
-RETORT_EXPORT uint64_t retort_sim_clock() {
-  static uint64_t time = 0;
-  return ++time;
-}
 RETORT_EXPORT void retort_sim_count_wait() {
   Lane *lane = self();
   if (lane->cta == 0 && lane->thread == 0) {
     ++runCounters.waits;
     ++kernelCounters(lane->warp->cta->launch->function->name).waits;
   }
+}
+RETORT_EXPORT void retort_sim_count_tile() {
+  ++kernelCounters(self()->warp->cta->launch->function->name).tiles;
 }
 RETORT_EXPORT void retort_sim_pdl_launch() {
   Cta *cta = self()->warp->cta;

@@ -78,7 +78,7 @@ void retort_sim_fence_async(void);
 void retort_sim_pdl_wait(void);
 void retort_sim_pdl_launch(void);
 void retort_sim_count_wait(void);
-uint64_t retort_sim_clock(void);
+void retort_sim_count_tile(void);
 void retort_sim_trap(void);
 }
 

@@ -34,7 +34,6 @@ RETORT_DEVICE uint32_t ctaIndex() { return retort_sim_self->cta; }
 RETORT_DEVICE uint32_t ctaCount() { return retort_sim_self->ctas; }
 RETORT_DEVICE uint8_t *sharedArena() { return retort_sim_self->arena; }
 RETORT_DEVICE void trap() { retort_sim_trap(); }
-RETORT_DEVICE uint64_t clockNow() { return retort_sim_clock(); }
 
 RETORT_DEVICE void ctaSync() { retort_sim_cta_sync(); }
 RETORT_DEVICE void barSync(int id, int threads) { retort_sim_bar(id, threads, 1); }
@@ -47,20 +46,12 @@ template <class T> RETORT_DEVICE T shfl(T value, int source) {
 template <class T> RETORT_DEVICE T shflXor(T value, int mask) {
   return shfl(value, int(laneIndex()) ^ mask);
 }
-template <class T> RETORT_DEVICE T shflDown(T value, int delta) {
-  const int source = int(laneIndex()) + delta;
-  return shfl(value, source < 32 ? source : int(laneIndex()));
-}
 RETORT_DEVICE uint32_t warpBallot(bool predicate) { return retort_sim_ballot(predicate); }
 
 // Volatile, so that one access here is one in the trace, of its whole width, as it is on a GPU.
 RETORT_DEVICE uint32_t ldGlobalNc32(const void *source) {
   retort_sim_constant_load(source, 4);
   return *static_cast<const volatile uint32_t *>(source);
-}
-RETORT_DEVICE u32x2 ldGlobalNc64(const void *source) {
-  retort_sim_constant_load(source, 8);
-  return *static_cast<const volatile u32x2 *>(source);
 }
 RETORT_DEVICE u32x4 ldGlobalNc128(const void *source) {
   retort_sim_constant_load(source, 16);
@@ -104,9 +95,6 @@ RETORT_DEVICE uint32_t loadRelaxedGpu(const uint32_t *source) {
 RETORT_DEVICE uint32_t loadRelaxedSys(const uint32_t *source) {
   return retort_sim_load(source, 0, 2);
 }
-RETORT_DEVICE uint32_t loadVolatile(const uint32_t *source) {
-  return retort_sim_load(source, 0, 2);
-}
 RETORT_DEVICE void storeReleaseGpu(uint32_t *dest, uint32_t value) {
   retort_sim_store(dest, value, 1, 1);
 }
@@ -117,9 +105,6 @@ RETORT_DEVICE void storeRelaxedGpu(uint32_t *dest, uint32_t value) {
   retort_sim_store(dest, value, 0, 1);
 }
 RETORT_DEVICE void storeRelaxedSys(uint32_t *dest, uint32_t value) {
-  retort_sim_store(dest, value, 0, 2);
-}
-RETORT_DEVICE void storeVolatile(uint32_t *dest, uint32_t value) {
   retort_sim_store(dest, value, 0, 2);
 }
 RETORT_DEVICE u32x2 loadRelaxedSys64(const void *source) {
@@ -146,12 +131,6 @@ RETORT_DEVICE uint32_t atomicAddRelaxedGpu(uint32_t *dest, uint32_t value) {
 RETORT_DEVICE uint32_t atomicAddAcqRelGpu(uint32_t *dest, uint32_t value) {
   return retort_sim_atomic_add(dest, value, 3, 1);
 }
-RETORT_DEVICE uint32_t atomicAddAcqRelSys(uint32_t *dest, uint32_t value) {
-  return retort_sim_atomic_add(dest, value, 3, 2);
-}
-RETORT_DEVICE void redAddReleaseGpu(uint32_t *dest, uint32_t value) {
-  retort_sim_atomic_add(dest, value, 2, 1);
-}
 RETORT_DEVICE void redAddReleaseSys(uint32_t *dest, uint32_t value) {
   retort_sim_atomic_add(dest, value, 2, 2);
 }
@@ -164,7 +143,6 @@ RETORT_DEVICE void redMaxRelaxedGpu(uint64_t *dest, uint64_t value) {
 RETORT_DEVICE uint32_t atomicAddShared(uint32_t *dest, uint32_t value) {
   return retort_sim_atomic_add(dest, value, 0, 0);
 }
-RETORT_DEVICE void fenceCta() { retort_sim_fence(0); }
 RETORT_DEVICE void fenceGpu() { retort_sim_fence(1); }
 RETORT_DEVICE void fenceSys() { retort_sim_fence(2); }
 RETORT_DEVICE void spinPause() { retort_sim_spin(); }
@@ -222,15 +200,8 @@ RETORT_DEVICE void wgmmaF16(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b
 RETORT_DEVICE void wgmmaFence() { retort_sim_wgmma_fence(); }
 RETORT_DEVICE void wgmmaCommit() { retort_sim_wgmma_commit(); }
 template <int Pending> RETORT_DEVICE void wgmmaWait() { retort_sim_wgmma_wait(Pending); }
-RETORT_DEVICE void ldmatrixX1(uint32_t &d, const void *row) { retort_sim_ldmatrix(&d, row, 1, 0); }
-RETORT_DEVICE void ldmatrixX2(uint32_t (&d)[2], const void *row) {
-  retort_sim_ldmatrix(d, row, 2, 0);
-}
 RETORT_DEVICE void ldmatrixX4(uint32_t (&d)[4], const void *row) {
   retort_sim_ldmatrix(d, row, 4, 0);
-}
-RETORT_DEVICE void ldmatrixX2Trans(uint32_t (&d)[2], const void *row) {
-  retort_sim_ldmatrix(d, row, 2, 1);
 }
 RETORT_DEVICE void ldmatrixX4Trans(uint32_t (&d)[4], const void *row) {
   retort_sim_ldmatrix(d, row, 4, 1);
@@ -256,10 +227,6 @@ RETORT_DEVICE f32x2 unpackBf162(uint32_t pair) {
 }
 // A float has more than twice a half's digits, so rounding first to float does not change a sum or
 // a product.
-RETORT_DEVICE uint32_t addHalf2(uint32_t a, uint32_t b) {
-  const f32x2 r = unpackHalf2(a) + unpackHalf2(b);
-  return packHalf2(r.x, r.y);
-}
 RETORT_DEVICE uint32_t subHalf2(uint32_t a, uint32_t b) {
   const f32x2 r = unpackHalf2(a) - unpackHalf2(b);
   return packHalf2(r.x, r.y);
@@ -273,10 +240,6 @@ RETORT_DEVICE uint32_t mulHalf2(uint32_t a, uint32_t b) {
 RETORT_DEVICE uint32_t fmaHalf2(uint32_t a, uint32_t b, uint32_t c) {
   const f32x2 x = unpackHalf2(a), y = unpackHalf2(b), z = unpackHalf2(c);
   return packHalf2(__builtin_fmaf(x.x, y.x, z.x), __builtin_fmaf(x.y, y.y, z.y));
-}
-RETORT_DEVICE uint32_t fmaBf162(uint32_t a, uint32_t b, uint32_t c) {
-  const f32x2 x = unpackBf162(a), y = unpackBf162(b), z = unpackBf162(c);
-  return packBf162(__builtin_fmaf(x.x, y.x, z.x), __builtin_fmaf(x.y, y.y, z.y));
 }
 template <int Table> RETORT_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {
   uint32_t d = 0;
@@ -315,7 +278,6 @@ RETORT_DEVICE float exp2Approx(float x) { return __builtin_exp2f(x); }
 RETORT_DEVICE float expApprox(float x) { return __builtin_exp2f(x * 1.4426950408889634f); }
 RETORT_DEVICE float rsqrtApprox(float x) { return 1.0f / __builtin_sqrtf(x); }
 RETORT_DEVICE float rcpApprox(float x) { return 1.0f / x; }
-RETORT_DEVICE float tanhApprox(float x) { return __builtin_tanhf(x); }
 RETORT_DEVICE float fmaF32(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 RETORT_DEVICE void sinCos(float x, float &sine, float &cosine) {
   sine = __builtin_sinf(x);
@@ -331,5 +293,6 @@ RETORT_DEVICE void pdlLaunchDependents() {
     retort_sim_pdl_launch();
 }
 RETORT_DEVICE void countWait() { retort_sim_count_wait(); }
+RETORT_DEVICE void countTile() { retort_sim_count_tile(); }
 
 } // namespace retort::cuda

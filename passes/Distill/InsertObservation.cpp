@@ -19,10 +19,10 @@ struct InsertObservation : impl::InsertObservationBase<InsertObservation> {
       return signalPassFailure();
     SmallVector<Attribute> wanted;
     for (StringRef name : statistics) {
-      auto statistic = distill::symbolizeStatistic(name);
+      auto statistic = statisticNamed(name);
       if (!statistic) {
         model->emitError() << "insert-observation: there is no statistic '" << name
-                           << "': there are vocabulary, ffn, influence and heads";
+                           << "': there are " << statisticNames();
         return signalPassFailure();
       }
       wanted.push_back(distill::StatisticAttr::get(&getContext(), *statistic));

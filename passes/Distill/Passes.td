@@ -17,7 +17,7 @@ def InsertObservation : DistillPass<"insert-observation"> {
   }];
   let options = [
     Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    ListOption<"statistics", "statistics", "std::string", "vocabulary, ffn, influence, heads">,
+    ListOption<"statistics", "statistics", "std::string", "What to observe, by name (docs/ir.md)">,
     Option<"tokens", "tokens", "int64_t", "16384", "Tokens of the corpus to run">,
     Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">
   ];
@@ -145,5 +145,14 @@ def InsertGate : DistillPass<"insert-gate"> {
     Option<"maximum", "maximum", "double", "0", "Most bits per byte (0: no limit)">,
     Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">
   ];
+}
+
+def RunDataWork : DistillPass<"run-data-work"> {
+  let summary = "Execute the data work that has no result yet";
+  let description = [{
+    Gives each op of the `distill` dialect its `result`, in order, and judges gates. The driver's
+    worker does this; where there is none (`retort-opt`), the pass fails at the first op without a
+    result, and changes nothing if every op has one.
+  }];
 }
 #endif

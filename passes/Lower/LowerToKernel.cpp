@@ -8,27 +8,8 @@ namespace retort {
 #define GEN_PASS_DEF_LOWERTOKERNEL
 #include "passes/Lower/Passes.h.inc"
 namespace {
-
-constexpr int64_t kPrefillRows = 64; ///< of a tile of a prefill phase, in kernels/cuda
-
 struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
   using LowerToKernelBase::LowerToKernelBase;
-
-  /// The model that the option names, or the only one.
-  lm::ModelOp chooseModel() {
-    SmallVector<lm::ModelOp> models(getOperation().getOps<lm::ModelOp>());
-    if (model.empty() && models.size() == 1)
-      return models.front();
-    for (lm::ModelOp candidate : models)
-      if (candidate.getSymName() == model)
-        return candidate;
-    if (model.empty())
-      getOperation().emitError() << "lower-to-kernel: the module has " << models.size()
-                                 << " models: name one with the option model";
-    else
-      getOperation().emitError() << "lower-to-kernel: the module has no model '" << model << "'";
-    return {};
-  }
 
   LogicalResult refuse(const llvm::Twine &why) {
     return getOperation().emitError() << "lower-to-kernel: " << why;
@@ -47,7 +28,7 @@ struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
     kind.target = cuda ? "cuda" : "";
     kind.step = step;
     kind.maxRows = maxRows ? int64_t(maxRows) : !cuda ? 64 : decode ? 16 : 512;
-    kind.rowTile = cuda && !decode ? kPrefillRows : 0;
+    kind.rowTile = cuda && !decode ? cuda::PrefillTile::kRows : 0;
     if (kind.maxRows < 1)
       return refuse("max-rows is " + Twine(kind.maxRows) + ": at least 1 is needed");
     if (decode && kind.maxRows > 16)
@@ -64,10 +45,10 @@ struct LowerToKernel : impl::LowerToKernelBase<LowerToKernel> {
     FailureOr<ProgramKind> kind = chooseKind();
     if (failed(kind))
       return signalPassFailure();
-    lm::ModelOp chosen = chooseModel();
-    if (!chosen)
+    auto chosen = lm::findModel(getOperation(), model);
+    if (failed(chosen))
       return signalPassFailure();
-    Lowering lowering(chosen, *kind, SplitChoice{splits, multiprocessors});
+    Lowering lowering(*chosen, *kind, SplitChoice{splits, multiprocessors});
     if (failed(lowering.run())) {
       lowering.getBuilder().getProgram().erase();
       return signalPassFailure();

@@ -35,8 +35,8 @@ ProgramBuilder::ProgramBuilder(lm::ModelOp model, const ProgramKind &kind)
 }
 
 std::string inLayer(Operation *op) {
-  auto block = op->getParentOfType<lm::BlockOp>();
-  return block ? (" in " + block.getLabel()).str() : std::string();
+  StringRef label = lm::blockLabel(op);
+  return label.empty() ? std::string() : (" in " + label).str();
 }
 
 MatrixLayout ProgramBuilder::layout(bool gated) const {
@@ -204,7 +204,7 @@ OpBuilder ProgramBuilder::phase(Location loc, StringRef name, StringRef label) {
   OpBuilder builder = OpBuilder::atBlockEnd(&program.getBody().front());
   open = builder.create<kernel::PhaseOp>(loc, builder.getStringAttr(unique(("run." + name).str())),
                                          builder.getStringAttr(label), builder.getI64IntegerAttr(1),
-                                         UnitAttr(), IntegerAttr());
+                                         UnitAttr(), IntegerAttr(), IntegerAttr());
   if (!firstPhase)
     firstPhase = open;
   ++phases;
@@ -243,9 +243,11 @@ void ProgramBuilder::setTiles() {
     for (auto op : phase.getBody().getOps<kernel::TileOpInterface>())
       if (std::optional<kernel::TileSpace> space = op.getTileSpace(buffers, kind.rowTile)) {
         phase.setTiles(space->tiles);
-        phase.setPerRow(space->perRow);
-        if (kind.rowTile && !space->perRow)
-          phase.setRowTile(kind.rowTile);
+        phase.setPerRow(space->perRow());
+        if (space->rowTile > 1)
+          phase.setRowTile(space->rowTile);
+        if (space->rowParts > 1)
+          phase.setRowParts(space->rowParts);
       }
 }
 

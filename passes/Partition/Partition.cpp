@@ -122,7 +122,7 @@ LogicalResult Partitioner::refusePlaces(const lm::Unit &unit, int64_t step,
                                         const lm::UnitAxis *output) {
   InFlightDiagnostic diagnostic = unit.core->emitError();
   diagnostic << "partition: " << lm::placeOf(unit.core) << " has " << unit.parts;
-  if (isa<lm::GluOp>(unit.core) || !output)
+  if (isa<lm::GluOp>(unit.core))
     return diagnostic << " channels, which are cut in units of " << step
                       << ": compile for one device";
   return diagnostic << " key/value heads of " << output->width

@@ -74,8 +74,6 @@ LogicalResult PruneFFN::collect(std::vector<Candidate> &candidates) {
   const auto &readers = getChildAnalysis<lm::ParamReaders>(*model);
   for (lm::BlockOp block : model->getBlocks()) {
     lm::Units units(block);
-    if (failed(refuseStrays(units, "prune-ffn")))
-      return failure();
     for (const lm::GatedUnit &unit : units.gated()) {
       auto axes = prunableAxes(unit, readers, "prune-ffn", "a gated unit");
       if (failed(axes))
@@ -89,6 +87,8 @@ LogicalResult PruneFFN::collect(std::vector<Candidate> &candidates) {
         value = sum > 0 ? value / sum : 0;
       candidates.push_back({unit, std::move(*axes), std::move(*values)});
     }
+    if (failed(refuseStrays(units, "prune-ffn")))
+      return failure();
   }
   return success();
 }

@@ -57,8 +57,6 @@ LogicalResult PruneHeads::collect(std::vector<Candidate> &candidates) {
     if (!blocks.empty() && !llvm::is_contained(blocks, unsigned(index)))
       continue;
     lm::Units units(block);
-    if (failed(refuseStrays(units, "prune-heads")))
-      return failure();
     for (const lm::AttentionUnit &unit : units.attentions()) {
       auto axes = prunableAxes(unit, readers, "prune-heads", "an attention");
       if (failed(axes))
@@ -69,6 +67,8 @@ LogicalResult PruneHeads::collect(std::vector<Candidate> &candidates) {
         return failure();
       candidates.push_back({unit, std::move(*axes), std::move(*values)});
     }
+    if (failed(refuseStrays(units, "prune-heads")))
+      return failure();
   }
   return success();
 }

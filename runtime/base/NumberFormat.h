@@ -23,8 +23,8 @@ namespace retort {
 /// How the numbers of a matrix are stored: as floats, or as codes of a few bits, of which `group`
 /// neighbouring columns of a row share an f16 scale, and with `minima` an f16 minimum too.
 struct NumberFormat {
-  enum class Kind : uint8_t { F32, F16, BF16, I8, F8, I4 };
-  static constexpr int kKinds = 6;
+  enum class Kind : uint8_t { F32, F16, BF16, I8, F8, I4, I3 };
+  static constexpr int kKinds = 7;
 
   Kind kind = Kind::F32;
   int group = 0; ///< 0: not quantised
@@ -55,6 +55,8 @@ struct NumberFormat {
       return {"f8", 8, false, 32, 128, false, "fp8", "Fp8"};
     case Kind::I4:
       return {"i4", 4, true, 32, 128, true, "int4", "Int4"};
+    case Kind::I3:
+      return {"i3", 3, true, 64, 64, false, "int3", "Int3"};
     }
     return {};
   }
@@ -63,6 +65,10 @@ struct NumberFormat {
   RETORT_HOST_DEVICE constexpr bool integers() const { return traits().integers; }
   /// Of a number or code, without its share of the scales.
   RETORT_HOST_DEVICE constexpr int bits() const { return traits().bits; }
+  /// The code of integers without minima that stands for zero.
+  RETORT_HOST_DEVICE constexpr int zeroCode() const {
+    return integers() && !minima ? 1 << (bits() - 1) : 0;
+  }
   /// Bytes of the scale of a row's group, and its minimum.
   RETORT_HOST_DEVICE constexpr int scaleBytes() const { return !quantised() ? 0 : minima ? 4 : 2; }
   /// Whether kernels have it: what does not pass is no format anywhere.

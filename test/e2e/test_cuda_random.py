@@ -83,13 +83,15 @@ def formats(config, blocks, rng):
     for name in [*names, "token_embd.weight", "output.weight"]:
         prefix, _, part = name.removesuffix(".weight").rpartition(".")
         like = f"{prefix}.{joint.get(part)}"
-        own = rng.choice(["4s", "4a", "8s", "8e", "cast", "f32"]), rng.choice([32, 64, 128])
+        own = rng.choice(["4s", "4a", "3s", "8s", "8e", "cast", "f32"]), rng.choice([32, 64, 128])
         chosen[f"{prefix}.{part}"] = kind, group = \
             chosen[like] if like in chosen and rng.random() < 0.7 else own
         if kind == "cast" and name != "output.weight":
             continue  # cast-weights at the end takes what is left, unless it is f32
-        if kind[0] in "48":
-            codes, suffix = {"4s": ("i4", "s"), "4a": ("i4", "a"), "8s": ("i8", ""), "8e": ("f8", "")}[kind]
+        if kind[0] in "348":
+            if kind == "3s":
+                group = 64  # has no other
+            codes, suffix = {"3s": ("i3", "s"), "4s": ("i4", "s"), "4a": ("i4", "a"), "8s": ("i8", ""), "8e": ("f8", "")}[kind]
             passes.append(f"quantize-weights{{only={name} format={codes}g{group}{suffix}}}")
     if rng.random() < 0.8:
         passes.append(f"cast-weights{{type={rng.choice(['bf16', 'f16'])}}}")

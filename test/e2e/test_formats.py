@@ -122,6 +122,8 @@ def check_weights(folder):
     fp8 = "quantize-weights{format=f8g64}"
     for name, bits, given, pipeline in (
             ("f8g64", 8.25, ["--recipe", "fp8"], fp8 + ",cache-format{format=f16}"),
+            ("i3g64s", 3.25, ["--passes", "builtin.module(quantize-weights{format=i3g64s})"],
+             "quantize-weights{format=i3g64s}"),
             ("f16", 16, ["--passes", "builtin.module(cast-weights{type=f16})"], "cast-weights{type=f16}")):
         bundle = folder / f"{name}.weights.retort"
         retort(RETORT, "compile", teacher, *given, "--target", "cpu,cuda:sm_80", "--form", "persistent", "-q", "-o", bundle)
@@ -210,7 +212,7 @@ def check_help(folder):
     assert "fp8" in known and "specialist" in known, line
     for name in known:
         assert f"`{name}`" in page and f"| `{name}` |" in table and name in recipes, (name, recipes)
-    for name in ("f32", "bf16", "f16", "f8g64", "i8g32", "i4g32s", "i4g32a"):
+    for name in ("f32", "bf16", "f16", "f8g64", "i8g32", "i4g32s", "i4g32a", "i3g64s"):
         assert f"`{name}`" in page, name
 
 

@@ -64,10 +64,10 @@ struct Bench {
 
   /// Seconds of rows x (all of W), columns split evenly over the threads.
   double linear(const NumberFormat &format, int64_t rows, const Bytes &w, int64_t out, int runs) {
-    int64_t rowBytes = v3::rk_quant_row_bytes(cols, format.group);
+    int64_t rowBytes = format.integers() ? v3::rk_quant_row_bytes(cols, format.group) : 0;
     Bytes xq(rows * rowBytes);
     std::vector<float> x(rows * cols, 0.5f), y(rows * out);
-    for (int64_t r = 0; r < rows; ++r)
+    for (int64_t r = 0; r < rows && format.integers(); ++r)
       isa.rk_quantize(&x[r * cols], cols, format.group, xq.data() + r * rowBytes);
     return bestSeconds(
         threads,
@@ -83,10 +83,11 @@ struct Bench {
             isa.rk_linear_f8(x.data(), cols, rows, w.data(), cols, format.group, out, n0, n1,
                              nullptr, 0, nullptr, y.data());
           else
-            (format.kind == Kind::I8 ? isa.rk_linear_i8
-             : !format.minima        ? isa.rk_linear_i4s
-                                : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
-                                                     out, n0, n1, nullptr, 0, nullptr, y.data());
+            (format.kind == Kind::I8   ? isa.rk_linear_i8
+             : format.kind == Kind::I3 ? isa.rk_linear_i3s
+             : !format.minima          ? isa.rk_linear_i4s
+                              : isa.rk_linear_i4a)(xq.data(), rows, w.data(), cols, format.group,
+                                                   out, n0, n1, nullptr, 0, nullptr, y.data());
         },
         runs);
   }
@@ -124,7 +125,8 @@ int main(int argc, char **argv) {
   Bench bench{isa, threads, cols};
   for (const NumberFormat &format :
        {NumberFormat{Kind::F32}, NumberFormat{Kind::F16}, NumberFormat{Kind::BF16},
-        NumberFormat{Kind::F8, 64}, NumberFormat{Kind::I8, 32}, NumberFormat{Kind::I4, 32},
-        NumberFormat{Kind::I4, 64}, NumberFormat{Kind::I4, 128}, NumberFormat{Kind::I4, 32, true}})
+        NumberFormat{Kind::F8, 64}, NumberFormat{Kind::I8, 32}, NumberFormat{Kind::I3, 64},
+        NumberFormat{Kind::I4, 32}, NumberFormat{Kind::I4, 64}, NumberFormat{Kind::I4, 128},
+        NumberFormat{Kind::I4, 32, true}})
     bench.report(format);
 }

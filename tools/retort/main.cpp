@@ -47,6 +47,14 @@ uint64_t parseSize(const std::string &text) {
 CLI::Validator whole(int64_t least, int64_t most) {
   return CLI::Range(least, most).description("");
 }
+/// "a, b, c".
+std::string listed(const std::vector<std::string> &names) {
+  std::string text;
+  for (const std::string &name : names)
+    text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
 constexpr int64_t kMostTokens = 1'000'000'000'000, kMostThreads = 4096;
 constexpr int64_t kMostSeed = std::numeric_limits<int64_t>::max();
 
@@ -61,7 +69,7 @@ struct CommandLine {
   BenchOptions bench;
   InspectOptions inspect;
   ImportOptions import;
-  std::string budget;
+  std::string budget, described;
 
   CommandLine() {
     app.require_subcommand(1);
@@ -73,6 +81,7 @@ struct CommandLine {
     addBench();
     addInspect();
     addImport();
+    addRecipes();
     for (CLI::App *command : app.get_subcommands({}))
       command->footer("exit codes: see `retort --help`, and docs/errors.md");
     app.footer("example: retort compile teacher.gguf --corpus docs/ -o field.retort\n"
@@ -111,16 +120,24 @@ struct CommandLine {
          "GPUs: persistent (one kernel a step) or graph (default: the faster, as predicted)")
         ->type_name("FORM")
         ->default_str("");
-    c->add_option(
-         "--recipe", compile.recipe,
-         "none, fp8, int8, int4, specialist, or a file (default: specialist if a corpus is given)")
+    c->add_option("--recipe", compile.recipe,
+                  listed(Recipe::names()) + ", or a file (default: see `retort recipes`)")
         ->type_name("NAME|FILE")
         ->default_str("");
-    c->add_option("--cache", compile.cache,
-                  "How keys and values are kept: f16, bf16, f8e4m3, or f32, which is f16 on GPUs "
-                  "(default: the recipe's)")
-        ->type_name("FORMAT")
-        ->default_str("");
+    c->add_option_function<std::vector<std::string>>(
+         "--set",
+         [this](const std::vector<std::string> &texts) {
+           for (const std::string &text : texts)
+             compile.settings.push_back(Setting::parse(text));
+         },
+         "Set a parameter of the recipe (may be repeated)")
+        ->type_name("NAME=VALUE")
+        ->default_str("")
+        ->allow_extra_args(false);
+    addSetting(c, "--cache",
+               "How keys and values are kept: f16, bf16, f8e4m3, or f32, which is f16 on GPUs "
+               "(default: the recipe's)")
+        ->type_name("FORMAT");
     c->add_option("--passes", compile.passes, "An MLIR pipeline in the recipe's place")
         ->type_name("PIPELINE")
         ->default_str("");
@@ -128,23 +145,20 @@ struct CommandLine {
     c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")
         ->type_name("SIZE")
         ->default_str("");
-    c->add_option("--distill-tokens", compile.distillTokens,
-                  "Tokens to distil on (default: the recipe's)")
-        ->type_name("N")
-        ->check(whole(1, kMostTokens))
-        ->default_str("");
+    addSetting(c, "--distill-tokens", "Tokens to distil on (default: the recipe's)")
+        ->type_name("N");
     c->add_option("--workspace", compile.workspace,
                   "Where data work is kept (default: ~/.cache/retort)")
         ->type_name("DIR")
         ->default_str("");
-    c->add_option("--seed", compile.seed, "Seed of the shuffle and the training")
-        ->type_name("N")
-        ->check(whole(0, kMostSeed));
+    addSetting(c, "--seed", "Seed of the shuffle and the training")->type_name("N");
     c->add_option("--threads", compile.threads, "Threads of data work; 0: one a core")
         ->type_name("N")
         ->check(whole(0, kMostThreads));
-    c->add_flag("--baselines", compile.baselines,
-                "Also train the honest baselines, for the report (doubles the time)");
+    c->add_flag_callback(
+        "--baselines",
+        [this] { compile.settings.push_back({"--baselines", "baselines", "true", {}}); },
+        "Also train the honest baselines, for the report (doubles the time)");
     c->add_flag("--dry-run", compile.dryRun,
                 "Print stages, cache, memory, disk and time, and stop");
     c->add_flag("--force", compile.force, "Replace the output if it exists");
@@ -154,6 +168,22 @@ struct CommandLine {
         compile.budgetBytes = parseSize(budget);
       compileCommand(compile);
     });
+  }
+
+  /// An option that sets the recipe's parameter of the same name.
+  CLI::Option *addSetting(CLI::App *command, const std::string &option, const std::string &help) {
+    const std::string name = option.substr(2);
+    return command
+        ->add_option_function<std::string>(
+            option,
+            [this, option, name](const std::string &value) {
+              // What a pipeline that has no parameter for it can say itself.
+              const std::string instead =
+                  name == "cache" ? "write cache-format{format=" + value + "} there" : "";
+              compile.settings.push_back({option + " " + value, name, value, instead});
+            },
+            help)
+        ->default_str("");
   }
 
   static void addDevice(CLI::App *command, std::string &device) {
@@ -294,6 +324,12 @@ struct CommandLine {
         ->required()
         ->type_name("model.mlir");
     c->callback([this] { importCommand(import); });
+  }
+
+  void addRecipes() {
+    auto *c = app.add_subcommand("recipes", "List the recipes, or describe one");
+    c->add_option("RECIPE", described, "A name or a .pipeline file")->default_str("");
+    c->callback([this] { recipesCommand(described); });
   }
 };
 

@@ -3,9 +3,7 @@
 #include "runtime/src/engine/Manifest.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/Json.h"
-#include "runtime/src/abi/cpu_program.h"
-#include "runtime/src/abi/cuda_program.h"
-#include "runtime/src/engine/ManifestObject.h"
+#include "runtime/src/engine/ManifestFields.h"
 
 #include <algorithm>
 
@@ -13,31 +11,6 @@ namespace retort::engine {
 namespace {
 
 using Json = nlohmann::json;
-
-bool isHash(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
-
-Manifest::Part readPart(const ManifestObject &object, const std::string &name, bool isFile) {
-  Manifest::Part part;
-  part.name = name;
-  part.bytes = object.number("bytes", 0, uint64_t(1) << 48);
-  if (isFile)
-    part.offset = object.multiple("offset", kBundlePage, kBundlePage, uint64_t(1) << 48);
-  part.sha256 = object.text("sha256");
-  const Json &chunks = object.array("chunks");
-  if (chunks.size() != (part.bytes + kHashChunkBytes - 1) / kHashChunkBytes)
-    object.bad(object.pathOf("chunks"), "has " + std::to_string(chunks.size()) + " hashes for " +
-                                            std::to_string(part.bytes) + " bytes");
-  for (const Json &chunk : chunks)
-    part.chunks.push_back(chunk.is_string() ? chunk.get<std::string>() : "");
-  bool good = isHash(part.sha256) && std::all_of(part.chunks.begin(), part.chunks.end(), isHash);
-  if (!good)
-    object.bad(object.pathOf("sha256"), "or one of its chunks is not 64 hexadecimal digits");
-  return part;
-}
 
 /// Parts lie one after the other, each from a page's start, up to the manifest: every byte of the
 /// file is in the header, a part, its zero padding or the manifest.
@@ -56,13 +29,16 @@ void checkLayout(const Manifest &manifest, const ManifestObject &root, uint64_t 
 }
 
 void readParts(Manifest &manifest, const ManifestObject &root, std::optional<uint64_t> fileBytes) {
-  ManifestObject parts = root.object("parts");
-  for (const auto &[name, value] : parts.json().items()) {
-    if (!isPartName(name) || name == "manifest.json" || name == "manifest.sha256")
-      root.bad("parts", "has a part named " + shown(name) + ", which is no part's name");
-    manifest.parts.push_back(readPart(ManifestObject(value, parts.pathOf(name), root.where()), name,
-                                      fileBytes.has_value()));
-  }
+  root.object(kPartsKey, [&](const ManifestObject &parts) {
+    for (const auto &[name, value] : parts.json().items()) {
+      if (!isPartName(name) || name == "manifest.json" || name == "manifest.sha256")
+        root.bad("parts", "has a part named " + shown(name) + ", which is no part's name");
+      Manifest::Part &part = manifest.parts.emplace_back();
+      part.name = name;
+      partFields(ManifestObject(value, parts.pathOf(name), root.where()), part,
+                 fileBytes.has_value());
+    }
+  });
   std::sort(manifest.parts.begin(), manifest.parts.end(), [](const auto &a, const auto &b) {
     return a.offset != b.offset ? a.offset < b.offset : a.name < b.name;
   });
@@ -86,56 +62,28 @@ void checkNeededParts(const Manifest &manifest, const ManifestObject &root) {
     need("program.fatbin");
 }
 
-/// An entry's code and this runtime must agree on what they share (runtime/src/abi).
-void checkAbi(const ManifestObject &entry, uint64_t ours) {
-  const uint64_t abi = entry.numberOr("abi", 1, 1 << 16, 1);
-  if (abi != ours)
-    fail(ExitCode::Unsupported, entry.where() + ": " + entry.pathOf("abi") + " is " +
-                                    std::to_string(abi) + ", and this runtime's is " +
+/// Reads an entry whose code and this runtime agree on what they share.
+template <class Entry>
+void readEntry(const ManifestObject &io, const EntryHead &head, uint64_t ours,
+               std::vector<Entry> &entries, const Manifest &manifest) {
+  if (head.abi != ours)
+    fail(ExitCode::Unsupported, io.where() + ": " + io.pathOf("abi") + " is " +
+                                    std::to_string(head.abi) + ", and this runtime's is " +
                                     std::to_string(ours) +
                                     ": use the Retort that made it, or compile it again");
+  entryFields(io, entries.emplace_back(), manifest);
 }
 
 void readEntries(Manifest &manifest, const ManifestObject &root) {
-  size_t index = 0;
-  for (const Json &value : root.array("entries")) {
-    ManifestObject entry(value, "entries[" + std::to_string(index++) + "]", root.where());
-    const std::string target = entry.text("target");
-    if (target == "cpu") {
-      checkAbi(entry, RETORT_CPU_ABI_VERSION);
-      manifest.entries.push_back({entry.text("isa"), entry.text("symbol")});
-    } else if (target == "cuda") {
-      checkAbi(entry, RETORT_CUDA_ABI_VERSION);
-      manifest.cudaEntries.push_back(readCudaEntry(entry, manifest));
-    }
-  }
+  root.each(kEntriesKey, kMaxList, "entries", [&](const ManifestObject &io) {
+    EntryHead head;
+    headFields(io, head);
+    if (head.target == kCpuTarget)
+      readEntry(io, head, RETORT_CPU_ABI_VERSION, manifest.entries, manifest);
+    else if (head.target == kCudaTarget)
+      readEntry(io, head, RETORT_CUDA_ABI_VERSION, manifest.cudaEntries, manifest);
+  });
   checkCudaEntries(manifest, root);
-}
-
-/// Parameters are for people and tools; the runtime only sees to it that they are where they say.
-void checkParams(const Manifest &manifest, const ManifestObject &root) {
-  if (!root.has("params"))
-    return;
-  const char *usual = "weights.bin";
-  for (const char *name : {"weights.cuda0.bin", "weights.cuda.bin", "weights.bin"})
-    if (manifest.findPart(name))
-      usual = name;
-  size_t index = 0;
-  for (const Json &value : root.array("params")) {
-    ManifestObject param(value, "params[" + std::to_string(index++) + "]", root.where());
-    param.text("name");
-    param.text("format");
-    for (const Json &dim : param.array("shape"))
-      if (!dim.is_number_unsigned())
-        param.bad(param.pathOf("shape"), "holds " + shown(dim));
-    const std::string partName = param.has("part") ? param.text("part") : usual;
-    const Manifest::Part *part = manifest.findPart(partName);
-    if (!part)
-      param.bad(param.pathOf("part"), "is " + shown(partName) + ", which is no part");
-    const uint64_t weightBytes = part->bytes;
-    uint64_t bytes = param.number("bytes", 0, weightBytes);
-    param.number("offset", 0, weightBytes - bytes);
-  }
 }
 
 } // namespace
@@ -152,6 +100,15 @@ const Manifest::Part *Manifest::findPart(std::string_view name) const {
   auto found =
       std::find_if(parts.begin(), parts.end(), [&](const Part &part) { return part.name == name; });
   return found == parts.end() ? nullptr : &*found;
+}
+
+std::string Manifest::partOf(const Param &param) const {
+  if (!param.part.empty())
+    return param.part;
+  for (const char *name : {"weights.cuda0.bin", "weights.cuda.bin"})
+    if (findPart(name))
+      return name;
+  return "weights.bin";
 }
 
 const Manifest::CudaEntry *Manifest::findCuda(int devices, int device, bool decode) const {
@@ -177,37 +134,21 @@ Manifest parseManifest(std::string_view text, const std::string &where,
                        std::optional<uint64_t> fileBytes) {
   Json json = parseManifestJson(text, where);
   ManifestObject root(json, "", where);
-  if (uint64_t format = root.number("format", 0, UINT64_MAX); format != kManifestFormat)
+  uint64_t format = 0;
+  formatField(root, format);
+  if (format != kManifestFormat)
     fail(ExitCode::Unsupported, where + ": has format " + std::to_string(format) +
                                     ", and this runtime reads format " +
                                     std::to_string(kManifestFormat) +
                                     ": use the Retort that made the bundle, or compile it again");
-  constexpr uint64_t terabyte = uint64_t(1) << 40;
   Manifest manifest;
   manifest.text = text;
-  ManifestObject model = root.object("model");
-  manifest.name = model.text("name");
-  manifest.family = model.text("family");
-  manifest.vocab = int64_t(model.number("vocab", 1, 1 << 24));
-  manifest.context = int64_t(model.number("context", 1, 1 << 24));
-  manifest.hidden = int64_t(model.number("hidden", 1, 1 << 20));
-  manifest.maxRows = int64_t(model.number("max_rows", 1, 1 << 16));
-  manifest.blocks = int64_t(model.number("blocks", 0, 1 << 16));
-  ManifestObject cache = root.object("cache");
-  manifest.pageRows = int64_t(cache.number("page_rows", 1, 1 << 12));
-  manifest.pageBytes = cache.multiple("page_bytes", 64, 64, terabyte);
-  manifest.bytesPerToken = root.object("figures").number("bytes_per_token", 0, uint64_t(1) << 48);
+  modelFields(root, manifest);
   readEntries(manifest, root);
-  if (!manifest.entries.empty()) {
-    ManifestObject buffers = root.object("buffers"); // of the CPU's program
-    manifest.activationBytes = buffers.number("activations", 0, terabyte);
-    manifest.scratchBytesPerThread = buffers.multiple("scratch_per_thread", 64, 0, terabyte);
-  }
+  bufferFields(root, manifest);
   readParts(manifest, root, fileBytes);
   checkNeededParts(manifest, root);
-  checkParams(manifest, root);
-  if (root.has("chat") && !root.at("chat").is_null())
-    manifest.chat = ChatFormat::fromJson(root.at("chat"));
+  toolFields(root, manifest);
   return manifest;
 }
 

@@ -18,42 +18,68 @@ ManifestObject::ManifestObject(const Json &value, std::string path, const std::s
     bad(path_.empty() ? "it" : path_, "is " + shown(value) + ", not an object");
 }
 
-void ManifestObject::bad(const std::string &key, const std::string &what) const {
+void ManifestObject::bad(const std::string &path, const std::string &what) const {
   fail(ExitCode::BadInput,
-       where_ + ": " + key + " " + what + ": the bundle is damaged, make or copy it again");
+       where_ + ": " + path + " " + what + ": the bundle is damaged, make or copy it again");
 }
 
-const Json &ManifestObject::at(const std::string &key) const {
+const Json &ManifestObject::at(const char *key) const {
   auto found = value_.find(key);
   if (found == value_.end())
     bad(pathOf(key), "is missing");
   return *found;
 }
 
-const Json &ManifestObject::array(const std::string &key) const {
+const Json &ManifestObject::array(const char *key, size_t most, const char *noun) const {
   const Json &value = at(key);
   if (!value.is_array())
     bad(pathOf(key), "is " + shown(value) + ", not a list");
+  if (value.size() > most)
+    bad(pathOf(key), "has " + std::to_string(value.size()) + " " + noun);
   return value;
 }
 
-std::string ManifestObject::text(const std::string &key) const {
-  const Json &value = at(key);
-  if (!value.is_string())
-    bad(pathOf(key), "is " + shown(value) + ", not a text");
-  return value.get<std::string>();
+void ManifestObject::text(const char *key, std::string &value) const {
+  const Json &found = at(key);
+  if (!found.is_string())
+    bad(pathOf(key), "is " + shown(found) + ", not a text");
+  value = found.get<std::string>();
 }
 
-bool ManifestObject::flagOr(const std::string &key, bool fallback) const {
+void ManifestObject::flag(const char *key, bool &value) const {
   if (!has(key))
-    return fallback;
-  const Json &value = at(key);
-  if (!value.is_boolean())
-    bad(pathOf(key), "is " + shown(value) + ", not true or false");
-  return value.get<bool>();
+    return;
+  const Json &found = at(key);
+  if (!found.is_boolean())
+    bad(pathOf(key), "is " + shown(found) + ", not true or false");
+  value = found.get<bool>();
 }
 
-uint64_t ManifestObject::number(const std::string &key, uint64_t low, uint64_t high) const {
+void ManifestObject::choice(const char *key, bool &value, const char *yes, const char *no) const {
+  std::string found;
+  text(key, found);
+  if (found != yes && found != no)
+    bad(pathOf(key), "is " + shown(found) + ", neither \"" + yes + "\" nor \"" + no + "\"");
+  value = found == yes;
+}
+
+void ManifestObject::texts(const char *key, std::vector<std::string> &values) const {
+  for (const Json &value : array(key, kMaxManifestBytes, "texts")) {
+    if (!value.is_string())
+      bad(pathOf(key), "holds " + shown(value) + ", which is no text");
+    values.push_back(value.get<std::string>());
+  }
+}
+
+void ManifestObject::sizes(const char *key, std::vector<int64_t> &values) const {
+  for (const Json &value : array(key, 64, "sizes")) {
+    if (!value.is_number_unsigned() || value.get<uint64_t>() > INT64_MAX)
+      bad(pathOf(key), "holds " + shown(value));
+    values.push_back(value.get<int64_t>());
+  }
+}
+
+uint64_t ManifestObject::read(const char *key, uint64_t low, uint64_t high) const {
   const Json &value = at(key);
   // A negative number is number_integer and not number_unsigned.
   if (!value.is_number_unsigned() || value.get<uint64_t>() < low || value.get<uint64_t>() > high)
@@ -62,9 +88,9 @@ uint64_t ManifestObject::number(const std::string &key, uint64_t low, uint64_t h
   return value.get<uint64_t>();
 }
 
-uint64_t ManifestObject::multiple(const std::string &key, uint64_t unit, uint64_t low,
-                                  uint64_t high) const {
-  uint64_t value = number(key, low, high);
+uint64_t ManifestObject::readMultiple(const char *key, uint64_t unit, uint64_t low,
+                                      uint64_t high) const {
+  uint64_t value = read(key, low, high);
   if (value % unit != 0)
     bad(pathOf(key), "is " + std::to_string(value) + ", not a multiple of " + std::to_string(unit));
   return value;

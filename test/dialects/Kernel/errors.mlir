@@ -30,6 +30,14 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // -----
 
+// buffer C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{has type 'tensor<f32>': a ranked tensor of static shape is needed}}
+  kernel.buffer @x input tensor<f32>
+}
+
+// -----
+
 // buffer C2
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   // expected-error @below {{is at offset 32, which is no multiple of 64}}
@@ -72,7 +80,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // buffer C5
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
-  // expected-error @+2 {{'i4g48s' is none of f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, i4g32a, i4g64a or i4g128a}}
+  // expected-error @+2 {{'i4g48s' is none of f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, i4g32a, i4g64a, i4g128a or i3g64s}}
   // expected-error @+1 {{failed to parse Kernel_FormatAttr parameter 'value'}}
   kernel.buffer @w weights tensor<64x64xi4> format i4g48s layout rows16 bytes 4096
 }
@@ -166,6 +174,46 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
     %0 = kernel.stage @x : <48, f32, 0>
     // expected-error @below {{needs 48 columns of 'w', which has 64}}
     kernel.matmul %0, @w -> @y : <48, f32, 0>
+  }
+}
+
+// -----
+
+// matmul C1, a vector
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x input tensor<8x64xf32>
+  kernel.buffer @w weights tensor<64xf32> bytes 256
+  kernel.buffer @y activation tensor<8x64xf32>
+  kernel.phase @p "model" tiles 4 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{needs a matrix of weights, 'w' is weights 'tensor<64xf32>'}}
+    kernel.matmul %0, @w -> @y : <64, f32, 0>
+  }
+}
+
+// -----
+
+// matmul_glu C1, no weights
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x input tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.phase @p "model" tiles 2 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{needs a matrix of weights, 'x' is input 'tensor<8x64xf32>'}}
+    kernel.matmul_glu %0, @x -> @y act silu : <64, f32, 0>
+  }
+}
+
+// -----
+
+// embed C1, no weights
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @x input tensor<8x32xf32>
+  kernel.buffer @tokens input tensor<8xi32>
+  kernel.phase @p "model" tiles 1 per_row {
+    // expected-error @below {{needs a matrix of weights, 'x' is input 'tensor<8x32xf32>'}}
+    kernel.embed @tokens, @x -> @y scale 1.0
   }
 }
 
@@ -552,19 +600,28 @@ kernel.program @m target "cuda" step "prefill" max_rows 64 page_rows 16 vocab 48
   kernel.buffer @y activation tensor<64x256xf32>
   kernel.phase @p "model" tiles 16 row_tile 64 {
     %0 = kernel.stage @x : <64, f16, 0>
-    // expected-error @below {{needs 2 tiles, its phase has 16}}
+    // expected-error @below {{needs 2 tiles for each 64 rows, its phase has 16 for each 64 rows}}
     kernel.matmul %0, @w -> @y : <64, f16, 0>
   }
 }
 
 // -----
 
-// attention C3 with row_tile: 64 rows of 4 heads are 2 x 128 queries, for each of 2 key/value heads
+// phase C1, parts of what
+kernel.program @m target "cuda" step "prefill" max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{has rows of 3 parts and no row_tile, which counts them}}
+  kernel.phase @p "model" tiles 2 row_parts 3 {
+  }
+}
+
+// -----
+
+// attention C3 with row_tile: a tile for each 128 queries, 4 a row, of each of 2 key/value heads
 kernel.program @m target "cuda" step "prefill" max_rows 64 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<64x128xf32>
   kernel.buffer @c cache tensor<2x2x16x16xf16>
   kernel.phase @p "blk.0" tiles 8 row_tile 64 {
-    // expected-error @below {{needs 4 tiles, its phase has 8}}
+    // expected-error @below {{needs 2 tiles for each 128 parts of rows, 4 a row, its phase has 8 for each 64 rows}}
     kernel.attention @x at 0, @c -> @x heads 8 kv_heads 2 dims 16 scale 1.0
   }
 }

@@ -141,3 +141,41 @@ lm.model @formats_differ family "llama" context 8 vocab 4 hidden 32 {
     lm.return %l : tensor<?x4xf32>
   }
 }
+
+// -----
+
+// What is fused does not depend on what parameters are called; a name that is taken is not taken again.
+// CHECK-LABEL: lm.model @names
+// CHECK:      lm.param @attn_qkv : tensor<4x8xf32> {
+// CHECK:      lm.param @attn_qkv.1 : tensor<24x8xf32> {
+// CHECK:      %[[F:.*]] = lm.linear %{{.*}}, @attn_qkv.1 : tensor<?x8xf32> -> tensor<?x24xf32>
+// CHECK-NEXT: %[[S:.*]]:3 = lm.split %[[F]]
+// CHECK-NEXT: lm.attention %[[S]]#0, %[[S]]#1, %[[S]]#2
+lm.model @names family "llama" context 8 vocab 4 hidden 8 {
+  lm.param @attn_qkv : tensor<4x8xf32> {
+    %0 = weight.load "e" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.param @first : tensor<8x8xf32> {
+    %0 = weight.load "q" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.param @second : tensor<8x8xf32> {
+    %0 = weight.load "k" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.param @third : tensor<8x8xf32> {
+    %0 = weight.load "v" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @attn_qkv : tensor<?x8xf32>
+    %q = lm.linear %x, @first : tensor<?x8xf32> -> tensor<?x8xf32>
+    %k = lm.linear %x, @second : tensor<?x8xf32> -> tensor<?x8xf32>
+    %v = lm.linear %x, @third : tensor<?x8xf32> -> tensor<?x8xf32>
+    %o = lm.attention %q, %k, %v heads 2 kv_heads 2 scale 0.5 : tensor<?x8xf32>, tensor<?x8xf32>
+    %l = lm.logits %o, @attn_qkv : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}

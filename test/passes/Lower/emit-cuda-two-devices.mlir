@@ -4,13 +4,13 @@
 // RUN: retort-opt %S/../Partition/partition.mlir -o /dev/null --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},lower-to-kernel{target=cuda step=prefill},kernel.program(plan-buffers),emit-cuda{form=graph})' | FileCheck %s --check-prefix=GRAPH
 
 // CHECK:      namespace decode1_step {
-// CHECK:      struct Attend_2x1x16 {
+// CHECK:      constexpr AttendShape Attend_2x1x16 = {
 // Two sets of 16 rows of 32 values of 8 bytes, then the counters of attention's splits.
-// CHECK:        static constexpr int CountersAt = 1088;
-// CHECK:      struct Matmul_32x32_i4g32s {
-// CHECK:        static constexpr bool Sends = true;
-// CHECK:      struct Glu_32x24_f32 {
-// CHECK:        static constexpr bool Sums = true;
+// CHECK:          .countersAt = 1088};
+// CHECK:      constexpr ProductShape Matmul_32x32_i4g32s = {
+// CHECK:          .sends = true};
+// CHECK:      constexpr ProductShape Glu_32x24_f32 = {
+// CHECK:          .sums = true};
 // CHECK:      // blk.0.attn_output: 32 -> 32, int4 in groups of 32, sent;
 // CHECK:        matmul<Matmul_32x32_i4g32s>({{.*}}, cta.activation<float>([[OUT:[0-9]+]]), nullptr, nullptr, nullptr, outbox(cta, 0, 0));
 // CHECK:      // blk.0.ffn_gate_up: partial sums, norm,

@@ -2,29 +2,21 @@
 // RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lower-to-kernel{target=cuda step=decode max-rows=4},kernel.program(plan-buffers),emit-cuda{form=graph})' | FileCheck %s --check-prefix=GRAPH
 // RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lower-to-kernel{target=cuda step=decode max-rows=4},kernel.program(plan-buffers),emit-cuda{emitc})' | FileCheck %s --check-prefix=EMITC
 
-// Shapes come first, once each; then a function a phase, with what it does above it.
+// Shapes come first, once each, with what is not a default; then a function a phase, with what it does above it.
 // CHECK:      #include "kernels/cuda/program.cuh"
 // CHECK:      namespace retort::cuda::program {
 // CHECK:      namespace decode_step {
-// CHECK:      struct Embed_20x32 {
-// CHECK-NEXT:   static constexpr int Vocab = 20, Hidden = 32, MaxRows = 4;
-// CHECK-NEXT:   static constexpr float scale = 1.0f;
-// CHECK-NEXT:   using Weights = BF16;
-// CHECK-NEXT: };
-// CHECK:      struct Matmul_32x64_i4g32s {
-// CHECK-NEXT:   static constexpr int In = 32, Out = 64, MaxRows = 4;
-// CHECK-NEXT:   static constexpr int SourceStride = 32, SourceAt = 0;
-// CHECK-NEXT:   static constexpr bool Norm = true, NormOffset = false;
-// CHECK-NEXT:   static constexpr float eps = 1e-05f;
-// CHECK-NEXT:   static constexpr int DestStride = 64;
-// CHECK-NEXT:   static constexpr bool HasBias = false, HasResidual = false, Wanted = false;
-// CHECK-NEXT:   static constexpr float softCap = 0.0f;
-// CHECK-NEXT:   using Weights = Int4<32, true>;
-// CHECK-NEXT: };
-// CHECK:      struct Attend_2x1x16 {
-// CHECK:      struct Glu_32x40_bf16 {
-// CHECK:        static constexpr Activation Act = Activation::Silu;
-// CHECK:      struct Matmul_40x32_i4g128a {
+// CHECK:      constexpr EmbedShape Embed_20x32 = {
+// CHECK-NEXT:     .hidden = 32, .weights = {{[{][{]}}WeightKind::BF16}}};
+// CHECK:      constexpr ProductShape Matmul_32x64_i4g32s = {
+// CHECK-NEXT:     .in = 32, .out = 64, .weights = {{[{][{]}}WeightKind::I4, 32}}, .maxRows = 4, .sourceStride = 32,
+// CHECK-NEXT:     .destStride = 64, .norm = true, .eps = 1e-05f};
+// CHECK:      constexpr AttendShape Attend_2x1x16 = {
+// CHECK-NEXT:     .append = {.heads = 2, .cache = {.kvHeads = 1, .dims = 16, .pageBytes = {{[0-9]+}}},
+// CHECK:      constexpr ProductShape Glu_32x40_bf16 = {
+// CHECK-NEXT:     .in = 32, .out = 40, .weights = {{[{][{]}}WeightKind::BF16}}, .gated = true,
+// CHECK:      constexpr ProductShape Matmul_40x32_i4g128a = {
+// CHECK-NEXT:     .in = 40, .out = 32, .weights = {{[{][{]}}WeightKind::I4, 128, true}},
 
 // CHECK:      // blk.0.attn_qkv: norm, 32 -> 64, int4 in groups of 32; 2.30 kB of weights; 4 tiles
 // CHECK-NEXT: RETORT_DEVICE void p002_blk0_attn_qkv_fetch(Cta &cta) {
@@ -39,7 +31,7 @@
 // CHECK:        attend<Attend_2x1x16>(cta, {{.*}}, nullptr, nullptr, cta.activation<float>({{[0-9]+}}), 0, cta.activation<float>({{[0-9]+}}), cta.activation<float>({{[0-9]+}}));
 // CHECK:      // blk.0.ffn_gate_up: norm, 32 -> 2 x 40, bf16, silu; 12.3 kB of weights; 3 tiles
 // CHECK:      // logits: wanted rows, 32 -> 20, bf16, arg-max; 4.10 kB of weights; 2 tiles
-// CHECK:        matmulArgmaxFetch<Matmul_32x20_bf16>(cta,
+// CHECK:        matmulFetch<Matmul_32x20_bf16>(cta,
 // CHECK:        matmulArgmax<Matmul_32x20_bf16>(cta, {{.*}}, cta.logits(), nullptr, cta.wanted());
 
 // The next product's first weights are fetched while the CTA waits, as soon as the product before is

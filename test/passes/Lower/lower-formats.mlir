@@ -3,15 +3,15 @@
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lower-to-kernel,kernel.program(plan-buffers))' | FileCheck %s --check-prefix=CPU
 // Formats of weights and caches, from the model to the kernels' names.
 
-// CHECK-DAG:     struct Embed_20x32 {
-// CHECK-DAG:     struct Matmul_32x64_f8g32 {
-// CHECK:           using Weights = Fp8<32>;
-// CHECK:         struct Attend_2x1x16 {
-// CHECK:           using Cache = e4m3;
-// CHECK:         struct Attend_2x1x16_v2 {
-// CHECK:           using Cache = bf16;
-// CHECK:         struct Matmul_32x20_f16 {
-// CHECK:           using Weights = F16;
+// CHECK-DAG:     constexpr EmbedShape Embed_20x32 = {
+// CHECK-DAG:     constexpr ProductShape Matmul_32x64_f8g32 = {
+// CHECK:             .weights = {{[{][{]}}WeightKind::F8, 32}}
+// CHECK:         constexpr AttendShape Attend_2x1x16 = {
+// CHECK:             .format = CacheFormat::F8E4M3
+// CHECK:         constexpr AttendShape Attend_2x1x16_v2 = {
+// CHECK:             .format = CacheFormat::BF16
+// CHECK:         constexpr ProductShape Matmul_32x20_f16 = {
+// CHECK:             .weights = {{[{][{]}}WeightKind::F16}}
 // CHECK:         // blk.0.attn_qkv: 32 -> 64, fp8 in groups of 32; 4.35 kB of weights; 4 tiles
 // CHECK:         // logits: wanted rows, 32 -> 20, f16, arg-max
 // A page: 2 x 16 positions x 16 features of a byte, then of two.
@@ -21,10 +21,10 @@
 // CHECK-DAG:     kernel.buffer @blk.0.cache cache tensor<2x1x16x16xf8E4M3FN> offset 0
 // CHECK-DAG:     kernel.buffer @blk.1.cache cache tensor<2x1x16x16xbf16> offset 512
 
-// PREFILL:       struct Append_2x1x16 {
-// PREFILL:         using Cache = e4m3;
-// PREFILL:       struct Attention_2x1x16 {
-// PREFILL:         using Cache = e4m3;
+// PREFILL:       constexpr AppendShape Append_2x1x16 = {
+// PREFILL:           .format = CacheFormat::F8E4M3
+// PREFILL:       constexpr AttentionShape Attention_2x1x16 = {
+// PREFILL:           .format = CacheFormat::F8E4M3
 
 // On a CPU activations are multiplied as f32 by both.
 // CPU-DAG:       kernel.buffer @token_embd.weight weights tensor<20x32xf16> format f16 layout rows16 bytes 2048

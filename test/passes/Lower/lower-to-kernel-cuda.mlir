@@ -64,7 +64,7 @@
 // CHECK:       kernel.wait @run.blk.0.attn_qkv
 // CHECK-NEXT:  kernel.phase @run.blk.0.append "blk.0" tiles 1 per_row {
 // CHECK:       kernel.wait @run.blk.0.append
-// CHECK-NEXT:  kernel.phase @run.blk.0.attention "blk.0" tiles 1 row_tile 64 {
+// CHECK-NEXT:  kernel.phase @run.blk.0.attention "blk.0" tiles 1 row_tile 128 row_parts 2 {
 // CHECK:       kernel.wait @run.blk.0.attention
 // CHECK:       kernel.phase @run.blk.0.ffn_gate_up "blk.0" tiles 1 row_tile 64 {
 !qkv = tensor<64x32xi4, #weight.format<i4g32s>>

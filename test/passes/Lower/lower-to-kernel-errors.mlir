@@ -183,7 +183,7 @@ lm.model @m family "llama" context 8 vocab 20 hidden 32 {
 
 // -----
 
-// expected-error @below {{lower-to-kernel: the module has 2 models: name one with the option model}}
+// expected-error @below {{the module has 2 models and none is @student: say which with model=NAME}}
 module {
 lm.model @a family "llama" context 8 vocab 20 hidden 32 {
   lm.param @token_embd.weight : tensor<20x32xf32> {

@@ -6,7 +6,7 @@
 // RUN: not retort-opt %s --pass-pipeline='builtin.module(lower-to-kernel{target=cuda step=decode max-rows=17})' 2>&1 | FileCheck %s --check-prefix=FEW
 // RUN: not retort-opt %s --pass-pipeline='builtin.module(lower-to-kernel{target=cuda step=decode splits=65})' 2>&1 | FileCheck %s --check-prefix=SPLITS
 // RUN: not retort-opt %s --pass-pipeline='builtin.module(lower-to-kernel{target=cuda step=decode multiprocessors=0})' 2>&1 | FileCheck %s --check-prefix=SMS
-// ABSENT: error: lower-to-kernel: the module has no model 'absent'
+// ABSENT: error: there is no model @absent
 // ROWS: error: lower-to-kernel: max-rows is -1: at least 1 is needed
 // TARGET: error: lower-to-kernel: target is 'gpu': cpu or cuda is needed
 // NOSTEP: error: lower-to-kernel: step is '': decode or prefill is needed

@@ -13,10 +13,10 @@
 // RUN: sed 's/%m, @blk.1.ffn_up.weight/%m, @blk.0.ffn_up.weight/' %S/../Inputs/tiny.mlir > %t.mlir
 // RUN: not retort-opt %t.mlir --prune-ffn='stats=%S/Inputs/stats.json' 2>&1 | FileCheck %s --check-prefix=SHARED
 // SHARED: prune-ffn: @blk.0.ffn_up.weight is read by more than one op
-// RUN: sed 's/%d = lm.linear %s,/%s0 = lm.norm %s, @blk.0.ffn_norm.weight eps 1.0e-5 : tensor<?x8xf32>\n%d = lm.linear %s0,/' %S/../Inputs/tiny.mlir > %t.mlir
+// RUN: sed 's/%d = lm.linear \(.s\),/%w = lm.norm \1, @blk.0.ffn_norm.weight eps 1.0e-5 : tensor<?x8xf32>\n%d = lm.linear %w,/' %S/../Inputs/tiny.mlir > %t.mlir
 // RUN: not retort-opt %t.mlir --prune-ffn='stats=%S/Inputs/stats.json' 2>&1 | FileCheck %s --check-prefix=FOLLOWED
 // FOLLOWED: prune-ffn: block "blk.0" has a gated unit that 'lm.norm' follows, which is no plain linear layer
-// RUN: sed 's/%s = lm.glu %g,/%g0 = lm.norm %g, @blk.0.ffn_norm.weight eps 1.0e-5 : tensor<?x8xf32>\n%s = lm.glu %g0,/' %S/../Inputs/tiny.mlir > %t.mlir
+// RUN: sed 's/\(.s\) = lm.glu %g,/%w = lm.norm %g, @blk.0.ffn_norm.weight eps 1.0e-5 : tensor<?x8xf32>\n\1 = lm.glu %w,/' %S/../Inputs/tiny.mlir > %t.mlir
 // RUN: not retort-opt %t.mlir --prune-ffn='stats=%S/Inputs/stats.json' 2>&1 | FileCheck %s --check-prefix=CHANNELS
 // CHANNELS: prune-ffn: block "blk.0" normalises or rotates a gated unit's channels
 // RUN: sed 's/%r = lm.residual %h, %d/%e = lm.linear %d, @token_embd.weight : tensor<?x8xf32> -> tensor<?x8xf32>\n%r = lm.residual %h, %e/' %S/../Inputs/tiny.mlir > %t.mlir

@@ -9,7 +9,7 @@
 // FUSED: prune-heads: block "blk.0" has an attention that no plain linear layers feed: prune before fusing
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --prune-heads='blocks=2 stats=%S/Inputs/stats.json' 2>&1 | FileCheck %s --check-prefix=BLOCKS
 // BLOCKS: prune-heads: cannot prune block 2: the model has 2 blocks
-// RUN: sed 's/%p = lm.linear %o,/%s0 = lm.rope %o heads 4 dims 2 base 1.0e4 : tensor<?x8xf32>\n%p = lm.linear %s0,/' %S/../Inputs/tiny.mlir > %t.mlir
+// RUN: sed 's/\(.p\) = lm.linear %o,/%w = lm.rope %o heads 4 dims 2 base 1.0e4 : tensor<?x8xf32>\n\1 = lm.linear %w,/' %S/../Inputs/tiny.mlir > %t.mlir
 // RUN: not retort-opt %t.mlir --prune-heads='stats=%S/Inputs/stats.json' 2>&1 | FileCheck %s --check-prefix=FOLLOWED
 // FOLLOWED: prune-heads: block "blk.0" has an attention that 'lm.rope' follows, which is no plain linear layer
 // RUN: sed 's/%q = lm.linear %n,\(.*\)/%q0 = lm.linear %n,\1\n%q = lm.residual %q0, %n : tensor<?x8xf32>/' %S/../Inputs/tiny.mlir > %t.mlir

@@ -4,6 +4,7 @@
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='format=i8g32' --quantize-weights='format=i4g32s' | FileCheck %s --check-prefix=TWICE
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='only=blk.1.,attn_q format=i8g32' --quantize-weights | FileCheck %s --check-prefix=ONLY
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='format=f8g128 embedding=i8g32' | FileCheck %s --check-prefix=FP8
+// RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='format=i3g64s' | FileCheck %s --check-prefix=THREE
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=f8g64' | FileCheck %s --check-prefix=TABLE
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=f8g64' --dump-pass-pipeline -o /dev/null 2>&1 | FileCheck %s --check-prefix=DUMP
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=' --dump-pass-pipeline -o /dev/null 2>&1 | FileCheck %s --check-prefix=EMPTY
@@ -40,6 +41,7 @@
 
 // FP8: lm.param @token_embd.weight : tensor<8x8xi8, #weight.format<i8g32>>
 // FP8: lm.param @blk.1.ffn_down.weight : tensor<8x8xf8E4M3FN, #weight.format<f8g128>>
+// THREE: lm.param @blk.1.ffn_down.weight : tensor<8x8xi3, #weight.format<i3g64s>>
 // TABLE: lm.param @token_embd.weight : tensor<8x8xf8E4M3FN, #weight.format<f8g64>>
 // TABLE: lm.param @blk.1.ffn_down.weight : tensor<8x8xi4
 
@@ -49,5 +51,5 @@
 
 // FLOAT: quantize-weights: f16 is not quantised: cast-weights rounds to it
 // TABLEFLOAT: quantize-weights: bf16 is not quantised: cast-weights rounds to it
-// NAME: 'f8g64s' is none of f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, i4g32a, i4g64a or i4g128a
+// NAME: 'f8g64s' is none of f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, i4g32a, i4g64a, i4g128a or i3g64s
 // GROUP: 'i4g33s' is none of

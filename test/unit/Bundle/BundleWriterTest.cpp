@@ -65,7 +65,7 @@ TEST_P(BundleWriterTest, OpensAndHasItsParts) {
   EXPECT_TRUE(isBundle(path()));
   EXPECT_EQ(filesIn(folder.path()), 1u);
   EXPECT_EQ(fs::is_directory(path()), path().ends_with('/'));
-  auto manifest = readBundleManifest(path());
+  auto manifest = manifestJson(path());
   EXPECT_EQ(manifest["format"].get<int>(), ::retort::engine::kManifestFormat);
   for (const auto &[name, part] : manifest["parts"].items())
     EXPECT_EQ(sha256Hex(readBundlePart(path(), name)), part["sha256"].get<std::string>()) << name;
@@ -97,7 +97,7 @@ TEST_P(BundleWriterTest, StreamsInPieces) {
   const uint64_t bytes = writer.commit(manifest);
   EXPECT_GT(bytes, 9'000'064u);
   EXPECT_EQ(readBundlePart(path(), "weights.bin"), weights + std::string(63, '\0'));
-  EXPECT_EQ(readBundleManifest(path())["parts"]["weights.bin"]["chunks"].size(), 3u);
+  EXPECT_EQ(manifestJson(path())["parts"]["weights.bin"]["chunks"].size(), 3u);
   EXPECT_EQ(Model(path()).part("weights.bin").size(), 9'000'064u);
 }
 

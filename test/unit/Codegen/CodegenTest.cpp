@@ -292,6 +292,8 @@ TEST(CodegenTest, Int8) { check(twoLayers({Kind::I8, 32}), 1e-2f); }
 TEST(CodegenTest, Int4Symmetric) { check(twoLayers({Kind::I4, 32}), 1e-2f); }
 TEST(CodegenTest, Int4Asymmetric) { check(twoLayers({Kind::I4, 64, true}), 1e-2f); }
 
+TEST(CodegenTest, Int3) { check(twoLayers({Kind::I3, 64}), 1e-2f); }
+
 // Shapes that are no multiple of 16 or of the group, absent parts, a format a layer.
 TEST(CodegenTest, LayersDiffer) {
   ModelSpec spec;

@@ -13,16 +13,19 @@ constexpr int kIn = 64, kOut = 187;
 
 std::string programText(bool prefill) {
   const std::string space = prefill ? "prefill::" : "";
-  return "struct S { static constexpr int In = " + std::to_string(kIn) +
-         ", Out = " + std::to_string(kOut) +
-         ", SourceStride = In, SourceAt = 0, DestStride = Out, MaxRows = " +
-         (prefill ? "128" : "16") +
-         "; using Weights = BF16; static constexpr bool Norm = false, NormOffset = false, "
-         "HasBias = true, HasResidual = false, Wanted = true; static constexpr float eps = 1e-5f, "
-         "softCap = 0; };\n"
+  const cuda::ProductShape product{.in = kIn,
+                                   .out = kOut,
+                                   .weights = {{NumberFormat::Kind::BF16}},
+                                   .maxRows = prefill ? 128 : 16,
+                                   .sourceStride = kIn,
+                                   .destStride = kOut,
+                                   .hasBias = true,
+                                   .wanted = true};
+  return declaration("S", product) +
+         "\n"
          "RETORT_KERNEL(k, kThreads, 1, const retort_cuda_step *step, const float *x, const "
          "uint8_t *w, const float *bias) {\n  Cta cta(step);\n  " +
-         space + "matmulArgmaxFetch<S>(cta, w);\n  cta.wait();\n  " + space +
+         space + "matmulFetch<S>(cta, w);\n  cta.wait();\n  " + space +
          "matmulArgmax<S>(cta, x, nullptr, w, cta.logits(), bias, cta.wanted());\n}\n" +
          // A score a thread, on its own.
          "RETORT_KERNEL(keys, kThreads, 1, const retort_cuda_step *step, const float *scores, "

@@ -10,39 +10,56 @@ struct Shape {
   int rotary = 0, window = 0, splits = 1;
   float softCap = 0;
   bool norms = false;
-  const char *cache = "half";
+  CacheFormat cache = CacheFormat::F16;
   float querySize = 1, keySize = 1; // how large the numbers are
 
   int stride() const { return (heads + 2 * kvHeads) * dims; }
-  bool holds(const char *format) const { return std::string(cache) == format; }
-  int elementBytes() const { return holds("float") ? 4 : holds("e4m3") ? 1 : 2; }
+  int elementBytes() const { return cuda::CacheShape{.format = cache}.valueBytes(); }
   int layerOffset() const { return 256; }
   int pageBytes() const { return layerOffset() + 2 * kvHeads * 16 * dims * elementBytes() + 128; }
   float scale() const { return 1 / std::sqrt(float(dims)); }
+  cuda::AppendShape append() const {
+    return {.heads = heads,
+            .cache = {.kvHeads = kvHeads, .dims = dims, .format = cache, .pageBytes = pageBytes()},
+            .rotaryDims = rotary,
+            .qStride = stride(),
+            .kStride = stride(),
+            .kAt = heads * dims,
+            .vStride = stride(),
+            .vAt = (heads + kvHeads) * dims,
+            .qNorm = norms,
+            .kNorm = norms,
+            .eps = 1e-6f};
+  }
+  cuda::AttendShape attend() const {
+    return {.append = append(),
+            .splits = splits,
+            .maxRows = 16,
+            .window = window,
+            .scale = scale(),
+            .softCap = softCap};
+  }
+  cuda::AttentionShape attention() const {
+    return {.heads = heads,
+            .cache = append().cache,
+            .qStride = stride(),
+            .window = window,
+            .scale = scale(),
+            .softCap = softCap};
+  }
   std::string text(const std::string &name, bool prefill) const {
-    auto constant = [](const char *key, int value) {
-      return std::string("static constexpr int ") + key + " = " + std::to_string(value) + "; ";
-    };
-    std::string s = "struct " + name + " { " + constant("Heads", heads) +
-                    constant("KvHeads", kvHeads) + constant("Dims", dims) +
-                    constant("RotaryDims", rotary) + constant("Window", window) +
-                    constant("PageRows", 16) + constant("Splits", splits) +
-                    constant("MaxRows", 16) + constant("QAt", 0) + constant("KAt", heads * dims) +
-                    constant("VAt", (heads + kvHeads) * dims) + constant("QStride", stride()) +
-                    constant("KStride", stride()) + constant("VStride", stride()) +
-                    "static constexpr int64_t PageBytes = " + std::to_string(pageBytes()) +
-                    "; static constexpr float scale = " + std::to_string(scale()) +
-                    "f, softCap = " + std::to_string(softCap) +
-                    "f, eps = 1e-6f; static constexpr bool QNorm = " + (norms ? "true" : "false") +
-                    ", KNorm = QNorm, NormOffset = false; using Cache = " + cache + "; };\n";
+    std::string s = prefill ? declaration(name + "_append", append()) + "\n" +
+                                  declaration(name, attention()) + "\n"
+                            : declaration(name, attend()) + "\n";
     s +=
         "RETORT_KERNEL(k_" + name +
         ", kThreads, 1, const retort_cuda_step *step, float *x, const float *qNorm, "
         "const float *kNorm, const float *angles, float *partials, float *y) {\n  Cta cta(step);\n";
     const std::string offset = std::to_string(layerOffset());
     if (prefill)
-      s += "  prefill::ropeAppend<" + name + ">(cta, x, x, x, qNorm, kNorm, angles, " + offset +
-           ");\n  cta.wait();\n  prefill::attention<" + name + ">(cta, x, " + offset + ", y);\n}\n";
+      s += "  prefill::ropeAppend<" + name + "_append>(cta, x, x, x, qNorm, kNorm, angles, " +
+           offset + ");\n  cta.wait();\n  prefill::attention<" + name + ">(cta, x, " + offset +
+           ", y);\n}\n";
     else
       s += "  attendPrefetch<" + name + ">(cta, " + offset + ");\n  attend<" + name +
            ">(cta, x, x, x, qNorm, kNorm, angles, " + offset + ", partials, y);\n}\n";
@@ -56,10 +73,10 @@ struct Part {
 };
 
 float rounded(const Shape &s, float v) {
-  return s.holds("half")   ? roundHalf(v)
-         : s.holds("bf16") ? fromBFloat16(toBFloat16(v))
-         : s.holds("e4m3") ? fromE4m3(toE4m3(v))
-                           : v;
+  return s.cache == CacheFormat::F16      ? roundHalf(v)
+         : s.cache == CacheFormat::BF16   ? fromBFloat16(toBFloat16(v))
+         : s.cache == CacheFormat::F8E4M3 ? fromE4m3(toE4m3(v))
+                                          : v;
 }
 
 class Attention : public CudaKernels {
@@ -97,7 +114,9 @@ protected:
                size_t(s.elementBytes());
   }
   void put(const Shape &s, uint8_t *to, float v) {
-    const uint16_t bits = s.holds("half") ? toHalf(v) : s.holds("e4m3") ? toE4m3(v) : toBFloat16(v);
+    const uint16_t bits = s.cache == CacheFormat::F16      ? toHalf(v)
+                          : s.cache == CacheFormat::F8E4M3 ? toE4m3(v)
+                                                           : toBFloat16(v);
     if (s.elementBytes() == 4)
       memcpy(to, &v, 4);
     else
@@ -109,7 +128,7 @@ protected:
     if (s.elementBytes() == 1)
       return fromE4m3(*from);
     const uint16_t bits = *reinterpret_cast<const uint16_t *>(from);
-    return s.holds("half") ? fromHalf(bits) : fromBFloat16(bits);
+    return s.cache == CacheFormat::F16 ? fromHalf(bits) : fromBFloat16(bits);
   }
 
   std::vector<float> check(CUmodule module, const std::string &name, const Shape &s,
@@ -247,35 +266,40 @@ protected:
 const std::vector<Shape> kShapes = {
     {.heads = 9, .kvHeads = 3, .dims = 64, .rotary = 64, .splits = 4},
     {.heads = 8, .kvHeads = 2, .dims = 128, .rotary = 128, .splits = 3, .norms = true},
-    {.heads = 2, .kvHeads = 2, .dims = 80, .rotary = 32, .splits = 2, .cache = "bf16"},
-    {.heads = 3, .kvHeads = 3, .dims = 32, .splits = 1, .softCap = 2, .cache = "float"},
+    {.heads = 2, .kvHeads = 2, .dims = 80, .rotary = 32, .splits = 2, .cache = CacheFormat::BF16},
+    {.heads = 3, .kvHeads = 3, .dims = 32, .splits = 1, .softCap = 2, .cache = CacheFormat::F32},
     {.heads = 8, .kvHeads = 1, .dims = 256, .rotary = 256, .window = 40, .splits = 2},
     {.heads = 16, .kvHeads = 1, .dims = 64, .rotary = 64, .window = 150, .splits = 4},
-    {.heads = 9, .kvHeads = 3, .dims = 64, .rotary = 64, .splits = 4, .cache = "e4m3"},
-    {.heads = 4, .kvHeads = 2, .dims = 48, .window = 40, .splits = 2, .cache = "e4m3"},
+    {.heads = 9, .kvHeads = 3, .dims = 64, .rotary = 64, .splits = 4, .cache = CacheFormat::F8E4M3},
+    {.heads = 4, .kvHeads = 2, .dims = 48, .window = 40, .splits = 2, .cache = CacheFormat::F8E4M3},
     {.heads = 4,
      .kvHeads = 4,
      .dims = 128,
      .rotary = 128,
      .splits = 2,
      .norms = true,
-     .cache = "bf16"},
-    {.heads = 2, .kvHeads = 1, .dims = 256, .splits = 2, .cache = "e4m3"}};
+     .cache = CacheFormat::BF16},
+    {.heads = 2, .kvHeads = 1, .dims = 256, .splits = 2, .cache = CacheFormat::F8E4M3}};
 /// What prefill's f16 queries are too coarse for, or its cache.
 const std::vector<Shape> kDecodeShapes = {
     // Scores far apart: the weights' reference moves often.
     {.heads = 7, .kvHeads = 1, .dims = 128, .rotary = 128, .splits = 2, .querySize = 40},
-    {.heads = 8, .kvHeads = 1, .dims = 256, .splits = 2, .cache = "bf16", .querySize = 10},
+    {.heads = 8,
+     .kvHeads = 1,
+     .dims = 256,
+     .splits = 2,
+     .cache = CacheFormat::BF16,
+     .querySize = 10},
     {.heads = 4, .kvHeads = 1, .dims = 96, .window = 60},
     // Beyond f16's range.
     {.heads = 4,
      .kvHeads = 2,
      .dims = 128,
      .splits = 2,
-     .cache = "bf16",
+     .cache = CacheFormat::BF16,
      .querySize = 1e-5f,
      .keySize = 1e6f},
-    {.heads = 2, .kvHeads = 1, .dims = 128, .splits = 2, .cache = "float"}};
+    {.heads = 2, .kvHeads = 1, .dims = 128, .splits = 2, .cache = CacheFormat::F32}};
 
 TEST_F(Attention, DecodeOneRow) {
   open(90);

@@ -17,15 +17,12 @@ namespace {
 constexpr int kIn = 64, kOut = 48, kExchanges = 5;
 
 const char *const kShapes = R"(
-struct Share { static constexpr int In = 64, Out = kHidden, SourceStride = 64, SourceAt = 0, DestStride = kHidden, MaxRows = kRows;
-  static constexpr bool Norm = false, NormOffset = false, HasBias = false, HasResidual = false, Wanted = false, Sends = true;
-  static constexpr float eps = 0, softCap = 0; using Weights = F32; };
-struct Next { static constexpr int In = kHidden, Out = 48, SourceStride = kHidden, SourceAt = 0, DestStride = 48, MaxRows = kRows;
-  static constexpr bool Norm = true, NormOffset = false, HasBias = false, HasResidual = false, Wanted = false, Sums = true;
-  static constexpr float eps = 1e-5f, softCap = 0; using Weights = F32; };
-struct ShareAndResidual : Share { static constexpr bool HasResidual = true; }; // device 0
-struct Rows { static constexpr int Features = kHidden, MaxRows = kRows; static constexpr bool HasResidual = true; };
-struct Bare : Rows { static constexpr bool HasResidual = false; };
+constexpr ProductShape Share = {.in = 64, .out = kHidden, .maxRows = kRows, .sourceStride = 64, .destStride = kHidden, .sends = true};
+constexpr ProductShape Next = {.in = kHidden, .out = 48, .maxRows = kRows, .sourceStride = kHidden, .destStride = 48,
+  .norm = true, .eps = 1e-5f, .sums = true};
+constexpr ProductShape withResidual(ProductShape shape) { shape.hasResidual = true; return shape; }
+constexpr ProductShape ShareAndResidual = withResidual(Share); // device 0
+constexpr SumShape Rows = {.features = kHidden, .hasResidual = true}, Bare = {.features = kHidden};
 struct Arguments { const float *x, *stream, *gain; const uint8_t *share, *next; float *own, *sums, *y; };
 constexpr int kPart = kRows * kHidden, kX = kRows * 64, kY = kRows * 48;
 constexpr int kWords = kRows * receivedStride(kHidden);
@@ -186,9 +183,9 @@ protected:
     int devices = 2;
     if (library().isHardware && (cuda.cuInit(0) != CUDA_SUCCESS ||
                                  cuda.cuDeviceGetCount(&devices) != CUDA_SUCCESS || devices < 2))
-      GTEST_SKIP() << "it takes two cards";
+      GTEST_SKIP() << "it takes two GPUs";
   }
-  /// With peer access, where cards have it, and without.
+  /// With peer access, where GPUs have it, and without.
   std::vector<bool> ways() {
     int can = 1;
     if (library().isHardware && cuda.cuDeviceCanAccessPeer(&can, 0, 1) != CUDA_SUCCESS)
@@ -397,7 +394,7 @@ TEST_F(Exchanges, ValuesKeepSixteenBits) {
     return;
   stream[0] = INFINITY, stream[1] = -INFINITY, stream[2] = NAN, stream[3] = -0.0f;
   stream[4] = 1 + 0x1p-16f, stream[5] = 1 + 3 * 0x1p-16f, stream[6] = 65535.5f, stream[7] = 1e-40f;
-  stream[8] = std::bit_cast<float>(0x7fffffffu); // the NaN that a card makes
+  stream[8] = std::bit_cast<float>(0x7fffffffu); // the NaN that a GPU makes
   for (size_t d : {0, 1}) {
     cuda.cuCtxSetCurrent(contexts[d]);
     all[d].arguments.stream = upload(stream);
@@ -477,7 +474,7 @@ TEST_F(Exchanges, OneFlagWhenAllIsSent) {
     }
 }
 
-/// What is wrong with a kernel, only the simulator can say; a card would wait for ever.
+/// What is wrong with a kernel, only the simulator can say; a GPU would wait for ever.
 class WrongExchanges : public Exchanges {
 protected:
   void SetUp() override {

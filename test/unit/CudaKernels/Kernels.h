@@ -4,14 +4,17 @@
 // A test writes a translation unit as the emitter would, loads it into the simulated driver,
 // launches its kernels with a step, and compares with plain loops.
 #pragma once
+#include "compiler/Codegen/CudaShapeText.h"
 #include "compiler/Weights/PackMma.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/shapes.h"
 #include "runtime/src/abi/cuda_program.h"
 #include "test/unit/Sim/Sim.h"
 #include <cmath>
 #include <random>
 
 namespace retort::test {
+
+using codegen::declaration;
 
 inline std::vector<float> randomValues(size_t count, unsigned seed, float scale = 1) {
   std::mt19937 random(seed);
@@ -45,17 +48,6 @@ inline Packed packMatrix(const std::string &layoutName, const NumberFormat &form
   for (int64_t r = 0; r < rows; ++r)
     weight::quantiseDequantise(format, {packed.values.data() + r * cols, size_t(cols)});
   return packed;
-}
-
-/// "Int4<32, true>": a format as device code names it.
-inline std::string deviceName(const NumberFormat &format) {
-  const NumberFormat::Traits traits = format.traits();
-  if (!format.quantised())
-    return traits.deviceClass;
-  return traits.deviceClass + ("<" + std::to_string(format.group)) +
-         (!traits.minima  ? ">"
-          : format.minima ? ", false>"
-                          : ", true>");
 }
 
 class CudaKernels : public Sim {

@@ -13,24 +13,30 @@ struct Shape {
   NumberFormat format;
   bool norm = false, bias = false, residual = false, gated = false, wanted = false;
   float softCap = 0;
-  int maxRows = 16;
   int sourceAt = 0, sourceMore = 0; ///< columns before and after the source's
-  int act = 0;
+  Activation act = Activation::Silu;
 
   int stride() const { return sourceAt + in + sourceMore; }
+  cuda::ProductShape product() const {
+    return {.in = in,
+            .out = out,
+            .weights = {format},
+            .gated = gated,
+            .act = act,
+            .maxRows = 16,
+            .sourceStride = stride(),
+            .sourceAt = sourceAt,
+            .destStride = out,
+            .norm = norm,
+            .normOffset = true,
+            .eps = 1e-5f,
+            .hasBias = bias,
+            .hasResidual = residual,
+            .softCap = softCap,
+            .wanted = wanted};
+  }
   std::string text(const std::string &name, bool prefill) const {
-    const char *acts[] = {"Silu", "GeluTanh", "Gelu"};
-    auto flag = [](bool b) { return b ? "true" : "false"; };
-    std::string s =
-        "struct " + name + " { static constexpr int In = " + std::to_string(in) +
-        ", Out = " + std::to_string(out) + ", SourceStride = " + std::to_string(stride()) +
-        ", SourceAt = " + std::to_string(sourceAt) + ", DestStride = " + std::to_string(out) +
-        ", MaxRows = " + std::to_string(maxRows) + "; using Weights = " + deviceName(format) +
-        "; static constexpr bool Norm = " + flag(norm) +
-        ", NormOffset = true, HasBias = " + flag(bias) + ", HasResidual = " + flag(residual) +
-        ", Wanted = " + flag(wanted) +
-        "; static constexpr float eps = 1e-5f, softCap = " + std::to_string(softCap) +
-        "f; static constexpr Activation Act = Activation::" + acts[act] + "; };\n";
+    std::string s = declaration(name, product()) + "\n";
     const std::string space = prefill ? "prefill::" : "";
     s += "RETORT_KERNEL(k_" + name +
          ", kThreads, 1, const retort_cuda_step *step, const float *x, "
@@ -38,7 +44,7 @@ struct Shape {
          "{\n"
          "  Cta cta(step);\n";
     if (gated)
-      s += "  " + space + "matmulGluFetch<" + name + ">(cta, w);\n  cta.wait();\n  " + space +
+      s += "  " + space + "matmulFetch<" + name + ">(cta, w);\n  cta.wait();\n  " + space +
            "matmulGlu<" + name + ">(cta, x, gain, w, y);\n}\n";
     else
       s += "  " + space + "matmulFetch<" + name + ">(cta, w);\n  cta.wait();\n  " + space +
@@ -47,10 +53,10 @@ struct Shape {
   }
 };
 
-float activated(float x, int act) {
-  if (act == 0)
+float activated(float x, Activation act) {
+  if (act == Activation::Silu)
     return x / (1 + std::exp(-x));
-  if (act == 1)
+  if (act == Activation::GeluTanh)
     return 0.5f * x * (1 + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x)));
   return 0.5f * x * (1 + std::erf(x * 0.7071067812f));
 }
@@ -61,7 +67,7 @@ protected:
   void check(CUmodule module, const std::string &name, const Shape &s, int rows, bool prefill,
              const std::vector<int32_t> &wanted = {}) {
     // Prefill multiplies floats as f16. All else has no rounding that a user could see.
-    const bool integers = s.format.kind == Kind::I4 || s.format.kind == Kind::I8;
+    const bool integers = s.format.integers();
     const bool half = prefill && !integers;
     SCOPED_TRACE(name + " " + std::to_string(s.in) + " -> " + std::to_string(s.out) + " " +
                  nameOf(s.format) + " rows " + std::to_string(rows));
@@ -165,6 +171,8 @@ const std::vector<Shape> kFormatShapes = {{80, 33, {Kind::F32}},
                                           {80, 80, {Kind::I4, 32, true}},
                                           {200, 40, {Kind::I4, 64, true}},
                                           {300, 33, {Kind::I4, 128, true}},
+                                          {200, 40, {Kind::I3, 64}},
+                                          {77, 19, {Kind::I3, 64}, true},
                                           {77, 19, {Kind::I4, 32}, true},
                                           {100, 50, {Kind::F16}},
                                           {200, 40, {Kind::F8, 32}},
@@ -172,22 +180,29 @@ const std::vector<Shape> kFormatShapes = {{80, 33, {Kind::F32}},
                                           {260, 24, {Kind::F8, 128}, true}};
 
 std::vector<Shape> epilogues() {
-  return {{.in = 576, .out = 96, .format = kI4s, .norm = true},
-          {.in = 96,
-           .out = 80,
-           .format = kI4s,
-           .norm = true,
-           .bias = true,
-           .softCap = 3,
-           .sourceAt = 32,
-           .sourceMore = 8},
-          {.in = 1536, .out = 64, .format = kI4s, .residual = true},
-          {.in = 96, .out = 100, .format = kI4a, .norm = true, .gated = true, .act = 0},
-          {.in = 96, .out = 40, .format = {Kind::I8, 32}, .gated = true, .act = 1},
-          {.in = 96, .out = 40, .format = {Kind::BF16}, .norm = true, .gated = true, .act = 2},
-          {.in = 96, .out = 40, .format = {Kind::F16}, .gated = true},
-          {.in = 200, .out = 100, .format = {Kind::F8, 128}, .norm = true, .gated = true},
-          {.in = 96, .out = 300, .format = kI4s, .norm = true, .wanted = true}};
+  return {
+      {.in = 576, .out = 96, .format = kI4s, .norm = true},
+      {.in = 96,
+       .out = 80,
+       .format = kI4s,
+       .norm = true,
+       .bias = true,
+       .softCap = 3,
+       .sourceAt = 32,
+       .sourceMore = 8},
+      {.in = 1536, .out = 64, .format = kI4s, .residual = true},
+      {.in = 96, .out = 100, .format = kI4a, .norm = true, .gated = true, .act = Activation::Silu},
+      {.in = 96, .out = 40, .format = {Kind::I8, 32}, .gated = true, .act = Activation::GeluTanh},
+      {.in = 96, .out = 40, .format = {Kind::I3, 64}, .norm = true, .gated = true},
+      {.in = 96,
+       .out = 40,
+       .format = {Kind::BF16},
+       .norm = true,
+       .gated = true,
+       .act = Activation::Gelu},
+      {.in = 96, .out = 40, .format = {Kind::F16}, .gated = true},
+      {.in = 200, .out = 100, .format = {Kind::F8, 128}, .norm = true, .gated = true},
+      {.in = 96, .out = 300, .format = kI4s, .norm = true, .wanted = true}};
 }
 
 TEST_F(Products, DecodeEveryFormat) {
@@ -323,6 +338,7 @@ protected:
         {.in = 1536, .out = 64, .format = kI4s, .residual = true},
         {.in = 576, .out = 112, .format = kI4a, .norm = true, .gated = true},
         {.in = 96, .out = 80, .format = {Kind::I8, 32}, .norm = true},
+        {.in = 200, .out = 80, .format = {Kind::I3, 64}, .norm = true},
         {.in = 96, .out = 80, .format = {Kind::BF16}},
         {.in = 96, .out = 80, .format = {Kind::F16}, .norm = true},
         {.in = 576, .out = 80, .format = {Kind::F8, 128}, .norm = true},

@@ -14,15 +14,13 @@ TEST_F(Rows, EmbeddingIsExact) {
   const std::vector<NumberFormat> formats = {
       {Kind::F32},    {Kind::BF16},    {Kind::I8, 32},       {Kind::I8, 128},
       {Kind::I4, 32}, {Kind::I4, 128}, {Kind::I4, 32, true}, {Kind::I4, 64, true},
-      {Kind::F16},    {Kind::F8, 32},  {Kind::F8, 128}};
+      {Kind::I3, 64}, {Kind::F16},     {Kind::F8, 32},       {Kind::F8, 128}};
   const int hidden = 200, vocab = 50;
   std::string text;
   for (size_t i = 0; i < formats.size(); ++i) {
     const std::string name = "E" + std::to_string(i);
-    text += "struct " + name +
-            " { static constexpr int Hidden = 200, Vocab = 50; using Weights = " +
-            deviceName(formats[i]) + "; static constexpr float scale = 1.5f; };\n" +
-            "RETORT_KERNEL(k_" + name +
+    const cuda::EmbedShape embed{.hidden = hidden, .weights = {formats[i]}, .scale = 1.5f};
+    text += declaration(name, embed) + "\nRETORT_KERNEL(k_" + name +
             ", kThreads, 1, const retort_cuda_step *step, const uint8_t *table, float *y) "
             "{ Cta cta(step); embed<" +
             name + ">(cta, cta.tokens(), table, y); }\n";
@@ -50,12 +48,10 @@ TEST_F(Rows, EmbeddingIsExact) {
 TEST_F(Rows, NormGluResidualAngles) {
   open(80);
   CUmodule module = loadProgram(R"(
-struct N { static constexpr int Features = 96, Groups = 3; static constexpr float eps = 1e-5f;
-           static constexpr bool NormOffset = true, HasResidual = true; };
-struct G { static constexpr int Channels = 40, GateStride = 96, GateAt = 8, UpStride = 96, UpAt = 50;
-           static constexpr Activation Act = Activation::Silu; };
-struct R { static constexpr int Features = 96; };
-struct A { static constexpr int Half = 8; static constexpr float scale = 1.25f; };
+constexpr NormShape N = {.features = 96, .groups = 3, .normOffset = true, .eps = 1e-5f, .hasResidual = true};
+constexpr GluShape G = {.channels = 40, .gateStride = 96, .gateAt = 8, .upStride = 96, .upAt = 50};
+constexpr SumShape R = {.features = 96};
+constexpr AnglesShape A = {.half = 8, .scale = 1.25f};
 RETORT_CONSTANT float frequencies[8] = {1, 0.5f, 0.25f, 0.1f, 0.05f, 0.01f, 0.001f, 0.0001f};
 RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x, const float *gain, const float *z,
               float *normed, float *gated, float *sum, float *turned) {

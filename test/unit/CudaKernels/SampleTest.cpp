@@ -1,10 +1,9 @@
-//===- SampleTest.cpp - A card draws the tokens that the host draws ------------------------===//
+//===- SampleTest.cpp - A GPU draws the tokens that the host draws -------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
 // Rows of logits of many kinds, each with a choice of its own, against engine::drawToken(), which
 // finds by selection what the kernel finds by bins: the same token, without exception. That the
 // definition they share is right is SamplerTest's to say.
-#include "kernels/cuda/layout.h"
 #include "runtime/src/engine/Sampler.h"
 #include "test/unit/CudaKernels/Kernels.h"
 #include <bit>
@@ -28,16 +27,14 @@ struct Rows {
 };
 
 std::string programText(const Rows &rows) {
-  return "struct P { static constexpr int First = " + std::to_string(rows.first) +
-         ", Second = " + std::to_string(rows.second) +
-         "; };\nRETORT_KERNEL(k, kSampleThreads, 1, const retort_cuda_step *step) { "
-         "sample<P>(*step); "
-         "}\n";
+  const cuda::SampleShape shape{.first = rows.first, .second = rows.second};
+  return declaration("P", shape) + "\nRETORT_KERNEL(k, kSampleThreads, 1, const retort_cuda_step "
+                                   "*step) { sample<P>(*step); }\n";
 }
 
 class SampleKernel : public CudaKernels {
 protected:
-  std::vector<int32_t> drawOnCard(const Rows &rows, unsigned ctas) {
+  std::vector<int32_t> drawOnDevice(const Rows &rows, unsigned ctas) {
     std::vector<float> first, second{0};
     std::vector<uint64_t> keys;
     for (const auto &row : rows.logits) {
@@ -80,7 +77,7 @@ protected:
     return tokens;
   }
   void check(const Rows &rows, unsigned ctas) {
-    const auto got = drawOnCard(rows, ctas);
+    const auto got = drawOnDevice(rows, ctas);
     ASSERT_EQ(got.size(), rows.logits.size());
     std::vector<engine::Candidate> room;
     for (size_t r = 0; r < got.size(); ++r) {
@@ -197,7 +194,7 @@ TEST_F(SampleKernel, RowsThatAreNotDrawn) {
     rows.add(row, 0, 0, 1, ~uint64_t(0));
     rows.add(row, 100, 0, 1, ~uint64_t(0));
     check(rows, 1);
-    const auto got = drawOnCard(rows, 5);
+    const auto got = drawOnDevice(rows, 5);
     EXPECT_EQ(got[0], -1);
     EXPECT_EQ(got[1], -1);
     EXPECT_EQ(got[2], int(n) - 5);

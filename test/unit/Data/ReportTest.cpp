@@ -19,14 +19,11 @@ Report sample() {
   report.title = "man <pages> & \"more\"";
   report.models = {{.name = "teacher",
                     .bitsPerByte = Estimate{0.911, 0.012},
-                    .diskBytes = 98'362'432,
                     .weightBytesPerToken = 84'000'000,
                     .textBytesPerToken = 4.2},
                    {.name = "<script>alert(1)</script>",
-                    .note = "<b>",
                     .bitsPerByte = Estimate{0.725, std::numeric_limits<double>::quiet_NaN()},
-                    .textBytesPerToken = 3.5,
-                    .decodeTokensPerSecond = 1234.5}};
+                    .textBytesPerToken = 3.5}};
   LossCurve curve{"distilling", {}};
   for (uint64_t i = 0; i < 50; ++i)
     curve.points.push_back({i * 1000, 3.0 + 1.0 / static_cast<double>(i + 1)});
@@ -36,7 +33,6 @@ Report sample() {
   report.provenance = {{"teacher", "caf\xE9.gguf <"}, {"recipe", "specialist"}};
   report.corpus = CorpusCounts();
   report.corpus->nearDuplicates = 7;
-  report.notes = {"a & b"};
   return report;
 }
 } // namespace
@@ -45,9 +41,8 @@ TEST(Report, JsonHasEveryFigureAndNullForWhatWasNotMeasured) {
   const nlohmann::json json = nlohmann::json::parse(sample().toJson().dump());
   EXPECT_EQ(json["format"], 1);
   EXPECT_EQ(json["models"][0]["weight_bytes_per_text_byte"], 20e6);
-  EXPECT_EQ(json["models"][0]["decode_tokens_per_s"], nullptr);
+  EXPECT_EQ(json["models"][1]["weight_bytes_per_token"], nullptr);
   EXPECT_EQ(json["models"][1]["bits_per_byte_stderr"], nullptr);
-  EXPECT_EQ(json["models"][1]["decode_text_bytes_per_s"], 1234.5 * 3.5);
   EXPECT_EQ(json["provenance"]["teacher"], "caf\uFFFD.gguf <");
   EXPECT_EQ(json["corpus"]["dropped_documents"]["near_duplicate"], 7);
   EXPECT_EQ(json["parameters"][1]["teacher_shape"], nlohmann::json({1536, 576}));
@@ -89,20 +84,4 @@ TEST(Report, EscapesEverything) {
   EXPECT_EQ(escapeHtml("<a href='x'>\"&\"</a>"),
             "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&quot;&lt;/a&gt;");
   EXPECT_EQ(escapeHtml(std::string_view("\0\x1b\x7f\n\xff", 5)), "\uFFFD\uFFFD\uFFFD\n\uFFFD");
-}
-
-TEST(ModelTable, AlignsAndLeavesOutWhatNobodyMeasured) {
-  std::vector<ModelFigures> models = {
-      {.name = "teacher", .bitsPerByte = Estimate{0.911, 0.012}, .diskBytes = 98'362'432},
-      {.name = "specialist", .bitsPerByte = Estimate{0.7254, 0.01}, .diskBytes = 31'000'000}};
-  EXPECT_EQ(modelTable(models), "model           bits/byte  on disk\n"
-                                "teacher     0.911 ± 0.012  98.4 MB\n"
-                                "specialist  0.725 ± 0.010  31.0 MB\n");
-  EXPECT_EQ(modelTableMarkdown(models), "| model | bits/byte | on disk |\n"
-                                        "|---|---:|---:|\n"
-                                        "| teacher | 0.911 ± 0.012 | 98.4 MB |\n"
-                                        "| specialist | 0.725 ± 0.010 | 31.0 MB |\n");
-  models[0].name = "a|b\nc";
-  EXPECT_THAT(modelTableMarkdown(models), HasSubstr("a\\|b c"));
-  EXPECT_EQ(modelTable({}), "");
 }

@@ -235,7 +235,7 @@ TEST(Prediction, TwoDevicesShareBytesAndExchangeTwiceABlock) {
     int exchanges = 0;
     for (const PhaseTime &phase : two.phases) {
       exchanges += phase.exchangeUs > 0;
-      // This card's part, 4 bytes a value, and the other's with flags.
+      // This device's part, 4 bytes a value, and the other's with flags.
       if (phase.exchanges)
         EXPECT_EQ(phase.l2Bytes, 8 * 4096 * std::min<int64_t>(phase.tiles, device.multiprocessors));
     }
@@ -328,6 +328,15 @@ TEST(Prediction, PrefillIsBoundByTensorCores) {
   EXPECT_EQ(time.phases[0].tiles, 4096 / 128 * 512 / 64);
   EXPECT_STREQ(time.phases[0].bound, "tensor");
   EXPECT_GT(time.us, time.phases[0].flops / (device.tensorTflops * 1e6));
+}
+
+TEST(Prediction, PrefillAttentionHasTheTilesOfItsKernel) {
+  PhaseCost cost = attend(3, 1);
+  cost.kind = PhaseKind::Attention;
+  cost.heads = 9;
+  // 512 rows of 3 query heads are 12 x 128 queries, of 3 key/value heads.
+  StepTime time = predict({cost}, *findDevice("h100"), {512, 512});
+  EXPECT_EQ(time.phases[0].tiles, 36);
 }
 
 TEST(Prediction, PrefillOnHopperGoesThroughWgmmaButForF32) {

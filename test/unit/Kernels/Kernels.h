@@ -32,7 +32,7 @@ namespace retort::test::v4 {
   X(rk_linear_bf16)                                                                                \
   X(rk_linear_f16) X(rk_linear_f8) X(rk_glu_linear_f16) X(rk_glu_linear_f8)                        \
   X(rk_embed_f16) X(rk_embed_f8)                                                                   \
-  X(rk_linear_i8)                                                                                  \
+  X(rk_linear_i8) X(rk_linear_i3s) X(rk_glu_linear_i3s) X(rk_embed_i3s)                            \
   X(rk_linear_i4s) X(rk_linear_i4a) X(rk_glu_linear_f32) X(rk_glu_linear_bf16) X(rk_glu_linear_i8) \
       X(rk_glu_linear_i4s) X(rk_glu_linear_i4a) X(rk_embed_f32) X(rk_embed_bf16) X(rk_embed_i8)    \
           X(rk_embed_i4s) X(rk_embed_i4a) X(rk_rms_norm) X(rk_rms_norm_groups)                     \

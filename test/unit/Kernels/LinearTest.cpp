@@ -12,9 +12,7 @@ namespace {
 const std::vector<NumberFormat> &kFormats = all<NumberFormat>();
 
 /// Whether activations are quantised too.
-bool isInteger(const NumberFormat &format) {
-  return format.kind == Kind::I8 || format.kind == Kind::I4;
-}
+bool isInteger(const NumberFormat &format) { return format.integers(); }
 
 struct Epilogue {
   const float *bias = nullptr;
@@ -42,7 +40,9 @@ protected:
   void run(const NumberFormat &format, const Input &x, int64_t r0, int64_t rows, const Bytes &w,
            int64_t out, int64_t n0, int64_t n1, const Epilogue &e, float *y) {
     const float *xf = x.values.data() + r0 * x.cols;
-    const uint8_t *xq = x.quantised.data() + r0 * v3::rk_quant_row_bytes(x.cols, format.group);
+    const uint8_t *xq = x.quantised.data();
+    if (isInteger(format))
+      xq += r0 * v3::rk_quant_row_bytes(x.cols, format.group);
     const float *residual = e.residual ? e.residual + r0 * out : nullptr;
     y += r0 * out;
     if (format.kind == Kind::F8)
@@ -54,10 +54,11 @@ protected:
                                   : isa().rk_linear_bf16)(xf, x.cols, rows, w.data(), x.cols, out,
                                                           n0, n1, e.bias, e.softCap, residual, y);
     else
-      (format.kind == Kind::I8 ? isa().rk_linear_i8
-       : !format.minima        ? isa().rk_linear_i4s
-                          : isa().rk_linear_i4a)(xq, rows, w.data(), x.cols, format.group, out, n0,
-                                                 n1, e.bias, e.softCap, residual, y);
+      (format.kind == Kind::I8   ? isa().rk_linear_i8
+       : format.kind == Kind::I3 ? isa().rk_linear_i3s
+       : !format.minima          ? isa().rk_linear_i4s
+                        : isa().rk_linear_i4a)(xq, rows, w.data(), x.cols, format.group, out, n0,
+                                               n1, e.bias, e.softCap, residual, y);
   }
 
   void runGated(const NumberFormat &format, const Input &x, int64_t rows, const Bytes &w,
@@ -71,10 +72,11 @@ protected:
            ? isa().rk_glu_linear_f16
            : isa().rk_glu_linear_bf16)(xf, x.cols, rows, w.data(), x.cols, ffn, n0, n1, act, y);
     else
-      (format.kind == Kind::I8 ? isa().rk_glu_linear_i8
-       : !format.minima        ? isa().rk_glu_linear_i4s
-                          : isa().rk_glu_linear_i4a)(x.quantised.data(), rows, w.data(), x.cols,
-                                                     format.group, ffn, n0, n1, act, y);
+      (format.kind == Kind::I8   ? isa().rk_glu_linear_i8
+       : format.kind == Kind::I3 ? isa().rk_glu_linear_i3s
+       : !format.minima          ? isa().rk_glu_linear_i4s
+                        : isa().rk_glu_linear_i4a)(x.quantised.data(), rows, w.data(), x.cols,
+                                                   format.group, ffn, n0, n1, act, y);
   }
 };
 
@@ -125,8 +127,7 @@ TEST_P(LinearTest, EpiloguesApplyInOrder) {
         inPlace.data());
     for (int64_t i = 0; i < rows * out; ++i) {
       double t = plain[i] + bias[i % out];
-      ASSERT_NEAR(all[i], 2 * std::tanh(t / 2) + residual[i], 2e-6)
-          << nameOf(format) << " " << i;
+      ASSERT_NEAR(all[i], 2 * std::tanh(t / 2) + residual[i], 2e-6) << nameOf(format) << " " << i;
     }
     EXPECT_EQ(all, inPlace) << nameOf(format);
   }
@@ -225,7 +226,8 @@ TEST_P(LinearTest, EmbeddingReadsTheSameValues) {
          : format.kind == Kind::F16 ? isa().rk_embed_f16
                                     : isa().rk_embed_bf16)(packed.data(), cols, token, 2, y.data());
       else
-        (format.kind == Kind::I8 ? isa().rk_embed_i8
+        (format.kind == Kind::I8   ? isa().rk_embed_i8
+         : format.kind == Kind::I3 ? isa().rk_embed_i3s
          : !format.minima
              ? isa().rk_embed_i4s
              : isa().rk_embed_i4a)(packed.data(), cols, format.group, token, 2, y.data());

@@ -47,11 +47,12 @@ TEST(Pack, UnpackGivesExactlyWhatFakeQuantisationGives) {
 TEST(NumberFormat, HasOneName) {
   EXPECT_EQ(allNames<NumberFormat>(),
             "f32, f16, bf16, i8g32, i8g64, i8g128, f8g32, f8g64, f8g128, i4g32s, i4g64s, i4g128s, "
-            "i4g32a, i4g64a or i4g128a");
+            "i4g32a, i4g64a, i4g128a or i3g64s");
   for (const NumberFormat &format : all<NumberFormat>())
     EXPECT_EQ(named<NumberFormat>(nameOf(format)), format);
-  for (const char *name : {"", "f64", "f32g32", "i4g32", "i4g48s", "i4g256s", "i8g16", "i8g32s",
-                           "i8g32a", "f8g64a", "i4g032s", "I4G32S", "i4g32s ", "i4s"})
+  for (const char *name :
+       {"", "f64", "f32g32", "i4g32", "i4g48s", "i4g256s", "i8g16", "i8g32s", "i8g32a", "f8g64a",
+        "i4g032s", "I4G32S", "i4g32s ", "i4s", "i3g32s", "i3g64", "i3g64a"})
     EXPECT_FALSE(named<NumberFormat>(name)) << name;
   EXPECT_EQ(codesName({Kind::I4, 64, true}), "i4a");
   EXPECT_EQ(codesName({Kind::BF16}), "bf16");
@@ -126,16 +127,18 @@ TEST(Pack, ErrorIsAtMostHalfAStep) {
         step = std::fabs(values[i]) / 1024;
       if (format.kind == Kind::F8) // of its own size, whatever the group's largest
         step = std::fabs(values[i]) / 8;
-      if (format.kind == Kind::I8 || format.kind == Kind::I4) {
+      if (format.integers()) {
         size_t begin = i / size_t(format.group) * size_t(format.group);
         float most = 0, low = values[begin], high = low;
         for (size_t j = begin; j < begin + size_t(format.group); ++j) {
           most = std::max(most, std::fabs(values[j]));
           low = std::min(low, values[j]), high = std::max(high, values[j]);
         }
-        step = format.kind == Kind::I8 ? most / 127 : !format.minima ? most / 8 : (high - low) / 15;
-        // The symmetric format's codes end at 7: the far end is off by up to a whole step.
-        step *= format.kind == Kind::I4 && !format.minima ? 2.01f : 1.02f;
+        step = format.kind == Kind::I8 ? most / 127
+               : !format.minima        ? most / float(format.zeroCode())
+                                       : (high - low) / 15;
+        // Symmetric formats' codes end one step early: the far end is off by up to a whole step.
+        step *= format.bits() < 8 && !format.minima ? 2.01f : 1.02f;
       }
       ASSERT_LE(std::fabs(values[i] - stored[i]), step / 2 + 1e-5f) << nameOf(format) << " " << i;
     }
@@ -327,7 +330,7 @@ struct Inputs {
 // nearest.
 TEST(Pack, GptqIsStoredExactlyAndBeatsRounding) {
   for (const NumberFormat &format : kFormats) {
-    if (format.kind != Kind::I8 && format.kind != Kind::F8 && format.kind != Kind::I4)
+    if (!format.quantised())
       continue;
     for (const int64_t cols : {96, 130}) {
       const Inputs inputs(cols);

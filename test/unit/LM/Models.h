@@ -25,8 +25,8 @@ struct ParsedModel : ::testing::Test {
                        param("gate_up", "24x8xf32") + param("down", "8x12xf32") +
                        param("left", "3x8xf32") + param("right", "12x3xf32") +
                        "lm.forward {\n^bb0(%tokens: tensor<?xi32>):\n"
-                       "%x = lm.embed %tokens, @e : tensor<?x8xf32>\n"
-                       "%b = lm.block \"blk.0\"(%x) {\n^bb0(%a: tensor<?x8xf32>):\n" +
+                       "%embedded = lm.embed %tokens, @e : tensor<?x8xf32>\n"
+                       "%b = lm.block \"blk.0\"(%embedded) {\n^bb0(%a: tensor<?x8xf32>):\n" +
                        block +
                        "\nlm.yield %r : tensor<?x8xf32>\n} : tensor<?x8xf32>\n"
                        "%l = lm.logits %b, @e : tensor<?x8xf32> -> tensor<?x32xf32>\n"

@@ -133,7 +133,7 @@ TEST_F(UnknownOps, shapesAreVerified) {
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
       EXPECT_EQ(diagnostic.str(),
-                "'test.low_rank' op matrix @right of block \"blk.0\" must be 12x?, is 3x8");
+                "'test.low_rank' op matrix @left of block \"blk.0\" must be 12x?, is 3x8");
     return success();
   });
   parse(lowRank);

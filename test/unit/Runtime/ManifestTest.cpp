@@ -1,6 +1,7 @@
 //===- ManifestTest.cpp - Damaged and malicious bundles -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Bundle/ManifestWriter.h"
 #include "retort.hpp"
 #include "runtime/base/Error.h"
 #include "runtime/base/Sha256.h"
@@ -47,7 +48,7 @@ protected:
   ManifestTest() {
     writeTestBundle(path);
     file = readFile(path);
-    manifest = readBundleManifest(path);
+    manifest = manifestJson(path);
   }
   std::string openWith(const std::string &text) {
     writeFile(path, withManifest(file, text));
@@ -221,7 +222,7 @@ protected:
   CudaManifestTest() {
     writeCudaBundle(path, {.devices = {1, 2}});
     file = readFile(path);
-    manifest = readBundleManifest(path);
+    manifest = manifestJson(path);
   }
   std::string entryWith(const std::string &key, const json &value, size_t entry = 0) {
     return openWith(("/entries/" + std::to_string(entry) + "/" + key).c_str(), value);
@@ -316,18 +317,95 @@ TEST_F(CudaManifestTest, EntriesThatDoNotGoTogether) {
 TEST_F(CudaManifestTest, PartsThatAreNotThere) {
   writeTestBundle(path); // a CPU's bundle
   file = readFile(path);
-  json cpu = readBundleManifest(path);
+  json cpu = manifestJson(path);
   cpu["entries"].push_back(manifest["entries"][0]);
   EXPECT_THAT(openWith(cpu.dump()), HasSubstr("parts.weights.cuda.bin is missing"));
   writeCudaBundle(path);
   file = readFile(path);
-  json gpu = readBundleManifest(path);
+  json gpu = manifestJson(path);
   gpu["params"][0]["part"] = "weights.bin";
   EXPECT_THAT(openWith(gpu.dump()), HasSubstr("params[0].part is \"weights.bin\""));
   gpu["params"][0]["part"] = "weights.cuda.bin";
   EXPECT_EQ(openWith(gpu.dump()), "ok");
   gpu["params"][0]["bytes"] = 5001;
   EXPECT_THAT(openWith(gpu.dump()), HasSubstr("params[0].bytes is 5001"));
+}
+
+/// A manifest with no field at its default.
+engine::Manifest fullManifest() {
+  using engine::CudaArch, engine::Manifest;
+  const std::string hash(64, 'a');
+  Manifest made;
+  made.retort = "0.1.0";
+  made.name = "name";
+  made.family = "family";
+  made.vocab = 100;
+  made.context = 200;
+  made.hidden = 300;
+  made.maxRows = 400;
+  made.blocks = 5;
+  made.pageRows = 16;
+  made.pageBytes = 640;
+  made.cacheFormat = "f16";
+  made.activationBytes = 700;
+  made.scratchBytesPerThread = 128;
+  made.bytesPerToken = 900;
+  made.entries = {{"x86-64-v3", "step_v3"}, {"x86-64-v4", "step_v4"}};
+  Manifest::CudaEntry entry;
+  entry.decode = true;
+  entry.maxRows = 8;
+  entry.pdl = entry.argmax = true;
+  entry.sample = Manifest::CudaEntry::Sample{"draw", 64, 1024};
+  entry.devices = 2;
+  entry.threads = 256;
+  entry.syncWords = 12;
+  entry.sharedBytes = 4096;
+  entry.sharedBytesOn = {{CudaArch{9, 0, 0}, 8192}};
+  entry.activationBytes = 1300;
+  entry.pageRows = 32;
+  entry.pageBytes = 1280;
+  entry.logitsCount = 60;
+  entry.grid = 3;
+  entry.kernels = {{"one", 1, 11}, {"two", 2, 3}};
+  entry.arches = {CudaArch{8, 0, 0}, CudaArch{9, 0, 'a'}};
+  entry.ptx = CudaArch{12, 0, 0};
+  made.cudaEntries = {entry, entry};
+  made.cudaEntries[1].device = 1;
+  made.cudaEntries[1].sample.reset();
+  made.cudaEntries[1].logitsBegin = 60;
+  made.cudaEntries[1].logitsCount = 40;
+  uint64_t offset = engine::kBundlePage;
+  for (const char *name :
+       {"program.fatbin", "program.so", "weights.bin", "weights.cuda0.bin", "weights.cuda1.bin"}) {
+    made.parts.push_back({name, offset, 5, hash, {hash}});
+    offset += engine::kBundlePage;
+  }
+  made.params = {{"w", "i4g64s", "rows16", "weights.bin", {2, 3}, 1, 4},
+                 {"v", "f32", "", "", {4}, 0, 5}};
+  made.chat.emplace().name = "chat";
+  made.provenance = Manifest::Provenance{"a.gguf", hash, "int4", "builtin.module()", 7, "corpus"};
+  return made;
+}
+
+TEST(ManifestRoundTripTest, WhatIsWrittenIsRead) {
+  for (bool isFile : {true, false}) {
+    engine::Manifest made = fullManifest();
+    if (!isFile)
+      for (engine::Manifest::Part &part : made.parts)
+        part.offset = 0;
+    json written = toJson(made);
+    addParts(written, made.parts, isFile);
+    const std::string text = written.dump();
+    const auto end =
+        isFile ? std::optional((made.parts.size() + 1) * engine::kBundlePage) : std::nullopt;
+    engine::Manifest read = engine::parseManifest(text, "x", end);
+    EXPECT_EQ(read.text, text);
+    read.text.clear();
+    EXPECT_EQ(read, made);
+    json again = toJson(read);
+    addParts(again, read.parts, isFile);
+    EXPECT_EQ(again, written);
+  }
 }
 
 /// What a long list of objects takes is linear in their number.

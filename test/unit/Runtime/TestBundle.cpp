@@ -3,7 +3,7 @@
 #include "test/unit/Runtime/TestBundle.h"
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Tokenizer/Spec.h"
-#include "kernels/cuda/layout.h"
+#include "kernels/cuda/machine.h"
 #include "runtime/base/Error.h"
 #include "runtime/src/abi/cuda_program.h"
 #include "runtime/src/engine/Manifest.h"
@@ -98,7 +98,11 @@ nlohmann::json testManifest() {
              {"bytes", 256}}}},
           {"figures", {{"bytes_per_token", 1}}},
           {"chat", chat.toJson()},
-          {"provenance", {{"teacher", "none"}}}};
+          {"provenance",
+           {{"teacher", {{"file", "none"}, {"sha256", ""}}},
+            {"recipe", "none"},
+            {"pipeline", ""},
+            {"seed", 0}}}};
 }
 
 void writeTestBundle(const std::string &path, const nlohmann::json &manifest, uint64_t weightBytes,
@@ -195,6 +199,10 @@ std::vector<float> expectedLogits(std::span<const int32_t> tokens) {
   for (int32_t i = 0; i < kVocab; ++i)
     logits.push_back(testLogit(stateAfter(tokens), i));
   return logits;
+}
+
+nlohmann::json manifestJson(const std::string &path) {
+  return nlohmann::json::parse(readBundleManifest(path).text);
 }
 
 std::string readFile(const std::string &path) {

@@ -54,6 +54,9 @@ uint64_t stateAfter(std::span<const int32_t> tokens);
 /// Its logits, computed from the tokens alone.
 std::vector<float> expectedLogits(std::span<const int32_t> tokens);
 
+/// The manifest of a bundle as it stands there, to be changed.
+nlohmann::json manifestJson(const std::string &path);
+
 std::string readFile(const std::string &path);
 void writeFile(const std::string &path, const std::string &bytes);
 

@@ -110,12 +110,9 @@ RETORT_KERNEL(test_hash, 64, 1, const Step *s) { hash(s); }
 RETORT_KERNEL(test_logits, 64, 1, const Step *s) { logits(s); }
 RETORT_KERNEL(test_done, 64, 1, const Step *s) { stepDone(s); }
 
-struct One {
-  static constexpr int First = TEST_VOCAB, Second = 0;
-};
-struct Two {
-  static constexpr int First = TEST_LOGITS_BEGIN_1, Second = TEST_VOCAB - First;
-};
+constexpr SampleShape One = {.first = TEST_VOCAB};
+constexpr SampleShape Two = {.first = TEST_LOGITS_BEGIN_1,
+                             .second = TEST_VOCAB - TEST_LOGITS_BEGIN_1};
 RETORT_KERNEL(test_sample_1, kSampleThreads, 1, const Step *s) { sample<One>(*s); }
 RETORT_KERNEL(test_sample_2, kSampleThreads, 1, const Step *s) { sample<Two>(*s); }
 

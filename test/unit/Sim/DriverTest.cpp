@@ -324,7 +324,7 @@ template <int Release, int Acquire> RETORT_DEVICE void exchange(uint32_t *mine, 
     if (Release == 1) storeReleaseSys(peerFlag, 1);
     if (Release == 2) storeReleaseGpu(peerFlag, 1);
     if (Release == 3) { fenceGpu(); storeRelaxedSys(peerFlag, 1); }
-    if (Release == 4) storeVolatile(peerFlag, 1);
+    if (Release == 4) storeRelaxedSys(peerFlag, 1);
     if (Acquire == 0) { while (loadRelaxedSys(myFlag) == 0) spinPause(); fenceSys(); }
     if (Acquire == 1) while (loadAcquireSys(myFlag) == 0) spinPause();
     if (Acquire == 2) while (loadAcquireGpu(myFlag) == 0) spinPause();

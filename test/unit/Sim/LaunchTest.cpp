@@ -42,17 +42,15 @@ RETORT_KERNEL(all, 128, 1, uint32_t *bad, const uint8_t *in, uint32_t *words) {
   const uint32_t t = threadIndex(), l = laneIndex();
   auto expect = [&](int test, bool ok) { if (!ok) atomicAddRelaxedGpu(bad + test, 1); };
   expect(0, t == warpIndex() * 32 + l && threadCount() == 128 && ctaCount() == 2);
-  expect(1, shfl(int(l) * 3, 5) == 15 && shflXor(int(l), 1) == int(l ^ 1) && shflDown(int(l), 4) == int(l < 28 ? l + 4 : l));
+  expect(1, shfl(int(l) * 3, 5) == 15 && shflXor(int(l), 1) == int(l ^ 1));
   expect(2, warpBallot(l % 3 == 0) == 0x49249249u);
   expect(3, warpSum(float(l)) == 496.0f && warpSum<8>(1.0f) == 8.0f && warpMax(float(l ^ 13)) == 31.0f);
-  // int4, int8, fp8 to halves
-  expect(4, nibblesToHalf2<1>(0x00f000f0u * 0 + 0x00310000u * 0 + 0x009000a0u) == halves(10 - 8, 9 - 8));
-  expect(5, nibblesToHalf2<0, 0>(0x000f0001u) == halves(1, 15) && nibblesToBf162<3>(0x2000e000u) == packBf162(6, -6));
-  expect(6, bytesToHalf2<0>(0x7f80ff01u) == halves(1, -1) && bytesToHalf2<1>(0x7f80ff01u) == halves(-128, 127));
+  // int4, fp8 to halves
+  expect(4, nibblesToHalf2(0x12f9340au) == halves(10 - 8, 9 - 8));
   expect(7, e4m3ToHalf2<0>(0x00007e38u) == halves(1, 448) && e4m3ToHalf2<1>(0x81080000u) == halves(0.015625f, -0.001953125f));
   expect(8, packE4m3(1, -448) == 0xfe38 && packE4m3(0.001953125f, 1000) == 0x7e01 && packE4m3(1.0625f, 1.1875f) == 0x3a38);
   expect(9, fmaHalf2(halves(2, 3), halves(4, 5), halves(1, -1)) == halves(9, 14) && mulHalf2(halves(2, -3), halves(2, 2)) == halves(4, -6));
-  expect(10, addHalf2(halves(1, 2), halves(3, 4)) == halves(4, 6) && unpackHalf2(halves(1, -2)).y == -2 && unpackBf162(packBf162(7, 8)).x == 7);
+  expect(10, subHalf2(halves(1, 2), halves(3, 5)) == halves(-2, -3) && unpackHalf2(halves(1, -2)).y == -2 && unpackBf162(packBf162(7, 8)).x == 7);
   expect(11, lop3<0x96>(5, 9, 12) == (5 ^ 9 ^ 12) && prmt(0x33221100u, 0x77665544u, 0x7012u) == 0x77001122u);
   expect(12, float(half(0.1f)) == 0.0999755859375f && float(bf16(1.00390625f)) == 1.0f && float(bf16(1.01171875f)) == 1.015625f);
   // mma: a[i][k] = i + 2k (exact in f16), b[k][j] = k - j
@@ -83,11 +81,11 @@ RETORT_KERNEL(all, 128, 1, uint32_t *bad, const uint8_t *in, uint32_t *words) {
   auto *h = reinterpret_cast<uint16_t *>(s);
   if (t < 32) for (int c = 0; c < 8; ++c) h[t * 8 + c] = uint16_t(256 * (t / 8) + 16 * (t % 8) + c);
   ctaSync();
-  uint32_t m4[4], m2[2], m1, x4[4], x2[2];
-  ldmatrixX4(m4, h + l * 8); ldmatrixX2(m2, h + l * 8); ldmatrixX1(m1, h + l * 8); ldmatrixX4Trans(x4, h + l * 8); ldmatrixX2Trans(x2, h + l * 8);
+  uint32_t m4[4], x4[4];
+  ldmatrixX4(m4, h + l * 8); ldmatrixX4Trans(x4, h + l * 8);
   for (uint32_t m = 0; m < 4; ++m) {
     const uint32_t low = 256 * m + 16 * (l / 4) + 2 * (l % 4), tlow = 256 * m + 16 * (2 * (l % 4)) + l / 4;
-    expect(16, m4[m] == (low | (low + 1) << 16) && x4[m] == (tlow | (tlow + 16) << 16) && (m > 1 || (m2[m] == m4[m] && x2[m] == x4[m])) && (m || m1 == m4[0]));
+    expect(16, m4[m] == (low | (low + 1) << 16) && x4[m] == (tlow | (tlow + 16) << 16));
   }
   ctaSync();
   // wgmma: rows i of all four warps, columns j, two steps of k: a[i][k] = i + k, b[k][j] = k - j
@@ -133,7 +131,7 @@ RETORT_KERNEL(all, 128, 1, uint32_t *bad, const uint8_t *in, uint32_t *words) {
   auto *w = reinterpret_cast<uint32_t *>(s + 9000 / 8 * 8);
   if (warpIndex() < 2) { w[t] = t * 7; barArrive(3, 128); } else { barSync(3, 128); expect(20, w[t - 64] == (t - 64) * 7); }
   ctaSync();
-  expect(21, ldGlobalNc32(in + 4 * t) == ldGlobal32(in + 4 * t) && ldGlobalNc64(in + 8 * t).y == ldGlobal64(in + 8 * t).y && ldGlobalNc128(in + 16 * t).w == ldGlobal128(in + 16 * t).w);
+  expect(21, ldGlobalNc32(in + 4 * t) == ldGlobal32(in + 4 * t) && ldGlobal64(in + 8 * t).y == ldGlobal32(in + 8 * t + 4) && ldGlobalNc128(in + 16 * t).w == ldGlobal128(in + 16 * t).w);
   // grid barriers, reused
   for (uint32_t round = 1; round < 4; ++round) {
     if (t == 0) storeRelaxedGpu(words + 8 + ctaIndex(), round);
@@ -141,10 +139,10 @@ RETORT_KERNEL(all, 128, 1, uint32_t *bad, const uint8_t *in, uint32_t *words) {
     expect(22, loadRelaxedGpu(words + 8 + (1 - ctaIndex())) == round);
     gridSync(words);
   }
-  atomicAddAcqRelGpu(words + 1, 1); redAddReleaseGpu(words + 1, 1); redAddRelaxedGpu(words + 1, 1); redMaxRelaxedGpu(reinterpret_cast<uint64_t *>(words + 4), 1ull << 40 | t);
+  atomicAddAcqRelGpu(words + 1, 1); redAddRelaxedGpu(words + 1, 1); redAddRelaxedGpu(words + 1, 1); redMaxRelaxedGpu(reinterpret_cast<uint64_t *>(words + 4), 1ull << 40 | t);
   if (t == 0) { stGlobal32(words + 20 + ctaIndex(), 5); storeReleaseSys(words + 24 + ctaIndex(), 6); storeRelaxedSys128(words + 28 + 4 * ctaIndex(), makeU32x4(1, 2, 3, 4)); expect(23, loadRelaxedSys128(words + 28 + 4 * ctaIndex()).z == 3); }
   float si, co; sinCos(0.5f, si, co);
-  expect(24, si > 0.4794f && si < 0.4795f && co > 0.8775f && co < 0.8776f && expApprox(1) > 2.71828f && expApprox(1) < 2.71829f && rsqrtApprox(4) == 0.5f && tanhApprox(0) == 0);
+  expect(24, si > 0.4794f && si < 0.4795f && co > 0.8775f && co < 0.8776f && expApprox(1) > 2.71828f && expApprox(1) < 2.71829f && rsqrtApprox(4) == 0.5f);
 })"),
                             "all");
     std::vector<uint8_t> in(4096);
@@ -184,7 +182,7 @@ RETORT_KERNEL(many, 256, 1, float *out, const uint8_t *weights, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     const u32x4 w = ldGlobalNc128(weights + 16 * (threadIndex() + 256 * (i % 64)));
     for (int j = 0; j < 4; ++j) {
-      const uint32_t a[4] = {nibblesToHalf2<0>(w[j]), nibblesToHalf2<1>(w[j]), nibblesToHalf2<2>(w[j]), nibblesToHalf2<3>(w[j])};
+      const uint32_t a[4] = {nibblesToHalf2(w[j]), nibblesToHalf2(w[j] >> 4), nibblesToHalf2(w[j] >> 8), nibblesToHalf2(w[j] >> 12)};
       uint32_t b[2];
       b[0] = *reinterpret_cast<uint32_t *>(s + 4 * laneIndex() + 128 * j); b[1] = *reinterpret_cast<uint32_t *>(s + 4 * laneIndex() + 2048 + 128 * j);
       mmaF16(d, a, b);

@@ -185,7 +185,7 @@ TEST(Optimizer, SchedulesAsTheySay) {
 
 // What training sees of a quantised weight is what packing stores, to the bit.
 TEST(FakeQuantise, EqualsPacking) {
-  for (const char *name : {"i4g32s", "i4g32a", "i4g128a", "i8g32", "f8g64"}) {
+  for (const char *name : {"i4g32s", "i4g32a", "i4g128a", "i8g32", "f8g64", "i3g64s"}) {
     const NumberFormat format = *named<NumberFormat>(name);
     at::Tensor matrix = at::randn({19, 200}) * 0.05;
     const at::Tensor before = matrix.clone();

@@ -253,8 +253,8 @@ TEST_F(ParamStreamTest, PackedLayouts) {
   const int64_t rows = 74, columns = 100; // short groups and short blocks
   const std::string shape = "tensor<74x100x";
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"f32", ""},     {"bf16", ""},     {"f16", ""},     {"f8E4M3FN", "f8g128"},
-      {"i8", "i8g32"}, {"i4", "i4g64s"}, {"i4", "i4g32a"}};
+      {"f32", ""},     {"bf16", ""},     {"f16", ""},      {"f8E4M3FN", "f8g128"},
+      {"i8", "i8g32"}, {"i4", "i4g64s"}, {"i4", "i4g32a"}, {"i3", "i3g64s"}};
   Matrix w = random(rows, columns);
   write({w});
   for (const auto &[element, quantised] : cases)
@@ -269,9 +269,8 @@ TEST_F(ParamStreamTest, PackedLayouts) {
       std::string body = load("%0", 0, plain);
       std::string value = "%0";
       if (format.kind != NumberFormat::Kind::F32) {
-        body += quantised.empty()
-                    ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
-                    : "%1 = weight.quantize %0 : " + plain + " -> " + stored + "\n";
+        body += quantised.empty() ? "%1 = weight.cast %0 : " + plain + " -> " + stored + "\n"
+                                  : "%1 = weight.quantize %0 : " + plain + " -> " + stored + "\n";
         value = "%1";
       }
       const std::string packed = "tensor<" + std::to_string(size) + "xi8>";

@@ -1,0 +1,124 @@
+//===- DataWorkTrain.cpp - Executing distill.fit and distill.train -------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/Driver/DataWork.h"
+#include "compiler/Driver/Estimate.h"
+#include "compiler/Torch/FromIR.h"
+
+#include <nlohmann/json.hpp>
+
+namespace retort {
+namespace {
+
+/// A model whose matrices are meant to be stored in `format`, embedding and logits in `table`
+/// (null: in `format`); both null: as they are.
+exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight::FormatAttr table) {
+  exec::Graph graph = exec::graphFromModel(model);
+  auto store = [&](exec::Param &param, weight::FormatAttr in) {
+    if (in && !param.isVector)
+      param.format = in.getValue();
+  };
+  for (exec::Param &param : graph.params)
+    store(param, format);
+  for (const exec::Node &node : graph.nodes)
+    if (node.op == exec::OpKind::Embed || node.op == exec::OpKind::Logits)
+      store(graph.params[node.param("weight")], table);
+  return graph;
+}
+
+} // namespace
+
+void DataWork::runOp(distill::FitOp op) {
+  lm::ModelOp student = model(op, op.getStudent()), teacher = model(op, op.getTeacher());
+  const std::string key = keyOf(op, {student, teacher});
+  const std::string name = "fit the " + wordsOf(op.getStudent());
+  plan_.push_back(estimateFit(student, teacher, op, name, workspace_.has(key, "safetensors")));
+  if (!options_.planOnly)
+    workspace_.getOrMake(key, "safetensors", [&](const std::string &path) {
+      progress_.begin(name);
+      const exec::Graph graph =
+          quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
+      const exec::Graph guide = exec::graphFromModel(teacher);
+      exec::FitOptions options;
+      for (auto param : op.getParams().getAsRange<mlir::StringAttr>())
+        options.params.push_back(param.str());
+      options.damping = op.getDamping();
+      options.outputPath = path;
+      exec::FitResult result;
+      exec::check(executor().fit({&graph, teacher_.readRows(student, graph)},
+                                 {&guide, teacher_.readRows(teacher, guide)},
+                                 packTrain(student, op.getTokens(), op.getSequenceLength(), 0),
+                                 options, onProgress(), result));
+      char line[96];
+      std::snprintf(line, sizeof line, "%zu layers, the last block's stream lacks %.1f %%",
+                    options.params.size(), 100 * result.lacking.back());
+      progress_.end(line);
+    });
+  setResult(op, key);
+}
+
+void DataWork::runOp(distill::TrainOp op) {
+  lm::ModelOp student = model(op, op.getStudent());
+  llvm::SmallVector<lm::ModelOp> models{student};
+  lm::ModelOp guide;
+  if (op.getTeacher())
+    models.push_back(guide = model(op, *op.getTeacher()));
+  const std::string key = keyOf(op, models);
+  const std::string name = (guide ? "distil the " : "train the ") + wordsOf(op.getStudent());
+  const bool cached = workspace_.has(key, "safetensors");
+  plan_.push_back(estimateTrain(student, guide, op, name, cached));
+  if (!options_.planOnly)
+    workspace_.getOrMake(
+        key, "safetensors",
+        [&](const std::string &path) {
+          progress_.begin(name);
+          train(op, key, path);
+        },
+        [&] { progress_.note("waiting for another compile that does the same training"); });
+  readCurve(op, key);
+  setResult(op, key);
+}
+
+void DataWork::train(distill::TrainOp op, const std::string &key, const std::string &output) {
+  lm::ModelOp student = model(op, op.getStudent());
+  const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
+  exec::Model studentModel{&graph, teacher_.readRows(student, graph)};
+  std::optional<exec::Graph> guideGraph;
+  std::optional<exec::Model> guide;
+  if (op.getTeacher()) {
+    lm::ModelOp teacher = model(op, *op.getTeacher());
+    guideGraph = exec::graphFromModel(teacher);
+    guide = exec::Model{&*guideGraph, teacher_.readRows(teacher, *guideGraph)};
+  }
+  exec::TrainOptions options = trainOptions(op);
+  options.seed = op.getSeed();
+  options.checkpointPath = workspace_.partialPath(key, "checkpoint");
+  options.outputPath = output;
+  options.key = key;
+  exec::TrainResult result;
+  exec::check(
+      executor().train(studentModel, guide ? &*guide : nullptr,
+                       packTrain(student, op.getTokens(), op.getSequenceLength(), op.getSeed()),
+                       options, onProgress(), result));
+  nlohmann::json curve = {
+      {"steps", result.steps}, {"tokens", result.tokens}, {"loss", result.curve}};
+  workspace_.put(key, "json", curve.dump() + "\n");
+  char text[96];
+  std::snprintf(text, sizeof text, "%s tokens, loss %.3f to %.3f, %.0f tokens/s",
+                formatCount(result.tokens).c_str(), result.curve.empty() ? 0 : result.curve.front(),
+                result.curve.empty() ? 0 : result.curve.back(), result.tokensPerSecond);
+  progress_.end(text);
+}
+
+void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
+  if (!workspace_.has(key, "json"))
+    return;
+  nlohmann::json curve = readObject(workspace_.objectPath(key, "json"));
+  LossCurve points{(op.getTeacher() ? "distil the " : "train the ") + wordsOf(op.getStudent()), {}};
+  const double steps = std::max<double>(1, curve["loss"].size());
+  for (size_t i = 0; i < curve["loss"].size(); ++i)
+    points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
+                             curve["loss"][i].get<double>()});
+  curves_.push_back(std::move(points));
+}
+
+} // namespace retort
