@@ -15,6 +15,8 @@ config.test_exec_root = config.retort_test_binary_dir
 
 llvm_config.with_environment("PATH", config.retort_tools_dir, append_path=True)
 llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
+config.substitutions += [("%python", config.python), ("%llvm_include", config.llvm_include_dir),
+                         ("%tools", config.retort_tools_dir), ("%llvm_tools", config.llvm_tools_dir)]
 llvm_config.add_tool_substitutions(
     ["retort-opt", "retort-lsp-server", "FileCheck", "not", "split-file"],
     [config.retort_tools_dir, config.llvm_tools_dir])

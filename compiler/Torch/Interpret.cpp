@@ -4,6 +4,7 @@
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
 #include "compiler/Weights/ParamStream.h"
+#include "dialects/Distill/DistillOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 #include "llvm/Support/Format.h"
@@ -23,6 +24,10 @@ public:
     return "Run each model on tokens and print what its ops make";
   }
 
+  void getDependentDialects(mlir::DialectRegistry &registry) const override {
+    registry.insert<distill::DistillDialect>();
+  }
+
   void runOnOperation() override {
     for (lm::ModelOp model : getOperation().getOps<lm::ModelOp>())
       try {
@@ -36,7 +41,8 @@ public:
 private:
   void run(lm::ModelOp model) {
     const Graph graph = graphFromModel(model);
-    WeightSources sources(nullptr);
+    auto *files = getContext().getLoadedDialect<distill::DistillDialect>();
+    WeightSources sources(nullptr, [&](const std::string &hash) { return files->resolveFile(hash); });
     const ReadRows read = [&](ParamId param, int64_t begin, int64_t end, float *out) {
       return guarded([&] {
         const std::string &name = graph.params[size_t(param)].name;

@@ -127,10 +127,10 @@ CheckpointTensor WeightSources::tensor(weight::LoadOp load) {
   std::string where;
   if (std::optional<StringRef> hash = load.getFile()) {
     const std::string key = hash->str();
-    if (!objectPath_)
+    where = objectPath_ ? objectPath_(key) : "";
+    if (where.empty())
       fail(ExitCode::BadInput, "tensor " + quote(name) + " lies in the workspace object " + key +
                                    ", but there is no workspace: give --workspace");
-    where = objectPath_(key);
     std::unique_ptr<SafetensorsFile> &file = objects_[key];
     if (!file)
       file = std::make_unique<SafetensorsFile>(SafetensorsFile::open(where));
@@ -151,6 +151,11 @@ CheckpointTensor WeightSources::tensor(weight::LoadOp load) {
   if (ArrayRef<int64_t>(found->shape) != wanted)
     fail(ExitCode::BadInput, where + ": tensor " + quote(name) + " is " + shapeText(found->shape) +
                                  ", but the program loads " + shapeText(wanted) +
+                                 ": compile with the checkpoint it came from");
+  const StringRef stored = retort::name(found->type);
+  if (stored != load.getStored())
+    fail(ExitCode::BadInput, where + ": tensor " + quote(name) + " is stored as " + stored.str() +
+                                 ", but the program loads " + load.getStored().str() +
                                  ": compile with the checkpoint it came from");
   return *found;
 }

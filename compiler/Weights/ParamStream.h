@@ -34,7 +34,7 @@ public:
   WeightSources &operator=(const WeightSources &) = delete;
 
   /// The tensor that `load` reads. Throws Error (BadInput) if there is none of this name, or if its
-  /// shape is not the op's, with both shapes.
+  /// shape or its type is not the op's, with both.
   CheckpointTensor tensor(weight::LoadOp load);
 
 private:

@@ -61,9 +61,9 @@ def LM_RopeScalingAttr : AttrDef<LM_Dialect, "RopeScaling"> {
       one number for each pair of rotated features. It has no other field.
     ```mlir
     #lm.rope_scaling<linear, factor = 8.0>
-    #lm.rope_scaling<llama3, factor = 8.0, original_context = 8192, low_freq_factor = 1.0,
+    #lm.rope_scaling<llama3, factor = 8.0, original_context = 8192.0, low_freq_factor = 1.0,
                      high_freq_factor = 4.0>
-    #lm.rope_scaling<yarn, factor = 4.0, original_context = 32768>
+    #lm.rope_scaling<yarn, factor = 4.0, original_context = 32768.0>
     #lm.rope_scaling<factors, factors = [1.0, 8.0]>
     ```
     - (C1) `factor` is finite and above 0; for `factors` every factor is.
