@@ -17,6 +17,10 @@
 
 namespace retort::cuda {
 
+// Shapes are written with these names where only this namespace is at hand.
+using retort::Activation;
+using retort::CacheFormat;
+
 /// How many tiles a step has: `tiles` for each `rowTile` rows begun; with `rowParts` n a row is n of
 /// what `rowTile` counts. rowTile 0: `tiles` whatever the rows.
 struct TileSpace {

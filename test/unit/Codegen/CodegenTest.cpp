@@ -292,7 +292,11 @@ TEST(CodegenTest, Int8) { check(twoLayers({Kind::I8, 32}), 1e-2f); }
 TEST(CodegenTest, Int4Symmetric) { check(twoLayers({Kind::I4, 32}), 1e-2f); }
 TEST(CodegenTest, Int4Asymmetric) { check(twoLayers({Kind::I4, 64, true}), 1e-2f); }
 
-TEST(CodegenTest, Int3) { check(twoLayers({Kind::I3, 64}), 1e-2f); }
+TEST(CodegenTest, Int3) {
+  ModelSpec spec = twoLayers({Kind::I3, 64});
+  spec.seed = 2; // with 1 an activation lies half way between two codes: either is right
+  check(spec, 1e-2f);
+}
 
 // Shapes that are no multiple of 16 or of the group, absent parts, a format a layer.
 TEST(CodegenTest, LayersDiffer) {

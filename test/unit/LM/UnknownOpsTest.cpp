@@ -116,7 +116,7 @@ struct UnknownOps : ParsedModel {
 
 TEST_F(UnknownOps, areQuantisedByTheirRoles) {
   parse(lowRank);
-  EXPECT_THAT(run("quantize-weights{group=32}"), IsEmpty());
+  EXPECT_THAT(run("quantize-weights{format=i4g32s}"), IsEmpty());
   for (StringRef name : {"left", "right", "gate", "down", "e"})
     EXPECT_FALSE(weight::isWeightTensor(model.lookupParam(name).getType())) << name.str();
 }

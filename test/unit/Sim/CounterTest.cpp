@@ -122,7 +122,7 @@ TEST_F(Counters, Waits) {
   EXPECT_EQ(r["waits"], 5);
   EXPECT_EQ(r["launches"], 1);
   EXPECT_EQ(r["kernels"],
-            nlohmann::json::parse(R"([{"name": "waits", "launches": 1, "waits": 5}])"));
+            nlohmann::json::parse(R"([{"name": "waits", "launches": 1, "tiles": 0, "waits": 5}])"));
 }
 
 } // namespace
