@@ -3,6 +3,7 @@
 #pragma once
 #include "kernels/cuda/shapes.h"
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <string>
 #include <vector>
@@ -47,8 +48,9 @@ inline std::string literal(CacheFormat format) {
 }
 
 inline std::string literal(cuda::WeightLayout layout) {
-  const char *kinds[] = {"F32", "F16", "BF16", "I8", "F8", "I4"};
-  std::string text = std::string("{{WeightKind::") + kinds[static_cast<int>(layout.kind)];
+  std::string text = "{{WeightKind::";
+  for (const char *c = layout.traits().name; *c; ++c) // the kind is the name in upper case
+    text += static_cast<char>(std::toupper(*c));
   if (layout.quantised())
     text += ", " + literal(layout.group);
   if (layout.minima)

@@ -5,8 +5,8 @@
 namespace retort::exec {
 
 /// Registers `interpret`, which runs every lm.model of a module in f32 and prints what each op makes.
-/// Its weights are weight.constant's: there is no checkpoint. It is retort-opt's, for tests and for
-/// readers: running a model is no transformation, and it opens the executor's library.
+/// Weights must be weight.constant ops, since there is no checkpoint. Only retort-opt has this pass,
+/// for tests and readers: it transforms nothing, and it loads the executor's library.
 void registerInterpretPass();
 
 } // namespace retort::exec

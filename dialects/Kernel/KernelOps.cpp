@@ -123,7 +123,7 @@ int64_t ProgramOp::flaggedBytes() {
 
 LogicalResult BufferOp::verify() {
   auto type = dyn_cast<RankedTensorType>(getType());
-  if (!type || !type.hasStaticShape()) // (C1)
+  if (!type || !type.hasStaticShape() || type.getRank() == 0) // (C1)
     return emitOpError() << "has type " << getType()
                          << ": a ranked tensor of static shape is needed";
   if (getOffset() && *getOffset() % 64 != 0) // (C2)

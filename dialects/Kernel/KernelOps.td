@@ -86,7 +86,7 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     the start of what `kind` says (received while decoding: of the part of `sync` that is for it), a
     multiple of 64; `bytes` is what the buffer takes there (for
     packed weights what the layout takes, which the logical shape does not tell).
-    - (C1) The type is a ranked tensor of static shape.
+    - (C1) The type is a ranked tensor of static shape, with at least one dimension.
     - (C2) `offset` is a multiple of 64.
     - (C3) An activation, received or not, has max_rows rows.
     - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32, f16, bf16 or f8E4M3FN.
@@ -170,7 +170,7 @@ def Kernel_EmbedOp : Kernel_TileOp<"embed"> {
   let summary = "Rows of the embedding table, a tile a row";
   let description = [{
     `dest[r] = scale * table[tokens[r]]`.
-    - (C1) `dest` is max_rows x the table's columns.
+    - (C1) The table is a matrix of weights, and `dest` is max_rows x its columns.
     - (C2) The phase has one tile per row.
   }];
   let arguments = (ins Buffer<ReadOwn>:$tokens, Buffer<Read>:$table, Buffer<WriteOwn>:$dest,
@@ -226,7 +226,7 @@ def Kernel_MatmulOp : Kernel_TileOp<"matmul", ["getTileSpace"]> {
     `cap(y) = c * tanh(y / c)` if `soft_cap` c is given (Gemma 2, arXiv:2408.00118). `dest` may be
     the logits; then the staged rows are the wanted ones. With `send` the results are stored there on
     the other device too.
-    - (C1) The weights have as many columns as the staged rows have features.
+    - (C1) The weights are a matrix with as many columns as the staged rows have features.
     - (C2) `dest` has as many columns as the weights have rows, `bias` as many elements.
     - (C3) The phase has ceil(rows of weights / 16) tiles; with `row_tile` a tile is 8 such blocks
       (on sm_90a the kernel has 16, unless the weights are f32).
@@ -305,7 +305,7 @@ def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu", ["getTileSpace"]> {
     `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). The first half
     of the weights' rows is gate, the second up; a gated layout stores 16 rows of gate, then the same 16
     channels of up, so that a tile reads one contiguous range.
-    - (C1) The weights have as many columns as the staged rows have features.
+    - (C1) The weights are a matrix with as many columns as the staged rows have features.
     - (C2) The weights have twice as many rows as `dest` has columns, and a gated layout.
     - (C3) The phase has ceil(columns of dest / 16) tiles; with `row_tile` a tile is 8 blocks of 16
       rows of the weights.

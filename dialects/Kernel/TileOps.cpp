@@ -146,6 +146,14 @@ static LogicalResult checkCache(Operation *op, BufferOp cache, int64_t kvHeads, 
                            << " dims, its cache is " << cache.getTensor();
 }
 
+/// A matrix of weights says its format and its layout (kernel.buffer); others do not.
+static LogicalResult checkMatrix(Operation *op, BufferOp buffer) {
+  if (buffer.getKind() == BufferKind::Weights && buffer.getTensor().getRank() == 2)
+    return success();
+  return op->emitOpError() << "needs a matrix of weights, '" << buffer.getSymName() << "' is "
+                           << stringifyBufferKind(buffer.getKind()) << " " << buffer.getTensor();
+}
+
 static LogicalResult checkGroups(Operation *op, int64_t heads, int64_t kvHeads) {
   if (heads % kvHeads == 0)
     return success();
@@ -170,6 +178,8 @@ template <typename Op> static LogicalResult checkHeads(Op op, const Buffers &buf
 }
 
 LogicalResult EmbedOp::verifyBuffers(const Buffers &buffers) {
+  if (failed(checkMatrix(*this, buffers[getTableAttr()]))) // (C1)
+    return failure();
   return checkColumns(*this, buffers[getDestAttr()], buffers.columns(getTableAttr())); // (C1)
 }
 
@@ -201,6 +211,8 @@ LogicalResult StageOp::verifyBuffers(const Buffers &buffers) {
 
 LogicalResult MatmulOp::verifyBuffers(const Buffers &buffers) {
   BufferOp weights = buffers[getWeightsAttr()];
+  if (failed(checkMatrix(*this, weights))) // (C1)
+    return failure();
   int64_t out = weights.getTensor().getDimSize(0);
   if (failed(checkColumns(*this, weights, getSource().getType().getFeatures())) || // (C1)
       failed(checkColumns(*this, buffers[getDestAttr()], out)) ||                  // (C2)
@@ -265,6 +277,8 @@ LogicalResult SampleOp::verifyBuffers(const Buffers &buffers) {
 
 LogicalResult MatmulGluOp::verifyBuffers(const Buffers &buffers) {
   BufferOp weights = buffers[getWeightsAttr()];
+  if (failed(checkMatrix(*this, weights))) // (C1)
+    return failure();
   int64_t channels = buffers.columns(getDestAttr()), rows = weights.getTensor().getDimSize(0);
   if (failed(checkColumns(*this, weights, getSource().getType().getFeatures()))) // (C1)
     return failure();

@@ -30,6 +30,14 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // -----
 
+// buffer C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  // expected-error @below {{has type 'tensor<f32>': a ranked tensor of static shape is needed}}
+  kernel.buffer @x input tensor<f32>
+}
+
+// -----
+
 // buffer C2
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   // expected-error @below {{is at offset 32, which is no multiple of 64}}
@@ -166,6 +174,46 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
     %0 = kernel.stage @x : <48, f32, 0>
     // expected-error @below {{needs 48 columns of 'w', which has 64}}
     kernel.matmul %0, @w -> @y : <48, f32, 0>
+  }
+}
+
+// -----
+
+// matmul C1, a vector
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x input tensor<8x64xf32>
+  kernel.buffer @w weights tensor<64xf32> bytes 256
+  kernel.buffer @y activation tensor<8x64xf32>
+  kernel.phase @p "model" tiles 4 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{needs a matrix of weights, 'w' is weights 'tensor<64xf32>'}}
+    kernel.matmul %0, @w -> @y : <64, f32, 0>
+  }
+}
+
+// -----
+
+// matmul_glu C1, no weights
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x input tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.phase @p "model" tiles 2 {
+    %0 = kernel.stage @x : <64, f32, 0>
+    // expected-error @below {{needs a matrix of weights, 'x' is input 'tensor<8x64xf32>'}}
+    kernel.matmul_glu %0, @x -> @y act silu : <64, f32, 0>
+  }
+}
+
+// -----
+
+// embed C1, no weights
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @x input tensor<8x32xf32>
+  kernel.buffer @tokens input tensor<8xi32>
+  kernel.phase @p "model" tiles 1 per_row {
+    // expected-error @below {{needs a matrix of weights, 'x' is input 'tensor<8x32xf32>'}}
+    kernel.embed @tokens, @x -> @y scale 1.0
   }
 }
 
