@@ -190,7 +190,7 @@ std::string RecipeParameter::range() const {
   if (kind == Kind::Flag)
     return "true or false";
   if (kind == Kind::Choice)
-    return anyOf(choices);
+    return unit.empty() ? anyOf(choices) : "a " + unit;
   return least + " to " + most + (unit.empty() ? "" : ", " + unit);
 }
 
@@ -265,6 +265,7 @@ void Recipe::readParameter(const std::string &text, const std::string &at) {
   } else if (range == "cache format" || range == "number format") {
     parameter.kind = RecipeParameter::Kind::Choice;
     parameter.choices = range == "cache format" ? namesOf<CacheFormat>() : namesOf<NumberFormat>();
+    parameter.unit = range;
   } else if (range.starts_with("one of ")) {
     parameter.kind = RecipeParameter::Kind::Choice;
     std::istringstream words(range.substr(7));

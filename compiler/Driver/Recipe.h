@@ -30,12 +30,12 @@ struct RecipeParameter {
   Kind kind = Kind::Flag;
   std::string least, most;          ///< inclusive bounds of a number
   std::vector<std::string> choices; ///< the words of a choice
-  std::string unit, help;           ///< `unit` may be empty
+  std::string unit, help;           ///< `unit`, or which table has the choices, may be empty
   bool isSet = false;               ///< by the user
 
   /// Whether `text` is a value; else what it ought to be: "not a number from 0.1 to 1".
   std::optional<std::string> refuse(const std::string &text) const;
-  /// "0.1 to 1, share" or "f16, bf16 or f32".
+  /// "0.1 to 1, share", "a cache format" or "low or high".
   std::string range() const;
 };
 
