@@ -33,7 +33,8 @@ protected:
       GTEST_SKIP() << "a GPU does not count tiles";
   }
   uint64_t counted(const std::string &kernel) {
-    for (const auto &k : report()["kernels"])
+    const auto counters = report();
+    for (const auto &k : counters["kernels"])
       if (k["name"] == kernel)
         return k["tiles"];
     return 0;
