@@ -202,7 +202,7 @@ def write_workspace(folder):
     statistics = json.loads((ROOT / "test/passes/Prune/Inputs/stats.json").read_text())
     (objects / STATISTICS).write_text(json.dumps(statistics))
     statistics["blocks"] = dict(zip(statistics["blocks"], reversed(statistics["blocks"].values())))
-    statistics["vocabulary"]["counts"][6:] = [50, 0]
+    statistics["vocabulary"]["counts"][6:] = [0, 50]
     (objects / OTHER_STATISTICS).write_text(json.dumps(statistics))
 
 

@@ -135,7 +135,7 @@ kernel.program @m.prefill target "cuda" step "prefill" max_rows 128 page_rows 16
     kernel.rope_append @q at 0, @q at 64, @qkv at 96 -> @cache heads 4 kv_heads 2 dims 16 angles @angles q_norm @half k_norm @half eps 1.0e-6 offset
   }
   kernel.wait @p_append
-  kernel.phase @p_attention "blk.0" tiles 2 row_tile 64 {
+  kernel.phase @p_attention "blk.0" tiles 2 row_tile 128 row_parts 2 {
     kernel.attention @q at 0, @cache -> @attended heads 4 kv_heads 2 dims 16 scale 0.25 window 32 soft_cap 50.0
   }
 }

@@ -18,8 +18,8 @@ lm.model @m family "example" context 8 vocab 2 hidden 2 {
   lm.param @joined : tensor<2x2xf32> {
     %0 = weight.constant dense<[[1.0, 2.0]]> : tensor<1x2xf32>
     %1 = weight.constant dense<[[1.0], [2.0]]> : tensor<2x1xf32>
-    %2 = weight.concat rows %0, %0 : tensor<1x2xf32>, tensor<1x2xf32> -> tensor<2x2xf32>
-    weight.yield %2 : tensor<2x2xf32>
+    %both = weight.concat rows %0, %0 : tensor<1x2xf32>, tensor<1x2xf32> -> tensor<2x2xf32>
+    weight.yield %both : tensor<2x2xf32>
   }
   lm.param @rounded : tensor<2x32xi4, #weight.format<i4g32s>> {
     %0 = weight.constant dense<[[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 3.1, 3.2], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 3.1, 3.2]]> : tensor<2x32xf32>
