@@ -42,7 +42,7 @@ template <class Format> struct FloatWeights {
     constexpr WeightLayout kLayout = Format::kLayout;
     constexpr int kGroups = kLayout.quantised() ? kLayout.groupsPerPiece() : 1;
     constexpr int kSteps = kLayout.pieceCols() / 16 / kGroups;
-    constexpr int kRequestSteps = kLayout.requestSteps(); // steps of a request of 512 bytes
+    constexpr int kRequestSteps = kLayout.requestSteps();
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       float part[N][4];

@@ -39,24 +39,23 @@ struct NumberFormat {
     int leastGroup, mostGroup; ///< groups that kernels have, powers of two; 0: not quantised
     bool minima;               ///< kernels have it with minima as well
     const char *words;         ///< for people: "int4"
-    const char *deviceClass;   ///< in kernels/cuda
   };
   RETORT_HOST_DEVICE static constexpr Traits traitsOf(Kind kind) {
     switch (kind) {
     case Kind::F32:
-      return {"f32", 32, false, 0, 0, false, "f32", "F32"};
+      return {"f32", 32, false, 0, 0, false, "f32"};
     case Kind::F16:
-      return {"f16", 16, false, 0, 0, false, "f16", "F16"};
+      return {"f16", 16, false, 0, 0, false, "f16"};
     case Kind::BF16:
-      return {"bf16", 16, false, 0, 0, false, "bf16", "BF16"};
+      return {"bf16", 16, false, 0, 0, false, "bf16"};
     case Kind::I8:
-      return {"i8", 8, true, 32, 128, false, "int8", "Int8"};
+      return {"i8", 8, true, 32, 128, false, "int8"};
     case Kind::F8:
-      return {"f8", 8, false, 32, 128, false, "fp8", "Fp8"};
+      return {"f8", 8, false, 32, 128, false, "fp8"};
     case Kind::I4:
-      return {"i4", 4, true, 32, 128, true, "int4", "Int4"};
+      return {"i4", 4, true, 32, 128, true, "int4"};
     case Kind::I3:
-      return {"i3", 3, true, 64, 64, false, "int3", "Int3"};
+      return {"i3", 3, true, 64, 64, false, "int3"};
     }
     return {};
   }
