@@ -42,7 +42,8 @@ private:
   void run(lm::ModelOp model) {
     const Graph graph = graphFromModel(model);
     auto *files = getContext().getLoadedDialect<distill::DistillDialect>();
-    WeightSources sources(nullptr, [&](const std::string &hash) { return files->resolveFile(hash); });
+    WeightSources sources(nullptr,
+                          [&](const std::string &hash) { return files->resolveFile(hash); });
     const ReadRows read = [&](ParamId param, int64_t begin, int64_t end, float *out) {
       return guarded([&] {
         const std::string &name = graph.params[size_t(param)].name;
