@@ -34,8 +34,8 @@ RETORT_DEVICE float softCapped(float x, float cap) { return cap * tanhOf(x / cap
 template <ProductShape P> RETORT_DEVICE float biasedAndCapped(float y, const float *bias, int n) {
   if constexpr (P.hasBias)
     y += asFloat(ldGlobalNc32(bias + n));
-  if constexpr (P.softCap != 0)
-    y = softCapped(y, P.softCap);
+  if constexpr (constexpr float kCap = P.softCap; kCap != 0)
+    y = softCapped(y, kCap);
   return y;
 }
 

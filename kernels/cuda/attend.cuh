@@ -287,8 +287,8 @@ template <AttendShape P> struct Attend {
     for (int i = 0; i < 4; ++i) {
       const float(&a)[4] = score[i / 2][0], (&b)[4] = score[i / 2][1];
       x[i] = (a[i % 2] + a[2 + i % 2]) + (b[i % 2] + b[2 + i % 2]);
-      if constexpr (P.softCap != 0)
-        x[i] = softCapped(x[i], P.softCap) * kLog2e;
+      if constexpr (constexpr float kCap = P.softCap; kCap != 0)
+        x[i] = softCapped(x[i], kCap) * kLog2e;
     }
     if (!page.whole())
 #pragma unroll

@@ -161,7 +161,8 @@ RETORT_DEVICE void normRotate(const float *x, const float *gain, const float *co
     scratch[i] = v;
   }
   if constexpr (Norm) {
-    const float scale = rsqrtApprox(warpSum(sum) * (1.0f / P.cache.dims) + P.eps);
+    constexpr float kEps = P.eps;
+    const float scale = rsqrtApprox(warpSum(sum) * (1.0f / P.cache.dims) + kEps);
     for (int i = lane; i < P.cache.dims; i += 32)
       scratch[i] = scratch[i] * scale * (asFloat(ldGlobalNc32(gain + i)) + float(P.normOffset));
   }

@@ -46,6 +46,7 @@ template <class W> RETORT_DEVICE float weightAt(const uint8_t *block, int row, i
 /// A CTA a row. Traffic: the row's sectors, 2 of 18 of a block of int4, group 32.
 template <EmbedShape P>
 RETORT_PHASE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, float *dest) {
+  constexpr float kScale = P.scale;
   for (int r = int(ctaIndex()); r < cta.step.num_rows; r += int(ctaCount())) {
     if (threadIndex() == 0)
       countTile();
@@ -53,7 +54,7 @@ RETORT_PHASE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, f
     const uint8_t *block = table + token / 16 * P.weights.blockBytes(P.hidden);
     for (int k = int(threadIndex()); k < P.hidden; k += kThreads)
       dest[int64_t(r) * P.hidden + k] =
-          P.scale * weightAt<WeightsOf<P.weights>>(block, token % 16, k);
+          kScale * weightAt<WeightsOf<P.weights>>(block, token % 16, k);
   }
 }
 
@@ -63,6 +64,7 @@ RETORT_PHASE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, f
 /// Tiles: 1 element a thread over the grid.
 template <AnglesShape P>
 RETORT_PHASE void angles(Cta &cta, const int32_t *positions, const float *invFreq, float *dest) {
+  constexpr float kScale = P.scale;
   const int count = cta.step.num_rows * P.half;
   for (int i = int(ctaIndex()) * kThreads + int(threadIndex()); i < count;
        i += int(ctaCount()) * kThreads) {
@@ -71,8 +73,8 @@ RETORT_PHASE void angles(Cta &cta, const int32_t *positions, const float *invFre
     const int r = i / P.half, k = i % P.half;
     float sine, cosine;
     sinCos(float(positions[r]) * invFreq[k], sine, cosine);
-    dest[r * 2 * P.half + k] = P.scale * cosine;
-    dest[r * 2 * P.half + P.half + k] = P.scale * sine;
+    dest[r * 2 * P.half + k] = kScale * cosine;
+    dest[r * 2 * P.half + P.half + k] = kScale * sine;
   }
 }
 

@@ -259,8 +259,8 @@ template <AttentionShape P> struct Attention {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int key = first + n * 8 + t * 2 + e % 2, i = e / 2;
-        if constexpr (P.softCap != 0)
-          score[n][e] = softCapped(score[n][e], P.softCap) * kLog2e;
+        if constexpr (constexpr float kCap = P.softCap; kCap != 0)
+          score[n][e] = softCapped(score[n][e], kCap) * kLog2e;
         const bool seen = key <= s.position[i] && key >= s.begin[i] && s.row[i] >= run.first &&
                           s.row[i] < run.first + run.count;
         score[n][e] = seen ? score[n][e] : kNone;

@@ -67,8 +67,9 @@ template <ProductShape P> struct Product {
         for (int i = int(laneIndex()) * 4; i < P.in; i += 128)
           sum = addSquares(loadFour<P.vectors()>(row(firstRow + r), i, P.in), sum);
       sum = warpSum(sum);
+      constexpr float kEps = P.eps;
       if (laneIndex() == 0)
-        scales[r] = rsqrtApprox(sum * (1.0f / P.in) + P.eps);
+        scales[r] = rsqrtApprox(sum * (1.0f / P.in) + kEps);
     }
   }
 

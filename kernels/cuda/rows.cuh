@@ -29,7 +29,8 @@ RETORT_PHASE void norm(Cta &cta, const float *source, const float *gain, const f
       const float v = asFloat(ldGlobal32(x + i));
       sum = fmaF32(v, v, sum);
     }
-    const float scale = rsqrtApprox(warpSum(sum) * (1.0f / kSize) + P.eps);
+    constexpr float kEps = P.eps;
+    const float scale = rsqrtApprox(warpSum(sum) * (1.0f / kSize) + kEps);
     for (int i = lane; i < kSize; i += 32) {
       const int64_t to = int64_t(r) * P.features + at + i;
       float y = asFloat(ldGlobal32(x + i)) * scale *

@@ -170,7 +170,8 @@ template <ProductShape P> struct Stage {
 #pragma unroll
     for (int w = 0; w < kWarps; ++w)
       sum += sums[r * kWarps + w];
-    return rsqrtApprox(sum * (1.0f / P.in) + P.eps);
+    constexpr float kEps = P.eps;
+    return rsqrtApprox(sum * (1.0f / P.in) + kEps);
   }
 
   /// Values i to i + 3 of row r as the product takes them. All lanes, i of neighbours 4 apart.
