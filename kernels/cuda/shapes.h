@@ -17,8 +17,10 @@
 
 namespace retort::cuda {
 
-// A kernel that computes with a float of its shape makes it a constexpr variable first: read from the
-// template argument itself, clang 19 makes it 0 (test/unit/CudaKernels finds that).
+// A kernel that computes with a float of its shape makes it a constexpr variable first: read from
+// the template argument itself it acts as 0 where clang 19 compiles for the simulator
+// (test/unit/CudaKernels finds that).
+
 // Shapes are written with these names where only this namespace is at hand.
 using retort::Activation;
 using retort::CacheFormat;

@@ -294,7 +294,9 @@ TEST(CodegenTest, Int4Asymmetric) { check(twoLayers({Kind::I4, 64, true}), 1e-2f
 
 TEST(CodegenTest, Int3) {
   ModelSpec spec = twoLayers({Kind::I3, 64});
-  spec.seed = 2; // with 1 an activation lies half way between two codes: either is right
+  // With seed 1 logits are up to 0.044 off, with 2 and 3 within 1e-4. A tie of activations' codes
+  // is the likely cause, and has not been shown.
+  spec.seed = 2;
   check(spec, 1e-2f);
 }
 
