@@ -248,11 +248,17 @@ void expectNear(const std::vector<float> &actual, const std::vector<float> &expe
 }
 
 /// One pass, chunks and single rows, 1, 2 and 4 threads, every instruction set of this machine: all
-/// near the reference, and equal bits among themselves on one instruction set.
-void check(const ModelSpec &spec, float tolerance, bool fuse = true) {
-  Program program(spec, fuse);
+/// near the reference, and equal bits among themselves on one instruction set. Takes the first seed
+/// from the spec's on whose activations are so far from ties that all round to the same codes.
+void check(ModelSpec spec, float tolerance, bool fuse = true) {
   std::vector<int32_t> tokens = someTokens(spec.vocab, 40, 1);
-  std::vector<float> expected = referenceLogits(spec, program.tensors, tokens);
+  Expected expected = expectedOf(spec, makeTensors(spec), tokens);
+  for (int tries = 0; expected.nearestTie < 3e-5f; ++tries) {
+    ASSERT_LT(tries, 100) << "every seed has a tie";
+    ++spec.seed;
+    expected = expectedOf(spec, makeTensors(spec), tokens);
+  }
+  Program program(spec, fuse);
   for (const std::string &isa : cpuIsas()) {
     if (!runsHere(isa))
       continue;
@@ -263,7 +269,7 @@ void check(const ModelSpec &spec, float tolerance, bool fuse = true) {
         std::vector<float> logits = feed(session, tokens, chunk);
         std::string what =
             isa + " threads " + std::to_string(threads) + " chunk " + std::to_string(chunk);
-        expectNear(logits, expected, tolerance, what);
+        expectNear(logits, expected.logits, tolerance, what);
         if (first.empty())
           first = logits;
         EXPECT_EQ(std::memcmp(first.data(), logits.data(), first.size() * 4), 0) << what;
@@ -292,13 +298,7 @@ TEST(CodegenTest, Int8) { check(twoLayers({Kind::I8, 32}), 1e-2f); }
 TEST(CodegenTest, Int4Symmetric) { check(twoLayers({Kind::I4, 32}), 1e-2f); }
 TEST(CodegenTest, Int4Asymmetric) { check(twoLayers({Kind::I4, 64, true}), 1e-2f); }
 
-TEST(CodegenTest, Int3) {
-  ModelSpec spec = twoLayers({Kind::I3, 64});
-  // With seed 1 logits are up to 0.044 off, with 2 and 3 within 1e-4. A tie of activations' codes
-  // is the likely cause, and has not been shown.
-  spec.seed = 2;
-  check(spec, 1e-2f);
-}
+TEST(CodegenTest, Int3) { check(twoLayers({Kind::I3, 64}), 1e-2f); }
 
 // Shapes that are no multiple of 16 or of the group, absent parts, a format a layer.
 TEST(CodegenTest, LayersDiffer) {

@@ -41,6 +41,8 @@ public:
     return result;
   }
 
+  float nearestTie = 0.5f;
+
 private:
   const ModelSpec &spec;
   const Tensors &tensors;
@@ -65,14 +67,17 @@ private:
   }
 
   /// The activation quantisation of the kernels: symmetric int8 by groups.
-  static std::vector<float> quantised(std::vector<float> x, size_t group) {
+  std::vector<float> quantised(std::vector<float> x, size_t group) {
     for (size_t start = 0; start < x.size(); start += group) {
       size_t end = std::min(x.size(), start + group);
       float most = 0;
       for (size_t i = start; i < end; ++i)
         most = std::max(most, std::abs(x[i]));
-      for (size_t i = start; i < end; ++i)
-        x[i] = most == 0 ? 0 : std::nearbyint(x[i] * (127.0f / most)) * (most / 127.0f);
+      for (size_t i = start; i < end && most != 0; ++i) {
+        float code = x[i] * (127.0f / most), rounded = std::nearbyint(code);
+        nearestTie = std::min(nearestTie, 0.5f - std::abs(code - rounded));
+        x[i] = rounded * (most / 127.0f);
+      }
     }
     return x;
   }
@@ -182,9 +187,11 @@ private:
 };
 } // namespace
 
-std::vector<float> referenceLogits(const ModelSpec &spec, const Tensors &tensors,
-                                   const std::vector<int32_t> &tokens) {
-  return Reference(spec, tensors).logits(tokens);
+Expected expectedOf(const ModelSpec &spec, const Tensors &tensors,
+                    const std::vector<int32_t> &tokens) {
+  Reference reference(spec, tensors);
+  std::vector<float> logits = reference.logits(tokens);
+  return {std::move(logits), reference.nearestTie};
 }
 
 } // namespace retort::test

@@ -52,9 +52,16 @@ Tensors makeTensors(const ModelSpec &spec);
 /// The model as lm IR.
 std::string modelText(const ModelSpec &spec, const Tensors &tensors);
 
-/// Logits of every row of one sequence, [tokens][vocab], computed by plain loops. Products with
-/// quantised weights quantise their input as the kernels do.
-std::vector<float> referenceLogits(const ModelSpec &spec, const Tensors &tensors,
-                                   const std::vector<int32_t> &tokens);
+/// What plain loops make of one sequence. Products with integer weights round their input to int8
+/// as the kernels do.
+struct Expected {
+  std::vector<float> logits; ///< of every row, [tokens][vocab]
+  /// How near an activation came to the middle between two int8 codes, in codes. Codes have 7
+  /// bits before the point, so below 3e-5 another order of the same sums may round one the other
+  /// way, which moves logits by hundredths.
+  float nearestTie = 0.5f;
+};
+Expected expectedOf(const ModelSpec &spec, const Tensors &tensors,
+                    const std::vector<int32_t> &tokens);
 
 } // namespace retort::test
