@@ -74,8 +74,8 @@ PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp
   PlannedWork work{name, cached, 0, 0, 0};
   work.seconds =
       2.0 * (parameterCount(teacher) + parameterCount(student)) * op.getTokens() / flopsPerSecond();
-  work.memoryBytes = kBaseBytes + readBytes() * (largestBlockElements(student) +
-                                                 largestBlockElements(teacher));
+  work.memoryBytes =
+      kBaseBytes + readBytes() * (largestBlockElements(student) + largestBlockElements(teacher));
   work.memoryBytes += 32 * student.getHidden() * op.getTokens();
   double widest = 0;
   for (auto name : op.getParams().getAsRange<mlir::StringAttr>()) {

@@ -85,7 +85,8 @@ bool Checkpoints::resume(RunState &state) {
     state.curve.resize(curve->bytes.size() / sizeof(float));
     std::memcpy(state.curve.data(), curve->bytes.data(), curve->bytes.size());
     state.step = int64_t(state.curve.size());
-    state.rollbacks = std::max<int64_t>(state.rollbacks, std::strtoll(metadataOf(file, "retort.rollbacks").c_str(), nullptr, 10));
+    state.rollbacks = std::max<int64_t>(
+        state.rollbacks, std::strtoll(metadataOf(file, "retort.rollbacks").c_str(), nullptr, 10));
     return true;
   } catch (const std::exception &) {
     return false;

@@ -40,7 +40,8 @@ struct Team {
 } // namespace
 
 void parallel(int64_t count, int64_t grain, c10::function_ref<void(int64_t, int64_t)> work) {
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), count / std::max<int64_t>(1, grain));
+  const int64_t threads =
+      std::min<int64_t>(at::get_num_threads(), count / std::max<int64_t>(1, grain));
   if (threads <= 1 || at::in_parallel_region()) {
     if (count > 0)
       work(0, count);

@@ -61,7 +61,8 @@ public:
       : student_(student), graph_(*student.graph), sequences_(sequences), options_(options),
         rule_(lossRule(options.losses)), weights_(student, typeOf(options.precision)),
         optimizer_(student, weights_, options), forward_(graph_, weights_),
-        checkpoints_(options, optimizer_.params()), order_(shuffled(sequences.size(), options.seed)) {
+        checkpoints_(options, optimizer_.params()),
+        order_(shuffled(sequences.size(), options.seed)) {
     if (teacher)
       teacher_.emplace(*teacher, graph_, options.precision);
     if (teacher && options.losses.hiddenMatching > 0)

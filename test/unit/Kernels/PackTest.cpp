@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Weights/PackMma.h"
 #include "runtime/base/Error.h"
-#include <bit>
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
