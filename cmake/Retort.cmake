@@ -100,8 +100,15 @@ function(retort_unit_test name)
   set_tests_properties(${test} PROPERTIES LABELS unit TIMEOUT 600)
 endfunction()
 
+# Seconds that a fuzzer runs as a test; RETORT_FUZZ_SECONDS in the environment that configures says
+# otherwise.
+set(RETORT_FUZZ_SECONDS 20)
+if(DEFINED ENV{RETORT_FUZZ_SECONDS})
+  set(RETORT_FUZZ_SECONDS $ENV{RETORT_FUZZ_SECONDS})
+endif()
+
 # retort_fuzzer(NAME SOURCES ... LINK_LIBS ... [SEEDS DIR])
-# A libFuzzer target that ctest runs for 60 s under label "fuzz" (only with RETORT_BUILD_FUZZERS).
+# A libFuzzer target that ctest runs under label "fuzz" (only with RETORT_BUILD_FUZZERS).
 function(retort_fuzzer name)
   cmake_parse_arguments(ARG "" "SEEDS" "SOURCES;LINK_LIBS" ${ARGN})
   if(NOT RETORT_BUILD_FUZZERS)
@@ -112,9 +119,10 @@ function(retort_fuzzer name)
   target_link_libraries(${name} PRIVATE ${ARG_LINK_LIBS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name}.corpus)
-  add_test(NAME fuzz.${name} COMMAND ${name} -max_total_time=60 -timeout=50 -rss_limit_mb=2048
+  add_test(NAME fuzz.${name} COMMAND ${name} -max_total_time=${RETORT_FUZZ_SECONDS} -timeout=50 -rss_limit_mb=2048
            -artifact_prefix=${CMAKE_CURRENT_BINARY_DIR}/ ${CMAKE_CURRENT_BINARY_DIR}/${name}.corpus ${ARG_SEEDS})
-  set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 400)
+  math(EXPR timeout "${RETORT_FUZZ_SECONDS} + 340")
+  set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT ${timeout})
 endfunction()
 
 # add_retort_dialect(LM lm [SOURCES ...] [PUBLIC_LIBS ...])
