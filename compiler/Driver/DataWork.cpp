@@ -17,7 +17,7 @@ namespace retort {
 namespace {
 
 /// Part of every key: raised when data work gives other results for the same inputs.
-constexpr const char *kWorkVersion = "retort-work-2";
+constexpr const char *kWorkVersion = "retort-work-3";
 
 /// Windows of packed rows as the executor takes them: the window's start token and all its targets.
 std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {
@@ -69,11 +69,11 @@ void DataWork::run(mlir::ModuleOp module) {
     if (Progress::interrupted())
       fail(ExitCode::Interrupted, "stopped: run the same command again to go on from here");
     llvm::TypeSwitch<mlir::Operation *>(&op)
-        .Case<distill::CorpusOp, distill::ObserveOp, distill::FitOp, distill::TrainOp,
-              distill::ScoreOp>([&](auto work) {
-          if (!work.getResult())
-            runOp(work);
-        })
+        .Case<distill::ObserveOp, distill::FitOp, distill::TrainOp, distill::ScoreOp>(
+            [&](auto work) {
+              if (!work.getResult())
+                runOp(work);
+            })
         .Case([&](distill::GateOp gate) { checkGate(gate); });
   }
 }
@@ -98,12 +98,6 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
       stream << attribute.getName().getValue() << " = " << attribute.getValue() << '\n';
   for (lm::ModelOp used : models)
     used->print(stream, mlir::OpPrintingFlags().useLocalScope());
-  // Results of before the executor rounded keys and values as their cache does are not these.
-  for (lm::ModelOp used : models)
-    used->walk([&](lm::AttentionOp attention) {
-      if (attention.getCache() != CacheFormat::F32)
-        stream << "rounded cache\n";
-    });
   stream << teacher_.sha256() << '\n' << corpus_.get().identity() << '\n';
   // Arithmetic is reproducible for a number of threads, not across numbers.
   stream << options_.threads << '\n';
@@ -132,16 +126,8 @@ std::vector<exec::Sequence> DataWork::packTrain(lm::ModelOp model, int64_t token
 }
 
 //===----------------------------------------------------------------------===//
-// Corpus and observations
+// Observations
 //===----------------------------------------------------------------------===//
-
-void DataWork::runOp(distill::CorpusOp op) {
-  // The identity names the documents; the object only says what they were.
-  const std::string key = corpus_.get().identity();
-  if (!workspace_.has(key, "json"))
-    workspace_.put(key, "json", corpus_.get().counts().toJson().dump(1) + "\n");
-  setResult(op, key);
-}
 
 void DataWork::runOp(distill::ObserveOp op) {
   lm::ModelOp observed = model(op, op.getModel());
