@@ -1,6 +1,7 @@
 //===- DataWork.cpp - Executing the ops of the distill dialect -------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/DataWork.h"
+#include "compiler/Data/Hash.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
@@ -94,13 +95,14 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
   llvm::raw_string_ostream stream(text);
   stream << kWorkVersion << '\n' << op->getName().getStringRef() << '\n';
   for (mlir::NamedAttribute attribute : op->getAttrDictionary())
-    if (attribute.getName() != "result" && attribute.getName() != "sym_name")
+    // What draws documents draws by its name; a score is the same by any.
+    if (attribute.getName() != "result" &&
+        !(attribute.getName() == "sym_name" && llvm::isa<distill::ScoreOp>(op)))
       stream << attribute.getName().getValue() << " = " << attribute.getValue() << '\n';
   for (lm::ModelOp used : models)
     used->print(stream, mlir::OpPrintingFlags().useLocalScope());
   stream << teacher_.sha256() << '\n' << corpus_.get().identity() << '\n';
-  // Arithmetic is reproducible for a number of threads, not across numbers.
-  stream << options_.threads << '\n';
+  stream << exec::arithmeticOf({.threads = static_cast<int>(options_.threads)}) << '\n';
   return sha256Hex(std::string_view(text));
 }
 
@@ -114,15 +116,18 @@ exec::OnProgress DataWork::onProgress() {
   };
 }
 
-std::vector<exec::Sequence> DataWork::packTrain(lm::ModelOp model, int64_t tokens,
-                                                int64_t sequenceTokens, uint64_t seed) {
+std::vector<exec::Sequence> DataWork::packTrain(mlir::Operation *op, lm::ModelOp model,
+                                                int64_t tokens, int64_t sequenceTokens,
+                                                uint64_t seed) {
+  const llvm::StringRef name = mlir::SymbolTable::getSymbolName(op).getValue();
+  const uint64_t salt = leadingBits(sha256Hex(std::string_view(name)));
   const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(model);
   std::vector<const Document *> documents = corpus_.get().require(Split::Train);
   return toSequences(packDocuments(documents, tokenizer.tokenizeDocument(),
                                    {.sequenceTokens = static_cast<uint32_t>(sequenceTokens),
                                     .startToken = tokenizer.startToken(),
                                     .budgetTokens = static_cast<uint64_t>(tokens),
-                                    .seed = seed}));
+                                    .seed = mix64(seed) ^ salt}));
 }
 
 //===----------------------------------------------------------------------===//
@@ -172,7 +177,7 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
     const exec::Graph graph = exec::graphFromModel(observed);
     exec::Observation seen;
     exec::check(executor().observe({&graph, teacher_.readRows(observed, graph)},
-                                   packTrain(observed, op.getTokens(), op.getSequenceLength(), 0),
+                                   packTrain(op, observed, op.getTokens(), op.getSequenceLength(), 0),
                                    onProgress(), seen));
     for (const exec::BlockStatistics &block : seen.blocks) {
       Statistics::Block &values = result.blocks[block.label];

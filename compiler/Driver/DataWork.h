@@ -38,6 +38,7 @@ struct PlannedWork {
   bool cached = false;
   double seconds = 0;
   uint64_t memoryBytes = 0, diskBytes = 0;
+  bool recompute = false; ///< training runs blocks again, as memory does not hold all activations
 };
 
 /// Executes the ops of the distill dialect: the only impure part of a compile. Each op's result is
@@ -71,8 +72,9 @@ private:
   exec::Executor &executor();
   lm::ModelOp model(mlir::Operation *op, llvm::StringRef name);
   std::string keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> models);
-  std::vector<exec::Sequence> packTrain(lm::ModelOp model, int64_t tokens, int64_t sequenceTokens,
-                                        uint64_t seed);
+  /// Training documents for `op`, drawn by its name too, so that no two stages see the same first.
+  std::vector<exec::Sequence> packTrain(mlir::Operation *op, lm::ModelOp model, int64_t tokens,
+                                        int64_t sequenceTokens, uint64_t seed);
   std::string observe(distill::ObserveOp op, lm::ModelOp model);
   void train(distill::TrainOp op, const std::string &key, const std::string &output);
   void readCurve(distill::TrainOp op, const std::string &key);

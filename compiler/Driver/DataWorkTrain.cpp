@@ -45,7 +45,7 @@ void DataWork::runOp(distill::FitOp op) {
       exec::FitResult result;
       exec::check(executor().fit({&graph, teacher_.readRows(student, graph)},
                                  {&guide, teacher_.readRows(teacher, guide)},
-                                 packTrain(student, op.getTokens(), op.getSequenceLength(), 0),
+                                 packTrain(op, student, op.getTokens(), op.getSequenceLength(), 0),
                                  options, onProgress(), result));
       char line[96];
       std::snprintf(line, sizeof line, "%zu layers, the last block's stream lacks %.1f %%",
@@ -64,7 +64,7 @@ void DataWork::runOp(distill::TrainOp op) {
   const std::string key = keyOf(op, models);
   const std::string name = (guide ? "distil the " : "train the ") + wordsOf(op.getStudent());
   const bool cached = workspace_.has(key, "safetensors");
-  plan_.push_back(estimateTrain(student, guide, op, name, cached));
+  plan_.push_back(estimateTrain(student, guide, op, name, cached, availableMemoryBytes()));
   if (!options_.planOnly)
     workspace_.getOrMake(
         key, "safetensors",
@@ -90,21 +90,30 @@ void DataWork::train(distill::TrainOp op, const std::string &key, const std::str
   }
   exec::TrainOptions options = trainOptions(op);
   options.seed = op.getSeed();
-  options.checkpointPath = workspace_.partialPath(key, "checkpoint");
+  options.recompute = plan_.back().recompute;
+  options.checkpointPath = workspace_.partialPath(key);
   options.outputPath = output;
   options.key = key;
   exec::TrainResult result;
   exec::check(
       executor().train(studentModel, guide ? &*guide : nullptr,
-                       packTrain(student, op.getTokens(), op.getSequenceLength(), op.getSeed()),
+                       packTrain(op, student, op.getTokens(), op.getSequenceLength(), op.getSeed()),
                        options, onProgress(), result));
   nlohmann::json curve = {
       {"steps", result.steps}, {"tokens", result.tokens}, {"loss", result.curve}};
   workspace_.put(key, "json", curve.dump() + "\n");
-  char text[96];
-  std::snprintf(text, sizeof text, "%s tokens, loss %.3f to %.3f, %.0f tokens/s",
-                formatCount(result.tokens).c_str(), result.curve.empty() ? 0 : result.curve.front(),
+  std::string text = formatCount(result.tokens) + " tokens";
+  // Each document is seen at most PackOptions::maxEpochs times.
+  if (result.tokens < op.getTokens() * 9 / 10)
+    text += " of the " + formatCount(op.getTokens()) + " asked for: the corpus has no more";
+  char line[96];
+  std::snprintf(line, sizeof line, ", loss %.3f to %.3f, %.0f tokens/s",
+                result.curve.empty() ? 0 : result.curve.front(),
                 result.curve.empty() ? 0 : result.curve.back(), result.tokensPerSecond);
+  text += line;
+  if (result.rollbacks)
+    text += ", learning rate " + std::string(result.rollbacks == 1 ? "halved" : "quartered") +
+            " after steps that were not finite";
   progress_.end(text);
 }
 

@@ -9,20 +9,30 @@
 namespace retort {
 namespace {
 
-/// Flops a second of libtorch's matrix products in bf16 on one core, as measured on an EPYC 9004
-/// (AVX512_BF16: 300-400 GFLOPS on two cores) and its f32 rate, which others come near to.
-double flopsPerSecond() {
-  const double core = __builtin_cpu_supports("avx512bf16") ? 150e9 : 50e9;
+/// Flops a second of libtorch's matrix products on all cores, as measured: an EPYC 9004 with
+/// AVX512_BF16 makes 150 GFLOPS a core in bf16 and a third of that in f32, one with AVX2 30 in f32.
+double f32FlopsPerSecond() {
+  const double core = __builtin_cpu_supports("x86-64-v4") ? 50e9 : 30e9;
   return core * std::max(1u, std::thread::hardware_concurrency());
 }
+double flopsPerSecond() {
+  return f32FlopsPerSecond() * (exec::fastPrecision() == exec::Precision::Bf16 ? 3 : 1);
+}
+
+/// Bytes of an activation and of a matrix element as products read them.
+uint64_t widthBytes() { return exec::fastPrecision() == exec::Precision::Bf16 ? 2 : 4; }
+/// Bytes of a matrix element that is read as f32 and kept as products read it.
+uint64_t readBytes() { return widthBytes() == 2 ? 6 : 4; }
 
 /// Memory that libtorch and the process take besides weights and activations.
 constexpr uint64_t kBaseBytes = 600'000'000;
 
-/// Bytes of activations kept for a backward pass: about 34 numbers of 2 bytes a hidden feature and
-/// layer, besides the logits' chunk.
-uint64_t activationBytes(lm::ModelOp model, int64_t tokens) {
-  return static_cast<uint64_t>(model.getBlocks().size() * model.getHidden() * 68 * tokens);
+/// Bytes of activations kept for a backward pass: about 34 numbers a hidden feature and layer, besides
+/// the logits' chunk; of one layer, and the stream before each, where they are computed again.
+uint64_t activationBytes(lm::ModelOp model, int64_t tokens, bool recompute) {
+  const uint64_t features = static_cast<uint64_t>(model.getHidden() * tokens);
+  const uint64_t layers = model.getBlocks().size(), layer = 34 * widthBytes() * features;
+  return recompute ? layer + 4 * layers * features : layers * layer;
 }
 
 int64_t elementCount(lm::ParamOp param) {
@@ -46,14 +56,15 @@ PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string
                             bool cached) {
   PlannedWork work{name, cached, 0, 0, 1'000'000};
   work.seconds = 2.0 * parameterCount(model) * tokens / flopsPerSecond();
-  // Block by block: one block's weights in f32 and bf16, and the residual stream of all rows.
-  work.memoryBytes = kBaseBytes + 6 * largestBlockElements(model) + 2 * model.getHidden() * tokens;
+  // Block by block: one block's weights, and the residual stream of all rows.
+  work.memoryBytes =
+      kBaseBytes + readBytes() * largestBlockElements(model) + 4 * model.getHidden() * tokens;
   return work;
 }
 
 PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &name, bool cached) {
   PlannedWork work = estimateObserve(model, tokens ? tokens : 50'000, name, cached);
-  work.memoryBytes += 6 * model.getVocab() * model.getHidden();
+  work.memoryBytes += readBytes() * model.getVocab() * model.getHidden();
   work.diskBytes = 1000;
   return work;
 }
@@ -63,21 +74,28 @@ PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp
   PlannedWork work{name, cached, 0, 0, 0};
   work.seconds =
       2.0 * (parameterCount(teacher) + parameterCount(student)) * op.getTokens() / flopsPerSecond();
-  work.memoryBytes =
-      kBaseBytes + 6 * (largestBlockElements(student) + largestBlockElements(teacher));
+  work.memoryBytes = kBaseBytes + readBytes() * (largestBlockElements(student) +
+                                                 largestBlockElements(teacher));
   work.memoryBytes += 32 * student.getHidden() * op.getTokens();
+  double widest = 0;
   for (auto name : op.getParams().getAsRange<mlir::StringAttr>()) {
     const auto shape = student.lookupParam(name).getShape();
+    const double rows = shape[0], cols = shape[1];
+    widest = std::max(widest, cols);
     work.memoryBytes += 4 * shape[0] * shape[1];
     work.diskBytes += 4 * shape[0] * shape[1];
-    // The normal equations, in f32: a third of bf16's rate.
-    work.seconds += 6.0 * shape[1] * (shape[0] + shape[1]) * op.getTokens() / flopsPerSecond();
+    // The normal equations in f32; their roots and inverse in f64, at half the rate; GPTQ's rows.
+    work.seconds += (2.0 * cols * (rows + cols) * op.getTokens() + 8.0 / 3 * cols * cols * cols +
+                     (op.getQuantize() ? 4.0 * rows * cols * cols : 0)) /
+                    f32FlopsPerSecond();
   }
+  // The equations of a block's widest input, their root, inverse and what is factorised, in f64.
+  work.memoryBytes += static_cast<uint64_t>(32 * widest * widest);
   return work;
 }
 
 PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::TrainOp op,
-                          const std::string &name, bool cached) {
+                          const std::string &name, bool cached, uint64_t memory) {
   PlannedWork work{name, cached, 0, 0, 0};
   int64_t trained = 0;
   for (lm::ParamOp param : student.getBody()->getOps<lm::ParamOp>())
@@ -87,13 +105,21 @@ PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::Tra
   // Forward and the gradients of activations for all parameters, those of weights for the trained.
   work.seconds =
       (4.0 * double(parameters) + 2.0 * double(trained)) * op.getTokens() / flopsPerSecond();
-  // Master weights, gradients and two moments in f32 of what is trained, and a bf16 copy of all.
-  work.memoryBytes = kBaseBytes + static_cast<uint64_t>(16 * trained + 2 * parameters) +
-                     activationBytes(student, op.getBatchTokens());
+  // Weights, gradients and two moments in f32 of what is trained, beside what products read if that
+  // is not f32, or rounded.
+  const uint64_t copies = widthBytes() == 2 ? 2 : op.getQuantize() ? 4 : 0;
+  work.memoryBytes = kBaseBytes + (16 + copies) * static_cast<uint64_t>(trained) +
+                     widthBytes() * static_cast<uint64_t>(parameters - trained);
   if (teacher) {
     work.seconds += 2.0 * parameterCount(teacher) * op.getTokens() / flopsPerSecond();
-    work.memoryBytes += 2 * parameterCount(teacher);
+    work.memoryBytes += widthBytes() * parameterCount(teacher);
   }
+  const uint64_t activations = activationBytes(student, op.getBatchTokens(), false);
+  work.recompute = work.memoryBytes + activations > memory;
+  if (work.recompute)
+    work.seconds += 2.0 * double(parameters) * op.getTokens() / flopsPerSecond();
+  work.memoryBytes +=
+      work.recompute ? activationBytes(student, op.getBatchTokens(), true) : activations;
   work.diskBytes = static_cast<uint64_t>(16 * trained); // result, and checkpoint until then
   return work;
 }
@@ -162,7 +188,6 @@ exec::TrainOptions trainOptions(distill::TrainOp op) {
     if (loss.hasTemperature())
       options.losses.temperature = loss.getTemperature();
   }
-  options.totalTokens = op.getTokens();
   options.batchTokens = op.getBatchTokens();
   // Each window of a packed sequence has one row more than targets: room for them.
   options.microTokens = op.getBatchTokens() + op.getBatchTokens() / 8;

@@ -14,8 +14,9 @@ PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string
 PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &name, bool cached);
 PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp op,
                         const std::string &name, bool cached);
+/// Plans to compute activations again where `memory` bytes do not hold them all.
 PlannedWork estimateTrain(lm::ModelOp student, lm::ModelOp teacher, distill::TrainOp op,
-                          const std::string &name, bool cached);
+                          const std::string &name, bool cached, uint64_t memory);
 
 /// Elements of all parameters.
 int64_t parameterCount(lm::ModelOp model);

@@ -85,8 +85,8 @@ std::string Workspace::objectPath(const std::string &key, const std::string &kin
   return dir_ + "/objects/" + key + "." + kind;
 }
 
-std::string Workspace::partialPath(const std::string &key, const std::string &kind) const {
-  return dir_ + "/partial/" + key + "." + kind;
+std::string Workspace::partialPath(const std::string &key) const {
+  return dir_ + "/partial/" + key;
 }
 
 bool Workspace::has(const std::string &key, const std::string &kind) const {
@@ -116,6 +116,7 @@ std::string Workspace::getOrMake(const std::string &key, const std::string &kind
   try {
     make(temporary);
     publish(temporary, path);
+    ::unlink(partialPath(key).c_str());
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;

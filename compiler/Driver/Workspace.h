@@ -13,7 +13,7 @@ namespace retort {
 /// number of processes may share a workspace.
 ///
 ///     <dir>/objects/<key>.<kind>       a finished result
-///     <dir>/partial/<key>.<kind>       a training checkpoint, removed when its result is there
+///     <dir>/partial/<key>              a training checkpoint, removed when its result is there
 ///     <dir>/locks/<key>                held while one process makes the object
 class Workspace {
 public:
@@ -26,12 +26,13 @@ public:
 
   /// Where the object of this key and kind ("json", "safetensors") is or would be.
   std::string objectPath(const std::string &key, const std::string &kind) const;
-  std::string partialPath(const std::string &key, const std::string &kind) const;
+  std::string partialPath(const std::string &key) const;
   bool has(const std::string &key, const std::string &kind) const;
 
   /// Returns the object's path, calling `make` first if it is not there yet. `make` writes the file
   /// whose path it is given (a temporary beside the object) or throws; another process that makes
-  /// the same object is waited for, `waiting` being called once if it must.
+  /// the same object is waited for, `waiting` being called once if it must. What partialPath(key)
+  /// names is removed once the object is there, not before: a kill in between costs nothing.
   std::string getOrMake(const std::string &key, const std::string &kind,
                         const std::function<void(const std::string &temporary)> &make,
                         const std::function<void()> &waiting = {});

@@ -60,18 +60,13 @@ double nowSeconds() {
 Checkpoints::Checkpoints(const TrainOptions &options, std::vector<Trained> &params)
     : options_(options), params_(params), endedAt_(nowSeconds()) {}
 
-Checkpoints::~Checkpoints() {
-  if (writer_.joinable())
-    writer_.join();
-}
-
 bool Checkpoints::resume(RunState &state) {
   if (options_.checkpointPath.empty() || !std::filesystem::exists(options_.checkpointPath))
     return false;
   try {
     const SafetensorsFile file = SafetensorsFile::open(options_.checkpointPath);
     const SafetensorsTensor *curve = file.find("training.curve");
-    if (metadataOf(file, "retort.checkpoint") != "1" || !curve ||
+    if (metadataOf(file, "retort.checkpoint") != "2" || !curve ||
         metadataOf(file, "retort.key") != options_.key)
       return false;
     // Every tensor is looked at before the first one is taken over.
@@ -90,64 +85,38 @@ bool Checkpoints::resume(RunState &state) {
     state.curve.resize(curve->bytes.size() / sizeof(float));
     std::memcpy(state.curve.data(), curve->bytes.data(), curve->bytes.size());
     state.step = int64_t(state.curve.size());
+    state.rollbacks = std::max<int64_t>(state.rollbacks, std::strtoll(metadataOf(file, "retort.rollbacks").c_str(), nullptr, 10));
     return true;
+  } catch (const std::exception &) {
+    return false;
   } catch (const Error &) {
     return false; // A damaged checkpoint costs time, not the run.
   }
 }
 
-void Checkpoints::start(const RunState &state) {
-  std::vector<Named> copies;
-  for (const Trained &trained : params_) {
-    copies.push_back({trained.param->name, trained.master.clone()});
-    copies.push_back({trained.param->name + ".mean", trained.mean.clone()});
-    copies.push_back({trained.param->name + ".variance", trained.variance.clone()});
-  }
-  copies.push_back({"training.curve", at::tensor(state.curve)});
-  writing_ = true;
-  writer_ = std::thread([this, copies = std::move(copies), begun = nowSeconds()] {
-    try {
-      writeFile(options_.checkpointPath, copies,
-                {{"retort.checkpoint", "1"}, {"retort.key", options_.key}});
-    } catch (const Error &error) {
-      failure_ = error;
-    } catch (const std::exception &error) {
-      failure_ = Error{ExitCode::Internal, error.what()};
-    }
-    endedAt_ = nowSeconds();
-    tookSeconds_ = endedAt_ - begun;
-    writing_ = false;
-  });
-}
-
 void Checkpoints::maybeSave(const RunState &state) {
-  const double pause = std::max(options_.checkpointSeconds, 9 * tookSeconds_);
-  if (options_.checkpointPath.empty() || writing_ || nowSeconds() - endedAt_ < pause)
-    return;
-  wait();
-  start(state);
+  const double pause = std::max(options_.checkpointSeconds, 19 * tookSeconds_);
+  if (nowSeconds() - endedAt_ >= pause)
+    save(state);
 }
 
 void Checkpoints::save(const RunState &state) {
   if (options_.checkpointPath.empty())
     return;
-  wait();
-  start(state);
-  wait();
-}
-
-void Checkpoints::wait() {
-  if (writer_.joinable())
-    writer_.join();
-  if (failure_)
-    throw *std::exchange(failure_, std::nullopt);
-}
-
-void Checkpoints::remove() {
-  wait();
-  std::error_code ignored;
-  if (!options_.checkpointPath.empty())
-    std::filesystem::remove(options_.checkpointPath, ignored);
+  const double begun = nowSeconds();
+  std::vector<Named> tensors;
+  for (const Trained &trained : params_) {
+    tensors.push_back({trained.param->name, trained.master});
+    tensors.push_back({trained.param->name + ".mean", trained.mean});
+    tensors.push_back({trained.param->name + ".variance", trained.variance});
+  }
+  tensors.push_back({"training.curve", at::tensor(state.curve)});
+  writeFile(options_.checkpointPath, tensors,
+            {{"retort.checkpoint", "2"},
+             {"retort.key", options_.key},
+             {"retort.rollbacks", std::to_string(state.rollbacks)}});
+  endedAt_ = nowSeconds();
+  tookSeconds_ = endedAt_ - begun;
 }
 
 void writeWeights(const std::vector<Trained> &params, const std::string &path) {

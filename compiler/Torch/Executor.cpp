@@ -7,7 +7,6 @@
 #include "compiler/Torch/Train.h"
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
-#include <sched.h>
 
 namespace retort::exec {
 namespace {
@@ -26,15 +25,9 @@ template <typename Work> Status guardedTorch(Work &&work) {
   });
 }
 
-int usableCpus() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 class TorchExecutor final : public Executor {
 public:
-  explicit TorchExecutor(const ExecutorOptions &options)
-      : threads_(options.threads > 0 ? options.threads : usableCpus()) {
+  explicit TorchExecutor(const ExecutorOptions &options) : threads_(options.threads) {
     kernels<float>(); // refuses a CPU that is too old
   }
 

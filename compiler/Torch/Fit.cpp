@@ -12,6 +12,7 @@
 #include "compiler/Torch/Meter.h"
 #include "compiler/Torch/Parallel.h"
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/argsort.h>
 #include <ATen/ops/cholesky_inverse.h>
 #include <ATen/ops/cholesky_solve.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
@@ -63,8 +64,8 @@ struct Side {
 class Gram {
 public:
   Gram(const std::vector<Tensor> &inputs, double damping, const std::string &name) : name_(name) {
-    for (const Tensor &input : inputs) {
-      const Tensor x = input.to(at::kFloat), more = at::mm(x.t(), x).to(at::kDouble);
+    for (const Tensor &x : inputs) {
+      const Tensor more = at::mm(x.t(), x).to(at::kDouble);
       damped_ = damped_.defined() ? damped_.add_(more) : more;
     }
     const double square = damped_.diagonal().mean().item<double>();
@@ -73,9 +74,15 @@ public:
   }
   /// The D of D X^T X = right^T; right is [features, outputs], D [outputs, features].
   Tensor solve(const Tensor &right) const { return at::cholesky_solve(right, root_).t(); }
-  /// What gptqRow asks for.
-  Tensor gptqFactor() const {
-    return rootOf(at::cholesky_inverse(root_), true).to(at::kFloat).contiguous();
+  /// Columns by falling square, the order in which they are rounded: early ones are made up for by
+  /// all that follow (act-order of the GPTQ authors' code).
+  Tensor order() const { return at::argsort(damped_.diagonal(), /*dim=*/0, /*descending=*/true); }
+  /// What gptqRow asks for, with columns in this order.
+  Tensor gptqFactor(const Tensor &order) const {
+    const Tensor inverse = at::cholesky_inverse(root_);
+    return rootOf(inverse.index_select(0, order).index_select(1, order), true)
+        .to(at::kFloat)
+        .contiguous();
   }
 
 private:
@@ -90,12 +97,30 @@ private:
   Tensor damped_, root_;
 };
 
+/// Factors of the rows of each run, [rows, 1], by which equations are multiplied. The first tokens of
+/// all documents count as one row together: they are the same vector, many times as large as any
+/// other (massive activations, arXiv:2402.17762), and would outweigh the text.
+std::vector<Tensor> rowFactors(const std::vector<Rows> &runs) {
+  int64_t starts = 0;
+  for (const Rows &rows : runs)
+    starts += std::ranges::count(rows.positions, 0);
+  std::vector<Tensor> factors;
+  for (const Rows &rows : runs) {
+    std::vector<float> values;
+    for (const int32_t position : rows.positions)
+      values.push_back(position == 0 ? 1 / std::sqrt(float(starts)) : 1);
+    factors.push_back(at::tensor(values).unsqueeze(1));
+  }
+  return factors;
+}
+
 class Fit {
 public:
   Fit(const Model &student, const Model &teacher, const std::vector<Sequence> &sequences,
       const FitOptions &options, const OnProgress &progress)
       : model_(student), options_(options), student_(student, options.precision),
         teacher_(teacher, options.precision), runs_(layOutRuns(sequences)), teacherRuns_(runs_),
+        rowFactors_(rowFactors(runs_)),
         meter_("fit", progress, int64_t(student.graph->blocks.size())) {
     const std::vector<int32_t> tokens = teacherTokens(student_.graph, teacher_.graph);
     for (Rows &rows : teacherRuns_)
@@ -135,6 +160,7 @@ private:
   const FitOptions &options_;
   Side student_, teacher_;
   std::vector<Rows> runs_, teacherRuns_;
+  std::vector<Tensor> rowFactors_;
   Meter meter_;
   int64_t count_ = 0;       ///< rows of all runs
   size_t teacherBlock_ = 0; ///< blocks of the teacher that were run
@@ -219,8 +245,8 @@ void Fit::fitLayer(const Block &block, size_t index) {
   const ParamId weight = linear.param("weight");
   const Param &param = student_.graph.params[size_t(weight)];
   std::vector<Tensor> inputs;
-  for (const Values &values : values_)
-    inputs.push_back(values[size_t(linear.ins[0])]);
+  for (size_t r = 0; r < runs_.size(); ++r)
+    inputs.push_back(values_[r][size_t(linear.ins[0])].to(at::kFloat) * rowFactors_[r]);
   const Gram &gram =
       grams_.try_emplace(linear.ins[0], inputs, options_.damping, param.name).first->second;
   Trained trained;
@@ -231,16 +257,17 @@ void Fit::fitLayer(const Block &block, size_t index) {
   if (residual) {
     Tensor right = at::zeros({param.cols, param.rows}, at::kDouble);
     for (size_t r = 0; r < runs_.size(); ++r)
-      right.add_(at::mm(inputs[r].to(at::kFloat).t(), lackOf(r, index, *residual, addition)));
+      right.add_(at::mm(inputs[r].t(), lackOf(r, index, *residual, addition) * rowFactors_[r]));
     trained.master.add_(gram.solve(right).to(at::kFloat));
   }
   if (param.format.quantised()) {
-    const Tensor factor = gram.gptqFactor();
+    const Tensor columns = gram.order(), factor = gram.gptqFactor(columns);
+    const Tensor order = columns.to(at::kInt);
     parallel(param.rows, 8, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row)
         weight::gptqRow(param.format,
                         {data<float>(trained.master) + row * param.cols, size_t(param.cols)},
-                        data<float>(factor));
+                        {data<int32_t>(order), size_t(param.cols)}, data<float>(factor));
     });
   } else if (!residual) {
     fail(ExitCode::Usage, "fit: '" + param.name + "' is not added to the stream and not " +

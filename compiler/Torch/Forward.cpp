@@ -1,9 +1,34 @@
 //===- Forward.cpp - Interprets a graph -------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Forward.h"
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 namespace retort::exec {
 using at::Tensor;
+
+namespace {
+/// A block of which autograd keeps the input only.
+struct RecomputedBlock : torch::autograd::Function<RecomputedBlock> {
+  static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &in, Forward *forward,
+                        int64_t block, const Rows *rows) {
+    ctx->save_for_backward({in});
+    ctx->saved_data["forward"] = reinterpret_cast<int64_t>(forward);
+    ctx->saved_data["block"] = block;
+    ctx->saved_data["rows"] = reinterpret_cast<int64_t>(rows);
+    return forward->block(size_t(block), *rows, in);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
+                                                 torch::autograd::variable_list grads) {
+    auto *forward = reinterpret_cast<Forward *>(ctx->saved_data["forward"].toInt());
+    const auto *rows = reinterpret_cast<const Rows *>(ctx->saved_data["rows"].toInt());
+    const at::AutoGradMode grad(true);
+    const Tensor in = ctx->get_saved_variables()[0].detach().requires_grad_(true);
+    forward->block(size_t(ctx->saved_data["block"].toInt()), *rows, in).backward(grads[0]);
+    return {in.grad(), Tensor(), Tensor(), Tensor()};
+  }
+};
+} // namespace
 
 Forward::Forward(const Graph &graph, Weights &weights)
     : graph_(graph), weights_(weights), lastUse_(graph.features.size(), -1) {
@@ -78,10 +103,12 @@ Tensor Forward::leave(const Rows &rows, Tensor in) {
 }
 
 Tensor Forward::run(const Rows &rows,
-                    const std::function<Tensor(size_t block, Tensor out)> &atBlock) {
+                    const std::function<Tensor(size_t block, Tensor out)> &atBlock,
+                    bool recompute) {
   Tensor x = enter(rows);
   for (size_t b = 0; b < graph_.blocks.size(); ++b) {
-    x = block(b, rows, std::move(x));
+    x = recompute ? RecomputedBlock::apply(x, this, int64_t(b), &rows)
+                  : block(b, rows, std::move(x));
     if (atBlock)
       x = atBlock(b, x);
   }

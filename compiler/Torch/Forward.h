@@ -19,9 +19,10 @@ public:
   Forward(const Graph &graph, Weights &weights);
 
   /// The whole model: what Logits reads, [rows, hidden] of the type of activations. `atBlock`, if
-  /// set, may replace a block's output.
+  /// set, may replace a block's output. With `recompute` the backward pass runs each block again.
   at::Tensor run(const Rows &rows,
-                 const std::function<at::Tensor(size_t block, at::Tensor out)> &atBlock = {});
+                 const std::function<at::Tensor(size_t block, at::Tensor out)> &atBlock = {},
+                 bool recompute = false);
 
   /// Its parts, for work that goes block by block.
   at::Tensor enter(const Rows &rows); ///< the first block's input, [rows, hidden] float

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <filesystem>
+#include <sched.h>
 
 namespace retort::exec {
 
@@ -15,7 +16,28 @@ std::string defaultExecutorPath() {
   return (self.parent_path().parent_path() / "lib" / "libretort_torch.so").string();
 }
 
+static int threadsOf(const ExecutorOptions &options) {
+  cpu_set_t set;
+  if (options.threads > 0)
+    return options.threads;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+std::string arithmeticOf(const ExecutorOptions &options) {
+  std::string text = "libtorch " RETORT_TORCH_VERSION;
+  text += __builtin_cpu_is("intel") ? ", Intel" : __builtin_cpu_is("amd") ? ", AMD" : "";
+  text += __builtin_cpu_supports("x86-64-v4") ? ", x86-64-v4" : ", x86-64-v3";
+  text += __builtin_cpu_supports("avx512vnni") ? ", VNNI" : "";
+  text += fastPrecision() == Precision::Bf16 ? ", bf16" : ", f32";
+  return text + ", " + std::to_string(threadsOf(options)) + " threads";
+}
+
 std::unique_ptr<Executor> loadExecutor(const ExecutorOptions &options, const std::string &path) {
+  // OpenMP's threads spin where they wait. With another program on one of the cores they then take
+  // the time of the thread that they wait for, and training is five times slower. libgomp reads
+  // these when it is loaded; what the user has set stands.
+  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
+  setenv("GOMP_SPINCOUNT", "0", /*overwrite=*/0);
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (!library) {
     const char *reason = dlerror();
@@ -26,7 +48,8 @@ std::unique_ptr<Executor> loadExecutor(const ExecutorOptions &options, const std
   if (!create)
     fail(ExitCode::Io, path + ": it is not Retort's executor: it lacks retort_torch_create");
   Status status;
-  std::unique_ptr<Executor> executor(create(&options, &status));
+  const ExecutorOptions resolved{.threads = threadsOf(options)};
+  std::unique_ptr<Executor> executor(create(&resolved, &status));
   check(status);
   return executor;
 }

@@ -11,6 +11,10 @@ namespace retort::exec {
 /// running binary.
 std::string defaultExecutorPath();
 
+/// What the bits of results depend on besides a call's arguments: libtorch's version, the features
+/// that it and Retort's loops choose code by, the precision and the threads.
+std::string arithmeticOf(const ExecutorOptions &options);
+
 /// Opens the library (the first time; it stays open until the process ends, as libtorch cannot be
 /// unloaded) and makes an executor. Throws Error: Io if it cannot be opened, with the loader's
 /// reason.

@@ -68,6 +68,20 @@ void Optimizer::train(const Model &model, ParamId id, Weights &weights) {
   params_.push_back(std::move(trained));
 }
 
+void Optimizer::clearGradients() {
+  for (Trained &trained : params_)
+    trained.weight->hasGrad = false;
+}
+
+void Optimizer::restart(const Model &model) {
+  for (Trained &trained : params_) {
+    trained.master.copy_(readParam(model, ParamId(trained.param - model.graph->params.data())));
+    trained.mean.zero_();
+    trained.variance.zero_();
+  }
+  publish();
+}
+
 void Optimizer::publish() {
   for (Trained &trained : params_)
     publish(trained);
@@ -121,18 +135,17 @@ void Optimizer::apply(Trained &trained, double rate, double scale, int64_t step)
     publish(trained);
 }
 
-double Optimizer::update(int64_t step, int64_t totalSteps, int64_t predicted) {
+bool Optimizer::update(int64_t step, int64_t predicted, double rate) {
   const double mean = 1.0 / double(std::max<int64_t>(1, predicted));
   const double norm = gradientNorm() * mean;
   const bool clip = options_.clipNorm > 0 && norm > options_.clipNorm;
   const double scale = mean * (clip ? options_.clipNorm / norm : 1);
-  const double rate = learningRate(options_, step, totalSteps);
-  for (Trained &trained : params_) {
-    if (trained.weight->hasGrad)
-      apply(trained, rate, scale, step);
-    trained.weight->hasGrad = false;
-  }
-  return norm;
+  if (std::isfinite(norm))
+    for (Trained &trained : params_)
+      if (trained.weight->hasGrad)
+        apply(trained, rate, scale, step);
+  clearGradients();
+  return std::isfinite(norm);
 }
 
 } // namespace retort::exec

@@ -27,9 +27,12 @@ public:
   std::vector<Trained> &params() { return params_; }
   /// Makes what the model reads from the float32 weights, after they were loaded.
   void publish();
-  /// One update by the gradients' sum over `predicted` tokens; clears them. Returns the norm of the
-  /// mean gradient before clipping. `step` counts from 0.
-  double update(int64_t step, int64_t totalSteps, int64_t predicted);
+  void clearGradients();
+  /// Back to the parameters of `model`, without moments.
+  void restart(const Model &model);
+  /// One update by the gradients' sum over `predicted` tokens, at `rate`; clears them. Updates
+  /// nothing and returns false if their norm is not finite. `step` counts from 0.
+  bool update(int64_t step, int64_t predicted, double rate);
 
 private:
   void train(const Model &model, ParamId param, Weights &weights);

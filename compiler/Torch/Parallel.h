@@ -3,8 +3,8 @@
 #pragma once
 #include "compiler/Torch/Kernels.h"
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
+#include <c10/util/FunctionRef.h>
 
 namespace retort::exec {
 
@@ -19,10 +19,9 @@ template <typename Work> auto withType(at::ScalarType type, Work &&work) {
   return type == at::kBFloat16 ? work(Bf16{}) : work(float{});
 }
 
-/// Calls work(begin, end) for chunks of [0, count), of at least `grain`, in any order.
-template <typename Work> void parallel(int64_t count, int64_t grain, const Work &work) {
-  at::parallel_for(0, count, grain, work);
-}
+/// Calls work(begin, end) for chunks of [0, count), of at least `grain` but the last, in any order,
+/// on the threads that libtorch itself computes with. Throws what a chunk throws, of several one.
+void parallel(int64_t count, int64_t grain, c10::function_ref<void(int64_t, int64_t)> work);
 
 /// Elements a thread should have at least, so that starting it pays.
 constexpr int64_t kGrain = 16384;

@@ -219,7 +219,7 @@ void score(const Model &model, const Model *reference, const std::vector<Sequenc
 void observe(const Model &model, const std::vector<Sequence> &sequences, const OnProgress &progress,
              Observation &observation) {
   const c10::NoGradGuard noGrad;
-  Stream stream(model, sequences, Precision::Bf16);
+  Stream stream(model, sequences, fastPrecision());
   Meter meter("observe", progress, stream.steps());
   observation = {};
   for (const Rows &rows : stream.runs())

@@ -58,10 +58,10 @@ class Run {
 public:
   Run(const Model &student, const Model *teacher, const std::vector<Sequence> &sequences,
       const TrainOptions &options)
-      : graph_(*student.graph), sequences_(sequences), options_(options),
+      : student_(student), graph_(*student.graph), sequences_(sequences), options_(options),
         rule_(lossRule(options.losses)), weights_(student, typeOf(options.precision)),
         optimizer_(student, weights_, options), forward_(graph_, weights_),
-        checkpoints_(options, optimizer_.params()), order_(sequences.size(), options.seed) {
+        checkpoints_(options, optimizer_.params()), order_(shuffled(sequences.size(), options.seed)) {
     if (teacher)
       teacher_.emplace(*teacher, graph_, options.precision);
     if (teacher && options.losses.hiddenMatching > 0)
@@ -78,8 +78,11 @@ private:
   static int64_t blocksOfBoth(const Graph &student, const Graph &teacher);
   Sum step(int64_t first, int64_t last);
   void micro(const std::vector<const Sequence *> &sequences, Sum &sum);
+  bool takeStep(const Sum &sum, int64_t steps);
+  void rollBack(int64_t steps);
   bool report(const OnProgress &progress, int64_t steps, double loss, double tokensPerSecond);
 
+  const Model &student_;
   const Graph &graph_;
   const std::vector<Sequence> &sequences_;
   const TrainOptions &options_;
@@ -88,10 +91,11 @@ private:
   Optimizer optimizer_;
   Forward forward_;
   Checkpoints checkpoints_;
-  Order order_;
+  std::vector<size_t> order_;
   std::optional<Teacher> teacher_;
   int64_t matched_ = 0; ///< blocks whose outputs are matched
   RunState state_;
+  int64_t rolledBackTo_ = -1; ///< step
 };
 
 int64_t Run::blocksOfBoth(const Graph &student, const Graph &teacher) {
@@ -115,10 +119,13 @@ void Run::micro(const std::vector<const Sequence *> &sequences, Sum &sum) {
     target = teacher_->run(rows, matched_ ? &blocks : nullptr);
   const double matchWeight = matched_ ? options_.losses.hiddenMatching / double(matched_) : 0;
   double matchLoss = 0;
-  const Tensor hidden = forward_.run(rows, [&](size_t block, Tensor out) {
-    const auto same = blocks.find(graph_.blocks[block].label);
-    return same == blocks.end() ? out : matchHidden(out, same->second, matchWeight, &matchLoss);
-  });
+  const Tensor hidden = forward_.run(
+      rows,
+      [&](size_t block, Tensor out) {
+        const auto same = blocks.find(graph_.blocks[block].label);
+        return same == blocks.end() ? out : matchHidden(out, same->second, matchWeight, &matchLoss);
+      },
+      options_.recompute);
   Tensor gradHidden;
   const std::vector<RowFigures> figures =
       lossOfRows(forward_.head(hidden.detach()), target ? &*target : nullptr, rows.targets, rule_,
@@ -136,7 +143,7 @@ Run::Sum Run::step(int64_t first, int64_t last) {
   std::vector<const Sequence *> together;
   int64_t size = 0;
   for (int64_t position = first; position < last; ++position) {
-    const Sequence &sequence = sequences_[order_.at(position)];
+    const Sequence &sequence = sequences_[order_[size_t(position)]];
     const int64_t more = int64_t(sequence.tokens.size());
     if (!together.empty() && size + more > options_.microTokens) {
       micro(together, sum);
@@ -154,6 +161,39 @@ bool Run::report(const OnProgress &progress, int64_t steps, double loss, double 
   return !progress || progress({state_.step, steps, loss, tokensPerSecond});
 }
 
+/// Goes back to the last checkpoint at half the rate; to the beginning if there is none, or the
+/// first step after it was not finite even so.
+void Run::rollBack(int64_t steps) {
+  constexpr int64_t kMostRollbacks = 2;
+  if (state_.rollbacks == kMostRollbacks)
+    fail(ExitCode::Usage, "training: step " + std::to_string(state_.step + 1) + " of " +
+                              std::to_string(steps) +
+                              " is not finite, nor was one at twice and four times the rate: lower "
+                              "the learning rate");
+  ++state_.rollbacks;
+  optimizer_.clearGradients();
+  if (state_.step != rolledBackTo_ && checkpoints_.resume(state_)) {
+    optimizer_.publish();
+  } else {
+    optimizer_.restart(student_);
+    state_.step = 0;
+    state_.curve.clear();
+  }
+  rolledBackTo_ = state_.step;
+}
+
+/// False if the step is not finite: then nothing was updated.
+bool Run::takeStep(const Sum &sum, int64_t steps) {
+  const double loss = sum.loss / double(std::max<int64_t>(1, sum.predicted));
+  const double rate =
+      std::ldexp(learningRate(options_, state_.step, steps), -int(state_.rollbacks));
+  if (!std::isfinite(loss) || !optimizer_.update(state_.step, sum.predicted, rate))
+    return false;
+  ++state_.step;
+  state_.curve.push_back(float(loss));
+  return true;
+}
+
 void Run::operator()(const OnProgress &progress, TrainResult &result) {
   const std::vector<int64_t> plan = planSteps(order_, sequences_, options_);
   const int64_t steps = int64_t(plan.size()) - 1;
@@ -165,16 +205,13 @@ void Run::operator()(const OnProgress &progress, TrainResult &result) {
   int64_t rows = 0;
   while (state_.step < steps) {
     const Sum sum = step(plan[size_t(state_.step)], plan[size_t(state_.step) + 1]);
-    const double loss = sum.loss / double(std::max<int64_t>(1, sum.predicted));
-    if (!std::isfinite(loss))
-      fail(ExitCode::Usage, "training: the loss is not finite at step " +
-                                std::to_string(state_.step + 1) + " of " + std::to_string(steps) +
-                                ": lower the learning rate");
-    optimizer_.update(state_.step++, steps, sum.predicted);
-    state_.curve.push_back(float(loss));
     rows += sum.rows;
+    if (!takeStep(sum, steps)) {
+      rollBack(steps);
+      continue;
+    }
     result.tokensPerSecond = double(rows) / (nowSeconds() - begun);
-    if (!report(progress, steps, loss, result.tokensPerSecond)) {
+    if (!report(progress, steps, state_.curve.back(), result.tokensPerSecond)) {
       checkpoints_.save(state_);
       fail(ExitCode::Interrupted, "training was interrupted at step " +
                                       std::to_string(state_.step) + " of " + std::to_string(steps));
@@ -182,14 +219,13 @@ void Run::operator()(const OnProgress &progress, TrainResult &result) {
     if (state_.step < steps)
       checkpoints_.maybeSave(state_);
   }
-  checkpoints_.wait();
   if (!options_.outputPath.empty())
     writeWeights(optimizer_.params(), options_.outputPath);
-  checkpoints_.remove();
   result.steps = steps;
   result.tokens = 0;
-  for (int64_t p = 0; p < plan.back(); ++p)
-    result.tokens += int64_t(sequences_[order_.at(p)].tokens.size());
+  for (const Sequence &sequence : sequences_)
+    result.tokens += int64_t(sequence.tokens.size());
+  result.rollbacks = state_.rollbacks;
   result.curve = state_.curve;
 }
 
@@ -201,34 +237,29 @@ void checkOptions(const TrainOptions &options, const Model *teacher,
     fail(ExitCode::Usage, "training: these losses need a teacher");
   if (!(options.losses.temperature > 0))
     fail(ExitCode::Usage, "training: the temperature must be above 0");
-  if (options.batchTokens < 1 || options.microTokens < 1 || options.totalTokens < 0)
+  if (options.batchTokens < 1 || options.microTokens < 1)
     fail(ExitCode::Usage, "training: token counts must be above 0");
 }
 } // namespace
 
-size_t Order::at(int64_t position) {
-  const int64_t epoch = position / int64_t(count_);
-  if (epoch != epoch_) {
-    shuffled_.resize(count_);
-    std::iota(shuffled_.begin(), shuffled_.end(), size_t(0));
-    uint64_t state = seed_ * 0x2545f4914f6cdd1d + uint64_t(epoch);
-    for (size_t i = count_; i > 1; --i)
-      std::swap(shuffled_[i - 1], shuffled_[nextRandom(state) % i]);
-    epoch_ = epoch;
-  }
-  return shuffled_[size_t(position % int64_t(count_))];
+std::vector<size_t> shuffled(size_t sequences, uint64_t seed) {
+  std::vector<size_t> order(sequences);
+  std::iota(order.begin(), order.end(), size_t(0));
+  uint64_t state = seed * 0x2545f4914f6cdd1d;
+  for (size_t i = sequences; i > 1; --i)
+    std::swap(order[i - 1], order[nextRandom(state) % i]);
+  return order;
 }
 
-std::vector<int64_t> planSteps(Order &order, const std::vector<Sequence> &sequences,
+std::vector<int64_t> planSteps(const std::vector<size_t> &order,
+                               const std::vector<Sequence> &sequences,
                                const TrainOptions &options) {
   std::vector<int64_t> starts{0};
-  int64_t position = 0, tokens = 0, inStep = 0;
-  while (tokens < options.totalTokens) {
-    const int64_t size = int64_t(sequences[order.at(position++)].tokens.size());
-    tokens += size;
-    inStep += size;
-    if (inStep >= options.batchTokens || tokens >= options.totalTokens) {
-      starts.push_back(position);
+  int64_t inStep = 0;
+  for (size_t position = 0; position < order.size(); ++position) {
+    inStep += int64_t(sequences[order[position]].tokens.size());
+    if (inStep >= options.batchTokens || position + 1 == order.size()) {
+      starts.push_back(int64_t(position + 1));
       inStep = 0;
     }
   }

@@ -9,22 +9,12 @@ namespace retort::exec {
 void train(const Model &student, const Model *teacher, const std::vector<Sequence> &sequences,
            const TrainOptions &options, const OnProgress &progress, TrainResult &result);
 
-/// The order of the data: a permutation of the sequences for each time through them.
-class Order {
-public:
-  Order(size_t sequences, uint64_t seed) : count_(sequences), seed_(seed) {}
-  /// The sequence at `position` of the endless order.
-  size_t at(int64_t position);
+/// The order of the sequences: a permutation by the seed.
+std::vector<size_t> shuffled(size_t sequences, uint64_t seed);
 
-private:
-  size_t count_;
-  uint64_t seed_;
-  int64_t epoch_ = -1;
-  std::vector<size_t> shuffled_; ///< of epoch_
-};
-
-/// Cuts the order into optimiser steps: positions [steps[i], steps[i + 1]) are those of step i.
-std::vector<int64_t> planSteps(Order &order, const std::vector<Sequence> &sequences,
-                               const TrainOptions &options);
+/// Cuts the order into optimiser steps of at least options.batchTokens rows: positions
+/// [steps[i], steps[i + 1]) are those of step i.
+std::vector<int64_t> planSteps(const std::vector<size_t> &order,
+                               const std::vector<Sequence> &sequences, const TrainOptions &options);
 
 } // namespace retort::exec

@@ -86,10 +86,14 @@ float f8Scale(float most) {
 uint8_t f8Code(float value, float scale) { return toE4m3(value * 256 / scale); }
 float f8Value(uint8_t code, float scale) { return scale * (fromE4m3(code) / 256); }
 
-/// Of two elements of equal magnitude the negative one counts as the largest.
-GroupScale chooseScale(const NumberFormat &format, const Group &values) {
+/// Of two elements of equal magnitude the negative one counts as the largest. `share` is the part of
+/// the group's range that codes span; what is beyond gets the outermost code.
+GroupScale chooseScale(const NumberFormat &format, const Group &values, float share = 1) {
   auto [low, high] = extremes(values);
-  float most = -low >= high ? low : high;
+  const float beyond = (1 - share) / 2 * (high - low);
+  if (format.minima)
+    low += beyond, high -= beyond;
+  float most = share * (-low >= high ? low : high);
   GroupScale group;
   if (format.kind == Kind::I8)
     group = {std::fabs(most) / 127, 0, format.zeroCode(), 1, 255};
@@ -397,24 +401,65 @@ struct Outermost {
 
 } // namespace
 
-void gptqRow(const NumberFormat &format, std::span<float> row, const float *factor) {
+namespace {
+
+/// The scale whose codes have the least error, each element's square weighed by `weights`. A group's
+/// largest element is seldom worth what spanning it costs the others at 4 bits and less.
+GroupScale searchScale(const NumberFormat &format, const Group &values, const float *weights) {
+  GroupScale best = chooseScale(format, values);
+  if (!format.integers() || format.bits() >= 8)
+    return best;
+  constexpr int kSteps = 16;
+  constexpr float kStep = 0.025f;
+  float least = INFINITY;
+  for (int step = 0; step < kSteps; ++step) {
+    const GroupScale group = chooseScale(format, values, 1 - kStep * float(step));
+    Float4 sums = {0, 0, 0, 0};
+    for (int64_t i = 0; i < format.group; i += 4) {
+      const Float4 code = __builtin_convertvector(codesAt(values, i, group) - group.zero, Float4);
+      const Float4 error = values.at(i) - (group.scale * code + group.minimum);
+      Float4 weight;
+      std::memcpy(&weight, weights + i, sizeof weight);
+      sums += weight * error * error;
+    }
+    if (const float sum = sums[0] + sums[1] + sums[2] + sums[3]; sum < least)
+      least = sum, best = group;
+  }
+  return best;
+}
+
+} // namespace
+
+void gptqRow(const NumberFormat &format, std::span<float> row, std::span<const int32_t> order,
+             const float *factor) {
   check(format);
-  const int64_t cols = int64_t(row.size());
+  const int64_t cols = int64_t(row.size()), groups = paddedCols(format, cols) / format.group;
+  std::vector<float> weights(size_t(groups * format.group)); // by column; 0 beyond the last
+  for (int64_t i = 0; i < cols; ++i)
+    weights[size_t(order[size_t(i)])] = 1 / (factor[i * cols + i] * factor[i * cols + i]);
+  std::vector<GroupScale> scales;
+  std::vector<Outermost> outermost;
   for (int64_t begin = 0; begin < cols; begin += format.group) {
     const int64_t count = std::min<int64_t>(format.group, cols - begin);
-    const Group values(format, row.subspan(begin, count));
-    const GroupScale group = chooseScale(format, values);
-    const Outermost outermost(format, values, group, count);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t column = begin + i;
-      const float stored = format.kind == Kind::F8 ? outermost.storedF8(row[column], i, group)
-                                                   : outermost.storedInteger(row[column], i, group);
-      const float *from = factor + column * cols;
-      const float error = (row[column] - stored) / from[column];
-      row[column] = stored;
-      for (int64_t j = column + 1; j < cols; ++j)
-        row[j] -= error * from[j];
-    }
+    const Group values(format, row.subspan(size_t(begin), size_t(count)));
+    scales.push_back(searchScale(format, values, &weights[size_t(begin)]));
+    outermost.emplace_back(format, values, scales.back(), count);
+  }
+  std::vector<float> left(static_cast<size_t>(cols)); // in the order of rounding
+  for (int64_t i = 0; i < cols; ++i)
+    left[size_t(i)] = row[size_t(order[size_t(i)])];
+  for (int64_t i = 0; i < cols; ++i) {
+    const int64_t column = order[size_t(i)], inGroup = column % format.group;
+    const GroupScale &scale = scales[size_t(column / format.group)];
+    const Outermost &outer = outermost[size_t(column / format.group)];
+    const float stored = format.kind == Kind::F8
+                             ? outer.storedF8(left[size_t(i)], inGroup, scale)
+                             : outer.storedInteger(left[size_t(i)], inGroup, scale);
+    const float *from = factor + i * cols;
+    const float error = (left[size_t(i)] - stored) / from[i];
+    row[size_t(column)] = stored;
+    for (int64_t j = i + 1; j < cols; ++j)
+      left[size_t(j)] -= error * from[j];
   }
 }
 

@@ -64,11 +64,15 @@ void quantiseRow(const NumberFormat &format, std::span<const float> row, std::sp
                  std::span<float> scales, std::span<float> minima);
 
 /// Rounds a row to a quantised format so that its columns make up for each other's errors: GPTQ (Frantar
-/// et al., arXiv:2210.17323, algorithm 1, columns in their order, a group's scale chosen when its
-/// first column is reached). What comes out packing stores as it is: quantiseDequantise does not
-/// change it. `factor` is [cols][cols], row-major: the upper Cholesky factor of the inverse of X^T
-/// X (damped), where X are the layer's inputs; what is below its diagonal is not read. Throws as
+/// et al., arXiv:2210.17323, algorithm 1). Columns are rounded in `order`, a permutation of them; groups
+/// are of neighbouring columns whatever it is, with scales chosen before the first is rounded. The
+/// scale of int4 and int3 is searched: the one of least squared error weighed by the inverse of
+/// factor's squared diagonal, which is what an error costs (LeanQuant, arXiv:2407.10032, section 3).
+/// What comes out packing stores as it is: quantiseDequantise does not change it. `factor` is
+/// [cols][cols], row-major: the upper Cholesky factor of the inverse of X^T X (damped), where X are the
+/// layer's inputs with columns in that order; what is below its diagonal is not read. Throws as
 /// quantiseDequantise.
-void gptqRow(const NumberFormat &format, std::span<float> row, const float *factor);
+void gptqRow(const NumberFormat &format, std::span<float> row, std::span<const int32_t> order,
+             const float *factor);
 
 } // namespace retort::weight

@@ -56,13 +56,17 @@ def Distill_FitOp : Distill_Work<"fit"> {
     - A layer whose output is added to the residual stream becomes
       `W + (T - S)^T X (X^T X + damping * mean(diag(X^T X)) I)^-1`, where `T` is the teacher's
       stream after the addition and `S` the student's: the ridge regression of what the stream
-      lacks, pulled towards the weights that are there. So errors of earlier blocks are corrected too (Optimal Brain Surgeon's update as in
-      SlimGPT, arXiv:2412.18110, section 3, against the teacher's outputs and on the student's
-      inputs as in GPTAQ, arXiv:2504.02692, section 3).
+      lacks, pulled towards the weights that are there. So errors of earlier blocks are corrected
+      too (Optimal Brain Surgeon's update as in SlimGPT, arXiv:2412.18110, section 3, against the
+      teacher's outputs and on the student's inputs as in GPTAQ, arXiv:2504.02692, section 3).
     - With `quantize`, every layer is then rounded to that format by GPTQ (arXiv:2210.17323,
-      algorithm 1) with the same `X^T X`, and other matrices are read as `quantize-weights` will
-      round them (embedding and logits to `embedding` if that is given). Rounding the result again
-      to the same format does not change it.
+      algorithm 1) with the same `X^T X`, columns of large activations first and each group's scale
+      searched (compiler/Weights/Pack.h, gptqRow), and other matrices are read as `quantize-weights`
+      will round them (embedding and logits to `embedding` if that is given). Rounding the result
+      again to the same format does not change it.
+
+    In all these sums the first tokens of documents weigh as much as one row together: they are one
+    and the same vector, many times as large as any other (arXiv:2402.17762).
 
     The result is a safetensors file of these layers, F32, by their symbols' names; `applied` as of
     `distill.train`.

@@ -141,15 +141,14 @@ void bench(exec::Executor &executor, Teacher &teacher, int64_t rows, int64_t cou
     std::fflush(stdout);
   };
   exec::Scores scores;
-  rate("score: blocks forward, bf16", [&](const exec::OnProgress &progress) {
+  rate("score: blocks forward", [&](const exec::OnProgress &progress) {
     return executor.score(model, nullptr, sequences, {}, progress, scores);
   });
   exec::Observation observation;
-  rate("observe, bf16", [&](const exec::OnProgress &progress) {
+  rate("observe", [&](const exec::OnProgress &progress) {
     return executor.observe(model, sequences, progress, observation);
   });
   exec::TrainOptions options;
-  options.totalTokens = rows * count;
   options.learningRate = 1e-4;
   exec::TrainResult result;
   rate("train, cross-entropy", [&](const exec::OnProgress &progress) {

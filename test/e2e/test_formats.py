@@ -122,13 +122,17 @@ def check_weights(folder):
     fp8 = "quantize-weights{format=f8g64}"
     for name, bits, given, pipeline in (
             ("f8g64", 8.25, ["--recipe", "fp8"], fp8 + ",cache-format{format=f16}"),
+            ("i4g64s", 4.25, ["--passes", "builtin.module(quantize-weights{format=i4g64s})"],
+             "quantize-weights{format=i4g64s}"),
             ("i3g64s", 3.25, ["--passes", "builtin.module(quantize-weights{format=i3g64s})"],
              "quantize-weights{format=i3g64s}"),
             ("f16", 16, ["--passes", "builtin.module(cast-weights{type=f16})"], "cast-weights{type=f16}")):
         bundle = folder / f"{name}.weights.retort"
         retort(RETORT, "compile", teacher, *given, "--target", "cpu,cuda:sm_80", "--form", "persistent", "-q", "-o", bundle)
         theirs = executor_logits(TOOL, TORCH, teacher, [tokens], tiny.VOCAB, folder, f"builtin.module({pipeline})")[0]
-        for device, limit in (("cpu", 1e-4), ("sim", 5e-3)):
+        # The CPU's products with integers round activations to int8, and the executor's do not (CodegenTest's
+        # reference does, to 1e-2): int4 and int3 are as far off.
+        for device, limit in (("cpu", 5e-2 if name.startswith("i") else 1e-4), ("sim", 5e-3)):
             ours, manifest = run_steps(bundle, device, tokens)
             mean, effect = rms(ours - theirs) / rms(theirs), rms(ours - exact) / rms(theirs)
             print(f"{device}, weights {name}: {mean:.1e} from the executor, {effect:.1e} from one with the "

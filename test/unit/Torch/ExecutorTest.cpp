@@ -40,7 +40,6 @@ struct ExecutorTest : testing::Test {
 
   TrainOptions options(const char *output) const {
     TrainOptions options;
-    options.totalTokens = 700;
     options.batchTokens = 60;
     options.microTokens = 40;
     options.learningRate = 5e-3;
@@ -48,8 +47,13 @@ struct ExecutorTest : testing::Test {
     options.outputPath = path(output);
     return options;
   }
-  std::vector<Sequence> data() const {
-    return randomSequences({{20}, {9, 11}, {5, 5, 5}, {20}, {16}}, 37);
+  /// 91 tokens, so many times.
+  std::vector<Sequence> data(int times = 1) const {
+    const auto once = randomSequences({{20}, {9, 11}, {5, 5, 5}, {20}, {16}}, 37);
+    std::vector<Sequence> all;
+    for (int i = 0; i < times; ++i)
+      all.insert(all.end(), once.begin(), once.end());
+    return all;
   }
 };
 
@@ -112,23 +116,22 @@ TEST_F(ExecutorTest, TrainingLearns) {
   for (const Precision precision : {Precision::F32, Precision::Bf16}) {
     TrainOptions train = options("out.safetensors");
     train.precision = precision;
-    train.totalTokens = 6000;
     TrainResult result;
-    check(executor->train(tiny.model(), nullptr, data(), train, {}, result));
+    check(executor->train(tiny.model(), nullptr, data(66), train, {}, result));
     EXPECT_LT(result.curve.back(), 0.6 * result.curve.front());
     EXPECT_EQ(int64_t(result.curve.size()), result.steps);
-    EXPECT_GE(result.tokens, 6000);
+    EXPECT_EQ(result.tokens, 66 * 91);
   }
 }
 
 TEST_F(ExecutorTest, SameSeedSameBits) {
   TrainResult result;
-  check(executor->train(tiny.model(), nullptr, data(), options("a"), {}, result));
-  check(executor->train(tiny.model(), nullptr, data(), options("b"), {}, result));
+  check(executor->train(tiny.model(), nullptr, data(8), options("a"), {}, result));
+  check(executor->train(tiny.model(), nullptr, data(8), options("b"), {}, result));
   EXPECT_EQ(slurp(path("a")), slurp(path("b")));
   TrainOptions other = options("c");
   other.seed = 4;
-  check(executor->train(tiny.model(), nullptr, data(), other, {}, result));
+  check(executor->train(tiny.model(), nullptr, data(8), other, {}, result));
   EXPECT_NE(slurp(path("a")), slurp(path("c")));
 }
 
@@ -141,9 +144,9 @@ TEST_F(ExecutorTest, FrozenParametersAreNotTrained) {
   train.checkpointPath = path("checkpoint");
   TrainResult result;
   const OnProgress stop = [](const Progress &at) { return at.step < 4; };
-  executor->train(tiny.model(), nullptr, data(), train, stop, result);
+  executor->train(tiny.model(), nullptr, data(8), train, stop, result);
   const SafetensorsFile checkpoint = SafetensorsFile::open(train.checkpointPath);
-  check(executor->train(tiny.model(), nullptr, data(), train, {}, result));
+  check(executor->train(tiny.model(), nullptr, data(8), train, {}, result));
   EXPECT_EQ(result.resumedAt, 4);
   const SafetensorsFile file = SafetensorsFile::open(path("out"));
   EXPECT_EQ(file.tensors().size(), tiny.graph.params.size() - frozen.size());
@@ -169,19 +172,18 @@ TEST_F(ExecutorTest, ResumesToTheSameBits) {
   TrainOptions train = options("whole");
   train.losses = {.crossEntropy = 0.5, .forwardKl = 1};
   TrainResult whole, part;
-  check(executor->train(tiny.model(), &teacher, data(), train, {}, whole));
+  check(executor->train(tiny.model(), &teacher, data(8), train, {}, whole));
   train.outputPath = path("resumed");
   train.checkpointPath = path("checkpoint");
   train.key = "k";
   const OnProgress stop = [](const Progress &at) { return at.step < 4; };
-  EXPECT_EQ(executor->train(tiny.model(), &teacher, data(), train, stop, part).code,
+  EXPECT_EQ(executor->train(tiny.model(), &teacher, data(8), train, stop, part).code,
             ExitCode::Interrupted);
   EXPECT_FALSE(std::filesystem::exists(train.outputPath));
-  check(executor->train(tiny.model(), &teacher, data(), train, {}, part));
+  check(executor->train(tiny.model(), &teacher, data(8), train, {}, part));
   EXPECT_EQ(part.resumedAt, 4);
   EXPECT_EQ(part.curve, whole.curve);
   EXPECT_EQ(slurp(path("resumed")), slurp(path("whole")));
-  EXPECT_FALSE(std::filesystem::exists(train.checkpointPath));
 }
 
 // A checkpoint of other work, or a damaged one, is not taken up.
@@ -191,15 +193,90 @@ TEST_F(ExecutorTest, ForeignCheckpointIsIgnored) {
   train.key = "one";
   TrainResult result;
   const OnProgress stop = [](const Progress &at) { return at.step < 4; };
-  executor->train(tiny.model(), nullptr, data(), train, stop, result);
+  executor->train(tiny.model(), nullptr, data(8), train, stop, result);
   ASSERT_TRUE(std::filesystem::exists(train.checkpointPath));
   train.key = "two";
-  executor->train(tiny.model(), nullptr, data(), train, stop, result);
+  executor->train(tiny.model(), nullptr, data(8), train, stop, result);
   EXPECT_EQ(result.resumedAt, 0);
   std::filesystem::resize_file(train.checkpointPath, 1000);
   result = {};
-  check(executor->train(tiny.model(), nullptr, data(), train, {}, result));
+  check(executor->train(tiny.model(), nullptr, data(8), train, {}, result));
   EXPECT_EQ(result.resumedAt, 0);
+}
+
+// Where the rate is so high that a step is not finite, the run begins again at half of it, and ends
+// as one at that rate would have; the third time it gives up. Rates are tried from the highest float
+// down: the first that ends at all has been halved twice.
+TEST_F(ExecutorTest, RollsBackAtHalfTheRate) {
+  TrainOptions train = options("out");
+  train.precision = Precision::F32;
+  TrainResult result;
+  Status status;
+  int refused = 0;
+  for (train.learningRate = std::ldexp(1.0, 126); train.learningRate > 1; train.learningRate /= 2) {
+    result = {};
+    status = executor->train(tiny.model(), nullptr, data(8), train, {}, result);
+    if (status.ok())
+      break;
+    ++refused;
+    EXPECT_EQ(status.code, ExitCode::Usage);
+    EXPECT_NE(status.message.find("lower the learning rate"), std::string::npos) << status.message;
+    EXPECT_FALSE(std::filesystem::exists(path("out")));
+  }
+  check(status);
+  EXPECT_GT(refused, 0);
+  EXPECT_EQ(result.rollbacks, 2);
+  TrainResult quarter;
+  train.outputPath = path("quarter");
+  train.learningRate /= 4;
+  check(executor->train(tiny.model(), nullptr, data(8), train, {}, quarter));
+  EXPECT_EQ(quarter.rollbacks, 0);
+  EXPECT_EQ(slurp(path("quarter")), slurp(path("out")));
+}
+
+// A checkpoint remembers that the rate was halved; one that holds weights beyond hope is left for
+// the beginning.
+TEST_F(ExecutorTest, RollsBackFromCheckpoints) {
+  TrainOptions train = options("out");
+  train.precision = Precision::F32;
+  train.checkpointPath = path("checkpoint");
+  TrainResult result;
+  auto run = [&](const OnProgress &progress) {
+    result = {};
+    return executor->train(tiny.model(), nullptr, data(8), train, progress, result);
+  };
+  for (train.learningRate = std::ldexp(1.0, 126); !run({}).ok();)
+    train.learningRate /= 2;
+  ASSERT_EQ(result.rollbacks, 2);
+  const std::string whole = slurp(path("out"));
+  for (const int attempt : {0, 2}) {
+    std::filesystem::remove(train.checkpointPath);
+    int64_t attempts = 0, last = 0;
+    run([&](const Progress &at) {
+      attempts += at.step <= std::exchange(last, at.step);
+      return attempts < attempt || at.step < 3;
+    });
+    ASSERT_TRUE(std::filesystem::exists(train.checkpointPath));
+    check(run({}));
+    EXPECT_EQ(result.resumedAt, 3);
+    EXPECT_EQ(result.rollbacks, 2);
+    EXPECT_EQ(slurp(path("out")), whole);
+  }
+}
+
+// Blocks that the backward pass runs again give the bits that kept activations give.
+TEST_F(ExecutorTest, RecomputedBlocksAreTheSame) {
+  const TinyModel other(37, 2);
+  const Model teacher = other.model();
+  TrainOptions train = options("kept");
+  train.losses = {.crossEntropy = 0.5, .forwardKl = 1, .hiddenMatching = 0.5};
+  TrainResult kept, again;
+  check(executor->train(tiny.model(), &teacher, data(8), train, {}, kept));
+  train.recompute = true;
+  train.outputPath = path("again");
+  check(executor->train(tiny.model(), &teacher, data(8), train, {}, again));
+  EXPECT_EQ(kept.curve, again.curve);
+  EXPECT_EQ(slurp(path("kept")), slurp(path("again")));
 }
 
 // With quantisation-aware training the model runs with the values that packing stores.
@@ -219,7 +296,6 @@ TEST_F(ExecutorTest, QuantisationAwareSeesStoredValues) {
   TrainOptions train = options("out");
   train.precision = Precision::F32;
   train.quantisationAware = true;
-  train.totalTokens = 20;
   TrainResult result;
   check(executor->train(tiny.model(), nullptr, sequences, train, {}, result));
   Scores scores;
@@ -247,7 +323,6 @@ TEST_F(ExecutorTest, TeacherOverKeptTokens) {
   TrainOptions train = options("out");
   train.precision = Precision::F32;
   train.losses = {.crossEntropy = 0, .forwardKl = 1};
-  train.totalTokens = 20;
   TrainResult result;
   const auto sequences = randomSequences({{20}}, student.graph.vocab);
   check(executor->train(student.model(), &teacher, sequences, train, {}, result));
@@ -365,12 +440,12 @@ TEST_F(ExecutorTest, RefusesWhatItCannotRun) {
             "sequence 0: a document of 65 tokens is longer than the context of 64");
   TrainOptions train = options("out");
   train.losses.forwardKl = 1;
-  EXPECT_EQ(executor->train(tiny.model(), nullptr, data(), train, {}, result).code,
+  EXPECT_EQ(executor->train(tiny.model(), nullptr, data(8), train, {}, result).code,
             ExitCode::Usage);
   EXPECT_EQ(executor->train(tiny.model(), nullptr, {}, options("out"), {}, result).code,
             ExitCode::BadInput);
   tiny.values[2][0] = std::nanf("");
-  EXPECT_EQ(executor->train(tiny.model(), nullptr, data(), options("out"), {}, result).code,
+  EXPECT_EQ(executor->train(tiny.model(), nullptr, data(8), options("out"), {}, result).code,
             ExitCode::BadInput);
   EXPECT_FALSE(std::filesystem::exists(path("out")));
 }
