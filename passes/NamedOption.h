@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
-#include "runtime/base/Names.h"
+#include "dialects/Distill/Schedule.h"
 #include "llvm/Support/CommandLine.h"
 
 namespace retort {
@@ -49,6 +49,9 @@ struct parser<std::optional<retort::NumberFormat>>
   using NamedParser::NamedParser;
 };
 template <> struct parser<retort::CacheFormat> : retort::NamedParser<retort::CacheFormat> {
+  using NamedParser::NamedParser;
+};
+template <> struct parser<retort::Schedule> : retort::NamedParser<retort::Schedule> {
   using NamedParser::NamedParser;
 };
 } // namespace llvm::cl

@@ -57,9 +57,8 @@ CompiledCuda emitCuda(ArrayRef<kernel::ProgramOp> programs, const CudaOptions &o
   FatBinary binary = compileFatBinary(result.text, nvcc);
   result.fatbin = std::move(binary.bytes);
   result.resources = std::move(binary.resources);
-  for (const CudaArch &arch : options.arches)
-    result.arches.push_back(arch.code());
-  result.ptx = options.arches.back().ptx();
+  result.arches = options.arches;
+  result.ptx = options.arches.back().withoutSuffix();
   return result;
 }
 

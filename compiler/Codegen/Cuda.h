@@ -30,8 +30,8 @@ struct CompiledCuda {
   std::string fatbin; ///< program.fatbin
   CudaForm form = CudaForm::Persistent;
   std::vector<Entry> entries;
-  std::vector<std::string> arches;  ///< "sm_80", "sm_90a": a cubin each
-  std::string ptx;                  ///< "compute_90": for later GPUs
+  std::vector<CudaArch> arches;     ///< a cubin each
+  CudaArch ptx;                     ///< for later GPUs
   std::vector<ModelLayout> layouts; ///< of each device's weights and cache
   int64_t bytesPerToken = 0;        ///< weight bytes read to decode one token, on all devices
   std::map<std::string, std::vector<CudaResources>> resources;

@@ -126,7 +126,7 @@ std::vector<CudaResources> parsePtxasReport(std::string_view text) {
 
 std::string residencyProblem(const CudaResources &function, const CudaArch &arch, int threads,
                              int64_t dynamicBytes) {
-  const std::string where = function.function + " for " + arch.code();
+  const std::string where = function.function + " for " + arch.text();
   if (function.spillStoreBytes || function.spillLoadBytes)
     return where + " spills " + std::to_string(function.spillStoreBytes) + " bytes of registers";
   if (!function.isKernel)
@@ -137,9 +137,10 @@ std::string residencyProblem(const CudaResources &function, const CudaArch &arch
     return where + " needs " + std::to_string(registers) + " registers for " +
            std::to_string(threads) + " threads, and a multiprocessor has " +
            std::to_string(kRegistersOfMultiprocessor);
-  if (int64_t bytes = function.sharedBytes + dynamicBytes; bytes > arch.sharedBytesLimit())
+  const int64_t bytes = function.sharedBytes + dynamicBytes;
+  if (const int limit = cuda::architecture(arch.number).sharedBytes; bytes > limit)
     return where + " needs " + std::to_string(bytes) +
-           " bytes of shared memory, and a CTA may have " + std::to_string(arch.sharedBytesLimit());
+           " bytes of shared memory, and a CTA may have " + std::to_string(limit);
   return {};
 }
 
@@ -178,9 +179,10 @@ FatBinary compileFatBinary(const std::string &text, const NvccOptions &options) 
     jobs.push_back({command, folder.file(name + ".txt")});
   };
   for (const CudaArch &arch : options.arches)
-    add(arch.code() + ".cubin", {"-cubin", "-arch=" + arch.code(), "-Xptxas", "-v"});
+    add(arch.text() + ".cubin", {"-cubin", "-arch=" + arch.text(), "-Xptxas", "-v"});
   const CudaArch &newest = options.arches.back();
-  add("newest.ptx", {"-ptx", "-DRETORT_PORTABLE", "-arch=" + newest.ptx()});
+  add("newest.ptx",
+      {"-ptx", "-DRETORT_PORTABLE", "-arch=" + newest.withoutSuffix().text("compute_")});
   codegen::runJobs(jobs, folder.file("."), options.jobs, options.interrupted);
   for (const codegen::Job &job : jobs)
     if (job.exitCode != 0)
@@ -190,13 +192,13 @@ FatBinary compileFatBinary(const std::string &text, const NvccOptions &options) 
   std::vector<std::string> fatbinary = {besideNvcc(nvcc, "fatbinary"), "--create=program.fatbin",
                                         "-64"};
   for (const CudaArch &arch : options.arches) {
-    const std::string report = folder.read(arch.code() + ".cubin.txt");
-    for (const CudaResources &function : result.resources[arch.code()] = parsePtxasReport(report))
+    const std::string report = folder.read(arch.text() + ".cubin.txt");
+    for (const CudaResources &function : result.resources[arch.text()] = parsePtxasReport(report))
       if (std::string problem =
               residencyProblem(function, arch, options.threads, cuda::sharedBytesOf(arch.number));
           !problem.empty())
         fail(ExitCode::Internal, "program.cu: " + problem);
-    fatbinary.push_back("--image3=kind=elf,sm=" + arch.code().substr(3) + ",file=" + arch.code() +
+    fatbinary.push_back("--image3=kind=elf,sm=" + arch.text().substr(3) + ",file=" + arch.text() +
                         ".cubin");
   }
   fatbinary.push_back("--image3=kind=ptx,sm=" + std::to_string(newest.number) + ",file=newest.ptx");

@@ -4,8 +4,6 @@
 #include "kernels/cuda/machine.h"
 #include "runtime/base/Error.h"
 #include <algorithm>
-#include <charconv>
-#include <cstdint>
 
 namespace retort {
 namespace {
@@ -18,31 +16,22 @@ std::string capability(int number) {
 }
 
 CudaArch parseArch(std::string_view text) {
-  CudaArch arch;
-  std::string_view digits = text;
-  const bool named = digits.starts_with("sm_");
-  if (named)
-    digits.remove_prefix(3);
-  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), arch.number);
-  arch.suffix = std::string(end, digits.data() + digits.size());
-  const bool known = arch.suffix.empty() || arch.suffix == "a" || arch.suffix == "f";
-  if (!named || error != std::errc() || !known || arch.number < 10 || arch.number > 999)
+  std::optional<CudaArch> arch = CudaArch::parse(text);
+  if (!arch)
     fail(ExitCode::Usage,
          "--target: '" + std::string(text) + "' is no GPU architecture: write for example sm_90");
-  if (arch.number < cuda::kOldestArchitecture)
-    fail(ExitCode::Unsupported, "--target: " + arch.code() + " has compute capability " +
-                                    capability(arch.number) + ", and the kernels need " +
+  if (arch->number < cuda::kOldestArchitecture)
+    fail(ExitCode::Unsupported, "--target: " + arch->text() + " has compute capability " +
+                                    capability(arch->number) + ", and the kernels need " +
                                     capability(cuda::kOldestArchitecture) +
                                     " (sm_80) or later: compile "
                                     "for cpu in its place");
-  if (arch.suffix.empty() && cuda::architecture(arch.number).wgmma)
-    arch.suffix = "a";
-  return arch;
+  if (!arch->suffix && cuda::architecture(arch->number).wgmma)
+    arch->suffix = 'a';
+  return *arch;
 }
 
 } // namespace
-
-int64_t CudaArch::sharedBytesLimit() const { return cuda::architecture(number).sharedBytes; }
 
 CompileTargets parseTargets(std::string_view text) {
   CompileTargets targets;

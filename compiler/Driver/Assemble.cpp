@@ -45,7 +45,7 @@ CompiledTarget compileCuda(std::vector<LoweredTarget *> devices, const CompileTa
   }
   std::string arches;
   for (const CudaArch &arch : targets.cuda)
-    arches += (arches.empty() ? "" : ", ") + arch.code();
+    arches += (arches.empty() ? "" : ", ") + arch.text();
   progress.begin("emit code for " + arches);
   result.cuda = emitCuda(programs, {.arches = targets.cuda, .form = form, .interrupted = [] {
                                       return Progress::interrupted();

@@ -28,7 +28,7 @@ double median(std::vector<double> values) {
   return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-/// How much a bench does where the command line does not say: a simulated card is a million times
+/// How much a bench does where the command line does not say: a simulated GPU is a million times
 /// slower than a real one, and its counters are the same every time.
 struct Amount {
   Amount(const BenchOptions &options, bool simulated)
@@ -70,7 +70,7 @@ public:
   }
   double prefill() const { return median(prefill_); } ///< tokens a second
   double decode() const { return median(decode_); }   ///< steps a second
-  double step() const { return median(step_); }       ///< seconds on the card; 0: not measured
+  double step() const { return median(step_); }       ///< seconds on the GPU; 0: not measured
   double prefillOnCard() const { return median(prefillOnCard_); } ///< the same of the whole prompt
   const nlohmann::json &counters() const { return counters_; }    ///< of the last run; null: none
 
@@ -83,11 +83,11 @@ private:
     note("prefill");
     setContext();
     session_.counters();
-    double card = 0;
+    double device = 0;
     const double after = seconds([&] {
       for (unsigned t = 0; t < amount_.generate; ++t) {
         decodeStep(t);
-        card += session_.info().step_seconds;
+        device += session_.info().step_seconds;
       }
     });
     note("decode");
@@ -96,19 +96,19 @@ private:
     prefill_.push_back(amount_.prompt / before);
     prefillOnCard_.push_back(prefillOnCard);
     decode_.push_back(amount_.generate / after);
-    step_.push_back(card / amount_.generate);
+    step_.push_back(device / amount_.generate);
   }
-  /// In steps of max_rows; the seconds that they take on the card.
+  /// In steps of max_rows; the seconds that they take on the GPU.
   double prefillPrompt() {
     const size_t most = session_.info().max_rows;
-    double card = 0;
+    double device = 0;
     for (size_t begin = 0; begin < amount_.prompt; begin += most) {
       const size_t count = std::min<size_t>(most, amount_.prompt - begin);
       session_.prefill(0, std::span(tokens_).subspan(begin, count),
                        begin + count == amount_.prompt ? std::span(logits_) : std::span<float>());
-      card += session_.info().step_seconds;
+      device += session_.info().step_seconds;
     }
-    return card;
+    return device;
   }
   /// Every slot holds `context` positions.
   void setContext() {
@@ -213,7 +213,7 @@ void benchCommand(const BenchOptions &options) {
   std::printf("  prefill  %8.1f tokens/s (%u tokens)\n", bench.prefill(), amount.prompt);
   std::printf("  load     %8.1f ms\n", load * 1e3);
   if (simulated)
-    std::printf("  a simulated card has no speed: --json prints what it counted\n");
+    std::printf("  a simulated GPU has no speed: --json prints what it counted\n");
 }
 
 } // namespace retort

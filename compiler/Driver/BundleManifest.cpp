@@ -22,16 +22,12 @@ void addParams(Manifest &manifest, const CompiledTarget &target) {
                                  .bytes = static_cast<uint64_t>(param.bytes)});
 }
 
-engine::CudaArch archNamed(const std::string &name, const char *prefix) {
-  return engine::CudaArch::parse(name, prefix).value();
-}
-
 /// Of the architectures whose code has more shared memory than the portable amount.
 std::vector<Manifest::CudaEntry::SharedBytes> sharedBytesOn() {
   std::vector<Manifest::CudaEntry::SharedBytes> made;
   for (const cuda::Architecture &arch : cuda::kArchitectures)
     if (const int bytes = cuda::sharedBytesOf(arch.number); bytes > cuda::kPortableSharedBytes)
-      made.push_back({archNamed("sm_" + std::to_string(arch.number), "sm_"), uint32_t(bytes)});
+      made.push_back({{arch.number}, uint32_t(bytes)});
   return made;
 }
 
@@ -59,10 +55,8 @@ Manifest::CudaEntry cudaEntry(const CompiledCuda &cuda, const CompiledCuda::Entr
   for (const CompiledCuda::Entry::Kernel &kernel : entry.kernels)
     made.kernels.push_back(
         {kernel.symbol, static_cast<int32_t>(kernel.phase), static_cast<uint32_t>(kernel.ctas)});
-  for (const std::string &arch : cuda.arches)
-    made.arches.push_back(archNamed(arch, "sm_"));
-  if (!cuda.ptx.empty())
-    made.ptx = archNamed(cuda.ptx, "compute_");
+  made.arches = cuda.arches;
+  made.ptx = cuda.ptx;
   return made;
 }
 

@@ -70,11 +70,11 @@ void DataWork::run(mlir::ModuleOp module) {
     if (Progress::interrupted())
       fail(ExitCode::Interrupted, "stopped: run the same command again to go on from here");
     llvm::TypeSwitch<mlir::Operation *>(&op)
-        .Case<distill::CorpusOp, distill::ObserveOp, distill::FitOp, distill::TrainOp,
-              distill::ScoreOp>([&](auto work) {
-          if (!work.getResult())
-            runOp(work);
-        })
+        .Case<distill::ObserveOp, distill::FitOp, distill::TrainOp, distill::ScoreOp>(
+            [&](auto work) {
+              if (!work.getResult())
+                runOp(work);
+            })
         .Case([&](distill::GateOp gate) { checkGate(gate); });
   }
 }
@@ -131,16 +131,8 @@ std::vector<exec::Sequence> DataWork::packTrain(mlir::Operation *op, lm::ModelOp
 }
 
 //===----------------------------------------------------------------------===//
-// Corpus and observations
+// Observations
 //===----------------------------------------------------------------------===//
-
-void DataWork::runOp(distill::CorpusOp op) {
-  // The identity names the documents; the object only says what they were.
-  const std::string key = corpus_.get().identity();
-  if (!workspace_.has(key, "json"))
-    workspace_.put(key, "json", corpus_.get().counts().toJson().dump(1) + "\n");
-  setResult(op, key);
-}
 
 void DataWork::runOp(distill::ObserveOp op) {
   lm::ModelOp observed = model(op, op.getModel());

@@ -60,7 +60,6 @@ public:
   const std::vector<LossCurve> &curves() const { return curves_; }
 
 private:
-  void runOp(distill::CorpusOp op);
   void runOp(distill::ObserveOp op);
   void runOp(distill::FitOp op);
   void runOp(distill::TrainOp op);

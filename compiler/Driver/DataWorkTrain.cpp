@@ -3,6 +3,7 @@
 #include "compiler/Driver/DataWork.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Torch/FromIR.h"
+#include "passes/Quantize/Matrices.h"
 
 #include <nlohmann/json.hpp>
 
@@ -13,15 +14,13 @@ namespace {
 /// (null: in `format`); both null: as they are.
 exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight::FormatAttr table) {
   exec::Graph graph = exec::graphFromModel(model);
-  auto store = [&](exec::Param &param, weight::FormatAttr in) {
-    if (in && !param.isVector)
-      param.format = in.getValue();
-  };
+  auto matrices = matricesOf(model, "distill");
+  if (mlir::failed(matrices))
+    fail(ExitCode::Internal, "a model that the executor runs has a matrix that nothing describes");
   for (exec::Param &param : graph.params)
-    store(param, format);
-  for (const exec::Node &node : graph.nodes)
-    if (node.op == exec::OpKind::Embed || node.op == exec::OpKind::Logits)
-      store(graph.params[node.param("weight")], table);
+    for (const Matrix &matrix : *matrices)
+      if (format && matrix.param.getSymName() == param.name)
+        param.format = (table && matrix.isTable ? table : format).getValue();
   return graph;
 }
 

@@ -151,13 +151,13 @@ Statistics plannedStatistics(lm::ModelOp model) {
   return result;
 }
 
-static exec::Schedule scheduleOf(distill::Schedule schedule) {
+static exec::Schedule scheduleOf(Schedule schedule) {
   switch (schedule) {
-  case distill::Schedule::Cosine:
+  case Schedule::Cosine:
     return exec::Schedule::Cosine;
-  case distill::Schedule::Linear:
+  case Schedule::Linear:
     return exec::Schedule::Linear;
-  case distill::Schedule::Constant:
+  case Schedule::Constant:
     return exec::Schedule::Constant;
   }
   fail(ExitCode::Internal, "a schedule that the executor does not know");

@@ -272,14 +272,14 @@ void printPrograms(const json &programs) {
 
 void printCudaEntry(const engine::Manifest::CudaEntry &entry) {
   std::string arches, shared = formatBytes(entry.sharedBytes) + " of shared memory";
-  for (const engine::CudaArch &arch : entry.arches) {
-    arches += (arches.empty() ? "" : ", ") + arch.text("sm_");
-    for (const auto &card : entry.sharedBytesOn)
-      if (card.arch.major == arch.major && card.arch.minor == arch.minor)
-        shared += ", " + formatBytes(card.bytes) + " on " + card.arch.text("sm_");
+  for (const CudaArch &arch : entry.arches) {
+    arches += (arches.empty() ? "" : ", ") + arch.text();
+    for (const auto &own : entry.sharedBytesOn)
+      if (own.arch.number == arch.number)
+        shared += ", " + formatBytes(own.bytes) + " on " + own.arch.text();
   }
   std::printf("  cuda %s, %s: up to %u rows, %zu kernel%s of %u threads, %s; "
-              "%s, later cards by %s\n",
+              "%s, later GPUs by %s\n",
               entry.decode ? "decode" : "prefill", entry.persistent ? "persistent" : "graph",
               entry.maxRows, entry.kernels.size(), entry.kernels.size() == 1 ? "" : "s",
               entry.threads, shared.c_str(), arches.c_str(),

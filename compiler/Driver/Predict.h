@@ -31,7 +31,7 @@ bool predicts(kernel::ProgramOp program, const PredictOptions &options);
 nlohmann::json predictionOf(llvm::ArrayRef<kernel::ProgramOp> programs,
                             const PredictOptions &options);
 
-/// The form in which decoding a token takes less time, by the cost model, over the cards that stand
+/// The form in which decoding a token takes less time, by the cost model, over the GPUs that stand
 /// for the architectures.
 CudaForm fasterForm(llvm::ArrayRef<kernel::ProgramOp> programs, llvm::ArrayRef<CudaArch> arches);
 

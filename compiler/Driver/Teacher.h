@@ -36,7 +36,6 @@ public:
   /// `workspace` keeps the file's SHA-256 between runs. Throws Error.
   Teacher(const std::string &path, const Workspace &workspace);
 
-  const std::string &path() const { return path_; }
   const Checkpoint &checkpoint() const { return *checkpoint_; }
   /// SHA-256 of everything in the checkpoint; computed once, then remembered by the files' names,
   /// sizes and times.

@@ -19,6 +19,20 @@ constexpr TensorName kSandwichNorms[] = {
     {"post_ffw_norm", "post_feedforward_layernorm"},
 };
 
+/// What the versions of Gemma have in common.
+constexpr Family gemma(Family row) {
+  row.tensorNames = kSandwichNorms;
+  row.windows = Windows::Pattern;
+  row.queryScale = 256;
+  row.normOffset = row.postNorms = true;
+  row.activation = Activation::GeluTanh;
+  row.activationKey = "hidden_activation";
+  row.scaledEmbedding = row.tiedEmbeddings = true;
+  row.softCaps = true;
+  row.attentionBiasKey = true;
+  return row;
+}
+
 constexpr Family kFamilies[] = {
     {.name = "llama",
      .architecture = "llama",
@@ -42,49 +56,27 @@ constexpr Family kFamilies[] = {
      .windows = Windows::FromLayer,
      .qkNorm = true,
      .attentionBiasKey = true},
-    {.name = "gemma2",
-     .architecture = "gemma2",
-     .defaults = {.vocab = 256000, .context = 8192, .heads = 8, .kvHeads = 4, .headDim = 256},
-     .tensorNames = kSandwichNorms,
-     .windows = Windows::Pattern,
-     .windowPattern = 2,
-     .ggufWindow = 4096,
-     .queryScale = 256,
-     .ggufWideLayers = 46,
-     .normOffset = true,
-     .postNorms = true,
-     .activation = Activation::GeluTanh,
-     .activationKey = "hidden_activation",
-     .scaledEmbedding = true,
-     .tiedEmbeddings = true,
-     .softCaps = true,
-     .attentionSoftCap = 50,
-     .logitSoftCap = 30,
-     .attentionBiasKey = true},
-    {.name = "gemma3",
-     .architecture = "gemma3",
-     .textModelType = "gemma3_text",
-     .defaults = {.vocab = 262208,
-                  .context = 131072,
-                  .heads = 8,
-                  .kvHeads = 4,
-                  .headDim = 256,
-                  .ropeBase = 1e6},
-     .tensorNames = kSandwichNorms,
-     .windows = Windows::Pattern,
-     .windowPattern = 6,
-     .localRope = true,
-     .qkNorm = true,
-     .queryScale = 256,
-     .ggufWideLayers = 62,
-     .normOffset = true,
-     .postNorms = true,
-     .activation = Activation::GeluTanh,
-     .activationKey = "hidden_activation",
-     .scaledEmbedding = true,
-     .tiedEmbeddings = true,
-     .softCaps = true,
-     .attentionBiasKey = true},
+    gemma({.name = "gemma2",
+           .architecture = "gemma2",
+           .defaults = {.vocab = 256000, .context = 8192, .heads = 8, .kvHeads = 4, .headDim = 256},
+           .windowPattern = 2,
+           .ggufWindow = 4096,
+           .ggufWideLayers = 46,
+           .attentionSoftCap = 50,
+           .logitSoftCap = 30}),
+    gemma({.name = "gemma3",
+           .architecture = "gemma3",
+           .textModelType = "gemma3_text",
+           .defaults = {.vocab = 262208,
+                        .context = 131072,
+                        .heads = 8,
+                        .kvHeads = 4,
+                        .headDim = 256,
+                        .ropeBase = 1e6},
+           .windowPattern = 6,
+           .localRope = true,
+           .qkNorm = true,
+           .ggufWideLayers = 62}),
 };
 
 template <typename Predicate> const Family *find(Predicate predicate) {

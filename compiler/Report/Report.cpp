@@ -65,7 +65,7 @@ std::optional<double> ModelFigures::weightBytesPerTextByte() const {
 }
 
 nlohmann::json Report::toJson() const {
-  Json json = {{"format", 1},
+  Json json = {{"format", 2},
                {"title", repaired(title)},
                {"held_out", repaired(heldOut)},
                {"models", Json::array()},

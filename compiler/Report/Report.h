@@ -55,7 +55,7 @@ struct Report {
       provenance; ///< teacher, corpus, recipe, versions
   std::optional<CorpusCounts> corpus;
 
-  /// "format": 1 and the fields; what was not measured is null.
+  /// "format": 2 and the fields; what was not measured is null.
   nlohmann::json toJson() const;
   /// A self-contained page: no scripts, nothing fetched, light and dark. All text is escaped.
   std::string toHtml() const;

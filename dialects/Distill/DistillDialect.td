@@ -66,15 +66,9 @@ def Distill_StatisticAttr : AttrDef<Distill_Dialect, "Statistic"> {
   let hasCustomAssemblyFormat = 1;
 }
 
-def Distill_Schedule : I32EnumAttr<"Schedule", "how the learning rate falls after the warm-up", [
-    I32EnumAttrCase<"Cosine", 0, "cosine">, I32EnumAttrCase<"Linear", 1, "linear">,
-    I32EnumAttrCase<"Constant", 2, "constant">]> {
-  let cppNamespace = "::retort::distill";
-  let genSpecializedAttr = 0;
-}
-def Distill_ScheduleAttr : EnumAttr<Distill_Dialect, Distill_Schedule, "schedule"> {
-  let assemblyFormat = "`` $value";
-}
+def Distill_ScheduleAttr
+    : Retort_NamedAttr<Distill_Dialect, "Schedule", "schedule", "::retort::Schedule",
+                       "How the learning rate falls after the warm-up">;
 
 def Distill_FileAttr : AttrDef<Distill_Dialect, "File"> {
   let mnemonic = "file";

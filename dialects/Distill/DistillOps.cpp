@@ -139,8 +139,7 @@ static LogicalResult verifyCount(Operation *op, StringRef what, int64_t count) {
 //===- observe, fit, train ------------------------------------------------===//
 
 LogicalResult ObserveOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr())) ||
-      failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
+  if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr()))) // (C1)
     return failure();
   if (failed(verifyCount(*this, "tokens", getTokens())) ||
       failed(verifyCount(*this, "sequence_length", getSequenceLength()))) // (C2)
@@ -231,10 +230,7 @@ static LogicalResult verifyFrozen(TrainOp op, lm::ModelOp student) {
 
 LogicalResult TrainOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto student = lookup<lm::ModelOp>(*this, symbols, "student", getStudentAttr());
-  if (failed(student) ||
-      failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
-    return failure();
-  if (failed(verifyLosses(*this)))
+  if (failed(student) || failed(verifyLosses(*this))) // (C1)
     return failure();
   if (getTeacherAttr()) {
     auto teacher = lookup<lm::ModelOp>(*this, symbols, "teacher", getTeacherAttr());
@@ -249,8 +245,7 @@ LogicalResult TrainOp::verifySymbolUses(SymbolTableCollection &symbols) {
 LogicalResult FitOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto teacher = lookup<lm::ModelOp>(*this, symbols, "teacher", getTeacherAttr());
   auto student = lookup<lm::ModelOp>(*this, symbols, "student", getStudentAttr());
-  if (failed(teacher) || failed(student) ||
-      failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
+  if (failed(teacher) || failed(student)) // (C1)
     return failure();
   if (failed(verifyCount(*this, "tokens", getTokens())) ||
       failed(verifyCount(*this, "sequence_length", getSequenceLength()))) // (C2)
@@ -288,8 +283,7 @@ bool TrainOp::isFrozen(StringRef name) {
 //===- score, gate --------------------------------------------------------===//
 
 LogicalResult ScoreOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr())) ||
-      failed(lookup<CorpusOp>(*this, symbols, "corpus", getCorpusAttr()))) // (C1)
+  if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr()))) // (C1)
     return failure();
   return getTokens() ? verifyCount(*this, "tokens", *getTokens()) : success(); // (C2)
 }

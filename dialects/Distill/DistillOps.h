@@ -1,6 +1,8 @@
 //===- DistillOps.h - The distill dialect: work on data -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "dialects/Common.h"
+#include "dialects/Distill/Schedule.h"
 #include "dialects/Distill/Statistics.h"
 #include "dialects/LM/LMOps.h"
 #include "dialects/Weight/WeightOps.h"

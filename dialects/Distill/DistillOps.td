@@ -17,25 +17,10 @@ def Distill_Format : Attr<CPred<"::llvm::isa<::retort::weight::FormatAttr>($_sel
   let convertFromStorage = "$_self";
 }
 
-class Distill_Op<string mnemonic, list<Trait> traits = []>
-    : Op<Distill_Dialect, mnemonic, !listconcat([Symbol], traits)>;
-/// Work that names models and a corpus: its symbols are looked up.
+/// Work on models and the corpus. Its symbols are looked up.
 class Distill_Work<string mnemonic>
-    : Distill_Op<mnemonic, [DeclareOpInterfaceMethods<SymbolUserOpInterface>]>;
-
-def Distill_CorpusOp : Distill_Op<"corpus"> {
-  let summary = "Name the field's documents";
-  let description = [{
-    The result is the prepared corpus: near-duplicates dropped, split by document hash, the text of
-    each part (compiler/Data). It does not depend on any tokenizer.
-    ```mlir
-    distill.corpus @corpus
-    distill.corpus @field result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
-    ```
-  }];
-  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<Distill_FileAttr>:$result);
-  let assemblyFormat = "$sym_name (`result` $result^)? attr-dict";
-}
+    : Op<Distill_Dialect, mnemonic,
+         [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]>;
 
 def Distill_ObserveOp : Distill_Work<"observe"> {
   let summary = "Measure what a model does on the corpus";
@@ -45,19 +30,18 @@ def Distill_ObserveOp : Distill_Work<"observe"> {
     channel's part in its block's output, `influence` how much each block turns the residual stream
     (1 - cosine of its input and output, arXiv:2403.03853), `heads` each key/value group's part.
     ```mlir
-    distill.observe @seen model @teacher corpus @corpus tokens 40000
+    distill.observe @seen model @teacher tokens 40000
         statistics [#distill.statistic<vocabulary>, #distill.statistic<ffn>]
     ```
-    - (C1) `model` is an `lm.model`, `corpus` a `distill.corpus`.
+    - (C1) `model` is an `lm.model`.
     - (C2) `tokens` and `sequence_length` are at least 1.
     - (C3) There is at least one statistic, none twice.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model,
-                       FlatSymbolRefAttr:$corpus, Retort_Int:$tokens,
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model, Retort_Int:$tokens,
                        DefaultValuedAttr<Retort_Int, "512">:$sequence_length,
                        Distill_Statistics:$statistics, OptionalAttr<Distill_FileAttr>:$result);
   let assemblyFormat = [{
-    $sym_name `model` $model `corpus` $corpus `tokens` $tokens
+    $sym_name `model` $model `tokens` $tokens
     (`sequence_length` $sequence_length^)? `statistics` $statistics (`result` $result^)? attr-dict
   }];
 }
@@ -66,20 +50,20 @@ def Distill_FitOp : Distill_Work<"fit"> {
   let summary = "Solve a student's layers by least squares, so that its stream is its teacher's";
   let description = [{
     What is left of the student makes up for what pruning and rounding took away, as far as linear
-    layers can. The layers in `params` are solved in order, each on the student's own activations `X`
-    (rows by features) of `tokens` tokens of the train documents, after the layers before it.
+    layers can. The layers in `params` are solved in order, each on the student's own activations
+    `X` (rows by features) of `tokens` tokens of the train documents, after the layers before it.
 
     - A layer whose output is added to the residual stream becomes
-      `W + (T - S)^T X (X^T X + damping * mean(diag(X^T X)) I)^-1`, where `T` is the teacher's stream
-      after the addition and `S` the student's: the ridge regression of what the stream lacks, pulled
-      towards the weights that are there. So errors of earlier blocks are corrected too (Optimal
-      Brain Surgeon's update as in SlimGPT, arXiv:2412.18110, section 3, against the teacher's
-      outputs and on the student's inputs as in GPTAQ, arXiv:2504.02692, section 3).
+      `W + (T - S)^T X (X^T X + damping * mean(diag(X^T X)) I)^-1`, where `T` is the teacher's
+      stream after the addition and `S` the student's: the ridge regression of what the stream
+      lacks, pulled towards the weights that are there. So errors of earlier blocks are corrected
+      too (Optimal Brain Surgeon's update as in SlimGPT, arXiv:2412.18110, section 3, against the
+      teacher's outputs and on the student's inputs as in GPTAQ, arXiv:2504.02692, section 3).
     - With `quantize`, every layer is then rounded to that format by GPTQ (arXiv:2210.17323,
       algorithm 1) with the same `X^T X`, columns of large activations first and each group's scale
-      searched (compiler/Weights/Pack.h, gptqRow), and other matrices are read as `quantize-weights` will
-      round them (embedding and logits to `embedding` if that is given). Rounding the result again to
-      the same format does not change it.
+      searched (compiler/Weights/Pack.h, gptqRow), and other matrices are read as `quantize-weights`
+      will round them (embedding and logits to `embedding` if that is given). Rounding the result
+      again to the same format does not change it.
 
     In all these sums the first tokens of documents weigh as much as one row together: they are one
     and the same vector, many times as large as any other (arXiv:2402.17762).
@@ -87,11 +71,11 @@ def Distill_FitOp : Distill_Work<"fit"> {
     The result is a safetensors file of these layers, F32, by their symbols' names; `applied` as of
     `distill.train`.
     ```mlir
-    distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
+    distill.fit @refit teacher @teacher student @student tokens 16384
         params ["blk.0.attn_output.weight", "blk.0.ffn_down.weight"] damping 1.0e-2
         quantize #weight.format<i4g32s>
     ```
-    - (C1) `teacher` and `student` are `lm.model`s, `corpus` a `distill.corpus`.
+    - (C1) `teacher` and `student` are `lm.model`s.
     - (C2) `tokens` and `sequence_length` are at least 1, `damping` is finite and above 0.
     - (C3) `params` names at least one parameter of the student, none twice.
     - (C4) Teacher and student have the same hidden size.
@@ -100,14 +84,14 @@ def Distill_FitOp : Distill_Work<"fit"> {
     - (C6) `embedding` needs `quantize`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$teacher,
-                       FlatSymbolRefAttr:$student, FlatSymbolRefAttr:$corpus, Retort_Int:$tokens,
+                       FlatSymbolRefAttr:$student, Retort_Int:$tokens,
                        DefaultValuedAttr<Retort_Int, "512">:$sequence_length, StrArrayAttr:$params,
                        Retort_Float:$damping, OptionalAttr<Distill_Format>:$quantize,
                        OptionalAttr<Distill_Format>:$embedding,
                        OptionalAttr<Distill_FileAttr>:$result,
                        UnitAttr:$applied);
   let assemblyFormat = [{
-    $sym_name `teacher` $teacher `student` $student `corpus` $corpus `tokens` $tokens
+    $sym_name `teacher` $teacher `student` $student `tokens` $tokens
     (`sequence_length` $sequence_length^)? `\n` `params` $params `damping` $damping
     (`quantize` $quantize^)? (`embedding` $embedding^)? (`result` $result^)? (`applied` $applied^)?
     attr-dict
@@ -133,13 +117,13 @@ def Distill_TrainOp : Distill_Work<"train"> {
     a safetensors file of the other parameters, F32, by their symbols' names. `applied` says that
     `apply-training` has put the result into the student.
     ```mlir
-    distill.train @heal teacher @teacher student @student corpus @corpus
+    distill.train @heal teacher @teacher student @student
         losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<cross_entropy, weight = 0.5>]
         tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
         schedule cosine weight_decay 0.01 clip 1.0 seed 1
         quantize #weight.format<i4g32s>
     ```
-    - (C1) `teacher` and `student` are `lm.model`s, `corpus` a `distill.corpus`.
+    - (C1) `teacher` and `student` are `lm.model`s.
     - (C2) There is at least one loss, none of a kind twice, and those that have a temperature have
       the same; a loss that compares with a teacher needs a `teacher`, and a `teacher` needs such
       a loss.
@@ -153,16 +137,16 @@ def Distill_TrainOp : Distill_Work<"train"> {
     - (C7) `embedding` needs `quantize`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<FlatSymbolRefAttr>:$teacher,
-                       FlatSymbolRefAttr:$student, FlatSymbolRefAttr:$corpus,
-                       Distill_Losses:$losses, Retort_Int:$tokens, Retort_Int:$sequence_length,
-                       Retort_Int:$batch_tokens, Retort_Float:$learning_rate, Retort_Float:$warmup,
+                       FlatSymbolRefAttr:$student, Distill_Losses:$losses,
+                       Retort_Int:$tokens, Retort_Int:$sequence_length, Retort_Int:$batch_tokens,
+                       Retort_Float:$learning_rate, Retort_Float:$warmup,
                        DefaultValuedAttr<Distill_ScheduleAttr, "Schedule::Cosine">:$schedule,
                        Retort_Float:$weight_decay, Retort_Float:$clip, Retort_Int:$seed,
                        OptionalAttr<Distill_Format>:$quantize,
                        OptionalAttr<Distill_Format>:$embedding, OptionalAttr<StrArrayAttr>:$frozen,
                        OptionalAttr<Distill_FileAttr>:$result, UnitAttr:$applied);
   let assemblyFormat = [{
-    $sym_name (`teacher` $teacher^)? `student` $student `corpus` $corpus `\n`
+    $sym_name (`teacher` $teacher^)? `student` $student `\n`
     `losses` $losses `\n`
     `tokens` $tokens `sequence_length` $sequence_length `batch_tokens` $batch_tokens `\n`
     `learning_rate` $learning_rate `warmup` $warmup `schedule` $schedule
@@ -185,16 +169,16 @@ def Distill_ScoreOp : Distill_Work<"score"> {
     Runs the model over the held-out documents (the first `tokens` tokens of them, where given) and
     writes a JSON file with `bits_per_byte`, `bits_per_byte_stderr`, `text_bytes` and `tokens`.
     ```mlir
-    distill.score @before model @teacher corpus @corpus tokens 20000
+    distill.score @before model @teacher tokens 20000
     ```
-    - (C1) `model` is an `lm.model`, `corpus` a `distill.corpus`.
+    - (C1) `model` is an `lm.model`.
     - (C2) `tokens` is at least 1.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model,
-                       FlatSymbolRefAttr:$corpus, OptionalAttr<Retort_Int>:$tokens,
+                       OptionalAttr<Retort_Int>:$tokens,
                        OptionalAttr<Distill_FileAttr>:$result);
   let assemblyFormat = [{
-    $sym_name `model` $model `corpus` $corpus (`tokens` $tokens^)? (`result` $result^)? attr-dict
+    $sym_name `model` $model (`tokens` $tokens^)? (`result` $result^)? attr-dict
   }];
 }
 

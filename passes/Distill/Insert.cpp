@@ -6,15 +6,6 @@ using namespace mlir;
 
 namespace retort {
 
-distill::CorpusOp getOrInsertCorpus(ModuleOp module) {
-  auto corpora = module.getOps<distill::CorpusOp>();
-  if (!corpora.empty())
-    return *corpora.begin();
-  auto builder = OpBuilder::atBlockBegin(module.getBody());
-  return builder.create<distill::CorpusOp>(module.getLoc(), uniqueSymbol(module, "corpus"),
-                                           distill::FileAttr());
-}
-
 std::string uniqueSymbol(ModuleOp module, StringRef name) {
   std::string unique = name.str();
   for (unsigned i = 2; SymbolTable::lookupSymbolIn(module, unique); ++i)
@@ -25,11 +16,9 @@ std::string uniqueSymbol(ModuleOp module, StringRef name) {
 distill::ScoreOp insertScore(OpBuilder &builder, lm::ModelOp model, StringRef name,
                              int64_t tokens) {
   auto module = model->getParentOfType<ModuleOp>();
-  distill::CorpusOp corpus = getOrInsertCorpus(module);
   return builder.create<distill::ScoreOp>(
       model.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
       FlatSymbolRefAttr::get(model.getSymNameAttr()),
-      FlatSymbolRefAttr::get(corpus.getSymNameAttr()),
       tokens == 0 ? IntegerAttr() : builder.getI64IntegerAttr(tokens), distill::FileAttr());
 }
 

@@ -6,9 +6,6 @@
 
 namespace retort {
 
-/// The module's corpus; made at its start, as @corpus, if there is none.
-distill::CorpusOp getOrInsertCorpus(mlir::ModuleOp module);
-
 /// `name`, or `name_2`, `name_3`, ... : the first that no symbol of the module has.
 std::string uniqueSymbol(mlir::ModuleOp module, llvm::StringRef name);
 

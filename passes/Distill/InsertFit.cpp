@@ -50,10 +50,9 @@ struct InsertFit : impl::InsertFitBase<InsertFit> {
         student->getLoc(),
         builder.getStringAttr(uniqueSymbol(getOperation(), ("fit_" + student->getSymName()).str())),
         symbol(teacher->getSymName()), symbol(student->getSymName()),
-        symbol(getOrInsertCorpus(getOperation()).getSymName()), builder.getI64IntegerAttr(tokens),
-        builder.getI64IntegerAttr(sequenceLength), builder.getStrArrayAttr(params),
-        builder.getF64FloatAttr(damping), formats->matrices, formats->embedding,
-        distill::FileAttr(), UnitAttr());
+        builder.getI64IntegerAttr(tokens), builder.getI64IntegerAttr(sequenceLength),
+        builder.getStrArrayAttr(params), builder.getF64FloatAttr(damping), formats->matrices,
+        formats->embedding, distill::FileAttr(), UnitAttr());
   }
 };
 

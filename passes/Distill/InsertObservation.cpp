@@ -32,10 +32,9 @@ struct InsertObservation : impl::InsertObservationBase<InsertObservation> {
       return signalPassFailure();
     }
     auto builder = OpBuilder::atBlockEnd(getOperation().getBody());
-    builder.create<distill::ObserveOp>(
-        model->getLoc(), uniqueSymbol(getOperation(), "observe"), model->getSymName(),
-        getOrInsertCorpus(getOperation()).getSymName(), tokens, sequenceLength,
-        builder.getArrayAttr(wanted), distill::FileAttr());
+    builder.create<distill::ObserveOp>(model->getLoc(), uniqueSymbol(getOperation(), "observe"),
+                                       model->getSymName(), tokens, sequenceLength,
+                                       builder.getArrayAttr(wanted), distill::FileAttr());
   }
 };
 

@@ -35,7 +35,6 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
                                 lm::ModelOp student, mlir::ArrayRef<mlir::Attribute> losses,
                                 QuantisedFormats formats) {
   mlir::ModuleOp module = pass.getOperation();
-  distill::CorpusOp corpus = getOrInsertCorpus(module);
   auto builder = mlir::OpBuilder::atBlockEnd(module.getBody());
   auto symbol = [&](mlir::StringRef text) {
     return mlir::FlatSymbolRefAttr::get(builder.getContext(), text);
@@ -46,7 +45,7 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
   return builder.create<distill::TrainOp>(
       student.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
       teacher ? symbol(teacher.getSymName()) : mlir::FlatSymbolRefAttr(),
-      symbol(student.getSymName()), symbol(corpus.getSymName()), builder.getArrayAttr(losses),
+      symbol(student.getSymName()), builder.getArrayAttr(losses),
       builder.getI64IntegerAttr(pass.tokens), builder.getI64IntegerAttr(pass.sequenceLength),
       builder.getI64IntegerAttr(pass.batchTokens), builder.getF64FloatAttr(pass.learningRate),
       builder.getF64FloatAttr(pass.warmup),

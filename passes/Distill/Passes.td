@@ -12,11 +12,12 @@ class DistillPass<string name> : Pass<name, "::mlir::ModuleOp"> {
 def InsertObservation : DistillPass<"insert-observation"> {
   let summary = "Ask for statistics of a model on the corpus";
   let description = [{
-    Appends a `distill.observe`, and a `distill.corpus` if the module has none. It gets its result
-    when the driver executes it; passes that prune read it.
+    Appends a `distill.observe`. It gets its result when the driver executes it; passes that prune
+    read it.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">,
     ListOption<"statistics", "statistics", "std::string", "What to observe, by name (docs/ir.md)">,
     Option<"tokens", "tokens", "int64_t", "16384", "Tokens of the corpus to run">,
     Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">
@@ -26,20 +27,23 @@ def InsertObservation : DistillPass<"insert-observation"> {
 def InsertFit : DistillPass<"insert-fit"> {
   let summary = "Ask for a student's layers to be solved for";
   let description = [{
-    Appends a `distill.fit` of every linear layer of the student whose output is added to the residual
-    stream as it is: attention outputs and down projections. A layer whose output is normed first
-    (Gemma) has nothing to be solved for. With `format`, of all linear layers, which are then rounded by
-    GPTQ as `quantize-weights` with the same formats will store them. Layers that share their weights are
-    left alone.
+    Appends a `distill.fit` of every linear layer of the student whose output is added to the
+    residual stream as it is: attention outputs and down projections. A layer whose output is normed
+    first (Gemma) has nothing to be solved for. With `format`, of all linear layers, which are then
+    rounded by GPTQ as `quantize-weights` with the same formats will store them. Layers that share
+    their weights are left alone.
   }];
   let options = [
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
     Option<"student", "student", "std::string", "\"student\"", "The student's symbol">,
     Option<"tokens", "tokens", "int64_t", "16384", "Tokens of the corpus to solve on">,
     Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">,
-    Option<"damping", "damping", "double", "1e-2", "Pull towards the weights that are there, as a share of the inputs' mean square">,
-    Option<"format", "format", "std::optional<::retort::NumberFormat>", "", "Format that GPTQ rounds to, as i4g64s (default: none)">,
-    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "", "Format of embedding and logits (default: that of the others)">
+    Option<"damping", "damping", "double", "1e-2",
+           "Pull towards the weights that are there, as a share of the inputs' mean square">,
+    Option<"format", "format", "std::optional<::retort::NumberFormat>", "",
+           "Format that GPTQ rounds to, as i4g64s (default: none)">,
+    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
+           "Format of embedding and logits (default: that of the others)">
   ];
   let statistics = [Statistic<"numLayers", "layers", "Layers to solve for">];
 }
@@ -50,12 +54,8 @@ class TrainingPass<string name> : DistillPass<name> {
     Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">,
     Option<"batchTokens", "batch-tokens", "int64_t", "2048", "Tokens of a step">,
     Option<"warmup", "warmup", "double", "0.05", "Share of the steps that the learning rate rises">,
-    Option<"schedule", "schedule", "::retort::distill::Schedule", "::retort::distill::Schedule::Cosine",
-           "How the learning rate falls after that",
-           [{::llvm::cl::values(
-             clEnumValN(::retort::distill::Schedule::Cosine, "cosine", "To a tenth, along a cosine"),
-             clEnumValN(::retort::distill::Schedule::Linear, "linear", "To a tenth, along a line"),
-             clEnumValN(::retort::distill::Schedule::Constant, "constant", "Not at all"))}]>,
+    Option<"schedule", "schedule", "::retort::Schedule", "::retort::Schedule::Cosine",
+           "How the learning rate falls after that: cosine, linear or constant">,
     Option<"weightDecay", "weight-decay", "double", "0.01", "AdamW's weight decay">,
     Option<"clip", "clip", "double", "1.0", "Largest norm of the gradient">,
     Option<"seed", "seed", "int64_t", "0", "Seed of the data's order">,
@@ -78,9 +78,9 @@ def InsertTuning : TrainingPass<"insert-tuning"> {
 def InsertDistillation : TrainingPass<"insert-distillation"> {
   let summary = "Ask for a student to be trained after its teacher";
   let description = [{
-    Appends a `distill.train` with the losses whose weights are above 0: by default forward KL to the
-    teacher and cross-entropy. With `format` the student's weights are rounded in the forward pass as
-    `quantize-weights` with the same formats will round them.
+    Appends a `distill.train` with the losses whose weights are above 0: by default forward KL to
+    the teacher and cross-entropy. With `format` the student's weights are rounded in the forward
+    pass as `quantize-weights` with the same formats will round them.
   }];
   let options = !listconcat([
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
@@ -89,11 +89,14 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
     Option<"klWeight", "kl-weight", "double", "1.0", "Weight of the forward KL">,
     Option<"reverseKlWeight", "reverse-kl-weight", "double", "0", "Weight of the reverse KL">,
     Option<"jsWeight", "js-weight", "double", "0", "Weight of the Jensen-Shannon divergence">,
-    Option<"hiddenWeight", "hidden-weight", "double", "0", "Weight of the difference of blocks' outputs">,
+    Option<"hiddenWeight", "hidden-weight", "double", "0",
+           "Weight of the difference of blocks' outputs">,
     Option<"ceWeight", "ce-weight", "double", "0.5", "Weight of the cross-entropy">,
     Option<"temperature", "temperature", "double", "1.0", "Temperature of the three divergences">,
-    Option<"format", "format", "std::optional<::retort::NumberFormat>", "", "Format that the forward pass rounds to, as i4g64s (default: none)">,
-    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "", "Format of embedding and logits (default: that of the others)">
+    Option<"format", "format", "std::optional<::retort::NumberFormat>", "",
+           "Format that the forward pass rounds to, as i4g64s (default: none)">,
+    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
+           "Format of embedding and logits (default: that of the others)">
   ], training);
 }
 
@@ -111,11 +114,12 @@ def DeriveStudent : DistillPass<"derive-student"> {
 def ApplyTraining : DistillPass<"apply-training"> {
   let summary = "Make a trained model's parameters from its training's result";
   let description = [{
-    Each parameter that the model's latest finished `distill.train` or `distill.fit` changed becomes a
-    load from its result; the others keep their programs. The work is marked `applied`.
+    Each parameter that the model's latest finished `distill.train` or `distill.fit` changed becomes
+    a load from its result; the others keep their programs. The work is marked `applied`.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">
   ];
   let statistics = [Statistic<"numReplaced", "params-replaced", "Parameters replaced">];
 }
@@ -123,11 +127,13 @@ def ApplyTraining : DistillPass<"apply-training"> {
 def InsertScore : DistillPass<"insert-score"> {
   let summary = "Ask for a model's bits per byte on held-out documents";
   let description = [{
-    Appends a `distill.score` of the model as it is now: a later pass that changes the model does not
-    change the score, which is executed by the next `run-data-work`. The report lists scores by name.
+    Appends a `distill.score` of the model as it is now: a later pass that changes the model does
+    not change the score, which is executed by the next `run-data-work`. The report lists scores by
+    name.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">,
     Option<"name", "name", "std::string", "", "The score's symbol (default: score_MODEL)">,
     Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">
   ];
@@ -140,7 +146,8 @@ def InsertGate : DistillPass<"insert-gate"> {
     one, and a `distill.gate` over them.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">,
     Option<"against", "against", "std::string", "", "Symbol of a model to beat">,
     Option<"maximum", "maximum", "double", "0", "Most bits per byte (0: no limit)">,
     Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">

@@ -63,7 +63,7 @@ def check_resources(bundle):
             assert used["LOCAL"] == 0, f"{name} for {arch} spills: {line}"
             entry = entries[name]
             assert used["REG"] * entry["threads"] <= REGISTERS and entry["threads"] >= 256, line
-            dynamic = {card["arch"]: card["bytes"] for card in entry.get("shared_bytes_on", [])}.get(
+            dynamic = {own["arch"]: own["bytes"] for own in entry.get("shared_bytes_on", [])}.get(
                 arch.rstrip("af"), entry["shared_bytes"])
             assert used["SHARED"] + dynamic <= MOST_SHARED[arch], line
             seen.add((arch, name))

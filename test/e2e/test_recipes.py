@@ -5,7 +5,8 @@
     test_recipes.py RETORT RETORT_OPT
 
 Each recipe's pipeline parses in retort-opt; `--set` changes it and refuses what the recipe does not declare;
-a file means the same wherever it lies; docs/recipes.md shows each recipe as `retort recipes NAME` prints it.
+a file means the same wherever it lies; an installed program finds the recipes, also where the folder it is
+installed to was moved; docs/recipes.md shows each recipe as `retort recipes NAME` prints it.
 """
 import pathlib
 import re
@@ -119,6 +120,19 @@ def check_budget(work):
     assert "or choose a recipe that prunes: specialist" in line, line
 
 
+def check_installed(work):
+    """The recipes are found from the program's own place, through a link too."""
+    listed = run(RETORT, "recipes").stdout
+    build = pathlib.Path(RETORT).parents[1]
+    run("cmake", "--install", build, "--component", "compiler", "--prefix", work / "prefix")
+    assert run(work / "prefix/bin/retort", "recipes").stdout == listed
+    (work / "prefix").rename(work / "moved")
+    (work / "link").symlink_to(work / "moved/bin/retort")
+    assert run(work / "link", "recipes").stdout == listed
+    (work / "moved/share/retort/recipes/none.pipeline").unlink()
+    assert run(work / "link", "recipes").stdout != listed, "the recipes of the build folder are read"
+
+
 def check_page():
     page = PAGE.read_text()
     for line in run(RETORT, "recipes").stdout.splitlines():
@@ -138,6 +152,7 @@ def main():
         check_files(work)
         check_place(work)
         check_budget(work)
+        check_installed(work)
     check_page()
 
 

@@ -14,19 +14,18 @@ constexpr int kOldestMajor = 8;                   // sm_80: cp.async and bf16 te
 constexpr uint64_t kPieceBytes = 16u << 20;       // of weights on their way
 constexpr uint64_t kUsualSharedBytes = 48u << 10; // more must be asked for
 
-bool runsOn(const CudaArch &arch, bool ptx, int major, int minor) {
-  const bool exact = arch.major == major && arch.minor == minor;
-  if (arch.suffix == 'a' || exact)
-    return exact;
-  if (arch.major == major)
-    return arch.minor <= minor;
-  return ptx && !arch.suffix && arch.major < major;
+bool runsOn(const CudaArch &arch, bool ptx, const CudaArch &gpu) {
+  if (arch.suffix == 'a' || arch.number == gpu.number)
+    return arch.number == gpu.number;
+  if (arch.major() == gpu.major())
+    return arch.minor() <= gpu.minor();
+  return ptx && !arch.suffix && arch.major() < gpu.major();
 }
 
 std::string archList(const Manifest::CudaEntry &entry) {
   std::string text;
   for (const CudaArch &arch : entry.arches)
-    text += (text.empty() ? "" : ", ") + arch.text("sm_");
+    text += (text.empty() ? "" : ", ") + arch.text();
   if (entry.ptx)
     text += (text.empty() ? "" : " and ") + entry.ptx->text("PTX for compute_");
   return text.empty() ? "no architecture" : text;
@@ -35,23 +34,23 @@ std::string archList(const Manifest::CudaEntry &entry) {
 } // namespace
 
 std::string whyNotOn(const Manifest::CudaEntry &entry, int major, int minor) {
-  const std::string gpu = CudaArch{major, minor}.text("sm_");
+  const CudaArch gpu{10 * major + minor};
   if (major < kOldestMajor)
-    return "is of architecture " + gpu +
+    return "is of architecture " + gpu.text() +
            ", older than sm_80, the oldest that Retort makes code for";
-  bool runs = entry.ptx && runsOn(*entry.ptx, true, major, minor);
+  bool runs = entry.ptx && runsOn(*entry.ptx, true, gpu);
   for (const CudaArch &arch : entry.arches)
-    runs = runs || runsOn(arch, false, major, minor);
+    runs = runs || runsOn(arch, false, gpu);
   return runs ? ""
-              : "is of architecture " + gpu + " and the bundle has code for " + archList(entry) +
-                    ": compile the model with --target cuda:" + gpu;
+              : "is of architecture " + gpu.text() + " and the bundle has code for " +
+                    archList(entry) + ": compile the model with --target cuda:" + gpu.text();
 }
 
 //===--- CudaGpu ------------------------------------------------------------------------------===//
 
 CudaGpu::CudaGpu(CudaDriverPointer driver, int ordinal,
                  std::vector<const Manifest::CudaEntry *> entries)
-    : driver_(std::move(driver)), ordinal_(ordinal), entries_(std::move(entries)) {
+    : driver_(std::move(driver)), entries_(std::move(entries)) {
   const CudaDriver &cuda = *driver_;
   name_ = (cuda.simulated() ? "sim:" : "cuda:") + std::to_string(ordinal);
   cuda.check(cuda->cuDeviceGet(&device_, ordinal), name_ + ": cannot be used");
@@ -65,7 +64,7 @@ CudaGpu::CudaGpu(CudaDriverPointer driver, int ordinal,
     if (std::string why = whyNotOn(*entry, major_, minor_);
         !why.empty() && (!cuda.simulated() || major_ < kOldestMajor))
       fail(ExitCode::Unsupported, name_ + " " + why);
-    requireShared(entry->kernels[0].symbol, entry->sharedBytesOf(major_, minor_));
+    requireShared(entry->kernels[0].symbol, entry->sharedBytesOf(10 * major_ + minor_));
     if (entry->sample)
       requireShared(entry->sample->symbol, entry->sample->sharedBytes);
     if (entry->persistent && !attribute(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH))
@@ -169,7 +168,9 @@ CUfunction CudaGpu::findKernel(const std::string &symbol, unsigned threads, unsi
 }
 
 CudaStepCode CudaGpu::findCode(const Manifest::CudaEntry &entry) const {
-  CudaStepCode code{.entry = &entry, .sharedBytes = entry.sharedBytesOf(major_, minor_)};
+  CudaStepCode code;
+  code.entry = &entry;
+  code.sharedBytes = entry.sharedBytesOf(10 * major_ + minor_);
   int ctas = 0;
   for (const Manifest::CudaEntry::Kernel &kernel : entry.kernels) {
     CUfunction function = findKernel(kernel.symbol, entry.threads, code.sharedBytes, ctas);

@@ -45,7 +45,6 @@ public:
   CudaGpu(const CudaGpu &) = delete;
 
   const std::string &name() const { return name_; } ///< "cuda:0 NVIDIA H100 80GB HBM3"
-  int ordinal() const { return ordinal_; }
   CUdevice device() const { return device_; }
   CUcontext context() const { return context_; }
   bool hasPdl() const { return major_ >= 9; }
@@ -70,7 +69,7 @@ private:
   int attribute(CUdevice_attribute which) const;
 
   CudaDriverPointer driver_;
-  int ordinal_, major_ = 0, minor_ = 0;
+  int major_ = 0, minor_ = 0;
   std::string name_;
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;

@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
+#include "runtime/base/CudaArch.h"
 #include "runtime/src/tokenizer/ChatFormat.h"
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -27,17 +28,6 @@ constexpr uint64_t kHashChunkBytes = 4u << 20;
 
 constexpr int kMaxCudaDevices = 2;
 
-/// "sm_90a", "compute_120": an architecture of NVIDIA's. Code with the suffix 'a' runs on exactly
-/// that one, with 'f' on it and later ones of its major version, without on those and, as PTX, on
-/// all later ones.
-struct CudaArch {
-  int major = 0, minor = 0;
-  char suffix = 0;
-  static std::optional<CudaArch> parse(std::string_view text, std::string_view prefix);
-  std::string text(const char *prefix) const;
-  bool operator==(const CudaArch &) const = default;
-};
-
 struct Manifest {
   struct Part {
     std::string name;
@@ -50,7 +40,7 @@ struct Manifest {
     std::string isa, symbol;
     bool operator==(const Entry &) const = default;
   };
-  /// A step of one of `devices` cards, in program.fatbin (text: program.cu).
+  /// A step of one of `devices` GPUs, in program.fatbin (text: program.cu).
   struct CudaEntry {
     struct Kernel {
       std::string symbol;
@@ -75,14 +65,14 @@ struct Manifest {
     std::optional<Sample> sample; ///< device 0: the kernel that draws tokens, after the step
     int device = 0, devices = 1;
     uint32_t maxRows = 0, threads = 0, syncWords = 0;
-    uint32_t sharedBytes = 0; ///< dynamic, of a CTA of each kernel, but on these cards
+    uint32_t sharedBytes = 0; ///< dynamic, of a CTA of each kernel, but on these GPUs
     std::vector<SharedBytes> sharedBytesOn;
-    /// Of a CTA of each kernel, on a card of this compute capability.
-    uint32_t sharedBytesOf(int major, int minor) const;
+    /// Of a CTA of each kernel, on a GPU of the architecture of this number.
+    uint32_t sharedBytesOf(int number) const;
     uint64_t activationBytes = 0;
-    uint32_t pageRows = 0;                     ///< of the cache on this card
-    uint64_t pageBytes = 0;                    ///< of the cache on this card
-    uint32_t logitsBegin = 0, logitsCount = 0; ///< what this card writes of a row
+    uint32_t pageRows = 0;                     ///< of the cache on this GPU
+    uint64_t pageBytes = 0;                    ///< of the cache on this GPU
+    uint32_t logitsBegin = 0, logitsCount = 0; ///< what this GPU writes of a row
     uint32_t grid = 0;                         ///< of kernels that do not say their own
     std::vector<Kernel> kernels;
     std::vector<CudaArch> arches; ///< of which there are cubins
@@ -125,11 +115,11 @@ struct Manifest {
   const Part *findPart(std::string_view name) const;
   /// The part that a parameter is in: as it says, else that of the first target.
   std::string partOf(const Param &param) const;
-  /// The first CUDA entry for a step of one of `devices` cards, or null.
+  /// The first CUDA entry for a step of one of `devices` GPUs, or null.
   const CudaEntry *findCuda(int devices, int device, bool decode) const;
 };
 
-/// The part with a card's weights.
+/// The part with a GPU's weights.
 std::string cudaWeightsName(int devices, int device);
 
 /// parseJson() for at most kMaxManifestBytes; `where` ("x.retort: manifest") begins its messages.

@@ -2,39 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/ManifestObject.h"
 
-#include <algorithm>
-
 namespace retort::engine {
 
-std::optional<CudaArch> CudaArch::parse(std::string_view text, std::string_view prefix) {
-  CudaArch arch;
-  if (!text.starts_with(prefix))
-    return std::nullopt;
-  text.remove_prefix(prefix.size());
-  if (!text.empty() && (text.back() == 'a' || text.back() == 'f')) {
-    arch.suffix = text.back();
-    text.remove_suffix(1);
-  }
-  if (text.size() < 2 || text.size() > 3 ||
-      !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
-    return std::nullopt;
-  for (char digit : text.substr(0, text.size() - 1))
-    arch.major = 10 * arch.major + (digit - '0');
-  arch.minor = text.back() - '0';
-  return arch;
-}
-
-std::string CudaArch::text(const char *prefix) const {
-  std::string text = prefix + std::to_string(major) + std::to_string(minor);
-  if (suffix)
-    text += suffix;
-  return text;
-}
-
-uint32_t Manifest::CudaEntry::sharedBytesOf(int major, int minor) const {
-  for (const SharedBytes &card : sharedBytesOn)
-    if (card.arch.major == major && card.arch.minor == minor)
-      return card.bytes;
+uint32_t Manifest::CudaEntry::sharedBytesOf(int number) const {
+  for (const SharedBytes &own : sharedBytesOn)
+    if (own.arch.number == number)
+      return own.bytes;
   return sharedBytes;
 }
 

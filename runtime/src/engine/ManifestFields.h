@@ -138,10 +138,10 @@ void entryFields(const Io &io, Manifest::CudaEntry &entry, const Manifest &manif
   io.number("max_rows", entry.maxRows, 1, kMaxRows);
   io.multiple("threads", entry.threads, 32, 32, 1024);
   io.number("shared_bytes", entry.sharedBytes, 0, kMaxShared);
-  io.listIf("shared_bytes_on", entry.sharedBytesOn, kMaxNames, "cards",
-            [](const auto &card, auto &value) {
-              archField(card, "arch", value.arch, "sm_");
-              card.number("bytes", value.bytes, 0, kMaxShared);
+  io.listIf("shared_bytes_on", entry.sharedBytesOn, kMaxNames, "GPUs",
+            [](const auto &own, auto &value) {
+              archField(own, "arch", value.arch, "sm_");
+              own.number("bytes", value.bytes, 0, kMaxShared);
             });
   io.number("sync_words", entry.syncWords, 0, 1 << 24);
   io.number("activations", entry.activationBytes, 0, kMaxMemory);

@@ -21,9 +21,6 @@ std::span<const int32_t> Tokenizer::stopIds() const { return tables_->stop; }
 bool Tokenizer::isStop(int32_t id) const {
   return std::find(tables_->stop.begin(), tables_->stop.end(), id) != tables_->stop.end();
 }
-bool Tokenizer::isSpecial(int32_t id) const {
-  return tables_->inRange(id) && (tables_->flags[id] & kSpecial);
-}
 std::string_view Tokenizer::tokenBytes(int32_t id) const {
   return tables_->inRange(id) ? tables_->bytesOf(id) : std::string_view();
 }

@@ -2,32 +2,12 @@
 // Each case has one mistake; the label of the constraint is the case's.
 
 // observe (C1)
-distill.corpus @corpus
 // expected-error @below {{model @teacher is no lm.model}}
-distill.observe @o model @teacher corpus @corpus tokens 1 statistics [#distill.statistic<ffn>]
-
-// -----
-
-// observe (C1)
-lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
-  lm.param @token_embd.weight : tensor<4x8xf32> {
-    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
-    weight.yield %0 : tensor<4x8xf32>
-  }
-  lm.forward {
-  ^bb0(%tokens: tensor<?xi32>):
-    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
-    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
-    lm.return %l : tensor<?x4xf32>
-  }
-}
-// expected-error @below {{corpus @corpus is no distill.corpus}}
-distill.observe @o model @teacher corpus @corpus tokens 1 statistics [#distill.statistic<ffn>]
+distill.observe @o model @teacher tokens 1 statistics [#distill.statistic<ffn>]
 
 // -----
 
 // observe (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -41,12 +21,11 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{tokens must be at least 1, is 0}}
-distill.observe @o model @teacher corpus @corpus tokens 0 statistics [#distill.statistic<ffn>]
+distill.observe @o model @teacher tokens 0 statistics [#distill.statistic<ffn>]
 
 // -----
 
 // observe (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -60,12 +39,11 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{sequence_length must be at least 1, is -4}}
-distill.observe @o model @teacher corpus @corpus tokens 1 sequence_length -4 statistics [#distill.statistic<ffn>]
+distill.observe @o model @teacher tokens 1 sequence_length -4 statistics [#distill.statistic<ffn>]
 
 // -----
 
 // observe (C3)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -79,12 +57,11 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{observes no statistic}}
-distill.observe @o model @teacher corpus @corpus tokens 1 statistics []
+distill.observe @o model @teacher tokens 1 statistics []
 
 // -----
 
 // observe (C3)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -98,12 +75,11 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{observes ffn twice}}
-distill.observe @o model @teacher corpus @corpus tokens 1 statistics [#distill.statistic<ffn>, #distill.statistic<ffn>]
+distill.observe @o model @teacher tokens 1 statistics [#distill.statistic<ffn>, #distill.statistic<ffn>]
 
 // -----
 
 // train (C1)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -129,14 +105,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{student @nobody is no lm.model}}
-distill.train @train teacher @teacher student @nobody corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @nobody losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C1)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -161,48 +136,14 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
-// expected-error @below {{teacher @corpus is no lm.model}}
-distill.train @train teacher @corpus student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
-  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
-  weight_decay 0.0 clip 1.0 seed 1
-
-// -----
-
-// train (C1)
-distill.corpus @corpus
-lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
-  lm.param @token_embd.weight : tensor<4x8xf32> {
-    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
-    weight.yield %0 : tensor<4x8xf32>
-  }
-  lm.forward {
-  ^bb0(%tokens: tensor<?xi32>):
-    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
-    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
-    lm.return %l : tensor<?x4xf32>
-  }
-}
-lm.model @student family "llama" context 64 vocab 4 hidden 8 {
-  lm.param @token_embd.weight : tensor<4x8xf32> {
-    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
-    weight.yield %0 : tensor<4x8xf32>
-  }
-  lm.forward {
-  ^bb0(%tokens: tensor<?xi32>):
-    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
-    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
-    lm.return %l : tensor<?x4xf32>
-  }
-}
-// expected-error @below {{corpus @teacher is no distill.corpus}}
-distill.train @train teacher @teacher student @student corpus @teacher losses [#distill.loss<forward_kl, weight = 1.0>]
+// expected-error @below {{teacher @train is no lm.model}}
+distill.train @train teacher @train student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -228,14 +169,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{has no loss}}
-distill.train @train teacher @teacher student @student corpus @corpus losses []
+distill.train @train teacher @teacher student @student losses []
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -261,14 +201,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{has a loss that compares with a teacher, but no teacher}}
-distill.train @train student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -294,14 +233,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{has a teacher that no loss compares with}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C3)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -327,14 +265,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{batch_tokens must be at least 1, is 0}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 0 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C3)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -360,14 +297,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{batch_tokens 25 is not a multiple of sequence_length 10}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 25 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C4)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -393,14 +329,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{learning_rate and clip must be finite and above 0}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 0.0 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C4)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -426,14 +361,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{weight_decay must be finite and not negative}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay -1.0 clip 1.0 seed 1
 
 // -----
 
 // train (C4)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -459,14 +393,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{warmup must be from 0 to 1, is 1.5}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 1.5 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C5)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -492,14 +425,13 @@ lm.model @student family "llama" context 64 vocab 3 hidden 8 {
   }
 }
 // expected-error @below {{student has 3 tokens, teacher 4, and no vocab_kept says which they are}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C5)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -525,14 +457,13 @@ lm.model @student family "llama" context 64 vocab 3 hidden 8 attributes {vocab_k
   }
 }
 // expected-error @below {{student keeps token 7 of a teacher with 4}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C6)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -558,21 +489,19 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{freezes "output.weight", but the student has no such parameter}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1 frozen ["output.weight"]
 
 // -----
 
 // score (C1)
-distill.corpus @corpus
 // expected-error @below {{model @m is no lm.model}}
-distill.score @s model @m corpus @corpus
+distill.score @s model @m
 
 // -----
 
 // score (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -586,19 +515,17 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{tokens must be at least 1, is 0}}
-distill.score @s model @teacher corpus @corpus tokens 0
+distill.score @s model @teacher tokens 0
 
 // -----
 
 // gate (C1)
-distill.corpus @corpus
-// expected-error @below {{score @corpus is no distill.score}}
-distill.gate @g score @corpus maximum 1.0
+// expected-error @below {{score @g is no distill.score}}
+distill.gate @g score @g maximum 1.0
 
 // -----
 
 // gate (C1)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -611,14 +538,13 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
-distill.score @s model @teacher corpus @corpus
-// expected-error @below {{against @corpus is no distill.score}}
-distill.gate @g score @s against @corpus
+distill.score @s model @teacher
+// expected-error @below {{against @g is no distill.score}}
+distill.gate @g score @s against @g
 
 // -----
 
 // gate (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -631,14 +557,13 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
-distill.score @s model @teacher corpus @corpus
+distill.score @s model @teacher
 // expected-error @below {{needs a score to beat or a maximum}}
 distill.gate @g score @s
 
 // -----
 
 // gate (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -651,7 +576,7 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
-distill.score @s model @teacher corpus @corpus
+distill.score @s model @teacher
 // expected-error @below {{maximum must be finite and above 0, is 0}}
 distill.gate @g score @s maximum 0.0
 
@@ -659,12 +584,11 @@ distill.gate @g score @s maximum 0.0
 
 // file (C1)
 // expected-error @below {{"ABC" is not a SHA-256 of 64 lower-case hexadecimal digits}}
-distill.corpus @corpus result <"ABC">
+distill.score @s model @m result <"ABC">
 
 // -----
 
 // loss (C1)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -690,14 +614,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{loss weight must be finite and above 0, is 0}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 0.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 0.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // loss (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -723,14 +646,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{temperature of forward_kl must be finite and above 0, is -1}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0, temperature = -1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0, temperature = -1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // loss (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -756,14 +678,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{temperature of cross_entropy must be 1, is 2}}
-distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0, temperature = 2.0>]
+distill.train @train student @student losses [#distill.loss<cross_entropy, weight = 1.0, temperature = 2.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // loss
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -789,14 +710,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{unknown loss 'envy'}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<envy, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<envy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -822,14 +742,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{has the loss forward_kl twice}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<forward_kl, weight = 0.5>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<forward_kl, weight = 0.5>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C2)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -855,14 +774,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{has losses of temperatures 2.000000e+00 and 1.000000e+00, which must be the same}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0, temperature = 2.0>, #distill.loss<cross_entropy, weight = 1.0>, #distill.loss<reverse_kl, weight = 0.5>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0, temperature = 2.0>, #distill.loss<cross_entropy, weight = 1.0>, #distill.loss<reverse_kl, weight = 0.5>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1
 
 // -----
 
 // train (C6)
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -888,6 +806,6 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{freezes every parameter of the student}}
-distill.train @train teacher @teacher student @student corpus @corpus losses [#distill.loss<forward_kl, weight = 1.0>]
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1 frozen ["token_embd.weight"]

@@ -1,10 +1,6 @@
 // RUN: retort-opt %s | retort-opt | FileCheck %s
 // The examples of the reference, as they print.
 
-// CHECK: distill.corpus @corpus
-distill.corpus @corpus
-// CHECK: distill.corpus @field result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
-distill.corpus @field result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
 lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -34,30 +30,30 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 
-// CHECK: distill.observe @seen model @teacher corpus @corpus tokens 40000 statistics [#distill.statistic<vocabulary>, #distill.statistic<ffn>]
-distill.observe @seen model @teacher corpus @corpus tokens 40000
+// CHECK: distill.observe @seen model @teacher tokens 40000 statistics [#distill.statistic<vocabulary>, #distill.statistic<ffn>]
+distill.observe @seen model @teacher tokens 40000
     statistics [#distill.statistic<vocabulary>, #distill.statistic<ffn>]
-// CHECK: distill.observe @more model @teacher corpus @field tokens 1 sequence_length 64 statistics
+// CHECK: distill.observe @more model @teacher tokens 1 sequence_length 64 statistics
 // CHECK-SAME: result <"{{9f86.*}}">
-distill.observe @more model @teacher corpus @field tokens 1 sequence_length 64
+distill.observe @more model @teacher tokens 1 sequence_length 64
     statistics [#distill.statistic<influence>, #distill.statistic<heads>]
     result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
-// CHECK: distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
+// CHECK: distill.fit @refit teacher @teacher student @student tokens 16384
 // CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e-02 quantize <i4g32s> embedding <i8g32>
-distill.fit @refit teacher @teacher student @student corpus @corpus tokens 16384
+distill.fit @refit teacher @teacher student @student tokens 16384
     params ["token_embd.weight"] damping 1.0e-2
     quantize #weight.format<i4g32s>
     embedding #weight.format<i8g32>
-// CHECK: distill.fit @again teacher @teacher student @student corpus @corpus tokens 1 sequence_length 64
+// CHECK: distill.fit @again teacher @teacher student @student tokens 1 sequence_length 64
 // CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e+00 result <"{{9f86.*}}"> applied
-distill.fit @again teacher @teacher student @student corpus @corpus tokens 1 sequence_length 64
+distill.fit @again teacher @teacher student @student tokens 1 sequence_length 64
     params ["token_embd.weight"] damping 1.0
     result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"> applied
-// CHECK: distill.train @heal teacher @teacher student @student corpus @corpus
+// CHECK: distill.train @heal teacher @teacher student @student
 // CHECK-NEXT: losses [#distill.loss<forward_kl, weight = 1.000000e+00, temperature = 1.000000e+00>, #distill.loss<cross_entropy, weight = 5.000000e-01>]
 // CHECK-NEXT: tokens 100000 sequence_length 512 batch_tokens 4096
 // CHECK-NEXT: learning_rate 1.000000e-03 warmup 5.000000e-02 schedule cosine weight_decay 1.000000e-02 clip 1.000000e+00 seed 1 quantize <i4g32s>
-distill.train @heal teacher @teacher student @student corpus @corpus
+distill.train @heal teacher @teacher student @student
     losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<cross_entropy, weight = 0.5>]
     tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
     schedule cosine weight_decay 0.01 clip 1.0 seed 1
@@ -66,15 +62,15 @@ distill.train @heal teacher @teacher student @student corpus @corpus
 // CHECK-NEXT: losses [#distill.loss<reverse_kl, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<jensen_shannon, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<hidden_state, weight = 1.000000e+00>]
 // CHECK: schedule linear
 // CHECK-SAME: frozen ["output.weight"] result <"{{9f86.*}}"> applied
-distill.train @all teacher @teacher student @student corpus @corpus
+distill.train @all teacher @teacher student @student
     losses [#distill.loss<reverse_kl, weight = 1.0, temperature = 2.0>, #distill.loss<jensen_shannon, weight = 1.0, temperature = 2.0>,
             #distill.loss<hidden_state, weight = 1.0>]
     tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
     schedule linear weight_decay 0.01 clip 1.0 seed 1 frozen ["output.weight"]
     result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"> applied
-// CHECK: distill.score @before model @teacher corpus @corpus tokens 20000
-distill.score @before model @teacher corpus @corpus tokens 20000
-// CHECK: distill.score @after model @student corpus @corpus
-distill.score @after model @student corpus @corpus
+// CHECK: distill.score @before model @teacher tokens 20000
+distill.score @before model @teacher tokens 20000
+// CHECK: distill.score @after model @student
+distill.score @after model @student
 // CHECK: distill.gate @better score @after against @before maximum 1.250000e+00
 distill.gate @better score @after against @before maximum 1.25

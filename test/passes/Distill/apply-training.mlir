@@ -14,7 +14,6 @@
 // CHECK-NEXT:    weight.yield %[[C]]
 // CHECK:       distill.train @train
 // CHECK:         result <"00000000000000000000000000000000000000000000000000000000000000ab"> applied
-distill.corpus @corpus
 lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<8x8xf32>
@@ -38,14 +37,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
-distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
+distill.train @train student @student losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
   weight_decay 0.0 clip 1.0 seed 0 frozen ["token_embd.weight"]
   result <"00000000000000000000000000000000000000000000000000000000000000ab">
 
 // -----
 
-distill.corpus @corpus
 // expected-error @below {{apply-training: @student has no finished distill.train or distill.fit}}
 lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
@@ -59,13 +57,12 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
-distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
+distill.train @train student @student losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
   weight_decay 0.0 clip 1.0 seed 0
 
 // -----
 
-distill.corpus @corpus
 lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -79,14 +76,13 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 // expected-error @below {{apply-training: is applied already}}
-distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
+distill.train @train student @student losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
   weight_decay 0.0 clip 1.0 seed 0
   result <"00000000000000000000000000000000000000000000000000000000000000ab"> applied
 
 // -----
 
-distill.corpus @corpus
 lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   // expected-error @below {{apply-training: @token_embd.weight is quantised: apply before quantising}}
   lm.param @token_embd.weight : tensor<4x8xi8, #weight.format<i8g32>> {
@@ -101,7 +97,7 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
-distill.train @train student @student corpus @corpus losses [#distill.loss<cross_entropy, weight = 1.0>]
+distill.train @train student @student losses [#distill.loss<cross_entropy, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.0 schedule cosine
   weight_decay 0.0 clip 1.0 seed 0
   result <"00000000000000000000000000000000000000000000000000000000000000ab">
@@ -116,7 +112,6 @@ distill.train @train student @student corpus @corpus losses [#distill.loss<cross
 // CHECK-NEXT:    weight.load "output.weight" stored "F32" file "00000000000000000000000000000000000000000000000000000000000000ab"
 // CHECK:       distill.fit
 // CHECK:         applied
-distill.corpus @corpus
 lm.model @student family "llama" context 64 vocab 4 hidden 8 {
   lm.param @token_embd.weight : tensor<4x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
@@ -133,5 +128,5 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
-distill.fit @fit teacher @student student @student corpus @corpus tokens 1 params ["output.weight"] damping 0.1
+distill.fit @fit teacher @student student @student tokens 1 params ["output.weight"] damping 0.1
   result <"00000000000000000000000000000000000000000000000000000000000000ab">

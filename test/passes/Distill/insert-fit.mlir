@@ -8,7 +8,7 @@
 // RUN: not retort-opt %s --insert-fit="student=teacher" 2>&1 | FileCheck %s --check-prefix=NONE
 
 // What is added to the stream can be solved for: attention outputs and down projections.
-// CHECK: distill.fit @fit_student teacher @teacher student @student corpus @corpus tokens 100
+// CHECK: distill.fit @fit_student teacher @teacher student @student tokens 100
 // CHECK-NEXT: params ["blk.0.attn_output.weight", "blk.0.ffn_down.weight", "blk.1.attn_output.weight", "blk.1.ffn_down.weight"] damping 5.000000e-01{{$}}
 
 // With a format every linear layer is rounded, in the order in which they run.

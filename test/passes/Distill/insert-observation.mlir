@@ -3,12 +3,10 @@
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-observation='statistics=colour' 2>&1 | FileCheck %s --check-prefix=NAME
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-observation 2>&1 | FileCheck %s --check-prefix=NONE
 
-// CHECK:      distill.corpus @corpus
-// CHECK-NOT:  distill.corpus
 // CHECK:      lm.model @teacher
-// CHECK:      distill.observe @observe model @teacher corpus @corpus tokens 16384
+// CHECK:      distill.observe @observe model @teacher tokens 16384
 // CHECK-SAME:   statistics [#distill.statistic<vocabulary>]
-// CHECK-NEXT: distill.observe @observe_2 model @teacher corpus @corpus tokens 4000 sequence_length 128
+// CHECK-NEXT: distill.observe @observe_2 model @teacher tokens 4000 sequence_length 128
 // CHECK-SAME:   statistics [#distill.statistic<ffn>, #distill.statistic<influence>]
 
 // NAME: insert-observation: there is no statistic 'colour': there are vocabulary, ffn, influence and heads

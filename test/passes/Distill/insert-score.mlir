@@ -3,10 +3,9 @@
 
 // BAD: insert-score: cannot score -1 tokens
 
-// One corpus serves both; without a name the model's is used, without tokens all is scored.
-// CHECK: distill.corpus @corpus
-// CHECK: distill.score @before model @teacher corpus @corpus tokens 4096
-// CHECK: distill.score @score_teacher model @teacher corpus @corpus{{$}}
+// Without a name the model's is used, without tokens all is scored.
+// CHECK: distill.score @before model @teacher tokens 4096
+// CHECK: distill.score @score_teacher model @teacher{{$}}
 lm.model @teacher family "llama" context 32 vocab 16 hidden 8 {
   lm.param @token_embd.weight : tensor<16x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>

@@ -14,15 +14,14 @@
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-distillation=kl-weight=-1 2>&1 | FileCheck %s --check-prefix=LOSS
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-tuning=batch-tokens=1000 2>&1 | FileCheck %s --check-prefix=BATCH
 
-// CHECK: distill.corpus @corpus
 // CHECK: lm.model @teacher
 // CHECK: lm.model @student
-// CHECK: distill.train @tune_teacher student @teacher corpus @corpus
+// CHECK: distill.train @tune_teacher student @teacher
 // CHECK-NEXT: losses [#distill.loss<cross_entropy, weight = 1.000000e+00>]
 // CHECK-NEXT: tokens 40000 sequence_length 512 batch_tokens 1024
 // CHECK-NEXT: learning_rate 1.000000e-04 warmup 5.000000e-02 schedule cosine weight_decay 1.000000e-02 clip 1.000000e+00 seed 7
 // CHECK-SAME: frozen ["token_embd.weight", "output_norm.weight"]
-// CHECK: distill.train @distill_student teacher @teacher student @student corpus @corpus
+// CHECK: distill.train @distill_student teacher @teacher student @student
 // CHECK-NEXT: losses [#distill.loss<forward_kl, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<cross_entropy, weight = 5.000000e-01>]
 // CHECK-NEXT: tokens 100000
 // CHECK: quantize <i4g32s>
@@ -31,10 +30,10 @@
 // PLAIN-NOT: quantize
 
 // With cross-entropy alone there is nothing to learn from a teacher: the student trains alone.
-// ALONE: distill.train @distill_student student @student corpus @corpus
+// ALONE: distill.train @distill_student student @student
 // ALONE-NEXT: losses [#distill.loss<cross_entropy, weight = 5.000000e-01>]
 
-// LOSSES: distill.train @distill_student teacher @teacher student @student corpus @corpus
+// LOSSES: distill.train @distill_student teacher @teacher student @student
 // LOSSES-NEXT: losses [#distill.loss<reverse_kl, weight = 5.000000e-01, temperature = 3.000000e+00>, #distill.loss<jensen_shannon, weight = 2.500000e-01, temperature = 3.000000e+00>, #distill.loss<hidden_state, weight = 2.000000e+00>]
 // LOSSES: schedule linear
 // LOSSES: distill.train @tune_teacher

@@ -10,7 +10,6 @@
 // CHECK-NOT:     lm.block
 // CHECK:         lm.return
 // GONE: error: 'distill.observe' op result is not in the workspace, needed by prune-depth
-distill.corpus @corpus
 lm.model @teacher family "llama" context 64 vocab 8 hidden 8 {
   lm.param @token_embd.weight : tensor<8x8xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<8x8xf32>
@@ -25,8 +24,8 @@ lm.model @teacher family "llama" context 64 vocab 8 hidden 8 {
     lm.return %l : tensor<?x8xf32>
   }
 }
-distill.observe @first model @teacher corpus @corpus tokens 10 statistics [#distill.statistic<influence>]
+distill.observe @first model @teacher tokens 10 statistics [#distill.statistic<influence>]
     result <"0000000000000000000000000000000000000000000000000000000000000001">
-distill.observe @other model @teacher corpus @corpus tokens 10 statistics [#distill.statistic<vocabulary>]
+distill.observe @other model @teacher tokens 10 statistics [#distill.statistic<vocabulary>]
     result <"0000000000000000000000000000000000000000000000000000000000000002">
-distill.observe @unfinished model @teacher corpus @corpus tokens 10 statistics [#distill.statistic<influence>]
+distill.observe @unfinished model @teacher tokens 10 statistics [#distill.statistic<influence>]

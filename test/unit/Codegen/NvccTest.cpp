@@ -59,7 +59,7 @@ TEST(Ptxas, PassesOverWhatItDoesNotKnow) {
 }
 
 TEST(Ptxas, FindsWhatKeepsAKernelFromAMultiprocessor) {
-  const CudaArch sm80{80, ""}, sm86{86, ""};
+  const CudaArch sm80{80}, sm86{86};
   CudaResources kernel{.function = "retort_decode", .isKernel = true, .registers = 255};
   EXPECT_EQ(residencyProblem(kernel, sm80, 256, 99 * 1024), "");
   EXPECT_THAT(residencyProblem(kernel, sm80, 512, 0),
@@ -118,7 +118,7 @@ std::string messageOf(const char *script, ExitCode code) {
   const std::string tool = folder.write("nvcc", std::string("#!/bin/sh\n") + script);
   EXPECT_EQ(std::system(("chmod +x " + tool).c_str()), 0);
   Environment named("CUDACXX", tool.c_str());
-  NvccOptions options{.arches = {{80, ""}}, .threads = 256};
+  NvccOptions options{.arches = {{80}}, .threads = 256};
   try {
     compileFatBinary("", options);
   } catch (const Error &error) {

@@ -39,7 +39,7 @@ Report sample() {
 
 TEST(Report, JsonHasEveryFigureAndNullForWhatWasNotMeasured) {
   const nlohmann::json json = nlohmann::json::parse(sample().toJson().dump());
-  EXPECT_EQ(json["format"], 1);
+  EXPECT_EQ(json["format"], 2);
   EXPECT_EQ(json["models"][0]["weight_bytes_per_text_byte"], 20e6);
   EXPECT_EQ(json["models"][1]["weight_bytes_per_token"], nullptr);
   EXPECT_EQ(json["models"][1]["bits_per_byte_stderr"], nullptr);

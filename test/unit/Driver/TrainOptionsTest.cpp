@@ -33,9 +33,8 @@ struct TrainOptionsTest : testing::Test {
   distill::TrainOp train(const std::string &losses, const std::string &schedule,
                          const std::string &more = "") {
     module = parseSourceString<ModuleOp>(
-        "distill.corpus @corpus\n" + model("teacher") + model("student") +
-            "distill.train @train teacher @teacher student @student corpus @corpus losses [" +
-            losses +
+        model("teacher") + model("student") +
+            "distill.train @train teacher @teacher student @student losses [" + losses +
             "] tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 "
             "schedule " +
             schedule + " weight_decay 0.5 clip 2.0 seed 1 " + more + "\n",

@@ -333,7 +333,7 @@ TEST_F(CudaManifestTest, PartsThatAreNotThere) {
 
 /// A manifest with no field at its default.
 engine::Manifest fullManifest() {
-  using engine::CudaArch, engine::Manifest;
+  using engine::Manifest;
   const std::string hash(64, 'a');
   Manifest made;
   made.retort = "0.1.0";
@@ -360,15 +360,15 @@ engine::Manifest fullManifest() {
   entry.threads = 256;
   entry.syncWords = 12;
   entry.sharedBytes = 4096;
-  entry.sharedBytesOn = {{CudaArch{9, 0, 0}, 8192}};
+  entry.sharedBytesOn = {{CudaArch{90}, 8192}};
   entry.activationBytes = 1300;
   entry.pageRows = 32;
   entry.pageBytes = 1280;
   entry.logitsCount = 60;
   entry.grid = 3;
   entry.kernels = {{"one", 1, 11}, {"two", 2, 3}};
-  entry.arches = {CudaArch{8, 0, 0}, CudaArch{9, 0, 'a'}};
-  entry.ptx = CudaArch{12, 0, 0};
+  entry.arches = {CudaArch{80}, CudaArch{90, 'a'}};
+  entry.ptx = CudaArch{120};
   made.cudaEntries = {entry, entry};
   made.cudaEntries[1].device = 1;
   made.cudaEntries[1].sample.reset();

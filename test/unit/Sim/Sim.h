@@ -3,7 +3,7 @@
 //
 // As an application would: the library is opened, its functions are found by name, a module is
 // loaded and launched. With RETORT_CUDA_DRIVER=libcuda.so.1 in the environment the same tests run
-// on the first card: nvcc (CUDACXX, or /usr/local/cuda/bin/nvcc) compiles the text, and what only
+// on the first GPU: nvcc (CUDACXX, or /usr/local/cuda/bin/nvcc) compiles the text, and what only
 // the simulator can do is left out (scripts/gpu-check says which tests make sense then).
 #pragma once
 #include "kernels/sim/sim.h"
@@ -53,7 +53,7 @@ struct Library {
         return 3;
       };
       clear = [] {};
-      error = []() -> const char * { return "on the card"; };
+      error = []() -> const char * { return "on the GPU"; };
       return;
     }
     *reinterpret_cast<void **>(&set) = dlsym(handle, "retort_sim_set");
@@ -68,7 +68,7 @@ inline Library &library() {
   return instance;
 }
 
-/// What cuModuleLoadData takes for `text`: the text on the simulator, for a card nvcc's cubin.
+/// What cuModuleLoadData takes for `text`: the text on the simulator, for a GPU nvcc's cubin.
 inline std::string codeOf(const std::string &text) {
   if (!library().isHardware)
     return text;
