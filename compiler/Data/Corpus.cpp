@@ -10,7 +10,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <unordered_set>
+#include <unordered_map>
 
 namespace retort {
 namespace {
@@ -20,6 +20,8 @@ void checkOptions(const CorpusOptions &options) {
     fail(ExitCode::Usage, "the held-out share of the corpus must be at least 0 and below 1");
   if (!(options.nearDuplicateJaccard > 0 && options.nearDuplicateJaccard <= 1))
     fail(ExitCode::Usage, "the near-duplicate threshold must be above 0 and at most 1");
+  if (!(options.containment > 0))
+    fail(ExitCode::Usage, "the share of contained shingles must be above 0");
 }
 
 /// Every reason to drop something: its JSON key, its name in a sentence, its count.
@@ -38,7 +40,8 @@ constexpr Reason documentReasons[] = {
     {"bad_json_line", "JSON lines without text", &CorpusCounts::badLines},
     {"empty", "empty", &CorpusCounts::emptyDocuments},
     {"exact_duplicate", "exact duplicates", &CorpusCounts::exactDuplicates},
-    {"near_duplicate", "near-duplicates", &CorpusCounts::nearDuplicates}};
+    {"near_duplicate", "near-duplicates", &CorpusCounts::nearDuplicates},
+    {"contained_in_train", "held-out but mostly in train", &CorpusCounts::contained}};
 
 /// "3 binary, 1 empty", or an empty string.
 template <size_t N>
@@ -66,16 +69,28 @@ std::string listReasons(const CorpusCounts &counts, const Reason (&reasons)[N]) 
 }
 
 std::string identityOf(const std::vector<Document> &documents, const CorpusOptions &options) {
-  const nlohmann::json settings = {{"format", "retort-corpus-1"},
+  const nlohmann::json settings = {{"format", "retort-corpus-2"},
                                    {"held_out_share", options.heldOutShare},
                                    {"near_duplicate_jaccard", options.nearDuplicateJaccard},
+                                   {"containment", options.containment},
                                    {"shingle_words", options.shingleWords},
                                    {"max_document_bytes", options.maxDocumentBytes}};
   Sha256 hash;
   hash.add(settings.dump() + "\n");
   for (const Document &document : documents)
-    hash.add(document.sha256 + "\n");
+    hash.add(document.sha256 + " " + std::string(splitName(document.split)) + "\n");
   return hash.hex();
+}
+
+void removeMarked(std::vector<Document> &documents, const std::vector<char> &marked) {
+  size_t out = 0;
+  for (size_t i = 0; i < documents.size(); ++i)
+    if (!marked[i]) {
+      if (out != i)
+        documents[out] = std::move(documents[i]);
+      ++out;
+    }
+  documents.erase(documents.begin() + static_cast<std::ptrdiff_t>(out), documents.end());
 }
 
 /// Drops each document that is almost the same as one of smaller hash that was kept. Going by hash
@@ -91,14 +106,30 @@ void dropNearDuplicates(std::vector<Document> &documents, const CorpusOptions &o
       ++counts.nearDuplicates;
       counts.droppedBytes += documents[i].text.size();
     }
-  size_t out = 0;
+  removeMarked(documents, dropped);
+}
+
+/// Drops each held-out document that training would give away: near-duplicates are alike as wholes,
+/// this finds an excerpt, or a text that several others hold in parts.
+void dropContained(std::vector<Document> &documents, const CorpusOptions &options,
+                   CorpusCounts &counts) {
+  std::vector<std::string_view> heldOut;
+  for (const Document &document : documents)
+    if (document.split == Split::HeldOut)
+      heldOut.push_back(document.text);
+  ShingleSet shingles(heldOut, options.shingleWords);
+  for (const Document &document : documents)
+    if (document.split == Split::Train)
+      shingles.mark(document.text);
+  std::vector<char> dropped(documents.size());
   for (size_t i = 0; i < documents.size(); ++i)
-    if (!dropped[i]) {
-      if (out != i)
-        documents[out] = std::move(documents[i]);
-      ++out;
+    if (documents[i].split == Split::HeldOut &&
+        shingles.markedShare(documents[i].text) >= options.containment) {
+      dropped[i] = 1;
+      ++counts.contained;
+      counts.droppedBytes += documents[i].text.size();
     }
-  documents.erase(documents.begin() + static_cast<std::ptrdiff_t>(out), documents.end());
+  removeMarked(documents, dropped);
 }
 } // namespace
 
@@ -112,9 +143,9 @@ std::string_view splitName(Split split) {
   return "train";
 }
 
-Split splitOf(std::string_view sha256, const CorpusOptions &options) {
+Split splitOf(std::string_view source, const CorpusOptions &options) {
   // Uniform in [0, 1): 53 bits of the mixed hash. Mixed, since documents are also sorted by it.
-  const double u = static_cast<double>(mix64(leadingBits(sha256)) >> 11) * 0x1p-53;
+  const double u = static_cast<double>(mix64(leadingBits(source)) >> 11) * 0x1p-53;
   return u < options.heldOutShare ? Split::HeldOut : Split::Train;
 }
 
@@ -152,13 +183,21 @@ Corpus Corpus::read(const std::vector<std::string> &paths, const CorpusOptions &
   checkOptions(options);
   Corpus corpus;
   CorpusCounts &counts = corpus.counts_;
-  std::unordered_set<std::string> hashes;
+  std::unordered_map<std::string, size_t> known; // hash of a text -> its document
   uint64_t total = 0;
-  const auto add = [&](std::string name, std::string text) {
-    std::string sha256 = sha256Hex(text);
-    if (!hashes.insert(sha256).second) {
+  const auto add = [&](std::string name, std::string text, const std::string &source) {
+    std::string sha256 = sha256Hex(std::string_view(text));
+    const auto [same, isNew] = known.emplace(sha256, corpus.documents_.size());
+    if (!isNew) {
       ++counts.exactDuplicates;
       counts.droppedBytes += text.size();
+      // A piece that two sources share is of the one whose hash is least: not of the one that was
+      // read first, which depends on the order of the paths.
+      if (Document &kept = corpus.documents_[same->second]; source < kept.source) {
+        kept.name = std::move(name);
+        kept.source = source;
+        kept.split = splitOf(source, options);
+      }
       return;
     }
     total += text.size();
@@ -166,8 +205,8 @@ Corpus Corpus::read(const std::vector<std::string> &paths, const CorpusOptions &
       fail(ExitCode::Resources, name + ": with this document the corpus exceeds " +
                                     humanBytes(options.maxTextBytes) +
                                     " of text, the most that is held in memory: give a part of it");
-    const Split split = splitOf(sha256, options);
-    corpus.documents_.push_back({std::move(name), std::move(text), std::move(sha256), split});
+    corpus.documents_.push_back(
+        {std::move(name), std::move(text), std::move(sha256), source, splitOf(source, options)});
   };
 
   const std::vector<CorpusFile> files = findCorpusFiles(paths, counts);
@@ -179,6 +218,7 @@ Corpus Corpus::read(const std::vector<std::string> &paths, const CorpusOptions &
   std::sort(corpus.documents_.begin(), corpus.documents_.end(),
             [](const Document &a, const Document &b) { return a.sha256 < b.sha256; });
   dropNearDuplicates(corpus.documents_, options, counts);
+  dropContained(corpus.documents_, options, counts);
   if (corpus.documents_.empty())
     failEmpty(paths, counts);
   for (const Document &document : corpus.documents_) {
@@ -204,7 +244,7 @@ std::vector<const Document *> Corpus::require(Split split) const {
                                  (documents_.size() == 1 ? " document" : " documents") +
                                  " and none of them falls into its " +
                                  std::string(splitName(split)) +
-                                 " part: give more documents, at least about 60");
+                                 " part: give more documents, at least about 30");
   return result;
 }
 

@@ -1,7 +1,7 @@
 //===- Corpus.h - The documents of a field --------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 // Reads files and folders into documents, drops what is not text and what is there twice, and
-// splits what remains by document hash. docs/corpus.md is the manual.
+// splits what remains by source document. docs/corpus.md is the manual.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -22,13 +22,15 @@ struct Document {
   std::string name; ///< path below its folder; "a.jsonl:7" is line 7, "book.txt@2" its second piece
   std::string text; ///< UTF-8 without a byte-order mark, lines ended by '\n', never empty
   std::string sha256; ///< of `text`: 64 lower-case hexadecimal digits
+  std::string source; ///< SHA-256 of the text that it is a piece of; `sha256` if it is whole
   Split split;
 };
 
 struct CorpusOptions {
-  double heldOutShare = 0.05;         ///< expected share of the documents; the rest is for training
-  double nearDuplicateJaccard = 0.8;  ///< shingle sets at least this alike are one document
-  unsigned shingleWords = 5;          ///< words in a shingle
+  double heldOutShare = 0.1;         ///< expected share of the sources; the rest is for training
+  double nearDuplicateJaccard = 0.8; ///< shingle sets at least this alike are one document
+  double containment = 0.5;          ///< held-out documents with this share of shingles in train go
+  unsigned shingleWords = 5;         ///< words in a shingle
   uint64_t maxFileBytes = 1ull << 30; ///< larger files are dropped (a .jsonl file may be any size)
   uint64_t maxDocumentBytes = 1u << 20; ///< longer texts are cut into pieces at ends of lines
   uint64_t maxTextBytes = 2ull << 30; ///< more text than this is refused: documents stay in memory
@@ -51,7 +53,8 @@ struct CorpusCounts {
   uint64_t emptyDocuments = 0; ///< nothing but white space
   uint64_t exactDuplicates = 0;
   uint64_t nearDuplicates = 0;
-  uint64_t droppedBytes = 0; ///< text of exact and near-duplicates
+  uint64_t contained = 0;    ///< held-out documents whose text is mostly in train
+  uint64_t droppedBytes = 0; ///< text of the last three
   // What remains, by Split.
   uint64_t documents[2] = {0, 0};
   uint64_t textBytes[2] = {0, 0};
@@ -92,7 +95,7 @@ private:
   std::string identity_;
 };
 
-/// The split of the document with this SHA-256: a function of the hash and the share only.
-Split splitOf(std::string_view sha256, const CorpusOptions &options);
+/// The split of all pieces of the text with this SHA-256: a function of the hash and the share only.
+Split splitOf(std::string_view source, const CorpusOptions &options);
 
 } // namespace retort

@@ -4,6 +4,7 @@
 #include "compiler/Data/Html.h"
 #include "compiler/Data/Jsonl.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/src/tokenizer/Utf8.h"
 
 #include <algorithm>
@@ -130,10 +131,8 @@ void normalise(std::string &text) {
   text.resize(out);
 }
 
-using Add = std::function<void(std::string name, std::string text)>;
-
 void addPieces(const std::string &name, std::string text, const CorpusOptions &options,
-               CorpusCounts &counts, const Add &add) {
+               CorpusCounts &counts, const AddDocument &add) {
   normalise(text);
   const auto blank = [](std::string_view piece) {
     return piece.find_first_not_of(" \t\n\v\f") == std::string_view::npos;
@@ -142,16 +141,17 @@ void addPieces(const std::string &name, std::string text, const CorpusOptions &o
     ++counts.emptyDocuments;
     return;
   }
+  const std::string source = sha256Hex(std::string_view(text));
   const size_t most = std::max<uint64_t>(options.maxDocumentBytes, 16);
   if (text.size() <= most)
-    return add(name, std::move(text));
+    return add(name, std::move(text), source);
   std::string_view rest = text;
   for (unsigned piece = 1; !rest.empty(); ++piece) {
     const size_t cut = rest.size() <= most ? rest.size() : cutPoint(rest, most);
     if (blank(rest.substr(0, cut)))
       ++counts.emptyDocuments;
     else
-      add(name + "@" + std::to_string(piece), std::string(rest.substr(0, cut)));
+      add(name + "@" + std::to_string(piece), std::string(rest.substr(0, cut)), source);
     rest.remove_prefix(cut);
   }
 }
@@ -196,7 +196,7 @@ private:
 };
 
 void readJsonLines(const CorpusFile &file, std::FILE *handle, const CorpusOptions &options,
-                   CorpusCounts &counts, const Add &add) {
+                   CorpusCounts &counts, const AddDocument &add) {
   // A document may be escaped (\uXXXX) and have other keys beside it.
   const auto reader =
       std::make_unique<LineReader>(handle, 16 * options.maxDocumentBytes + (1 << 20));
@@ -251,7 +251,7 @@ std::vector<CorpusFile> findCorpusFiles(const std::vector<std::string> &paths,
 }
 
 void readCorpusFile(const CorpusFile &file, const CorpusOptions &options, CorpusCounts &counts,
-                    const std::function<void(std::string name, std::string text)> &add) {
+                    const AddDocument &add) {
   const File handle(std::fopen(file.path.c_str(), "rbe"));
   if (!handle) {
     if (file.named)

@@ -21,11 +21,15 @@ struct CorpusFile {
 std::vector<CorpusFile> findCorpusFiles(const std::vector<std::string> &paths,
                                         CorpusCounts &counts);
 
-/// Reads a file's documents and gives each to `add(name, text)`; counts what it drops. Texts are
-/// normalised: no byte-order mark, '\n' ends lines, at most maxDocumentBytes (cut at an end of
-/// line). Throws Error (Io) only for a file that the user named.
+/// Takes a document's name, its text, and the SHA-256 of the whole text that it is a piece of.
+using AddDocument =
+    std::function<void(std::string name, std::string text, const std::string &source)>;
+
+/// Reads a file's documents and gives each to `add`; counts what it drops. Texts are normalised: no
+/// byte-order mark, '\n' ends lines, at most maxDocumentBytes (cut at an end of line). Throws Error
+/// (Io) only for a file that the user named.
 void readCorpusFile(const CorpusFile &file, const CorpusOptions &options, CorpusCounts &counts,
-                    const std::function<void(std::string name, std::string text)> &add);
+                    const AddDocument &add);
 
 /// Where to cut `text`, longer than `maxBytes` (at least 4), so that at most `maxBytes` come
 /// before: behind a newline or a space in the second half if there is one, else between two code

@@ -4,6 +4,7 @@
 #include "compiler/Data/Hash.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace retort {
 namespace {
@@ -79,6 +80,42 @@ double jaccard(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b) {
   }
   const size_t either = a.size() + b.size() - both;
   return either ? static_cast<double>(both) / static_cast<double>(either) : 1.0;
+}
+
+ShingleSet::ShingleSet(const std::vector<std::string_view> &texts, unsigned shingleWords)
+    : shingleWords_(shingleWords) {
+  size_t count = 0;
+  for (std::string_view text : texts)
+    count += shinglesOf(text, shingleWords).size();
+  slots_.resize(std::bit_ceil(2 * count + 1));
+  marked_.resize(slots_.size());
+  for (std::string_view text : texts)
+    for (uint64_t shingle : shinglesOf(text, shingleWords))
+      slots_[slotOf(shingle)] = shingle;
+}
+
+/// Where `shingle` is, or the free slot where it belongs. Shingles are mixed hashes, so that their
+/// low bits spread them.
+size_t ShingleSet::slotOf(uint64_t shingle) const {
+  size_t slot = shingle & (slots_.size() - 1);
+  while (slots_[slot] != 0 && slots_[slot] != shingle)
+    slot = (slot + 1) & (slots_.size() - 1);
+  return slot;
+}
+
+void ShingleSet::mark(std::string_view text) {
+  for (uint64_t shingle : shinglesOf(text, shingleWords_))
+    if (const size_t slot = slotOf(shingle); slots_[slot] == shingle)
+      marked_[slot] = 1;
+}
+
+double ShingleSet::markedShare(std::string_view text) const {
+  const std::vector<uint64_t> shingles = shinglesOf(text, shingleWords_);
+  size_t marked = 0;
+  for (uint64_t shingle : shingles)
+    marked += marked_[slotOf(shingle)];
+  return shingles.empty() ? 0.0
+                          : static_cast<double>(marked) / static_cast<double>(shingles.size());
 }
 
 NearDuplicateIndex::NearDuplicateIndex(double threshold, unsigned shingleWords)

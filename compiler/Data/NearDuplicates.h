@@ -17,6 +17,25 @@ std::vector<uint64_t> shinglesOf(std::string_view text, unsigned shingleWords);
 /// |a and b| / |a or b| of two results of shinglesOf; 1 if both are empty.
 double jaccard(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b);
 
+/// Which of a set of shingles a stream of other texts holds. Memory: at most 36 bytes a shingle of
+/// the set, whatever the stream is.
+class ShingleSet {
+public:
+  /// The set is all shingles of `texts`.
+  ShingleSet(const std::vector<std::string_view> &texts, unsigned shingleWords);
+  /// Marks those of the set that `text` holds.
+  void mark(std::string_view text);
+  /// The share of `text`'s shingles that are marked; all of them must be of the set. 0 without any.
+  double markedShare(std::string_view text) const;
+
+private:
+  size_t slotOf(uint64_t shingle) const;
+
+  unsigned shingleWords_;
+  std::vector<uint64_t> slots_; ///< open addressing; 0: free
+  std::vector<char> marked_;    ///< by slot
+};
+
 /// Finds, among the texts added so far, one whose shingle set is at least `threshold` alike.
 ///
 /// MinHash signatures of 128 permutations (Broder, "On the resemblance and containment of

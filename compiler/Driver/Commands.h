@@ -14,6 +14,7 @@ namespace retort {
 struct CompileOptions {
   std::string teacher;             ///< a .gguf file or a Hugging Face folder
   std::vector<std::string> corpus; ///< files or folders of documents; may be empty
+  bool smallCorpus = false;        ///< few held-out documents will do
   std::string output;              ///< OUT.retort, or a folder if it ends in '/'
   std::string target = "cpu"; ///< "cpu", "cuda:sm_80,sm_90" or both: compiler/Codegen/Targets.h
   unsigned devices = 1;       ///< GPUs that share the model
@@ -37,7 +38,8 @@ void recipesCommand(const std::string &nameOrFile);
 struct EvalOptions {
   std::string model, against;
   std::vector<std::string> corpus;
-  uint64_t textBytes = 250'000; ///< most bytes of held-out text to score; 0: all
+  std::string documents;        ///< a file to write each document's score to; empty: none
+  uint64_t textBytes = 500'000; ///< most bytes of held-out text to score; 0: all
   unsigned threads = 0;
   std::string device; ///< of bundles, as in retort.h; empty: the best there is
   bool json = false, quiet = false;

@@ -64,24 +64,36 @@ std::string recipesWithBudget() {
   return names;
 }
 
-/// A score's figures; nothing if it has no result.
+/// A score's figures, compared with those of `first`, the first model of the report (null: this is
+/// it); nothing if it has no result.
 std::optional<ModelFigures> figuresOf(distill::ScoreOp op, const Workspace &workspace,
-                                      uint64_t &textBytes) {
+                                      const ModelFigures *first) {
   if (!op.getResult())
     return std::nullopt;
-  auto text = workspace.read(op.getResult()->getSha256().str(), "json");
-  auto score = nlohmann::json::parse(text.value_or("{}"), nullptr, false);
-  if (!score.is_object() || !score.contains("bits_per_byte") || !score["bits_per_byte"].is_number())
-    return std::nullopt;
+  const nlohmann::json score =
+      readObject(workspace.objectPath(op.getResult()->getSha256().str(), "json"));
   ModelFigures figures{.name = wordsOf(op.getSymName())};
-  figures.bitsPerByte = Estimate{score["bits_per_byte"].get<double>(),
-                                 score["bits_per_byte_stderr"].is_number()
-                                     ? score["bits_per_byte_stderr"].get<double>()
-                                     : NAN};
-  textBytes = score["text_bytes"].get<uint64_t>();
+  for (const nlohmann::json &document : score.at("documents")) {
+    figures.documents.push_back(document.at("sha256"));
+    figures.scores.push_back({document.at("text_bytes"), document.at("nll")});
+  }
+  figures.bitsPerByte = bitsPerByte(figures.scores);
+  if (first && first->documents == figures.documents) {
+    figures.difference = bitsPerByteDifference(figures.scores, first->scores);
+    figures.ratio = bitsPerByteRatio(figures.scores, first->scores);
+  }
   figures.textBytesPerToken =
-      static_cast<double>(textBytes) / std::max(1.0, score["tokens"].get<double>());
+      score.at("text_bytes").get<double>() / std::max(1.0, score.at("tokens").get<double>());
   return figures;
+}
+
+/// What the figures were measured on: "65,530 bytes of 32 held-out documents, ...".
+std::string heldOutText(const ModelFigures &figures) {
+  uint64_t bytes = 0;
+  for (const DocumentScore &score : figures.scores)
+    bytes += score.textBytes;
+  return formatCount(bytes) + " bytes of " + formatCount(figures.scores.size()) +
+         " held-out documents, never trained on";
 }
 
 /// The report of a compile whose final model is `model`: its scores, and what it was made from.
@@ -90,13 +102,13 @@ Report reportOf(const engine::Manifest::Provenance &made, mlir::ModuleOp module,
   Report report;
   report.title = std::filesystem::path(made.teacherFile).stem().string() + ", " + made.recipe;
   for (auto op : module.getOps<distill::ScoreOp>()) {
-    uint64_t textBytes = 0;
-    auto figures = figuresOf(op, workspace, textBytes);
+    auto figures =
+        figuresOf(op, workspace, report.models.empty() ? nullptr : &report.models.front());
     if (!figures)
       continue;
     if (op.getModel() == model.getSymName())
       figures->weightBytesPerToken = bytesPerToken;
-    report.heldOut = formatCount(textBytes) + " bytes of held-out documents, never trained on";
+    report.heldOut = heldOutText(*figures);
     report.models.push_back(std::move(*figures));
   }
   report.provenance = {{"teacher", made.teacherFile},
@@ -115,7 +127,7 @@ public:
       : options_(options), recipe_(chosenRecipe(options)), progress_(options.quiet),
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
         context_(workspace_), teacher_(options.teacher, workspace_),
-        corpus_(options.corpus, progress_) {
+        corpus_(options.corpus, options.smallCorpus, progress_) {
     targets_ = parseTargets(options.target);
     checkDevices();
   }

@@ -6,7 +6,6 @@
 #include "compiler/Driver/Scorer.h"
 #include "compiler/Torch/FromIR.h"
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -16,7 +15,6 @@ namespace {
 /// Bytes of held-out text that stand for one token of `tokens` in distill.score: models with
 /// different vocabularies are scored on the same text.
 constexpr uint64_t kBytesPerScoredToken = 4;
-constexpr uint32_t kScoreWindowTokens = 1024;
 
 } // namespace
 
@@ -41,24 +39,27 @@ void DataWork::runOp(distill::ScoreOp op) {
 
 std::string DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
   const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(scored);
-  EvalWindows windows = evalWindows(corpus_.get().require(Split::HeldOut),
-                                    tokenizer.tokenizeDocument(), tokenizer.startToken(),
-                                    std::min<uint32_t>(kScoreWindowTokens, scored.getContext() - 1),
-                                    op.getTokens().value_or(0) * kBytesPerScoredToken);
+  const EvalWindows windows =
+      evalWindows(corpus_.get().require(Split::HeldOut), tokenizer.tokenizeDocument(),
+                  tokenizer.startToken(), static_cast<uint32_t>(scored.getContext() - 1),
+                  op.getTokens().value_or(0) * kBytesPerScoredToken);
   const exec::Graph graph = exec::graphFromModel(scored);
   exec::Scores scores;
   exec::check(executor().score({&graph, teacher_.readRows(scored, graph)}, nullptr,
-                               windowSequences(windows), {}, onProgress(), scores));
-  std::vector<DocumentScore> documents(windows.textBytes.size());
-  for (size_t d = 0; d < documents.size(); ++d)
-    documents[d].textBytes = windows.textBytes[d];
-  for (size_t w = 0; w < windows.windows.size(); ++w)
-    documents[windows.windows[w].document].nll += scores.sequences[w].nll;
-  const Estimate estimate = bitsPerByte(documents);
-  nlohmann::json result = {{"bits_per_byte", estimate.value},
-                           {"bits_per_byte_stderr", estimate.standardError},
+                               windowSequences(windows), {.precision = exec::Precision::F32},
+                               onProgress(), scores));
+  std::vector<double> nll;
+  for (const exec::SequenceScore &sequence : scores.sequences)
+    nll.push_back(sequence.nll);
+  const std::vector<DocumentScore> documents = documentScores(windows, nll);
+  nlohmann::json result = {{"bits_per_byte", bitsPerByte(documents).value},
                            {"text_bytes", windows.totalBytes},
-                           {"tokens", windows.tokens}};
+                           {"tokens", windows.tokens},
+                           {"documents", nlohmann::json::array()}};
+  for (size_t d = 0; d < documents.size(); ++d)
+    result["documents"].push_back({{"sha256", windows.documents[d].sha256},
+                                   {"text_bytes", documents[d].textBytes},
+                                   {"nll", documents[d].nll}});
   return result.dump() + "\n";
 }
 

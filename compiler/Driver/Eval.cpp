@@ -1,5 +1,6 @@
 //===- Eval.cpp - `retort eval` -------------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Data/Numbers.h"
 #include "compiler/Data/Scoring.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Progress.h"
@@ -16,12 +17,9 @@ namespace {
 
 using nlohmann::json;
 
-/// Rows of a scored window, its start token among them.
-constexpr uint32_t kWindowTokens = 1024;
-
 struct Scored {
-  std::vector<DocumentScore> documents;
-  Estimate bits;
+  std::vector<EvalDocument> documents;
+  std::vector<DocumentScore> scores; ///< of `documents`
   uint64_t textBytes = 0, tokens = 0;
   std::vector<float> kl; ///< of each row, nats
   uint64_t agreed = 0;
@@ -33,18 +31,14 @@ public:
   Evaluation(const Corpus &corpus, const EvalOptions &options, Progress &progress)
       : documents_(corpus.require(Split::HeldOut)), options_(options), progress_(progress) {}
 
-  EvalWindows windowsOf(const Scorer &scorer, uint32_t windowTokens) const {
-    return evalWindows(documents_, scorer.tokenize(), scorer.startToken(), windowTokens,
-                       options_.textBytes);
-  }
-
   /// Scores one model; with `reference` (of the same vocabulary) also the divergence from it and,
   /// in `referenceScored`, the reference itself: both models see each window once.
   Scored score(const std::string &name, Scorer &scorer, Scorer *reference,
                Scored *referenceScored) {
-    const uint32_t length = std::min(
-        {kWindowTokens, scorer.context(), reference ? reference->context() : kWindowTokens});
-    const EvalWindows windows = windowsOf(scorer, length - 1);
+    const uint32_t most = reference ? std::min(scorer.windowTokens(), reference->windowTokens())
+                                    : scorer.windowTokens();
+    const EvalWindows windows =
+        evalWindows(documents_, scorer.tokenize(), scorer.startToken(), most, options_.textBytes);
     Scored scored = begin(windows);
     if (reference)
       *referenceScored = begin(windows);
@@ -58,15 +52,10 @@ public:
         progress_.update(done += window.tokens.size(), windows.tokens);
       }
     } else {
-      const std::vector<double> nll = scorer.nll(windows, progress_);
-      for (size_t w = 0; w < nll.size(); ++w)
-        scored.documents[windows.windows[w].document].nll += nll[w];
+      scored.scores = documentScores(windows, scorer.nll(windows, progress_));
     }
-    scored.bits = bitsPerByte(scored.documents);
-    if (reference)
-      referenceScored->bits = bitsPerByte(referenceScored->documents);
     char text[64];
-    std::snprintf(text, sizeof text, "%.4f bits per byte", scored.bits.value);
+    std::snprintf(text, sizeof text, "%.4f bits per byte", bitsPerByte(scored.scores).value);
     progress_.end(text);
     return scored;
   }
@@ -74,9 +63,8 @@ public:
 private:
   static Scored begin(const EvalWindows &windows) {
     Scored scored;
-    scored.documents.resize(windows.textBytes.size());
-    for (size_t d = 0; d < windows.textBytes.size(); ++d)
-      scored.documents[d].textBytes = windows.textBytes[d];
+    scored.documents = windows.documents;
+    scored.scores = documentScores(windows, std::vector<double>(windows.windows.size()));
     scored.textBytes = windows.totalBytes;
     scored.tokens = windows.tokens;
     return scored;
@@ -88,12 +76,11 @@ private:
     std::vector<std::vector<float>> kept;
     reference.logits(rows, [&](size_t r, std::span<const float> logits) {
       kept.emplace_back(logits.begin(), logits.end());
-      referenceScored.documents[window.document].nll +=
-          logSumExp(logits) - logits[window.tokens[r]];
+      referenceScored.scores[window.document].nll += logSumExp(logits) - logits[window.tokens[r]];
     });
     scorer.logits(rows, [&](size_t r, std::span<const float> logits) {
       const double normaliser = logSumExp(logits);
-      scored.documents[window.document].nll += normaliser - logits[window.tokens[r]];
+      scored.scores[window.document].nll += normaliser - logits[window.tokens[r]];
       // KL(reference || model) of this row's next-token distributions.
       const std::vector<float> &other = kept[r];
       const size_t vocab = std::min(other.size(), logits.size());
@@ -116,13 +103,20 @@ private:
   Progress &progress_;
 };
 
+/// NAME, NAME_stderr and NAME_interval, as in a report.
+void addEstimate(json &result, const std::string &name, const Estimate &estimate) {
+  const bool known = std::isfinite(estimate.low);
+  result[name] = estimate.value;
+  result[name + "_stderr"] = known ? json(estimate.standardError) : json();
+  result[name + "_interval"] = known ? json({estimate.low, estimate.high}) : json();
+}
+
 json toJson(const Scored &scored) {
-  json result = {{"bits_per_byte", scored.bits.value},
-                 {"text_bytes", scored.textBytes},
+  json result = {{"text_bytes", scored.textBytes},
                  {"tokens", scored.tokens},
-                 {"documents", scored.documents.size()}};
-  result["bits_per_byte_stderr"] =
-      std::isnan(scored.bits.standardError) ? json() : json(scored.bits.standardError);
+                 {"documents", scored.documents.size()},
+                 {"effective_documents", effectiveDocuments(scored.scores)}};
+  addEstimate(result, "bits_per_byte", bitsPerByte(scored.scores));
   return result;
 }
 
@@ -141,18 +135,63 @@ void addDivergence(json &result, Scored &scored) {
   result["top1_agreement"] = static_cast<double>(scored.agreed) / rows;
 }
 
+/// " (95 %: 0.7120 to 0.7540)", each end less `offset` and times `scale`; empty if unknown.
+std::string intervalText(const json &interval, int decimals, double offset = 0, double scale = 1) {
+  if (!interval.is_array())
+    return {};
+  const auto end = [&](size_t i) {
+    return fixedDecimals((interval[i].get<double>() - offset) * scale, decimals);
+  };
+  return " (95 %: " + end(0) + " to " + end(1) + ")";
+}
+
 void printLine(const std::string &name, const json &figures) {
-  const std::string error = figures["bits_per_byte_stderr"].is_number() ? [&] {
-    char text[32];
-    std::snprintf(text, sizeof text, " +- %.4f", figures["bits_per_byte_stderr"].get<double>());
-    return std::string(text);
-  }()
-                                                                        : "";
-  std::printf("%s: %.4f%s bits per byte on %s bytes of held-out text (%s tokens, %s documents)\n",
-              name.c_str(), figures["bits_per_byte"].get<double>(), error.c_str(),
+  std::printf("%s: %.4f bits per byte%s on %s bytes of held-out text (%s tokens; %s documents, "
+              "which tell as much as %.1f of equal size)\n",
+              name.c_str(), figures["bits_per_byte"].get<double>(),
+              intervalText(figures["bits_per_byte_interval"], 4).c_str(),
               formatCount(figures["text_bytes"].get<uint64_t>()).c_str(),
               formatCount(figures["tokens"].get<uint64_t>()).c_str(),
-              formatCount(figures["documents"].get<uint64_t>()).c_str());
+              formatCount(figures["documents"].get<uint64_t>()).c_str(),
+              figures["effective_documents"].get<double>());
+}
+
+void printComparison(const EvalOptions &options, const json &result) {
+  printLine(options.against, result["against"]);
+  std::printf("difference: %+.4f bits per byte%s, %+.1f %%%s\n",
+              result["bits_per_byte_difference"].get<double>(),
+              intervalText(result["bits_per_byte_difference_interval"], 4).c_str(),
+              100 * (result["bits_per_byte_ratio"].get<double>() - 1),
+              intervalText(result["bits_per_byte_ratio_interval"], 1, 1, 100).c_str());
+  if (result.contains("kl_mean"))
+    std::printf(
+        "KL to %s: mean %.5f, 99th percentile %.4f, largest %.3f; the likeliest token agrees "
+        "on %.2f %%\n",
+        options.against.c_str(), result["kl_mean"].get<double>(), result["kl_p99"].get<double>(),
+        result["kl_max"].get<double>(), 100 * result["top1_agreement"].get<double>());
+}
+
+/// A field of a TSV file, in which tabs and ends of lines have a meaning.
+std::string tsvField(const std::string &text) {
+  std::string field;
+  for (char c : text)
+    field += c == '\t' ? "\\t" : c == '\n' ? "\\n" : c == '\\' ? "\\\\" : std::string(1, c);
+  return field;
+}
+
+/// A line a document: what was scored and how many bits each model took.
+void writeDocuments(const std::string &path, const Scored &scored, const Scored *against) {
+  std::string text = "document\tsha256\ttext_bytes\tbits";
+  text += against ? "\tagainst_bits\n" : "\n";
+  for (size_t d = 0; d < scored.documents.size(); ++d) {
+    const EvalDocument &document = scored.documents[d];
+    text += tsvField(document.name) + "\t" + document.sha256 + "\t" +
+            std::to_string(document.textBytes) + "\t" + fixedDecimals(scored.scores[d].bits(), 3);
+    if (against)
+      text += "\t" + fixedDecimals(against->scores[d].bits(), 3);
+    text += "\n";
+  }
+  writeFileAtomically(path, text);
 }
 
 } // namespace
@@ -185,27 +224,19 @@ void evalCommand(const EvalOptions &options) {
     if (!comparable)
       other = evaluation.score(options.against, *against, nullptr, nullptr);
     result["against"] = toJson(other);
-    const Estimate difference = bitsPerByteDifference(scored.documents, other.documents);
-    result["bits_per_byte_difference"] = difference.value;
-    result["bits_per_byte_difference_stderr"] =
-        std::isnan(difference.standardError) ? json() : json(difference.standardError);
+    addEstimate(result, "bits_per_byte_difference",
+                bitsPerByteDifference(scored.scores, other.scores));
+    addEstimate(result, "bits_per_byte_ratio", bitsPerByteRatio(scored.scores, other.scores));
   }
+  if (!options.documents.empty())
+    writeDocuments(options.documents, scored, against ? &other : nullptr);
   if (options.json) {
     std::printf("%s\n", result.dump(1).c_str());
     return;
   }
   printLine(options.model, result);
-  if (against) {
-    printLine(options.against, result["against"]);
-    std::printf("difference: %+.4f bits per byte\n",
-                result["bits_per_byte_difference"].get<double>());
-  }
-  if (result.contains("kl_mean"))
-    std::printf(
-        "KL to %s: mean %.5f, 99th percentile %.4f, largest %.3f; the likeliest token agrees "
-        "on %.2f %%\n",
-        options.against.c_str(), result["kl_mean"].get<double>(), result["kl_p99"].get<double>(),
-        result["kl_max"].get<double>(), 100 * result["top1_agreement"].get<double>());
+  if (against)
+    printComparison(options, result);
 }
 
 } // namespace retort

@@ -98,7 +98,8 @@ public:
   std::vector<double> nll(const EvalWindows &windows, Progress &progress) override {
     exec::Scores scores;
     exec::check(executor_->score(
-        {&graph_, teacher_.readRows(model_, graph_)}, nullptr, windowSequences(windows), {},
+        {&graph_, teacher_.readRows(model_, graph_)}, nullptr, windowSequences(windows),
+        {.precision = exec::Precision::F32},
         [&](const exec::Progress &at) {
           progress.update(at.step, at.totalSteps);
           return !Progress::interrupted();

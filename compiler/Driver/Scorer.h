@@ -21,8 +21,9 @@ public:
 
   virtual TokenizeFn tokenize() const = 0;
   virtual int32_t startToken() const = 0;
-  /// Most tokens of a window with its start token.
   virtual uint32_t context() const = 0;
+  /// Most tokens of a window to score: its start token has a position too.
+  uint32_t windowTokens() const { return context() - 1; }
   /// Two models with the same identity have the same tokens for the same ids.
   virtual std::string vocabularyIdentity() const = 0;
   /// Corpus::identity() of the documents that the model was made from; empty if none is known.
@@ -32,7 +33,7 @@ public:
   using OnRow = std::function<void(size_t row, std::span<const float> logits)>;
   virtual void logits(std::span<const int32_t> tokens, const OnRow &onRow) = 0;
 
-  /// The negative log-likelihood of each window's tokens, in nats. Here by way of logits().
+  /// The negative log-likelihood of each window's tokens, in nats, in f32. Here by way of logits().
   virtual std::vector<double> nll(const EvalWindows &windows, Progress &progress);
 };
 

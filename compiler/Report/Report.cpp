@@ -28,17 +28,30 @@ template <typename T> Json orNull(const std::optional<T> &value) {
 
 Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
+/// NAME, NAME_stderr and NAME_interval: null where not measured.
+void addEstimate(Json &json, const std::string &name, const std::optional<Estimate> &estimate) {
+  json[name] = estimate ? finite(estimate->value) : Json();
+  json[name + "_stderr"] = estimate ? finite(estimate->standardError) : Json();
+  json[name + "_interval"] =
+      estimate && std::isfinite(estimate->low) ? Json({estimate->low, estimate->high}) : Json();
+}
+
 Json modelJson(const ModelFigures &model) {
   Json json = {{"name", repaired(model.name)},
-               {"bits_per_byte", nullptr},
-               {"bits_per_byte_stderr", nullptr},
+               {"effective_documents", nullptr},
+               {"documents", Json::array()},
                {"weight_bytes_per_token", orNull(model.weightBytesPerToken)},
                {"text_bytes_per_token", orNull(model.textBytesPerToken)},
                {"weight_bytes_per_text_byte", orNull(model.weightBytesPerTextByte())}};
-  if (model.bitsPerByte) {
-    json["bits_per_byte"] = finite(model.bitsPerByte->value);
-    json["bits_per_byte_stderr"] = finite(model.bitsPerByte->standardError);
-  }
+  addEstimate(json, "bits_per_byte", model.bitsPerByte);
+  addEstimate(json, "bits_per_byte_difference", model.difference);
+  addEstimate(json, "bits_per_byte_ratio", model.ratio);
+  if (!model.scores.empty())
+    json["effective_documents"] = effectiveDocuments(model.scores);
+  for (size_t d = 0; d < model.scores.size(); ++d)
+    json["documents"].push_back({{"sha256", model.documents[d]},
+                                 {"text_bytes", model.scores[d].textBytes},
+                                 {"bits", finite(model.scores[d].bits())}});
   return json;
 }
 

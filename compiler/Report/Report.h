@@ -14,8 +14,12 @@ namespace retort {
 
 /// One model of the comparison. What was not measured is left empty and shown as "-".
 struct ModelFigures {
-  std::string name = {};                            ///< "teacher", "specialist"
-  std::optional<Estimate> bitsPerByte = {};         ///< on held-out documents
+  std::string name = {};                    ///< "teacher", "specialist"
+  std::optional<Estimate> bitsPerByte = {}; ///< on held-out documents
+  /// Less the first model's, and over it, where both were scored on the same text.
+  std::optional<Estimate> difference = {}, ratio = {};
+  std::vector<std::string> documents = {};          ///< SHA-256 of the held-out documents
+  std::vector<DocumentScore> scores = {};           ///< of `documents`
   std::optional<uint64_t> weightBytesPerToken = {}; ///< read from memory to decode one token
   std::optional<double> textBytesPerToken = {};     ///< mean, on held-out documents
 

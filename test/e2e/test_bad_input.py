@@ -291,6 +291,8 @@ def bad_corpora(b):
     (binary / "b.bin").write_bytes(b"\0" * 100)
     fails("a corpus of binary files", binary, BAD_INPUT, "2 files", "1 binary")
     fails("a corpus that is not there", b.work / "nowhere", IO, "nowhere")
+    b.compile_fails("a corpus that holds out too little", b.gguf, BAD_INPUT, r"160 documents and holds out \d+ of",
+                    "need 50", "--small-corpus", options=("--corpus", b.corpus))
 
 
 @case
@@ -319,7 +321,7 @@ def impossible_budgets(b):
     b.compile_fails("a budget for int8", b.gguf, RESOURCES, "budget",
                     options=("--recipe", "int8", "--budget", "1kB"))
     b.compile_fails("a budget for the specialist", b.gguf, RESOURCES, "budget",
-                    options=("--corpus", b.corpus, "--budget", "1kB"))
+                    options=("--corpus", b.corpus, "--small-corpus", "--budget", "1kB"))
 
 
 @case
@@ -378,7 +380,8 @@ def numbers(b):
                            "--seed": ("-1", "1.5", str(2**63)),
                            "--threads": ("-1", "100000")}.items():
         for value in values:
-            process = b.run("compile", b.gguf, "--corpus", b.corpus, "--dry-run", option, value)
+            process = b.run("compile", b.gguf, "--corpus", b.corpus, "--small-corpus", "--dry-run",
+                            option, value)
             b.check(f"compile {option} {value}", process, USAGE, option, re.escape(value))
     for option, value in (("-n", "-1"), ("--top-k", "-1"), ("--top-p", "1.5"),
                           ("--temperature", "-1"), ("--seed", "-1"), ("--threads", "-1")):

@@ -62,8 +62,8 @@ class Compile:
 
     def start(self):
         command = [self.options.retort, "compile", self.work / "hf", "--corpus",
-                   self.work / "corpus", "-o", self.output, "--force", "--workspace",
-                   self.workspace, "--recipe", self.work / "small.pipeline", "--threads", 1]
+                   self.work / "corpus", "-o", self.output, "--force", "--small-corpus",
+                   "--workspace", self.workspace, "--recipe", self.work / "small.pipeline", "--threads", 1]
         return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, errors="replace")
 

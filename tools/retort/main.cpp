@@ -109,6 +109,8 @@ struct CommandLine {
     c->add_option("--corpus", compile.corpus, "Documents of the field: files or folders")
         ->type_name("DIR...")
         ->default_str("");
+    c->add_flag("--small-corpus", compile.smallCorpus,
+                "Go on with a corpus that holds out fewer than 50 documents");
     c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")
         ->type_name("OUT.retort");
     c->add_option("--target", compile.target,
@@ -204,6 +206,9 @@ struct CommandLine {
         ->default_str("");
     c->add_option("--against", eval.against, "A second model, scored on the same text")
         ->type_name("MODEL")
+        ->default_str("");
+    c->add_option("--documents", eval.documents, "Write each document's score to this file (TSV)")
+        ->type_name("FILE")
         ->default_str("");
     c->add_option("--text-bytes", eval.textBytes, "Most bytes of text to score; 0: all")
         ->type_name("N")

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numbers>
 
 using namespace retort;
 using testing::ContainsRegex;
@@ -15,14 +16,19 @@ using testing::Not;
 
 namespace {
 Report sample() {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
   Report report;
   report.title = "man <pages> & \"more\"";
   report.models = {{.name = "teacher",
-                    .bitsPerByte = Estimate{0.911, 0.012},
+                    .bitsPerByte = Estimate{0.911, 0.012, 0.89, 0.94},
+                    .documents = {"ab", "cd"},
+                    .scores = {{3000, 2000 * std::numbers::ln2}, {1000, 900 * std::numbers::ln2}},
                     .weightBytesPerToken = 84'000'000,
                     .textBytesPerToken = 4.2},
                    {.name = "<script>alert(1)</script>",
-                    .bitsPerByte = Estimate{0.725, std::numeric_limits<double>::quiet_NaN()},
+                    .bitsPerByte = Estimate{0.725, nan, nan, nan},
+                    .difference = Estimate{-0.186, 0.01, -0.2, -0.17},
+                    .ratio = Estimate{0.796, 0.01, 0.78, 0.82},
                     .textBytesPerToken = 3.5}};
   LossCurve curve{"distilling", {}};
   for (uint64_t i = 0; i < 50; ++i)
@@ -40,6 +46,15 @@ Report sample() {
 TEST(Report, JsonHasEveryFigureAndNullForWhatWasNotMeasured) {
   const nlohmann::json json = nlohmann::json::parse(sample().toJson().dump());
   EXPECT_EQ(json["format"], 2);
+  EXPECT_EQ(json["models"][0]["bits_per_byte_interval"], nlohmann::json({0.89, 0.94}));
+  EXPECT_EQ(json["models"][0]["bits_per_byte_difference"], nullptr);
+  EXPECT_EQ(json["models"][0]["effective_documents"], 1.6);
+  EXPECT_EQ(json["models"][0]["documents"][1],
+            nlohmann::json({{"sha256", "cd"}, {"text_bytes", 1000}, {"bits", 900.0}}));
+  EXPECT_EQ(json["models"][1]["bits_per_byte_interval"], nullptr);
+  EXPECT_EQ(json["models"][1]["bits_per_byte_difference_interval"], nlohmann::json({-0.2, -0.17}));
+  EXPECT_EQ(json["models"][1]["bits_per_byte_ratio"], 0.796);
+  EXPECT_EQ(json["models"][1]["effective_documents"], nullptr);
   EXPECT_EQ(json["models"][0]["weight_bytes_per_text_byte"], 20e6);
   EXPECT_EQ(json["models"][1]["weight_bytes_per_token"], nullptr);
   EXPECT_EQ(json["models"][1]["bits_per_byte_stderr"], nullptr);

@@ -27,7 +27,7 @@ inline std::string joined(const std::vector<std::string> &words) {
 
 inline Document documentOf(std::string text) {
   std::string hash = sha256Hex(text);
-  return {"document", std::move(text), std::move(hash), Split::Train};
+  return {"document", std::move(text), hash, hash, Split::Train};
 }
 
 inline std::vector<const Document *> pointersTo(const std::vector<Document> &documents) {
