@@ -15,7 +15,8 @@ def Retort_Float : FloatAttrBase<F64, "a number"> {
   let convertFromStorage = "$_self.getValueAsDouble()";
 }
 
-/// A value that runtime/base/Names.h knows by name, as an attribute's parameter: prints as its name.
+/// A value that runtime/base/Names.h knows by name, as an attribute's parameter: prints as its
+/// name.
 class Retort_Named<string type, string desc> : AttrParameter<type, desc> {
   let parser = "::retort::parseNamed<" # type # ">($_parser)";
   let printer = "$_printer << ::retort::nameOf($_self)";

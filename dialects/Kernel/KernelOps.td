@@ -26,10 +26,10 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
     `max_rows` is the most rows of a step, `page_rows` the positions in a page of the KV cache.
     `plan-buffers` sets `page_bytes` (a page holds every block's share), `activation_bytes` and
     `weight_bytes`. A model has one program for a CPU (no `target`), and two for CUDA over the same
-    weights and the same cache: `decode` for few rows, bound by weight bytes, and `prefill` for many,
-    bound by arithmetic. On two devices each has such a pair, `device d of 2`: they have other shapes,
-    and the same exchanges in the same order; `logits_begin` is the first of the logits that this
-    device writes. Run by test/dialects/Kernel/ops.mlir:
+    weights and the same cache: `decode` for few rows, bound by weight bytes, and `prefill` for
+    many, bound by arithmetic. On two devices each has such a pair, `device d of 2`: they have other
+    shapes, and the same exchanges in the same order; `logits_begin` is the first of the logits that
+    this device writes. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
     kernel.program @m max_rows 64 page_rows 16 vocab 512 { ... }
     kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vocab 512 { ... }
@@ -42,16 +42,18 @@ def Kernel_ProgramOp : Kernel_Op<"program", [IsolatedFromAbove, Symbol, SymbolTa
     - (C6) Exchanges are numbered in order from 0.
     - (C7) Between an exchange and the next phase that sends stands a `kernel.wait`.
     - (C8) There are at most 254 exchanges (127 layers): their flags are numbered in 16 bits.
-    - (C9) Between a phase that writes a buffer and another that touches it stands a `kernel.wait` for
-      the first of the two; if one of them writes it on the other device, a `kernel.exchange`. What was
-      received is read, and a wait follows, before the device sends again: the other device takes that
-      as a sign that it may send too.
-    - (C10) An op of a phase reads, of what another op of the phase writes, only what its own tile made,
-      and writes nothing that another tile touches.
-    - (C11) An activation is written before it is read; what is received was sent for the last exchange.
+    - (C9) Between a phase that writes a buffer and another that touches it stands a `kernel.wait`
+      for the first of the two; if one of them writes it on the other device, a `kernel.exchange`.
+      What was received is read, and a wait follows, before the device sends again: the other device
+      takes that as a sign that it may send too.
+    - (C10) An op of a phase reads, of what another op of the phase writes, only what its own tile
+      made, and writes nothing that another tile touches.
+    - (C11) An activation is written before it is read; what is received was sent for the last
+      exchange.
     - (C12) Two activations that share bytes are not used between the same two waits.
-    These follow from what tile ops say of their buffers; lower-to-kernel puts waits where (C9) asks for
-    one.
+
+    These rules follow from the accesses that tile ops declare; lower-to-kernel puts waits where
+    (C9) asks for one.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrAttr>:$target,
                        OptionalAttr<StrAttr>:$step, PositiveI64:$max_rows, PositiveI64:$page_rows,
@@ -90,13 +92,14 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
     - (C2) `offset` is a multiple of 64.
     - (C3) An activation, received or not, has max_rows rows.
     - (C4) A cache is 2 x kv_heads x page_rows x head_dim of f32, f16, bf16 or f8E4M3FN.
-    - (C5) Weights say their `bytes`, and those of rank 2 their `format` (`f32`, `i8g32`, `i4g128a`, ...)
-      and a `layout`: `rows16` or `rows16_gated` for a CPU, `mma16` or `mma16_gated` for CUDA.
+    - (C5) Weights say their `bytes`, and those of rank 2 their `format` (`f32`, `i8g32`, `i4g128a`,
+      ...) and a `layout`: `rows16` or `rows16_gated` for a CPU, `mma16` or `mma16_gated` for CUDA.
     - (C6) A constant has a `value` of its type, nothing else has one.
     - (C7) Only a program for several devices has `received` buffers.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Kernel_BufferKind:$kind, TypeAttr:$type,
-                       OptionalAttr<Kernel_FormatAttr>:$format, OptionalAttr<Kernel_LayoutAttr>:$layout,
+                       OptionalAttr<Kernel_FormatAttr>:$format,
+                       OptionalAttr<Kernel_LayoutAttr>:$layout,
                        OptionalAttr<NaturalI64>:$bytes, OptionalAttr<NaturalI64>:$offset,
                        OptionalAttr<ElementsAttr>:$value);
   let assemblyFormat = "$sym_name $kind $type (`format` $format^)? (`layout` $layout^)? "
@@ -117,22 +120,25 @@ def Kernel_PhaseOp : Kernel_Op<"phase", [HasParent<"ProgramOp">, Symbol, SingleB
   let summary = "Independent tiles, each run by the ops of the body in order";
   let description = [{
     The tile space is `tiles` tiles, or with `per_row` that many for each row of the step, or with
-    `row_tile` n that many for each n rows begun; with `row_parts` p a row is p of what `row_tile` counts
-    (attention: the query heads that share a key/value head). `label` names the layer (`blk.3`). A `kernel.stage` in
-    the body runs once for a worker that has any tile of the phase (with `row_tile` for each n rows); the
-    other ops run for each tile, and say what a tile is to them and how many there are.
+    `row_tile` n that many for each n rows begun; with `row_parts` p a row is p of what `row_tile`
+    counts (attention: the query heads that share a key/value head). `label` names the layer
+    (`blk.3`). A `kernel.stage` in the body runs once for a worker that has any tile of the phase
+    (with `row_tile` for each n rows); the other ops run for each tile, and say what a tile is to
+    them and how many there are.
     - (C1) Only a program for prefill has phases with `row_tile`, and these have no `per_row`;
       `row_parts` comes with it.
     - (C2) The phase has the tiles that its ops need.
-    - (C3) What an op names is a buffer, and the op's arguments say how it is touched. Weights, constants
-      and inputs are only read; buffers for what is received, and no others, are sent to and received.
+    - (C3) What an op names is a buffer, and the op's arguments say how it is touched. Weights,
+      constants and inputs are only read; buffers for what is received, and no others, are sent to
+      and received.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$label, PositiveI64:$tiles,
                        UnitAttr:$per_row, OptionalAttr<PositiveI64>:$row_tile,
                        OptionalAttr<PositiveI64>:$row_parts);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name $label `tiles` $tiles (`per_row` $per_row^)? "
-                       "(`row_tile` $row_tile^)? (`row_parts` $row_parts^)? attr-dict-with-keyword $body";
+                       "(`row_tile` $row_tile^)? (`row_parts` $row_parts^)? attr-dict-with-keyword "
+                       "$body";
   let extraClassDeclaration = [{ ::retort::cuda::TileSpace getTileSpace(); }];
   let hasVerifier = 1;
 }
@@ -146,14 +152,14 @@ def Kernel_WaitOp : Kernel_Op<"wait", [HasParent<"ProgramOp">]> {
 def Kernel_ExchangeOp : Kernel_Op<"exchange", [HasParent<"ProgramOp">]> {
   let summary = "Wait for a phase and all before it; then what the other device sends may be read";
   let description = [{
-    What a `kernel.wait` is to the workers of a device, and more: what the other device sends (`send` of
-    `kernel.matmul`) may be read. No data moves here: products store their results into the other
-    device's memory as they make them (one-shot push), while decoding each value with a flag, which
-    its reader waits for (kernels/cuda/exchange.cuh); in prefill one flag says that all is there, and
-    this op waits for it. `index` counts the program's exchanges; flags and receive buffers alternate
-    by it. That suffices: a device sends for exchange i + 2 after it has read what it received in
-    exchange i + 1, so after the other device had read what that one received in exchange i. Run by
-    test/dialects/Kernel/exchange.mlir:
+    What a `kernel.wait` is to the workers of a device, and more: what the other device sends
+    (`send` of `kernel.matmul`) may be read. No data moves here: products store their results into
+    the other device's memory as they make them (one-shot push), while decoding each value with a
+    flag, which its reader waits for (kernels/cuda/exchange.cuh); in prefill one flag says that all
+    is there, and this op waits for it. `index` counts the program's exchanges; flags and receive
+    buffers alternate by it. That suffices: a device sends for exchange i + 2 after it has read what
+    it received in exchange i + 1, so after the other device had read what that one received in
+    exchange i. Run by test/dialects/Kernel/exchange.mlir:
     ```mlir
     kernel.exchange @out index 0
     ```
@@ -181,8 +187,8 @@ def Kernel_EmbedOp : Kernel_TileOp<"embed"> {
 def Kernel_AnglesOp : Kernel_TileOp<"angles"> {
   let summary = "Cosines and sines of the rotary embedding, a tile a row";
   let description = [{
-    `dest[r][i] = scale * cos(positions[r] * inv_freq[i])` for the first half of the columns, sine for
-    the second (RoFormer, arXiv:2104.09864). `scale` is yarn's attention factor, else 1.
+    `dest[r][i] = scale * cos(positions[r] * inv_freq[i])` for the first half of the columns, sine
+    for the second (RoFormer, arXiv:2104.09864). `scale` is yarn's attention factor, else 1.
     - (C1) `dest` is max_rows x twice the length of `inv_freq`, f32.
   }];
   let arguments = (ins Buffer<ReadOwn>:$positions, Buffer<Read>:$inv_freq,
@@ -196,12 +202,12 @@ def Kernel_StageOp : Kernel_TileOp<"stage", ["getTileSpace"]> {
     Reads columns `at` to `at + features` of `source`, all rows or those that `rows` lists. With
     `norm`, each row becomes `gain[i] * x[i] / sqrt(mean(x^2) + eps)`, `1 + gain[i]` with `offset`.
     If the result is i8, each group of values is divided by its scale `max|x| / 127` and rounded; if
-    it is i16, by `max|x| / 32512`, so that it is two signed bytes. If it is f16, each value is rounded
-    (prefill), or what rounding leaves is kept as a second f16 (decode).
-    Done by every worker for itself: for few rows that is cheaper than a phase and a wait.
+    it is i16, by `max|x| / 32512`, so that it is two signed bytes. If it is f16, each value is
+    rounded (prefill), or what rounding leaves is kept as a second f16 (decode). Done by every
+    worker for itself: for few rows that is cheaper than a phase and a wait.
 
-    With `sum` the rows are sums over both devices: `source`, this device's part, and the received one.
-    The workers share out the storing of these rows to the buffer after `->`, for later phases.
+    With `sum` the rows are sums over both devices: `source`, this device's part, and the received
+    one. The workers share out the storing of these rows to the buffer after `->`, for later phases.
     - (C1) `source` has at least `at` + features columns.
     - (C2) `gain` has as many elements as the result has features.
     - (C3) The result is i16 or f16 in a program for CUDA, and f32 or i8 in one for a CPU.
@@ -222,10 +228,10 @@ def Kernel_StageOp : Kernel_TileOp<"stage", ["getTileSpace"]> {
 def Kernel_MatmulOp : Kernel_TileOp<"matmul", ["getTileSpace"]> {
   let summary = "Products of staged rows with 16 rows of packed weights, a tile";
   let description = [{
-    `dest[r][n] = cap(x[r] . weights[n] + bias[n]) + residual[r][n]` for the 16 `n` of the tile, where
-    `cap(y) = c * tanh(y / c)` if `soft_cap` c is given (Gemma 2, arXiv:2408.00118). `dest` may be
-    the logits; then the staged rows are the wanted ones. With `send` the results are stored there on
-    the other device too.
+    `dest[r][n] = cap(x[r] . weights[n] + bias[n]) + residual[r][n]` for the 16 `n` of the tile,
+    where `cap(y) = c * tanh(y / c)` if `soft_cap` c is given (Gemma 2, arXiv:2408.00118). `dest`
+    may be the logits; then the staged rows are the wanted ones. With `send` the results are stored
+    there on the other device too.
     - (C1) The weights are a matrix with as many columns as the staged rows have features.
     - (C2) `dest` has as many columns as the weights have rows, `bias` as many elements.
     - (C3) The phase has ceil(rows of weights / 16) tiles; with `row_tile` a tile is 8 such blocks
@@ -243,8 +249,8 @@ def Kernel_MatmulOp : Kernel_TileOp<"matmul", ["getTileSpace"]> {
 def Kernel_SumOp : Kernel_TileOp<"sum"> {
   let summary = "Add the devices' partial sums, and a residual, a tile a row";
   let description = [{
-    `dest[r] = residual[r] + (partial[r] + received[r])`: what this device made and what it received.
-    Where a product's `kernel.stage` can, it does that in passing.
+    `dest[r] = residual[r] + (partial[r] + received[r])`: what this device made and what it
+    received. Where a product's `kernel.stage` can, it does that in passing.
     ```mlir
     kernel.sum @out, @received -> @x1 residual @x
     ```
@@ -259,12 +265,12 @@ def Kernel_SumOp : Kernel_TileOp<"sum"> {
 def Kernel_ArgmaxOp : Kernel_TileOp<"argmax", ["getTileSpace"]> {
   let summary = "The largest logit of each wanted row and its token, tile by tile";
   let description = [{
-    Greedy decoding on the device: the product before it in the phase makes the tile's `logits`; of these
-    and what the other tiles found, the largest stays in `dest`, the lower token of two equal ones, so a
-    step moves a token a row and not a vocabulary. `dest` holds keys (runtime/src/abi/cuda_program.h):
-    their maximum does not depend on the order of the tiles. A step may want logits, tokens or both. Of
-    two devices each has the largest of its own logits, and the host compares them. Run by
-    test/dialects/Kernel/ops.mlir:
+    Greedy decoding on the device: the product before it in the phase makes the tile's `logits`; of
+    these and what the other tiles found, the largest stays in `dest`, the lower token of two equal
+    ones, so a step moves a token a row and not a vocabulary. `dest` holds keys
+    (runtime/src/abi/cuda_program.h): their maximum does not depend on the order of the tiles. A
+    step may want logits, tokens or both. Of two devices each has the largest of its own logits, and
+    the host compares them. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
     kernel.argmax @logits -> @chosen
     ```
@@ -281,17 +287,17 @@ def Kernel_SampleOp : Kernel_TileOp<"sample"> {
   let description = [{
     What is drawn is defined in runtime/src/abi/sampling.h: `choices` has for each wanted row a
     `retort_choice`, its limits and its random number. `dest` has the keys that `kernel.argmax` left
-    there, and gets the key of the token drawn. Only steps that ask for it run it, as a launch of its own
-    after the step in either form: a greedy step pays nothing for it. Of two devices the first draws, from
-    its own logits and, after them in the vocabulary, the second's, which it reads once the second's step
-    is done. Run by test/dialects/Kernel/ops.mlir:
+    there, and gets the key of the token drawn. Only steps that ask for it run it, as a launch of
+    its own after the step in either form: a greedy step pays nothing for it. Of two devices the
+    first draws, from its own logits and, after them in the vocabulary, the second's, which it reads
+    once the second's step is done. Run by test/dialects/Kernel/ops.mlir:
     ```mlir
     kernel.sample @logits, @other_logits by @choices -> @chosen
     ```
     - (C1) It is the one op of the program's last phase, which has one tile per row.
     - (C2) An earlier `kernel.argmax` reads the same `logits` and writes the same `dest`.
-    - (C3) `logits` and `other_logits` have the program's `vocab` columns together; `other_logits` is given if, and
-      only if, there are two devices, and this is the first.
+    - (C3) `logits` and `other_logits` have the program's `vocab` columns together; `other_logits`
+      is given if, and only if, there are two devices, and this is the first.
     - (C4) `choices` has 3 64-bit integers, of `retort_choice`, for each of max_rows rows.
   }];
   let arguments = (ins Buffer<ReadOwn>:$logits, OptionalBuffer<ReadOwn>:$other_logits,
@@ -302,9 +308,9 @@ def Kernel_SampleOp : Kernel_TileOp<"sample"> {
 def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu", ["getTileSpace"]> {
   let summary = "Gate and up products of 16 channels and their gated product, a tile";
   let description = [{
-    `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). The first half
-    of the weights' rows is gate, the second up; a gated layout stores 16 rows of gate, then the same 16
-    channels of up, so that a tile reads one contiguous range.
+    `dest[r][n] = act(x[r] . gate[n]) * (x[r] . up[n])` (GLU variants, arXiv:2002.05202). The first
+    half of the weights' rows is gate, the second up; a gated layout stores 16 rows of gate, then
+    the same 16 channels of up, so that a tile reads one contiguous range.
     - (C1) The weights are a matrix with as many columns as the staged rows have features.
     - (C2) The weights have twice as many rows as `dest` has columns, and a gated layout.
     - (C3) The phase has ceil(columns of dest / 16) tiles; with `row_tile` a tile is 8 blocks of 16
@@ -318,32 +324,36 @@ def Kernel_MatmulGluOp : Kernel_TileOp<"matmul_glu", ["getTileSpace"]> {
 def Kernel_RopeAppendOp : Kernel_TileOp<"rope_append"> {
   let summary = "Norm and rotate Q and K in place, append K and V to the cache; a tile a row";
   let description = [{
-    The row's heads of Q start at column `q_at` of `q`, likewise K and V. A head is first normed if its
-    gain is given (q/k norm), then rotated by `angles` if given: `y[i] = x[i] cos[i] - x[i + d/2] sin[i]`,
-    `y[i + d/2] = x[i + d/2] cos[i] + x[i] sin[i]`.
-    K and V go to the page of the row's slot and position.
+    The row's heads of Q start at column `q_at` of `q`, likewise K and V. A head is first normed if
+    its gain is given (q/k norm), then rotated by `angles` if given: `y[i] = x[i] cos[i] - x[i +
+    d/2] sin[i]`, `y[i + d/2] = x[i + d/2] cos[i] + x[i] sin[i]`. K and V go to the page of the
+    row's slot and position.
     - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims.
     - (C3) The phase has one tile per row.
     - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
       gain has dims elements.
   }];
-  let arguments = (ins Buffer<UpdateOwn>:$q, NaturalI64:$q_at, Buffer<UpdateOwn>:$k, NaturalI64:$k_at,
+  let arguments = (ins Buffer<UpdateOwn>:$q, NaturalI64:$q_at, Buffer<UpdateOwn>:$k,
+                       NaturalI64:$k_at,
                        Buffer<ReadOwn>:$v, NaturalI64:$v_at, Buffer<WriteOwn>:$cache,
                        PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims,
                        OptionalBuffer<ReadOwn>:$angles,
                        OptionalBuffer<Read>:$q_norm, OptionalBuffer<Read>:$k_norm,
                        DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset);
-  let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `->` $cache `heads` $heads "
-                       "`kv_heads` $kv_heads `dims` $dims (`angles` $angles^)? (`q_norm` $q_norm^)? "
+  let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `->` $cache `heads` "
+                       "$heads "
+                       "`kv_heads` $kv_heads `dims` $dims (`angles` $angles^)? (`q_norm` "
+                       "$q_norm^)? "
                        "(`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` $offset^)? attr-dict";
 }
 
 def Kernel_AttentionOp : Kernel_TileOp<"attention", ["getTileSpace"]> {
   let summary = "Causal attention of a head of a row over its slot's pages, a tile a head";
   let description = [{
-    `softmax(cap(scale * q . K^T)) V` over the positions up to the row's own, only the latest `window`
-    ones if given. Query head `h` reads key/value head `h / (heads / kv_heads)` (arXiv:2305.13245).
+    `softmax(cap(scale * q . K^T)) V` over the positions up to the row's own, only the latest
+    `window` ones if given. Query head `h` reads key/value head `h / (heads / kv_heads)`
+    (arXiv:2305.13245).
     - (C1) `heads` is a multiple of `kv_heads`.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims; `dest` has heads * dims columns.
     - (C3) The phase has `heads` tiles per row; with `row_tile` a tile is 128 queries (`row_parts`)
@@ -354,27 +364,30 @@ def Kernel_AttentionOp : Kernel_TileOp<"attention", ["getTileSpace"]> {
                        PositiveI64:$dims, F32Attr:$scale, OptionalAttr<PositiveI64>:$window,
                        OptionalAttr<F32Attr>:$soft_cap);
   let assemblyFormat = "$q `at` $q_at `,` $cache `->` $dest `heads` $heads `kv_heads` $kv_heads "
-                       "`dims` $dims `scale` $scale (`window` $window^)? (`soft_cap` $soft_cap^)? attr-dict";
+                       "`dims` $dims `scale` $scale (`window` $window^)? (`soft_cap` $soft_cap^)? "
+                       "attr-dict";
 }
 
 def Kernel_AttendOp : Kernel_TileOp<"attend", ["getTileSpace"]> {
-  let summary = "Rope, append and attention of a few rows in one phase, a tile a split of a key/value head";
+  let summary = "Rope, append and attention of a few rows in one phase";
   let description = [{
-    What `kernel.rope_append`, a wait and `kernel.attention` do, for a step of at most 16 rows, without
-    the wait. Every tile norms and rotates its row's query heads and the keys that it needs as it reads
-    them from `q`, `k` and `v`, which stay as they are. Positions before the step come from the
-    cache, those of this step (rows of the same slot) from `k` and `v`, so no tile reads what another
-    appends. The positions up to the row's own are cut in `splits` ranges; a tile leaves the running
-    maximum, the sum and the weighted values of its range in `partials`, and the tile that finishes last
-    combines them in the order of the ranges, whichever it is (Flash-Decoding, Dao et al. 2023), so the
-    same request gives the same bits. Run by test/dialects/Kernel/ops.mlir:
+    What `kernel.rope_append`, a wait and `kernel.attention` do, for a step of at most 16 rows,
+    without the wait. Every tile norms and rotates its row's query heads and the keys that it needs
+    as it reads them from `q`, `k` and `v`, which stay as they are. Positions before the step come
+    from the cache, those of this step (rows of the same slot) from `k` and `v`, so no tile reads
+    what another appends. The positions up to the row's own are cut in `splits` ranges; a tile
+    leaves the running maximum, the sum and the weighted values of its range in `partials`, and the
+    tile that finishes last combines them in the order of the ranges, whichever it is
+    (Flash-Decoding, Dao et al. 2023), so the same request gives the same bits. Run by
+    test/dialects/Kernel/ops.mlir:
     ```mlir
-    kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @y heads 4 kv_heads 2 dims 16
-      splits 2 scale 0.25 angles @angles
+    kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @y
+      heads 4 kv_heads 2 dims 16 splits 2 scale 0.25 angles @angles
     ```
     - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims.
-    - (C3) The phase has `splits` tiles per row for each key/value head and up to 8 of its query heads.
+    - (C3) The phase has `splits` tiles per row for each key/value head and up to 8 of its query
+      heads.
     - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
       gain has dims elements.
     - (C5) `heads` is a multiple of `kv_heads`; `dest` has heads * dims columns.
@@ -384,15 +397,20 @@ def Kernel_AttendOp : Kernel_TileOp<"attend", ["getTileSpace"]> {
   let arguments = (ins Buffer<Read>:$q, NaturalI64:$q_at, Buffer<Read>:$k, NaturalI64:$k_at,
                        Buffer<Read>:$v, NaturalI64:$v_at, Buffer<Update>:$cache,
                        Buffer<Update>:$partials, Buffer<Write>:$dest,
-                       PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims, PositiveI64:$splits,
-                       F32Attr:$scale, OptionalAttr<PositiveI64>:$window, OptionalAttr<F32Attr>:$soft_cap,
+                       PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims,
+                       PositiveI64:$splits,
+                       F32Attr:$scale, OptionalAttr<PositiveI64>:$window,
+                       OptionalAttr<F32Attr>:$soft_cap,
                        OptionalBuffer<Read>:$angles,
                        OptionalBuffer<Read>:$q_norm, OptionalBuffer<Read>:$k_norm,
                        DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset);
-  let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `,` $cache `,` $partials `->` $dest "
-                       "`heads` $heads `kv_heads` $kv_heads `dims` $dims `splits` $splits `scale` $scale "
+  let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `,` $cache `,` $partials "
+                       "`->` $dest "
+                       "`heads` $heads `kv_heads` $kv_heads `dims` $dims `splits` $splits `scale` "
+                       "$scale "
                        "(`window` $window^)? (`soft_cap` $soft_cap^)? (`angles` $angles^)? "
-                       "(`q_norm` $q_norm^)? (`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` $offset^)? attr-dict";
+                       "(`q_norm` $q_norm^)? (`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` "
+                       "$offset^)? attr-dict";
 }
 
 def Kernel_NormOp : Kernel_TileOp<"norm"> {
@@ -407,14 +425,16 @@ def Kernel_NormOp : Kernel_TileOp<"norm"> {
   let arguments = (ins Buffer<ReadOwn>:$source, Buffer<Read>:$gain, Buffer<WriteOwn>:$dest,
                        F32Attr:$eps, UnitAttr:$offset, OptionalAttr<PositiveI64>:$groups,
                        OptionalBuffer<ReadOwn>:$residual);
-  let assemblyFormat = "$source `,` $gain `->` $dest `eps` $eps (`offset` $offset^)? (`groups` $groups^)? "
+  let assemblyFormat = "$source `,` $gain `->` $dest `eps` $eps (`offset` $offset^)? (`groups` "
+                       "$groups^)? "
                        "(`residual` $residual^)? attr-dict";
 }
 
 def Kernel_GluOp : Kernel_TileOp<"glu"> {
   let summary = "Gated product of two rows, a tile a row";
   let description = [{
-    `dest[r][i] = act(gate[r][i]) * up[r][i]`: what `kernel.matmul_glu` does, when it cannot be used.
+    `dest[r][i] = act(gate[r][i]) * up[r][i]`: what `kernel.matmul_glu` does, when it cannot be
+    used.
     - (C1) `gate` and `up` have the columns that the offsets and `dest`'s columns reach.
     - (C2) The phase has one tile per row.
   }];

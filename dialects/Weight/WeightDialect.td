@@ -45,10 +45,11 @@ def Weight_FormatAttr : Weight_Attr<"Format", "format",
     [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
   let summary = "How a quantised matrix stores its weights";
   let description = [{
-    The encoding of a quantised matrix's type: `tensor<576x1536xi4, #weight.format<i4g32s>>`. The name
-    says the codes, the group, and below 8 bits whether the format is symmetric or has minima. Each row
-    is cut into groups along its columns; the last group of a row may be short, and no group reaches
-    into the next row. With `q` the stored integer or fp8 number, `d` and `m` the group's f16 numbers:
+    The encoding of a quantised matrix's type: `tensor<576x1536xi4, #weight.format<i4g32s>>`. The
+    name says the codes, the group, and below 8 bits whether the format is symmetric or has minima.
+    Each row is cut into groups along its columns; the last group of a row may be short, and no
+    group reaches into the next row. With `q` the stored integer or fp8 number, `d` and `m` the
+    group's f16 numbers:
 
     | format | groups      | element    | q          | weight        | as in GGUF |
     |--------|-------------|------------|------------|---------------|------------|
@@ -58,10 +59,10 @@ def Weight_FormatAttr : Weight_Attr<"Format", "format",
     | `i3gNs`| 64          | `i3`       | 0..7       | `d * (q - 4)` |            |
     | `f8gN` | 32, 64, 128 | `f8E4M3FN` | -448..448  | `d * q / 256` |            |
 
-    fp8 e4m3 (arXiv:2209.05433) has 4 bits of exponent and 3 of mantissa, so each weight has a precision
-    of its own, 2^-4, whatever its group's largest is. With the 256, `d` is 4/7 of that largest weight
-    and not 1/448 of it, which in f16 would often be subnormal; and q / 256 is what a GPU makes of q by
-    shifts alone.
+    fp8 e4m3 (arXiv:2209.05433) has 4 bits of exponent and 3 of mantissa, so each weight has a
+    precision of its own, 2^-4, whatever its group's largest is. With the 256, `d` is 4/7 of that
+    largest weight and not 1/448 of it, which in f16 would often be subnormal; and q / 256 is what a
+    GPU makes of q by shifts alone.
 
     - (C1) The format is quantised, and one that kernels have (runtime/base/NumberFormat.h).
     - (C2) The tensor is a matrix, and its elements are the format's.

@@ -15,7 +15,8 @@ def Weight_Tensor : Type<
     CPred<"::retort::weight::isWeightTensor($_self)">,
     "a vector or matrix of f32, f16 or bf16 with a static shape", "::mlir::RankedTensorType">;
 def Weight_Matrix : Type<
-    And<[Weight_Tensor.predicate, CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 2">]>,
+    And<[Weight_Tensor.predicate,
+         CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 2">]>,
     "a matrix of f32, f16 or bf16 with a static shape", "::mlir::RankedTensorType">;
 def Weight_QuantizedMatrix : Type<
     CPred<"::retort::weight::getFormat($_self) != nullptr">,
@@ -57,11 +58,12 @@ def Weight_Numbers : ElementsAttrBase<CPred<"::llvm::isa<::mlir::DenseFPElements
   let convertFromStorage = "$_self";
 }
 
-def Weight_ConstantOp : Weight_Op<"constant", [Pure, ConstantLike, AllTypesMatch<["value", "result"]>]> {
+def Weight_ConstantOp : Weight_Op<"constant", [
+    Pure, ConstantLike, AllTypesMatch<["value", "result"]>]> {
   let summary = "Give numbers that the program itself holds";
   let description = [{
-    For examples and tests, which have no checkpoint (`retort-opt --interpret`): a model's weights do
-    not belong in the IR. Equal constants of a program are one.
+    For examples and tests, which have no checkpoint (`retort-opt --interpret`): a model's weights
+    do not belong in the IR. Equal constants of a program are one.
     ```mlir
     %0 = weight.constant dense<[[1.0, 0.5], [0.0, -1.0]]> : tensor<2x2xf32>
     ```
@@ -108,7 +110,8 @@ def Weight_SliceOp : Weight_InferredOp<"slice"> {
     - (C1) `offset` is at least 0, `size` at least 1, and `offset + size` within the axis.
     - (C2) A vector is sliced along its rows.
   }];
-  let arguments = (ins Weight_Tensor:$input, Weight_AxisAttr:$axis, Retort_Int:$offset, Retort_Int:$size);
+  let arguments = (ins Weight_Tensor:$input, Weight_AxisAttr:$axis, Retort_Int:$offset,
+                       Retort_Int:$size);
   let results = (outs Weight_Tensor:$result);
   let assemblyFormat = [{
     $input $axis `offset` $offset `size` $size attr-dict `:` type($input) `->` type($result)
@@ -177,8 +180,8 @@ def Weight_QuantizeOp : Weight_Op<"quantize", [Pure]> {
 def Weight_PackOp : Weight_Op<"pack", [Pure]> {
   let summary = "Lay a matrix out as a target's kernels read it";
   let description = [{
-    The bytes of the matrix in a packed layout: `rows16` for CPUs, `mma16` for CUDA, each also `_gated`.
-    compiler/Weights/PackMma.h says how many bytes each takes.
+    The bytes of the matrix in a packed layout: `rows16` for CPUs, `mma16` for CUDA, each also
+    `_gated`. compiler/Weights/PackMma.h says how many bytes each takes.
     ```mlir
     %2 = weight.pack %1 layout rows16 : tensor<64x96xi4, #weight.format<i4g32s>> -> tensor<3456xi8>
     ```

@@ -10,19 +10,21 @@ def LowerToKernel : Pass<"lower-to-kernel", "::mlir::ModuleOp"> {
     Walks the model's computation and emits phases. A norm becomes the prologue of the products that
     read it, with quantisation to i8 where the weights are quantised; bias, residual, soft cap and
     the gated product become epilogues; head norms, rope and the cache's append become one phase
-    before the attention. What does not fit that (a norm of a product before the residual, an unfused
-    gate) is a phase of its own. Waits stand only where what the ops say of their buffers asks for one
-    (kernel.program). Every matrix gets a `weight.pack` at the end of its program; the model stays beside
-    the program as its source. Every layer may have shapes and formats of its own.
+    before the attention. What does not fit that (a norm of a product before the residual, an
+    unfused gate) is a phase of its own. Waits stand only where what the ops say of their buffers
+    asks for one (kernel.program). Every matrix gets a `weight.pack` at the end of its program; the
+    model stays beside the program as its source. Every layer may have shapes and formats of its
+    own.
 
-    With `target=cuda`, rows are staged as 16 bits and matrices packed for tensor cores. The pass then runs
-    once for `step=decode`, where norms of heads, rope, append and attention are one phase, so that a
-    layer of the Llama family waits five times, and once for `step=prefill`, whose phases have tiles
-    for each 64 rows. Both programs name the same weights in the same order, so that
-    `plan-buffers` gives them the same offsets; a parameter is packed once.
+    With `target=cuda`, rows are staged as 16 bits and matrices packed for tensor cores. The pass
+    then runs once for `step=decode`, where norms of heads, rope, append and attention are one
+    phase, so that a layer of the Llama family waits five times, and once for `step=prefill`, whose
+    phases have tiles for each 64 rows. Both programs name the same weights in the same order, so
+    that `plan-buffers` gives them the same offsets; a parameter is packed once.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "Symbol of the model; needed if the module has several">,
+    Option<"model", "model", "std::string", "",
+           "Symbol of the model; needed if the module has several">,
     Option<"target", "target", "std::string", "\"cpu\"", "What the program is for: cpu or cuda">,
     Option<"step", "step", "std::string", "", "cuda: decode (few rows) or prefill (many rows)">,
     Option<"maxRows", "max-rows", "int64_t", "0",
@@ -41,10 +43,10 @@ def PlanBuffers : Pass<"plan-buffers", "::retort::kernel::ProgramOp"> {
   let summary = "Give every buffer of a program its offset";
   let description = [{
     Weights lie one after the other in the order of the program, a block's cache in each page of the
-    KV cache likewise. Activations share one arena: two whose lives do not touch may have
-    the same bytes, where a life goes from the wait before the first use to the wait after the last,
-    since phases between two waits run at the same time. Largest first, each at the lowest offset that
-    is free (Pisarchyk and Lee, arXiv:2001.03288, greedy by size). Offsets are multiples of 64.
+    KV cache likewise. Activations share one arena: two whose lives do not touch may have the same
+    bytes, where a life goes from the wait before the first use to the wait after the last, since
+    phases between two waits run at the same time. Largest first, each at the lowest offset that is
+    free (Pisarchyk and Lee, arXiv:2001.03288, greedy by size). Offsets are multiples of 64.
   }];
   let statistics = [Statistic<"arenaBytes", "arena-bytes", "Bytes of the activation arena">,
                     Statistic<"unsharedBytes", "unshared-bytes", "Bytes of all activations">];
@@ -56,9 +58,10 @@ def PrintKernelCosts : Pass<"print-kernel-costs", "::retort::kernel::ProgramOp">
     A line a phase: tiles, bytes of weights, of activations and of cache per position attended
     to, flops, and whether it waits; then the sums. The weight bytes are `bytes_per_token`.
 
-    With `on`, what the cost model predicts for a step on that GPU (docs/cuda-cost.md): a line a phase
-    with its time, the wait before it and what of its weights came during waits; then the sums. For one
-    device of two, the time of that device alone; `retort inspect --phases --on` has both together.
+    With `on`, what the cost model predicts for a step on that GPU (docs/cuda-cost.md): a line a
+    phase with its time, the wait before it and what of its weights came during waits; then the
+    sums. For one device of two, the time of that device alone; `retort inspect --phases --on` has
+    both together.
   }];
   let options = [
     Option<"on", "on", "std::string", "", "Predict for this GPU: h100, rtx4090, ...">,

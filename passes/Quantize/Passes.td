@@ -11,17 +11,23 @@ class QuantizePass<string name> : Pass<name, "::mlir::ModuleOp"> {
 def QuantizeWeights : QuantizePass<"quantize-weights"> {
   let summary = "Round matrices to a few bits a weight, integers or fp8";
   let description = [{
-    Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear
-    layer, the embedding or the logits read. Gains and biases stay as they are, and so do
-    matrices that are quantised already. An embedding table that is also the logits' matrix is
-    made once, as `embedding` says. docs/formats.md lists the formats. With `only`, the matrices of some
-    blocks or of one kind: run it several times for layers that differ.
+    Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear layer,
+    the embedding or the logits read. Gains and biases stay as they are, and so do matrices that are
+    quantised already. An embedding table that is also the logits' matrix is made once, as
+    `embedding` says. docs/formats.md lists the formats. With `only`, the matrices of some blocks or
+    of one kind: run it several times for layers that differ.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"format", "format", "::retort::NumberFormat", "::retort::NumberFormat{::retort::NumberFormat::Kind::I4, 32}", "Format of the matrices: i4g32s, i4g128a, i8g32, f8g64, ...">,
-    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "", "Format of embedding and logits (default: that of the others)">,
-    ListOption<"only", "only", "std::string", "Only matrices whose names contain one of these, as blk.3. or ffn_down (default: all)">
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">,
+    Option<"format", "format", "::retort::NumberFormat",
+           "::retort::NumberFormat{::retort::NumberFormat::Kind::I4, 32}",
+           "Format of the matrices: i4g32s, i4g128a, i8g32, f8g64, ...">,
+    Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
+           "Format of embedding and logits (default: that of the others)">,
+    ListOption<"only", "only", "std::string",
+               "Only matrices whose names contain one of these, as blk.3. or ffn_down (default: "
+               "all)">
   ];
   let statistics = [Statistic<"numQuantized", "params-quantized", "Parameters quantised">];
 }
@@ -33,8 +39,11 @@ def CastWeights : QuantizePass<"cast-weights"> {
     logits read, unless it has the type already or is quantised. Gains and biases stay f32.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"type", "type", "::retort::NumberFormat", "::retort::NumberFormat{::retort::NumberFormat::Kind::BF16}", "bf16, f16 or f32">
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">,
+    Option<"type", "type", "::retort::NumberFormat",
+           "::retort::NumberFormat{::retort::NumberFormat::Kind::BF16}",
+           "bf16, f16 or f32">
   ];
   let statistics = [Statistic<"numCast", "params-cast", "Parameters cast">];
 }
@@ -45,14 +54,17 @@ def CacheFormat : QuantizePass<"cache-format"> {
     Sets the `cache` of every attention of the model, or of those in the blocks that `only` names.
     f16 halves the bytes that are read for each position attended to; its rounding (2^-11) is far
     below that of 8-bit weights. bf16 takes as many and rounds more (2^-8), for models whose keys or
-    values leave f16's range. f8e4m3 halves them again: a relative rounding of 2^-4, no scale, values
-    beyond 448 become 448. Keys and values of the last rows, which a step still has as f32, are rounded
-    alike, so a text's logits do not depend on how it was cut into steps.
+    values leave f16's range. f8e4m3 halves them again: a relative rounding of 2^-4, no scale,
+    values beyond 448 become 448. Keys and values of the last rows, which a step still has as f32,
+    are rounded alike, so a text's logits do not depend on how it was cut into steps.
   }];
   let options = [
-    Option<"model", "model", "std::string", "", "The model's symbol (default: student, or the only one)">,
-    Option<"format", "format", "::retort::CacheFormat", "::retort::CacheFormat::F16", "f16, bf16, f8e4m3 or f32">,
-    ListOption<"only", "only", "std::string", "Only blocks of these labels, as blk.3 (default: all)">
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">,
+    Option<"format", "format", "::retort::CacheFormat", "::retort::CacheFormat::F16",
+           "f16, bf16, f8e4m3 or f32">,
+    ListOption<"only", "only", "std::string",
+               "Only blocks of these labels, as blk.3 (default: all)">
   ];
   let statistics = [Statistic<"numChanged", "caches-changed", "Attentions whose cache changed">];
 }
