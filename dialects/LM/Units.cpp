@@ -177,6 +177,10 @@ std::optional<Obstacle> Unit::whyNotFollowed() const {
                   true, !isa<AttentionOp>(core)};
 }
 
+weight::QuantizeOp lm::finalQuantize(ParamOp param) {
+  return param.getProgramValue().getDefiningOp<weight::QuantizeOp>();
+}
+
 SmallVector<UnitAxis> Unit::axes() const {
   SmallVector<UnitAxis> found;
   auto add = [&](Operation *op, Value rows) {

@@ -39,6 +39,10 @@ struct UnitAxis {
   int64_t width; ///< rows or columns of a part
 };
 
+/// The quantisation that the parameter's program ends in, or null. Rows and columns are cut and
+/// joined before it.
+weight::QuantizeOp finalQuantize(ParamOp param);
+
 /// Why parts cannot be taken out of a unit.
 struct Obstacle {
   mlir::Operation *at;

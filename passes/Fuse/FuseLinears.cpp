@@ -1,29 +1,25 @@
 //===- FuseLinears.cpp - Make one linear layer of several -----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/Fuse/FuseLinears.h"
+#include "dialects/LM/Units.h"
 #include "mlir/IR/IRMapping.h"
 
 using namespace mlir;
 namespace retort {
 namespace {
 
-/// The format that a param's program quantises to at its end; null if it does not.
-weight::QuantizeOp finalQuantize(lm::ParamOp param) {
-  return param.getProgramValue().getDefiningOp<weight::QuantizeOp>();
-}
-
 /// What a fused matrix joins: the value before a final quantisation, if there is one.
 Value joinedValue(lm::ParamOp param) {
-  if (weight::QuantizeOp quantize = finalQuantize(param))
+  if (weight::QuantizeOp quantize = lm::finalQuantize(param))
     return quantize.getInput();
   return param.getProgramValue();
 }
 
 /// Whether the programs can be joined by rows: unquantised, or quantised the same way at their end.
 bool canJoin(ArrayRef<lm::ParamOp> params) {
-  weight::QuantizeOp first = finalQuantize(params.front());
+  weight::QuantizeOp first = lm::finalQuantize(params.front());
   for (lm::ParamOp param : params) {
-    weight::QuantizeOp quantize = finalQuantize(param);
+    weight::QuantizeOp quantize = lm::finalQuantize(param);
     if (static_cast<bool>(quantize) != static_cast<bool>(first))
       return false;
     if (quantize && quantize.getFormat() != first.getFormat())
@@ -52,7 +48,7 @@ lm::ParamOp join(ArrayRef<lm::ParamOp> params, StringRef name) {
   SmallVector<int64_t> shape(front.getShape());
   shape[0] = rows;
   auto floats = cast<RankedTensorType>(joinedValue(front).getType()).clone(shape);
-  weight::QuantizeOp quantize = finalQuantize(front);
+  weight::QuantizeOp quantize = lm::finalQuantize(front);
   RankedTensorType type =
       quantize ? quantize.getFormat().typeOf(shape[0], shape[1]) : cast<RankedTensorType>(floats);
   Location location = FusedLoc::get(builder.getContext(), locations);
@@ -62,7 +58,7 @@ lm::ParamOp join(ArrayRef<lm::ParamOp> params, StringRef name) {
   for (lm::ParamOp param : params) {
     IRMapping mapping;
     for (Operation &op : param.getBody()->without_terminator())
-      if (&op != finalQuantize(param).getOperation())
+      if (&op != lm::finalQuantize(param).getOperation())
         builder.clone(op, mapping);
     parts.push_back(mapping.lookup(joinedValue(param)));
   }

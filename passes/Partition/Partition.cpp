@@ -28,14 +28,9 @@ struct Share {
   int64_t parts;
 };
 
-/// The quantisation at the end of a parameter's program, or null.
-weight::QuantizeOp finalQuantize(lm::ParamOp param) {
-  return param.getProgramValue().getDefiningOp<weight::QuantizeOp>();
-}
-
 /// Columns between which the parameter may be cut: a group of its format, or 1.
 int64_t columnUnit(lm::ParamOp param) {
-  weight::QuantizeOp quantize = finalQuantize(param);
+  weight::QuantizeOp quantize = lm::finalQuantize(param);
   return quantize ? quantize.getFormat().getValue().group : 1;
 }
 
@@ -208,7 +203,7 @@ LogicalResult Partitioner::plan(const lm::Units &units) {
 /// since groups stay whole.
 void Partitioner::take(const Cut &cut) {
   lm::ParamOp param = cut.param;
-  weight::QuantizeOp quantize = finalQuantize(param);
+  weight::QuantizeOp quantize = lm::finalQuantize(param);
   ImplicitLocOpBuilder builder = param.getProgramBuilder();
   Value value = quantize ? quantize.getInput() : param.getProgramValue();
   value = builder.create<weight::SliceOp>(value, cut.axis, cut.begin, cut.size);
