@@ -183,16 +183,9 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
   }
   if (runsModel) {
     const exec::Graph graph = exec::graphFromModel(observed);
-    exec::Observation seen;
-    exec::check(executor().observe({&graph, teacher_.readRows(observed, graph)},
-                                   packTrain(op, observed, op.getTokens(), op.getSequenceLength(), 0),
-                                   onProgress(), seen));
-    for (const exec::BlockStatistics &block : seen.blocks) {
-      Statistics::Block &values = result.blocks[block.label];
-      values[distill::Statistic::Influence] = {block.influence};
-      values[distill::Statistic::FFN].assign(block.ffn.begin(), block.ffn.end());
-      values[distill::Statistic::Heads].assign(block.heads.begin(), block.heads.end());
-    }
+    exec::check(executor().observe(
+        {&graph, teacher_.readRows(observed, graph)},
+        packTrain(op, observed, op.getTokens(), op.getSequenceLength(), 0), onProgress(), result));
   }
   result.tokens = op.getTokens();
   return result.toJson();

@@ -44,8 +44,8 @@ public:
     return with([&] { exec::score(model, reference, sequences, options, progress, scores); });
   }
   Status observe(const Model &model, const std::vector<Sequence> &sequences,
-                 const OnProgress &progress, Observation &observation) override {
-    return with([&] { exec::observe(model, sequences, progress, observation); });
+                 const OnProgress &progress, Statistics &statistics) override {
+    return with([&] { exec::observe(model, sequences, progress, statistics); });
   }
   Status fit(const Model &student, const Model &teacher, const std::vector<Sequence> &sequences,
              const FitOptions &options, const OnProgress &progress, FitResult &result) override {

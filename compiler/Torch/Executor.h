@@ -10,6 +10,7 @@
 //===-----------------------------------------------------------------------------------------===//
 #pragma once
 #include "compiler/Torch/Graph.h"
+#include "dialects/Distill/Statistics.h"
 #include "runtime/base/Error.h"
 #include <cstdint>
 #include <exception>
@@ -108,18 +109,6 @@ struct Scores {
   std::optional<KlStatistics> kl; ///< with a reference only
 };
 
-/// What one block did to the calibration text.
-struct BlockStatistics {
-  std::string label;
-  double influence = 0;     ///< mean of 1 - cos(row in, row out) (ShortGPT, arXiv:2403.03853)
-  std::vector<float> ffn;   ///< [ffn] what the unit loses without the channel (Saliency.h)
-  std::vector<float> heads; ///< [kv_heads] mean L2 norm of the outputs of the group's query heads
-};
-struct Observation {
-  int64_t tokens = 0;
-  std::vector<BlockStatistics> blocks;
-};
-
 /// Weights of the losses, summed per predicted token. p is the teacher's distribution, q the
 /// student's, both at `temperature` t; the divergences are multiplied by t^2 (arXiv:1503.02531).
 struct Losses {
@@ -215,9 +204,9 @@ public:
                        const std::vector<Sequence> &sequences, const ScoreOptions &options,
                        const OnProgress &progress, Scores &scores) = 0;
 
-  /// Statistics for pruning, in fastPrecision(), block by block as `score`.
+  /// Every statistic of blocks, in fastPrecision(), block by block as `score`.
   virtual Status observe(const Model &model, const std::vector<Sequence> &sequences,
-                         const OnProgress &progress, Observation &observation) = 0;
+                         const OnProgress &progress, Statistics &statistics) = 0;
 
   /// Solves layers of `student` by least squares, block by block, so that its residual stream is
   /// the teacher's (distill.fit). Memory holds one block of both, their streams and what the

@@ -55,8 +55,10 @@ void Forward::compute(size_t index, const Rows &rows, Values &values) {
     values[size_t(node.outs[i])] = std::move(results[i]);
 }
 
-void Forward::node(size_t index, const Rows &rows, Values &values) {
+void Forward::node(size_t index, const Rows &rows, Values &values, const Watch &watch) {
   compute(index, rows, values);
+  if (watch)
+    watch(graph_.nodes[index], values);
   for (const ValueId value : graph_.nodes[index].ins)
     if (lastUse_[size_t(value)] == int32_t(index))
       values[size_t(value)] = Tensor();
@@ -64,11 +66,8 @@ void Forward::node(size_t index, const Rows &rows, Values &values) {
 
 void Forward::runNodes(size_t first, size_t count, const Rows &rows, Values &values,
                        const Watch &watch) {
-  for (size_t i = first; i < first + count; ++i) {
-    node(i, rows, values);
-    if (watch)
-      watch(graph_.nodes[i], values);
-  }
+  for (size_t i = first; i < first + count; ++i)
+    node(i, rows, values, watch);
 }
 
 Tensor Forward::runSpan(size_t first, size_t count, const Rows &rows, ValueId inId, Tensor in,

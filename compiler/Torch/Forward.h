@@ -33,9 +33,9 @@ public:
   void every(const Rows &rows, const Watch &watch);
 
   /// Runs one node on `values`, for work that goes node by node; node() also drops what no later
-  /// node reads.
+  /// node reads, once `watch` has seen it.
   void compute(size_t index, const Rows &rows, Values &values);
-  void node(size_t index, const Rows &rows, Values &values);
+  void node(size_t index, const Rows &rows, Values &values, const Watch &watch = {});
 
   /// What makes logits of what run() gives.
   Head head(const at::Tensor &hidden);

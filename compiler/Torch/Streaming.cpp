@@ -113,15 +113,22 @@ KlStatistics statisticsOf(std::vector<float> &divergences, int64_t agreeing) {
   return kl;
 }
 
+/// 1 - cosine of each row of `in` and `out`, summed.
+double turned(const Tensor &in, const Tensor &out) {
+  return double(in.size(0)) - at::cosine_similarity(in, out, 1).sum(at::kDouble).item<double>();
+}
+
 /// Sums of one block's statistics over rows.
 struct BlockSums {
-  ValueId glu = kNone; ///< the gated unit's output
-  Tensor gram;         ///< of its channels, X^T X, float
-  Tensor heads;        ///< double
-  int64_t group = 1;   ///< query heads of a key/value head
+  ValueId glu = kNone;  ///< the gated unit's output
+  Tensor gram;          ///< of its channels, X^T X, float
+  Tensor heads;         ///< double
+  double influence = 0; ///< sum of turned()
+  int64_t group = 1;    ///< query heads of a key/value head
 };
 
-void watchNode(const Node &node, const Tensor &result, BlockSums &sums) {
+void watchNode(const Node &node, const Values &values, BlockSums &sums) {
+  const Tensor &result = values[size_t(node.outs[0])];
   if (node.op == OpKind::Glu) {
     const Tensor x = result.to(at::kFloat), more = at::mm(x.t(), x);
     sums.gram = sums.gram.defined() ? sums.gram.add_(more) : more;
@@ -135,11 +142,15 @@ void watchNode(const Node &node, const Tensor &result, BlockSums &sums) {
   }
 }
 
-std::vector<float> means(const Tensor &sums, int64_t rows, int64_t group) {
+/// Rounding may make the mean of a stream that hardly turns negative.
+double meanTurn(double sum, int64_t rows) { return std::max(0.0, sum / double(rows)); }
+
+std::vector<double> means(const Tensor &sums, int64_t rows, int64_t group) {
   if (!sums.defined())
     return {};
-  const Tensor mean = (sums.view({-1, group}).mean(1) / double(rows)).to(at::kFloat).contiguous();
-  return {mean.data_ptr<float>(), mean.data_ptr<float>() + mean.numel()};
+  const Tensor mean = (sums.view({-1, group}).mean(1) / double(rows)).to(at::kFloat);
+  const Tensor wide = mean.to(at::kDouble).contiguous();
+  return {wide.data_ptr<double>(), wide.data_ptr<double>() + wide.numel()};
 }
 } // namespace
 
@@ -217,37 +228,30 @@ void score(const Model &model, const Model *reference, const std::vector<Sequenc
 }
 
 void observe(const Model &model, const std::vector<Sequence> &sequences, const OnProgress &progress,
-             Observation &observation) {
+             Statistics &statistics) {
+  using distill::Statistic;
   const c10::NoGradGuard noGrad;
   Stream stream(model, sequences, fastPrecision());
   Meter meter("observe", progress, stream.steps());
-  observation = {};
+  statistics.tokens = 0;
   for (const Rows &rows : stream.runs())
-    observation.tokens += rows.count();
-  std::vector<double> influence(stream.graph().blocks.size());
-  std::vector<BlockSums> sums(influence.size());
-  std::vector<std::vector<float>> ffn(influence.size());
-  size_t current = 0;
+    statistics.tokens += rows.count();
+  BlockSums sums; // of the block that runs
   stream.run(
-      meter,
-      [&](const Node &node, const Values &values) {
-        watchNode(node, values[size_t(node.outs[0])], sums[current]);
-      },
+      meter, [&](const Node &node, const Values &values) { watchNode(node, values, sums); },
       [&](size_t block, const Rows &rows, const Tensor &in, const Tensor &out) {
-        const Tensor cosine = at::cosine_similarity(in, out, 1);
-        influence[block] += double(rows.count()) - cosine.sum(at::kDouble).item<double>();
+        sums.influence += turned(in, out);
         if (&rows != &stream.runs().back())
           return;
-        BlockSums &sum = sums[block];
-        if (const Tensor down = stream.readerOf(sum.glu); sum.gram.defined() && down.defined())
-          ffn[block] = inputImportance(sum.gram, down, observation.tokens);
-        sum.gram = Tensor();
-        current = block + 1;
+        Statistics::Block &values = statistics.blocks[stream.graph().blocks[block].label];
+        values[Statistic::Influence] = {meanTurn(sums.influence, statistics.tokens)};
+        values[Statistic::Heads] = means(sums.heads, statistics.tokens, sums.group);
+        if (const Tensor down = stream.readerOf(sums.glu); sums.gram.defined() && down.defined()) {
+          const std::vector<float> ffn = inputImportance(sums.gram, down, statistics.tokens);
+          values[Statistic::FFN].assign(ffn.begin(), ffn.end());
+        }
+        sums = {};
       });
-  for (size_t b = 0; b < influence.size(); ++b)
-    observation.blocks.push_back({stream.graph().blocks[b].label,
-                                  influence[b] / double(observation.tokens), ffn[b],
-                                  means(sums[b].heads, observation.tokens, sums[b].group)});
 }
 
 } // namespace retort::exec

@@ -13,6 +13,6 @@ void interpret(const Model &model, const Sequence &sequence,
 void score(const Model &model, const Model *reference, const std::vector<Sequence> &sequences,
            const ScoreOptions &options, const OnProgress &progress, Scores &scores);
 void observe(const Model &model, const std::vector<Sequence> &sequences, const OnProgress &progress,
-             Observation &observation);
+             Statistics &statistics);
 
 } // namespace retort::exec

@@ -69,11 +69,11 @@ private:
       return failure();
     std::vector<double> influences;
     for (lm::BlockOp block : blocks) {
-      auto found = statistics->blocks.find(std::string_view(block.getLabel()));
-      if (found == statistics->blocks.end() || found->second[distill::Statistic::Influence].empty())
-        return block.emitError() << "prune-depth: the statistics have no influence of block \""
-                                 << block.getLabel() << "\"";
-      influences.push_back(found->second[distill::Statistic::Influence].front());
+      auto influence = importances(block, *statistics, "prune-depth", block.getLabel(),
+                                   distill::Statistic::Influence, 1);
+      if (failed(influence))
+        return failure();
+      influences.push_back(influence->front());
     }
     return influences;
   }

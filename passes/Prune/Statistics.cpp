@@ -55,6 +55,9 @@ FailureOr<std::vector<double>> importances(Operation *op, const Statistics &stat
   std::vector<double> values;
   if (found != statistics.blocks.end())
     values = found->second[what];
+  if (infoOf(what).each == Observed::Block && values.empty())
+    return op->emitError() << pass << ": the statistics have no " << infoOf(what).name
+                           << " of block \"" << label << "\"";
   if (int64_t(values.size()) != count)
     return op->emitError() << pass << ": block \"" << label << "\" has " << count << " "
                            << infoOf(what).noun << ", the statistics have " << values.size();

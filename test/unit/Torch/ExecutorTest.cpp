@@ -335,19 +335,20 @@ TEST_F(ExecutorTest, ObservesBlocks) {
     std::ranges::fill(tiny.values[size_t(tiny.find(name))], 0.0f);
   auto &up = tiny.values[size_t(tiny.find("blk.0.ffn_up.weight"))];
   std::fill_n(up.begin() + 3 * TinyModel::kHidden, TinyModel::kHidden, 0.0f);
-  Observation seen;
+  Statistics seen;
   check(executor->observe(tiny.model(), data(), {}, seen));
+  using distill::Statistic;
   ASSERT_EQ(seen.blocks.size(), 2u);
   EXPECT_EQ(seen.tokens, 20 + 20 + 15 + 20 + 16);
-  EXPECT_EQ(seen.blocks[0].label, "blk.0");
-  EXPECT_GT(seen.blocks[0].influence, 0.01);
-  EXPECT_NEAR(seen.blocks[1].influence, 0, 1e-5);
-  ASSERT_EQ(seen.blocks[0].ffn.size(), size_t(TinyModel::kFfn));
-  const std::vector<float> &ffn = seen.blocks[0].ffn;
+  const Statistics::Block &first = seen.blocks["blk.0"], &second = seen.blocks["blk.1"];
+  EXPECT_GT(first[Statistic::Influence].at(0), 0.01);
+  EXPECT_NEAR(second[Statistic::Influence].at(0), 0, 1e-5);
+  const std::vector<double> &ffn = first[Statistic::FFN];
+  ASSERT_EQ(ffn.size(), size_t(TinyModel::kFfn));
   EXPECT_EQ(std::ranges::min_element(ffn) - ffn.begin(), 3);
   EXPECT_GT(ffn[4], 2 * ffn[3]);
-  ASSERT_EQ(seen.blocks[0].heads.size(), size_t(TinyModel::kKvHeads));
-  EXPECT_GT(seen.blocks[0].heads[1], 0);
+  ASSERT_EQ(first[Statistic::Heads].size(), size_t(TinyModel::kKvHeads));
+  EXPECT_GT(first[Statistic::Heads][1], 0);
 }
 
 /// What the student's outputs lack of the teacher's, by KL.
