@@ -120,11 +120,13 @@ double turned(const Tensor &in, const Tensor &out) {
 
 /// Sums of one block's statistics over rows.
 struct BlockSums {
-  ValueId glu = kNone;  ///< the gated unit's output
-  Tensor gram;          ///< of its channels, X^T X, float
-  Tensor heads;         ///< double
-  double influence = 0; ///< sum of turned()
-  int64_t group = 1;    ///< query heads of a key/value head
+  ValueId glu = kNone;             ///< the gated unit's output
+  Tensor gram;                     ///< of its channels, X^T X, float
+  Tensor heads;                    ///< double
+  double influence = 0;            ///< sum of turned()
+  std::optional<double> attention; ///< the same of the attention alone
+  ValueId attended = kNone;        ///< what was made of its output so far, until it is added
+  int64_t group = 1;               ///< query heads of a key/value head
 };
 
 void watchNode(const Node &node, const Values &values, BlockSums &sums) {
@@ -139,6 +141,12 @@ void watchNode(const Node &node, const Values &values, BlockSums &sums) {
     const Tensor sum = perHead.square().sum(2).sqrt().sum(0).to(at::kDouble);
     sums.heads = sums.heads.defined() ? sums.heads + sum : sum;
     sums.group = heads / node.integer("kv_heads");
+    sums.attended = node.outs[0];
+  } else if (node.op == OpKind::Residual && node.ins[1] == sums.attended) {
+    sums.attention = sums.attention.value_or(0) + turned(values[size_t(node.ins[0])], result);
+    sums.attended = kNone;
+  } else if (node.ins.size() == 1 && node.ins[0] == sums.attended) {
+    sums.attended = node.outs[0];
   }
 }
 
@@ -245,6 +253,8 @@ void observe(const Model &model, const std::vector<Sequence> &sequences, const O
           return;
         Statistics::Block &values = statistics.blocks[stream.graph().blocks[block].label];
         values[Statistic::Influence] = {meanTurn(sums.influence, statistics.tokens)};
+        if (sums.attention)
+          values[Statistic::AttentionInfluence] = {meanTurn(*sums.attention, statistics.tokens)};
         values[Statistic::Heads] = means(sums.heads, statistics.tokens, sums.group);
         if (const Tensor down = stream.readerOf(sums.glu); sums.gram.defined() && down.defined()) {
           const std::vector<float> ffn = inputImportance(sums.gram, down, statistics.tokens);

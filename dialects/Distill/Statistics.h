@@ -16,7 +16,7 @@
 
 namespace retort {
 namespace distill {
-enum class Statistic { Vocabulary, FFN, Influence, Heads };
+enum class Statistic { Vocabulary, FFN, Influence, Heads, AttentionInfluence };
 } // namespace distill
 
 /// What a statistic has a value for.
@@ -41,6 +41,9 @@ inline constexpr StatisticInfo kStatistics[] = {
     {distill::Statistic::Influence, "influence", Observed::Block, "influences"},
     /// L2 norm of the outputs of a key/value head's query heads, mean over rows.
     {distill::Statistic::Heads, "heads", Observed::Group, "key/value heads"},
+    /// 1 - cosine of the stream before and after the block's attention is added, mean over rows
+    /// (arXiv:2406.15786, section 3).
+    {distill::Statistic::AttentionInfluence, "attention_influence", Observed::Block, "attentions"},
 };
 
 inline constexpr const StatisticInfo &infoOf(distill::Statistic statistic) {

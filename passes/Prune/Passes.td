@@ -73,6 +73,22 @@ def PruneDepth : PrunePass<"prune-depth"> {
   let statistics = [Statistic<"numDropped", "blocks-dropped", "Blocks dropped">];
 }
 
+def PruneAttention : PrunePass<"prune-attention"> {
+  let summary = "Drop attentions and keep the rest of their blocks";
+  let description = [{
+    The attention of many blocks hardly turns the residual stream while their gated unit does
+    (arXiv:2406.15786). Drops the `count` attentions of least influence: the least `1 - cosine` of
+    the stream before and after the attention's output is added. The stream passes by it, and its
+    norms, projections, parameters and cache go with it. At least one attention must stay.
+  }];
+  let options = [
+    ModelOption,
+    StatisticsOption<"attention_influence">,
+    Option<"count", "count", "unsigned", "0", "How many attentions of least influence to drop">
+  ];
+  let statistics = [Statistic<"numDropped", "attentions-dropped", "Attentions dropped">];
+}
+
 def PruneHeads : PrunePass<"prune-heads"> {
   let summary = "Keep the most important groups of attention heads";
   let description = [{

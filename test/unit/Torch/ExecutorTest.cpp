@@ -351,6 +351,53 @@ TEST_F(ExecutorTest, ObservesBlocks) {
   EXPECT_GT(first[Statistic::Heads][1], 0);
 }
 
+/// 1 - cosine of each row of two matrices, summed.
+double turned(const std::vector<float> &in, const std::vector<float> &out, size_t width) {
+  double sum = 0;
+  for (size_t row = 0; row < in.size(); row += width) {
+    double product = 0, before = 0, after = 0;
+    for (size_t i = row; i < row + width; ++i) {
+      product += double(in[i]) * out[i];
+      before += double(in[i]) * in[i];
+      after += double(out[i]) * out[i];
+    }
+    sum += 1 - product / std::sqrt(before * after);
+  }
+  return sum;
+}
+
+// As loops over the values of ops have it, with a norm between block 0's attention and the stream.
+TEST_F(ExecutorTest, ObservesHowMuchAttentionsTurnTheStream) {
+  Graph &graph = tiny.graph;
+  const auto isAddition = [](const Node &node) { return node.op == OpKind::Residual; };
+  const auto added = std::ranges::find_if(graph.nodes, isAddition);
+  Node norm{OpKind::Norm, {added->ins[1]}, {graph.addValue(TinyModel::kHidden)}};
+  norm.params = {{"weight", tiny.find("output_norm.weight")}};
+  norm.attributes = {{"eps", {1e-5}}, {"groups", {1}}};
+  added->ins[1] = norm.outs[0];
+  graph.nodes.insert(added, norm);
+  graph.blocks[0].numNodes += 1;
+  graph.blocks[1].firstNode += 1;
+  Statistics seen;
+  check(executor->observe(tiny.model(), data(), {}, seen));
+  for (const Block &block : graph.blocks) {
+    const Node &addition =
+        *std::find_if(graph.nodes.begin() + block.firstNode, graph.nodes.end(), isAddition);
+    double sum = 0;
+    for (const Sequence &sequence : data()) {
+      std::vector<std::vector<float>> values;
+      check(executor->interpret(tiny.model(), sequence, values));
+      sum += turned(values[size_t(addition.ins[0])], values[size_t(addition.outs[0])],
+                    TinyModel::kHidden);
+    }
+    const double expected = sum / double(seen.tokens);
+    EXPECT_GT(expected, 0.01) << block.label;
+    EXPECT_NEAR(seen.blocks[block.label][distill::Statistic::AttentionInfluence].at(0), expected,
+                0.02 * expected) // in bf16
+        << block.label;
+  }
+}
+
 /// What the student's outputs lack of the teacher's, by KL.
 double divergence(Executor &executor, const Model &student, const Model &teacher,
                   const std::vector<Sequence> &sequences) {
