@@ -301,6 +301,16 @@ CudaCall CudaShapes::call(kernel::NormOp op) {
           ""};
 }
 
+CudaCall CudaShapes::call(kernel::LayerNormOp op) {
+  cuda::LayerNormShape shape{.features = narrow(columns(op.getDestAttr())),
+                             .eps = op.getEps().convertToFloat()};
+  return {"layerNorm",
+          intern("LayerNorm_" + std::to_string(shape.features), shape),
+          {address(op.getSourceAttr()), address(op.getGainAttr()), address(op.getBiasAttr()),
+           address(op.getDestAttr())},
+          ""};
+}
+
 CudaCall CudaShapes::call(kernel::GluOp op) {
   cuda::GluShape shape{.channels = narrow(columns(op.getDestAttr())),
                        .gateStride = narrow(columns(op.getGateAttr())),
@@ -350,8 +360,8 @@ std::vector<CudaCall> CudaShapes::calls(kernel::PhaseOp phase) {
     llvm::TypeSwitch<Operation *>(&operation)
         .Case<kernel::EmbedOp, kernel::AnglesOp, kernel::MatmulOp, kernel::MatmulGluOp,
               kernel::AttendOp, kernel::RopeAppendOp, kernel::AttentionOp, kernel::NormOp,
-              kernel::GluOp, kernel::ResidualOp, kernel::SumOp, kernel::SampleOp>(
-            [&](auto op) { result.push_back(call(op)); })
+              kernel::LayerNormOp, kernel::GluOp, kernel::ResidualOp, kernel::SumOp,
+              kernel::SampleOp>([&](auto op) { result.push_back(call(op)); })
         .Case([](kernel::StageOp) {})  // part of the product that reads it
         .Case([](kernel::ArgmaxOp) {}) // part of the product before it
         .Default([](Operation *op) {

@@ -72,6 +72,7 @@ private:
   CudaCall call(kernel::RopeAppendOp op);
   CudaCall call(kernel::AttentionOp op);
   CudaCall call(kernel::NormOp op);
+  CudaCall call(kernel::LayerNormOp op);
   CudaCall call(kernel::GluOp op);
   CudaCall call(kernel::ResidualOp op);
   CudaCall call(kernel::SumOp op);

@@ -55,6 +55,7 @@ public:
         .Case([&](kernel::RopeAppendOp op) { emit(op); })
         .Case([&](kernel::AttentionOp op) { emit(op); })
         .Case([&](kernel::NormOp op) { emit(op); })
+        .Case([&](kernel::LayerNormOp op) { emit(op); })
         .Case([&](kernel::GluOp op) { emit(op); })
         .Case([&](kernel::ResidualOp op) { emit(op); })
         .Default([](Operation *op) {
@@ -365,6 +366,16 @@ private:
            {x, data(op.getGainAttr()), offset, i64(groups), i64(n / groups), f32(op.getEps()), y});
       if (op.getResidual())
         call("rk_add", {residual, y, i64(n), y});
+    });
+  }
+
+  void emit(kernel::LayerNormOp op) {
+    int64_t n = columns(op.getSourceAttr());
+    loop(begin, end, [&](llvm::Value *r) {
+      call("rk_layer_norm",
+           {floatsAt(data(op.getSourceAttr()), r, n), data(op.getGainAttr()),
+            data(op.getBiasAttr()), i64(n), f32(op.getEps()),
+            floatsAt(data(op.getDestAttr()), r, n)});
     });
   }
 

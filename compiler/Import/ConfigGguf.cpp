@@ -66,6 +66,7 @@ private:
     if (integer("expert_count").value_or(0) > 0)
       unsupported("a mixture of experts (" + quote(name("expert_count")) +
                   ") is not supported: use a dense model");
+    refuseParallelResidual(file_.boolean(name("use_parallel_residual")).value_or(false));
     for (const char *table : {"rope_factors_long.weight", "rope_factors_short.weight"})
       if (checkpoint_.find(table))
         unsupportedScaling("'longrope' (tensor " + quote(table) + ")");

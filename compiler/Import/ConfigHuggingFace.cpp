@@ -121,6 +121,7 @@ private:
     if (keys_.boolean("use_bidirectional_attention").value_or(false))
       unsupported("attention in both directions ('use_bidirectional_attention') is not supported: "
                   "use a causal model");
+    refuseParallelResidual(keys_.boolean("use_parallel_residual").value_or(false));
     for (const char *key : {"num_local_experts", "num_experts"})
       if (keys_.integer(key).value_or(0) > 1)
         unsupported("a mixture of experts is not supported: use a dense model");
@@ -136,7 +137,7 @@ private:
 
   void readRopes() override {
     config_.rope.dims = config_.ropeLocal.dims =
-        rotated(keys_.number("partial_rotary_factor").value_or(1));
+        rotated(keys_.number("partial_rotary_factor").value_or(defaults_.rotated));
     if (auto scaling = keys_.object("rope_scaling"))
       readScaling(*scaling, config_.rope);
     const std::optional<JsonObject> parameters = keys_.object("rope_parameters");
@@ -244,7 +245,8 @@ private:
     config_.tiedEmbeddings = keys_.boolean("tie_word_embeddings").value_or(family_.tiedEmbeddings);
     config_.outputBias =
         family_.attentionBiasKey && keys_.boolean("attention_bias").value_or(false);
-    config_.qkvBias = family_.qkvBias || config_.outputBias;
+    config_.qkvBias = family_.qkvBias || config_.outputBias ||
+                      (family_.qkvBiasKey && keys_.boolean("use_qkv_bias").value_or(false));
     config_.ffnBias = family_.ffnBiasKey && keys_.boolean("mlp_bias").value_or(false);
   }
 

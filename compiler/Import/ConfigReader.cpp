@@ -15,6 +15,7 @@ constexpr ConfigKey kKvHeads{"num_key_value_heads", "attention.head_count_kv"};
 constexpr ConfigKey kHeadDim{"head_dim", "attention.key_length"};
 constexpr ConfigKey kFfn{"intermediate_size", "feed_forward_length"};
 constexpr ConfigKey kNormEps{"rms_norm_eps", "attention.layer_norm_rms_epsilon"};
+constexpr ConfigKey kLayerNormEps{"layer_norm_eps", "attention.layer_norm_epsilon"};
 constexpr ConfigKey kRopeBase{"rope_theta", "rope.freq_base"};
 constexpr ConfigKey kLocalRopeBase{"rope_local_base_freq", "rope.freq_base_swa"};
 constexpr ConfigKey kWindow{"sliding_window", "attention.sliding_window"};
@@ -81,9 +82,10 @@ void ConfigReader::readSizes() {
                                  " heads: the file is damaged");
   config_.headDim = headDim ? *headDim : config_.hidden / heads;
 
-  const std::optional<double> normEps = number(kNormEps);
+  const ConfigKey &epsKey = family_.layerNorms ? kLayerNormEps : kNormEps;
+  const std::optional<double> normEps = number(epsKey);
   if (!normEps && defaults_.normEps == 0)
-    missing(kNormEps);
+    missing(epsKey);
   config_.normEps = normEps.value_or(defaults_.normEps);
 }
 
@@ -131,6 +133,12 @@ void ConfigReader::refuse(const ConfigKey &key, int64_t value, const std::string
 
 void ConfigReader::unsupported(const std::string &what) const {
   fail(ExitCode::Unsupported, path_ + ": " + what);
+}
+
+void ConfigReader::refuseParallelResidual(bool isParallel) const {
+  if (isParallel)
+    unsupported("attention and FFN that read the same norm ('use_parallel_residual') are not "
+                "supported: use a model whose FFN follows the attention");
 }
 
 void ConfigReader::unsupportedScaling(const std::string &what) const {

@@ -47,6 +47,7 @@ protected:
   std::vector<bool> patternLayers() const;
   [[noreturn]] void unsupported(const std::string &what) const;
   [[noreturn]] void unsupportedScaling(const std::string &what) const;
+  void refuseParallelResidual(bool isParallel) const;
 
   const Family &family_;
   const FamilyDefaults defaults_;

@@ -77,6 +77,11 @@ constexpr Family kFamilies[] = {
            .localRope = true,
            .qkNorm = true,
            .ggufWideLayers = 62}),
+    {.name = "stablelm",
+     .architecture = "stablelm",
+     .defaults = {.vocab = 50304, .context = 4096, .normEps = 1e-5, .rotated = 0.25},
+     .layerNorms = true,
+     .qkvBiasKey = true},
 };
 
 template <typename Predicate> const Family *find(Predicate predicate) {

@@ -16,6 +16,7 @@ struct FamilyDefaults {
   int64_t heads = 0, kvHeads = 0, headDim = 0;
   int64_t window = 4096;
   double normEps = 1e-6, ropeBase = 10000;
+  double rotated = 1; ///< share of a head's features that rope turns
 };
 
 /// Which layers attend to a window of the latest rows.
@@ -62,6 +63,7 @@ struct Family {
   // Norms, activation, embedding, logits.
   bool normOffset = false; ///< Hugging Face checkpoints store gains as w, meaning 1 + w
   bool postNorms = false;  ///< outputs of attention and FFN are normalised
+  bool layerNorms = false; ///< norms take the mean away and have a bias
   Activation activation = Activation::Silu;
   const char *activationKey = "hidden_act";
   bool scaledEmbedding = false;                  ///< by the root of the hidden size
@@ -71,6 +73,7 @@ struct Family {
 
   // Biases.
   bool qkvBias = false;          ///< query, key and value always have one
+  bool qkvBiasKey = false;       ///< reads "use_qkv_bias"
   bool attentionBiasKey = false; ///< reads "attention_bias"
   bool ffnBiasKey = false;       ///< reads "mlp_bias"
 

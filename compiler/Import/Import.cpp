@@ -118,8 +118,18 @@ private:
     return builder_.create<lm::LinearOp>(rows(outputs), input, weight, biasRef);
   }
 
-  Value norm(Value input, const std::string &name, int64_t groups = 1) {
-    FlatSymbolRefAttr gain = reference(param(name, {lm::features(input) / groups}));
+  /// The norm of rows called `name`.
+  Value norm(Value input, const std::string &name) {
+    if (!config_.family->layerNorms)
+      return rmsNorm(input, name, 1);
+    FlatSymbolRefAttr gain = reference(param(name + ".weight", {lm::features(input)}));
+    FlatSymbolRefAttr bias = reference(param(name + ".bias", {lm::features(input)}));
+    return builder_.create<lm::LayerNormOp>(input.getType(), input, gain, bias,
+                                            builder_.getF64FloatAttr(config_.normEps));
+  }
+
+  Value rmsNorm(Value input, const std::string &name, int64_t groups) {
+    FlatSymbolRefAttr gain = reference(param(name + ".weight", {lm::features(input) / groups}));
     return builder_.create<lm::NormOp>(input.getType(), input, gain,
                                        builder_.getF64FloatAttr(config_.normEps),
                                        builder_.getI64IntegerAttr(groups),
@@ -186,8 +196,8 @@ private:
     Value k = linear(input, block + "attn_k", kvHeads * dim, config_.qkvBias, kvHeads);
     Value v = linear(input, block + "attn_v", kvHeads * dim, config_.qkvBias);
     if (config_.family->qkNorm) {
-      q = norm(q, block + "attn_q_norm.weight", heads);
-      k = norm(k, block + "attn_k_norm.weight", kvHeads);
+      q = rmsNorm(q, block + "attn_q_norm", heads);
+      k = rmsNorm(k, block + "attn_k_norm", kvHeads);
     }
     q = rope(q, heads, positions);
     k = rope(k, kvHeads, positions);
@@ -218,13 +228,13 @@ private:
     OpBuilder::InsertionGuard guard(builder_);
     builder_.setInsertionPointToEnd(block.getBody());
     Value stream = block.getEntry();
-    Value output = attention(norm(stream, prefix + "attn_norm.weight"), prefix, layer);
+    Value output = attention(norm(stream, prefix + "attn_norm"), prefix, layer);
     if (config_.family->postNorms)
-      output = norm(output, prefix + "post_attention_norm.weight");
+      output = norm(output, prefix + "post_attention_norm");
     stream = residual(stream, output);
-    output = feedForward(norm(stream, prefix + "ffn_norm.weight"), prefix, layer);
+    output = feedForward(norm(stream, prefix + "ffn_norm"), prefix, layer);
     if (config_.family->postNorms)
-      output = norm(output, prefix + "post_ffw_norm.weight");
+      output = norm(output, prefix + "post_ffw_norm");
     builder_.create<lm::YieldOp>(residual(stream, output));
     return block.getResult();
   }
@@ -237,7 +247,7 @@ private:
                                                 builder_.getF64FloatAttr(config_.embedScale));
     for (size_t i = 0; i < config_.layers.size(); ++i)
       stream = transformerBlock(stream, i);
-    Value last = norm(stream, "output_norm.weight");
+    Value last = norm(stream, "output_norm");
     if (!config_.tiedEmbeddings)
       table = reference(param("output.weight", {config_.vocab, config_.hidden}));
     Value logits = builder_.create<lm::LogitsOp>(rows(config_.vocab), last, table,

@@ -44,8 +44,8 @@ std::string TensorNames::inCheckpoint(const std::string &parameter) const {
     return parameter;
   if (parameter == "token_embd.weight")
     return prefix_ + "embed_tokens.weight";
-  if (parameter == "output_norm.weight")
-    return prefix_ + "norm.weight";
+  if (parameter.starts_with("output_norm."))
+    return prefix_ + parameter.substr(parameter.find('_') + 1);
   if (parameter == "output.weight")
     return head_;
   // "blk.N.<name>.<weight or bias>"

@@ -111,6 +111,32 @@ struct NormFunction : Function<NormFunction> {
   }
 };
 
+/// In float, whatever the types of operand and result.
+struct LayerNormFunction : Function<LayerNormFunction> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &in, Weight *gain, Weight *bias,
+                        double eps, int64_t type) {
+    const Tensor x = in.to(at::kFloat), centred = x - x.mean(1, true);
+    const Tensor rstd = centred.square().mean(1, true).add_(eps).rsqrt_();
+    const Tensor normed = centred * rstd;
+    ctx->save_for_backward({normed, rstd});
+    ctx->saved_data["gain"] = address(gain);
+    ctx->saved_data["bias"] = address(bias);
+    ctx->saved_data["type"] = int64_t(in.scalar_type());
+    return (normed * gain->value).add_(bias->value).to(at::ScalarType(type));
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &normed = saved[0], &rstd = saved[1], gradOut = grads[0].to(at::kFloat);
+    Weight &gain = *pointer<Weight *>(ctx, "gain"), &bias = *pointer<Weight *>(ctx, "bias");
+    gain.accumulate((gradOut * normed).sum(0));
+    bias.accumulate(gradOut.sum(0));
+    const Tensor g = gradOut * gain.value;
+    const Tensor gradIn = (g - g.mean(1, true) - normed * (g * normed).mean(1, true)) * rstd;
+    return {gradIn.to(at::ScalarType(ctx->saved_data["type"].toInt())), Tensor(), Tensor(),
+            Tensor(), Tensor()};
+  }
+};
+
 struct LinearFunction : Function<LinearFunction> {
   static Tensor forward(AutogradContext *ctx, const Tensor &in, Weight *matrix, Weight *bias) {
     ctx->save_for_backward({in});
@@ -258,6 +284,11 @@ std::vector<Tensor> embed(const Call &call) {
 std::vector<Tensor> norm(const Call &call) {
   return {NormFunction::apply(call.in(), &call.node, call.weight("weight"),
                               int64_t(call.weights.type()))};
+}
+
+std::vector<Tensor> layer_norm(const Call &call) {
+  return {LayerNormFunction::apply(call.in(), call.weight("weight"), call.weight("bias"),
+                                   call.node.number("eps"), int64_t(call.weights.type()))};
 }
 
 std::vector<Tensor> linear(const Call &call) {

@@ -127,6 +127,11 @@ void NormOp::addCost(const Buffers &buffers, PhaseCost &cost) {
   cost.flops += 4 * buffers.columns(getDestAttr());
 }
 
+void LayerNormOp::addCost(const Buffers &buffers, PhaseCost &cost) {
+  addAccesses(*this, buffers, cost);
+  cost.flops += 7 * buffers.columns(getDestAttr());
+}
+
 void GluOp::addCost(const Buffers &buffers, PhaseCost &cost) {
   cost.activationBytes += 8 * buffers.columns(getDestAttr());
   addBytes(buffers[getDestAttr()], cost);

@@ -430,6 +430,20 @@ def Kernel_NormOp : Kernel_TileOp<"norm"> {
                        "(`residual` $residual^)? attr-dict";
 }
 
+def Kernel_LayerNormOp : Kernel_TileOp<"layer_norm"> {
+  let summary = "Layer norm of a row, a tile";
+  let description = [{
+    `dest[r][i] = gain[i] * (source[r][i] - m) / sqrt(v + eps) + bias[i]`, `m` being the row's mean
+    and `v` the mean of the squared distances from it.
+    - (C1) `gain` and `bias` have source's columns elements.
+    - (C2) `source` and `dest` have the same columns.
+    - (C3) The phase has one tile per row.
+  }];
+  let arguments = (ins Buffer<ReadOwn>:$source, Buffer<Read>:$gain, Buffer<Read>:$bias,
+                       Buffer<WriteOwn>:$dest, F32Attr:$eps);
+  let assemblyFormat = "$source `,` $gain `,` $bias `->` $dest `eps` $eps attr-dict";
+}
+
 def Kernel_GluOp : Kernel_TileOp<"glu"> {
   let summary = "Gated product of two rows, a tile a row";
   let description = [{

@@ -131,6 +131,10 @@ void NormOp::describe(const Buffers &buffers, Words &words) {
     words.push_back("residual");
 }
 
+void LayerNormOp::describe(const Buffers &buffers, Words &words) {
+  words.push_back("layer norm of " + std::to_string(buffers.columns(getDestAttr())));
+}
+
 void GluOp::describe(const Buffers &buffers, Words &words) {
   words.push_back("gated product of " + std::to_string(buffers.columns(getDestAttr())));
   words.push_back(nameOf(getAct()));

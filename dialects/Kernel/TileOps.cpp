@@ -325,6 +325,14 @@ LogicalResult NormOp::verifyBuffers(const Buffers &buffers) {
   return checkColumns(*this, buffers[getResidualAttr()], features); // (C2)
 }
 
+LogicalResult LayerNormOp::verifyBuffers(const Buffers &buffers) {
+  int64_t features = buffers.columns(getSourceAttr());
+  if (failed(checkElements(*this, buffers[getGainAttr()], features)) ||
+      failed(checkElements(*this, buffers[getBiasAttr()], features))) // (C1)
+    return failure();
+  return checkColumns(*this, buffers[getDestAttr()], features); // (C2)
+}
+
 LogicalResult GluOp::verifyBuffers(const Buffers &buffers) {
   int64_t channels = buffers.columns(getDestAttr());
   if (failed(checkColumns(*this, buffers[getGateAttr()], getGateAt() + channels, false)))

@@ -71,9 +71,18 @@ LogicalResult EmbedOp::verify() {
   return success();
 }
 
+/// Of both norms.
+template <typename Norm> static LogicalResult verifyEps(Norm op) {
+  if (!std::isfinite(op.getEps()) || op.getEps() < 0)
+    return op.emitOpError() << "eps" << ofBlock(op) << " must be finite and not negative";
+  return success();
+}
+
+LogicalResult LayerNormOp::verify() { return verifyEps(*this); } // (C1)
+
 LogicalResult NormOp::verify() {
-  if (!std::isfinite(getEps()) || getEps() < 0)
-    return emitOpError() << "eps" << ofBlock(*this) << " must be finite and not negative"; // (C1)
+  if (failed(verifyEps(*this))) // (C1)
+    return failure();
   int64_t count = features(getResult());
   if (getGroups() < 1 || count % getGroups() != 0)
     return emitOpError() << "has " << count << " features, not a multiple of its " << getGroups()

@@ -275,6 +275,25 @@ def LM_NormOp : LM_ParamUser<"norm", [
   }];
 }
 
+def LM_LayerNormOp : LM_ParamUser<"layer_norm", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "Normalise by mean and deviation";
+  let description = [{
+    `y[i] = w[i] * (x[i] - m) / sqrt(v + eps) + b[i]` for each row, `m` being the mean of its
+    features and `v` that of their squared distances from it (arXiv:1607.06450): the norm of StableLM.
+    ```mlir
+    %n = lm.layer_norm %x, @blk.0.attn_norm.weight bias @blk.0.attn_norm.bias eps 1.0e-5
+         : tensor<?x8xf32>
+    ```
+    - (C1) `eps` is finite and not negative.
+    - (C2) The gain and the bias are vectors of the features.
+  }];
+  let arguments = (ins LM_Rows:$input, FlatSymbolRefAttr:$weight, FlatSymbolRefAttr:$bias,
+                       Retort_Float:$eps);
+  let results = (outs LM_Rows:$result);
+  let assemblyFormat = "$input `,` $weight `bias` $bias `eps` $eps attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
 def LM_LinearOp : LM_ParamUser<"linear"> {
   let summary = "Multiply by a matrix";
   let description = [{

@@ -22,6 +22,12 @@ SmallVector<ParamUse, 2> NormOp::getParamUses() {
            {ParamAxis::over(getResult(), getGroups())}}};
 }
 
+SmallVector<ParamUse, 2> LayerNormOp::getParamUses() {
+  return {
+      {getWeightAttrName(), getWeightAttr(), ParamRole::Gain, {ParamAxis::over(getResult())}},
+      {getBiasAttrName(), getBiasAttr(), ParamRole::Bias, {ParamAxis::over(getResult())}}};
+}
+
 SmallVector<ParamUse, 2> LinearOp::getParamUses() {
   SmallVector<ParamUse, 2> uses{{getWeightAttrName(),
                                  getWeightAttr(),

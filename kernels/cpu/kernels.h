@@ -185,6 +185,10 @@ void RK(rk_rms_norm)(const float *x, const float *gain, float offset, int64_t n,
  * shared). */
 void RK(rk_rms_norm_groups)(const float *x, const float *gain, float offset, int64_t groups,
                             int64_t n, float eps, float *y);
+/* y[i] = gain[i] * (x[i] - m) / sqrt(mean((x - m)^2) + eps) + bias[i], m the mean of x: LayerNorm,
+ * arXiv:1607.06450. y may be x. */
+void RK(rk_layer_norm)(const float *x, const float *gain, const float *bias, int64_t n, float eps,
+                       float *y);
 /* rk_rms_norm then rk_quantize of the whole row, without the f32 result in memory. Same bits. */
 void RK(rk_rms_norm_quantize)(const float *x, const float *gain, float offset, int64_t n, float eps,
                               int64_t group, uint8_t *xq);

@@ -1,4 +1,4 @@
-/*===- norm.c - RMS norms and the quantisation of activations ---------------------------------===*/
+/*===- norm.c - norms and the quantisation of activations ---------------------------------===*/
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simd.h"
 
@@ -31,6 +31,20 @@ void RK(rk_rms_norm_groups)(const float *x, const float *gain, float offset, int
                             int64_t n, float eps, float *y) {
   for (int64_t g = 0; g < groups; ++g)
     RK(rk_rms_norm)(x + g * n, gain, offset, n, eps, 0, y + g * n);
+}
+
+/* The RMS norm of what is left of the row without its mean. */
+void RK(rk_layer_norm)(const float *x, const float *gain, const float *bias, int64_t n, float eps,
+                       float *y) {
+  f32x16 sum = splat(0);
+  for (int64_t i = 0; i < n; i += 16)
+    sum += loadPart(x + i, n - i);
+  float mean = sumLanes(sum) / (float)n;
+  for (int64_t i = 0; i < n; i += 16)
+    storePart(y + i, loadPart(x + i, n - i) - mean, n - i);
+  float inverse = inverseRms(y, n, eps);
+  for (int64_t i = 0; i < n; i += 16)
+    storePart(y + i, normed(y, gain, 0, inverse, i, n) + loadPart(bias + i, n - i), n - i);
 }
 
 /* Quantises one group held in `v` (size/16 vectors) into group g of the row. */

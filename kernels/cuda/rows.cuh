@@ -1,4 +1,4 @@
-// Phases over rows alone, for what no product could take in: norm, gated activation, residual.
+// Phases over rows alone, for what no product could take in: norms, gated activation, residual.
 // SPDX-License-Identifier: Apache-2.0
 //
 // The same for decode and prefill.
@@ -39,6 +39,38 @@ RETORT_PHASE void norm(Cta &cta, const float *source, const float *gain, const f
         y += asFloat(ldGlobal32(residual + to));
       dest[to] = y;
     }
+  }
+}
+
+/// dest[r][i] = gain[i] * (source[r][i] - m) / sqrt(v + eps) + bias[i], m being the row's mean and v
+/// the mean of the squared distances from it.
+///   gain, bias [features] f32
+///   source, dest [rows][features] f32; they may be one
+/// A warp a row: its lanes' sums in order, then over lanes. Traffic: the row three times (from L2),
+/// once out.
+template <LayerNormShape P>
+RETORT_PHASE void layerNorm(Cta &cta, const float *source, const float *gain, const float *bias,
+                            float *dest) {
+  const int lane = int(laneIndex());
+  constexpr float kInverse = 1.0f / P.features, kEps = P.eps;
+  for (int r = int(ctaIndex() + warpIndex() * ctaCount()); r < int(cta.step.num_rows);
+       r += int(ctaCount()) * kWarps) {
+    if (lane == 0)
+      countTile();
+    const float *x = source + int64_t(r) * P.features;
+    float sum = 0, squares = 0;
+    for (int i = lane; i < P.features; i += 32)
+      sum += asFloat(ldGlobal32(x + i));
+    const float mean = warpSum(sum) * kInverse;
+    for (int i = lane; i < P.features; i += 32) {
+      const float v = asFloat(ldGlobal32(x + i)) - mean;
+      squares = fmaF32(v, v, squares);
+    }
+    const float scale = rsqrtApprox(warpSum(squares) * kInverse + kEps);
+    for (int i = lane; i < P.features; i += 32)
+      dest[int64_t(r) * P.features + i] =
+          (asFloat(ldGlobal32(x + i)) - mean) * scale * asFloat(ldGlobalNc32(gain + i)) +
+          asFloat(ldGlobalNc32(bias + i));
   }
 }
 

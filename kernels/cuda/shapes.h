@@ -387,6 +387,18 @@ struct NormShape {
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return {1, 1, groups}; }
 };
 
+/// layerNorm (rows.cuh): a tile is a row, a warp's.
+struct LayerNormShape {
+  static constexpr char kType[] = "LayerNormShape";
+  int features = 0;
+  float eps = 0;
+
+  template <class F> constexpr void members(const F &f) const {
+    f("features", features), f("eps", eps);
+  }
+  RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return {1, 1}; }
+};
+
 /// glu (rows.cuh).
 struct GluShape {
   static constexpr char kType[] = "GluShape";

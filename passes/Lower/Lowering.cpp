@@ -101,9 +101,9 @@ LogicalResult Lowering::lower(Block &block) {
     LogicalResult result =
         llvm::TypeSwitch<Operation *, LogicalResult>(&op)
             .Case<lm::NormOp, lm::RopeOp, lm::YieldOp>([](auto) { return success(); })
-            .Case<lm::EmbedOp, lm::BlockOp, lm::LinearOp, lm::SplitOp, lm::AttentionOp, lm::GluOp,
-                  lm::ResidualOp, lm::LogitsOp, lm::ReturnOp, lm::AllReduceOp>(
-                [&](auto op) { return lower(op); })
+            .Case<lm::EmbedOp, lm::BlockOp, lm::LayerNormOp, lm::LinearOp, lm::SplitOp,
+                  lm::AttentionOp, lm::GluOp, lm::ResidualOp, lm::LogitsOp, lm::ReturnOp,
+                  lm::AllReduceOp>([&](auto op) { return lower(op); })
             .Default([](Operation *op) { return op->emitOpError("has no lowering to kernels"); });
     if (failed(result))
       return failure();
@@ -178,6 +178,21 @@ LogicalResult Lowering::lowerNorm(lm::NormOp op, Value result, Value residual) {
                               op.getGroups() > 1 ? i64(op.getGroups()) : IntegerAttr(),
                               symbol(added));
   columns[result] = whole(dest);
+  return success();
+}
+
+LogicalResult Lowering::lower(lm::LayerNormOp op) {
+  FailureOr<kernel::BufferOp> source = placeWhole(op.getInput(), op);
+  FailureOr<kernel::BufferOp> gain = builder.vectorParam(op, op.getWeight());
+  FailureOr<kernel::BufferOp> bias = builder.vectorParam(op, op.getBias());
+  if (failed(source) || failed(gain) || failed(bias))
+    return failure();
+  std::string name = stem(op.getWeight());
+  kernel::BufferOp dest = fresh(op, name, lm::features(op.getResult()));
+  OpBuilder body = builder.phase(op.getLoc(), name, label);
+  body.create<kernel::LayerNormOp>(op.getLoc(), symbol(*source), symbol(*gain), symbol(*bias),
+                                   symbol(dest), f32(op.getEps()));
+  columns[op.getResult()] = whole(dest);
   return success();
 }
 

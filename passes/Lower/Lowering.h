@@ -138,6 +138,7 @@ private:
 
   //===--- The rest ------------------------------------------------------------------===//
 
+  mlir::LogicalResult lower(lm::LayerNormOp op);
   mlir::LogicalResult lower(lm::SplitOp op);
   mlir::LogicalResult lower(lm::GluOp op);
   mlir::LogicalResult lower(lm::ResidualOp op);

@@ -70,6 +70,14 @@ MODELS = {
         base(use_sliding_window=True, sliding_window=8, max_window_layers=1),
     ),
     "qwen3": ("Qwen3Config", base(head_dim=32, rope_parameters=rope(1000000.0))),
+    "stablelm": (
+        "StableLmConfig",
+        base(
+            layer_norm_eps=1e-4,
+            use_qkv_bias=True,
+            rope_parameters=rope(10000.0, partial_rotary_factor=0.5),
+        ),
+    ),
     "gemma2": (
         "Gemma2Config",
         base(
@@ -145,8 +153,8 @@ LAYER_NAMES = {
 def gguf_name(key, gemma):
     if key == "model.embed_tokens.weight":
         return "token_embd.weight"
-    if key == "model.norm.weight":
-        return "output_norm.weight"
+    if key.startswith("model.norm."):
+        return "output_norm." + key.removeprefix("model.norm.")
     if key == "lm_head.weight":
         return "output.weight"
     _, _, layer, rest = key.split(".", 3)
@@ -189,8 +197,13 @@ def write_metadata(writer, config, family):
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_key_length(config["head_dim"])
     writer.add_value_length(config["head_dim"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_dimension_count(config["head_dim"])
+    if family == "stablelm":
+        writer.add_layer_norm_eps(config["layer_norm_eps"])
+        writer.add_parallel_residual(config["use_parallel_residual"])
+    else:
+        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    rotated = config["rope_parameters"].get("partial_rotary_factor", 1)
+    writer.add_rope_dimension_count(int(config["head_dim"] * rotated))
     if family == "mistral" and config.get("sliding_window"):
         writer.add_sliding_window(config["sliding_window"])
     if family.startswith("gemma"):

@@ -362,6 +362,57 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // -----
 
+// layer_norm C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @g weights tensor<64xf32> bytes 256
+  kernel.buffer @b weights tensor<32xf32> bytes 128
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 64 elements of 'b', which has 32}}
+    kernel.layer_norm @x, @g, @b -> @x eps 1.0e-5
+  }
+}
+
+// -----
+
+// layer_norm C1
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @g weights tensor<64xf32> bytes 256
+  kernel.buffer @b weights tensor<32xf32> bytes 128
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 64 elements of 'b', which has 32}}
+    kernel.layer_norm @x, @b, @g -> @x eps 1.0e-5
+  }
+}
+
+// -----
+
+// layer_norm C2
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @g weights tensor<64xf32> bytes 256
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 64 columns of 'y', which has 32}}
+    kernel.layer_norm @x, @g, @g -> @y eps 1.0e-5
+  }
+}
+
+// -----
+
+// layer_norm C3
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @g weights tensor<64xf32> bytes 256
+  kernel.phase @p "blk.0" tiles 2 per_row {
+    // expected-error @below {{needs 1 tiles per row, its phase has 2 tiles per row}}
+    kernel.layer_norm @x, @g, @g -> @x eps 1.0e-5
+  }
+}
+
+// -----
+
 // glu C1
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>

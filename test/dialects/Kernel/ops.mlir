@@ -55,10 +55,12 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
   kernel.wait @p3
   // CHECK: kernel.norm @y, @gain -> @x eps 9.99999974E-6 residual @y
   // CHECK-NEXT: kernel.norm @y, @head_gain -> @x eps 9.99999974E-6 groups 4
+  // CHECK-NEXT: kernel.layer_norm @x, @gain, @gain -> @y eps 9.99999974E-6
   // CHECK-NEXT: kernel.residual @x, @y -> @x
   kernel.phase @p4 "blk.0" tiles 1 per_row {
     kernel.norm @y, @gain -> @x eps 1.0e-5 residual @y
     kernel.norm @y, @head_gain -> @x eps 1.0e-5 groups 4
+    kernel.layer_norm @x, @gain, @gain -> @y eps 1.0e-5
     kernel.residual @x, @y -> @x
   }
   kernel.wait @p4

@@ -51,6 +51,34 @@ lm.model @norm family "example" context 3 vocab 3 hidden 4 {
   }
 }
 
+// Row 0 alone: the mean of [3, 4, 1, -1] is 1.75 and the mean squared distance from it 3.6875, so each
+// feature's distance is divided by 1.9203 and multiplied by its gain; then its bias is added.
+// CHECK-LABEL: @layer_norm
+// CHECK: lm.layer_norm: [1.1509, 2.3434, -1.0976, 3.4321] [1.4045, 1.8091, -1.3769, 2.3015] [-0.8255, -1.1361, -0.7002, 1.3057]
+// CHECK: lm.layer_norm: [1.0488, 1.9758, -1.0823, 3.2074] [1.0071, 1.0142, -1.2113, 2.1690] [-0.6273, -0.9663, -0.7450, 1.4095]
+lm.model @layer_norm family "example" context 3 vocab 3 hidden 4 {
+  lm.param @rows : tensor<3x4xf32> {
+    %0 = weight.constant dense<[[3.0, 4.0, 1.0, -1.0], [2.0, 2.0, 0.0, 1.0], [-1.0, 0.5, 4.0, 3.0]]> : tensor<3x4xf32>
+    weight.yield %0 : tensor<3x4xf32>
+  }
+  lm.param @gain : tensor<4xf32> {
+    %0 = weight.constant dense<[1.0, 2.0, 0.25, -1.0]> : tensor<4xf32>
+    weight.yield %0 : tensor<4xf32>
+  }
+  lm.param @bias : tensor<4xf32> {
+    %0 = weight.constant dense<[0.5, 0.0, -1.0, 2.0]> : tensor<4xf32>
+    weight.yield %0 : tensor<4xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @rows : tensor<?x4xf32>
+    %a = lm.layer_norm %x, @gain bias @bias eps 0.0 : tensor<?x4xf32>
+    %b = lm.layer_norm %x, @gain bias @bias eps 1.5 : tensor<?x4xf32>
+    %l = lm.logits %x, @rows : tensor<?x4xf32> -> tensor<?x3xf32>
+    lm.return %l : tensor<?x3xf32>
+  }
+}
+
 // y = x W^T + b: feature 0 of row 0 is 3 * 1 + 4 * 2.
 // CHECK-LABEL: @linear
 // CHECK: lm.linear: [11.0000, -4.0000, 2.5000] [-1.0000, 1.0000, 0.2500] [1.0000, -0.5000, 0.1250]

@@ -337,6 +337,55 @@ lm.model @m family "llama" context 64 vocab 16 hidden 8 {
 
 // -----
 
+// layer_norm (C1)
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  lm.param @token_embd.weight : tensor<16x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>
+    weight.yield %0 : tensor<16x8xf32>
+  }
+  lm.param @g : tensor<8xf32> {
+    %0 = weight.load "g" stored "F32" : tensor<8xf32>
+    weight.yield %0 : tensor<8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    // expected-error @below {{'lm.layer_norm' op eps must be finite and not negative}}
+    %n = lm.layer_norm %x, @g bias @g eps -1.0 : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x16xf32>
+    lm.return %l : tensor<?x16xf32>
+  }
+}
+
+// -----
+
+// layer_norm (C2)
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  lm.param @token_embd.weight : tensor<16x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>
+    weight.yield %0 : tensor<16x8xf32>
+  }
+  lm.param @g : tensor<8xf32> {
+    %0 = weight.load "g" stored "F32" : tensor<8xf32>
+    weight.yield %0 : tensor<8xf32>
+  }
+  // expected-note @below {{the parameter is declared here}}
+  lm.param @b : tensor<4xf32> {
+    %0 = weight.load "b" stored "F32" : tensor<4xf32>
+    weight.yield %0 : tensor<4xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    // expected-error @below {{bias @b must be 8, is 4}}
+    %n = lm.layer_norm %x, @g bias @b eps 1.0e-5 : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x16xf32>
+    lm.return %l : tensor<?x16xf32>
+  }
+}
+
+// -----
+
 // A parameter that is not there; the diagnostic names the layer.
 lm.model @m family "llama" context 64 vocab 16 hidden 8 {
   lm.param @token_embd.weight : tensor<16x8xf32> {

@@ -13,6 +13,10 @@ lm.model @full family "gemma3" context 128 vocab 16 hidden 8
     %0 = weight.load "blk.0.attn_norm.weight" stored "F32" : tensor<8xf32>
     weight.yield %0 : tensor<8xf32>
   }
+  lm.param @blk.0.attn_norm.bias : tensor<8xf32> {
+    %0 = weight.load "blk.0.attn_norm.bias" stored "F32" : tensor<8xf32>
+    weight.yield %0 : tensor<8xf32>
+  }
   lm.param @blk.0.attn_q_norm.weight : tensor<4xf32> {
     %0 = weight.load "blk.0.attn_q_norm.weight" stored "F32" : tensor<4xf32>
     weight.yield %0 : tensor<4xf32>
@@ -43,6 +47,8 @@ lm.model @full family "gemma3" context 128 vocab 16 hidden 8
     ^bb0(%a: tensor<?x8xf32>):
       // CHECK-NEXT: lm.norm %[[A]], @blk.0.attn_norm.weight eps 9.9999999999999995E-7 offset : tensor<?x8xf32>
       %n = lm.norm %a, @blk.0.attn_norm.weight eps 1.0e-6 offset : tensor<?x8xf32>
+      // CHECK-NEXT: %attn_norm_0 = lm.layer_norm %[[A]], @blk.0.attn_norm.weight bias @blk.0.attn_norm.bias eps 1.000000e-05 : tensor<?x8xf32>
+      %ln = lm.layer_norm %a, @blk.0.attn_norm.weight bias @blk.0.attn_norm.bias eps 1.0e-5 : tensor<?x8xf32>
       // CHECK-NEXT: lm.linear %{{.*}}, @blk.0.attn_qkv.weight bias @blk.0.attn_qkv.bias : tensor<?x8xf32> -> tensor<?x16xf32>
       %qkv = lm.linear %n, @blk.0.attn_qkv.weight bias @blk.0.attn_qkv.bias : tensor<?x8xf32> -> tensor<?x16xf32>
       // CHECK-NEXT: %[[QKV:.*]]:3 = lm.split %{{.*}} : tensor<?x16xf32> -> tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>

@@ -53,6 +53,7 @@ kernel.program @m.decode target "cuda" step "decode" device 0 of 2 logits_begin 
   kernel.buffer @sum2 activation tensor<4x32xf32> offset 19968
   kernel.buffer @last activation tensor<4x32xf32> offset 20480
   kernel.buffer @spare activation tensor<4x32xf32> offset 20992
+  kernel.buffer @layered activation tensor<4x32xf32> offset 21504
   kernel.buffer @received received tensor<4x32xf32> offset 0
   kernel.buffer @received2 received tensor<4x32xf32> offset 1024
   kernel.buffer @received3 received tensor<4x32xf32> offset 2048
@@ -73,6 +74,9 @@ kernel.program @m.decode target "cuda" step "decode" device 0 of 2 logits_begin 
   kernel.wait @p_attend
   kernel.phase @p_norm "blk.0" tiles 1 per_row {
     kernel.norm @in, @gain -> @normed eps 1.0e-5 offset residual @in
+  }
+  kernel.phase @p_layer_norm "blk.0" tiles 1 per_row {
+    kernel.layer_norm @in2, @gain, @gain2 -> @layered eps 1.0e-5
   }
   kernel.phase @p_glu "blk.0" tiles 1 per_row {
     kernel.glu @qkv at 0, @qkv at 40 -> @gated_rows act silu

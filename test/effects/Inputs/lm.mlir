@@ -20,6 +20,10 @@ lm.model @m family "example" context 8 vocab 3 hidden 4 {
     %0 = weight.constant dense<[1.0, 2.0, 0.25, -1.0]> : tensor<4xf32>
     weight.yield %0 : tensor<4xf32>
   }
+  lm.param @gain2 : tensor<4xf32> {
+    %0 = weight.constant dense<[0.5, 1.0, -0.25, 2.0]> : tensor<4xf32>
+    weight.yield %0 : tensor<4xf32>
+  }
   lm.param @key : tensor<2x4xf32> {
     %0 = weight.constant dense<[[1.0, 0.0, 0.0, 0.5], [0.0, 1.0, 0.3, 0.0]]> : tensor<2x4xf32>
     weight.yield %0 : tensor<2x4xf32>
@@ -34,6 +38,7 @@ lm.model @m family "example" context 8 vocab 3 hidden 4 {
     %y = lm.block "blk.0"(%x) {
     ^bb0(%a: tensor<?x4xf32>):
       %n = lm.norm %a, @half eps 1.0e-5 groups 2 : tensor<?x4xf32>
+      %m = lm.layer_norm %a, @gain bias @gain2 eps 1.0e-6 : tensor<?x4xf32>
       %k = lm.linear %n, @key : tensor<?x4xf32> -> tensor<?x2xf32>
       %v = lm.linear %n, @value bias @half : tensor<?x4xf32> -> tensor<?x2xf32>
       %q = lm.rope %n heads 2 dims 2 base 100.0 : tensor<?x4xf32>

@@ -323,6 +323,13 @@ TEST(CodegenTest, Qwen) {
   check(spec, 1e-4f);
 }
 
+TEST(CodegenTest, StableLm) {
+  ModelSpec spec = twoLayers({});
+  spec.layerNorm = spec.bias = true;
+  spec.ropeDims = 8;
+  check(spec, 1e-4f);
+}
+
 TEST(CodegenTest, Gemma) {
   ModelSpec spec = twoLayers({});
   spec.postNorm = spec.normOffset = spec.headNorm = true;

@@ -54,6 +54,9 @@ private:
 
   std::vector<float> norm(std::vector<float> x, const std::string &name) {
     const std::vector<float> &gain = tensors.at(prefix + name).values;
+    auto bias = tensors.find(prefix + name.substr(0, name.size() - 6) + "bias");
+    if (bias != tensors.end())
+      centre(x);
     for (size_t start = 0; start < x.size(); start += gain.size()) {
       double sum = 0;
       for (size_t i = 0; i < gain.size(); ++i)
@@ -63,7 +66,18 @@ private:
         x[start + i] =
             static_cast<float>(x[start + i] * scale * (gain[i] + (spec.normOffset ? 1.0 : 0.0)));
     }
+    for (size_t i = 0; bias != tensors.end() && i < x.size(); ++i)
+      x[i] += bias->second.values[i];
     return x;
+  }
+
+  /// Takes the mean away: the norm of what is left is a layer norm.
+  static void centre(std::vector<float> &x) {
+    double mean = 0;
+    for (float value : x)
+      mean += value / static_cast<double>(x.size());
+    for (float &value : x)
+      value = static_cast<float>(value - mean);
   }
 
   /// The activation quantisation of the kernels: symmetric int8 by groups.

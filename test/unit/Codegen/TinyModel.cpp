@@ -71,6 +71,18 @@ std::string paramText(const std::string &name, const Tensor &tensor) {
 
 std::string rows(int64_t features) { return "tensor<?x" + std::to_string(features) + "xf32>"; }
 
+/// "x.bias" of "x.weight".
+std::string biasOf(const std::string &weight) {
+  return weight.substr(0, weight.rfind('.')) + ".bias";
+}
+
+/// The norm of a row, which is one of the stream's.
+std::string normText(const ModelSpec &spec, const std::string &x, const std::string &gain) {
+  return (spec.layerNorm ? "lm.layer_norm " + x + ", @" + gain + " bias @" + biasOf(gain)
+                         : "lm.norm " + x + ", @" + gain) +
+         " eps 1.0e-5" + (spec.normOffset ? " offset" : "") + " : " + rows(spec.hidden) + "\n";
+}
+
 /// Writes the ops of one block.
 class BlockWriter {
 public:
@@ -92,12 +104,8 @@ private:
   const LayerSpec &layer;
   size_t index;
 
-  void norm(const std::string &result, const std::string &x, const std::string &gain,
-            int64_t features, int64_t groups = 1) {
-    os << "      " << result << " = lm.norm " << x << ", @" << block(index, gain) << " eps 1.0e-5";
-    if (groups > 1)
-      os << " groups " << groups;
-    os << (spec.normOffset ? " offset" : "") << " : " << rows(features) << "\n";
+  void norm(const std::string &result, const std::string &x, const std::string &gain) {
+    os << "      " << result << " = " << normText(spec, x, block(index, gain));
   }
   void linear(const std::string &result, const std::string &x, const std::string &name, int64_t in,
               int64_t out, bool bias = false) {
@@ -110,7 +118,11 @@ private:
     std::string value = x;
     int64_t features = count * spec.headDim;
     if (spec.headNorm) {
-      norm(value + "n", value, gain, features, count);
+      os << "      " << value << "n = lm.norm " << value << ", @" << block(index, gain)
+         << " eps 1.0e-5";
+      if (count > 1)
+        os << " groups " << count;
+      os << (spec.normOffset ? " offset" : "") << " : " << rows(features) << "\n";
       value += "n";
     }
     os << "      " << value << "r = lm.rope " << value << " heads " << count << " dims "
@@ -123,7 +135,7 @@ private:
   }
   std::string attention(const std::string &x) {
     int64_t q = layer.heads * spec.headDim, kv = layer.kvHeads * spec.headDim;
-    norm("%n", x, "attn_norm.weight", spec.hidden);
+    norm("%n", x, "attn_norm.weight");
     linear("%q", "%n", "attn_q", spec.hidden, q, spec.bias);
     linear("%k", "%n", "attn_k", spec.hidden, kv, spec.bias);
     linear("%v", "%n", "attn_v", spec.hidden, kv, spec.bias);
@@ -141,7 +153,7 @@ private:
     return residual("%h", x, "%p", "post_attention_norm.weight");
   }
   std::string feedForward(const std::string &x) {
-    norm("%m", x, "ffn_norm.weight", spec.hidden);
+    norm("%m", x, "ffn_norm.weight");
     linear("%g", "%m", "ffn_gate", spec.hidden, layer.ffn);
     linear("%u", "%m", "ffn_up", spec.hidden, layer.ffn);
     os << "      %s = lm.glu %g, %u act " << spec.act << " : " << rows(layer.ffn) << "\n";
@@ -151,7 +163,7 @@ private:
   std::string residual(const std::string &result, const std::string &x, std::string y,
                        const std::string &gain) {
     if (spec.postNorm) {
-      norm(y + "n", y, gain, spec.hidden);
+      norm(y + "n", y, gain);
       y += "n";
     }
     os << "      " << result << " = lm.residual " << x << ", " << y << " : " << rows(spec.hidden)
@@ -164,34 +176,38 @@ private:
 Tensors makeTensors(const ModelSpec &spec) {
   Tensors tensors;
   Filler filler(tensors, spec.seed);
-  float gain = spec.normOffset ? 0.0f : 1.0f;
+  auto norm = [&](const std::string &name, int64_t size, bool ofStream = true) {
+    filler.vector(name, size, spec.normOffset ? 0.0f : 1.0f);
+    if (spec.layerNorm && ofStream)
+      filler.vector(biasOf(name), size, 0.0f);
+  };
   filler.matrix("token_embd.weight", spec.vocab, spec.hidden, spec.embedding);
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     const LayerSpec &layer = spec.layers[i];
     int64_t q = layer.heads * spec.headDim, kv = layer.kvHeads * spec.headDim;
     if (layer.attention) {
-      filler.vector(block(i, "attn_norm.weight"), spec.hidden, gain);
+      norm(block(i, "attn_norm.weight"), spec.hidden);
       for (auto [name, out] : {std::pair<std::string, int64_t>("q", q), {"k", kv}, {"v", kv}}) {
         filler.matrix(block(i, "attn_" + name + ".weight"), out, spec.hidden, layer.format);
         if (spec.bias)
           filler.vector(block(i, "attn_" + name + ".bias"), out, 0.0f);
         if (spec.headNorm && name != "v")
-          filler.vector(block(i, "attn_" + name + "_norm.weight"), spec.headDim, gain);
+          norm(block(i, "attn_" + name + "_norm.weight"), spec.headDim, false);
       }
       filler.matrix(block(i, "attn_output.weight"), spec.hidden, q, layer.format);
       if (spec.postNorm)
-        filler.vector(block(i, "post_attention_norm.weight"), spec.hidden, gain);
+        norm(block(i, "post_attention_norm.weight"), spec.hidden);
     }
     if (layer.feedForward) {
-      filler.vector(block(i, "ffn_norm.weight"), spec.hidden, gain);
+      norm(block(i, "ffn_norm.weight"), spec.hidden);
       filler.matrix(block(i, "ffn_gate.weight"), layer.ffn, spec.hidden, layer.format);
       filler.matrix(block(i, "ffn_up.weight"), layer.ffn, spec.hidden, layer.format);
       filler.matrix(block(i, "ffn_down.weight"), spec.hidden, layer.ffn, layer.format);
       if (spec.postNorm)
-        filler.vector(block(i, "post_ffw_norm.weight"), spec.hidden, gain);
+        norm(block(i, "post_ffw_norm.weight"), spec.hidden);
     }
   }
-  filler.vector("output_norm.weight", spec.hidden, gain);
+  norm("output_norm.weight", spec.hidden);
   if (!spec.tied)
     filler.matrix("output.weight", spec.vocab, spec.hidden, spec.embedding);
   return tensors;
@@ -212,9 +228,9 @@ std::string modelText(const ModelSpec &spec, const Tensors &tensors) {
     BlockWriter(os, spec, i).write();
     os << "    } : " << rows(spec.hidden) << "\n";
   }
-  os << "    %f = lm.norm %x" << spec.layers.size() << ", @output_norm.weight eps 1.0e-5"
-     << (spec.normOffset ? " offset" : "") << " : " << rows(spec.hidden)
-     << "\n    %l = lm.logits %f, @" << (spec.tied ? "token_embd.weight" : "output.weight");
+  os << "    %f = "
+     << normText(spec, "%x" + std::to_string(spec.layers.size()), "output_norm.weight")
+     << "    %l = lm.logits %f, @" << (spec.tied ? "token_embd.weight" : "output.weight");
   if (spec.logitsCap)
     os << " soft_cap " << *spec.logitsCap;
   os << " : " << rows(spec.hidden) << " -> " << rows(spec.vocab)

@@ -28,6 +28,7 @@ struct ModelSpec {
   bool headNorm = false;   ///< q/k norm (Qwen3, Gemma 3)
   bool postNorm = false;   ///< norms after attention and feed-forward (Gemma)
   bool normOffset = false; ///< gain is 1 + w (Gemma)
+  bool layerNorm = false;  ///< layer norms instead of RMS norms (StableLM)
   std::string act = "silu";
   double embeddingScale = 1.0, ropeBase = 1e4;
   std::optional<double> attentionCap, logitsCap;

@@ -45,18 +45,20 @@ TEST_F(Rows, EmbeddingIsExact) {
   }
 }
 
-TEST_F(Rows, NormGluResidualAngles) {
+TEST_F(Rows, NormsGluResidualAngles) {
   open(80);
   CUmodule module = loadProgram(R"(
 constexpr NormShape N = {.features = 96, .groups = 3, .normOffset = true, .eps = 1e-5f, .hasResidual = true};
+constexpr LayerNormShape L = {.features = 96, .eps = 1e-5f};
 constexpr GluShape G = {.channels = 40, .gateStride = 96, .gateAt = 8, .upStride = 96, .upAt = 50};
 constexpr SumShape R = {.features = 96};
 constexpr AnglesShape A = {.half = 8, .scale = 1.25f};
 RETORT_CONSTANT float frequencies[8] = {1, 0.5f, 0.25f, 0.1f, 0.05f, 0.01f, 0.001f, 0.0001f};
 RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x, const float *gain, const float *z,
-              float *normed, float *gated, float *sum, float *turned) {
+              float *normed, float *layered, float *gated, float *sum, float *turned) {
   Cta cta(step);
   norm<N>(cta, x, gain, z, normed);
+  layerNorm<L>(cta, x, z, z + 96, layered);
   glu<G>(cta, x, z, gated);
   residual<R>(cta, x, z, sum);
   prefill::angles<A>(cta, cta.positions(), frequencies, turned);
@@ -67,14 +69,22 @@ RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x,
              gain = randomValues(32, 3);
   makeRows(rows);
   const CUdeviceptr px = upload(x), pz = upload(z), pg = upload(gain);
-  const CUdeviceptr pn = upload(x), pglu = upload(std::vector<float>(rows * 40)), ps = upload(x),
+  const CUdeviceptr pn = upload(x), pl = upload(x), pglu = upload(std::vector<float>(rows * 40)), ps = upload(x),
                     pa = upload(std::vector<float>(rows * 16));
-  run(module, "k_rows", px, pg, pz, pn, pglu, ps, pa);
-  const auto normed = download<float>(pn, rows * 96), gated = download<float>(pglu, rows * 40),
+  run(module, "k_rows", px, pg, pz, pn, pl, pglu, ps, pa);
+  const auto normed = download<float>(pn, rows * 96), layered = download<float>(pl, rows * 96), gated = download<float>(pglu, rows * 40),
              sum = download<float>(ps, rows * 96), turned = download<float>(pa, rows * 16);
   const float frequencies[8] = {1, 0.5f, 0.25f, 0.1f, 0.05f, 0.01f, 0.001f, 0.0001f};
   for (size_t r = 0; r < rows; ++r) {
+    double mean = 0, variance = 0;
+    for (size_t i = 0; i < 96; ++i)
+      mean += double(x[r * 96 + i]) / 96;
+    for (size_t i = 0; i < 96; ++i)
+      variance += (x[r * 96 + i] - mean) * (x[r * 96 + i] - mean) / 96;
     for (size_t i = 0; i < 96; ++i) {
+      // The first row of z is the gain, the second the bias.
+      ASSERT_NEAR(layered[r * 96 + i],
+                  z[i] * (x[r * 96 + i] - mean) / std::sqrt(variance + 1e-5) + z[96 + i], 1e-5);
       double squares = 0;
       for (size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j)
         squares += double(x[r * 96 + j]) * x[r * 96 + j];

@@ -164,12 +164,14 @@ TEST_F(Tiles, Rows) {
   const cuda::EmbedShape embed{.hidden = 200};
   const cuda::AnglesShape angles{.half = 24};
   const cuda::NormShape norm{.features = 96, .groups = 3, .eps = 1};
+  const cuda::LayerNormShape layerNorm{.features = 96, .eps = 1};
   const cuda::GluShape glu{.channels = 300, .gateStride = 600, .upStride = 600, .upAt = 300};
   const cuda::SumShape sum{.features = 301};
   check(80,
         {caseOf(embed, embed.tiles(), "embed<NAME>(cta, cta.tokens(), w, y);"),
          caseOf(angles, angles.tiles(), "angles<NAME>(cta, cta.positions(), frequencies, y);"),
          caseOf(norm, norm.tiles(), "norm<NAME>(cta, x, x, f, y);"),
+         caseOf(layerNorm, layerNorm.tiles(), "layerNorm<NAME>(cta, x, x, f, y);"),
          caseOf(glu, glu.tiles(), "glu<NAME>(cta, x, x, y);"),
          caseOf(sum, sum.tiles(), "residual<NAME>(cta, x, x, y);"),
          caseOf(sum, sum.tiles(), "sum<NAME>(cta, x, x, f, y);"),

@@ -70,6 +70,7 @@ constexpr AttentionShape prefillOf(const AttendShape &attend) {
 constexpr EmbedShape Table = {.hidden = 576, .weights = int4(32, true)};
 constexpr AnglesShape Angles = {.half = 32};
 constexpr NormShape Norm = {.features = 576, .eps = 1e-5f, .hasResidual = true};
+constexpr LayerNormShape Layer = {.features = 576, .eps = 1e-5f};
 constexpr GluShape Gated = {.channels = 576,
                             .gateStride = 1152,
                             .upStride = 1152,
@@ -252,6 +253,7 @@ RETORT_KERNEL(rows, kThreads, 1, const retort_cuda_step *step) {
   embed<Table>(cta, cta.tokens(), cta.weights(0), x);
   angles<Angles>(cta, cta.positions(), frequencies, x);
   norm<Norm>(cta, x, cta.weights<float>(0), x, x);
+  layerNorm<Layer>(cta, x, cta.weights<float>(0), cta.weights<float>(0), x);
   glu<Gated>(cta, x, x, x);
   residual<Sum>(cta, x, x, x);
   sum<Sum>(cta, x, inbox(cta, 4096, 1), x, x);

@@ -122,6 +122,20 @@ TEST(HuggingFaceConfig, Gemma) {
   EXPECT_TRUE(three.family->qkNorm);
 }
 
+TEST(HuggingFaceConfig, StableLm) {
+  const ModelConfig plain = read(fields("stablelm"));
+  EXPECT_TRUE(plain.family->layerNorms);
+  EXPECT_FALSE(plain.qkvBias || plain.outputBias);
+  EXPECT_EQ(plain.normEps, 1e-5);
+  EXPECT_EQ(plain.rope.dims, 4); // a quarter of 16
+  const ModelConfig other = read(fields("stablelm", R"("use_qkv_bias":true,"layer_norm_eps":0.5,)"
+                                                    R"("rms_norm_eps":0.25)"));
+  EXPECT_TRUE(other.qkvBias);
+  EXPECT_EQ(other.normEps, 0.5);
+  EXPECT_THAT(unsupported(fields("stablelm", R"("use_parallel_residual":true)")),
+              HasSubstr("'use_parallel_residual'"));
+}
+
 TEST(HuggingFaceConfig, EmbeddingScaleIsRoundedLikeTheModel) {
   auto scale = [](const char *dtype) {
     return read(R"("model_type":"gemma2","hidden_size":3072,"num_hidden_layers":1,)"
@@ -212,9 +226,9 @@ protected:
   std::string refused(ExitCode code = ExitCode::BadInput, const std::string &arch = "llama") {
     return errorOf([&] { read(arch); }, code);
   }
+  std::vector<std::function<void(Bytes &)>> values_;
 
 private:
-  std::vector<std::function<void(Bytes &)>> values_;
   Bytes bytes_;
 };
 
@@ -258,6 +272,11 @@ TEST_F(GgufConfig, UnknownNames) {
 TEST_F(GgufConfig, Experts) {
   set("llama.expert_count", 8);
   EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("mixture of experts"));
+}
+
+TEST_F(GgufConfig, ParallelResidual) {
+  values_.emplace_back([](Bytes &b) { b.key("llama.use_parallel_residual", 7).put<uint8_t>(1); });
+  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("'use_parallel_residual'"));
 }
 
 TEST_F(GgufConfig, MissingKey) {

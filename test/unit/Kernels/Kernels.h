@@ -36,7 +36,7 @@ namespace retort::test::v4 {
   X(rk_linear_i4s) X(rk_linear_i4a) X(rk_glu_linear_f32) X(rk_glu_linear_bf16) X(rk_glu_linear_i8) \
       X(rk_glu_linear_i4s) X(rk_glu_linear_i4a) X(rk_embed_f32) X(rk_embed_bf16) X(rk_embed_i8)    \
           X(rk_embed_i4s) X(rk_embed_i4a) X(rk_rms_norm) X(rk_rms_norm_groups)                     \
-              X(rk_rms_norm_quantize) X(rk_quantize) X(rk_copy) X(rk_add)                          \
+              X(rk_rms_norm_quantize) X(rk_layer_norm) X(rk_quantize) X(rk_copy) X(rk_add)                          \
                   X(rk_glu) X(rk_rope_table) X(rk_rope)              \
                       X(rk_cache_append_f32) X(rk_cache_append_f16) X(rk_cache_append_bf16)        \
                           X(rk_cache_append_f8e4m3) X(rk_attention_f32) X(rk_attention_f16)        \

@@ -46,6 +46,25 @@ TEST_P(RowTest, NormOfGroupsIsANormOfEach) {
   EXPECT_EQ(y, each);
 }
 
+TEST_P(RowTest, LayerNormMatchesDoublePrecision) {
+  for (int64_t n : {1, 5, 16, 31, 64, 100, 576, 1000}) {
+    std::vector<float> x = floats(n, 3), gain = floats(n), bias = floats(n), y(n);
+    for (float &v : x)
+      v += 10; // a mean that is far from zero
+    isa().rk_layer_norm(x.data(), gain.data(), bias.data(), n, 1e-5f, y.data());
+    double mean = 0, variance = 0;
+    for (float v : x)
+      mean += v / double(n);
+    for (float v : x)
+      variance += (v - mean) * (v - mean) / double(n);
+    for (int64_t i = 0; i < n; ++i)
+      ASSERT_NEAR(y[i], gain[i] * (x[i] - mean) / std::sqrt(variance + 1e-5f) + bias[i], 3e-6)
+          << n << " " << i;
+    isa().rk_layer_norm(x.data(), gain.data(), bias.data(), n, 1e-5f, x.data());
+    EXPECT_EQ(x, y) << "in place";
+  }
+}
+
 TEST_P(RowTest, QuantisedRowsAreNearestAndSumsExact) {
   for (int64_t group : {32, 64, 128})
     for (int64_t n : {1, 32, 33, 100, 128, 576, 700}) {

@@ -9,7 +9,7 @@
 namespace retort::exec {
 
 /// A model of two blocks that has every op and most options: grouped attention with a window and a
-/// soft cap in the second block, q/k norms, biases, a fused and split QKV, offset norms, a scaled
+/// soft cap in the second block, q/k norms, a layer norm, biases, a fused and split QKV, offset norms, a scaled
 /// embedding that is also the output matrix, and a soft cap of the logits.
 struct TinyModel {
   static constexpr int64_t kHidden = 16, kHeads = 4, kKvHeads = 2, kHeadDim = 6, kFfn = 20;
@@ -71,6 +71,13 @@ private:
       norm.attributes["offset"] = {1};
     return node(norm, width * groups);
   }
+  ValueId layerNorm(ValueId in, const std::string &name) {
+    Node norm{OpKind::LayerNorm, {in}};
+    norm.params["weight"] = add(name + ".weight", 1, kHidden, true);
+    norm.params["bias"] = add(name + ".bias", 1, kHidden, true);
+    norm.attributes = {{"eps", {1e-5}}};
+    return node(norm, kHidden);
+  }
   ValueId linear(ValueId in, const std::string &name, int64_t rows, int64_t cols, bool bias) {
     Node linear{OpKind::Linear, {in}};
     linear.params["weight"] = matrix(name + ".weight", rows, cols);
@@ -118,7 +125,8 @@ private:
     const ValueId attended = attention(query, key, value, index == 1);
     const ValueId output = linear(attended, name + ".attn_output", kHidden, q, false);
     const ValueId h = residual(in, output);
-    const ValueId m = norm(h, name + ".ffn_norm.weight", kHidden, 1, false);
+    const ValueId m = index == 0 ? norm(h, name + ".ffn_norm.weight", kHidden, 1, false)
+                                 : layerNorm(h, name + ".ffn_norm");
     const ValueId gate = linear(m, name + ".ffn_gate", kFfn, kHidden, false);
     const ValueId up = linear(m, name + ".ffn_up", kFfn, kHidden, false);
     const auto act = index == 0 ? Activation::Silu : Activation::GeluTanh;
