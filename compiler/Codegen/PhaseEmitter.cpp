@@ -372,10 +372,9 @@ private:
   void emit(kernel::LayerNormOp op) {
     int64_t n = columns(op.getSourceAttr());
     loop(begin, end, [&](llvm::Value *r) {
-      call("rk_layer_norm",
-           {floatsAt(data(op.getSourceAttr()), r, n), data(op.getGainAttr()),
-            data(op.getBiasAttr()), i64(n), f32(op.getEps()),
-            floatsAt(data(op.getDestAttr()), r, n)});
+      call("rk_layer_norm", {floatsAt(data(op.getSourceAttr()), r, n), data(op.getGainAttr()),
+                             data(op.getBiasAttr()), i64(n), f32(op.getEps()),
+                             floatsAt(data(op.getDestAttr()), r, n)});
     });
   }
 

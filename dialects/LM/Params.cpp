@@ -23,9 +23,8 @@ SmallVector<ParamUse, 2> NormOp::getParamUses() {
 }
 
 SmallVector<ParamUse, 2> LayerNormOp::getParamUses() {
-  return {
-      {getWeightAttrName(), getWeightAttr(), ParamRole::Gain, {ParamAxis::over(getResult())}},
-      {getBiasAttrName(), getBiasAttr(), ParamRole::Bias, {ParamAxis::over(getResult())}}};
+  return {{getWeightAttrName(), getWeightAttr(), ParamRole::Gain, {ParamAxis::over(getResult())}},
+          {getBiasAttrName(), getBiasAttr(), ParamRole::Bias, {ParamAxis::over(getResult())}}};
 }
 
 SmallVector<ParamUse, 2> LinearOp::getParamUses() {

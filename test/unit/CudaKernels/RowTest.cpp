@@ -69,11 +69,12 @@ RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x,
              gain = randomValues(32, 3);
   makeRows(rows);
   const CUdeviceptr px = upload(x), pz = upload(z), pg = upload(gain);
-  const CUdeviceptr pn = upload(x), pl = upload(x), pglu = upload(std::vector<float>(rows * 40)), ps = upload(x),
-                    pa = upload(std::vector<float>(rows * 16));
+  const CUdeviceptr pn = upload(x), pl = upload(x), pglu = upload(std::vector<float>(rows * 40)),
+                    ps = upload(x), pa = upload(std::vector<float>(rows * 16));
   run(module, "k_rows", px, pg, pz, pn, pl, pglu, ps, pa);
-  const auto normed = download<float>(pn, rows * 96), layered = download<float>(pl, rows * 96), gated = download<float>(pglu, rows * 40),
-             sum = download<float>(ps, rows * 96), turned = download<float>(pa, rows * 16);
+  const auto normed = download<float>(pn, rows * 96), layered = download<float>(pl, rows * 96),
+             gated = download<float>(pglu, rows * 40), sum = download<float>(ps, rows * 96),
+             turned = download<float>(pa, rows * 16);
   const float frequencies[8] = {1, 0.5f, 0.25f, 0.1f, 0.05f, 0.01f, 0.001f, 0.0001f};
   for (size_t r = 0; r < rows; ++r) {
     double mean = 0, variance = 0;
