@@ -85,6 +85,7 @@ bool Checkpoints::resume(RunState &state) {
     state.curve.resize(curve->bytes.size() / sizeof(float));
     std::memcpy(state.curve.data(), curve->bytes.data(), curve->bytes.size());
     state.step = int64_t(state.curve.size());
+    saved_ = false;
     state.rollbacks = std::max<int64_t>(
         state.rollbacks, std::strtoll(metadataOf(file, "retort.rollbacks").c_str(), nullptr, 10));
     return true;
@@ -116,6 +117,7 @@ void Checkpoints::save(const RunState &state) {
             {{"retort.checkpoint", "2"},
              {"retort.key", options_.key},
              {"retort.rollbacks", std::to_string(state.rollbacks)}});
+  saved_ = true;
   endedAt_ = nowSeconds();
   tookSeconds_ = endedAt_ - begun;
 }

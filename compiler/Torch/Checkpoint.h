@@ -27,12 +27,14 @@ public:
   void maybeSave(const RunState &state);
   /// Writes one.
   void save(const RunState &state);
+  bool savedSinceResume() const { return saved_; }
 
 private:
   const TrainOptions &options_;
   std::vector<Trained> &params_;
   double endedAt_; ///< when the last one was written, by the steady clock
   double tookSeconds_ = 0;
+  bool saved_ = false; ///< since resume() took one up
 };
 
 /// Writes the float32 weights as safetensors, named as the parameters, whole or not at all.

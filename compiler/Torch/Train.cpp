@@ -96,7 +96,7 @@ private:
   std::optional<Teacher> teacher_;
   int64_t matched_ = 0; ///< blocks whose outputs are matched
   RunState state_;
-  int64_t rolledBackTo_ = -1; ///< step
+  bool wentBack_ = false;
 };
 
 int64_t Run::blocksOfBoth(const Graph &student, const Graph &teacher) {
@@ -162,8 +162,8 @@ bool Run::report(const OnProgress &progress, int64_t steps, double loss, double 
   return !progress || progress({state_.step, steps, loss, tokensPerSecond});
 }
 
-/// Goes back to the last checkpoint at half the rate; to the beginning if there is none, or the
-/// first step after it was not finite even so.
+/// Goes back to the last checkpoint at half the rate; to the beginning if there is none, or if going
+/// back to this one did not help before.
 void Run::rollBack(int64_t steps) {
   constexpr int64_t kMostRollbacks = 2;
   if (state_.rollbacks == kMostRollbacks)
@@ -173,14 +173,15 @@ void Run::rollBack(int64_t steps) {
                               "the learning rate");
   ++state_.rollbacks;
   optimizer_.clearGradients();
-  if (state_.step != rolledBackTo_ && checkpoints_.resume(state_)) {
+  const bool isNew = !wentBack_ || checkpoints_.savedSinceResume();
+  wentBack_ = true;
+  if (isNew && checkpoints_.resume(state_)) {
     optimizer_.publish();
   } else {
     optimizer_.restart(student_);
     state_.step = 0;
     state_.curve.clear();
   }
-  rolledBackTo_ = state_.step;
 }
 
 /// False if the step is not finite: then nothing was updated.

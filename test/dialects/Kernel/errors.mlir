@@ -406,7 +406,7 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
   kernel.buffer @g weights tensor<64xf32> bytes 256
   kernel.phase @p "blk.0" tiles 2 per_row {
-    // expected-error @below {{needs 1 tiles per row, its phase has 2 tiles per row}}
+    // expected-error @below {{needs 1 tiles per row, its phase has 2 per row}}
     kernel.layer_norm @x, @g, @g -> @x eps 1.0e-5
   }
 }

@@ -47,7 +47,7 @@ lm.model @full family "gemma3" context 128 vocab 16 hidden 8
     ^bb0(%a: tensor<?x8xf32>):
       // CHECK-NEXT: lm.norm %[[A]], @blk.0.attn_norm.weight eps 9.9999999999999995E-7 offset : tensor<?x8xf32>
       %n = lm.norm %a, @blk.0.attn_norm.weight eps 1.0e-6 offset : tensor<?x8xf32>
-      // CHECK-NEXT: %attn_norm_0 = lm.layer_norm %[[A]], @blk.0.attn_norm.weight bias @blk.0.attn_norm.bias eps 1.000000e-05 : tensor<?x8xf32>
+      // CHECK-NEXT: %{{.*}} = lm.layer_norm %[[A]], @blk.0.attn_norm.weight bias @blk.0.attn_norm.bias eps 1.000000e-05 : tensor<?x8xf32>
       %ln = lm.layer_norm %a, @blk.0.attn_norm.weight bias @blk.0.attn_norm.bias eps 1.0e-5 : tensor<?x8xf32>
       // CHECK-NEXT: lm.linear %{{.*}}, @blk.0.attn_qkv.weight bias @blk.0.attn_qkv.bias : tensor<?x8xf32> -> tensor<?x16xf32>
       %qkv = lm.linear %n, @blk.0.attn_qkv.weight bias @blk.0.attn_qkv.bias : tensor<?x8xf32> -> tensor<?x16xf32>

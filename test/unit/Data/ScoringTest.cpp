@@ -152,8 +152,8 @@ TEST(Scoring, AnIntervalCoversTheTruthNineteenTimesInTwenty) {
     const Estimate estimate = bitsPerByte(scores);
     covered += estimate.low <= truth && truth <= estimate.high;
   }
-  // 285 are expected, with a standard deviation of 3.8.
-  EXPECT_GE(covered, 274);
+  // 285 at best, with a standard deviation of 3.8; 60 skewed documents make BCa cover a little less.
+  EXPECT_GE(covered, 270);
   EXPECT_LE(covered, 296);
 }
 
