@@ -15,7 +15,7 @@
 // CHECK-NEXT:    kernel.matmul %{{.*}}, @blk.0.two.weight -> @blk.0.two residual @blk.0.one
 
 // CUDA: constexpr LayerNormShape LayerNorm_32 = {
-// CUDA-NEXT: .features = 32, .eps = 
+// CUDA-NEXT: .features = 32, .eps =
 // CUDA: // blk.0.attn_norm: layer norm of 32
 // CUDA: layerNorm<LayerNorm_32>(
 lm.model @m family "stablelm" context 8 vocab 20 hidden 32 {

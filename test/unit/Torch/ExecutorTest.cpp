@@ -249,16 +249,18 @@ TEST_F(ExecutorTest, RollsBackFromCheckpoints) {
     train.learningRate /= 2;
   ASSERT_EQ(result.rollbacks, 2);
   const std::string whole = slurp(path("out"));
-  for (const int attempt : {0, 2}) {
+  // Stopped after the first step at the full rate, which ruins the weights, or in the last attempt.
+  for (const auto &[attempt, step] : {std::pair{0, 1}, {2, 3}}) {
     std::filesystem::remove(train.checkpointPath);
     int64_t attempts = 0, last = 0;
     run([&](const Progress &at) {
       attempts += at.step <= std::exchange(last, at.step);
-      return attempts < attempt || at.step < 3;
+      return attempts < attempt || at.step < step;
     });
-    ASSERT_TRUE(std::filesystem::exists(train.checkpointPath));
-    check(run({}));
-    EXPECT_EQ(result.resumedAt, 3);
+    ASSERT_TRUE(std::filesystem::exists(train.checkpointPath)) << attempt;
+    const Status status = run({});
+    ASSERT_TRUE(status.ok()) << attempt << ": " << status.message;
+    EXPECT_EQ(result.resumedAt, step);
     EXPECT_EQ(result.rollbacks, 2);
     EXPECT_EQ(slurp(path("out")), whole);
   }
