@@ -18,7 +18,7 @@ exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight:
   if (mlir::failed(matrices))
     fail(ExitCode::Internal, "a model that the executor runs has a matrix that nothing describes");
   for (exec::Param &param : graph.params)
-    for (Matrix matrix : *matrices)
+    for (Matrix &matrix : *matrices)
       if (format && matrix.param.getSymName() == param.name)
         param.format = (table && matrix.isTable ? table : format).getValue();
   return graph;

@@ -144,9 +144,9 @@ void bench(exec::Executor &executor, Teacher &teacher, int64_t rows, int64_t cou
   rate("score: blocks forward", [&](const exec::OnProgress &progress) {
     return executor.score(model, nullptr, sequences, {}, progress, scores);
   });
-  exec::Observation observation;
+  Statistics statistics;
   rate("observe", [&](const exec::OnProgress &progress) {
-    return executor.observe(model, sequences, progress, observation);
+    return executor.observe(model, sequences, progress, statistics);
   });
   exec::TrainOptions options;
   options.learningRate = 1e-4;
@@ -161,13 +161,13 @@ void bench(exec::Executor &executor, Teacher &teacher, int64_t rows, int64_t cou
 }
 
 void memory(exec::Executor &executor, Teacher &teacher, int64_t tokens) {
-  exec::Observation observation;
+  Statistics statistics;
   exec::check(executor.observe(teacher.executable(),
                                randomSequences(256, tokens / 256, teacher.graph.vocab), {},
-                               observation));
+                               statistics));
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  std::printf("{\"blocks\": %zu, \"peak_kib\": %ld}\n", observation.blocks.size(), usage.ru_maxrss);
+  std::printf("{\"blocks\": %zu, \"peak_kib\": %ld}\n", statistics.blocks.size(), usage.ru_maxrss);
 }
 
 int run(int argc, char **argv) {

@@ -113,7 +113,8 @@ def check_place(work):
 
 def check_budget(work):
     """--budget chooses what the recipe says that it varies, unless the user has set it."""
-    command = ("compile", work / "teacher.gguf", "--corpus", work / "corpus", "--dry-run", "--budget", "1kB")
+    command = ("compile", work / "teacher.gguf", "--corpus", work / "corpus", "--small-corpus", "--dry-run",
+               "--budget", "1kB")
     line = run(RETORT, *command, "--set", "ffn-keep=0.5", check=False).stderr.splitlines()[-1]
     assert "raise --budget, or leave ffn-keep to it" in line, line
     line = run(RETORT, *command, "--recipe", "int8", check=False).stderr.splitlines()[-1]

@@ -9,5 +9,5 @@
 // CHECK-NEXT: distill.observe @observe_2 model @teacher tokens 4000 sequence_length 128
 // CHECK-SAME:   statistics [#distill.statistic<ffn>, #distill.statistic<influence>]
 
-// NAME: insert-observation: there is no statistic 'colour': there are vocabulary, ffn, influence and heads
+// NAME: insert-observation: there is no statistic 'colour': there are vocabulary, ffn, influence, heads and attention_influence
 // NONE: insert-observation: say which statistics
