@@ -171,7 +171,7 @@ TEST_F(Tiles, Rows) {
         {caseOf(embed, embed.tiles(), "embed<NAME>(cta, cta.tokens(), w, y);"),
          caseOf(angles, angles.tiles(), "angles<NAME>(cta, cta.positions(), frequencies, y);"),
          caseOf(norm, norm.tiles(), "norm<NAME>(cta, x, x, f, y);"),
-         caseOf(layerNorm, layerNorm.tiles(), "layerNorm<NAME>(cta, x, x, f, y);"),
+         caseOf(layerNorm, layerNorm.tiles(), "layerNorm<NAME>(cta, x, x, x, y);"),
          caseOf(glu, glu.tiles(), "glu<NAME>(cta, x, x, y);"),
          caseOf(sum, sum.tiles(), "residual<NAME>(cta, x, x, y);"),
          caseOf(sum, sum.tiles(), "sum<NAME>(cta, x, x, f, y);"),
