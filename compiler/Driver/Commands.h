@@ -20,8 +20,9 @@ struct CompileOptions {
   unsigned devices = 1;       ///< GPUs that share the model
   std::string form;   ///< of GPU programs: persistent or graph; empty: the faster by the cost model
   std::string recipe; ///< a name or a file; empty: the usual one
-  std::vector<Setting> settings; ///< of the recipe's parameters, in order
-  std::string passes;            ///< a pipeline that replaces the recipe's
+  std::vector<Setting> settings;  ///< of the recipe's parameters, in order
+  std::string passes;             ///< a pipeline that replaces the recipe's
+  std::vector<std::string> gates; ///< what the specialist must reach, as Gate::parse() reads it
   bool printPipeline = false;
   uint64_t budgetBytes = 0; ///< most bytes of the bundle; 0: the recipe decides
   std::string workspace;    ///< empty: Workspace::defaultDir()
@@ -37,14 +38,22 @@ void recipesCommand(const std::string &nameOrFile);
 
 struct EvalOptions {
   std::string model, against;
-  std::vector<std::string> corpus;
-  std::string documents;        ///< a file to write each document's score to; empty: none
-  uint64_t textBytes = 500'000; ///< most bytes of held-out text to score; 0: all
+  std::vector<std::string> corpus; ///< may be empty if there are tasks
+  std::vector<std::string> tasks;  ///< task files
+  std::string documents;           ///< a file to write each document's score to; empty: none
+  uint64_t textBytes = 500'000;    ///< most bytes of held-out text to score; 0: all
   unsigned threads = 0;
   std::string device; ///< of bundles, as in retort.h; empty: the best there is
   bool json = false, quiet = false;
 };
 void evalCommand(const EvalOptions &options);
+
+struct DocumentsOptions {
+  std::vector<std::string> corpus; ///< files or folders of documents
+  std::string documents;           ///< a file to write each document's split to; empty: none
+};
+/// Reads a corpus as a compile does, and says what is in it.
+void corpusCommand(const DocumentsOptions &options);
 
 struct RunOptions {
   std::string bundle, prompt;

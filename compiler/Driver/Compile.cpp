@@ -2,14 +2,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Codegen/Nvcc.h"
+#include "compiler/Data/Task.h"
 #include "compiler/Driver/Assemble.h"
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Gate.h"
 #include "compiler/Driver/Plan.h"
 #include "compiler/Driver/Predict.h"
 #include "compiler/Import/Import.h"
+#include "runtime/base/Sha256.h"
+
+#include "llvm/ADT/StringSet.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -64,14 +68,32 @@ std::string recipesWithBudget() {
   return names;
 }
 
+/// A score's result; null if it has none.
+nlohmann::json resultOf(distill::ScoreOp op, const Workspace &workspace) {
+  if (!op.getResult())
+    return {};
+  return readObject(workspace.objectPath(op.getResult()->getSha256().str(), "json"));
+}
+
+std::optional<TaskFigures> answersOf(distill::ScoreOp op, const Workspace &workspace) {
+  const nlohmann::json score = resultOf(op, workspace);
+  if (!score.is_object())
+    return std::nullopt;
+  const std::vector<double> correct = score.at("correct"), correctNorm = score.at("correct_norm");
+  return TaskFigures{.task = op.getTaskName()->str(),
+                     .model = wordsOf(op.getModel()),
+                     .questions = correct.size(),
+                     .acc = accuracy(correct),
+                     .accNorm = accuracy(correctNorm)};
+}
+
 /// A score's figures, compared with those of `first`, the first model of the report (null: this is
 /// it); nothing if it has no result.
 std::optional<ModelFigures> figuresOf(distill::ScoreOp op, const Workspace &workspace,
                                       const ModelFigures *first) {
-  if (!op.getResult())
+  const nlohmann::json score = resultOf(op, workspace);
+  if (!score.is_object())
     return std::nullopt;
-  const nlohmann::json score =
-      readObject(workspace.objectPath(op.getResult()->getSha256().str(), "json"));
   ModelFigures figures{.name = wordsOf(op.getSymName())};
   for (const nlohmann::json &document : score.at("documents")) {
     figures.documents.push_back(document.at("sha256"));
@@ -101,12 +123,24 @@ Report reportOf(const engine::Manifest::Provenance &made, mlir::ModuleOp module,
                 uint64_t bytesPerToken, const Workspace &workspace) {
   Report report;
   report.title = std::filesystem::path(made.teacherFile).stem().string() + ", " + made.recipe;
+  llvm::StringSet<> listed; // results: gates score again what a recipe has scored
+  llvm::StringRef last;     // the result of the model as it is now
+  for (auto op : module.getOps<distill::ScoreOp>())
+    if (op.getResult() && !op.getTask() && op.getModel() == model.getSymName())
+      last = op.getResult()->getSha256();
   for (auto op : module.getOps<distill::ScoreOp>()) {
+    if (op.getResult() && !listed.insert(op.getResult()->getSha256()).second)
+      continue;
+    if (op.getTask()) {
+      if (auto answers = answersOf(op, workspace))
+        report.tasks.push_back(std::move(*answers));
+      continue;
+    }
     auto figures =
         figuresOf(op, workspace, report.models.empty() ? nullptr : &report.models.front());
     if (!figures)
       continue;
-    if (op.getModel() == model.getSymName())
+    if (op.getResult()->getSha256() == last)
       figures->weightBytesPerToken = bytesPerToken;
     report.heldOut = heldOutText(*figures);
     report.models.push_back(std::move(*figures));
@@ -120,6 +154,9 @@ Report reportOf(const engine::Manifest::Provenance &made, mlir::ModuleOp module,
   return report;
 }
 
+/// Tokens of held-out text that gates are judged on where the recipe does not say.
+constexpr const char *kGateTokens = "65536";
+
 /// A compile under way.
 class Compile {
 public:
@@ -127,9 +164,12 @@ public:
       : options_(options), recipe_(chosenRecipe(options)), progress_(options.quiet),
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
         context_(workspace_), teacher_(options.teacher, workspace_),
-        corpus_(options.corpus, options.smallCorpus, progress_) {
+        corpus_(options.corpus, options.smallCorpus, progress_), gates_(options.gates) {
     targets_ = parseTargets(options.target);
     checkDevices();
+    if (gates_.needCorpus() && options.corpus.empty())
+      fail(ExitCode::Usage, "--gate on bits_per_byte is about documents: name them with --corpus");
+    gates_.putTasks(workspace_);
   }
 
   void run() {
@@ -166,7 +206,9 @@ private:
   }
 
   std::string pipeline() const {
-    return recipe_.pipeline({{"checkpoint-type", mostWeights(teacher_.checkpoint())}});
+    return gates_.around(
+        recipe_.pipeline({{"checkpoint-type", mostWeights(teacher_.checkpoint())}}),
+        recipe_.valueOr("score-tokens", kGateTokens));
   }
 
   Plan plan() {
@@ -244,9 +286,23 @@ private:
     report.curves = work.curves();
     if (const Corpus *corpus = corpus_.known())
       report.corpus = corpus->counts();
+    report.gates = work.gates();
+    checkGates(report);
     if (options_.form.empty() && !targets_.cuda.empty())
       form_ = fasterForm(lowered.targets.back().programs, targets_.cuda);
     writeBundle(options_.output, lowered, teacher_, targets_, form_, info, progress_);
+  }
+
+  /// Fails if a gate did; the report, which no bundle carries then, stays in the workspace.
+  void checkGates(const Report &report) {
+    const std::string failures = failureOf(report.gates);
+    if (failures.empty())
+      return;
+    const std::string key = sha256Hex(std::string_view(report.toJson().dump()));
+    workspace_.put(key, "report.json", report.toJson().dump(1) + "\n");
+    workspace_.put(key, "report.html", report.toHtml());
+    fail(kGateFailed, failures + ": no bundle is written; the report is " +
+                          workspace_.objectPath(key, "report.html"));
   }
 
   const CompileOptions &options_;
@@ -258,6 +314,7 @@ private:
   CompilerContext context_;
   Teacher teacher_;
   FieldCorpus corpus_;
+  Gates gates_;
   Plan planned_;
 };
 

@@ -75,7 +75,7 @@ void DataWork::run(mlir::ModuleOp module) {
               if (!work.getResult())
                 runOp(work);
             })
-        .Case([&](distill::GateOp gate) { checkGate(gate); });
+        .Case([&](distill::GateOp gate) { judge(gate); });
   }
 }
 
@@ -101,7 +101,9 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
       stream << attribute.getName().getValue() << " = " << attribute.getValue() << '\n';
   for (lm::ModelOp used : models)
     used->print(stream, mlir::OpPrintingFlags().useLocalScope());
-  stream << teacher_.sha256() << '\n' << corpus_.get().identity() << '\n';
+  stream << teacher_.sha256() << '\n';
+  if (!op->hasAttr("task"))
+    stream << corpus_.get().identity() << '\n';
   stream << exec::arithmeticOf({.threads = static_cast<int>(options_.threads)}) << '\n';
   return sha256Hex(std::string_view(text));
 }

@@ -56,6 +56,8 @@ public:
   void run(mlir::ModuleOp module);
 
   const std::vector<PlannedWork> &plan() const { return plan_; }
+  /// The gates judged so far, in order.
+  const std::vector<GateOutcome> &gates() const { return gates_; }
   /// Loss curves of the trainings so far, in order.
   const std::vector<LossCurve> &curves() const { return curves_; }
 
@@ -64,7 +66,7 @@ private:
   void runOp(distill::FitOp op);
   void runOp(distill::TrainOp op);
   void runOp(distill::ScoreOp op);
-  void checkGate(distill::GateOp op);
+  void judge(distill::GateOp op);
 
   template <typename OpT> static void setResult(OpT op, const std::string &key) {
     op.setResultAttr(distill::FileAttr::get(op.getContext(), key));
@@ -78,7 +80,8 @@ private:
   std::string observe(distill::ObserveOp op, lm::ModelOp model);
   void train(distill::TrainOp op, const std::string &key, const std::string &output);
   void readCurve(distill::TrainOp op, const std::string &key);
-  std::string score(distill::ScoreOp op, lm::ModelOp model);
+  nlohmann::json score(distill::ScoreOp op, lm::ModelOp model);
+  nlohmann::json answer(distill::ScoreOp op, lm::ModelOp model);
   /// The progress callback of executor calls; the note comes from the loss.
   exec::OnProgress onProgress();
 
@@ -90,6 +93,7 @@ private:
   std::unique_ptr<exec::Executor> executor_;
   std::vector<PlannedWork> plan_;
   std::vector<LossCurve> curves_;
+  std::vector<GateOutcome> gates_;
 };
 
 } // namespace retort

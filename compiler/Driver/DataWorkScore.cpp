@@ -1,9 +1,9 @@
 //===- DataWorkScore.cpp - Executing distill.score and distill.gate ------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Data/Scoring.h"
+#include "compiler/Data/Numbers.h"
 #include "compiler/Driver/DataWork.h"
 #include "compiler/Driver/Estimate.h"
-#include "compiler/Driver/Scorer.h"
+#include "compiler/Driver/TaskScorer.h"
 #include "compiler/Torch/FromIR.h"
 
 #include <cmath>
@@ -27,17 +27,17 @@ void DataWork::runOp(distill::ScoreOp op) {
   if (!options_.planOnly)
     workspace_.getOrMake(key, "json", [&](const std::string &path) {
       progress_.begin(name);
-      const std::string text = score(op, scored);
-      writeFileAtomically(path, text);
-      char line[64];
-      std::snprintf(line, sizeof line, "%.3f bits per byte held out",
-                    nlohmann::json::parse(text)["bits_per_byte"].get<double>());
-      progress_.end(line);
+      const nlohmann::json result = op.getTask() ? answer(op, scored) : score(op, scored);
+      writeFileAtomically(path, result.dump() + "\n");
+      progress_.end(op.getTask() ? fixedDecimals(100 * result["acc"].get<double>(), 1) + " % of " +
+                                       op.getTaskName()->str()
+                                 : fixedDecimals(result["bits_per_byte"].get<double>(), 3) +
+                                       " bits per byte held out");
     });
   setResult(op, key);
 }
 
-std::string DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
+nlohmann::json DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
   const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(scored);
   const EvalWindows windows =
       evalWindows(corpus_.get().require(Split::HeldOut), tokenizer.tokenizeDocument(),
@@ -60,34 +60,55 @@ std::string DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
     result["documents"].push_back({{"sha256", windows.documents[d].sha256},
                                    {"text_bytes", documents[d].textBytes},
                                    {"nll", documents[d].nll}});
-  return result.dump() + "\n";
+  return result;
 }
 
-void DataWork::checkGate(distill::GateOp op) {
+nlohmann::json DataWork::answer(distill::ScoreOp op, lm::ModelOp scored) {
+  const std::string name = op.getTaskName()->str();
+  const auto content = workspace_.read(op.getTask()->getSha256().str(), "jsonl");
+  if (!content)
+    fail(ExitCode::BadInput, name + ": the workspace does not hold this task: name its file with "
+                                    "--gate");
+  const std::vector<TaskItem> items = parseTask(*content, name);
+  const std::unique_ptr<Scorer> scorer = modelScorer(teacher_, scored, executor());
+  const TaskScore answers = scoreTask(items, *scorer, progress_);
+  return {{"acc", accuracy(answers.acc).value},
+          {"acc_norm", accuracy(answers.accNorm).value},
+          {"correct", answers.acc},
+          {"correct_norm", answers.accNorm}};
+}
+
+void DataWork::judge(distill::GateOp op) {
   if (options_.planOnly)
     return;
-  auto bits = [&](llvm::StringRef name) {
-    auto score = mlir::SymbolTable::lookupNearestSymbolFrom<distill::ScoreOp>(
+  const std::string metric = stringifyMetric(op.getMetric()).str();
+  const auto scoreOf = [&](llvm::StringRef name) {
+    return mlir::SymbolTable::lookupNearestSymbolFrom<distill::ScoreOp>(
         op, mlir::StringAttr::get(op.getContext(), name));
-    return readObject(workspace_.objectPath(score.getResult()->getSha256().str(), "json"))
-        .value("bits_per_byte", NAN);
   };
-  const double reached = bits(op.getScore());
-  char text[160];
-  if (op.getMaximum() && !(reached <= op.getMaximumAttr().getValueAsDouble())) {
-    std::snprintf(text, sizeof text,
-                  "the specialist reaches %.4f bits per byte on held-out text, not the %.4f asked "
-                  "for: distil on more tokens or prune less",
-                  reached, op.getMaximumAttr().getValueAsDouble());
-    fail(ExitCode::Resources, text);
+  const auto figureOf = [&](distill::ScoreOp score) {
+    const std::string key = score.getResult()->getSha256().str();
+    return readObject(workspace_.objectPath(key, "json")).value(metric, double(NAN));
+  };
+  distill::ScoreOp score = scoreOf(op.getScore());
+  const bool lower = op.getMetric() == distill::Metric::BitsPerByte, strict = op.getStrict();
+  char bound[32];
+  std::snprintf(bound, sizeof bound, "%.6g", op.getBound());
+  GateOutcome outcome;
+  outcome.asked = lower ? metric : "task:" + score.getTaskName()->str();
+  outcome.asked += op.getMetric() == distill::Metric::AccNorm ? " acc_norm" : "";
+  outcome.asked += std::string(lower ? " <" : " >") + (strict ? " " : "= ") + bound;
+  outcome.reached = figureOf(score);
+  outcome.limit = op.getBound();
+  if (op.getAgainst()) {
+    distill::ScoreOp other = scoreOf(*op.getAgainst());
+    outcome.asked += " * " + wordsOf(other.getModel());
+    outcome.limit *= figureOf(other);
   }
-  if (op.getAgainst() && !(reached < bits(*op.getAgainst()))) {
-    std::snprintf(text, sizeof text,
-                  "the specialist reaches %.4f bits per byte on held-out text, no better than its "
-                  "teacher's %.4f: distil on more tokens or prune less",
-                  reached, bits(*op.getAgainst()));
-    fail(ExitCode::Resources, text);
-  }
+  // What is not finite passes no gate.
+  outcome.passed = lower ? outcome.reached < outcome.limit : outcome.reached > outcome.limit;
+  outcome.passed |= !strict && outcome.reached == outcome.limit;
+  gates_.push_back(outcome);
 }
 
 } // namespace retort

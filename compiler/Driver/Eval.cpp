@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/Numbers.h"
 #include "compiler/Data/Scoring.h"
+#include "compiler/Data/Tsv.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Progress.h"
-#include "compiler/Driver/Scorer.h"
+#include "compiler/Driver/TaskScorer.h"
 #include "runtime/base/Error.h"
 
 #include <algorithm>
@@ -74,11 +75,11 @@ private:
                             Scored &scored, Scorer &reference, Scored &referenceScored) {
     const std::vector<int32_t> rows = windowRows(windows, window);
     std::vector<std::vector<float>> kept;
-    reference.logits(rows, [&](size_t r, std::span<const float> logits) {
+    reference.logits({&rows, 1}, [&](size_t, size_t r, std::span<const float> logits) {
       kept.emplace_back(logits.begin(), logits.end());
       referenceScored.scores[window.document].nll += logSumExp(logits) - logits[window.tokens[r]];
     });
-    scorer.logits(rows, [&](size_t r, std::span<const float> logits) {
+    scorer.logits({&rows, 1}, [&](size_t, size_t r, std::span<const float> logits) {
       const double normaliser = logSumExp(logits);
       scored.scores[window.document].nll += normaliser - logits[window.tokens[r]];
       // KL(reference || model) of this row's next-token distributions.
@@ -171,14 +172,6 @@ void printComparison(const EvalOptions &options, const json &result) {
         result["kl_max"].get<double>(), 100 * result["top1_agreement"].get<double>());
 }
 
-/// A field of a TSV file, in which tabs and ends of lines have a meaning.
-std::string tsvField(const std::string &text) {
-  std::string field;
-  for (char c : text)
-    field += c == '\t' ? "\\t" : c == '\n' ? "\\n" : c == '\\' ? "\\\\" : std::string(1, c);
-  return field;
-}
-
 /// A line a document: what was scored and how many bits each model took.
 void writeDocuments(const std::string &path, const Scored &scored, const Scored *against) {
   std::string text = "document\tsha256\ttext_bytes\tbits";
@@ -194,31 +187,22 @@ void writeDocuments(const std::string &path, const Scored &scored, const Scored 
   writeFileAtomically(path, text);
 }
 
-} // namespace
-
-void evalCommand(const EvalOptions &options) {
-  Progress::handleSignals();
-  Progress progress(options.quiet || options.json);
-  Workspace workspace(Workspace::defaultDir());
-  std::unique_ptr<Scorer> scorer =
-                              openScorer(options.model, workspace, options.threads, options.device),
-                          against;
-  if (!options.against.empty())
-    against = openScorer(options.against, workspace, options.threads, options.device);
+/// Scores held-out documents into `result`.
+void evalDocuments(const EvalOptions &options, Scorer &scorer, Scorer *against, Progress &progress,
+                   json &result) {
   const Corpus corpus = Corpus::read(options.corpus);
   // A document's split is a function of its text, so none that was trained on is held out here; but
   // near-duplicates are only dropped within a corpus.
-  if (!scorer->corpusIdentity().empty() && scorer->corpusIdentity() != corpus.identity())
+  if (!scorer.corpusIdentity().empty() && scorer.corpusIdentity() != corpus.identity())
     std::fprintf(stderr,
                  "retort: note: %s was made from other documents than these; near-duplicates "
                  "of what it was trained on may be among them\n",
                  options.model.c_str());
   Evaluation evaluation(corpus, options, progress);
-  const bool comparable = against && scorer->vocabularyIdentity() == against->vocabularyIdentity();
+  const bool comparable = against && scorer.vocabularyIdentity() == against->vocabularyIdentity();
   Scored other;
-  Scored scored =
-      evaluation.score(options.model, *scorer, comparable ? against.get() : nullptr, &other);
-  json result = toJson(scored);
+  Scored scored = evaluation.score(options.model, scorer, comparable ? against : nullptr, &other);
+  result = toJson(scored);
   addDivergence(result, scored);
   if (against) {
     if (!comparable)
@@ -230,13 +214,89 @@ void evalCommand(const EvalOptions &options) {
   }
   if (!options.documents.empty())
     writeDocuments(options.documents, scored, against ? &other : nullptr);
+}
+
+/// A task file whose lines are in order.
+struct Task {
+  std::string path;
+  std::vector<TaskItem> items;
+};
+
+TaskScore answer(const Task &task, const std::string &model, Scorer &scorer, Progress &progress) {
+  progress.begin("ask " + model + ": " + task.path);
+  const TaskScore score = scoreTask(task.items, scorer, progress);
+  progress.end(fixedDecimals(100 * accuracy(score.acc).value, 1) + " %");
+  return score;
+}
+
+json evalTask(const Task &task, const EvalOptions &options, Scorer &scorer, Scorer *against,
+              Progress &progress) {
+  json result = {{"task", task.path}, {"questions", task.items.size()}};
+  const auto add = [](json &figures, const TaskScore &score) {
+    addEstimate(figures, "acc", accuracy(score.acc));
+    addEstimate(figures, "acc_norm", accuracy(score.accNorm));
+  };
+  const TaskScore score = answer(task, options.model, scorer, progress);
+  add(result, score);
+  if (against) {
+    const TaskScore other = answer(task, options.against, *against, progress);
+    add(result["against"], other);
+    addEstimate(result, "acc_difference", accuracyDifference(score.acc, other.acc));
+    addEstimate(result, "acc_norm_difference", accuracyDifference(score.accNorm, other.accNorm));
+  }
+  return result;
+}
+
+void printTask(const json &task, const EvalOptions &options) {
+  const auto figures = [](const std::string &model, const json &of) {
+    std::printf("  %s: acc %.4f%s, acc_norm %.4f%s\n", model.c_str(), of["acc"].get<double>(),
+                intervalText(of["acc_interval"], 4).c_str(), of["acc_norm"].get<double>(),
+                intervalText(of["acc_norm_interval"], 4).c_str());
+  };
+  std::printf("%s, %s questions\n", task["task"].get<std::string>().c_str(),
+              formatCount(task["questions"].get<uint64_t>()).c_str());
+  figures(options.model, task);
+  if (!task.contains("against"))
+    return;
+  figures(options.against, task["against"]);
+  std::printf("  difference: acc %+.4f%s, acc_norm %+.4f%s\n", task["acc_difference"].get<double>(),
+              intervalText(task["acc_difference_interval"], 4).c_str(),
+              task["acc_norm_difference"].get<double>(),
+              intervalText(task["acc_norm_difference_interval"], 4).c_str());
+}
+
+} // namespace
+
+void evalCommand(const EvalOptions &options) {
+  if (options.corpus.empty() && options.tasks.empty())
+    fail(ExitCode::Usage, "name documents with --corpus or a task with --task");
+  Progress::handleSignals();
+  Progress progress(options.quiet || options.json);
+  std::vector<Task> tasks;
+  for (const std::string &path : options.tasks)
+    tasks.push_back({path, parseTask(readTaskFile(path), path)});
+  Workspace workspace(Workspace::defaultDir());
+  std::unique_ptr<Scorer> scorer =
+                              openScorer(options.model, workspace, options.threads, options.device),
+                          against;
+  if (!options.against.empty())
+    against = openScorer(options.against, workspace, options.threads, options.device);
+  json result = json::object();
+  if (!options.corpus.empty())
+    evalDocuments(options, *scorer, against.get(), progress, result);
+  for (const Task &task : tasks)
+    result["tasks"].push_back(evalTask(task, options, *scorer, against.get(), progress));
   if (options.json) {
-    std::printf("%s\n", result.dump(1).c_str());
+    std::printf("%s\n", result.dump(1, ' ', false, json::error_handler_t::replace).c_str());
     return;
   }
-  printLine(options.model, result);
-  if (against)
-    printComparison(options, result);
+  if (!options.corpus.empty()) {
+    printLine(options.model, result);
+    if (against)
+      printComparison(options, result);
+  }
+  for (const json &task : result.value("tasks", json::array()))
+    printTask(task, options);
 }
 
 } // namespace retort

@@ -43,21 +43,27 @@ public:
   std::string vocabularyIdentity() const override { return identity_; }
   std::string corpusIdentity() const override { return corpus_; }
 
-  void logits(std::span<const int32_t> tokens, const OnRow &onRow) override {
-    session_.reset(0);
+  std::string_view tokenBytes(int32_t token) const override { return model_.tokenBytes(token); }
+  bool isStop(int32_t token) const override { return model_.isStop(token); }
+
+  void logits(std::span<const std::vector<int32_t>> sequences, const OnRow &onRow) override {
     std::vector<retort_row> rows;
     std::vector<size_t> wanted;
     std::vector<float> out(maxRows_ * info_.vocab);
-    for (size_t begin = 0; begin < tokens.size(); begin += rows.size()) {
-      rows.clear();
-      wanted.clear();
-      for (size_t r = begin; r < tokens.size() && rows.size() < maxRows_; ++r) {
-        wanted.push_back(rows.size());
-        rows.push_back({tokens[r], 0, static_cast<int32_t>(r)});
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      const std::vector<int32_t> &tokens = sequences[s];
+      session_.reset(0);
+      for (size_t begin = 0; begin < tokens.size(); begin += rows.size()) {
+        rows.clear();
+        wanted.clear();
+        for (size_t r = begin; r < tokens.size() && rows.size() < maxRows_; ++r) {
+          wanted.push_back(rows.size());
+          rows.push_back({tokens[r], 0, static_cast<int32_t>(r)});
+        }
+        session_.step(rows, wanted, out);
+        for (size_t r = 0; r < rows.size(); ++r)
+          onRow(s, begin + r, std::span(out).subspan(r * info_.vocab, info_.vocab));
       }
-      session_.step(rows, wanted, out);
-      for (size_t r = 0; r < rows.size(); ++r)
-        onRow(begin + r, std::span(out).subspan(r * info_.vocab, info_.vocab));
     }
   }
 
@@ -69,37 +75,41 @@ private:
   std::string path_, identity_, corpus_;
 };
 
-class TeacherScorer : public Scorer {
+class ModelScorer : public Scorer {
 public:
-  TeacherScorer(const std::string &path, const Workspace &workspace, unsigned threads)
-      : context_(workspace), teacher_(path, workspace),
-        module_(importModel(context_.mlir(), teacher_.checkpoint())),
-        model_(context_.finalModel(*module_)), graph_(exec::graphFromModel(model_)),
-        executor_(exec::loadExecutor({.threads = static_cast<int>(threads)})) {}
+  ModelScorer(Teacher &teacher, lm::ModelOp model, exec::Executor &executor)
+      : teacher_(teacher), model_(model), graph_(exec::graphFromModel(model)), executor_(executor),
+        tokenizer_(teacher.tokenizerOf(model)) {}
 
-  TokenizeFn tokenize() const override { return tokenizer().tokenizeDocument(); }
-  int32_t startToken() const override { return tokenizer().startToken(); }
-  uint32_t context() const override { return model().getContext(); }
+  TokenizeFn tokenize() const override { return tokenizer_.tokenizeDocument(); }
+  int32_t startToken() const override { return tokenizer_.startToken(); }
+  uint32_t context() const override { return lm::ModelOp(model_).getContext(); }
   std::string vocabularyIdentity() const override {
-    return sha256Hex(std::string_view(writeTokenizerJson(tokenizer().spec)));
+    return sha256Hex(std::string_view(writeTokenizerJson(tokenizer_.spec)));
   }
+  std::string_view tokenBytes(int32_t token) const override {
+    return tokenizer_.tokenizer.tokenBytes(token);
+  }
+  bool isStop(int32_t token) const override { return tokenizer_.tokenizer.isStop(token); }
 
-  void logits(std::span<const int32_t> tokens, const OnRow &onRow) override {
+  void logits(std::span<const std::vector<int32_t>> sequences, const OnRow &onRow) override {
+    std::vector<exec::Sequence> given;
+    for (const std::vector<int32_t> &tokens : sequences)
+      given.push_back({tokens, {}});
     std::vector<std::vector<float>> rows;
-    exec::check(executor_->logits({&graph_, teacher_.readRows(model_, graph_)},
-                                  {{std::vector<int32_t>(tokens.begin(), tokens.end()), {}}},
-                                  exec::Precision::F32, rows));
-    const size_t vocab = rows.at(0).size() / tokens.size();
-    for (size_t r = 0; r < tokens.size(); ++r)
-      onRow(r, std::span(rows[0]).subspan(r * vocab, vocab));
+    exec::check(executor_.logits(model(), given, exec::Precision::F32, rows));
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      const size_t vocab = rows[s].size() / sequences[s].size();
+      for (size_t r = 0; r < sequences[s].size(); ++r)
+        onRow(s, r, std::span(rows[s]).subspan(r * vocab, vocab));
+    }
   }
 
   /// Block by block over all windows, so that each weight is read once.
   std::vector<double> nll(const EvalWindows &windows, Progress &progress) override {
     exec::Scores scores;
-    exec::check(executor_->score(
-        {&graph_, teacher_.readRows(model_, graph_)}, nullptr, windowSequences(windows),
-        {.precision = exec::Precision::F32},
+    exec::check(executor_.score(
+        model(), nullptr, windowSequences(windows), {.precision = exec::Precision::F32},
         [&](const exec::Progress &at) {
           progress.update(at.step, at.totalSteps);
           return !Progress::interrupted();
@@ -112,15 +122,33 @@ public:
   }
 
 private:
-  const LoadedTokenizer &tokenizer() const { return teacher_.tokenizer(); }
-  lm::ModelOp model() const { return model_; }
+  exec::Model model() const { return {&graph_, teacher_.readRows(model_, graph_)}; }
 
-  CompilerContext context_;
-  mutable Teacher teacher_;
-  mlir::OwningOpRef<mlir::ModuleOp> module_;
-  mutable lm::ModelOp model_;
+  Teacher &teacher_;
+  lm::ModelOp model_;
   exec::Graph graph_;
-  std::unique_ptr<exec::Executor> executor_;
+  exec::Executor &executor_;
+  const LoadedTokenizer &tokenizer_;
+};
+
+/// What a checkpoint's scorer lives on.
+struct OpenTeacher {
+  CompilerContext compiler;
+  Teacher teacher;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::unique_ptr<exec::Executor> executor;
+
+  OpenTeacher(const std::string &path, const Workspace &workspace, unsigned threads)
+      : compiler(workspace), teacher(path, workspace),
+        module(importModel(compiler.mlir(), teacher.checkpoint())),
+        executor(exec::loadExecutor({.threads = static_cast<int>(threads)})) {}
+};
+
+class TeacherScorer : private OpenTeacher, public ModelScorer {
+public:
+  TeacherScorer(const std::string &path, const Workspace &workspace, unsigned threads)
+      : OpenTeacher(path, workspace, threads),
+        ModelScorer(teacher, compiler.finalModel(*module), *executor) {}
 };
 
 } // namespace
@@ -156,13 +184,18 @@ std::vector<double> Scorer::nll(const EvalWindows &windows, Progress &progress) 
     if (Progress::interrupted())
       fail(ExitCode::Interrupted, "stopped");
     double sum = 0;
-    logits(windowRows(windows, window), [&](size_t r, std::span<const float> row) {
+    const std::vector<int32_t> rows = windowRows(windows, window);
+    logits({&rows, 1}, [&](size_t, size_t r, std::span<const float> row) {
       sum += logSumExp(row) - row[window.tokens[r]];
     });
     result.push_back(sum);
     progress.update(done += window.tokens.size(), windows.tokens);
   }
   return result;
+}
+
+std::unique_ptr<Scorer> modelScorer(Teacher &teacher, lm::ModelOp model, exec::Executor &executor) {
+  return std::make_unique<ModelScorer>(teacher, model, executor);
 }
 
 std::unique_ptr<Scorer> openScorer(const std::string &path, const Workspace &workspace,

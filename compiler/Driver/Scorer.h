@@ -3,7 +3,7 @@
 #pragma once
 #include "compiler/Data/Scoring.h"
 #include "compiler/Driver/Progress.h"
-#include "compiler/Driver/Workspace.h"
+#include "compiler/Driver/Teacher.h"
 #include "compiler/Torch/Executor.h"
 #include <functional>
 #include <memory>
@@ -29,13 +29,22 @@ public:
   /// Corpus::identity() of the documents that the model was made from; empty if none is known.
   virtual std::string corpusIdentity() const { return {}; }
 
-  /// Gives the logits of every row of `tokens`, in order: row r's [vocab] predict token r + 1.
-  using OnRow = std::function<void(size_t row, std::span<const float> logits)>;
-  virtual void logits(std::span<const int32_t> tokens, const OnRow &onRow) = 0;
+  /// The bytes that a token adds to a text.
+  virtual std::string_view tokenBytes(int32_t token) const = 0;
+  /// Whether a token ends a text.
+  virtual bool isStop(int32_t token) const = 0;
+
+  /// Gives the logits of every row of each sequence, in order: row r's [vocab] predict token r + 1.
+  /// A checkpoint's weights are read once a call, so few long calls are faster than many short ones.
+  using OnRow = std::function<void(size_t sequence, size_t row, std::span<const float> logits)>;
+  virtual void logits(std::span<const std::vector<int32_t>> sequences, const OnRow &onRow) = 0;
 
   /// The negative log-likelihood of each window's tokens, in nats, in f32. Here by way of logits().
   virtual std::vector<double> nll(const EvalWindows &windows, Progress &progress);
 };
+
+/// A model of a compile: made from `teacher`, run by `executor`. All must outlive the scorer.
+std::unique_ptr<Scorer> modelScorer(Teacher &teacher, lm::ModelOp model, exec::Executor &executor);
 
 /// ln(sum(exp(logits))).
 double logSumExp(std::span<const float> logits);

@@ -55,6 +55,22 @@ Json modelJson(const ModelFigures &model) {
   return json;
 }
 
+Json taskJson(const TaskFigures &task) {
+  Json json = {{"task", repaired(task.task)},
+               {"model", repaired(task.model)},
+               {"questions", task.questions}};
+  addEstimate(json, "acc", task.acc);
+  addEstimate(json, "acc_norm", task.accNorm);
+  return json;
+}
+
+Json gateJson(const GateOutcome &gate) {
+  return {{"asked", repaired(gate.asked)},
+          {"reached", finite(gate.reached)},
+          {"limit", finite(gate.limit)},
+          {"passed", gate.passed}};
+}
+
 Json curveJson(const LossCurve &curve) {
   Json points = Json::array();
   for (const LossCurve::Point &point : curve.points)
@@ -82,12 +98,18 @@ nlohmann::json Report::toJson() const {
                {"title", repaired(title)},
                {"held_out", repaired(heldOut)},
                {"models", Json::array()},
+               {"tasks", Json::array()},
+               {"gates", Json::array()},
                {"loss_curves", Json::array()},
                {"parameters", Json::array()},
                {"provenance", Json::object()},
                {"corpus", corpus ? corpus->toJson() : Json()}};
   for (const ModelFigures &model : models)
     json["models"].push_back(modelJson(model));
+  for (const TaskFigures &task : tasks)
+    json["tasks"].push_back(taskJson(task));
+  for (const GateOutcome &gate : gates)
+    json["gates"].push_back(gateJson(gate));
   for (const LossCurve &curve : curves)
     json["loss_curves"].push_back(curveJson(curve));
   for (const ParameterRow &row : parameters)

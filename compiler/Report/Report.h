@@ -46,12 +46,28 @@ struct ParameterRow {
   uint64_t bytes = 0;                ///< packed
 };
 
+/// Answers of one model to one task.
+struct TaskFigures {
+  std::string task, model; ///< what they are called
+  uint64_t questions = 0;
+  Estimate acc, accNorm;
+};
+
+/// What was asked of the specialist, and what it reached.
+struct GateOutcome {
+  std::string asked; ///< "bits_per_byte <= 0.85 * teacher"
+  double reached = 0, limit = 0;
+  bool passed = false;
+};
+
 /// Everything that report.json and report.html say. A bundle's report holds nothing that differs
 /// between two runs with the same inputs (no clock, host name or speed), so that the same inputs
 /// and seed give the same bytes.
 struct Report {
   std::string title; ///< the model's name
   std::vector<ModelFigures> models;
+  std::vector<TaskFigures> tasks;
+  std::vector<GateOutcome> gates;
   std::string heldOut; ///< what the figures were measured on, one line
   std::vector<LossCurve> curves;
   std::vector<ParameterRow> parameters;

@@ -63,6 +63,14 @@ std::string modelsHtml(const std::vector<ModelFigures> &models) {
   return table(rows);
 }
 
+std::string gatesHtml(const std::vector<GateOutcome> &gates) {
+  std::vector<Row> rows = {{"asked", "reached", "limit", ""}};
+  for (const GateOutcome &gate : gates)
+    rows.push_back({gate.asked, fixedDecimals(gate.reached, 4), fixedDecimals(gate.limit, 4),
+                    gate.passed ? "passed" : "failed"});
+  return gates.empty() ? std::string() : "<h2>Gates</h2>\n" + table(rows);
+}
+
 std::string shapeText(const std::vector<int64_t> &shape) {
   std::string text;
   for (int64_t size : shape)
@@ -229,7 +237,7 @@ std::string Report::toHtml() const {
     if (!heldOut.empty())
       html += "<p>" + escapeHtml(heldOut) + "</p>\n";
   }
-  html += curvesHtml(curves) + parametersHtml(parameters);
+  html += gatesHtml(gates) + curvesHtml(curves) + parametersHtml(parameters);
   if (corpus)
     html += corpusHtml(*corpus);
   if (!provenance.empty()) {

@@ -70,6 +70,16 @@ def Distill_ScheduleAttr
     : Retort_NamedAttr<Distill_Dialect, "Schedule", "schedule", "::retort::Schedule",
                        "How the learning rate falls after the warm-up">;
 
+def Distill_Metric : I32EnumAttr<"Metric", "a figure of a distill.score", [
+    I32EnumAttrCase<"BitsPerByte", 0, "bits_per_byte">, I32EnumAttrCase<"Acc", 1, "acc">,
+    I32EnumAttrCase<"AccNorm", 2, "acc_norm">]> {
+  let cppNamespace = "::retort::distill";
+  let genSpecializedAttr = 0;
+}
+def Distill_MetricAttr : EnumAttr<Distill_Dialect, Distill_Metric, "metric"> {
+  let assemblyFormat = "`` $value";
+}
+
 def Distill_FileAttr : AttrDef<Distill_Dialect, "File"> {
   let mnemonic = "file";
   let summary = "A file of the workspace, by its SHA-256";

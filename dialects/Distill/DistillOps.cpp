@@ -285,16 +285,27 @@ bool TrainOp::isFrozen(StringRef name) {
 LogicalResult ScoreOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr()))) // (C1)
     return failure();
+  if (getTask() && getTokens())
+    return emitOpError("asks a task, of which tokens are no part");            // (C2)
   return getTokens() ? verifyCount(*this, "tokens", *getTokens()) : success(); // (C2)
 }
 
 LogicalResult GateOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  if (failed(lookup<ScoreOp>(*this, symbols, "score", getScoreAttr())) ||
-      (getAgainstAttr() && failed(lookup<ScoreOp>(*this, symbols, "against", getAgainstAttr()))))
+  auto score = lookup<ScoreOp>(*this, symbols, "score", getScoreAttr());
+  if (failed(score))
     return failure(); // (C1)
-  if (!getAgainst() && !getMaximum())
-    return emitOpError("needs a score to beat or a maximum"); // (C2)
-  if (getMaximum() && !isPositive(*getMaximum()))
-    return emitOpError() << "maximum must be finite and above 0, is " << *getMaximum(); // (C2)
+  if ((getMetric() == Metric::BitsPerByte) == score->getTask().has_value())
+    return emitOpError() << "score @" << getScore() << " has no "
+                         << stringifyMetric(getMetric()); // (C1)
+  if (getAgainstAttr()) {
+    auto other = lookup<ScoreOp>(*this, symbols, "of", getAgainstAttr());
+    if (failed(other))
+      return failure(); // (C1)
+    if (other->getTaskAttr() != score->getTaskAttr())
+      return emitOpError() << "scores @" << getScore() << " and @" << *getAgainst()
+                           << " are of different questions"; // (C1)
+  }
+  if (!isPositive(getBound()))
+    return emitOpError() << "bound must be finite and above 0, is " << getBound(); // (C2)
   return success();
 }

@@ -164,40 +164,50 @@ def Distill_TrainOp : Distill_Work<"train"> {
 }
 
 def Distill_ScoreOp : Distill_Work<"score"> {
-  let summary = "Measure a model's bits per byte on held-out documents";
+  let summary = "Measure a model on held-out documents, or on a task's questions";
   let description = [{
-    Runs the model over the held-out documents (the first `tokens` tokens of them, where given) and
-    writes a JSON file with `bits_per_byte`, `bits_per_byte_stderr`, `text_bytes` and `tokens`.
+    Runs the model over the held-out documents (about `tokens` tokens of them, where given),
+    or asks it the questions of `task`, a file of the workspace with the name that people know it by;
+    docs/eval.md says how. Writes a JSON file: `bits_per_byte`, `text_bytes`, `tokens` and `documents`
+    (`sha256`, `text_bytes`, `nll` in nats); or `acc`, `acc_norm` and, a number a question, `correct`
+    and `correct_norm`.
     ```mlir
     distill.score @before model @teacher tokens 20000
+    distill.score @answers model @teacher task "faq.jsonl"
+        <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
     ```
     - (C1) `model` is an `lm.model`.
-    - (C2) `tokens` is at least 1.
+    - (C2) `tokens` is at least 1, and there is no `task`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model,
-                       OptionalAttr<Retort_Int>:$tokens,
-                       OptionalAttr<Distill_FileAttr>:$result);
+                       OptionalAttr<StrAttr>:$task_name, OptionalAttr<Distill_FileAttr>:$task,
+                       OptionalAttr<Retort_Int>:$tokens, OptionalAttr<Distill_FileAttr>:$result);
   let assemblyFormat = [{
-    $sym_name `model` $model (`tokens` $tokens^)? (`result` $result^)? attr-dict
+    $sym_name `model` $model (`task` $task_name^ $task)? (`tokens` $tokens^)? (`result` $result^)?
+    attr-dict
   }];
 }
 
 def Distill_GateOp : Distill_Work<"gate"> {
   let summary = "Say what the specialist must reach";
   let description = [{
-    The compile fails, with the figures, if the score's bits per byte are above `maximum` or not
-    below those of the score `against`.
+    The figure `metric` of `score` is to be at most `bound` (bits per byte) or at least `bound`
+    (accuracies); with `of`, that part of the same figure of another score; `strictly`, and not equal.
+    `retort compile` writes no bundle if a gate fails (docs/eval.md).
     ```mlir
-    distill.gate @better score @after against @before maximum 1.25
+    distill.gate @better score @after reaches bits_per_byte 8.500000e-01 of @before strictly
+    distill.gate @knows score @answers reaches acc 8.000000e-01
     ```
-    - (C1) `score` and `against` are `distill.score`s.
-    - (C2) `against` or `maximum` is given, and `maximum` is finite and above 0.
+    - (C1) `score` and `of` are `distill.score`s, of held-out documents for `bits_per_byte`, else of a
+      task, and both of the same.
+    - (C2) `bound` is finite and above 0.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$score,
-                       OptionalAttr<FlatSymbolRefAttr>:$against,
-                       OptionalAttr<Retort_Float>:$maximum);
+                       Distill_MetricAttr:$metric, Retort_Float:$bound,
+                       OptionalAttr<FlatSymbolRefAttr>:$against, UnitAttr:$strict);
   let assemblyFormat = [{
-    $sym_name `score` $score (`against` $against^)? (`maximum` $maximum^)? attr-dict
+    $sym_name `score` $score `reaches` $metric $bound (`of` $against^)? (`strictly` $strict^)?
+    attr-dict
   }];
 }
 

@@ -13,13 +13,4 @@ std::string uniqueSymbol(ModuleOp module, StringRef name) {
   return unique;
 }
 
-distill::ScoreOp insertScore(OpBuilder &builder, lm::ModelOp model, StringRef name,
-                             int64_t tokens) {
-  auto module = model->getParentOfType<ModuleOp>();
-  return builder.create<distill::ScoreOp>(
-      model.getLoc(), builder.getStringAttr(uniqueSymbol(module, name)),
-      FlatSymbolRefAttr::get(model.getSymNameAttr()),
-      tokens == 0 ? IntegerAttr() : builder.getI64IntegerAttr(tokens), distill::FileAttr());
-}
-
 } // namespace retort

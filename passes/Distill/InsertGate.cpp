@@ -14,28 +14,20 @@ struct InsertGate : impl::InsertGateBase<InsertGate> {
   using InsertGateBase::InsertGateBase;
 
   void runOnOperation() override {
-    auto model = lm::findModel(getOperation(), this->model);
-    auto beaten = against.empty() ? FailureOr<lm::ModelOp>(lm::ModelOp())
-                                  : lm::findModel(getOperation(), against);
-    if (failed(model) || failed(beaten))
-      return signalPassFailure();
-    if (!*beaten && maximum == 0) {
-      model->emitError("insert-gate: give against=MODEL or maximum=BITS");
+    ModuleOp module = getOperation();
+    auto isScore = [&](StringRef name) { return module.lookupSymbol<distill::ScoreOp>(name); };
+    if (!isScore(score) || !(of.empty() || isScore(of))) {
+      module.emitError("insert-gate: there is no score '")
+          << (isScore(score) ? of : score) << "': insert-score makes one";
       return signalPassFailure();
     }
-    auto builder = OpBuilder::atBlockEnd(getOperation().getBody());
-    FlatSymbolRefAttr score = insertScore(builder, *model);
-    FlatSymbolRefAttr other = *beaten ? insertScore(builder, *beaten) : FlatSymbolRefAttr();
+    auto builder = OpBuilder::atBlockEnd(module.getBody());
     builder.create<distill::GateOp>(
-        model->getLoc(), builder.getStringAttr(uniqueSymbol(getOperation(), "gate")), score, other,
-        maximum == 0 ? FloatAttr() : builder.getF64FloatAttr(maximum));
-  }
-
-private:
-  FlatSymbolRefAttr insertScore(OpBuilder &builder, lm::ModelOp model) {
-    distill::ScoreOp score =
-        retort::insertScore(builder, model, ("score_" + model.getSymName()).str(), tokens);
-    return FlatSymbolRefAttr::get(score.getSymNameAttr());
+        module.getLoc(), builder.getStringAttr(uniqueSymbol(module, "gate")),
+        FlatSymbolRefAttr::get(builder.getStringAttr(score)),
+        distill::MetricAttr::get(&getContext(), metric), builder.getF64FloatAttr(bound),
+        of.empty() ? FlatSymbolRefAttr() : FlatSymbolRefAttr::get(builder.getStringAttr(of)),
+        strict ? builder.getUnitAttr() : UnitAttr());
   }
 };
 

@@ -125,35 +125,38 @@ def ApplyTraining : DistillPass<"apply-training"> {
 }
 
 def InsertScore : DistillPass<"insert-score"> {
-  let summary = "Ask for a model's bits per byte on held-out documents";
+  let summary = "Ask for a model's bits per byte on held-out documents, or its answers to a task";
   let description = [{
-    Appends a `distill.score` of the model as it is now: a later pass that changes the model does
-    not change the score, which is executed by the next `run-data-work`. The report lists scores by
-    name.
+    Appends a `distill.score` of the model, which the next `run-data-work` executes on the model as it is
+    then. The report lists scores by name. A task is named by the SHA-256 of its file in the workspace,
+    where `retort compile --gate` puts it, and by what people call it.
   }];
   let options = [
     Option<"model", "model", "std::string", "",
            "The model's symbol (default: student, or the only one)">,
     Option<"name", "name", "std::string", "", "The score's symbol (default: score_MODEL)">,
-    Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">
+    Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">,
+    Option<"task", "task", "std::string", "", "SHA-256 of a task file (default: held-out documents)">,
+    Option<"taskName", "task-name", "std::string", "", "What the task is called">
   ];
 }
-
 def InsertGate : DistillPass<"insert-gate"> {
-  let summary = "Say what a model must reach on held-out documents";
+  let summary = "Say what a model must reach";
   let description = [{
-    Appends a `distill.score` of the model, one of the model that it must beat if `against` names
-    one, and a `distill.gate` over them.
+    Appends a `distill.gate` over scores that `insert-score` made. `retort compile --gate` writes both.
   }];
   let options = [
-    Option<"model", "model", "std::string", "",
-           "The model's symbol (default: student, or the only one)">,
-    Option<"against", "against", "std::string", "", "Symbol of a model to beat">,
-    Option<"maximum", "maximum", "double", "0", "Most bits per byte (0: no limit)">,
-    Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">
+    Option<"score", "score", "std::string", "", "Symbol of the score to judge">,
+    Option<"metric", "metric", "::retort::distill::Metric", "::retort::distill::Metric::BitsPerByte",
+           "Which figure of it", [{::llvm::cl::values(
+             clEnumValN(::retort::distill::Metric::BitsPerByte, "bits_per_byte", "at most `bound`"),
+             clEnumValN(::retort::distill::Metric::Acc, "acc", "accuracy, at least `bound`"),
+             clEnumValN(::retort::distill::Metric::AccNorm, "acc_norm", "likewise, by length"))}]>,
+    Option<"bound", "bound", "double", "0", "What it must reach">,
+    Option<"of", "of", "std::string", "", "Symbol of a score whose figure `bound` multiplies">,
+    Option<"strict", "strict", "bool", "false", "Equal is not enough">
   ];
 }
-
 def RunDataWork : DistillPass<"run-data-work"> {
   let summary = "Execute the data work that has no result yet";
   let description = [{

@@ -65,6 +65,7 @@ struct CommandLine {
                "retort"};
   CompileOptions compile;
   EvalOptions eval;
+  DocumentsOptions documents;
   RunOptions run;
   BenchOptions bench;
   InspectOptions inspect;
@@ -76,6 +77,7 @@ struct CommandLine {
     app.set_version_flag("--version", std::string("retort " RETORT_VERSION));
     app.option_defaults()->always_capture_default();
     addCompile();
+    addCorpus();
     addEval();
     addRun();
     addBench();
@@ -87,7 +89,7 @@ struct CommandLine {
     app.footer("example: retort compile teacher.gguf --corpus docs/ -o field.retort\n"
                "         retort run field.retort -p \"How do I ...?\"\n"
                "exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 unsupported, 5 resources,\n"
-               "            6 I/O, 7 device, 130 interrupted");
+               "            6 I/O, 7 device, 8 a gate failed, 130 interrupted");
   }
 
   /// Refuses a word that is no command, with the nearest one.
@@ -140,6 +142,12 @@ struct CommandLine {
                "How keys and values are kept: f16, bf16, f8e4m3, or f32, which is f16 on GPUs "
                "(default: the recipe's)")
         ->type_name("FORMAT");
+    c->add_option("--gate", compile.gates,
+                  "What the specialist must reach, or no bundle is written (may be repeated): "
+                  "\"bits_per_byte <= 0.85 * teacher\", \"task:faq.jsonl >= 0.8\"")
+        ->type_name("LIMIT")
+        ->default_str("")
+        ->allow_extra_args(false);
     c->add_option("--passes", compile.passes, "An MLIR pipeline in the recipe's place")
         ->type_name("PIPELINE")
         ->default_str("");
@@ -196,15 +204,28 @@ struct CommandLine {
         ->default_str("");
   }
 
+  void addCorpus() {
+    auto *c = app.add_subcommand("corpus", "Show what a corpus holds, and how it is split");
+    c->add_option("DIR", documents.corpus, "Documents: files or folders")->required();
+    c->add_option("--documents", documents.documents,
+                  "Write each document's split to this file (TSV)")
+        ->type_name("FILE")
+        ->default_str("");
+    c->callback([this] { corpusCommand(documents); });
+  }
+
   void addEval() {
     auto *c = app.add_subcommand("eval", "Score a model on a corpus' held-out documents");
     c->add_option("MODEL", eval.model, "A bundle, a .gguf file or a Hugging Face folder")
         ->required();
     c->add_option("--corpus", eval.corpus, "Documents; only their held-out part is read")
-        ->required()
         ->type_name("DIR...")
         ->default_str("");
-    c->add_option("--against", eval.against, "A second model, scored on the same text")
+    c->add_option("--task", eval.tasks, "Questions to answer, JSON lines (may be repeated)")
+        ->type_name("FILE")
+        ->default_str("")
+        ->allow_extra_args(false);
+    c->add_option("--against", eval.against, "A second model, asked the same")
         ->type_name("MODEL")
         ->default_str("");
     c->add_option("--documents", eval.documents, "Write each document's score to this file (TSV)")

@@ -519,9 +519,27 @@ distill.score @s model @teacher tokens 0
 
 // -----
 
+// score (C2)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{asks a task, of which tokens are no part}}
+distill.score @s model @teacher task "faq" <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"> tokens 5
+
+// -----
+
 // gate (C1)
 // expected-error @below {{score @g is no distill.score}}
-distill.gate @g score @g maximum 1.0
+distill.gate @g score @g reaches bits_per_byte 1.0
 
 // -----
 
@@ -539,8 +557,86 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 distill.score @s model @teacher
-// expected-error @below {{against @g is no distill.score}}
-distill.gate @g score @s against @g
+// expected-error @below {{of @g is no distill.score}}
+distill.gate @g score @s reaches bits_per_byte 1.0 of @g
+
+// -----
+
+// gate (C1)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+distill.score @s model @teacher
+// expected-error @below {{score @s has no acc}}
+distill.gate @g score @s reaches acc 0.5
+
+// -----
+
+// gate (C1)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+distill.score @a model @teacher task "faq" <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
+// expected-error @below {{score @a has no bits_per_byte}}
+distill.gate @g score @a reaches bits_per_byte 0.5
+
+// -----
+
+// gate (C1)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+distill.score @a model @teacher task "faq" <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
+distill.score @b model @teacher task "faq" <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a09">
+// expected-error @below {{scores @a and @b are of different questions}}
+distill.gate @g score @a reaches acc 1.0 of @b
+
+// -----
+
+// gate (C1)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+distill.score @s model @teacher
+distill.score @a model @teacher task "faq" <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
+// expected-error @below {{scores @s and @a are of different questions}}
+distill.gate @g score @s reaches bits_per_byte 1.0 of @a
 
 // -----
 
@@ -558,27 +654,8 @@ lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
   }
 }
 distill.score @s model @teacher
-// expected-error @below {{needs a score to beat or a maximum}}
-distill.gate @g score @s
-
-// -----
-
-// gate (C2)
-lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
-  lm.param @token_embd.weight : tensor<4x8xf32> {
-    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
-    weight.yield %0 : tensor<4x8xf32>
-  }
-  lm.forward {
-  ^bb0(%tokens: tensor<?xi32>):
-    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
-    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
-    lm.return %l : tensor<?x4xf32>
-  }
-}
-distill.score @s model @teacher
-// expected-error @below {{maximum must be finite and above 0, is 0}}
-distill.gate @g score @s maximum 0.0
+// expected-error @below {{bound must be finite and above 0, is 0}}
+distill.gate @g score @s reaches bits_per_byte 0.0
 
 // -----
 

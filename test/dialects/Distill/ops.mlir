@@ -72,5 +72,9 @@ distill.train @all teacher @teacher student @student
 distill.score @before model @teacher tokens 20000
 // CHECK: distill.score @after model @student
 distill.score @after model @student
-// CHECK: distill.gate @better score @after against @before maximum 1.250000e+00
-distill.gate @better score @after against @before maximum 1.25
+// CHECK: distill.score @answers model @student task "faq.jsonl" <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">{{$}}
+distill.score @answers model @student task "faq.jsonl" <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
+// CHECK: distill.gate @better score @after reaches bits_per_byte 8.500000e-01 of @before strictly
+distill.gate @better score @after reaches bits_per_byte 0.85 of @before strictly
+// CHECK: distill.gate @knows score @answers reaches acc_norm 8.000000e-01{{$}}
+distill.gate @knows score @answers reaches acc_norm 0.8

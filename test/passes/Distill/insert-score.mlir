@@ -1,7 +1,13 @@
 // RUN: retort-opt %s --insert-score="name=before tokens=4096" --insert-score | FileCheck %s
 // RUN: not retort-opt %s --insert-score=tokens=-1 2>&1 | FileCheck %s --check-prefix=BAD
 
+// RUN: not retort-opt %s --insert-score=task=abc 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not retort-opt %s --insert-score='task=abc task-name=faq tokens=5' 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not retort-opt %s --insert-score='task=abc task-name=faq' 2>&1 | FileCheck %s --check-prefix=HASH
+
 // BAD: insert-score: cannot score -1 tokens
+// NAME: insert-score: give task and task-name together, and no tokens
+// HASH: insert-score: task "abc" is not a SHA-256
 
 // Without a name the model's is used, without tokens all is scored.
 // CHECK: distill.score @before model @teacher tokens 4096
