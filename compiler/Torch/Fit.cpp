@@ -74,18 +74,30 @@ public:
   }
   /// The D of D X^T X = right^T; right is [features, outputs], D [outputs, features].
   Tensor solve(const Tensor &right) const { return at::cholesky_solve(right, root_).t(); }
-  /// Columns by falling square, the order in which they are rounded: early ones are made up for by
-  /// all that follow (act-order of the GPTQ authors' code).
-  Tensor order() const { return at::argsort(damped_.diagonal(), /*dim=*/0, /*descending=*/true); }
-  /// What gptqRow asks for, with columns in this order.
-  Tensor gptqFactor(const Tensor &order) const {
-    const Tensor inverse = at::cholesky_inverse(root_);
-    return rootOf(inverse.index_select(0, order).index_select(1, order), true)
-        .to(at::kFloat)
-        .contiguous();
+  /// Rounds the rows of a layer that reads these inputs.
+  void round(const Tensor &matrix, const NumberFormat &format) {
+    if (!factor_.defined())
+      factorise();
+    const int64_t cols = matrix.size(1);
+    parallel(matrix.size(0), 8, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        weight::gptqRow(format, {data<float>(matrix) + row * cols, size_t(cols)},
+                        {data<int32_t>(order_), size_t(cols)}, data<float>(factor_));
+    });
   }
 
 private:
+  /// Makes what gptqRow asks for, once for all layers that read these inputs. Columns are rounded by
+  /// falling square: early ones are made up for by all that follow (act-order of the GPTQ authors'
+  /// code).
+  void factorise() {
+    const Tensor order = at::argsort(damped_.diagonal(), /*dim=*/0, /*descending=*/true);
+    const Tensor inverse = at::cholesky_inverse(root_);
+    factor_ = rootOf(inverse.index_select(0, order).index_select(1, order), true)
+                  .to(at::kFloat)
+                  .contiguous();
+    order_ = order.to(at::kInt);
+  }
   Tensor rootOf(const Tensor &matrix, bool upper) const {
     const auto [root, info] = at::linalg_cholesky_ex(matrix, upper);
     if (info.item<int>() != 0)
@@ -94,7 +106,7 @@ private:
     return root;
   }
   const std::string &name_;
-  Tensor damped_, root_;
+  Tensor damped_, root_, order_, factor_;
 };
 
 /// Factors of the rows of each run, [rows, 1], by which equations are multiplied. The first tokens of
@@ -247,7 +259,7 @@ void Fit::fitLayer(const Block &block, size_t index) {
   std::vector<Tensor> inputs;
   for (size_t r = 0; r < runs_.size(); ++r)
     inputs.push_back(values_[r][size_t(linear.ins[0])].to(at::kFloat) * rowFactors_[r]);
-  const Gram &gram =
+  Gram &gram =
       grams_.try_emplace(linear.ins[0], inputs, options_.damping, param.name).first->second;
   Trained trained;
   trained.param = &param;
@@ -261,14 +273,7 @@ void Fit::fitLayer(const Block &block, size_t index) {
     trained.master.add_(gram.solve(right).to(at::kFloat));
   }
   if (param.format.quantised()) {
-    const Tensor columns = gram.order(), factor = gram.gptqFactor(columns);
-    const Tensor order = columns.to(at::kInt);
-    parallel(param.rows, 8, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row)
-        weight::gptqRow(param.format,
-                        {data<float>(trained.master) + row * param.cols, size_t(param.cols)},
-                        {data<int32_t>(order), size_t(param.cols)}, data<float>(factor));
-    });
+    gram.round(trained.master, param.format);
   } else if (!residual) {
     fail(ExitCode::Usage, "fit: '" + param.name + "' is not added to the stream and not " +
                               "quantised: there is nothing to solve for");
