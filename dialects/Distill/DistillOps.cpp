@@ -239,6 +239,8 @@ LogicalResult TrainOp::verifySymbolUses(SymbolTableCollection &symbols) {
   }
   if (failed(verifyFrozen(*this, *student)) || failed(verifyHyperparameters(*this)))
     return failure();
+  if (getFreezeCodes() && !getQuantizeAttr())
+    return emitOpError("freezes codes, but has no quantize"); // (C7)
   return verifyEmbedding(*this);
 }
 

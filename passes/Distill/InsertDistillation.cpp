@@ -31,8 +31,10 @@ struct InsertDistillation : impl::InsertDistillationBase<InsertDistillation> {
       return signalPassFailure();
     const bool learns = llvm::any_of(
         losses, [](Attribute loss) { return cast<distill::LossAttr>(loss).needsTeacher(); });
-    insertTraining(*this, ("distill_" + studentModel->getSymName()).str(),
-                   learns ? *teacherModel : lm::ModelOp(), *studentModel, losses, *formats);
+    distill::TrainOp training =
+        insertTraining(*this, ("distill_" + studentModel->getSymName()).str(),
+                       learns ? *teacherModel : lm::ModelOp(), *studentModel, losses, *formats);
+    training.setFreezeCodes(freezeCodes);
   }
 
 private:

@@ -51,7 +51,7 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
       builder.getF64FloatAttr(pass.warmup),
       distill::ScheduleAttr::get(builder.getContext(), pass.schedule),
       builder.getF64FloatAttr(pass.weightDecay), builder.getF64FloatAttr(pass.clip),
-      builder.getI64IntegerAttr(pass.seed), formats.matrices, formats.embedding,
+      builder.getI64IntegerAttr(pass.seed), formats.matrices, formats.embedding, mlir::UnitAttr(),
       frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen), distill::FileAttr(),
       mlir::UnitAttr());
 }

@@ -80,7 +80,8 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
   let description = [{
     Appends a `distill.train` with the losses whose weights are above 0: by default forward KL to
     the teacher and cross-entropy. With `format` the student's weights are rounded in the forward
-    pass as `quantize-weights` with the same formats will round them.
+    pass as `quantize-weights` with the same formats will round them; with `freeze-codes` each stays at
+    the code that it has then, and what is trained of it is its group's scale.
   }];
   let options = !listconcat([
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
@@ -96,7 +97,9 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
     Option<"format", "format", "std::optional<::retort::NumberFormat>", "",
            "Format that the forward pass rounds to, as i4g64s (default: none)">,
     Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
-           "Format of embedding and logits (default: that of the others)">
+           "Format of embedding and logits (default: that of the others)">,
+    Option<"freezeCodes", "freeze-codes", "bool", "false",
+           "Keep the codes of rounded weights and train their scales">
   ], training);
 }
 

@@ -58,6 +58,13 @@ distill.train @heal teacher @teacher student @student
     tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
     schedule cosine weight_decay 0.01 clip 1.0 seed 1
     quantize #weight.format<i4g32s>
+// CHECK: distill.train @scales
+// CHECK: quantize <i4g32s> embedding <i8g32> freeze_codes
+distill.train @scales teacher @teacher student @student
+    losses [#distill.loss<forward_kl, weight = 1.0>]
+    tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
+    schedule cosine weight_decay 0.01 clip 1.0 seed 1
+    quantize #weight.format<i4g32s> embedding #weight.format<i8g32> freeze_codes
 // CHECK: distill.train @all
 // CHECK-NEXT: losses [#distill.loss<reverse_kl, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<jensen_shannon, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<hidden_state, weight = 1.000000e+00>]
 // CHECK: schedule linear

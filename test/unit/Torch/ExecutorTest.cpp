@@ -309,6 +309,40 @@ TEST_F(ExecutorTest, QuantisationAwareSeesStoredValues) {
   EXPECT_GT(std::abs(result.curve[0] - scores.nll / double(scores.predicted)), 1e-4);
 }
 
+// With frozen codes training lowers the loss, moves scales alone, and what it writes is stored as it is.
+TEST_F(ExecutorTest, FrozenCodesStay) {
+  for (Param &param : tiny.graph.params)
+    if (!param.isVector)
+      param.format = {NumberFormat::Kind::I4, 32};
+  TrainOptions train = options("out");
+  train.precision = Precision::F32;
+  train.quantisationAware = train.freezeCodes = true;
+  TrainResult result;
+  check(executor->train(tiny.model(), nullptr, data(8), train, {}, result));
+  EXPECT_LT(result.curve.back(), result.curve.front());
+  TinyModel trained = tiny;
+  load(trained, path("out"));
+  auto codesOf = [](const TinyModel &model, size_t param, std::vector<float> &scales) {
+    const int64_t rows = model.graph.params[param].rows, cols = model.graph.params[param].cols;
+    const size_t groups = size_t((cols + 31) / 32);
+    std::vector<uint8_t> codes(size_t(rows) * groups * 32);
+    scales.resize(size_t(rows) * groups);
+    for (size_t row = 0; row < size_t(rows); ++row)
+      weight::quantiseRow(model.graph.params[param].format,
+                          {model.values[param].data() + row * size_t(cols), size_t(cols)},
+                          {codes.data() + row * groups * 32, groups * 32},
+                          {scales.data() + row * groups, groups}, {});
+    return codes;
+  };
+  for (size_t p = 0; p < tiny.graph.params.size(); ++p) {
+    if (tiny.graph.params[p].isVector)
+      continue;
+    std::vector<float> before, after;
+    EXPECT_EQ(codesOf(tiny, p, before), codesOf(trained, p, after)) << tiny.graph.params[p].name;
+    EXPECT_NE(before, after) << tiny.graph.params[p].name;
+  }
+}
+
 // A teacher with more tokens is asked about the student's only: here they are the same model.
 TEST_F(ExecutorTest, TeacherOverKeptTokens) {
   TinyModel student = tiny;
