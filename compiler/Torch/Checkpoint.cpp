@@ -21,8 +21,12 @@ struct Named {
       : name(std::move(name)), shape(tensor.sizes().vec()), values([tensor] { return tensor; }) {}
   /// The weights of a parameter; made, if need be, when they are written.
   explicit Named(const Trained &trained)
-      : name(trained.param->name), shape(trained.weight->value.sizes().vec()),
+      : name(trained.param->name), shape(shapeOf(*trained.param)),
         values([&trained] { return trained.values(); }) {}
+
+  static std::vector<int64_t> shapeOf(const Param &param) {
+    return param.isVector ? std::vector{param.cols} : std::vector{param.rows, param.cols};
+  }
 };
 
 void writeFile(const std::string &path, const std::vector<Named> &tensors,

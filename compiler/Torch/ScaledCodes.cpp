@@ -17,7 +17,8 @@ ScaledCodes::ScaledCodes(const NumberFormat &format, const at::Tensor &matrix)
     units_[code] = weight::codeValue(format, uint8_t(code));
   const float *values = data<float>(matrix);
   uint8_t *codes = data<uint8_t>(codes_);
-  float *scales = data<float>(scales_), *minima = minima_.defined() ? data<float>(minima_) : nullptr;
+  float *scales = data<float>(scales_),
+        *minima = minima_.defined() ? data<float>(minima_) : nullptr;
   const size_t width = size_t(codes_.size(1)), groups = size_t(groups_);
   parallel(rows(), 16, [&](int64_t begin, int64_t end) {
     for (size_t row = size_t(begin); row < size_t(end); ++row)

@@ -29,10 +29,10 @@ private:
 
   NumberFormat format_;
   int64_t cols_, groups_;
-  at::Tensor codes_;   ///< uint8 [rows, cols filled up to the group]
-  at::Tensor scales_;  ///< float [rows, groups]
-  at::Tensor minima_;  ///< likewise; undefined where the format has none
-  float units_[256];   ///< what a code stands for at scale 1 and minimum 0
+  at::Tensor codes_;  ///< uint8 [rows, cols filled up to the group]
+  at::Tensor scales_; ///< float [rows, groups]
+  at::Tensor minima_; ///< likewise; undefined where the format has none
+  float units_[256];  ///< what a code stands for at scale 1 and minimum 0
 };
 
 } // namespace retort::exec

@@ -14,9 +14,8 @@ struct InsertDistillation : impl::InsertDistillationBase<InsertDistillation> {
   using InsertDistillationBase::InsertDistillationBase;
   template <typename PassT>
   friend distill::TrainOp retort::insertTraining(PassT &, StringRef, lm::ModelOp, lm::ModelOp,
-                                                 ArrayRef<Attribute>, QuantisedFormats);
-  template <typename PassT>
-  friend FailureOr<QuantisedFormats> retort::formatsOf(PassT &, lm::ModelOp);
+                                                 ArrayRef<Attribute>, MatrixFormats);
+  template <typename PassT> friend FailureOr<MatrixFormats> retort::formatsOf(PassT &, lm::ModelOp);
 
   void runOnOperation() override {
     auto teacherModel = lm::findModel(getOperation(), teacher);

@@ -43,7 +43,9 @@ def InsertFit : DistillPass<"insert-fit"> {
     Option<"format", "format", "std::optional<::retort::NumberFormat>", "",
            "Format that GPTQ rounds to, as i4g64s (default: none)">,
     Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
-           "Format of embedding and logits (default: that of the others)">
+           "Format of the embedding, and of logits without one (default: that of the others)">,
+    Option<"logits", "logits", "std::optional<::retort::NumberFormat>", "",
+           "Format of the logits' matrix where it is not the embedding (default: the embedding's)">
   ];
   let statistics = [Statistic<"numLayers", "layers", "Layers to solve for">];
 }
@@ -97,7 +99,9 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
     Option<"format", "format", "std::optional<::retort::NumberFormat>", "",
            "Format that the forward pass rounds to, as i4g64s (default: none)">,
     Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
-           "Format of embedding and logits (default: that of the others)">,
+           "Format of the embedding, and of logits without one (default: that of the others)">,
+    Option<"logits", "logits", "std::optional<::retort::NumberFormat>", "",
+           "Format of the logits' matrix where it is not the embedding (default: the embedding's)">,
     Option<"freezeCodes", "freeze-codes", "bool", "false",
            "Keep the codes of rounded weights and train their scales">
   ], training);
