@@ -1,7 +1,7 @@
 //===- OutputFile.cpp - Files that appear only when whole ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Bundle/OutputFile.h"
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 
 #include <atomic>
 #include <cerrno>
@@ -35,10 +35,6 @@ void syncFolder(const std::string &folder) {
   ::close(fd);
 }
 
-[[noreturn]] void failIo(const std::string &shown, const char *what) {
-  fail(ExitCode::Io, shown + ": " + what + ": " + std::strerror(errno));
-}
-
 } // namespace
 
 std::string OutputFile::folderOf(const std::string &path) {
@@ -57,7 +53,7 @@ OutputFile::OutputFile(const std::string &folder, std::string shown)
   }
   if (fd_ < 0) {
     temporary_.clear();
-    failIo(shown_, "cannot be written");
+    failSystem(shown_, "cannot be written");
   }
 }
 
@@ -71,7 +67,7 @@ OutputFile::~OutputFile() {
 void OutputFile::refused(const char *what, uint64_t wanted) const {
   const int error = errno;
   if (error != ENOSPC && error != EDQUOT && error != EFBIG)
-    failIo(shown_, what);
+    failSystem(shown_, what, error);
   struct statvfs disk = {};
   ::fstatvfs(fd_, &disk);
   fail(ExitCode::Resources,
@@ -127,7 +123,7 @@ OutputDirectory::OutputDirectory(std::string path) : final_(std::move(path)) {
   temporary_ = uniqueBeside(OutputFile::folderOf(final_), baseName(final_));
   if (::mkdir(temporary_.c_str(), 0777) != 0) {
     temporary_.clear();
-    failIo(final_, "cannot be written");
+    failSystem(final_, "cannot be written");
   }
 }
 
@@ -145,11 +141,11 @@ uint64_t OutputDirectory::commit() {
   struct stat info;
   if (::lstat(final_.c_str(), &info) != 0) {
     if (::rename(temporary_.c_str(), final_.c_str()) != 0)
-      failIo(final_, "cannot be named");
+      failSystem(final_, "cannot be named");
     temporary_.clear();
   } else if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) !=
              0) {
-    failIo(final_, "cannot be replaced");
+    failSystem(final_, "cannot be replaced");
   } // temporary_ now names what was replaced: the destructor removes it
   syncFolder(OutputFile::folderOf(final_));
   return bytes;

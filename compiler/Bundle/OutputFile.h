@@ -11,7 +11,7 @@ namespace retort {
 /// file system without O_TMPFILE it has a hidden name, removed by the destructor.
 class OutputFile {
 public:
-  /// In `folder`; `shown` names the output in messages. Throws Error (Io).
+  /// In `folder`; `shown` names the output in messages. Throws Error (failSystem).
   OutputFile(const std::string &folder, std::string shown);
   ~OutputFile();
   OutputFile(const OutputFile &) = delete;
@@ -41,7 +41,7 @@ private:
 /// removed by the destructor unless commit() returned.
 class OutputDirectory {
 public:
-  /// Throws Error (Io).
+  /// Throws Error (failSystem).
   explicit OutputDirectory(std::string path);
   ~OutputDirectory();
   OutputDirectory(const OutputDirectory &) = delete;

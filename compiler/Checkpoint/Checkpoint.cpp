@@ -6,6 +6,7 @@
 #include "compiler/Checkpoint/Safetensors.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/Sha256.h"
+#include "runtime/base/SystemError.h"
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -195,7 +196,7 @@ std::string Checkpoint::fingerprint() const {
     struct stat info;
     std::error_code ignored;
     if (::stat(path.c_str(), &info) != 0)
-      fail(ExitCode::Io, path + ": cannot be read: " + std::strerror(errno));
+      failSystem(path, "cannot be read");
     text += fs::absolute(path, ignored).string() + " " + std::to_string(info.st_size) + " " +
             std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec) + " " +
             std::to_string(info.st_ino) + ";";

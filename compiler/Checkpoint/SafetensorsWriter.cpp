@@ -3,7 +3,8 @@
 #include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Checkpoint/Safetensors.h"
 #include "runtime/base/Json.h"
-#include <cerrno>
+#include "runtime/base/SmallFloat.h"
+#include "runtime/base/SystemError.h"
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -17,10 +18,16 @@ struct SafetensorsWriter::State {
   bool begun = false;
 
   [[noreturn]] void failed(const char *what) const {
-    const bool full = errno == ENOSPC || errno == EDQUOT;
-    fail(full ? ExitCode::Resources : ExitCode::Io,
-         path + ": cannot be " + what + ": " + std::strerror(errno) +
-             (full ? ": free some space and run again" : ""));
+    failSystem(path, std::string("cannot be ") + what);
+  }
+
+  /// The tensor that holds this byte of the data.
+  std::string tensorAt(uint64_t byte) const {
+    for (const auto &[name, entry] : header.items())
+      if (name != "__metadata__" && byte >= entry["data_offsets"][0].get<uint64_t>() &&
+          byte < entry["data_offsets"][1].get<uint64_t>())
+        return name;
+    return {};
   }
 
   void write(const uint8_t *bytes, uint64_t size) {
@@ -87,6 +94,11 @@ void SafetensorsWriter::append(std::span<const uint8_t> bytes) {
 }
 
 void SafetensorsWriter::append(std::span<const float> values) {
+  if (const size_t bad = firstNotFinite(values); bad != values.size())
+    fail(ExitCode::BadInput, "what was computed for " +
+                                 quote(state_->tensorAt(state_->written + bad * sizeof(float))) +
+                                 " is no finite number: the weights that it was made from are "
+                                 "damaged or extreme, so nothing of it is kept");
   append({reinterpret_cast<const uint8_t *>(values.data()), values.size_bytes()});
 }
 

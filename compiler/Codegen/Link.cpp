@@ -55,7 +55,7 @@ std::string linkShared(const std::vector<std::string> &objects,
   lld::Result result = lld::lldMain(argv, outStream, errStream, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode != 0) {
     bool full = err.find("No space left") != std::string::npos;
-    fail(full ? ExitCode::Io : ExitCode::Internal,
+    fail(full ? ExitCode::Resources : ExitCode::Internal,
          "linking program.so: " + oneLine(err) + (full ? ": free some space or set TMPDIR" : ""));
   }
   return folder.read("program.so");

@@ -71,7 +71,7 @@ std::string firstLineWith(StringRef text, std::initializer_list<StringRef> words
 [[noreturn]] void explain(const codegen::Job &job, const std::string &output) {
   const std::string tool = llvm::sys::path::filename(job.command[0]).str();
   if (StringRef(output).contains("No space left"))
-    fail(ExitCode::Io,
+    fail(ExitCode::Resources,
          tool + ": the disk of temporary files is full: free some space or set TMPDIR");
   const std::string line = firstLineWith(output, {"nvcc fatal", "error", "fatal"});
   if (StringRef(line).contains("Unsupported gpu architecture") ||

@@ -1,7 +1,7 @@
 //===- Processes.cpp - Running tools, a few at a time ---------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/Processes.h"
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -36,7 +36,7 @@ pid_t start(const Job &job, const std::string &folder) {
   if (child == 0)
     become(arguments.data(), folder.c_str(), job.output.c_str());
   if (child < 0)
-    fail(ExitCode::Io, job.command[0] + ": cannot be run: " + std::strerror(errno));
+    failSystem(job.command[0], "cannot be run");
   return child;
 }
 

@@ -1,7 +1,7 @@
 //===- TemporaryFolder.cpp - Files for tools that we run ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Codegen/TemporaryFolder.h"
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -11,7 +11,8 @@ namespace retort::codegen {
 
 TemporaryFolder::TemporaryFolder(llvm::StringRef prefix) {
   if (std::error_code code = llvm::sys::fs::createUniqueDirectory(prefix, path))
-    fail(ExitCode::Io, "cannot make a temporary folder: " + code.message() + ": set TMPDIR");
+    fail(exitCodeOf(code.value()),
+         "cannot make a temporary folder: " + code.message() + ": set TMPDIR");
 }
 
 TemporaryFolder::~TemporaryFolder() { llvm::sys::fs::remove_directories(path); }
@@ -35,14 +36,15 @@ std::string TemporaryFolder::write(llvm::StringRef name, llvm::StringRef content
     }
   }
   if (code)
-    fail(ExitCode::Io, target + ": " + code.message() + ": free some space or set TMPDIR");
+    fail(exitCodeOf(code.value()),
+         target + ": cannot be written: " + reasonOf(code.value()) + ", or set TMPDIR");
   return target;
 }
 
 std::string TemporaryFolder::read(llvm::StringRef name) const {
   auto content = llvm::MemoryBuffer::getFile(file(name), false, false);
   if (!content)
-    fail(ExitCode::Io, file(name) + ": " + content.getError().message());
+    failSystem(file(name), "cannot be read", content.getError().value());
   return (*content)->getBuffer().str();
 }
 

@@ -187,7 +187,15 @@ std::vector<DocumentScore> documentScores(const EvalWindows &windows, std::span<
     scores.push_back({document.textBytes, 0});
   for (size_t w = 0; w < windows.windows.size(); ++w)
     scores[windows.windows[w].document].nll += nll[w];
+  for (size_t d = 0; d < scores.size(); ++d)
+    requireFinite(scores[d].nll, windows.documents[d].name);
   return scores;
+}
+
+void requireFinite(double score, const std::string &what) {
+  if (!std::isfinite(score))
+    fail(ExitCode::BadInput, what + ": the model's score is no finite number: its weights are "
+                                    "damaged, or its arithmetic overflows");
 }
 
 Estimate ratioOfSums(std::span<const double> numerators, std::span<const double> denominators) {

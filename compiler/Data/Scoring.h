@@ -51,7 +51,10 @@ struct DocumentScore {
   double bits() const;
 };
 
-/// The documents of `windows` with the sums of their windows' `nll`.
+/// Throws Error (BadInput) if a score of `what` is NaN or infinite: no figure is made of it.
+void requireFinite(double score, const std::string &what);
+
+/// The documents of `windows` with the sums of their windows' `nll`, which must be finite.
 std::vector<DocumentScore> documentScores(const EvalWindows &windows, std::span<const double> nll);
 
 /// A figure with its standard error and a 95 % confidence interval, each NaN if fewer than two

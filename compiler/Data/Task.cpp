@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/Task.h"
 #include "compiler/Data/CorpusFiles.h"
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -152,7 +152,7 @@ std::string readTaskFile(const std::string &path) {
     fail(ExitCode::Io, path + ": is a folder: name a task file, of JSON lines");
   std::ifstream file(path, std::ios::binary);
   if (!file)
-    fail(ExitCode::Io, path + ": the task cannot be read: " + std::strerror(errno));
+    failSystem(path, "the task cannot be read");
   std::ostringstream content;
   content << file.rdbuf();
   if (content.str().size() > kMostTaskBytes)

@@ -1,6 +1,7 @@
 //===- Bench.cpp - `retort bench` -------------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Progress.h"
 #include "runtime/base/Error.h"
 #include "runtime/include/retort.hpp"
@@ -201,19 +202,20 @@ void benchCommand(const BenchOptions &options) {
   if (!bench.counters().is_null())
     result["counters"] = bench.counters();
   if (options.json) {
-    std::printf("%s\n", result.dump(1).c_str());
+    output::writeJson(result);
     return;
   }
-  std::printf("%s: %s, %u %s, median of %u runs\n", options.bundle.c_str(), sessionInfo.device,
-              sessionInfo.threads, sessionInfo.threads == 1 ? "thread" : "threads", amount.repeat);
-  std::printf("  decode   %8.1f tokens/s, %s a step, %.1f GB/s (%u %s, context %u)\n",
-              bench.decode() * amount.rows, formatBytes(info.bytes_per_token).c_str(),
-              result["bandwidth_gb_s"].get<double>(), amount.rows,
-              amount.rows == 1 ? "sequence" : "sequences", amount.context);
-  std::printf("  prefill  %8.1f tokens/s (%u tokens)\n", bench.prefill(), amount.prompt);
-  std::printf("  load     %8.1f ms\n", load * 1e3);
+  output::print("%s: %s, %u %s, median of %u runs\n", options.bundle.c_str(), sessionInfo.device,
+                sessionInfo.threads, sessionInfo.threads == 1 ? "thread" : "threads",
+                amount.repeat);
+  output::print("  decode   %8.1f tokens/s, %s a step, %.1f GB/s (%u %s, context %u)\n",
+                bench.decode() * amount.rows, formatBytes(info.bytes_per_token).c_str(),
+                result["bandwidth_gb_s"].get<double>(), amount.rows,
+                amount.rows == 1 ? "sequence" : "sequences", amount.context);
+  output::print("  prefill  %8.1f tokens/s (%u tokens)\n", bench.prefill(), amount.prompt);
+  output::print("  load     %8.1f ms\n", load * 1e3);
   if (simulated)
-    std::printf("  a simulated GPU has no speed: --json prints what it counted\n");
+    output::print("  a simulated GPU has no speed: --json prints what it counted\n");
 }
 
 } // namespace retort

@@ -6,10 +6,13 @@
 #include "compiler/Driver/Assemble.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Gate.h"
+#include "compiler/Driver/Inputs.h"
+#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Plan.h"
 #include "compiler/Driver/Predict.h"
 #include "compiler/Import/Import.h"
 #include "runtime/base/Sha256.h"
+#include "runtime/src/tokenizer/Utf8.h"
 
 #include "llvm/ADT/StringSet.h"
 
@@ -189,19 +192,22 @@ public:
     checkDevices();
     if (gates_.needCorpus() && options.corpus.empty())
       fail(ExitCode::Usage, "--gate on bits_per_byte is about documents: name them with --corpus");
-    gates_.putTasks(workspace_);
   }
 
   void run() {
     const std::string text = context_.normalise(pipeline());
     if (options_.printPipeline) {
-      std::printf("%s\n", onePassALine(text).c_str());
+      output::print("%s\n", onePassALine(text).c_str());
       return;
     }
+    workspace_.create();
+    gates_.putTasks(workspace_);
     if (options_.output.empty() && !options_.dryRun)
       fail(ExitCode::Usage, "name the bundle to write with -o OUT.retort");
-    if (!options_.output.empty())
+    if (!options_.output.empty()) {
       BundleWriter::checkOutput(options_.output, options_.force);
+      checkNotInput(options_.output, inputs());
+    }
     planned_ = plan();
     if (options_.budgetBytes)
       fitBudget();
@@ -225,6 +231,15 @@ private:
                                 " is about GPUs: name one with --target, for example cuda:sm_90");
     if (options_.devices < 1 || options_.devices > 2)
       fail(ExitCode::Usage, "--devices " + std::to_string(options_.devices) + ": write 1 or 2");
+  }
+
+  /// Everything that the compile reads.
+  std::vector<std::string> inputs() const {
+    std::vector<std::string> paths = options_.corpus;
+    paths.insert(paths.end(), {options_.teacher, options_.recipe});
+    for (const std::string &path : gates_.taskFiles())
+      paths.push_back(path);
+    return paths;
   }
 
   std::string pipeline() const {
@@ -301,9 +316,13 @@ private:
   }
 
   engine::Manifest::Provenance provenance() {
-    return {.teacherFile = std::filesystem::path(options_.teacher).filename().string(),
+    // A manifest is UTF-8, a file's name any bytes.
+    std::string teacher, recipe;
+    tok::appendRepaired(teacher, std::filesystem::path(options_.teacher).filename().string());
+    tok::appendRepaired(recipe, recipe_.name());
+    return {.teacherFile = teacher,
             .teacherSha256 = teacher_.sha256(),
-            .recipe = recipe_.name(),
+            .recipe = recipe,
             .pipeline = context_.normalise(pipeline()),
             .seed = std::stoull(recipe_.valueOr("seed", "0")),
             .corpus = corpus_.known() ? corpus_.known()->identity() : ""};
@@ -330,6 +349,7 @@ private:
     checkGates(report);
     if (options_.form.empty() && !targets_.cuda.empty())
       form_ = fasterForm(lowered.targets.back().programs, targets_.cuda);
+    teacher_.checkUnchanged();
     writeBundle(options_.output, lowered, teacher_, targets_, form_, info, progress_);
   }
 
@@ -341,8 +361,8 @@ private:
     const std::string key = sha256Hex(std::string_view(report.toJson().dump()));
     workspace_.put(key, "report.json", report.toJson().dump(1) + "\n");
     workspace_.put(key, "report.html", report.toHtml());
-    fail(kGateFailed, failures + ": no bundle is written; the report is " +
-                          workspace_.objectPath(key, "report.html"));
+    fail(ExitCode::GateFailed, failures + ": no bundle is written; the report is " +
+                                   workspace_.objectPath(key, "report.html"));
   }
 
   const CompileOptions &options_;

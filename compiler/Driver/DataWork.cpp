@@ -18,7 +18,7 @@ namespace retort {
 namespace {
 
 /// Part of every key: raised when data work gives other results for the same inputs.
-constexpr const char *kWorkVersion = "retort-work-3";
+constexpr const char *kWorkVersion = "retort-work-4";
 
 /// Windows of packed rows as the executor takes them: the window's start token and all its targets.
 std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {
@@ -41,6 +41,15 @@ std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {
       sequences.push_back(std::move(sequence));
   }
   return sequences;
+}
+
+/// Whether an op of data work needs more than counting tokens.
+bool runsModel(mlir::Operation *op) {
+  auto observe = llvm::dyn_cast<distill::ObserveOp>(op);
+  return !observe || llvm::any_of(observe.getStatistics().getAsRange<distill::StatisticAttr>(),
+                                  [](auto statistic) {
+                                    return statistic.getValue() != distill::Statistic::Vocabulary;
+                                  });
 }
 
 } // namespace
@@ -104,7 +113,8 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
   stream << teacher_.sha256() << '\n';
   if (!op->hasAttr("task"))
     stream << corpus_.get().identity() << '\n';
-  stream << exec::arithmeticOf({.threads = static_cast<int>(options_.threads)}) << '\n';
+  if (runsModel(op)) // whose sums depend on the machine and on how many threads share them
+    stream << exec::arithmeticOf({.threads = static_cast<int>(options_.threads)}) << '\n';
   return sha256Hex(std::string_view(text));
 }
 
@@ -139,13 +149,11 @@ std::vector<exec::Sequence> DataWork::packTrain(mlir::Operation *op, lm::ModelOp
 void DataWork::runOp(distill::ObserveOp op) {
   lm::ModelOp observed = model(op, op.getModel());
   std::string key = keyOf(op, observed);
-  bool runsModel = false;
-  for (auto statistic : op.getStatistics().getAsRange<distill::StatisticAttr>())
-    runsModel |= statistic.getValue() != distill::Statistic::Vocabulary;
-  const std::string name = runsModel ? "observe the teacher" : "count the vocabulary";
-  if (runsModel)
+  const bool models = runsModel(op);
+  const std::string name = models ? "observe the teacher" : "count the vocabulary";
+  if (models)
     plan_.push_back(estimateObserve(observed, op.getTokens(), name, workspace_.has(key, "json")));
-  if (options_.planOnly && runsModel && !workspace_.has(key, "json")) {
+  if (options_.planOnly && models && !workspace_.has(key, "json")) {
     // A stand-in under a key of its own, so that it is never taken for the real thing.
     key = sha256Hex(std::string_view("plan " + key));
     workspace_.put(key, "json", plannedStatistics(observed).toJson());
@@ -161,12 +169,9 @@ void DataWork::runOp(distill::ObserveOp op) {
 
 std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
   Statistics result;
-  bool runsModel = false;
   for (auto statistic : op.getStatistics().getAsRange<distill::StatisticAttr>()) {
-    if (statistic.getValue() != distill::Statistic::Vocabulary) {
-      runsModel = true;
+    if (statistic.getValue() != distill::Statistic::Vocabulary)
       continue;
-    }
     const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(observed);
     std::vector<const Document *> documents = corpus_.get().require(Split::Train);
     const auto counts = countTokens(documents, tokenizer.tokenizeDocument(),
@@ -175,7 +180,7 @@ std::string DataWork::observe(distill::ObserveOp op, lm::ModelOp observed) {
     result.merges = tokenizer.spec.merges;
     result.keep = keepAlways(tokenizer.spec);
   }
-  if (runsModel) {
+  if (runsModel(op)) {
     const exec::Graph graph = exec::graphFromModel(observed);
     exec::check(executor().observe(
         {&graph, teacher_.readRows(observed, graph)},

@@ -4,6 +4,7 @@
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Torch/FromIR.h"
 #include "passes/Quantize/Matrices.h"
+#include "runtime/base/Machine.h"
 
 #include <nlohmann/json.hpp>
 

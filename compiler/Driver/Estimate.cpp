@@ -1,10 +1,10 @@
 //===- Estimate.cpp - What data work will take ------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Estimate.h"
+#include "runtime/base/Machine.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 namespace retort {
 namespace {
@@ -13,7 +13,7 @@ namespace {
 /// AVX512_BF16 makes 150 GFLOPS a core in bf16 and a third of that in f32, one with AVX2 30 in f32.
 double f32FlopsPerSecond() {
   const double core = __builtin_cpu_supports("x86-64-v4") ? 50e9 : 30e9;
-  return core * std::max(1u, std::thread::hardware_concurrency());
+  return core * usableCores();
 }
 double flopsPerSecond() {
   return f32FlopsPerSecond() * (exec::fastPrecision() == exec::Precision::Bf16 ? 3 : 1);

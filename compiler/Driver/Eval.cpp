@@ -4,6 +4,8 @@
 #include "compiler/Data/Scoring.h"
 #include "compiler/Data/Tsv.h"
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Inputs.h"
+#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/TaskScorer.h"
 #include "runtime/base/Error.h"
@@ -50,6 +52,9 @@ public:
         if (Progress::interrupted())
           fail(ExitCode::Interrupted, "stopped");
         compareWindow(windows, window, scorer, scored, *reference, *referenceScored);
+        requireFinite(scored.scores[window.document].nll +
+                          referenceScored->scores[window.document].nll,
+                      windows.documents[window.document].name);
         progress_.update(done += window.tokens.size(), windows.tokens);
       }
     } else {
@@ -90,9 +95,11 @@ private:
       for (size_t t = 0; t < vocab; ++t) {
         scored.largestDifference =
             std::max(scored.largestDifference, std::abs(double(logits[t]) - other[t]));
-        const double logP = other[t] - otherNormaliser;
-        kl += std::exp(logP) * (logP - (logits[t] - normaliser));
+        const double logP = other[t] - otherNormaliser, p = std::exp(logP);
+        if (p > 0)
+          kl += p * (logP - (logits[t] - normaliser));
       }
+      requireFinite(kl, windows.documents[window.document].name);
       scored.kl.push_back(static_cast<float>(std::max(0.0, kl)));
       auto top = [&](auto begin) { return std::max_element(begin, begin + vocab) - begin; };
       scored.agreed += top(other.begin()) == top(logits.begin());
@@ -147,25 +154,25 @@ std::string intervalText(const json &interval, int decimals, double offset = 0, 
 }
 
 void printLine(const std::string &name, const json &figures) {
-  std::printf("%s: %.4f bits per byte%s on %s bytes of held-out text (%s tokens; %s documents, "
-              "which tell as much as %.1f of equal size)\n",
-              name.c_str(), figures["bits_per_byte"].get<double>(),
-              intervalText(figures["bits_per_byte_interval"], 4).c_str(),
-              formatCount(figures["text_bytes"].get<uint64_t>()).c_str(),
-              formatCount(figures["tokens"].get<uint64_t>()).c_str(),
-              formatCount(figures["documents"].get<uint64_t>()).c_str(),
-              figures["effective_documents"].get<double>());
+  output::print("%s: %.4f bits per byte%s on %s bytes of held-out text (%s tokens; %s documents, "
+                "which tell as much as %.1f of equal size)\n",
+                name.c_str(), figures["bits_per_byte"].get<double>(),
+                intervalText(figures["bits_per_byte_interval"], 4).c_str(),
+                formatCount(figures["text_bytes"].get<uint64_t>()).c_str(),
+                formatCount(figures["tokens"].get<uint64_t>()).c_str(),
+                formatCount(figures["documents"].get<uint64_t>()).c_str(),
+                figures["effective_documents"].get<double>());
 }
 
 void printComparison(const EvalOptions &options, const json &result) {
   printLine(options.against, result["against"]);
-  std::printf("difference: %+.4f bits per byte%s, %+.1f %%%s\n",
-              result["bits_per_byte_difference"].get<double>(),
-              intervalText(result["bits_per_byte_difference_interval"], 4).c_str(),
-              100 * (result["bits_per_byte_ratio"].get<double>() - 1),
-              intervalText(result["bits_per_byte_ratio_interval"], 1, 1, 100).c_str());
+  output::print("difference: %+.4f bits per byte%s, %+.1f %%%s\n",
+                result["bits_per_byte_difference"].get<double>(),
+                intervalText(result["bits_per_byte_difference_interval"], 4).c_str(),
+                100 * (result["bits_per_byte_ratio"].get<double>() - 1),
+                intervalText(result["bits_per_byte_ratio_interval"], 1, 1, 100).c_str());
   if (result.contains("kl_mean"))
-    std::printf(
+    output::print(
         "KL to %s: mean %.5f, 99th percentile %.4f, largest %.3f; the likeliest token agrees "
         "on %.2f %%\n",
         options.against.c_str(), result["kl_mean"].get<double>(), result["kl_p99"].get<double>(),
@@ -249,20 +256,21 @@ json evalTask(const Task &task, const EvalOptions &options, Scorer &scorer, Scor
 
 void printTask(const json &task, const EvalOptions &options) {
   const auto figures = [](const std::string &model, const json &of) {
-    std::printf("  %s: acc %.4f%s, acc_norm %.4f%s\n", model.c_str(), of["acc"].get<double>(),
-                intervalText(of["acc_interval"], 4).c_str(), of["acc_norm"].get<double>(),
-                intervalText(of["acc_norm_interval"], 4).c_str());
+    output::print("  %s: acc %.4f%s, acc_norm %.4f%s\n", model.c_str(), of["acc"].get<double>(),
+                  intervalText(of["acc_interval"], 4).c_str(), of["acc_norm"].get<double>(),
+                  intervalText(of["acc_norm_interval"], 4).c_str());
   };
-  std::printf("%s, %s questions\n", task["task"].get<std::string>().c_str(),
-              formatCount(task["questions"].get<uint64_t>()).c_str());
+  output::print("%s, %s questions\n", task["task"].get<std::string>().c_str(),
+                formatCount(task["questions"].get<uint64_t>()).c_str());
   figures(options.model, task);
   if (!task.contains("against"))
     return;
   figures(options.against, task["against"]);
-  std::printf("  difference: acc %+.4f%s, acc_norm %+.4f%s\n", task["acc_difference"].get<double>(),
-              intervalText(task["acc_difference_interval"], 4).c_str(),
-              task["acc_norm_difference"].get<double>(),
-              intervalText(task["acc_norm_difference_interval"], 4).c_str());
+  output::print("  difference: acc %+.4f%s, acc_norm %+.4f%s\n",
+                task["acc_difference"].get<double>(),
+                intervalText(task["acc_difference_interval"], 4).c_str(),
+                task["acc_norm_difference"].get<double>(),
+                intervalText(task["acc_norm_difference_interval"], 4).c_str());
 }
 
 } // namespace
@@ -270,6 +278,10 @@ void printTask(const json &task, const EvalOptions &options) {
 void evalCommand(const EvalOptions &options) {
   if (options.corpus.empty() && options.tasks.empty())
     fail(ExitCode::Usage, "name documents with --corpus or a task with --task");
+  std::vector<std::string> inputs = options.corpus;
+  inputs.insert(inputs.end(), options.tasks.begin(), options.tasks.end());
+  inputs.insert(inputs.end(), {options.model, options.against});
+  checkNotInput(options.documents, inputs);
   Progress::handleSignals();
   Progress progress(options.quiet || options.json);
   std::vector<Task> tasks;
@@ -287,7 +299,7 @@ void evalCommand(const EvalOptions &options) {
   for (const Task &task : tasks)
     result["tasks"].push_back(evalTask(task, options, *scorer, against.get(), progress));
   if (options.json) {
-    std::printf("%s\n", result.dump(1, ' ', false, json::error_handler_t::replace).c_str());
+    output::writeJson(result);
     return;
   }
   if (!options.corpus.empty()) {

@@ -133,6 +133,13 @@ bool Gates::needCorpus() const {
   return false;
 }
 
+std::vector<std::string> Gates::taskFiles() const {
+  std::vector<std::string> files;
+  for (const Asked &asked : gates_)
+    files.push_back(asked.gate.task);
+  return files;
+}
+
 void Gates::putTasks(Workspace &workspace) const {
   for (const Asked &asked : gates_)
     if (!asked.content.empty())

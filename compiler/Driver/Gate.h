@@ -9,10 +9,6 @@
 
 namespace retort {
 
-/// The exit code of a compile whose specialist does not reach what was asked: beside those of Error.h,
-/// which are of failures.
-inline constexpr ExitCode kGateFailed{8};
-
 /// What `--gate` asks for; docs/eval.md has the grammar.
 struct Gate {
   std::string text;       ///< as it was written
@@ -34,6 +30,7 @@ public:
 
   /// Whether one of them is about held-out documents.
   bool needCorpus() const;
+  std::vector<std::string> taskFiles() const;
   /// Puts the task files into `workspace`, where data work reads them.
   void putTasks(Workspace &workspace) const;
   /// `pipeline`, "builtin.module(...)", with the passes before and after it that score the teacher as

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/Import.h"
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Inputs.h"
+#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Pipeline.h"
 
 #include "llvm/Support/raw_ostream.h"
@@ -19,9 +21,11 @@ void importCommand(const ImportOptions &options) {
   module->print(stream);
   stream << '\n';
   if (options.output == "-")
-    std::fwrite(text.data(), 1, text.size(), stdout);
-  else
+    output::write(text);
+  else {
+    checkNotInput(options.output, {options.teacher});
     writeFileAtomically(options.output, text);
+  }
 }
 
 } // namespace retort

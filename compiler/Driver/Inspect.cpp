@@ -5,6 +5,7 @@
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Lowered.h"
+#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Import/Config.h"
 #include "compiler/Import/Family.h"
@@ -50,9 +51,9 @@ void printParameters(const json &params) {
                            param["format"].get<std::string>());
   }
   for (const std::string &block : order) {
-    std::printf("  %s\n", block.c_str());
+    output::print("  %s\n", block.c_str());
     for (const std::string &line : lines[block])
-      std::printf("    %s\n", line.c_str());
+      output::print("    %s\n", line.c_str());
   }
 }
 
@@ -154,10 +155,10 @@ json describePrograms(mlir::ModuleOp module, const PredictOptions &predict) {
 /// of its own.
 void lowerForGpus(CompilerContext &context, mlir::ModuleOp module, const PredictOptions &predict) {
   if (predict.devices != 2)
-    return context.run(module, loweringPipeline("cuda"));
+    return context.lower(module, loweringPipeline("cuda"));
   mlir::OwningOpRef<mlir::ModuleOp> second = module.clone();
-  context.run(module, loweringPipeline("cuda0"));
-  context.run(*second, loweringPipeline("cuda1"));
+  context.lower(module, loweringPipeline("cuda0"));
+  context.lower(*second, loweringPipeline("cuda1"));
   module.push_back(second.release());
 }
 
@@ -206,26 +207,26 @@ void printPrediction(const json &program) {
   const json &p = program["predicted"];
   const int64_t rows = p["rows"], devices = p["devices"];
   const double us = p["us"], gbs = p["gb_s"], achievable = p["achievable_gb_s"];
-  std::printf("\n  %s on %s%s, predicted, not measured: %lld row%s, %lld positions\n",
-              program["name"].get<std::string>().c_str(), devices == 2 ? "two " : "",
-              p["device"].get<std::string>().c_str(), static_cast<long long>(rows),
-              rows == 1 ? "" : "s", static_cast<long long>(p["context"].get<int64_t>()));
-  std::printf("  %-28s %6s %10s %10s %9s %9s %9s %9s  %s\n", "phase", "tiles", "memory", "L2", "us",
-              "wait", "exchange", "hidden", "bound");
+  output::print("\n  %s on %s%s, predicted, not measured: %lld row%s, %lld positions\n",
+                program["name"].get<std::string>().c_str(), devices == 2 ? "two " : "",
+                p["device"].get<std::string>().c_str(), static_cast<long long>(rows),
+                rows == 1 ? "" : "s", static_cast<long long>(p["context"].get<int64_t>()));
+  output::print("  %-28s %6s %10s %10s %9s %9s %9s %9s  %s\n", "phase", "tiles", "memory", "L2",
+                "us", "wait", "exchange", "hidden", "bound");
   for (const json &phase : p["phases"]) {
     const std::string name = phase["name"];
-    std::printf("  %-28s %6lld %10s %10s %9.2f %9.2f %9.2f %9.2f  %s\n",
-                name.substr(name.find('.') + 1).c_str(),
-                static_cast<long long>(phase["tiles"].get<int64_t>()),
-                formatBytes(phase["memory_bytes"]).c_str(), formatBytes(phase["l2_bytes"]).c_str(),
-                phase["us"].get<double>(), phase["wait_us"].get<double>(),
-                phase["exchange_us"].get<double>(), phase["hidden_us"].get<double>(),
-                phase["bound"].get<std::string>().c_str());
+    output::print("  %-28s %6lld %10s %10s %9.2f %9.2f %9.2f %9.2f  %s\n",
+                  name.substr(name.find('.') + 1).c_str(),
+                  static_cast<long long>(phase["tiles"].get<int64_t>()),
+                  formatBytes(phase["memory_bytes"]).c_str(),
+                  formatBytes(phase["l2_bytes"]).c_str(), phase["us"].get<double>(),
+                  phase["wait_us"].get<double>(), phase["exchange_us"].get<double>(),
+                  phase["hidden_us"].get<double>(), phase["bound"].get<std::string>().c_str());
   }
-  std::printf("  %.1f us a step (as a graph %.1f), %.0f tokens/s, %.0f GB/s: %.0f %% of the %.0f "
-              "that can be reached\n",
-              us, p["graph_us"].get<double>(), p["tokens_per_second"].get<double>(), gbs,
-              100 * gbs / achievable, achievable);
+  output::print("  %.1f us a step (as a graph %.1f), %.0f tokens/s, %.0f GB/s: %.0f %% of the %.0f "
+                "that can be reached\n",
+                us, p["graph_us"].get<double>(), p["tokens_per_second"].get<double>(), gbs,
+                100 * gbs / achievable, achievable);
   for (const auto &[key, text] : {std::pair("weight_us", "weights"),
                                   {"wait_us", "waits"},
                                   {"attention_us", "attention"},
@@ -234,24 +235,24 @@ void printPrediction(const json &program) {
                                   {"excess_us", "L2, instructions or tensor cores beyond that"},
                                   {"other_us", "staging, first bytes, sums"},
                                   {"hidden_us", "less weights that come during waits"}})
-    std::printf("  %8.1f us %3.0f %%  %s\n", p[key].get<double>(), 100 * p[key].get<double>() / us,
-                text);
+    output::print("  %8.1f us %3.0f %%  %s\n", p[key].get<double>(),
+                  100 * p[key].get<double>() / us, text);
   if (!p["sample"].is_null())
-    std::printf("  %8.1f us more in a step that draws tokens, and not simply the likeliest\n",
-                p["sample"]["us"].get<double>());
+    output::print("  %8.1f us more in a step that draws tokens, and not simply the likeliest\n",
+                  p["sample"]["us"].get<double>());
 }
 
 /// Bytes and flops are of a step of one row; weights are read once whatever the rows.
 void printPrograms(const json &programs) {
   for (const json &program : programs) {
     const std::string step = program["step"];
-    std::printf("\n  %s: %s%s, up to %lld rows; for a step of one row:\n",
-                program["name"].get<std::string>().c_str(),
-                program["target"].get<std::string>().c_str(),
-                step.empty() ? "" : (", " + step).c_str(),
-                static_cast<long long>(program["max_rows"].get<int64_t>()));
-    std::printf("  %-28s %-22s %14s %10s %12s %10s %10s\n", "phase", "ops", "tiles", "weights",
-                "activations", "cache/pos", "MFLOP");
+    output::print("\n  %s: %s%s, up to %lld rows; for a step of one row:\n",
+                  program["name"].get<std::string>().c_str(),
+                  program["target"].get<std::string>().c_str(),
+                  step.empty() ? "" : (", " + step).c_str(),
+                  static_cast<long long>(program["max_rows"].get<int64_t>()));
+    output::print("  %-28s %-22s %14s %10s %12s %10s %10s\n", "phase", "ops", "tiles", "weights",
+                  "activations", "cache/pos", "MFLOP");
     for (const json &phase : program["phases"]) {
       const int64_t rows = phase["rows_of_tiles"];
       std::string tiles = std::to_string(phase["tiles"].get<int64_t>());
@@ -259,15 +260,15 @@ void printPrograms(const json &programs) {
         tiles += rows == 1 ? "/row" : "/" + std::to_string(rows) + " rows";
       std::string name = phase["name"];
       name = (phase["waits"].get<bool>() ? "* " : "  ") + name.substr(name.find('.') + 1);
-      std::printf("  %-28s %-22s %14s %10s %12s %10s %10.3f\n", name.c_str(),
-                  phase["ops"].get<std::string>().c_str(), tiles.c_str(),
-                  formatBytes(phase["weight_bytes"]).c_str(),
-                  formatBytes(phase["activation_bytes"]).c_str(),
-                  formatBytes(phase["cache_bytes_per_position"]).c_str(),
-                  phase["flops"].get<double>() / 1e6);
+      output::print("  %-28s %-22s %14s %10s %12s %10s %10.3f\n", name.c_str(),
+                    phase["ops"].get<std::string>().c_str(), tiles.c_str(),
+                    formatBytes(phase["weight_bytes"]).c_str(),
+                    formatBytes(phase["activation_bytes"]).c_str(),
+                    formatBytes(phase["cache_bytes_per_position"]).c_str(),
+                    phase["flops"].get<double>() / 1e6);
     }
   }
-  std::printf("  *: waits for the phases before it\n");
+  output::print("  *: waits for the phases before it\n");
 }
 
 void printCudaEntry(const engine::Manifest::CudaEntry &entry) {
@@ -278,21 +279,22 @@ void printCudaEntry(const engine::Manifest::CudaEntry &entry) {
       if (own.arch.number == arch.number)
         shared += ", " + formatBytes(own.bytes) + " on " + own.arch.text();
   }
-  std::printf("  cuda %s, %s: up to %u rows, %zu kernel%s of %u threads, %s; "
-              "%s, later GPUs by %s\n",
-              entry.decode ? "decode" : "prefill", entry.persistent ? "persistent" : "graph",
-              entry.maxRows, entry.kernels.size(), entry.kernels.size() == 1 ? "" : "s",
-              entry.threads, shared.c_str(), arches.c_str(),
-              entry.ptx ? entry.ptx->text("compute_").c_str() : "none");
+  output::print("  cuda %s, %s: up to %u rows, %zu kernel%s of %u threads, %s; "
+                "%s, later GPUs by %s\n",
+                entry.decode ? "decode" : "prefill", entry.persistent ? "persistent" : "graph",
+                entry.maxRows, entry.kernels.size(), entry.kernels.size() == 1 ? "" : "s",
+                entry.threads, shared.c_str(), arches.c_str(),
+                entry.ptx ? entry.ptx->text("compute_").c_str() : "none");
 }
 
 void printModel(const json &model) {
-  std::printf("  %s, family %s: %llu blocks, hidden %lld, vocabulary %lld, context %lld\n",
-              model["name"].get<std::string>().c_str(), model["family"].get<std::string>().c_str(),
-              static_cast<unsigned long long>(model["blocks"].get<uint64_t>()),
-              static_cast<long long>(model["hidden"].get<int64_t>()),
-              static_cast<long long>(model["vocab"].get<int64_t>()),
-              static_cast<long long>(model["context"].get<int64_t>()));
+  output::print("  %s, family %s: %llu blocks, hidden %lld, vocabulary %lld, context %lld\n",
+                model["name"].get<std::string>().c_str(),
+                model["family"].get<std::string>().c_str(),
+                static_cast<unsigned long long>(model["blocks"].get<uint64_t>()),
+                static_cast<long long>(model["hidden"].get<int64_t>()),
+                static_cast<long long>(model["vocab"].get<int64_t>()),
+                static_cast<long long>(model["context"].get<int64_t>()));
 }
 
 void printProvenance(const engine::Manifest::Provenance &made) {
@@ -303,23 +305,24 @@ void printProvenance(const engine::Manifest::Provenance &made) {
         {"recipe", made.recipe},
         {"pipeline", made.pipeline},
         {"seed", std::to_string(made.seed)}})
-    std::printf("  %s: %s\n", key, value.c_str());
+    output::print("  %s: %s\n", key, value.c_str());
 }
 
 void printBundle(const engine::Manifest &manifest, const json &description) {
   printModel(description["model"]);
-  std::printf("  %s of weights read a token\n", formatBytes(manifest.bytesPerToken).c_str());
+  output::print("  %s of weights read a token\n", formatBytes(manifest.bytesPerToken).c_str());
   if (!manifest.cacheFormat.empty())
-    std::printf("  %s of keys and values a position, %s\n",
-                formatBytes(manifest.pageBytes / static_cast<uint64_t>(manifest.pageRows)).c_str(),
-                manifest.cacheFormat.c_str());
+    output::print(
+        "  %s of keys and values a position, %s\n",
+        formatBytes(manifest.pageBytes / static_cast<uint64_t>(manifest.pageRows)).c_str(),
+        manifest.cacheFormat.c_str());
   for (const engine::Manifest::Entry &entry : manifest.entries)
-    std::printf("  cpu %s\n", entry.isa.c_str());
+    output::print("  cpu %s\n", entry.isa.c_str());
   for (const engine::Manifest::CudaEntry &entry : manifest.cudaEntries)
     printCudaEntry(entry);
   for (const engine::Manifest::Part &part : manifest.parts)
-    std::printf("  %-16s %10s  sha256 %s\n", part.name.c_str(), formatBytes(part.bytes).c_str(),
-                part.sha256.substr(0, 16).c_str());
+    output::print("  %-16s %10s  sha256 %s\n", part.name.c_str(), formatBytes(part.bytes).c_str(),
+                  part.sha256.substr(0, 16).c_str());
   if (manifest.provenance)
     printProvenance(*manifest.provenance);
   // A bundle for several targets has the same parameters in a part each.
@@ -389,10 +392,10 @@ void inspectCommand(const InspectOptions &options) {
   if (!predict.on.empty())
     checkPredicted(description["programs"], options);
   if (options.json) {
-    std::printf("%s\n", description.dump(1).c_str());
+    output::writeJson(description);
     return;
   }
-  std::printf("%s: %s\n", options.file.c_str(), description["kind"].get<std::string>().c_str());
+  output::print("%s: %s\n", options.file.c_str(), description["kind"].get<std::string>().c_str());
   if (description["kind"] == "bundle")
     printBundle(manifest, description);
   else if (description["kind"] == "mlir")
@@ -402,8 +405,8 @@ void inspectCommand(const InspectOptions &options) {
     }
   else {
     printModel(description["model"]);
-    std::printf("  %s of weights\n",
-                formatBytes(description["weight_bytes"].get<uint64_t>()).c_str());
+    output::print("  %s of weights\n",
+                  formatBytes(description["weight_bytes"].get<uint64_t>()).c_str());
     printParameters(description["params"]);
   }
   if (options.phases)

@@ -41,7 +41,7 @@ namespace {
 LoweredTarget lowerFor(CompilerContext &context, lm::ModelOp model, const std::string &name) {
   LoweredTarget result{name, mlir::ModuleOp::create(model.getLoc()), {}, {}};
   result.module->push_back(model->clone());
-  context.run(*result.module, loweringPipeline(name));
+  context.lower(*result.module, loweringPipeline(name));
   result.model = *result.module->getOps<lm::ModelOp>().begin();
   for (kernel::ProgramOp program : result.module->getOps<kernel::ProgramOp>())
     result.programs.push_back(program);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Pipeline.h"
 #include "passes/Register.h"
+#include "runtime/base/SystemError.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
@@ -77,6 +78,15 @@ CompilerContext::CompilerContext(const Workspace &workspace)
 }
 
 void CompilerContext::run(mlir::ModuleOp module, const std::string &pipeline, DataWork *work) {
+  runPasses(module, pipeline, work, ExitCode::Usage);
+}
+
+void CompilerContext::lower(mlir::ModuleOp module, const std::string &pipeline) {
+  runPasses(module, pipeline, nullptr, ExitCode::Unsupported);
+}
+
+void CompilerContext::runPasses(mlir::ModuleOp module, const std::string &pipeline, DataWork *work,
+                                ExitCode failed) {
   mlir::PassManager manager(&context_, mlir::ModuleOp::getOperationName());
   static_cast<mlir::OpPassManager &>(manager) = [&] {
     mlir::OpPassManager parsed(mlir::ModuleOp::getOperationName());
@@ -89,10 +99,8 @@ void CompilerContext::run(mlir::ModuleOp module, const std::string &pipeline, Da
     try {
       work->run(whole);
       return mlir::success();
-    } catch (const Error &error) {
-      thrown = error;
-    } catch (const std::exception &error) {
-      thrown = Error{ExitCode::Internal, error.what()};
+    } catch (...) {
+      thrown = errorInFlight();
     }
     return mlir::failure();
   };
@@ -101,11 +109,12 @@ void CompilerContext::run(mlir::ModuleOp module, const std::string &pipeline, Da
   FirstError diagnostics(&context_);
   const bool ok = mlir::succeeded(manager.run(module));
   dialect->setWorker(nullptr);
+  const bool badFile = dialect->takeBadFile();
   if (ok)
     return;
   if (thrown)
     throw *thrown;
-  fail(ExitCode::Usage,
+  fail(badFile ? ExitCode::BadInput : failed,
        diagnostics.text().empty() ? "a pass failed without saying why" : diagnostics.text());
 }
 

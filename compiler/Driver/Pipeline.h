@@ -16,9 +16,11 @@ public:
   mlir::MLIRContext &mlir() { return context_; }
 
   /// Parses `pipeline` and runs it; `run-data-work` calls work->run() on the module. Throws Error:
-  /// Usage with MLIR's message and caret if it does not parse; the Error of data work; or, for a
-  /// pass that failed, Usage with its diagnostic in one line.
+  /// Usage with MLIR's message and caret if it does not parse; the Error of data work or of a file
+  /// that a pass reads; or, for a pass that failed otherwise, Usage with its diagnostic in one line.
   void run(mlir::ModuleOp module, const std::string &pipeline, DataWork *work = nullptr);
+  /// As run(), for Retort's own lowering: a pass that fails does not know such a model (Unsupported).
+  void lower(mlir::ModuleOp module, const std::string &pipeline);
 
   /// The model that a bundle is made of: lm::findModel's where no name is given. Throws Error
   /// (Usage) if there are several and none is the student.
@@ -33,6 +35,8 @@ public:
   mlir::OwningOpRef<mlir::ModuleOp> parseText(const std::string &text, const std::string &where);
 
 private:
+  void runPasses(mlir::ModuleOp module, const std::string &pipeline, DataWork *work,
+                 ExitCode failed);
   mlir::MLIRContext context_;
 };
 

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Plan.h"
 #include "compiler/Codegen/CudaEmitter.h"
+#include "compiler/Driver/Output.h"
+#include "runtime/base/Machine.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -82,22 +84,22 @@ void Plan::print() const {
   for (const PlannedWork &stage : work)
     width = std::max(width, stage.name.size());
   const int columns = static_cast<int>(width);
-  std::printf("%-*s %10s %10s %10s\n", columns, "stage", "time", "memory", "disk");
+  output::print("%-*s %10s %10s %10s\n", columns, "stage", "time", "memory", "disk");
   double seconds = emitSeconds;
   for (const PlannedWork &stage : work) {
-    std::printf("%-*s %10s %10s %10s  %s\n", columns, stage.name.c_str(),
-                stage.cached ? "-" : ("~" + formatSeconds(stage.seconds)).c_str(),
-                formatBytes(stage.memoryBytes).c_str(), formatBytes(stage.diskBytes).c_str(),
-                stage.cached ? "cached" : "");
+    output::print("%-*s %10s %10s %10s  %s\n", columns, stage.name.c_str(),
+                  stage.cached ? "-" : ("~" + formatSeconds(stage.seconds)).c_str(),
+                  formatBytes(stage.memoryBytes).c_str(), formatBytes(stage.diskBytes).c_str(),
+                  stage.cached ? "cached" : "");
     seconds += stage.cached ? 0 : stage.seconds;
   }
-  std::printf("%-*s %10s %10s %10s\n", columns, emit.c_str(),
-              ("~" + formatSeconds(emitSeconds)).c_str(), formatBytes(emitMemory).c_str(),
-              formatBytes(bundleBytes()).c_str());
-  std::printf("\nin all about %s, peak memory %s (free: %s), bundle %s, %s of weights a token\n",
-              formatSeconds(seconds).c_str(), formatBytes(peakMemory()).c_str(),
-              formatBytes(availableMemoryBytes()).c_str(), formatBytes(bundleBytes()).c_str(),
-              formatBytes(bytesPerToken).c_str());
+  output::print("%-*s %10s %10s %10s\n", columns, emit.c_str(),
+                ("~" + formatSeconds(emitSeconds)).c_str(), formatBytes(emitMemory).c_str(),
+                formatBytes(bundleBytes()).c_str());
+  output::print("\nin all about %s, peak memory %s (free: %s), bundle %s, %s of weights a token\n",
+                formatSeconds(seconds).c_str(), formatBytes(peakMemory()).c_str(),
+                formatBytes(availableMemoryBytes()).c_str(), formatBytes(bundleBytes()).c_str(),
+                formatBytes(bytesPerToken).c_str());
 }
 
 void Plan::check(const std::string &workspace, const std::string &output) const {

@@ -1,6 +1,7 @@
 //===- Progress.cpp - What a long compile shows -----------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Progress.h"
+#include "runtime/base/Error.h"
 
 #include <csignal>
 #include <cstdio>
@@ -10,22 +11,21 @@ namespace retort {
 namespace {
 volatile std::sig_atomic_t stopRequested = 0;
 
-void onSignal(int signal) {
-  if (stopRequested) {
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
+void onSignal(int) {
+  if (stopRequested)
+    ::_exit(static_cast<int>(ExitCode::Interrupted));
   stopRequested = 1;
 }
+void endAtOnce(int) { ::_exit(static_cast<int>(ExitCode::Interrupted)); }
 } // namespace
 
 Progress::Progress(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FILENO)) {}
 
 bool Progress::interrupted() { return stopRequested != 0; }
 
-void Progress::handleSignals() {
+void Progress::handleSignals(bool atOnce) {
   struct sigaction action{};
-  action.sa_handler = onSignal;
+  action.sa_handler = atOnce ? endAtOnce : onSignal;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
 }

@@ -23,8 +23,9 @@ public:
 
   /// True once SIGINT or SIGTERM arrived; long work stops at its next safe point.
   static bool interrupted();
-  /// Installs the handlers: the first signal asks to stop, the second ends the process.
-  static void handleSignals();
+  /// Installs handlers of SIGINT and SIGTERM. The first signal asks to stop, the second, or with
+  /// `atOnce` the first, ends the process with the exit code of what was interrupted.
+  static void handleSignals(bool atOnce = false);
 
 private:
   using Clock = std::chrono::steady_clock;

@@ -370,8 +370,8 @@ Recipe Recipe::open(const std::string &nameOrFile) {
       recipe.text_ += line.substr(0, line.find("//")) + "\n";
   }
   if (!file.eof() || trimmed(recipe.text_).empty())
-    fail(ExitCode::Io, path + ": holds no pipeline: write one as `retort compile "
-                              "--print-pipeline` prints it");
+    fail(ExitCode::Usage, path + ": holds no pipeline: write one as `retort compile "
+                                 "--print-pipeline` prints it");
   recipe.description_ = trimmed(recipe.description_);
   return recipe;
 }

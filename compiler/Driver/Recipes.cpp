@@ -1,6 +1,7 @@
 //===- Recipes.cpp - `retort recipes` ----------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Output.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -14,22 +15,22 @@ void list() {
   for (const Recipe &recipe : recipes)
     width = std::max(width, recipe.name().size());
   for (const Recipe &recipe : recipes)
-    std::printf(
+    output::print(
         "%-*s  %s%s\n", static_cast<int>(width), recipe.name().c_str(), recipe.summary().c_str(),
         recipe.usualFor().empty() ? "" : (" (the default " + recipe.usualFor() + ")").c_str());
 }
 
 /// A line for a parameter's name, default and range, and one for what it is.
 void describe(const Recipe &recipe) {
-  std::printf("%s: %s\n", recipe.name().c_str(), recipe.summary().c_str());
+  output::print("%s: %s\n", recipe.name().c_str(), recipe.summary().c_str());
   if (!recipe.description().empty())
-    std::printf("\n%s\n", recipe.description().c_str());
+    output::print("\n%s\n", recipe.description().c_str());
   if (!recipe.parameters().empty())
-    std::printf("\nparameters, set by --set NAME=VALUE:\n");
+    output::print("\nparameters, set by --set NAME=VALUE:\n");
   for (const RecipeParameter &parameter : recipe.parameters())
-    std::printf("  %s%s%s (%s)\n      %s\n", parameter.name.c_str(),
-                parameter.value.empty() ? "" : "=", parameter.value.c_str(),
-                parameter.range().c_str(), parameter.help.c_str());
+    output::print("  %s%s%s (%s)\n      %s\n", parameter.name.c_str(),
+                  parameter.value.empty() ? "" : "=", parameter.value.c_str(),
+                  parameter.range().c_str(), parameter.help.c_str());
 }
 
 } // namespace

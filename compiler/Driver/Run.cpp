@@ -1,6 +1,7 @@
 //===- Run.cpp - `retort run` ---------------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Output.h"
 #include "runtime/base/Error.h"
 #include "runtime/include/retort.hpp"
 
@@ -13,9 +14,13 @@
 namespace retort {
 namespace {
 
-std::atomic<int> cancelled = 0; // read by the library, set by the signal handler
+std::atomic<int> cancelled = 0;       // read by the library, set by the signal handler
+std::atomic<bool> terminated = false; // by SIGTERM, which ends a conversation too
 
-void onInterrupt(int) { cancelled.store(1, std::memory_order_relaxed); }
+void onSignal(int signal) {
+  terminated.store(signal == SIGTERM, std::memory_order_relaxed);
+  cancelled.store(1, std::memory_order_relaxed);
+}
 
 /// Answers a prompt in slot 0; `text` gets the answer, and so does stdout if `print` says so.
 retort_generation generate(Session &session, std::span<const int32_t> prompt,
@@ -30,8 +35,8 @@ retort_generation generate(Session &session, std::span<const int32_t> prompt,
   generation.onText = [&](std::string_view piece) {
     text += piece;
     if (print) {
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-      std::fflush(stdout);
+      output::write(piece);
+      output::flush();
     }
     return true;
   };
@@ -75,55 +80,122 @@ void complete(const Model &model, Session &session, const RunOptions &options) {
   if (options.json) {
     nlohmann::json described = describe(result, text);
     described["device"] = session.info().device;
-    std::printf("%s\n",
-                described.dump(1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    output::writeJson(described);
   } else
-    std::printf("\n");
+    output::print("\n");
   if (result.finish == RETORT_FINISH_CONTEXT)
     std::fprintf(stderr, "retort: note: the context is full (%d positions)\n", info.context);
   if (result.finish == RETORT_FINISH_CANCELLED)
     fail(ExitCode::Interrupted, "");
 }
 
+/// What was typed or pasted, without the carriage returns of other systems' line ends.
+std::string withoutReturns(std::string line) {
+  while (line.ends_with('\r'))
+    line.pop_back();
+  std::replace(line.begin(), line.end(), '\r', '\n');
+  return line;
+}
+
 /// A conversation: each turn is given whole, and of it only what the slot does not hold yet is run.
-void chat(const Model &model, Session &session, const RunOptions &options) {
-  std::vector<Message> turns;
-  std::vector<int32_t> held;
-  uint64_t seed = options.seed;
-  for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {
-    if (line.empty())
-      continue;
-    turns.push_back({"user", line});
-    const std::vector<int32_t> tokens = model.chatTokens(turns);
+class Chat {
+public:
+  Chat(const Model &model, Session &session, const RunOptions &options)
+      : model_(model), session_(session), options_(options), seed_(options.seed),
+        context_(static_cast<size_t>(model.info().context)) {}
+
+  void run() {
+    for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {
+      line = withoutReturns(std::move(line));
+      if (!line.empty() && ask(line))
+        answer();
+      if (terminated)
+        fail(ExitCode::Interrupted, "");
+    }
+    if (terminated)
+      fail(ExitCode::Interrupted, "");
+    std::fprintf(stderr, "\n");
+  }
+
+private:
+  /// Adds a turn. The oldest ones, a question with its answer each time, go until those left leave
+  /// room for an answer. False if the question alone leaves none: then it is not asked.
+  bool ask(const std::string &line) {
+    const std::vector<Message> before = turns_;
+    turns_.push_back({"user", line});
+    tokens_ = model_.chatTokens(turns_);
+    size_t forgotten = 0;
+    while (tokens_.size() > context_ - room() && turns_.size() > 1) {
+      turns_.erase(turns_.begin(), turns_.begin() + 2);
+      forgotten += 2;
+      tokens_ = model_.chatTokens(turns_);
+    }
+    if (tokens_.size() > context_ - room()) {
+      std::fprintf(stderr,
+                   "retort: note: this takes %zu tokens and leaves no room for an answer in the "
+                   "context of %zu: it was not asked, write less\n",
+                   tokens_.size(), context_);
+      turns_ = before;
+      return false;
+    }
+    if (forgotten)
+      std::fprintf(stderr,
+                   "retort: note: the context of %zu tokens is full: the oldest %zu turns are "
+                   "forgotten\n",
+                   context_, forgotten);
+    return true;
+  }
+
+  void answer() {
     size_t common = 0;
-    while (common < std::min({held.size(), session.length(0), tokens.size() - 1}) &&
-           held[common] == tokens[common])
+    while (common < std::min({held_.size(), session_.length(0), tokens_.size() - 1}) &&
+           held_[common] == tokens_[common])
       ++common;
-    session.truncate(0, common);
+    session_.truncate(0, common);
     cancelled = 0;
     std::string text;
-    generate(session, std::span(tokens).subspan(common), options, seed++, true, text);
-    std::printf("\n");
-    held = tokens;
-    turns.push_back({"assistant", text});
+    const retort_generation result =
+        generate(session_, std::span(tokens_).subspan(common), options_, seed_++, true, text);
+    output::print("\n");
+    output::flush();
+    if (result.finish == RETORT_FINISH_CONTEXT)
+      std::fprintf(stderr,
+                   "retort: note: the context of %zu tokens is full: the answer ends here\n",
+                   context_);
+    held_ = std::move(tokens_);
+    turns_.push_back({"assistant", text});
   }
-  std::fprintf(stderr, "\n");
-}
+
+  /// Tokens kept free for an answer.
+  size_t room() const {
+    const size_t most = std::max<size_t>(1, context_ / 4);
+    return options_.maxTokens ? std::min<size_t>(options_.maxTokens, most) : most;
+  }
+
+  const Model &model_;
+  Session &session_;
+  const RunOptions &options_;
+  uint64_t seed_;
+  size_t context_;
+  std::vector<Message> turns_;         ///< a question and its answer by turns
+  std::vector<int32_t> tokens_, held_; ///< of the turns; of those that the slot holds
+};
 
 } // namespace
 
 void runCommand(const RunOptions &options) {
   struct sigaction action{};
-  action.sa_handler = onInterrupt;
+  action.sa_handler = onSignal;
   action.sa_flags = 0; // reading a line is interrupted
   const Model model(options.bundle);
   Session session(model, {.threads = options.threads, .device = options.device});
   std::fprintf(stderr, "retort: note: on %s\n", session.info().device);
   ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
   if (options.chat) {
     if (!model.info().has_chat)
       fail(ExitCode::Unsupported, options.bundle + ": the model has no chat format: use -p");
-    chat(model, session, options);
+    Chat(model, session, options).run();
   } else
     complete(model, session, options);
 }

@@ -94,7 +94,9 @@ private:
 
   static void judge(Request &request, size_t at, std::span<const float> logits) {
     const auto target = static_cast<size_t>(request.targets[at]);
-    request.logLikelihood += logits[target] - logSumExp(logits);
+    const double normaliser = logSumExp(logits);
+    requireFinite(normaliser, "question " + std::to_string(request.item + 1));
+    request.logLikelihood += logits[target] - normaliser;
     request.greedy &= logits[target] == logits[static_cast<size_t>(likeliest(logits))];
   }
 
@@ -166,8 +168,11 @@ std::vector<Generation> generate(const std::vector<TaskItem> &items, Scorer &sco
     inBatches(sequences, [&](size_t begin, size_t end) {
       scorer.logits(std::span(sequences).subspan(begin, end - begin),
                     [&](size_t s, size_t row, std::span<const float> logits) {
-                      if (row + 1 == sequences[begin + s].size())
-                        of[begin + s]->take(likeliest(logits), scorer);
+                      if (row + 1 != sequences[begin + s].size())
+                        return;
+                      requireFinite(logSumExp(logits),
+                                    "question " + std::to_string(of[begin + s]->item + 1));
+                      of[begin + s]->take(likeliest(logits), scorer);
                     });
       progress.update(all.size() - left, all.size());
     });

@@ -27,20 +27,24 @@ int32_t LoadedTokenizer::startToken() const {
 Teacher::Teacher(const std::string &path, const Workspace &workspace)
     : path_(path), workspace_(workspace),
       checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(path))),
+      fingerprint_(checkpoint_->fingerprint()),
       spec_(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf()) : readTokenizer(path)) {}
 
 const std::string &Teacher::sha256() {
   if (sha256_.empty()) {
     // Hashing gigabytes again for every command would take longer than the command.
-    const std::string fingerprint = sha256Hex(std::string_view(checkpoint_->fingerprint()));
-    if (auto known = workspace_.read(fingerprint, "sha256"); known && known->size() == 64)
+    const std::string fingerprint = sha256Hex(std::string_view(fingerprint_));
+    if (auto known = workspace_.read(fingerprint, "sha256"))
       sha256_ = *known;
-    else {
-      sha256_ = checkpoint_->identity();
-      writeFileAtomically(workspace_.objectPath(fingerprint, "sha256"), sha256_);
-    }
+    else
+      workspace_.put(fingerprint, "sha256", sha256_ = checkpoint_->identity());
   }
   return sha256_;
+}
+
+void Teacher::checkUnchanged() const {
+  if (checkpoint_->fingerprint() != fingerprint_)
+    fail(ExitCode::BadInput, path_ + ": changed while it was read: run the command again");
 }
 
 const LoadedTokenizer &Teacher::tokenizerOf(lm::ModelOp model) {

@@ -40,6 +40,9 @@ public:
   /// SHA-256 of everything in the checkpoint; computed once, then remembered by the files' names,
   /// sizes and times.
   const std::string &sha256();
+  /// Throws Error (BadInput) if the files' sizes or times are others than when they were opened: what
+  /// was planned and made of them would be of two models.
+  void checkUnchanged() const;
 
   /// The tokenizer of a model made from this checkpoint: its own, or with a pruned vocabulary.
   const LoadedTokenizer &tokenizerOf(lm::ModelOp model);
@@ -55,6 +58,7 @@ private:
   std::string path_, sha256_;
   const Workspace &workspace_;
   std::shared_ptr<const Checkpoint> checkpoint_;
+  std::string fingerprint_; ///< of the files as they were opened
   TokenizerSpec spec_;
   std::map<std::vector<int32_t>, std::unique_ptr<LoadedTokenizer>> tokenizers_;
 };

@@ -3,6 +3,7 @@
 #include "compiler/Torch/Checkpoint.h"
 #include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Torch/Parallel.h"
+#include "runtime/base/SystemError.h"
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -48,7 +49,7 @@ void writeFile(const std::string &path, const std::vector<Named> &tensors,
   std::error_code error;
   std::filesystem::rename(temporary, path, error);
   if (error)
-    fail(ExitCode::Io, path + ": cannot be written: " + error.message());
+    failSystem(path, "cannot be written", error.value());
 }
 
 bool copyFrom(const SafetensorsFile &file, const std::string &name, const at::Tensor &to) {

@@ -12,9 +12,8 @@
 #include "compiler/Torch/Graph.h"
 #include "dialects/Distill/Schedule.h"
 #include "dialects/Distill/Statistics.h"
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <optional>
 #include <string>
@@ -34,12 +33,9 @@ template <typename Work> Status guarded(Work &&work) {
   try {
     work();
     return {};
-  } catch (const Error &error) {
+  } catch (...) {
+    const Error error = errorInFlight();
     return {error.code, error.message};
-  } catch (const std::bad_alloc &) {
-    return {ExitCode::Resources, "out of memory"};
-  } catch (const std::exception &error) {
-    return {ExitCode::Internal, error.what()};
   }
 }
 

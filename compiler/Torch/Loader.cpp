@@ -1,10 +1,10 @@
 //===- Loader.cpp - Opens libretort_torch.so when a stage needs it ----------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Loader.h"
+#include "runtime/base/Machine.h"
 #include <cstdlib>
 #include <dlfcn.h>
 #include <filesystem>
-#include <sched.h>
 
 namespace retort::exec {
 
@@ -17,10 +17,7 @@ std::string defaultExecutorPath() {
 }
 
 static int threadsOf(const ExecutorOptions &options) {
-  cpu_set_t set;
-  if (options.threads > 0)
-    return options.threads;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return options.threads > 0 ? options.threads : static_cast<int>(usableCores());
 }
 
 std::string arithmeticOf(const ExecutorOptions &options) {

@@ -167,10 +167,10 @@ bool Run::report(const OnProgress &progress, int64_t steps, double loss, double 
 void Run::rollBack(int64_t steps) {
   constexpr int64_t kMostRollbacks = 2;
   if (state_.rollbacks == kMostRollbacks)
-    fail(ExitCode::Usage, "training: step " + std::to_string(state_.step + 1) + " of " +
-                              std::to_string(steps) +
-                              " is not finite, nor was one at twice and four times the rate: lower "
-                              "the learning rate");
+    fail(ExitCode::BadInput,
+         "training: step " + std::to_string(state_.step + 1) + " of " + std::to_string(steps) +
+             " is not finite, nor was one at twice and four times the rate: lower "
+             "the learning rate");
   ++state_.rollbacks;
   optimizer_.clearGradients();
   const bool isNew = !wentBack_ || checkpoints_.savedSinceResume();

@@ -1,7 +1,10 @@
 //===- Node.cpp - Reading, choosing and joining rows ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Weights/Node.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/SmallFloat.h"
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace retort::weight {
@@ -30,12 +33,27 @@ public:
       std::copy_n(buffer_.begin() + static_cast<ptrdiff_t>(first - firstBlock * unit), last - first,
                   out);
     }
+    check({out, last - first}, begin);
     roundTo(precision_, {out, last - first});
     consumed(firstBlock * bytes, lastBlock * bytes);
   }
 
 private:
   static constexpr uint64_t kReleaseBytes = 16 << 20;
+
+  /// Refuses a weight that is no number: it would spread over all that is computed from it.
+  void check(std::span<const float> values, int64_t firstRow) const {
+    const size_t bad = firstNotFinite(values);
+    if (bad == values.size())
+      return;
+    const auto at = static_cast<int64_t>(bad);
+    fail(ExitCode::BadInput, "tensor '" + std::string(tensor_.name) + "' has " +
+                                 (std::isnan(values[bad]) ? "NaN" : "an infinite value") +
+                                 " in row " + std::to_string(firstRow + at / columns_) +
+                                 ", column " + std::to_string(at % columns_) +
+                                 ": the checkpoint is damaged, or was saved by a training that "
+                                 "had failed: get another");
+  }
 
   void consumed(uint64_t begin, uint64_t end) {
     from_ = std::min(from_, begin);
@@ -226,7 +244,7 @@ private:
 void roundTo(Precision precision, std::span<float> values) {
   if (precision == Precision::F16)
     for (float &value : values)
-      value = fromHalf(toHalf(value));
+      value = fromHalf(toFiniteHalf(value));
   if (precision == Precision::BF16)
     for (float &value : values)
       value = fromBFloat16(toBFloat16(value));

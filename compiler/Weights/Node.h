@@ -60,6 +60,7 @@ NodePtr makeCast(NodePtr input, Precision precision);
 /// Rounds every row to what `format` stores of it.
 NodePtr makeQuantize(NodePtr input, NumberFormat format);
 
+/// Throws Error (BadInput) if f16 cannot hold a value.
 void roundTo(Precision precision, std::span<float> values);
 
 } // namespace retort::weight

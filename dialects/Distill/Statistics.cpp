@@ -3,6 +3,8 @@
 #include "dialects/Distill/Statistics.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/Json.h"
+#include <algorithm>
+#include <cmath>
 
 namespace retort {
 namespace {
@@ -76,8 +78,12 @@ std::string Statistics::toJson() const {
   for (const auto &[label, block] : blocks) {
     json &object = root["blocks"][label] = json::object();
     for (const StatisticInfo &info : kStatistics)
-      if (const std::vector<double> &values = block[info.statistic]; !values.empty())
+      if (const std::vector<double> &values = block[info.statistic]; !values.empty()) {
+        if (!std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); }))
+          bad("block " + label, std::string("what was observed of its ") + info.noun +
+                                    " is no finite number: the weights are damaged or extreme");
         object[info.name] = info.each == Observed::Block ? json(values[0]) : json(values);
+      }
   }
   return root.dump();
 }

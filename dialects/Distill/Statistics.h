@@ -75,6 +75,7 @@ struct Statistics {
   std::vector<int32_t> keep;                        ///< ids that every text may need
   std::map<std::string, Block, std::less<>> blocks; ///< by label
 
+  /// Throws Error (BadInput) if a value is not finite.
   std::string toJson() const;
   /// Throws Error (BadInput) for what is no statistics file or has a token id out of range; `where`
   /// begins its message.

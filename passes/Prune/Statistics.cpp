@@ -31,6 +31,14 @@ FailureOr<std::string> findFile(ModuleOp module, StringRef pass, StringRef path,
   return found;
 }
 
+/// An error at `op` that the statistics are to blame for.
+InFlightDiagnostic badFile(Operation *op) {
+  // Where nothing is observed the dialect may not be there, nor anybody who asks.
+  if (auto *dialect = op->getContext()->getLoadedDialect<distill::DistillDialect>())
+    dialect->noteBadFile();
+  return op->emitError();
+}
+
 } // namespace
 
 FailureOr<Statistics> readStatistics(ModuleOp module, StringRef pass, StringRef path,
@@ -44,7 +52,7 @@ FailureOr<Statistics> readStatistics(ModuleOp module, StringRef pass, StringRef 
   try {
     return Statistics::fromJson((*buffer)->getBuffer(), *file);
   } catch (const Error &error) {
-    return module.emitError() << pass << ": " << error.message;
+    return badFile(module) << pass << ": " << error.message;
   }
 }
 
@@ -56,14 +64,14 @@ FailureOr<std::vector<double>> importances(Operation *op, const Statistics &stat
   if (found != statistics.blocks.end())
     values = found->second[what];
   if (infoOf(what).each == Observed::Block && values.empty())
-    return op->emitError() << pass << ": the statistics have no " << infoOf(what).name
-                           << " of block \"" << label << "\"";
+    return badFile(op) << pass << ": the statistics have no " << infoOf(what).name << " of block \""
+                       << label << "\"";
   if (int64_t(values.size()) != count)
-    return op->emitError() << pass << ": block \"" << label << "\" has " << count << " "
-                           << infoOf(what).noun << ", the statistics have " << values.size();
+    return badFile(op) << pass << ": block \"" << label << "\" has " << count << " "
+                       << infoOf(what).noun << ", the statistics have " << values.size();
   if (!llvm::all_of(values, [](double v) { return std::isfinite(v) && v >= 0; }))
-    return op->emitError() << pass << ": block \"" << label
-                           << "\" has an importance that is negative or not finite";
+    return badFile(op) << pass << ": block \"" << label
+                       << "\" has an importance that is negative or not finite";
   return values;
 }
 

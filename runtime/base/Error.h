@@ -14,9 +14,10 @@ enum class ExitCode : int {
   BadInput = 3, ///< a file is damaged, malicious or not what it should be
   Unsupported =
       4, ///< a valid file that Retort does not handle: architecture, pre-tokeniser, template
-  Resources = 5, ///< memory, disk or budget does not suffice
-  Io = 6,        ///< the operating system refused: not found, not writable, full
-  Device = 7,    ///< a GPU failed while it worked
+  Resources = 5,  ///< memory, disk, files, threads or budget do not suffice
+  Io = 6,         ///< the operating system refused: not found, not writable
+  Device = 7,     ///< a GPU failed while it worked
+  GateFailed = 8, ///< the specialist does not reach what was asked: a result, not a fault
   Interrupted = 130
 };
 

@@ -1,10 +1,8 @@
 //===- MappedFile.cpp - A file mapped read-only ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/MappedFile.h"
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 
-#include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -16,7 +14,7 @@ namespace retort {
 MappedFile MappedFile::open(const std::string &path) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
-    fail(ExitCode::Io, path + ": cannot be opened: " + std::strerror(errno));
+    failSystem(path, "cannot be opened");
   struct stat info;
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
@@ -31,7 +29,7 @@ MappedFile MappedFile::open(const std::string &path) {
     if (data == MAP_FAILED) {
       file.size_ = 0;
       ::close(fd);
-      fail(ExitCode::Io, path + ": cannot be mapped: " + std::strerror(error));
+      failSystem(path, "cannot be mapped", error);
     }
     file.data_ = static_cast<const uint8_t *>(data);
   }

@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/SmallFloat.h"
 #include "runtime/base/Error.h"
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 namespace retort {
 
@@ -28,6 +30,17 @@ uint16_t toFiniteHalf(float value) {
     fail(ExitCode::BadInput, "weights: a value is beyond 65504 or is NaN, which f16 cannot hold: "
                              "keep this parameter in bf16 or f32");
   return half;
+}
+
+size_t firstNotFinite(std::span<const float> values) {
+  const auto isBad = [](float value) {
+    return !(std::abs(value) <= std::numeric_limits<float>::max());
+  };
+  bool any = false; // a loop without a branch, which compilers make vectors of
+  for (float value : values)
+    any |= isBad(value);
+  return any ? size_t(std::find_if(values.begin(), values.end(), isBad) - values.begin())
+             : values.size();
 }
 
 float fromHalf(uint16_t half) {

@@ -249,8 +249,9 @@ RETORT_API retort_status retort_decoder_finish(retort_decoder *decoder, const ch
 
 typedef struct retort_session_options {
   size_t struct_bytes;
-  uint32_t threads;     /**< that compute, the caller's among them, 1 to 1024; 0: one a core that
-                             this process may use */
+  uint32_t threads;     /**< that compute, the caller's among them, 1 to 1024, and at most one a
+                             core that this process may use (affinity, CPU quotas of control groups):
+                             more would wait for each other; 0: that many */
   uint32_t slots;       /**< sequences, 1 to 65536; 0: 1 */
   uint32_t max_context; /**< most positions of a slot, at most the model's context; 0: that */
   uint64_t cache_bytes; /**< of the KV cache, rounded down to pages, shared by all slots; 0: enough
@@ -440,7 +441,7 @@ typedef struct retort_generate_options {
   retort_sampling sampling; /**< its struct_bytes may be 0, then the rest is the default */
   size_t max_tokens;        /**< of the answer; 0: until the slot is full */
   const char *const *stop;  /**< [num_stop] texts, NUL-terminated, not empty; the answer ends before
-                                 the first that appears */
+                                 the first that appears, and at a special token whose name one is */
   size_t num_stop;
   int32_t ignore_stop_tokens; /**< 1: goes on after tokens that end a text (for measuring) */
   const int *cancel;          /**< may be NULL; read atomically before each step: once it is not 0

@@ -2,16 +2,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parses options and calls compiler/Driver, nothing else. Exit codes: docs/errors.md.
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Output.h"
+#include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Suggest.h"
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 #include "runtime/include/retort.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <functional>
 #include <limits>
-#include <new>
+#include <sstream>
 
 namespace {
 using namespace retort;
@@ -43,9 +46,20 @@ uint64_t parseSize(const std::string &text) {
   fail(ExitCode::Usage, "'" + text + "' is not a size: write for example 100MB or 1.5GiB");
 }
 
-/// A whole number from `least` to `most`: CLI11 alone takes "-5" for an unsigned one.
-CLI::Validator whole(int64_t least, int64_t most) {
-  return CLI::Range(least, most).description("");
+/// A whole number from `least` to `most`, in decimal: CLI11 alone takes "-5" for an unsigned one and
+/// the largest for one that is too large.
+CLI::Validator whole(uint64_t least, uint64_t most) {
+  const auto check = [=](std::string &text) -> std::string {
+    uint64_t value = 0;
+    const char *end = text.data() + text.size();
+    const auto [stopped, error] = std::from_chars(text.data(), end, value);
+    if (error != std::errc() || stopped != end || value < least || value > most)
+      return "Value " + text + " not in range " + std::to_string(least) + " to " +
+             std::to_string(most);
+    text = std::to_string(value); // CLI11 reads leading zeros as octal
+    return {};
+  };
+  return CLI::Validator(check, "");
 }
 /// "a, b, c".
 std::string listed(const std::vector<std::string> &names) {
@@ -55,8 +69,7 @@ std::string listed(const std::vector<std::string> &names) {
   return text;
 }
 
-constexpr int64_t kMostTokens = 1'000'000'000'000, kMostThreads = 4096;
-constexpr int64_t kMostSeed = std::numeric_limits<int64_t>::max();
+constexpr uint64_t kMostTokens = 1'000'000'000'000, kMostThreads = 4096;
 
 /// The commands, their options, and what to call once they are parsed.
 struct CommandLine {
@@ -257,7 +270,8 @@ struct CommandLine {
                        ->default_str("");
     c->add_flag("--chat", run.chat, "Talk in the terminal, in the model's own chat format")
         ->excludes(prompt);
-    c->add_option("-n,--tokens", run.maxTokens, "Most tokens to generate")
+    c->add_option("-n,--tokens", run.maxTokens,
+                  "Most tokens to generate; 0: until the context is full")
         ->type_name("N")
         ->check(whole(0, 1 << 30));
     c->add_option("--temperature", run.temperature, "0 to 100; 0: the likeliest token each time")
@@ -267,16 +281,17 @@ struct CommandLine {
         ->type_name("K")
         ->check(whole(0, 1 << 30));
     c->add_option("--top-p", run.topP,
-                  "Sample among the likeliest that reach probability P, 0 to 1")
+                  "Sample among the likeliest that reach probability P, over 0 to 1; 0: all")
         ->type_name("P")
         ->check(CLI::Range(0.0, 1.0).description(""));
-    c->add_option("--seed", run.seed, "Seed of the sampling")
+    c->add_option("--seed", run.seed, "Seed of the sampling, 0 to 2^64 - 1")
         ->type_name("S")
-        ->check(whole(0, kMostSeed));
-    c->add_option("--stop", run.stops, "End before this text (may be repeated)")
+        ->check(whole(0, std::numeric_limits<uint64_t>::max()));
+    c->add_option("--stop", run.stops,
+                  "End before this text, or at the special token of this name (may be repeated)")
         ->type_name("S")
         ->default_str("")
-        ->expected(1);
+        ->allow_extra_args(false);
     c->add_option("--threads", run.threads, "Threads; 0: one a core")
         ->type_name("N")
         ->check(whole(0, kMostThreads));
@@ -388,46 +403,39 @@ ExitCode exitCodeOf(retort_status status) {
 
 /// Runs `body`; the exit code is the process's.
 int guarded(const std::function<void()> &body) {
+  Error error;
   try {
     body();
     return static_cast<int>(ExitCode::Ok);
-  } catch (const Error &error) {
-    if (!error.message.empty())
-      std::fprintf(stderr, "retort: %s\n", error.message.c_str());
-    return static_cast<int>(error.code);
   } catch (const Failure &failure) {
-    std::fprintf(stderr, "retort: %s\n", failure.what());
-    return static_cast<int>(exitCodeOf(failure.status()));
-  } catch (const std::bad_alloc &) {
-    std::fprintf(stderr, "retort: out of memory: close other programs, or see `retort compile "
-                         "--dry-run` for what it needs\n");
-    return static_cast<int>(ExitCode::Resources);
-  } catch (const std::exception &error) {
-    std::fprintf(stderr, "retort: a bug: %s: report it, with the command\n", error.what());
-    return static_cast<int>(ExitCode::Internal);
+    error = {exitCodeOf(failure.status()), failure.what()};
+  } catch (...) {
+    error = errorInFlight();
   }
+  if (!error.message.empty())
+    std::fprintf(stderr, "retort: %s\n", error.message.c_str());
+  return static_cast<int>(error.code);
 }
 } // namespace
 
 int main(int argc, char **argv) {
-  int code = 0;
+  output::reserveStreams();
+  Progress::handleSignals(/*atOnce=*/true);
   CommandLine line;
-  code = guarded([&] {
+  return guarded([&] {
     if (argc > 1 && argv[1][0] != '-')
       line.checkCommand(argv[1]);
     try {
       line.app.parse(argc, argv);
-    } catch (const CLI::CallForHelp &e) {
-      line.app.exit(e);
-    } catch (const CLI::CallForVersion &e) {
-      line.app.exit(e);
-    } catch (const CLI::CallForAllHelp &e) {
-      line.app.exit(e);
+    } catch (const CLI::Success &asked) { // for help or for the version
+      std::ostringstream text;
+      line.app.exit(asked, text);
+      output::write(text.str());
     } catch (const CLI::ParseError &e) {
       fail(ExitCode::Usage, std::string(e.what()) + ": see `retort " +
                                 (argc > 1 && argv[1][0] != '-' ? std::string(argv[1]) + " " : "") +
                                 "--help`");
     }
+    output::finish();
   });
-  return code;
 }

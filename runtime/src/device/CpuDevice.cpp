@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/device/CpuDevice.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Machine.h"
 
 #include <algorithm>
 #include <unistd.h>
@@ -9,10 +10,13 @@
 namespace retort::engine {
 namespace {
 
+/// No more threads than cores: every phase ends with all of them, so those without a core would make
+/// the others wait, and the step is the same to the bit with fewer.
 uint32_t threadsOr(uint32_t threads) {
   if (threads > 1024)
     fail(ExitCode::Usage, "threads is " + std::to_string(threads) + ", more than 1024");
-  return threads ? threads : std::min(usableCores(), 1024u);
+  const uint32_t cores = std::min(usableCores(), 1024u);
+  return threads ? std::min(threads, cores) : cores;
 }
 
 /// A buffer that every step uses whole must fit the machine's memory.

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/BundleReader.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Machine.h"
 #include "runtime/base/Sha256.h"
 #include "runtime/src/engine/ThreadPool.h"
 

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 #include "runtime/include/retort.h"
 #include "runtime/src/engine/Session.h"
 
@@ -61,6 +61,7 @@ inline retort_status statusOf(ExitCode code) {
   case ExitCode::Device:
     return RETORT_E_DEVICE;
   case ExitCode::Internal:
+  case ExitCode::GateFailed:
   case ExitCode::Interrupted:
     break;
   }
@@ -79,18 +80,16 @@ template <class Where, class Body> retort_status guard(Where *where, Body &&body
       } else {
         return body();
       }
-    } catch (const Error &error) {
-      put(where, error.message);
-      return statusOf(error.code);
     } catch (const ContextError &error) {
       put(where, error.message);
       return RETORT_E_CONTEXT;
     } catch (const std::bad_alloc &) {
       put(where, "no memory");
       return RETORT_E_RESOURCES;
-    } catch (const std::exception &error) {
-      put(where, std::string("internal error: ") + error.what());
-      return RETORT_E_INTERNAL;
+    } catch (...) {
+      const Error error = errorInFlight();
+      put(where, error.message);
+      return statusOf(error.code);
     }
   } catch (...) { // no memory for the message itself
     return RETORT_E_RESOURCES;

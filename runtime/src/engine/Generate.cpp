@@ -53,7 +53,12 @@ public:
   Generation(Session &session, int32_t slot, const GenerateOptions &options,
              retort_generation &result)
       : session_(session), slot_(slot), options_(options), result_(result),
-        sampler_(options.sampling), output_(session.model(), options) {}
+        sampler_(options.sampling), output_(session.model(), options) {
+    // A special token has no text that a stop string could be found in.
+    if (session.model().hasTokenizer())
+      for (const std::string &stop : options.stops)
+        stopTokens_.push_back(session.model().tokenizer().specialId(stop));
+  }
 
   void run(std::span<const int32_t> prompt) {
     auto start = Clock::now();
@@ -79,7 +84,8 @@ private:
   /// The token that follows the last step.
   int32_t pick() {
     if (token_ < 0)
-      failNoLogit(size_t(session_.model().pickable()));
+      fail(ExitCode::BadInput, "the model gives no token a finite probability: its weights are "
+                               "damaged, or its arithmetic overflows");
     return token_;
   }
 
@@ -100,7 +106,8 @@ private:
   void decode() {
     while (true) {
       const int32_t token = pick();
-      if (!options_.ignoreStopTokens && session_.model().isStop(token))
+      if (std::find(stopTokens_.begin(), stopTokens_.end(), token) != stopTokens_.end() ||
+          (!options_.ignoreStopTokens && session_.model().isStop(token)))
         return end(RETORT_FINISH_STOP);
       ++result_.tokens;
       if (!output_.push(token))
@@ -133,7 +140,8 @@ private:
   Sampler sampler_;
   Sampler *const picker_ = &sampler_;
   TextOutput output_;
-  int32_t token_ = -1; ///< that follows the last step; -1: none can
+  std::vector<int32_t> stopTokens_; ///< special tokens that were given as stop strings; -1: none
+  int32_t token_ = -1;              ///< that follows the last step; -1: none can
 };
 
 } // namespace

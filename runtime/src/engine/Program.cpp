@@ -1,7 +1,7 @@
 //===- Program.cpp - A bundle's code, loaded ------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Program.h"
-#include "runtime/base/Error.h"
+#include "runtime/base/SystemError.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -49,9 +49,8 @@ void writeAll(int fd, std::span<const uint8_t> bytes, const std::string &where) 
     if (written < 0 && errno == EINTR)
       continue;
     if (written <= 0)
-      fail(ExitCode::Resources, where + ": no memory for program.so (" +
-                                    std::to_string(bytes.size()) +
-                                    " bytes left): " + std::strerror(errno));
+      failSystem(where,
+                 "no memory for program.so (" + std::to_string(bytes.size()) + " bytes left)");
     bytes = bytes.subspan(size_t(written));
   }
 }
@@ -86,13 +85,17 @@ Program Program::load(std::span<const uint8_t> sharedObject, const Manifest &man
   program.isa_ = entry.isa;
   program.fd_ = ::memfd_create("retort-program", MFD_CLOEXEC);
   if (program.fd_ < 0)
-    fail(ExitCode::Resources,
-         where + ": no anonymous file for program.so: " + std::strerror(errno));
+    failSystem(where, "no anonymous file for program.so");
   writeAll(program.fd_, sharedObject, where);
   const std::string path = "/proc/self/fd/" + std::to_string(program.fd_);
   program.handle_ = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!program.handle_) {
     const char *reason = ::dlerror();
+    // The code is whole, its hash was compared: this process may lack a file or memory. dlopen says
+    // so in words alone.
+    for (int error : {EMFILE, ENFILE, ENOMEM})
+      if (reason && std::strstr(reason, std::strerror(error)))
+        failSystem(where, "program.so cannot be loaded", error);
     fail(ExitCode::BadInput,
          where + ": program.so cannot be loaded: " + (reason ? reason : "unknown reason") +
              ": compile the model again");

@@ -58,11 +58,6 @@ int32_t largestLogit(std::span<const float> logits) {
   return best;
 }
 
-void failNoLogit(size_t logits) {
-  fail(ExitCode::Usage,
-       "none of the " + std::to_string(logits) + " logits is a number above -infinity");
-}
-
 int32_t drawToken(std::span<const float> logits, const retort_choice &choice,
                   std::vector<Candidate> &candidates) {
   const int32_t best = largestLogit(logits);
@@ -118,7 +113,8 @@ int32_t Sampler::pick(std::span<const float> logits) {
   const int32_t token = drawToken(logits, next(), candidates_);
   if (token < 0) {
     state_ = state;
-    failNoLogit(logits.size());
+    fail(ExitCode::Usage,
+         "none of the " + std::to_string(logits.size()) + " logits is a number above -infinity");
   }
   return token;
 }

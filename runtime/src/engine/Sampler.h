@@ -18,7 +18,6 @@ struct SamplerOptions {
 /// -infinity.
 int32_t largestLogit(std::span<const float> logits);
 /// Throws Error (Usage): what is said when no token can be picked.
-[[noreturn]] void failNoLogit(size_t logits);
 
 /// A candidate of a draw (runtime/src/abi/sampling.h).
 struct Candidate {

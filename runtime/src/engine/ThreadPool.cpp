@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <string>
 #include <system_error>
@@ -14,8 +13,8 @@
 namespace retort::engine {
 namespace {
 
-/// How long a thread looks for the next job before it sleeps: longer than sampling and detokenising
-/// take between two steps, far shorter than anybody's idle time.
+/// How long a thread looks for the next job, or for the others' end, before it sleeps: longer than
+/// sampling and detokenising take between two steps, far shorter than anybody's idle time.
 constexpr auto kSpinTime = std::chrono::microseconds(50);
 
 void relax() {
@@ -24,6 +23,17 @@ void relax() {
 #else
   std::this_thread::yield();
 #endif
+}
+
+/// Looks until `done` or the time is over; then waits on `value`, which was `seen`, to change.
+template <typename Done> void waitFor(const std::atomic<uint32_t> &value, const Done &done) {
+  const auto until = std::chrono::steady_clock::now() + kSpinTime;
+  for (uint32_t seen; !done(seen = value.load(std::memory_order_acquire));) {
+    for (int i = 0; i < 32 && value.load(std::memory_order_relaxed) == seen; ++i)
+      relax();
+    if (std::chrono::steady_clock::now() >= until)
+      value.wait(seen, std::memory_order_acquire);
+  }
 }
 
 /// Blocks all signals for the threads that are made while it lives.
@@ -41,13 +51,6 @@ private:
 };
 
 } // namespace
-
-unsigned usableCores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0)
-    return unsigned(std::max(1, CPU_COUNT(&set)));
-  return std::max(1u, std::thread::hardware_concurrency());
-}
 
 void runOnThreads(unsigned threads, const std::function<void()> &work) {
   std::vector<std::thread> others;
@@ -99,24 +102,17 @@ void ThreadPool::run(Job job, const void *argument) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all(); // a system call only if a thread sleeps
   job(argument, 0);
-  // The job ends together on all threads, so this is short; a core may still be wanted elsewhere.
-  for (int spins = 0; running_.load(std::memory_order_acquire) != 0; ++spins)
-    spins < 1000 ? relax() : std::this_thread::yield();
+  waitFor(running_, [](uint32_t running) { return running == 0; });
 }
 
 void ThreadPool::work(int32_t thread) {
   for (uint32_t seen = 0;; ++seen) {
-    const auto until = std::chrono::steady_clock::now() + kSpinTime;
-    while (generation_.load(std::memory_order_acquire) == seen) {
-      for (int i = 0; i < 32 && generation_.load(std::memory_order_relaxed) == seen; ++i)
-        relax();
-      if (std::chrono::steady_clock::now() >= until)
-        generation_.wait(seen, std::memory_order_acquire);
-    }
+    waitFor(generation_, [&](uint32_t generation) { return generation != seen; });
     if (!job_)
       return;
     job_(argument_, thread);
-    running_.fetch_sub(1, std::memory_order_release);
+    if (running_.fetch_sub(1, std::memory_order_release) == 1)
+      running_.notify_one(); // a system call only if the caller of run() sleeps
   }
 }
 

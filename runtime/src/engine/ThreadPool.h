@@ -8,9 +8,6 @@
 
 namespace retort::engine {
 
-/// Cores that this process may use (sched_getaffinity), at least 1.
-unsigned usableCores();
-
 /// Runs `work` on the calling thread and `threads` - 1 others, and waits for all. If threads are
 /// refused, fewer run it: `work` must take its share from a common counter. It must not throw.
 void runOnThreads(unsigned threads, const std::function<void()> &work);

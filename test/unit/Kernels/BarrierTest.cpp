@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "Kernels.h"
 #include "runtime/src/abi/cpu_program.h"
+#include <chrono>
+#include <ctime>
 #include <thread>
 
 using namespace retort::test;
@@ -45,6 +47,28 @@ TEST(Barrier, WaitsForEveryThread) {
 
 TEST(Barrier, MoreThreadsThanCoresDoNotStall) {
   EXPECT_EQ(stragglers(2 * int(std::thread::hardware_concurrency()) + 1, 200), 0);
+}
+
+/// What a thread that waits takes of a core: the others come 2 ms later, a hundred times.
+TEST(Barrier, SleepsWhereItWaitsForLong) {
+  constexpr int kRounds = 100;
+  ::retort_cpu_barrier barrier = {};
+  auto *shared = reinterpret_cast<v3::retort_cpu_barrier *>(&barrier);
+  double seconds = 0;
+  std::thread waiting([&] {
+    for (int round = 0; round < kRounds; ++round)
+      v3::rk_barrier_v3(shared, 2);
+    timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    seconds = double(used.tv_sec) + double(used.tv_nsec) * 1e-9;
+  });
+  for (int round = 0; round < kRounds; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    v3::rk_barrier_v3(shared, 2);
+  }
+  waiting.join();
+  EXPECT_LT(seconds, kRounds * 1e-3); // spinning or yielding takes twice that
+  EXPECT_EQ(barrier.sleeping, 0u);
 }
 
 } // namespace

@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Exit codes mean what docs/errors.md says. A table of failures, each made to happen: its code, and
+what its one line says. The page, the enum and `retort --help` list the same codes, and each code has a
+row but that of bugs and that of a failing GPU (test_cuda_errors.py).
+
+    test_exit_codes.py RETORT
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import tiny
+from test_resume import SmallDisk
+
+OK, USAGE, BAD_INPUT, UNSUPPORTED, RESOURCES, IO, DEVICE, GATE, INTERRUPTED = 0, 2, 3, 4, 5, 6, 7, 8, 130
+FFN = "model.layers.2.mlp.up_proj.weight"
+
+
+class Bench:
+    def __init__(self, retort, work):
+        self.retort, self.work, self.failures, self.seen = retort, work, 0, set()
+        tiny.write_all(work)
+        self.out = work / "out.retort"
+
+    def run(self, *arguments, before="", stdin=""):
+        environment = dict(os.environ, RETORT_WORKSPACE=str(self.work / "workspace"))
+        return subprocess.run(["bash", "-c", f'{before} exec "$0" "$@"', self.retort, *map(str, arguments)],
+                              input=stdin, capture_output=True, text=True, errors="replace",
+                              timeout=300, env=environment)
+
+    def expect(self, what, code, pattern, *arguments, **options):
+        process = self.run(*arguments, **options)
+        errors = [l for l in process.stderr.splitlines()
+                  if l.startswith("retort: ") and not l.startswith("retort: note:")]
+        good = process.returncode == code and (
+            code in (OK, INTERRUPTED) or len(errors) == 1 and re.search(pattern, errors[0])
+            and "a bug" not in errors[0] and "exception" not in errors[0])
+        if code != OK and self.out.exists():
+            good = False
+            self.out.unlink()
+        self.seen.add(code)
+        if not good:
+            self.failures += 1
+            print(f"FAILED: {what}: exit code {process.returncode}, expected {code} and /{pattern}/: "
+                  f"{process.stderr[-400:]!r}")
+        return process
+
+    def compile(self, what, code, pattern, teacher, *options, **more):
+        return self.expect(what, code, pattern, "compile", teacher, "-o", self.out, *options, **more)
+
+    def teacher(self, name, change=None, **config):
+        """A Hugging Face folder like the good one, with weights changed and a configuration."""
+        from safetensors.numpy import load_file, save_file
+        folder = self.work / name
+        shutil.copytree(self.work / "hf", folder, dirs_exist_ok=True)
+        if change:
+            tensors = load_file(str(folder / "model.safetensors"))
+            save_file(change(tensors) or tensors, str(folder / "model.safetensors"))
+        (folder / "config.json").write_text(json.dumps(tiny.CONFIG | config))
+        return folder
+
+
+def put(value):
+    def change(tensors):
+        tensors[FFN][3, 5] = value
+    return change
+
+
+def good(b):
+    b.compile("the good teacher", OK, "", b.work / "hf", "--recipe", "int8")
+    b.out.rename(b.work / "good.retort")
+    b.run("compile", b.work / "hf", "-o", b.work / "none.retort", "--recipe", "none")
+
+
+def usage(b):
+    hf, bundle = b.work / "hf", b.work / "good.retort"
+    b.expect("no command", USAGE, "", )
+    b.compile("an unknown parameter", USAGE, "no parameter", hf, "--set", "nothing=1")
+    b.compile("a gate without documents", USAGE, "--corpus", hf, "--gate", "bits_per_byte <= 1")
+    (b.work / "empty.pipeline").write_text("// a recipe\n")
+    b.compile("a recipe that is none", USAGE, "no pipeline", hf, "--recipe", b.work / "empty.pipeline")
+    b.compile("a pass that cannot", USAGE, "cannot drop block 99", hf, "--passes",
+              "builtin.module(prune-depth{drop=99})")
+    for option, value in (("--seed", 2**64), ("--seed", "1e3"), ("-n", 2**64), ("--threads", "0x10")):
+        b.expect(f"run {option} {value}", USAGE, str(value), "run", bundle, "-p", "x", option, value)
+    for arguments in (["compile", b.work / "teacher.gguf", "-o", b.work / "teacher.gguf", "--force"],
+                      ["compile", hf, "-o", hf / "model.safetensors", "--force", "--recipe", "int8"],
+                      ["import", b.work / "teacher.gguf", "-o", b.work / "teacher.gguf"],
+                      ["corpus", b.work / "corpus", "--documents", b.work / "corpus" / "page000.3.txt"],
+                      ["eval", bundle, "--corpus", b.work / "corpus", "--documents", bundle]):
+        path = pathlib.Path(arguments[arguments.index("-o" if "-o" in arguments else "--documents") + 1])
+        before = path.read_bytes()
+        b.expect(f"{arguments[0]} over its own input", USAGE, "is read by this command", *arguments)
+        if path.read_bytes() != before:
+            b.failures += 1
+            print(f"FAILED: {arguments[0]} replaced its own input")
+
+
+def numbers_that_are_none(b):
+    """NaN and infinity are refused where weights are read, updates kept, scores printed or gated."""
+    for name, value in (("nan", np.nan), ("inf", np.inf)):
+        bad = b.teacher(name, put(value))
+        where = f"'{FFN}' has .*row 3, column 5"
+        for recipe in ("none", "int8", "fp8", "int4"):
+            b.compile(f"{name} in a weight, {recipe}", BAD_INPUT, where, bad, "--recipe", recipe)
+        b.expect(f"{name} in a weight, eval", BAD_INPUT, where, "eval", bad, "--corpus", b.work / "corpus")
+        b.compile(f"{name} in a weight, specialist", BAD_INPUT, where, bad, "--corpus", b.work / "corpus",
+                  "--small-corpus")
+    beyond = b.teacher("beyond", lambda t: {k: v if k == FFN else v.astype(np.float16) for k, v in t.items()}
+                       | {FFN: np.full_like(t[FFN], 1e5)})
+    b.compile("a value that f16 cannot hold", BAD_INPUT, "65504", beyond, "--recipe", "none")
+    # Finite weights whose products are not: what a model says is looked at too.
+    huge = b.teacher("huge", lambda t: {k: np.where(v == 0, v, np.sign(v) * np.float32(3e38)) if "norm" in k else v
+                                        for k, v in t.items()})
+    b.compile("weights that overflow", OK, "", huge, "--recipe", "none")
+    b.out.rename(b.work / "huge.retort")
+    b.expect("run of a model that overflows", BAD_INPUT, "finite", "run", b.work / "huge.retort", "-p", "int")
+    for against in ([], ["--against", b.work / "none.retort"]):
+        for arguments in ([b.work / "huge.retort", *against], [huge, *against]):
+            b.expect(f"eval {arguments}", BAD_INPUT, "no finite number", "eval", *arguments, "--corpus",
+                     b.work / "corpus", "-q", "--text-bytes", "2000")
+    task = b.work / "task.jsonl"
+    task.write_text('{"prompt": "int", "choices": ["a", "b"], "answer": 0}\n')
+    b.expect("a task for a model that overflows", BAD_INPUT, "question 1.*no finite number", "eval",
+             b.work / "huge.retort", "--task", task)
+    b.compile("observing a model that overflows", BAD_INPUT, "finite", huge, "--corpus", b.work / "corpus",
+              "--small-corpus", "--passes",
+              "builtin.module(insert-observation{statistics=ffn tokens=1000},run-data-work,prune-ffn{keep=0.5})")
+    b.compile("a training that diverges", BAD_INPUT, "not finite", b.work / "hf", "--corpus", b.work / "corpus",
+              "--small-corpus", "--passes",
+              "builtin.module(insert-tuning{tokens=4096 batch-tokens=512 clip=1e30 learning-rate=1e30 warmup=0},"
+              "run-data-work,apply-training)")
+
+
+def bad_input(b):
+    hf = b.work / "hf"
+    stats = b.work / "stats.json"
+    prune = f"builtin.module(prune-ffn{{keep=0.5 stats={stats}}})"
+    for what, text in (("damaged", '{"format": "retort-stats-1", "blo'),
+                       ("of another model", '{"format": "retort-stats-1", "blocks": {"blk.0": {"ffn": [1]}}}')):
+        stats.write_text(text)
+        b.compile(f"statistics {what}", BAD_INPUT, "stat", hf, "--passes", prune)
+    (b.work / "bad.jsonl").write_text("{")
+    b.expect("a task file that is none", BAD_INPUT, "bad.jsonl", "eval", b.work / "good.retort", "--task",
+             b.work / "bad.jsonl")
+    (b.work / "bad.mlir").write_text("lm.model {")
+    b.expect("IR that does not parse", BAD_INPUT, "bad.mlir", "inspect", b.work / "bad.mlir")
+
+
+def unsupported(b):
+    half = {"head_dim": 24, "hidden_size": 128}
+    def heads(tensors):
+        for name, value in list(tensors.items()):
+            if any(p in name for p in ("q_proj", "k_proj", "v_proj")):
+                tensors[name] = value[: len(value) * 24 // 32].copy()
+            if "o_proj" in name:
+                tensors[name] = value[:, : value.shape[1] * 24 // 32].copy()
+    b.compile("a head size that no kernel has", UNSUPPORTED, "24 features", b.teacher("odd", heads, **half),
+              "--recipe", "none")
+    b.expect("a chat without a format", UNSUPPORTED, "no chat format", "run", b.work / "good.retort", "--chat",
+             stdin="hi\n")
+
+
+def resources(b):
+    hf, bundle = b.work / "hf", b.work / "good.retort"
+    b.compile("a limit of a file's size", RESOURCES, "disk is full|ulimit -f", hf, "--recipe", "int8",
+              before="ulimit -f 20; trap '' XFSZ;")
+    # Whatever number of files is too few, it is named, and never called damage.
+    named = 0
+    for files in range(4, 24):
+        process = b.run("run", bundle, "-p", "x", "-n", "1", "--threads", "1", before=f"ulimit -n {files};")
+        if process.returncode in (OK, 127):  # 127: the dynamic linker had too few
+            continue
+        named += 1
+        if process.returncode != RESOURCES or "Too many open files" not in process.stderr:
+            b.failures += 1
+            print(f"FAILED: ulimit -n {files}: {process.returncode} {process.stderr[-300:]!r}")
+    if not named:
+        b.failures += 1
+        print("FAILED: no limit of open files was too low")
+    with SmallDisk(b.work / "tmp", "64k") as disk:
+        if disk.ok:
+            b.compile("a full disk of temporary files", RESOURCES, "No space left.*TMPDIR", hf, "--recipe", "int8",
+                      before=f"export TMPDIR={disk.path};")
+        else:
+            print("skipped: a tmpfs cannot be mounted here")
+
+
+def io(b):
+    b.expect("a bundle that is not there", IO, "No such file", "run", b.work / "none", "-p", "x")
+    b.compile("a TMPDIR that is not there", IO, "TMPDIR", b.work / "hf", "--recipe", "int8",
+              before="export TMPDIR=/nonexistent;")
+    b.compile("a workspace that cannot be made", IO, "--workspace", b.work / "hf", "--recipe", "int8",
+              "--workspace", "/proc/nothing")
+
+
+def gates(b):
+    b.compile("a gate that fails", GATE, "no bundle is written", b.work / "hf", "--recipe", "int8", "--corpus",
+              b.work / "corpus", "--small-corpus", "--gate", "bits_per_byte <= 0.001")
+
+
+def interrupted(b):
+    """SIGINT and SIGTERM end every command with the same code, and leave nothing under the output."""
+    fifo = b.work / "fifo"
+    os.mkfifo(fifo)
+    for name in (signal.SIGINT, signal.SIGTERM):
+        for arguments, wait in (
+                (["bench", b.work / "good.retort", "--generate", "500", "--repeat", "1000"], 1),
+                (["run", b.work / "good.retort", "-p", "x", "-n", "100000000", "--stop", "never there"], 0),
+                (["compile", b.work / "hf", "-o", b.out, "--corpus", b.work / "corpus", "--small-corpus"], 2)):
+            environment = dict(os.environ, RETORT_WORKSPACE=str(b.work / "workspace-signals"))
+            process = subprocess.Popen([b.retort, *map(str, arguments)], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, env=environment)
+            if wait:
+                time.sleep(wait)
+            else:  # once it generates
+                process.stdout.read(1)
+            process.send_signal(name)
+            process.communicate(timeout=60)
+            b.seen.add(process.returncode)
+            # A short answer may have ended before the signal.
+            good = (INTERRUPTED, OK) if arguments[0] == "run" else (INTERRUPTED,)
+            if process.returncode not in good or b.out.exists():
+                b.failures += 1
+                print(f"FAILED: {name.name} to {arguments[0]}: exit code {process.returncode}")
+
+
+def the_lists_agree(b):
+    page = (ROOT / "docs/errors.md").read_text()
+    documented = {int(c): n for c, n in re.findall(r"^\| (\d+) \| ([a-zA-Z/ ]+) \|", page, re.MULTILINE)}
+    enum = re.search(r"enum class ExitCode : int \{(.*?)\};", (ROOT / "runtime/base/Error.h").read_text(), re.S)
+    raised = {int(v) for v in re.findall(r"\w+\s*=\s*(\d+)", enum[1])}
+    helped = b.run("--help").stdout.split("exit codes:")[1]
+    shown = {int(c) for c in re.findall(r"(\d+) [a-zI]", helped)}
+    if not set(documented) == raised == shown:
+        b.failures += 1
+        print("FAILED: lists of codes differ:", sorted(documented), sorted(raised), sorted(shown))
+    # 1 is a bug; 7 needs a GPU that fails.
+    if b.seen != raised - {1, DEVICE}:
+        b.failures += 1
+        print("FAILED: no failure of the table has the codes", raised - {1, DEVICE} - b.seen)
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="retort-codes-") as folder:
+        b = Bench(sys.argv[1], pathlib.Path(folder))
+        for part in (good, usage, numbers_that_are_none, bad_input, unsupported, resources, io, gates, interrupted,
+                     the_lists_agree):
+            if len(sys.argv) < 3 or part is good or part.__name__ in sys.argv[2:]:
+                print(part.__name__, flush=True)
+                part(b)
+        print(f"{b.failures} failures")
+        sys.exit(b.failures != 0)
+
+
+if __name__ == "__main__":
+    main()
