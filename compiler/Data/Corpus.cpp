@@ -64,12 +64,14 @@ std::string listReasons(const CorpusCounts &counts, const Reason (&reasons)[N]) 
     message += " (" + files + ")";
   if (!documents.empty())
     message += ", documents dropped: " + documents;
+  if (!counts.notes.empty())
+    message += ", the first: " + counts.notes.front();
   fail(ExitCode::BadInput,
        message + ": give UTF-8 files of type .txt .md .rst .html or .jsonl, or folders of them");
 }
 
 std::string identityOf(const std::vector<Document> &documents, const CorpusOptions &options) {
-  const nlohmann::json settings = {{"format", "retort-corpus-2"},
+  const nlohmann::json settings = {{"format", "retort-corpus-3"},
                                    {"held_out_share", options.heldOutShare},
                                    {"near_duplicate_jaccard", options.nearDuplicateJaccard},
                                    {"containment", options.containment},
@@ -150,8 +152,10 @@ Split splitOf(std::string_view source, const CorpusOptions &options) {
 }
 
 nlohmann::json CorpusCounts::toJson() const {
-  nlohmann::json json = {
-      {"files", files}, {"read_files", readFiles}, {"dropped_bytes", droppedBytes}};
+  nlohmann::json json = {{"files", files},
+                         {"read_files", readFiles},
+                         {"dropped_bytes", droppedBytes},
+                         {"notes", notes}};
   for (const Reason &reason : fileReasons)
     json["dropped_files"][reason.key] = this->*reason.count;
   for (const Reason &reason : documentReasons)

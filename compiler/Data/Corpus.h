@@ -47,9 +47,9 @@ struct CorpusCounts {
   uint64_t binaryFiles = 0;      ///< it holds a NUL byte
   uint64_t invalidUtf8Files = 0;
   uint64_t tooLargeFiles = 0;
-  uint64_t unreadableFiles = 0;
+  uint64_t unreadableFiles = 0; ///< and folders, a file each
   // Reasons to drop a document.
-  uint64_t badLines = 0;       ///< lines of .jsonl without a usable "text" or "content"
+  uint64_t badLines = 0;       ///< lines of .jsonl without text; `notes` has why
   uint64_t emptyDocuments = 0; ///< nothing but white space
   uint64_t exactDuplicates = 0;
   uint64_t nearDuplicates = 0;
@@ -58,6 +58,15 @@ struct CorpusCounts {
   // What remains, by Split.
   uint64_t documents[2] = {0, 0};
   uint64_t textBytes[2] = {0, 0};
+
+  /// "a.jsonl:7: is no JSON": what was dropped that somebody may have meant to be read, the first
+  /// kMostNotes of it.
+  std::vector<std::string> notes;
+  static constexpr size_t kMostNotes = 5;
+  void note(std::string what) {
+    if (notes.size() < kMostNotes)
+      notes.push_back(std::move(what));
+  }
 
   uint64_t keptDocuments() const { return documents[0] + documents[1]; }
   nlohmann::json toJson() const;

@@ -3,8 +3,8 @@
 #include "compiler/Data/CorpusFiles.h"
 #include "compiler/Data/Html.h"
 #include "compiler/Data/Jsonl.h"
-#include "runtime/base/Error.h"
 #include "runtime/base/Sha256.h"
+#include "runtime/base/SystemError.h"
 #include "runtime/src/tokenizer/Utf8.h"
 
 #include <algorithm>
@@ -37,6 +37,13 @@ Kind kindOf(const std::string &path) {
   return Kind::Unknown;
 }
 
+/// A name as reports and tables hold it: what is no UTF-8 in it is U+FFFD there.
+std::string shownName(std::string_view name) {
+  std::string shown;
+  tok::appendRepaired(shown, name);
+  return shown;
+}
+
 /// Walks folders depth first, by name.
 class Walker {
 public:
@@ -45,18 +52,18 @@ public:
   void root(const std::string &path) {
     struct stat info;
     if (::stat(path.c_str(), &info) != 0)
-      fail(ExitCode::Io, path + ": the corpus cannot be read: " + std::strerror(errno));
+      failSystem(path, "the corpus cannot be read");
     if (S_ISDIR(info.st_mode)) {
       std::error_code error;
       fs::directory_iterator probe(path, error);
       if (error)
-        fail(ExitCode::Io, path + ": the corpus cannot be read: " + error.message());
+        failSystem(path, "the corpus cannot be read", error.value());
       return folder(path, "", info);
     }
     if (!S_ISREG(info.st_mode))
       fail(ExitCode::Io, path + ": is neither a file nor a folder: name files or folders of text");
     ++counts_.files;
-    files_.push_back({path, fs::path(path).filename().string(), true});
+    files_.push_back({path, shownName(fs::path(path).filename().string()), true});
   }
 
 private:
@@ -67,6 +74,11 @@ private:
     std::error_code error;
     for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error))
       names.push_back(it->path().filename().string());
+    if (error) {
+      ++counts_.files;
+      ++counts_.unreadableFiles;
+      counts_.note(shownName(prefix) + ": " + error.message());
+    }
     std::sort(names.begin(), names.end());
     for (const std::string &name : names)
       entry(path + "/" + name, prefix + name, name);
@@ -83,20 +95,25 @@ private:
     if (there && !S_ISREG(info.st_mode))
       return; // a pipe, a socket or a device
     ++counts_.files;
-    if (!there)
-      ++counts_.unreadableFiles; // a link to nowhere
-    else if (name[0] == '.')
+    if (!there) { // a link to nowhere
+      ++counts_.unreadableFiles;
+      counts_.note(shownName(shown) + ": " + std::strerror(errno));
+    } else if (name[0] == '.')
       ++counts_.hiddenFiles;
     else if (kindOf(name) == Kind::Unknown)
       ++counts_.unknownTypeFiles;
     else
-      files_.push_back({path, shown, false});
+      files_.push_back({path, shownName(shown), false});
   }
 
   std::vector<CorpusFile> &files_;
   CorpusCounts &counts_;
   std::set<std::pair<dev_t, ino_t>> visited_;
 };
+
+bool isUtf16(std::string_view content) {
+  return content.starts_with("\xFF\xFE") || content.starts_with("\xFE\xFF");
+}
 
 struct CloseFile {
   void operator()(std::FILE *file) const { std::fclose(file); }
@@ -156,7 +173,11 @@ void addPieces(const std::string &name, std::string text, const CorpusOptions &o
   }
 }
 
-/// Reads lines of at most `maxLineBytes`; longer ones are counted as bad and passed over.
+/// Most bytes of a line of .jsonl, which is held in memory whole.
+constexpr uint64_t kMostLineBytes = 256 << 20;
+
+/// Reads lines of at most `maxLineBytes`, ended by "\n", "\r\n" or '\r'; longer ones are said to be
+/// unusable and passed over.
 class LineReader {
 public:
   LineReader(std::FILE *file, uint64_t maxLineBytes) : file_(file), maxLineBytes_(maxLineBytes) {}
@@ -167,14 +188,22 @@ public:
     usable = true;
     bool any = false;
     while (refill()) {
+      if (afterReturn_ && buffer_[begin_] == '\n') {
+        afterReturn_ = false;
+        ++begin_;
+        continue;
+      }
+      afterReturn_ = false;
       any = true;
-      const char *end =
-          static_cast<const char *>(std::memchr(buffer_ + begin_, '\n', end_ - begin_));
-      const size_t stop = end ? static_cast<size_t>(end - buffer_) : end_;
+      const char *end = std::find_if(buffer_ + begin_, buffer_ + end_,
+                                     [](char c) { return c == '\n' || c == '\r'; });
+      const size_t stop = static_cast<size_t>(end - buffer_);
+      const bool ended = stop != end_;
       if (usable && (usable = line.size() + (stop - begin_) <= maxLineBytes_))
         line.append(buffer_ + begin_, stop - begin_);
-      begin_ = stop + (end != nullptr);
-      if (end)
+      begin_ = stop + ended;
+      afterReturn_ = ended && *end == '\r';
+      if (ended)
         return true;
     }
     return any;
@@ -193,24 +222,25 @@ private:
   uint64_t maxLineBytes_;
   char buffer_[1 << 16];
   size_t begin_ = 0, end_ = 0;
+  bool afterReturn_ = false; ///< a newline that comes next belongs to the line before
 };
 
 void readJsonLines(const CorpusFile &file, std::FILE *handle, const CorpusOptions &options,
                    CorpusCounts &counts, const AddDocument &add) {
-  // A document may be escaped (\uXXXX) and have other keys beside it.
-  const auto reader =
-      std::make_unique<LineReader>(handle, 16 * options.maxDocumentBytes + (1 << 20));
+  const auto reader = std::make_unique<LineReader>(handle, kMostLineBytes);
   std::string line;
   bool usable = true;
   for (uint64_t number = 1; reader->next(line, usable); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos && usable)
+    if (line.find_first_not_of(" \t") == std::string::npos && usable)
       continue;
-    std::optional<std::string> text = usable ? textOfJsonLine(line) : std::nullopt;
-    if (!text || text->find('\0') != std::string::npos) {
+    const std::string name = file.name + ":" + std::to_string(number);
+    JsonLine read = usable ? textOfJsonLine(line) : JsonLine{{}, "is longer than 256 MiB"};
+    if (read.fault) {
       ++counts.badLines;
+      counts.note(name + ": " + read.fault);
       continue;
     }
-    addPieces(file.name + ":" + std::to_string(number), std::move(*text), options, counts, add);
+    addPieces(name, std::move(read.text), options, counts, add);
   }
 }
 } // namespace
@@ -255,8 +285,9 @@ void readCorpusFile(const CorpusFile &file, const CorpusOptions &options, Corpus
   const File handle(std::fopen(file.path.c_str(), "rbe"));
   if (!handle) {
     if (file.named)
-      fail(ExitCode::Io, file.path + ": the corpus cannot be read: " + std::strerror(errno));
+      failSystem(file.path, "the corpus cannot be read");
     ++counts.unreadableFiles;
+    counts.note(file.name + ": " + std::strerror(errno));
     return;
   }
   const Kind kind = kindOf(file.path);
@@ -270,8 +301,12 @@ void readCorpusFile(const CorpusFile &file, const CorpusOptions &options, Corpus
     ++(tooLarge ? counts.tooLargeFiles : counts.unreadableFiles);
   } else if (content->find('\0') != std::string::npos) {
     ++counts.binaryFiles;
+    counts.note(file.name + ": has a NUL byte" +
+                (isUtf16(*content) ? ": it is UTF-16, convert it to UTF-8" : ""));
   } else if (findInvalidUtf8(*content) != std::string::npos) {
     ++counts.invalidUtf8Files;
+    counts.note(file.name + ": is not UTF-8 from byte " +
+                std::to_string(findInvalidUtf8(*content)) + " on");
   } else {
     ++counts.readFiles;
     if (kind == Kind::Html)

@@ -27,8 +27,17 @@ bool isOneOf(std::string_view name, const std::array<std::string_view, N> &names
 constexpr std::array<std::string_view, 5> rawElements = {"script", "style", "iframe", "noframes",
                                                          "noembed"};
 // Markup that is not shown as text.
-constexpr std::array<std::string_view, 4> hiddenElements = {"svg", "template", "noscript",
-                                                            "object"};
+constexpr std::array<std::string_view, 6> hiddenElements = {
+    "svg", "template", "noscript", "object", "annotation", "annotation-xml"};
+// Text in which only the end tag is markup.
+constexpr std::array<std::string_view, 2> plainElements = {"textarea", "title"};
+// Elements without content, which no end tag follows.
+constexpr std::array<std::string_view, 13> voidElements = {
+    "area",  "base", "br",   "col",    "embed", "hr", "img",
+    "input", "link", "meta", "source", "track", "wbr"};
+// Elements whose end tag may be left out: what follows ends them.
+constexpr std::array<std::string_view, 9> unclosedElements = {"p",  "li", "dt",     "dd",  "tr",
+                                                              "td", "th", "option", "body"};
 // A blank line before and after.
 constexpr std::array<std::string_view, 16> paragraphElements = {
     "p",  "h1", "h2",    "h3",         "h4",  "h5",    "h6",     "ul",
@@ -138,6 +147,24 @@ private:
     at_ = found == std::string_view::npos ? html_.size() : found + mark.size();
   }
 
+  /// At "<!--": moves behind "-->" or, as browsers do, "--!>". "<!-->" is a whole comment.
+  void skipComment() {
+    const size_t begin = at_ + 4;
+    for (at_ += 2;; ++at_) {
+      at_ = html_.find("--", at_);
+      if (at_ == std::string_view::npos) {
+        at_ = html_.size();
+        return;
+      }
+      const size_t length = html_.substr(at_ + 2, 1) == ">"                    ? 3
+                            : at_ >= begin && html_.substr(at_ + 2, 2) == "!>" ? 4
+                                                                               : 0;
+      at_ += length;
+      if (length)
+        return;
+    }
+  }
+
   void text(std::string_view bytes) {
     if (!hidden_.empty())
       return;
@@ -156,12 +183,11 @@ private:
 
   /// At '<': handles a comment, a declaration or a tag. False if it is just a character.
   bool markup() {
-    if (startsWith("<!--")) {
-      at_ += 2; // "<!-->" is a whole comment
-      skipPast("-->");
+    if (plain_.empty() && startsWith("<!--")) {
+      skipComment();
       return true;
     }
-    if (startsWith("<!") || startsWith("<?")) {
+    if (plain_.empty() && (startsWith("<!") || startsWith("<?"))) {
       skipPast(">");
       return true;
     }
@@ -169,47 +195,108 @@ private:
     const size_t begin = at_ + 1 + closing;
     if (begin >= html_.size() || !isLetter(html_[begin]))
       return false;
+    if (!plain_.empty() && !(closing && isTag(begin, plain_)))
+      return false;
+    plain_.clear();
     std::string name;
     for (at_ = begin; at_ < html_.size() && !isSpace(html_[at_]) && html_[at_] != '>' &&
                       html_[at_] != '/' && html_[at_] != '<';
          ++at_)
       if (name.size() < 16) // longer than any name that matters
         name += lower(html_[at_]);
-    const bool selfClosing = skipAttributes();
+    const Attributes attributes = readAttributes();
     if (closing)
       closeTag(name);
     else
-      openTag(name, selfClosing);
+      openTag(name, attributes);
     return true;
   }
 
-  /// Moves behind the tag's '>'. A '>' inside quotes does not end the tag. True for "/>".
-  bool skipAttributes() {
-    char quote = 0, previous = 0;
+  /// Whether a tag's name at `begin` is `name`.
+  bool isTag(size_t begin, std::string_view name) const {
+    const std::string_view candidate = html_.substr(begin, name.size());
+    const size_t end = begin + name.size();
+    return std::equal(name.begin(), name.end(), candidate.begin(), candidate.end(),
+                      [](char wanted, char c) { return wanted == lower(c); }) &&
+           (end >= html_.size() || isSpace(html_[end]) || html_[end] == '>' || html_[end] == '/');
+  }
+
+  struct Attributes {
+    bool selfClosing = false; ///< "/>"
+    bool hidden = false;      ///< one is named so, whatever its value
+  };
+
+  /// Moves behind the tag's '>'. A '>' inside quotes does not end the tag.
+  Attributes readAttributes() {
+    Attributes attributes;
+    char quote = 0, previous = ' ';
+    std::string name; // of an attribute, as far as it was read; longer ones do not matter
+    bool inValue = false;
     for (; at_ < html_.size(); ++at_) {
       const char c = html_[at_];
       if (quote) {
         if (c == quote)
           quote = 0;
-      } else if (c == '>') {
-        ++at_;
-        return previous == '/';
-      } else if ((c == '"' || c == '\'') && previous == '=') {
-        quote = c; // elsewhere a quote is a stray character
+        previous = c;
+        continue;
       }
+      const bool ends = isSpace(c) || c == '>' || c == '/' || c == '=';
+      attributes.hidden |= ends && !inValue && name == "hidden";
+      if (c == '>') {
+        ++at_;
+        attributes.selfClosing = previous == '/';
+        return attributes;
+      }
+      if ((c == '"' || c == '\'') && previous == '=')
+        quote = c; // elsewhere a quote is a stray character
+      if (c == '=')
+        inValue = true;
+      else if (isSpace(c) && previous != '=')
+        inValue = false;
+      if (ends)
+        name.clear();
+      else if (!inValue && name.size() < 16)
+        name += lower(c);
       if (!isSpace(c))
         previous = c;
     }
-    return false;
+    return attributes;
   }
 
-  void openTag(const std::string &name, bool selfClosing) {
-    if (isOneOf(name, hiddenElements) && !selfClosing && (hidden_.empty() || hidden_ == name)) {
+  /// Whether the start tag `name`, or, as `closing`, the end tag, ends the element that the attribute
+  /// `hidden` hides though its own end tag, which may be left out, has not come.
+  bool endsHidden(const std::string &name, bool closing) const {
+    if (!byAttribute_ || !isOneOf(hidden_, unclosedElements))
+      return false;
+    if (closing)
+      return hiddenBlocks_ == 0 && name != hidden_ && isBlock(name);
+    return hiddenBlocks_ == 0 && (name == hidden_ || (hidden_ == "p" && isBlock(name)));
+  }
+  static bool isBlock(const std::string &name) {
+    return isOneOf(name, paragraphElements) || isOneOf(name, lineElements) || name == "select";
+  }
+  void show() {
+    hidden_.clear();
+    hiddenDepth_ = hiddenBlocks_ = 0;
+    byAttribute_ = false;
+  }
+
+  void openTag(const std::string &name, const Attributes &attributes) {
+    if (!hidden_.empty() && endsHidden(name, false))
+      show();
+    const bool empty = attributes.selfClosing || isOneOf(name, voidElements);
+    const bool hides = isOneOf(name, hiddenElements) || (attributes.hidden && hidden_.empty());
+    if (!empty && (hides || hidden_ == name) && (hidden_.empty() || hidden_ == name)) {
+      byAttribute_ |= hidden_.empty() && !isOneOf(name, hiddenElements);
       hidden_ = name;
       ++hiddenDepth_;
+    } else if (!empty && !hidden_.empty() && isBlock(name) && !isOneOf(name, unclosedElements)) {
+      ++hiddenBlocks_;
     }
-    if (isOneOf(name, rawElements) && !selfClosing)
+    if (isOneOf(name, rawElements) && !attributes.selfClosing)
       return skipRaw(name);
+    if (isOneOf(name, plainElements) && !attributes.selfClosing)
+      plain_ = name;
     if (!hidden_.empty())
       return;
     if (name == "br")
@@ -228,9 +315,13 @@ private:
   }
 
   void closeTag(const std::string &name) {
+    if (!hidden_.empty() && endsHidden(name, true))
+      show();
     if (!hidden_.empty()) {
       if (name == hidden_ && --hiddenDepth_ == 0)
-        hidden_.clear();
+        show();
+      else if (hiddenBlocks_ && isBlock(name) && !isOneOf(name, unclosedElements))
+        --hiddenBlocks_;
       return;
     }
     edge(name);
@@ -249,9 +340,7 @@ private:
   void skipRaw(const std::string &name) {
     for (size_t found = html_.find("</", at_); found != std::string_view::npos;
          found = html_.find("</", found + 2)) {
-      const std::string_view candidate = html_.substr(found + 2, name.size());
-      if (std::equal(name.begin(), name.end(), candidate.begin(), candidate.end(),
-                     [](char wanted, char c) { return wanted == lower(c); })) {
+      if (isTag(found + 2, name)) {
         at_ = found;
         return;
       }
@@ -261,54 +350,52 @@ private:
 
   /// At '&': a character reference, or else the character itself.
   void reference() {
-    constexpr size_t longest = 10; // of the names we know, and of sensible numbers
-    const size_t end = std::min(html_.size(), at_ + 1 + longest + 1);
-    size_t stop = at_ + 1;
-    if (stop < end && html_[stop] == '#')
-      ++stop;
-    while (stop < end && (isLetter(html_[stop]) || isDigit(html_[stop])))
-      ++stop;
-    const std::string_view name = html_.substr(at_ + 1, stop - at_ - 1);
-    const bool ended = stop < html_.size() && html_[stop] == ';';
-    const uint32_t c = codePointOf(name, ended);
-    if (!c)
-      return text(html_.substr(at_++, 1));
-    at_ = stop + ended;
+    size_t used = 0;
     std::string bytes;
-    if (c == 0xA0)
-      bytes = " "; // the non-breaking space: text wants a plain one
+    if (html_.substr(at_ + 1, 1) == "#")
+      bytes = numericReference(used);
     else
-      appendUtf8(bytes, c);
-    text(bytes);
+      bytes = namedCharacters(html_.substr(at_ + 1), used);
+    if (bytes.empty())
+      return text(html_.substr(at_++, 1));
+    at_ += 1 + used;
+    // Text wants a plain space for the non-breaking one.
+    text(bytes == "\u00a0" ? std::string_view(" ") : std::string_view(bytes));
   }
 
-  /// 0 if `name` is no reference. Old pages leave out the ';' of a few.
-  static uint32_t codePointOf(std::string_view name, bool ended) {
-    if (name.size() < 2)
-      return 0;
-    if (name[0] != '#')
-      return ended || name == "amp" || name == "lt" || name == "gt" || name == "quot" ||
-                     name == "nbsp"
-                 ? namedCharacter(name)
-                 : 0;
-    const bool hexadecimal = lower(name[1]) == 'x';
+  /// The character of "#65;" or "#x41;" behind the '&'; old pages leave out the ';'.
+  std::string numericReference(size_t &used) const {
+    size_t at = at_ + 2;
+    const bool hexadecimal = at < html_.size() && lower(html_[at]) == 'x';
+    at += hexadecimal;
+    const size_t digits = at;
     uint64_t value = 0;
-    for (char c : name.substr(hexadecimal ? 2 : 1)) {
-      const int digit = isDigit(c)                       ? c - '0'
-                        : hexadecimal && lower(c) <= 'f' ? lower(c) - 'a' + 10
-                                                         : -1;
+    for (; at < html_.size(); ++at) {
+      const char c = lower(html_[at]);
+      const int digit = isDigit(c)                            ? c - '0'
+                        : hexadecimal && c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                                              : -1;
       if (digit < 0)
-        return 0;
-      value = value * (hexadecimal ? 16 : 10) + static_cast<uint64_t>(digit);
+        break;
+      value = std::min<uint64_t>(value * (hexadecimal ? 16 : 10) + static_cast<uint64_t>(digit),
+                                 0x110000);
     }
-    return name.size() == 1u + hexadecimal ? 0 : repairCodePoint(value);
+    std::string bytes;
+    if (at == digits)
+      return bytes;
+    used = at - at_ - 1 + (at < html_.size() && html_[at] == ';');
+    appendUtf8(bytes, repairCodePoint(value));
+    return bytes;
   }
 
   std::string_view html_;
   size_t at_ = 0;
   Writer writer_;
   std::string hidden_; ///< the hidden element that we are in, or empty
-  unsigned hiddenDepth_ = 0, preformatted_ = 0;
+  std::string plain_;  ///< the element without markup that we are in, or empty
+  unsigned hiddenDepth_ = 0, hiddenBlocks_ = 0; ///< elements like it, and others, open within it
+  bool byAttribute_ = false;                    ///< it is hidden by its attribute, not by its name
+  unsigned preformatted_ = 0;
   bool skipNewline_ = false;
 };
 } // namespace

@@ -1,12 +1,13 @@
 //===- HtmlEntities.h - Named character references ------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <cstdint>
+#include <cstddef>
 #include <string_view>
 
 namespace retort {
 
-/// The code point that `name` stands for ("amp", without '&' and ';'), or 0.
-uint32_t namedCharacter(std::string_view name);
+/// The characters (UTF-8) that the longest name at the beginning of `text`, which follows an '&',
+/// stands for, and in `used` its bytes, a ';' that belongs to it among them; empty if none does.
+std::string_view namedCharacters(std::string_view text, size_t &used);
 
 } // namespace retort

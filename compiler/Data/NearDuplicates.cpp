@@ -2,28 +2,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/NearDuplicates.h"
 #include "compiler/Data/Hash.h"
+#include "runtime/base/Error.h"
 
 #include <algorithm>
 #include <bit>
+#include <string>
+#include <unicode/bytestream.h>
+#include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
+#include <unicode/uscript.h>
+#include <unicode/utf8.h>
 
 namespace retort {
 namespace {
 
 bool isWordByte(unsigned char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-         c >= 0x80;
-}
-
-/// The bytes of the code point at `at` if it is U+2E80 or later (lead byte of three or four bytes),
-/// else 0. The text is valid UTF-8 or, at worst, read bytewise.
-size_t ideographBytes(std::string_view text, size_t at) {
-  const auto lead = static_cast<unsigned char>(text[at]);
-  const size_t bytes = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 0;
-  if (!bytes || at + bytes > text.size())
-    return 0;
-  // U+2E80 is E2 BA 80.
-  const auto second = static_cast<unsigned char>(text[at + 1]);
-  return bytes == 4 || lead > 0xE2 || (lead == 0xE2 && second >= 0xBA) ? bytes : 0;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
 /// FNV-1a over the word with ASCII in lower case, mixed so that every bit counts.
@@ -36,22 +30,87 @@ uint64_t hashWord(std::string_view word) {
   return mix64(hash);
 }
 
-std::vector<uint64_t> wordsOf(std::string_view text) {
+/// The text as a reader sees it (UAX #31, NFKC_Casefold): composed and decomposed letters are the
+/// same, as are upper and lower case, wide and narrow; any space is a space; what is not shown, as
+/// a zero-width space, is not there.
+std::string folded(std::string_view text) {
+  UErrorCode error = U_ZERO_ERROR;
+  const icu::Normalizer2 *form = icu::Normalizer2::getNFKCCasefoldInstance(error);
+  std::string result;
+  icu::StringByteSink<std::string> sink(&result);
+  if (U_SUCCESS(error))
+    form->normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink, nullptr, error);
+  if (U_FAILURE(error))
+    fail(ExitCode::Internal, std::string("ICU cannot fold a text: ") + u_errorName(error));
+  return result;
+}
+
+bool isWordCharacter(UChar32 c) {
+  return c == '_' || (U_GET_GC_MASK(c) & (U_GC_L_MASK | U_GC_M_MASK | U_GC_N_MASK)) != 0;
+}
+/// Whether words of the character's script stand without spaces between them: Chinese, Thai, ...
+bool standsAlone(UChar32 c) {
+  UErrorCode error = U_ZERO_ERROR;
+  return uscript_breaksBetweenLetters(uscript_getScript(c, &error));
+}
+
+std::vector<uint64_t> asciiWords(std::string_view text) {
   std::vector<uint64_t> words;
   for (size_t i = 0; i < text.size();) {
-    if (!isWordByte(static_cast<unsigned char>(text[i]))) {
-      ++i;
-      continue;
-    }
-    size_t end = i + ideographBytes(text, i);
-    if (end == i)
-      while (end < text.size() && isWordByte(static_cast<unsigned char>(text[end])) &&
-             !ideographBytes(text, end))
-        ++end;
-    words.push_back(hashWord(text.substr(i, end - i)));
-    i = end;
+    size_t end = i;
+    while (end < text.size() && isWordByte(static_cast<unsigned char>(text[end])))
+      ++end;
+    if (end > i)
+      words.push_back(hashWord(text.substr(i, end - i)));
+    i = end + (end == i);
   }
   return words;
+}
+
+/// Each character that is not white space, where a text has no words: signs tell such texts apart.
+std::vector<uint64_t> signsOf(std::string_view text) {
+  std::vector<uint64_t> signs;
+  for (int32_t i = 0, size = static_cast<int32_t>(text.size()); i < size;) {
+    const int32_t begin = i;
+    UChar32 c = 0;
+    U8_NEXT(text.data(), i, size, c);
+    if (c < 0 || !u_isUWhiteSpace(c))
+      signs.push_back(
+          hashWord(text.substr(static_cast<size_t>(begin), static_cast<size_t>(i - begin))));
+  }
+  return signs;
+}
+
+std::vector<uint64_t> unicodeWords(const std::string &text) {
+  std::vector<uint64_t> words;
+  int32_t begin = -1; // of the word that is open
+  const auto close = [&](int32_t end) {
+    if (begin >= 0)
+      words.push_back(hashWord(std::string_view(text).substr(static_cast<size_t>(begin),
+                                                             static_cast<size_t>(end - begin))));
+    begin = -1;
+  };
+  for (int32_t i = 0, size = static_cast<int32_t>(text.size()); i < size;) {
+    const int32_t at = i;
+    UChar32 c = 0;
+    U8_NEXT(text.data(), i, size, c);
+    const bool word = c >= 0 && isWordCharacter(c), alone = word && standsAlone(c);
+    if (!word || alone)
+      close(at);
+    if (word && begin < 0)
+      begin = at;
+    if (alone)
+      close(i);
+  }
+  close(static_cast<int32_t>(text.size()));
+  return words;
+}
+
+std::vector<uint64_t> wordsOf(std::string_view text) {
+  const bool ascii = std::all_of(text.begin(), text.end(),
+                                 [](char c) { return static_cast<signed char>(c) >= 0; });
+  std::vector<uint64_t> words = ascii ? asciiWords(text) : unicodeWords(folded(text));
+  return words.empty() ? signsOf(text) : words;
 }
 } // namespace
 

@@ -9,9 +9,10 @@
 
 namespace retort {
 
-/// The hashes of a text's shingles (runs of `shingleWords` words), sorted, each once. Words are
-/// runs of letters, digits and '_' with ASCII in lower case; a code point from U+2E80 on (CJK) is a
-/// word by itself. A text of fewer words is one shingle.
+/// The hashes of a text's shingles (runs of `shingleWords` words), sorted, each once. Words are runs
+/// of letters, marks, digits and '_', compared as a reader sees them (without case, composed or not,
+/// without what is not shown); a letter of a script that writes no spaces is a word by itself. A text
+/// of fewer words is one shingle; in one without any the signs take the words' place.
 std::vector<uint64_t> shinglesOf(std::string_view text, unsigned shingleWords);
 
 /// |a and b| / |a or b| of two results of shinglesOf; 1 if both are empty.

@@ -3,6 +3,8 @@
 #include "compiler/Data/Corpus.h"
 #include "compiler/Data/Tsv.h"
 #include "compiler/Driver/Commands.h"
+#include "compiler/Driver/Inputs.h"
+#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Workspace.h"
 
 #include <algorithm>
@@ -11,6 +13,7 @@
 namespace retort {
 
 void corpusCommand(const DocumentsOptions &options) {
+  checkNotInput(options.documents, options.corpus);
   const Corpus corpus = Corpus::read(options.corpus);
   if (!options.documents.empty()) {
     std::vector<std::string> lines;
@@ -24,7 +27,9 @@ void corpusCommand(const DocumentsOptions &options) {
       text += line;
     writeFileAtomically(options.documents, text);
   }
-  std::printf("%s\n", corpus.counts().summary().c_str());
+  output::print("%s\n", corpus.counts().summary().c_str());
+  for (const std::string &note : corpus.counts().notes)
+    output::print("  left out: %s\n", note.c_str());
 }
 
 } // namespace retort

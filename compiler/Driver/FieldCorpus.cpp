@@ -29,6 +29,8 @@ const Corpus &FieldCorpus::get() {
     Corpus corpus = Corpus::read(
         paths_, {}, [&](uint64_t done, uint64_t total) { progress_.update(done, total); });
     progress_.end(corpus.counts().summary());
+    for (const std::string &note : corpus.counts().notes)
+      progress_.note("left out: " + note);
     if (!small_)
       checkHeldOut(corpus.counts());
     corpus_ = std::move(corpus);

@@ -67,14 +67,15 @@ TEST_F(CorpusTest, ReadsEachFormat) {
   write("c.rst", "five");
   write("d.html", "<p>six</p>");
   write("e.jsonl", "{\"text\":\"seven\"}\n\n{\"content\":\"eight\"}\nbroken\n{\"text\":\" \"}\n"
-                   "{\"text\":\"nul\\u0000\"}\n{\"text\":\"last\"}");
+                   "{\"text\":\"nul\\u0000\"}\r\n{\"text\":\"last\"}\r{\"text\":\"of all\"}");
   const Corpus corpus = read();
   const std::map<std::string, std::string> expected = {
       {"a.txt", "one\ntwo\nthree"}, {"sub/b.MD", "# four"}, {"c.rst", "five"},
       {"d.html", "six\n"},          {"e.jsonl:1", "seven"}, {"e.jsonl:3", "eight"},
-      {"e.jsonl:7", "last"}};
+      {"e.jsonl:6", "nul\uFFFD"},   {"e.jsonl:7", "last"},  {"e.jsonl:8", "of all"}};
   EXPECT_EQ(texts(corpus), expected);
-  EXPECT_EQ(corpus.counts().badLines, 2u);
+  EXPECT_EQ(corpus.counts().badLines, 1u);
+  EXPECT_THAT(corpus.counts().notes, testing::ElementsAre("e.jsonl:4: is no JSON object"));
   EXPECT_EQ(corpus.counts().emptyDocuments, 1u);
 }
 
@@ -110,6 +111,29 @@ TEST_F(CorpusTest, CountsEachFileOnceWithItsReason) {
                               counts.unreadableFiles);
   EXPECT_EQ(counts.toJson()["dropped_files"]["binary"], 1);
   EXPECT_THAT(counts.summary(), HasSubstr("1 exact duplicates"));
+}
+
+/// A folder that may not be read is counted and named; names that are no UTF-8 are read and shown.
+TEST_F(CorpusTest, NothingIsLostInSilence) {
+  write("good.txt", "text");
+  write("caf\xE9.txt", "a Latin-1 name");
+  write("latin1.txt", "caf\xE9");
+  write("utf16.txt", std::string("\xFF\xFEt\0", 4));
+  fs::create_symlink("self", dir_ / "self");
+  write("closed/a.txt", "behind a door");
+  fs::permissions(dir_ / "closed", fs::perms::none);
+  const bool closed = !fs::exists(dir_ / "closed/a.txt") || ::geteuid() != 0;
+  const Corpus corpus = read();
+  fs::permissions(dir_ / "closed", fs::perms::owner_all);
+  EXPECT_EQ(texts(corpus).count("caf\uFFFD.txt"), 1u);
+  const std::vector<std::string> &notes = corpus.counts().notes;
+  EXPECT_THAT(notes, testing::Contains("latin1.txt: is not UTF-8 from byte 3 on"));
+  EXPECT_THAT(notes, testing::Contains(HasSubstr("utf16.txt: has a NUL byte: it is UTF-16")));
+  EXPECT_THAT(notes, testing::Contains(HasSubstr("self: Too many levels of symbolic links")));
+  if (closed) { // to root no folder is
+    EXPECT_THAT(notes, testing::Contains("closed/: Permission denied"));
+    EXPECT_EQ(corpus.counts().unreadableFiles, 2u);
+  }
 }
 
 TEST_F(CorpusTest, FollowsLinksButNoLoops) {

@@ -15,7 +15,23 @@ TEST(Html, DropsWhatNobodyReads) {
                        "<!-- not <p>this --><svg><text>nor</text><svg></svg> this</svg></body>"),
             "T\n\nseen\n");
   EXPECT_EQ(htmlToText("a<script>never closed <p>b"), "a\n");
+  EXPECT_EQ(htmlToText("a<!-- x --!>b<!--!> y -->c<!-->d<!--->e"), "abcde\n");
+  EXPECT_EQ(htmlToText("<math><mi>x</mi><annotation encoding='tex'>{x}</annotation></math> is"),
+            "x is\n");
   EXPECT_EQ(htmlToText("a<SCRIPT>x</ScRiPt >b"), "ab\n");
+}
+
+/// The attribute `hidden`, also of elements whose end tag is left out and of such that have none.
+TEST(Html, DropsHiddenElements) {
+  EXPECT_EQ(htmlToText("<p hidden>no</p>a"), "a\n");
+  EXPECT_EQ(htmlToText("<div HIDDEN='until-found'><div>no</div>no</div>a"), "a\n");
+  EXPECT_EQ(htmlToText("<p hidden>no<p>a"), "a\n");
+  EXPECT_EQ(htmlToText("<p hidden>no<ul><li>a</ul>b"), "- a\n\nb\n");
+  EXPECT_EQ(htmlToText("<ul><li hidden>no<div>no</div>no<li>a</ul>b"), "- a\n\nb\n");
+  EXPECT_EQ(htmlToText("<ul><li>a<li hidden>no</ul>b"), "- a\n\nb\n");
+  EXPECT_EQ(htmlToText("<input hidden>a<br hidden>b<span class=hidden title='hidden'>c</span>"),
+            "a\nbc\n");
+  EXPECT_EQ(htmlToText("<textarea><b>&lt;</b></textarea>a"), "<b><</b>a\n");
 }
 
 TEST(Html, SetsWhiteSpace) {
@@ -32,7 +48,11 @@ TEST(Html, ResolvesCharacterReferences) {
   EXPECT_EQ(htmlToText("&#65;&#x42;&#X1F600;&#150;"), "AB\U0001F600\u2013\n");
   EXPECT_EQ(htmlToText("&#0;&#xD800;&#x110000;"), "\uFFFD\uFFFD\uFFFD\n");
   EXPECT_EQ(htmlToText("AT&T &nosuch; &; &# &#x; & &lt"), "AT&T &nosuch; &; &# &#x; & <\n");
-  EXPECT_EQ(htmlToText("a&nbsp;b &ampc"), "a b &ampc\n");
+  EXPECT_EQ(htmlToText("a&nbsp;b &ampc &copy 2020 caf&eacute &notit;"),
+            "a b &c \u00a9 2020 caf\u00e9 \u00acit;\n");
+  EXPECT_EQ(htmlToText("&leq;&langle;&NotEqualTilde;&CounterClockwiseContourIntegral;&fjlig;"),
+            "\u2264\u27e8\u2242\u0338\u2233fj\n");
+  EXPECT_EQ(htmlToText("&#x0000041;&#0000000000000000065;&#99999999999999999999;"), "AA\uFFFD\n");
 }
 
 TEST(Html, TakesBrokenMarkupAsBrowsersDo) {
