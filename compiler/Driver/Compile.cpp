@@ -186,7 +186,7 @@ public:
   explicit Compile(const CompileOptions &options)
       : options_(options), recipe_(chosenRecipe(options)), progress_(options.quiet),
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
-        context_(workspace_), teacher_(options.teacher, workspace_),
+        context_(workspace_), teacher_(options.teacher, workspace_, options.chat),
         corpus_(options.corpus, options.smallCorpus, progress_), gates_(options.gates) {
     targets_ = parseTargets(options.target);
     checkDevices();
@@ -208,6 +208,8 @@ public:
       BundleWriter::checkOutput(options_.output, options_.force);
       checkNotInput(options_.output, inputs());
     }
+    if (!teacher_.chatNote().empty())
+      progress_.note(teacher_.chatNote());
     planned_ = plan();
     if (options_.budgetBytes)
       fitBudget();

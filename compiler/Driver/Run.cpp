@@ -1,5 +1,6 @@
 //===- Run.cpp - `retort run` ---------------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Driver/ChatVariables.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Output.h"
 #include "runtime/base/Error.h"
@@ -102,7 +103,10 @@ class Chat {
 public:
   Chat(const Model &model, Session &session, const RunOptions &options)
       : model_(model), session_(session), options_(options), seed_(options.seed),
-        context_(static_cast<size_t>(model.info().context)) {}
+        context_(static_cast<size_t>(model.info().context)) {
+    conversation_.variables = chatVariables(options.chatVariables);
+    conversation_.date = options.date;
+  }
 
   void run() {
     for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {
@@ -118,17 +122,18 @@ public:
   }
 
 private:
+  using Turns = nlohmann::ordered_json;
+
   /// Adds a turn. The oldest ones, a question with its answer each time, go until those left leave
   /// room for an answer. False if the question alone leaves none: then it is not asked.
   bool ask(const std::string &line) {
-    const std::vector<Message> before = turns_;
-    turns_.push_back({"user", line});
-    tokens_ = model_.chatTokens(turns_);
+    const Turns before = turns_;
+    say("user", line);
     size_t forgotten = 0;
     while (tokens_.size() > context_ - room() && turns_.size() > 1) {
       turns_.erase(turns_.begin(), turns_.begin() + 2);
       forgotten += 2;
-      tokens_ = model_.chatTokens(turns_);
+      render();
     }
     if (tokens_.size() > context_ - room()) {
       std::fprintf(stderr,
@@ -163,7 +168,16 @@ private:
                    "retort: note: the context of %zu tokens is full: the answer ends here\n",
                    context_);
     held_ = std::move(tokens_);
-    turns_.push_back({"assistant", text});
+    turns_.push_back({{"role", "assistant"}, {"content", text}});
+  }
+
+  void say(const char *role, const std::string &text) {
+    turns_.push_back({{"role", role}, {"content", text}});
+    render();
+  }
+  void render() {
+    conversation_.messages = turns_.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    tokens_ = model_.chatTokens(conversation_);
   }
 
   /// Tokens kept free for an answer.
@@ -177,7 +191,8 @@ private:
   const RunOptions &options_;
   uint64_t seed_;
   size_t context_;
-  std::vector<Message> turns_;         ///< a question and its answer by turns
+  Turns turns_ = Turns::array(); ///< a question and its answer by turns
+  Conversation conversation_;
   std::vector<int32_t> tokens_, held_; ///< of the turns; of those that the slot holds
 };
 
@@ -194,7 +209,9 @@ void runCommand(const RunOptions &options) {
   ::sigaction(SIGTERM, &action, nullptr);
   if (options.chat) {
     if (!model.info().has_chat)
-      fail(ExitCode::Unsupported, options.bundle + ": the model has no chat format: use -p");
+      fail(ExitCode::Unsupported,
+           options.bundle +
+               ": the model has no chat template: use -p, or compile it with --chat-template");
     Chat(model, session, options).run();
   } else
     complete(model, session, options);

@@ -24,11 +24,12 @@ int32_t LoadedTokenizer::startToken() const {
   return start;
 }
 
-Teacher::Teacher(const std::string &path, const Workspace &workspace)
+Teacher::Teacher(const std::string &path, const Workspace &workspace, const ChatSource &chat)
     : path_(path), workspace_(workspace),
       checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(path))),
       fingerprint_(checkpoint_->fingerprint()),
-      spec_(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf()) : readTokenizer(path)) {}
+      spec_(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf(), chat)
+                                : readTokenizer(path, chat)) {}
 
 const std::string &Teacher::sha256() {
   if (sha256_.empty()) {
