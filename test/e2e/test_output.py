@@ -6,9 +6,11 @@ another file's.
 
     test_output.py RETORT
 """
+import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +42,7 @@ def commands(work):
         "eval": score, "eval --json": score + ["--json"],
         "eval --task": ["eval", bundle, "--task", task, "-q"],
         "bench": bench, "bench --json": bench + ["--json"],
+        "chat-render": ["chat-render", work / "chatty", work / "turns.json"],
         "corpus": ["corpus", corpus],
         "recipes": ["recipes"], "recipes NAME": ["recipes", "specialist"],
     }
@@ -49,6 +52,11 @@ class Test:
     def __init__(self, retort, work):
         self.retort, self.work, self.failures = retort, work, 0
         tiny.write_all(work)
+        shutil.copytree(work / "hf", work / "chatty")
+        settings = work / "chatty/tokenizer_config.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | {
+            "chat_template": "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"}))
+        (work / "turns.json").write_text('[{"role": "user", "content": "int"}]')
         (work / "task.jsonl").write_text(
             '{"prompt": "int", "choices": ["a", "b"], "answer": 0}\n')
         process = self.run(["compile", work / "teacher.gguf", "--recipe", "int8", "-o", work / "good.retort"])
@@ -73,7 +81,7 @@ class Test:
 
 def every_command_is_walked(t, walked):
     listed = t.run(["--help"]).stdout.split("SUBCOMMANDS")[-1].split("Subcommands:")[-1]
-    names = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
+    names = re.findall(r"^  ([\w-]+) ", listed, re.MULTILINE)
     assert len(names) >= 8, names
     missing = [n for n in names if not any(w.split()[0] == n for w in walked)]
     if missing:
