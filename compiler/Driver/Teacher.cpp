@@ -1,6 +1,8 @@
 //===- Teacher.cpp - The checkpoint a compile starts from -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Teacher.h"
+#include "compiler/Import/Config.h"
+#include "compiler/Import/Import.h"
 #include "compiler/Weights/ParamStream.h"
 #include "runtime/base/Sha256.h"
 
@@ -27,7 +29,10 @@ int32_t LoadedTokenizer::startToken() const {
 Teacher::Teacher(const std::string &path, const Workspace &workspace)
     : path_(path), workspace_(workspace),
       checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(path))),
-      spec_(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf()) : readTokenizer(path)) {}
+      notes_(leftOut(*checkpoint_)),
+      spec_(fitVocabulary(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf())
+                                              : readTokenizer(path),
+                          readModelConfig(*checkpoint_).vocab, notes_)) {}
 
 const std::string &Teacher::sha256() {
   if (sha256_.empty()) {
