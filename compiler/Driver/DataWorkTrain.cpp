@@ -10,17 +10,22 @@
 namespace retort {
 namespace {
 
-/// A model whose matrices are meant to be stored in `format`, embedding and logits in `table`
-/// (null: in `format`); both null: as they are.
-exec::Graph quantisedGraph(lm::ModelOp model, weight::FormatAttr format, weight::FormatAttr table) {
+/// A model whose matrices are meant to be stored in the formats that `op` names, if it does.
+template <typename OpT> exec::Graph quantisedGraph(lm::ModelOp model, OpT op) {
   exec::Graph graph = exec::graphFromModel(model);
+  if (!op.getQuantizeAttr())
+    return graph;
+  const MatrixFormats formats = {op.getQuantizeAttr(), op.getEmbeddingAttr(), op.getLogitsAttr()};
   auto matrices = matricesOf(model, "distill");
   if (mlir::failed(matrices))
     fail(ExitCode::Internal, "a model that the executor runs has a matrix that nothing describes");
-  for (exec::Param &param : graph.params)
-    for (Matrix &matrix : *matrices)
-      if (format && matrix.param.getSymName() == param.name)
-        param.format = (table && matrix.isTable ? table : format).getValue();
+  for (Matrix &matrix : *matrices) {
+    const auto param = llvm::find_if(graph.params, [&](const exec::Param &param) {
+      return matrix.param.getSymName() == param.name;
+    });
+    if (param != graph.params.end())
+      param->format = formats.of(matrix.kind).getValue();
+  }
   return graph;
 }
 
@@ -34,8 +39,7 @@ void DataWork::runOp(distill::FitOp op) {
   if (!options_.planOnly)
     workspace_.getOrMake(key, "safetensors", [&](const std::string &path) {
       progress_.begin(name);
-      const exec::Graph graph =
-          quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
+      const exec::Graph graph = quantisedGraph(student, op);
       const exec::Graph guide = exec::graphFromModel(teacher);
       exec::FitOptions options;
       for (auto param : op.getParams().getAsRange<mlir::StringAttr>())
@@ -79,7 +83,7 @@ void DataWork::runOp(distill::TrainOp op) {
 
 void DataWork::train(distill::TrainOp op, const std::string &key, const std::string &output) {
   lm::ModelOp student = model(op, op.getStudent());
-  const exec::Graph graph = quantisedGraph(student, op.getQuantizeAttr(), op.getEmbeddingAttr());
+  const exec::Graph graph = quantisedGraph(student, op);
   exec::Model studentModel{&graph, teacher_.readRows(student, graph)};
   std::optional<exec::Graph> guideGraph;
   std::optional<exec::Model> guide;

@@ -151,18 +151,6 @@ Statistics plannedStatistics(lm::ModelOp model) {
   return result;
 }
 
-static exec::Schedule scheduleOf(Schedule schedule) {
-  switch (schedule) {
-  case Schedule::Cosine:
-    return exec::Schedule::Cosine;
-  case Schedule::Linear:
-    return exec::Schedule::Linear;
-  case Schedule::Constant:
-    return exec::Schedule::Constant;
-  }
-  fail(ExitCode::Internal, "a schedule that the executor does not know");
-}
-
 exec::TrainOptions trainOptions(distill::TrainOp op) {
   exec::TrainOptions options;
   options.losses.crossEntropy = 0;
@@ -192,11 +180,12 @@ exec::TrainOptions trainOptions(distill::TrainOp op) {
   // Each window of a packed sequence has one row more than targets: room for them.
   options.microTokens = op.getBatchTokens() + op.getBatchTokens() / 8;
   options.learningRate = op.getLearningRate();
-  options.schedule = scheduleOf(op.getSchedule());
+  options.schedule = op.getSchedule();
   options.warmupFraction = op.getWarmup();
   options.weightDecay = op.getWeightDecay();
   options.clipNorm = op.getClip();
   options.quantisationAware = static_cast<bool>(op.getQuantize());
+  options.freezeCodes = op.getFreezeCodes();
   if (op.getFrozen())
     for (auto name : op.getFrozen()->getAsRange<mlir::StringAttr>())
       options.frozen.push_back(name.str());

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <span>
 
 namespace retort::exec {
@@ -13,7 +14,19 @@ namespace {
 
 struct Named {
   std::string name;
-  at::Tensor values;
+  std::vector<int64_t> shape;
+  std::function<at::Tensor()> values;
+
+  Named(std::string name, const at::Tensor &tensor)
+      : name(std::move(name)), shape(tensor.sizes().vec()), values([tensor] { return tensor; }) {}
+  /// The weights of a parameter; made, if need be, when they are written.
+  explicit Named(const Trained &trained)
+      : name(trained.param->name), shape(shapeOf(*trained.param)),
+        values([&trained] { return trained.values(); }) {}
+
+  static std::vector<int64_t> shapeOf(const Param &param) {
+    return param.isVector ? std::vector{param.cols} : std::vector{param.rows, param.cols};
+  }
 };
 
 void writeFile(const std::string &path, const std::vector<Named> &tensors,
@@ -22,14 +35,14 @@ void writeFile(const std::string &path, const std::vector<Named> &tensors,
   {
     SafetensorsWriter writer(temporary);
     for (const Named &tensor : tensors)
-      writer.addTensor(tensor.name, DType::F32,
-                       {tensor.values.sizes().begin(), tensor.values.sizes().end()});
+      writer.addTensor(tensor.name, DType::F32, {tensor.shape.begin(), tensor.shape.end()});
     for (const auto &[key, value] : metadata)
       writer.setMetadata(key, value);
     writer.begin();
-    for (const Named &tensor : tensors)
-      writer.append(
-          std::span<const float>(data<float>(tensor.values), size_t(tensor.values.numel())));
+    for (const Named &tensor : tensors) {
+      const at::Tensor values = tensor.values();
+      writer.append(std::span<const float>(data<float>(values), size_t(values.numel())));
+    }
     writer.finish();
   }
   std::error_code error;
@@ -108,11 +121,11 @@ void Checkpoints::save(const RunState &state) {
   const double begun = nowSeconds();
   std::vector<Named> tensors;
   for (const Trained &trained : params_) {
-    tensors.push_back({trained.param->name, trained.master});
-    tensors.push_back({trained.param->name + ".mean", trained.mean});
-    tensors.push_back({trained.param->name + ".variance", trained.variance});
+    tensors.emplace_back(trained.param->name, trained.master);
+    tensors.emplace_back(trained.param->name + ".mean", trained.mean);
+    tensors.emplace_back(trained.param->name + ".variance", trained.variance);
   }
-  tensors.push_back({"training.curve", at::tensor(state.curve)});
+  tensors.emplace_back("training.curve", at::tensor(state.curve));
   writeFile(options_.checkpointPath, tensors,
             {{"retort.checkpoint", "2"},
              {"retort.key", options_.key},
@@ -125,7 +138,7 @@ void Checkpoints::save(const RunState &state) {
 void writeWeights(const std::vector<Trained> &params, const std::string &path) {
   std::vector<Named> tensors;
   for (const Trained &trained : params)
-    tensors.push_back({trained.param->name, trained.master});
+    tensors.emplace_back(trained);
   writeFile(path, tensors, {{"format", "pt"}});
 }
 

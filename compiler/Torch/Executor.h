@@ -10,6 +10,7 @@
 //===-----------------------------------------------------------------------------------------===//
 #pragma once
 #include "compiler/Torch/Graph.h"
+#include "dialects/Distill/Schedule.h"
 #include "dialects/Distill/Statistics.h"
 #include "runtime/base/Error.h"
 #include <cstdint>
@@ -123,17 +124,12 @@ struct Losses {
   }
 };
 
-/// How the learning rate goes after the warm-up: to `finalFraction` of the peak along half a cosine
-/// or along a line, or not at all.
-enum class Schedule : uint8_t { Cosine, Linear, Constant };
-
 struct TrainOptions {
   Losses losses{.crossEntropy = 1};
   int64_t batchTokens = 2048; ///< rows of an optimiser step, at least; whole sequences
   int64_t microTokens = 2048; ///< rows of one forward and backward pass, at most (but one sequence)
   double learningRate = 5e-4; ///< at the peak, after `warmupFraction` of the steps
   Schedule schedule = Schedule::Cosine;
-  double finalFraction = 0.1; ///< of the peak, at the end
   double warmupFraction = 0.05;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
   double weightDecay = 0.0; ///< decoupled (AdamW, arXiv:1711.05101), on matrices
@@ -142,6 +138,9 @@ struct TrainOptions {
   /// Quantised parameters are run with the values that packing stores (round to nearest), and their
   /// gradients go to the f32 weights unchanged (straight-through, arXiv:1308.3432).
   bool quantisationAware = false;
+  /// With `quantisationAware`: codes stay as they are, and the scales of their groups are trained
+  /// (ScaledCodes.h). The learning rate is then a share of the scale.
+  bool freezeCodes = false;
   /// Keep only each block's input for the backward pass and run the block again there (Chen et al.,
   /// arXiv:1604.06174): a forward pass more, the same bits, and activations of one block.
   bool recompute = false;

@@ -152,20 +152,30 @@ public:
       result.lacking.push_back(lacking());
       meter_.step(double(count_) / double(student_.graph.blocks.size()));
     }
+    if (logitsAreWanted())
+      fitLogits();
     if (fitted_.size() != options_.params.size())
       fail(ExitCode::Usage, "fit: of " + std::to_string(options_.params.size()) +
                                 " parameters only " + std::to_string(fitted_.size()) +
-                                " are linear layers of the student's blocks");
+                                " are linear layers of the student's blocks or logits "
+                                "with a matrix of their own");
     writeWeights(fitted_, options_.outputPath);
   }
 
 private:
   void runTeacher(const std::string &label);
   void runStudent(const Block &block);
-  bool isWanted(const Node &node) const;
+  bool isWanted(const std::string &param) const;
+  void keepOutput(const Node &linear, const Values &values);
   std::pair<const Node *, size_t> additionOf(const Block &block, const Node &linear) const;
+  const Param &paramOf(const Node &node) const {
+    return student_.graph.params[size_t(node.param("weight"))];
+  }
   void fitLayer(const Block &block, size_t index);
-  Tensor lackOf(size_t run, size_t index, const Node &residual, size_t addition);
+  bool logitsAreWanted() const;
+  void fitLogits();
+  Tensor lackOfStream(size_t run, const Node &residual, size_t addition) const;
+  Tensor rightOf(const Block &block, size_t index, const std::vector<Tensor> &inputs);
   double lacking() const;
 
   const Model &model_;
@@ -178,6 +188,8 @@ private:
   size_t teacherBlock_ = 0; ///< blocks of the teacher that were run
   /// The teacher's stream after each addition of the current block, by run.
   std::vector<std::vector<Tensor>> additions_;
+  /// What its layers give that are fitted, by parameter and run.
+  std::map<std::string, std::vector<Tensor>> outputs_;
   std::vector<Values> values_;    ///< of the student's current block, by run
   std::map<ValueId, Gram> grams_; ///< of the current block's inputs
   std::vector<Trained> fitted_;
@@ -191,22 +203,29 @@ void Fit::runTeacher(const std::string &label) {
       fail(ExitCode::Usage, "fit: the teacher has no block '" + label + "' where the student has");
     found = blocks[teacherBlock_].label == label;
     additions_.assign(runs_.size(), {});
+    outputs_.clear();
     for (size_t r = 0; r < runs_.size(); ++r)
       teacher_.stream[r] =
           teacher_.forward.block(teacherBlock_, teacherRuns_[r], teacher_.stream[r],
                                  [&](const Node &node, const Values &values) {
                                    if (node.op == OpKind::Residual)
                                      additions_[r].push_back(values[size_t(node.outs[0])]);
+                                   if (node.op == OpKind::Linear)
+                                     keepOutput(node, values);
                                  });
     teacher_.drop();
   }
 }
 
-bool Fit::isWanted(const Node &node) const {
-  return node.op == OpKind::Linear &&
-         std::ranges::find(options_.params,
-                           student_.graph.params[size_t(node.param("weight"))].name) !=
-             options_.params.end();
+bool Fit::isWanted(const std::string &param) const {
+  return std::ranges::find(options_.params, param) != options_.params.end();
+}
+
+/// Keeps what a layer of the teacher gives if the student's of that name is fitted.
+void Fit::keepOutput(const Node &linear, const Values &values) {
+  const std::string &name = teacher_.graph.params[size_t(linear.param("weight"))].name;
+  if (isWanted(name))
+    outputs_[name].push_back(values[size_t(linear.outs[0])]);
 }
 
 void Fit::runStudent(const Block &block) {
@@ -214,7 +233,8 @@ void Fit::runStudent(const Block &block) {
   for (size_t r = 0; r < runs_.size(); ++r)
     values_[r][size_t(block.in)] = student_.stream[r];
   for (size_t i = size_t(block.firstNode); i < size_t(block.firstNode + block.numNodes); ++i) {
-    if (isWanted(student_.graph.nodes[i]))
+    const Node &node = student_.graph.nodes[i];
+    if (node.op == OpKind::Linear && isWanted(paramOf(node).name))
       fitLayer(block, i);
     for (size_t r = 0; r < runs_.size(); ++r)
       student_.forward.node(i, runs_[r], values_[r]);
@@ -245,11 +265,31 @@ std::pair<const Node *, size_t> Fit::additionOf(const Block &block, const Node &
 }
 
 /// What the student's stream lacks of the teacher's after the addition, [rows, hidden] float.
-Tensor Fit::lackOf(size_t run, size_t index, const Node &residual, size_t addition) {
-  Values &values = values_[run];
-  student_.forward.compute(index, runs_[run], values);
+Tensor Fit::lackOfStream(size_t run, const Node &residual, size_t addition) const {
+  const Values &values = values_[run];
   return additions_[run][addition] - values[size_t(residual.ins[0])] -
          values[size_t(residual.ins[1])].to(at::kFloat);
+}
+
+/// X^T times what the layer's output lacks: of the teacher's stream after it is added there, else of
+/// the teacher's layer of that name and size (GPTAQ, arXiv:2504.02692, section 4); undefined if there
+/// is neither.
+Tensor Fit::rightOf(const Block &block, size_t index, const std::vector<Tensor> &inputs) {
+  const Node &linear = student_.graph.nodes[index];
+  const Param &param = paramOf(linear);
+  const auto [residual, addition] = additionOf(block, linear);
+  const auto output = outputs_.find(param.name);
+  if (!residual && (output == outputs_.end() || output->second[0].size(1) != param.rows))
+    return {};
+  Tensor right = at::zeros({param.cols, param.rows}, at::kDouble);
+  for (size_t r = 0; r < runs_.size(); ++r) {
+    student_.forward.compute(index, runs_[r], values_[r]);
+    const Tensor lack = residual ? lackOfStream(r, *residual, addition)
+                                 : output->second[r].to(at::kFloat) -
+                                       values_[r][size_t(linear.outs[0])].to(at::kFloat);
+    right.add_(at::mm(inputs[r].t(), lack * rowFactors_[r]));
+  }
+  return right;
 }
 
 void Fit::fitLayer(const Block &block, size_t index) {
@@ -265,20 +305,51 @@ void Fit::fitLayer(const Block &block, size_t index) {
   trained.param = &param;
   trained.master = readParam(model_, weight);
   student_.weights.slot(weight).value = trained.master.to(student_.weights.type());
-  const auto [residual, addition] = additionOf(block, linear);
-  if (residual) {
-    Tensor right = at::zeros({param.cols, param.rows}, at::kDouble);
-    for (size_t r = 0; r < runs_.size(); ++r)
-      right.add_(at::mm(inputs[r].t(), lackOf(r, index, *residual, addition) * rowFactors_[r]));
+  const Tensor right = rightOf(block, index, inputs);
+  if (right.defined())
     trained.master.add_(gram.solve(right).to(at::kFloat));
-  }
   if (param.format.quantised()) {
     gram.round(trained.master, param.format);
-  } else if (!residual) {
-    fail(ExitCode::Usage, "fit: '" + param.name + "' is not added to the stream and not " +
-                              "quantised: there is nothing to solve for");
+  } else if (!right.defined()) {
+    fail(ExitCode::Usage,
+         "fit: '" + param.name + "' is neither added to the stream nor quantised, and " +
+             "the teacher has no layer of its name and size: there is nothing to solve for");
   }
   student_.weights.slot(weight).value = trained.master.to(student_.weights.type());
+  fitted_.push_back(std::move(trained));
+}
+
+/// A matrix that is also the embedding would change what the first block reads, which is done by then.
+bool Fit::logitsAreWanted() const {
+  const ParamId weight = student_.forward.logits().param("weight");
+  return isWanted(student_.graph.params[size_t(weight)].name) &&
+         std::ranges::count_if(student_.graph.nodes, [&](const Node &node) {
+           return std::ranges::any_of(node.params,
+                                      [&](const auto &read) { return read.second == weight; });
+         }) == 1;
+}
+
+/// Rounds the logits' matrix after a least-squares change that lets it read the student's last hidden
+/// states for the teacher's: the rows that the student has need not be all of the teacher's.
+void Fit::fitLogits() {
+  const ParamId weight = student_.forward.logits().param("weight");
+  const Param &param = student_.graph.params[size_t(weight)];
+  std::vector<Tensor> inputs;
+  Tensor lack = at::zeros({param.cols, param.cols}, at::kDouble);
+  for (size_t r = 0; r < runs_.size(); ++r) {
+    const Tensor ours = student_.forward.leave(runs_[r], student_.stream[r]).to(at::kFloat);
+    const Tensor theirs =
+        teacher_.forward.leave(teacherRuns_[r], teacher_.stream[r]).to(at::kFloat);
+    inputs.push_back(ours * rowFactors_[r]);
+    lack.add_(at::mm(inputs.back().t(), (theirs - ours) * rowFactors_[r]));
+  }
+  Gram gram(inputs, options_.damping, param.name);
+  Trained trained;
+  trained.param = &param;
+  trained.master = readParam(model_, weight);
+  trained.master.add_(at::mm(trained.master, gram.solve(lack).to(at::kFloat)));
+  if (param.format.quantised())
+    gram.round(trained.master, param.format);
   fitted_.push_back(std::move(trained));
 }
 

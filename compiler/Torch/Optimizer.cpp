@@ -17,8 +17,7 @@ void fakeQuantise(const NumberFormat &format, const at::Tensor &matrix) {
   });
 }
 
-/// The part of the way from the final to the highest rate that is left when `done` of the steps
-/// after the warm-up are done.
+/// The part of the highest rate that is left when `done` of the steps after the warm-up are done.
 static double leftOf(Schedule schedule, double done) {
   switch (schedule) {
   case Schedule::Cosine:
@@ -37,8 +36,15 @@ double learningRate(const TrainOptions &options, int64_t step, int64_t totalStep
   if (step < warmup)
     return options.learningRate * double(step + 1) / double(warmup);
   const double done = double(step - warmup) / double(std::max<int64_t>(1, totalSteps - warmup));
-  const double left = leftOf(options.schedule, done);
-  return options.learningRate * (options.finalFraction + (1 - options.finalFraction) * left);
+  return options.learningRate * leftOf(options.schedule, done);
+}
+
+at::Tensor Trained::values() const {
+  if (!codes)
+    return master;
+  at::Tensor matrix = at::empty({codes->rows(), codes->cols()}, at::kFloat);
+  codes->write(master, matrix);
+  return matrix;
 }
 
 Optimizer::Optimizer(const Model &model, Weights &weights, const TrainOptions &options)
@@ -55,16 +61,22 @@ void Optimizer::train(const Model &model, ParamId id, Weights &weights) {
   trained.master = readParam(model, id);
   trained.fakeQuantised = options_.quantisationAware && trained.param->format.quantised();
   const bool copied = !trained.param->isVector && weights.type() != at::kFloat;
+  const at::Tensor matrix = trained.master;
   trained.weight->value =
       copied || trained.fakeQuantised
-          ? at::empty_like(trained.master, at::TensorOptions(copied ? weights.type() : at::kFloat))
-          : trained.master;
+          ? at::empty_like(matrix, at::TensorOptions(copied ? weights.type() : at::kFloat))
+          : matrix;
+  if (trained.fakeQuantised && options_.freezeCodes) {
+    trained.codes.emplace(trained.param->format, matrix);
+    trained.master = trained.codes->ones();
+  }
   publish(trained);
   if (std::ranges::find(options_.frozen, trained.param->name) != options_.frozen.end())
     return;
   trained.mean = at::zeros_like(trained.master);
   trained.variance = at::zeros_like(trained.master);
-  trained.weight->grad = at::empty_like(trained.master);
+  trained.weight->grad = at::empty_like(matrix);
+  trained.grad = trained.codes ? at::empty_like(trained.master) : trained.weight->grad;
   params_.push_back(std::move(trained));
 }
 
@@ -75,7 +87,10 @@ void Optimizer::clearGradients() {
 
 void Optimizer::restart(const Model &model) {
   for (Trained &trained : params_) {
-    trained.master.copy_(readParam(model, ParamId(trained.param - model.graph->params.data())));
+    if (trained.codes)
+      trained.master.fill_(1);
+    else
+      trained.master.copy_(readParam(model, ParamId(trained.param - model.graph->params.data())));
     trained.mean.zero_();
     trained.variance.zero_();
   }
@@ -89,7 +104,9 @@ void Optimizer::publish() {
 
 void Optimizer::publish(Trained &trained) {
   at::Tensor &value = trained.weight->value;
-  if (trained.fakeQuantised) {
+  if (trained.codes) {
+    value.copy_(trained.values());
+  } else if (trained.fakeQuantised) {
     const at::Tensor quantised = trained.master.clone();
     fakeQuantise(trained.param->format, quantised);
     value.copy_(quantised);
@@ -98,13 +115,15 @@ void Optimizer::publish(Trained &trained) {
   }
 }
 
-double Optimizer::gradientNorm() const {
+double Optimizer::gradientNorm() {
   double sum = 0;
   for (const Trained &trained : params_) {
     if (!trained.weight->hasGrad)
       continue;
+    if (trained.codes)
+      trained.codes->reduce(trained.weight->grad, trained.grad);
     // Parts of fixed size, added in order: the same sum for any number of threads.
-    const at::Tensor &grad = trained.weight->grad;
+    const at::Tensor &grad = trained.grad;
     const int64_t part = 65536, count = (grad.numel() + part - 1) / part;
     std::vector<double> sums(static_cast<size_t>(count));
     parallel(count, 1, [&](int64_t begin, int64_t end) {
@@ -121,12 +140,12 @@ double Optimizer::gradientNorm() const {
 void Optimizer::apply(Trained &trained, double rate, double scale, int64_t step) {
   const at::Tensor &value = trained.weight->value, &master = trained.master;
   const bool copies = value.scalar_type() == at::kBFloat16 && !trained.fakeQuantised;
-  const double decay = trained.param->isVector ? 0 : options_.weightDecay;
+  const double decay = trained.param->isVector || trained.codes ? 0 : options_.weightDecay;
   const float step1 = float(1 / (1 - std::pow(options_.beta1, double(step + 1))));
   const float step2 = float(1 / (1 - std::pow(options_.beta2, double(step + 1))));
   parallel(master.numel(), kGrain, [&](int64_t begin, int64_t end) {
     kernels<Bf16>().adamw(data<float>(master), data<float>(trained.mean),
-                          data<float>(trained.variance), data<float>(trained.weight->grad),
+                          data<float>(trained.variance), data<float>(trained.grad),
                           copies ? data<Bf16>(value) : nullptr, begin, end, float(rate),
                           float(decay), float(options_.beta1), float(options_.beta2),
                           float(options_.epsilon), step1, step2, float(scale));

@@ -2,17 +2,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "compiler/Torch/Executor.h"
+#include "compiler/Torch/ScaledCodes.h"
 #include "compiler/Torch/Weights.h"
 #include "compiler/Weights/Pack.h"
 
 namespace retort::exec {
 
-/// A trained parameter: the float32 weights, Adam's moments, and where the model reads it.
+/// A trained parameter: what is trained of it, Adam's moments, and where the model reads it.
 struct Trained {
-  at::Tensor master, mean, variance; ///< float, [rows, cols] or [cols]
+  /// Float; what is trained: the weights, [rows, cols] or [cols], or the factors of `codes`, and its
+  /// gradient.
+  at::Tensor master, grad, mean, variance;
   Weight *weight = nullptr;
   const Param *param = nullptr;
-  bool fakeQuantised = false; ///< the model sees what quantisation leaves of `master`
+  bool fakeQuantised = false;       ///< the model sees what quantisation leaves of `master`
+  std::optional<ScaledCodes> codes; ///< the codes stay, and `master` multiplies their scales
+
+  /// The weights as they are now: float, [rows, cols] or [cols].
+  at::Tensor values() const;
 };
 
 /// Replaces each value of a matrix by the one that packing to `format` would store.
@@ -36,7 +43,7 @@ public:
 
 private:
   void train(const Model &model, ParamId param, Weights &weights);
-  double gradientNorm() const;
+  double gradientNorm();
   void publish(Trained &trained);
   void apply(Trained &trained, double rate, double scale, int64_t step);
 

@@ -298,6 +298,10 @@ void quantiseRow(const NumberFormat &format, std::span<const float> row, std::sp
   }
 }
 
+float codeValue(const NumberFormat &format, uint8_t code) {
+  return dequantised(format, code, 1, 0);
+}
+
 void packBlock(const NumberFormat &format, const float *rows, int64_t numRows, int64_t cols,
                std::span<uint8_t> out) {
   std::ranges::fill(out, uint8_t(0));

@@ -63,6 +63,9 @@ void quantiseDequantise(const NumberFormat &format, std::span<float> row);
 void quantiseRow(const NumberFormat &format, std::span<const float> row, std::span<uint8_t> codes,
                  std::span<float> scales, std::span<float> minima);
 
+/// What a code, as quantiseRow gives it, stands for where the scale is 1 and the minimum 0.
+float codeValue(const NumberFormat &format, uint8_t code);
+
 /// Rounds a row to a quantised format so that its columns make up for each other's errors: GPTQ (Frantar
 /// et al., arXiv:2210.17323, algorithm 1). Columns are rounded in `order`, a permutation of them; groups
 /// are of neighbouring columns whatever it is, with scales chosen before the first is rounded. The

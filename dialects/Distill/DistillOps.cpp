@@ -169,9 +169,10 @@ static LogicalResult verifyVocabularies(Operation *op, lm::ModelOp teacher, lm::
 }
 
 /// A format of the embedding beside none of the other matrices says too little.
-template <typename OpT> static LogicalResult verifyEmbedding(OpT op) {
-  if (op.getEmbeddingAttr() && !op.getQuantizeAttr())
-    return op.emitOpError("has a format of the embedding, but no quantize"); // fit (C6), train (C7)
+template <typename OpT> static LogicalResult verifyFormats(OpT op) {
+  if ((op.getEmbeddingAttr() || op.getLogitsAttr()) && !op.getQuantizeAttr())
+    return op.emitOpError("has a format of ") // fit (C6), train (C7)
+           << (op.getEmbeddingAttr() ? "the embedding" : "the logits") << ", but no quantize";
   return success();
 }
 
@@ -239,7 +240,9 @@ LogicalResult TrainOp::verifySymbolUses(SymbolTableCollection &symbols) {
   }
   if (failed(verifyFrozen(*this, *student)) || failed(verifyHyperparameters(*this)))
     return failure();
-  return verifyEmbedding(*this);
+  if (getFreezeCodes() && !getQuantizeAttr())
+    return emitOpError("freezes codes, but has no quantize"); // (C7)
+  return verifyFormats(*this);
 }
 
 LogicalResult FitOp::verifySymbolUses(SymbolTableCollection &symbols) {
@@ -267,7 +270,7 @@ LogicalResult FitOp::verifySymbolUses(SymbolTableCollection &symbols) {
                          << teacher->getHidden();            // (C4)
   if (failed(verifyVocabularies(*this, *teacher, *student))) // (C5)
     return failure();
-  return verifyEmbedding(*this);
+  return verifyFormats(*this);
 }
 
 bool FitOp::isFrozen(StringRef name) {

@@ -59,10 +59,14 @@ def Distill_FitOp : Distill_Work<"fit"> {
       lacks, pulled towards the weights that are there. So errors of earlier blocks are corrected
       too (Optimal Brain Surgeon's update as in SlimGPT, arXiv:2412.18110, section 3, against the
       teacher's outputs and on the student's inputs as in GPTAQ, arXiv:2504.02692, section 3).
+    - Any other layer is solved likewise towards what the teacher's layer of its name gives, if that
+      has as many outputs; and logits with a matrix of their own towards what they would make of the
+      teacher's last hidden states.
     - With `quantize`, every layer is then rounded to that format by GPTQ (arXiv:2210.17323,
       algorithm 1) with the same `X^T X`, columns of large activations first and each group's scale
       searched (compiler/Weights/Pack.h, gptqRow), and other matrices are read as `quantize-weights`
-      will round them (embedding and logits to `embedding` if that is given). Rounding the result
+      will round them (the embedding to `embedding` if that is given, logits without one to `logits`).
+      Rounding the result
       again to the same format does not change it.
 
     In all these sums the first tokens of documents weigh as much as one row together: they are one
@@ -81,20 +85,21 @@ def Distill_FitOp : Distill_Work<"fit"> {
     - (C4) Teacher and student have the same hidden size.
     - (C5) Teacher and student have the same vocabulary, or the student's is the part of
       it that its `vocab_kept` says.
-    - (C6) `embedding` needs `quantize`.
+    - (C6) `embedding` and `logits` need `quantize`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$teacher,
                        FlatSymbolRefAttr:$student, Retort_Int:$tokens,
                        DefaultValuedAttr<Retort_Int, "512">:$sequence_length, StrArrayAttr:$params,
                        Retort_Float:$damping, OptionalAttr<Distill_Format>:$quantize,
                        OptionalAttr<Distill_Format>:$embedding,
+                       OptionalAttr<Distill_Format>:$logits,
                        OptionalAttr<Distill_FileAttr>:$result,
                        UnitAttr:$applied);
   let assemblyFormat = [{
     $sym_name `teacher` $teacher `student` $student `tokens` $tokens
     (`sequence_length` $sequence_length^)? `\n` `params` $params `damping` $damping
-    (`quantize` $quantize^)? (`embedding` $embedding^)? (`result` $result^)? (`applied` $applied^)?
-    attr-dict
+    (`quantize` $quantize^)? (`embedding` $embedding^)? (`logits` $logits^)? (`result` $result^)?
+    (`applied` $applied^)? attr-dict
   }];
   let extraClassDeclaration = [{
     /// Whether the fit leaves the student's parameter `name` as it is.
@@ -108,11 +113,13 @@ def Distill_TrainOp : Distill_Work<"train"> {
     Trains `student` on `tokens` tokens of the train documents, in steps of `batch_tokens` tokens
     in packed sequences of `sequence_length`, rows attending to their own document only. AdamW
     (arXiv:1711.05101; betas 0.9 and 0.95) with f32 master weights; the learning rate rises
-    linearly for the `warmup` part of the steps, then falls to a tenth as `schedule` says (`cosine`
+    linearly for the `warmup` part of the steps, then falls to zero as `schedule` says (`cosine`
     or `linear`), or stays (`constant`); the gradient's norm is clipped to `clip`. With `quantize`
     the weights of linear layers, embedding and logits are rounded in the forward pass to that
-    format (embedding and logits to `embedding` if that is given), and gradients pass straight
-    through (arXiv:1308.3432), so that the student learns to be quantised. Parameters in `frozen`
+    format (the embedding to `embedding` and logits of their own to `logits` where given), and gradients pass straight
+    through (arXiv:1308.3432), so that the student learns to be quantised. With `freeze_codes` too
+    these weights keep their codes, and a factor of each group's scale is trained (arXiv:2407.11062,
+    section 3.3): what a rounding found is kept, and `learning_rate` is a share of a scale. Parameters in `frozen`
     keep their values and have no gradient; they too are rounded in the forward pass. The result is
     a safetensors file of the other parameters, F32, by their symbols' names. `applied` says that
     `apply-training` has put the result into the student.
@@ -134,7 +141,7 @@ def Distill_TrainOp : Distill_Work<"train"> {
     - (C5) Teacher and student have the same vocabulary, or the student's is the part of
       it that its `vocab_kept` says.
     - (C6) `frozen` names parameters of the student, but not all.
-    - (C7) `embedding` needs `quantize`.
+    - (C7) `embedding`, `logits` and `freeze_codes` need `quantize`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<FlatSymbolRefAttr>:$teacher,
                        FlatSymbolRefAttr:$student, Distill_Losses:$losses,
@@ -143,7 +150,9 @@ def Distill_TrainOp : Distill_Work<"train"> {
                        DefaultValuedAttr<Distill_ScheduleAttr, "Schedule::Cosine">:$schedule,
                        Retort_Float:$weight_decay, Retort_Float:$clip, Retort_Int:$seed,
                        OptionalAttr<Distill_Format>:$quantize,
-                       OptionalAttr<Distill_Format>:$embedding, OptionalAttr<StrArrayAttr>:$frozen,
+                       OptionalAttr<Distill_Format>:$embedding,
+                       OptionalAttr<Distill_Format>:$logits, UnitAttr:$freeze_codes,
+                       OptionalAttr<StrArrayAttr>:$frozen,
                        OptionalAttr<Distill_FileAttr>:$result, UnitAttr:$applied);
   let assemblyFormat = [{
     $sym_name (`teacher` $teacher^)? `student` $student `\n`
@@ -151,8 +160,8 @@ def Distill_TrainOp : Distill_Work<"train"> {
     `tokens` $tokens `sequence_length` $sequence_length `batch_tokens` $batch_tokens `\n`
     `learning_rate` $learning_rate `warmup` $warmup `schedule` $schedule
     `weight_decay` $weight_decay `clip` $clip `seed` $seed
-    (`quantize` $quantize^)? (`embedding` $embedding^)? (`frozen` $frozen^)? (`result` $result^)?
-    (`applied` $applied^)? attr-dict
+    (`quantize` $quantize^)? (`embedding` $embedding^)? (`logits` $logits^)?
+    (`freeze_codes` $freeze_codes^)? (`frozen` $frozen^)? (`result` $result^)? (`applied` $applied^)? attr-dict
   }];
   let extraClassDeclaration = [{
     ::llvm::SmallVector<LossAttr> getLossList() {

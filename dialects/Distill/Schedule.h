@@ -5,8 +5,8 @@
 
 namespace retort {
 
-/// How the learning rate goes after the warm-up: to a tenth of the peak along half a cosine or
-/// along a line, or not at all.
+/// How the learning rate goes after the warm-up: to zero along half a cosine or along a line, or
+/// not at all.
 enum class Schedule : uint8_t { Cosine, Linear, Constant };
 
 /// "cosine", "linear", "constant".

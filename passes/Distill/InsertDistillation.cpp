@@ -14,9 +14,8 @@ struct InsertDistillation : impl::InsertDistillationBase<InsertDistillation> {
   using InsertDistillationBase::InsertDistillationBase;
   template <typename PassT>
   friend distill::TrainOp retort::insertTraining(PassT &, StringRef, lm::ModelOp, lm::ModelOp,
-                                                 ArrayRef<Attribute>, QuantisedFormats);
-  template <typename PassT>
-  friend FailureOr<QuantisedFormats> retort::formatsOf(PassT &, lm::ModelOp);
+                                                 ArrayRef<Attribute>, MatrixFormats);
+  template <typename PassT> friend FailureOr<MatrixFormats> retort::formatsOf(PassT &, lm::ModelOp);
 
   void runOnOperation() override {
     auto teacherModel = lm::findModel(getOperation(), teacher);
@@ -31,8 +30,10 @@ struct InsertDistillation : impl::InsertDistillationBase<InsertDistillation> {
       return signalPassFailure();
     const bool learns = llvm::any_of(
         losses, [](Attribute loss) { return cast<distill::LossAttr>(loss).needsTeacher(); });
-    insertTraining(*this, ("distill_" + studentModel->getSymName()).str(),
-                   learns ? *teacherModel : lm::ModelOp(), *studentModel, losses, *formats);
+    distill::TrainOp training =
+        insertTraining(*this, ("distill_" + studentModel->getSymName()).str(),
+                       learns ? *teacherModel : lm::ModelOp(), *studentModel, losses, *formats);
+    training.setFreezeCodes(freezeCodes);
   }
 
 private:

@@ -20,8 +20,7 @@ bool isAdded(lm::LinearOp linear) {
 
 struct InsertFit : impl::InsertFitBase<InsertFit> {
   using InsertFitBase::InsertFitBase;
-  template <typename PassT>
-  friend FailureOr<QuantisedFormats> retort::formatsOf(PassT &, lm::ModelOp);
+  template <typename PassT> friend FailureOr<MatrixFormats> retort::formatsOf(PassT &, lm::ModelOp);
 
   void runOnOperation() override {
     auto teacher = lm::findModel(getOperation(), this->teacher);
@@ -33,12 +32,17 @@ struct InsertFit : impl::InsertFitBase<InsertFit> {
       return signalPassFailure();
     SmallVector<StringRef> params;
     const auto &readers = getChildAnalysis<lm::ParamReaders>(*student);
-    student->walk([&](lm::LinearOp linear) {
-      lm::ParamOp param = lm::lookupParam(linear, linear.getWeight());
-      if (!lm::blockLabel(linear).empty() && (formats->matrices || isAdded(linear)) &&
-          !readers.isShared(param) && weight::isWeightTensor(param.getType()))
+    auto want = [&](Operation *op, StringRef name) {
+      lm::ParamOp param = lm::lookupParam(op, name);
+      if (!readers.isShared(param) && weight::isWeightTensor(param.getType()))
         params.push_back(param.getSymName());
+    };
+    student->walk([&](lm::LinearOp linear) {
+      if (!lm::blockLabel(linear).empty() && (formats->layers || isAdded(linear)))
+        want(linear, linear.getWeight());
     });
+    if (formats->layers)
+      student->walk([&](lm::LogitsOp logits) { want(logits, logits.getWeight()); });
     if (params.empty()) {
       student->emitError("insert-fit: no linear layer's output is added to the stream as it is");
       return signalPassFailure();
@@ -51,8 +55,8 @@ struct InsertFit : impl::InsertFitBase<InsertFit> {
         builder.getStringAttr(uniqueSymbol(getOperation(), ("fit_" + student->getSymName()).str())),
         symbol(teacher->getSymName()), symbol(student->getSymName()),
         builder.getI64IntegerAttr(tokens), builder.getI64IntegerAttr(sequenceLength),
-        builder.getStrArrayAttr(params), builder.getF64FloatAttr(damping), formats->matrices,
-        formats->embedding, distill::FileAttr(), UnitAttr());
+        builder.getStrArrayAttr(params), builder.getF64FloatAttr(damping), formats->layers,
+        formats->embedding, formats->logits, distill::FileAttr(), UnitAttr());
   }
 };
 

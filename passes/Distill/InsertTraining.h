@@ -4,26 +4,23 @@
 #include "dialects/Distill/DistillOps.h"
 #include "dialects/Weight/WeightOps.h"
 #include "passes/Distill/Insert.h"
+#include "passes/Quantize/Matrices.h"
 
 namespace retort {
 
-/// The formats that a training or a fit rounds to; null: none.
-struct QuantisedFormats {
-  weight::FormatAttr matrices, embedding;
-};
-
-/// What the options format and embedding of `pass` say. Fails with a diagnostic at `model`.
-template <typename PassT>
-mlir::FailureOr<QuantisedFormats> formatsOf(PassT &pass, lm::ModelOp model) {
+/// What the options format, embedding and logits of `pass` say. Fails with a diagnostic at `model`.
+template <typename PassT> mlir::FailureOr<MatrixFormats> formatsOf(PassT &pass, lm::ModelOp model) {
   auto emitError = [&] { return model.emitError() << PassT::getArgumentName() << ": "; };
-  if (pass.embedding && !pass.format)
-    return emitError() << "a format of the embedding needs one of the others: give format";
+  if ((pass.embedding || pass.logits) && !pass.format)
+    return emitError() << "a format of embedding or logits needs one of the others: give format";
   auto attribute = [&](const std::optional<NumberFormat> &format) {
     return format ? weight::FormatAttr::getChecked(emitError, model->getContext(), *format)
                   : weight::FormatAttr();
   };
-  QuantisedFormats formats = {attribute(pass.format), attribute(pass.embedding)};
-  if ((pass.format && !formats.matrices) || (pass.embedding && !formats.embedding))
+  MatrixFormats formats = {attribute(pass.format), attribute(pass.embedding),
+                           attribute(pass.logits)};
+  if ((pass.format && !formats.layers) || (pass.embedding && !formats.embedding) ||
+      (pass.logits && !formats.logits))
     return mlir::failure();
   return formats;
 }
@@ -33,7 +30,7 @@ mlir::FailureOr<QuantisedFormats> formatsOf(PassT &pass, lm::ModelOp model) {
 template <typename PassT>
 distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp teacher,
                                 lm::ModelOp student, mlir::ArrayRef<mlir::Attribute> losses,
-                                QuantisedFormats formats) {
+                                MatrixFormats formats) {
   mlir::ModuleOp module = pass.getOperation();
   auto builder = mlir::OpBuilder::atBlockEnd(module.getBody());
   auto symbol = [&](mlir::StringRef text) {
@@ -51,9 +48,9 @@ distill::TrainOp insertTraining(PassT &pass, mlir::StringRef name, lm::ModelOp t
       builder.getF64FloatAttr(pass.warmup),
       distill::ScheduleAttr::get(builder.getContext(), pass.schedule),
       builder.getF64FloatAttr(pass.weightDecay), builder.getF64FloatAttr(pass.clip),
-      builder.getI64IntegerAttr(pass.seed), formats.matrices, formats.embedding,
-      frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen), distill::FileAttr(),
-      mlir::UnitAttr());
+      builder.getI64IntegerAttr(pass.seed), formats.layers, formats.embedding, formats.logits,
+      mlir::UnitAttr(), frozen.empty() ? mlir::ArrayAttr() : builder.getStrArrayAttr(frozen),
+      distill::FileAttr(), mlir::UnitAttr());
 }
 
 } // namespace retort

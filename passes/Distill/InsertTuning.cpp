@@ -14,7 +14,7 @@ struct InsertTuning : impl::InsertTuningBase<InsertTuning> {
   using InsertTuningBase::InsertTuningBase;
   template <typename PassT>
   friend distill::TrainOp retort::insertTraining(PassT &, StringRef, lm::ModelOp, lm::ModelOp,
-                                                 ArrayRef<Attribute>, QuantisedFormats);
+                                                 ArrayRef<Attribute>, MatrixFormats);
 
   void runOnOperation() override {
     auto model = lm::findModel(getOperation(), this->model);

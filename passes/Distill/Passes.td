@@ -43,7 +43,9 @@ def InsertFit : DistillPass<"insert-fit"> {
     Option<"format", "format", "std::optional<::retort::NumberFormat>", "",
            "Format that GPTQ rounds to, as i4g64s (default: none)">,
     Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
-           "Format of embedding and logits (default: that of the others)">
+           "Format of the embedding, and of logits without one (default: that of the others)">,
+    Option<"logits", "logits", "std::optional<::retort::NumberFormat>", "",
+           "Format of the logits' matrix where it is not the embedding (default: the embedding's)">
   ];
   let statistics = [Statistic<"numLayers", "layers", "Layers to solve for">];
 }
@@ -80,7 +82,8 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
   let description = [{
     Appends a `distill.train` with the losses whose weights are above 0: by default forward KL to
     the teacher and cross-entropy. With `format` the student's weights are rounded in the forward
-    pass as `quantize-weights` with the same formats will round them.
+    pass as `quantize-weights` with the same formats will round them; with `freeze-codes` each stays at
+    the code that it has then, and what is trained of it is its group's scale.
   }];
   let options = !listconcat([
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
@@ -96,7 +99,11 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
     Option<"format", "format", "std::optional<::retort::NumberFormat>", "",
            "Format that the forward pass rounds to, as i4g64s (default: none)">,
     Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
-           "Format of embedding and logits (default: that of the others)">
+           "Format of the embedding, and of logits without one (default: that of the others)">,
+    Option<"logits", "logits", "std::optional<::retort::NumberFormat>", "",
+           "Format of the logits' matrix where it is not the embedding (default: the embedding's)">,
+    Option<"freezeCodes", "freeze-codes", "bool", "false",
+           "Keep the codes of rounded weights and train their scales">
   ], training);
 }
 

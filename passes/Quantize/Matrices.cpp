@@ -10,18 +10,21 @@ FailureOr<std::vector<Matrix>> matricesOf(lm::ModelOp model, StringRef pass) {
   lm::ParamReaders readers(model);
   std::vector<Matrix> matrices;
   for (auto param : model.getBody()->getOps<lm::ParamOp>()) {
-    bool isMatrix = false, isTable = false;
+    bool isMatrix = false, isLookedUp = false, hasTokens = false;
     for (const auto &[op, use] : readers.of(param)) {
       if (use.role == lm::ParamRole::Opaque && param.getShape().size() == 2)
         return op->emitError() << pass << ": '" << op->getName()
                                << "' does not say what it does with @" << param.getSymName();
-      isMatrix |= use.role == lm::ParamRole::Matrix || use.role == lm::ParamRole::Table;
-      isTable |= llvm::any_of(use.axes, [](const lm::ParamAxis &axis) {
+      isMatrix |= use.role == lm::ParamRole::Matrix;
+      isLookedUp |= use.role == lm::ParamRole::Table;
+      hasTokens |= llvm::any_of(use.axes, [](const lm::ParamAxis &axis) {
         return axis.kind == lm::ParamAxis::Kind::Tokens;
       });
     }
-    if (isMatrix)
-      matrices.push_back({param, isTable});
+    if (isLookedUp)
+      matrices.push_back({param, Matrix::Kind::Embedding});
+    else if (isMatrix)
+      matrices.push_back({param, hasTokens ? Matrix::Kind::Logits : Matrix::Kind::Layer});
   }
   return matrices;
 }

@@ -8,8 +8,24 @@ namespace retort {
 
 /// A parameter that ops multiply by or look rows up in.
 struct Matrix {
+  enum class Kind {
+    Layer,     ///< of a product
+    Embedding, ///< tokens are looked up in it, whatever else reads it
+    Logits,    ///< multiplied by, a row a token
+  };
   lm::ParamOp param;
-  bool isTable; ///< it has a row a token: the embedding's and the logits'
+  Kind kind;
+};
+
+/// The formats that a model's matrices are rounded to; those that are null are as the one before.
+struct MatrixFormats {
+  weight::FormatAttr layers, embedding, logits;
+
+  weight::FormatAttr of(Matrix::Kind kind) const {
+    if (kind == Matrix::Kind::Logits && logits)
+      return logits;
+    return kind != Matrix::Kind::Layer && embedding ? embedding : layers;
+  }
 };
 
 /// The model's matrices in the order of its parameters, each once. Fails, with a diagnostic that

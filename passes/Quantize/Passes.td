@@ -14,7 +14,7 @@ def QuantizeWeights : QuantizePass<"quantize-weights"> {
     Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear layer,
     the embedding or the logits read. Gains and biases stay as they are, and so do matrices that are
     quantised already. An embedding table that is also the logits' matrix is made once, as
-    `embedding` says. docs/formats.md lists the formats. With `only`, the matrices of some blocks or
+    `embedding` says; `untie-embedding` gives the logits a matrix of their own. docs/formats.md lists the formats. With `only`, the matrices of some blocks or
     of one kind: run it several times for layers that differ.
   }];
   let options = [
@@ -24,12 +24,29 @@ def QuantizeWeights : QuantizePass<"quantize-weights"> {
            "::retort::NumberFormat{::retort::NumberFormat::Kind::I4, 32}",
            "Format of the matrices: i4g32s, i4g128a, i8g32, f8g64, ...">,
     Option<"embedding", "embedding", "std::optional<::retort::NumberFormat>", "",
-           "Format of embedding and logits (default: that of the others)">,
+           "Format of the embedding, and of logits without one (default: that of the others)">,
+    Option<"logits", "logits", "std::optional<::retort::NumberFormat>", "",
+           "Format of the logits' matrix where it is not the embedding (default: the embedding's)">,
     ListOption<"only", "only", "std::string",
                "Only matrices whose names contain one of these, as blk.3. or ffn_down (default: "
                "all)">
   ];
   let statistics = [Statistic<"numQuantized", "params-quantized", "Parameters quantised">];
+}
+
+def UntieEmbedding : QuantizePass<"untie-embedding"> {
+  let summary = "Give the logits a matrix of their own";
+  let description = [{
+    Where the logits read the embedding, they read a copy of it, `output.weight`. A token looks up one
+    row of the embedding, but the logits read all of their matrix, for every token: so the embedding
+    can then be stored in more bits, which costs disk but no time, and the two can be trained apart. A
+    model whose logits have a matrix of their own stays as it is.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">
+  ];
+  let statistics = [Statistic<"numUntied", "matrices-untied", "Matrices copied">];
 }
 
 def CastWeights : QuantizePass<"cast-weights"> {

@@ -21,16 +21,19 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
     auto attribute = [&](const NumberFormat &format) {
       return weight::FormatAttr::getChecked(emitError, &getContext(), format);
     };
-    weight::FormatAttr linear = attribute(format);
-    weight::FormatAttr table = embedding ? attribute(*embedding) : linear;
-    if (!linear || !table)
+    MatrixFormats formats = {attribute(format)};
+    if (embedding)
+      formats.embedding = attribute(*embedding);
+    if (logits)
+      formats.logits = attribute(*logits);
+    if (!formats.layers || (embedding && !formats.embedding) || (logits && !formats.logits))
       return signalPassFailure();
     auto matrices = matricesOf(*model, "quantize-weights");
     if (failed(matrices))
       return signalPassFailure();
     for (Matrix matrix : *matrices)
       if (weight::isWeightTensor(matrix.param.getType()) && wanted(matrix.param.getSymName()))
-        quantize(matrix.param, matrix.isTable ? table : linear);
+        quantize(matrix.param, formats.of(matrix.kind));
   }
 
 private:

@@ -328,3 +328,33 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 }
 // expected-error @below {{has a format of the embedding, but no quantize}}
 distill.fit @fit teacher @teacher student @student tokens 1 params ["token_embd.weight"] damping 0.1 embedding #weight.format<i8g32>
+
+// -----
+
+// (C6)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{has a format of the logits, but no quantize}}
+distill.fit @fit teacher @teacher student @student tokens 1 params ["token_embd.weight"] damping 0.1 logits #weight.format<i8g32>

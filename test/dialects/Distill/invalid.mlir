@@ -886,3 +886,67 @@ lm.model @student family "llama" context 64 vocab 4 hidden 8 {
 distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
   tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
   weight_decay 0.0 clip 1.0 seed 1 frozen ["token_embd.weight"]
+
+// -----
+
+// train (C6)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{freezes codes, but has no quantize}}
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 freeze_codes
+
+// -----
+
+// train (C6)
+lm.model @teacher family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+lm.model @student family "llama" context 64 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+// expected-error @below {{has a format of the logits, but no quantize}}
+distill.train @train teacher @teacher student @student losses [#distill.loss<forward_kl, weight = 1.0>]
+  tokens 100 sequence_length 10 batch_tokens 20 learning_rate 1.0e-3 warmup 0.1 schedule cosine
+  weight_decay 0.0 clip 1.0 seed 1 logits #weight.format<i4g64s>

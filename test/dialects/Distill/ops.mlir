@@ -39,11 +39,11 @@ distill.observe @more model @teacher tokens 1 sequence_length 64
     statistics [#distill.statistic<influence>, #distill.statistic<heads>]
     result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
 // CHECK: distill.fit @refit teacher @teacher student @student tokens 16384
-// CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e-02 quantize <i4g32s> embedding <i8g32>
+// CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e-02 quantize <i4g32s> embedding <i8g32> logits <i4g64s>
 distill.fit @refit teacher @teacher student @student tokens 16384
     params ["token_embd.weight"] damping 1.0e-2
     quantize #weight.format<i4g32s>
-    embedding #weight.format<i8g32>
+    embedding #weight.format<i8g32> logits #weight.format<i4g64s>
 // CHECK: distill.fit @again teacher @teacher student @student tokens 1 sequence_length 64
 // CHECK-NEXT: params ["token_embd.weight"] damping 1.000000e+00 result <"{{9f86.*}}"> applied
 distill.fit @again teacher @teacher student @student tokens 1 sequence_length 64
@@ -58,6 +58,14 @@ distill.train @heal teacher @teacher student @student
     tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
     schedule cosine weight_decay 0.01 clip 1.0 seed 1
     quantize #weight.format<i4g32s>
+// CHECK: distill.train @scales
+// CHECK: quantize <i4g32s> embedding <i8g32> logits <i4g64s> freeze_codes
+distill.train @scales teacher @teacher student @student
+    losses [#distill.loss<forward_kl, weight = 1.0>]
+    tokens 100000 sequence_length 512 batch_tokens 4096 learning_rate 1.0e-3 warmup 0.05
+    schedule cosine weight_decay 0.01 clip 1.0 seed 1
+    quantize #weight.format<i4g32s> embedding #weight.format<i8g32>
+    logits #weight.format<i4g64s> freeze_codes
 // CHECK: distill.train @all
 // CHECK-NEXT: losses [#distill.loss<reverse_kl, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<jensen_shannon, weight = 1.000000e+00, temperature = 2.000000e+00>, #distill.loss<hidden_state, weight = 1.000000e+00>]
 // CHECK: schedule linear

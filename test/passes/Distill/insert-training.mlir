@@ -7,6 +7,8 @@
 // RUN: retort-opt %S/../Inputs/tiny.mlir --derive-student \
 // RUN:   --insert-distillation='kl-weight=0 ce-weight=0 reverse-kl-weight=0.5 js-weight=0.25 hidden-weight=2 temperature=3 schedule=linear' \
 // RUN:   --insert-tuning='schedule=constant' | FileCheck %s --check-prefix=LOSSES
+// RUN: retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-distillation='format=i4g32s embedding=i8g32 logits=i4g64s freeze-codes=true' | FileCheck %s --check-prefix=FROZEN
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --derive-student --insert-distillation=freeze-codes=true 2>&1 | FileCheck %s --check-prefix=CODES
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --derive-student=student=teacher 2>&1 | FileCheck %s --check-prefix=TAKEN
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --derive-student=student= 2>&1 | FileCheck %s --check-prefix=EMPTY
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --insert-distillation 2>&1 | FileCheck %s --check-prefix=MODEL
@@ -39,6 +41,8 @@
 // LOSSES: distill.train @tune_teacher
 // LOSSES: schedule constant
 
+// FROZEN: quantize <i4g32s> embedding <i8g32> logits <i4g64s> freeze_codes
+// CODES: 'distill.train' op freezes codes, but has no quantize
 // TAKEN: derive-student: the name 'teacher' is taken
 // EMPTY: derive-student: the name '' is empty
 // MODEL: there is no model @student

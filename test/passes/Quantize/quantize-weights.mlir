@@ -8,6 +8,10 @@
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=f8g64' | FileCheck %s --check-prefix=TABLE
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=f8g64' --dump-pass-pipeline -o /dev/null 2>&1 | FileCheck %s --check-prefix=DUMP
 // RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=' --dump-pass-pipeline -o /dev/null 2>&1 | FileCheck %s --check-prefix=EMPTY
+// RUN: retort-opt %S/../Inputs/tiny.mlir --untie-embedding --quantize-weights='embedding=i8g32 logits=i4g64s' | FileCheck %s --check-prefix=LOGITS
+// RUN: retort-opt %S/../Inputs/tiny.mlir --untie-embedding --quantize-weights='embedding=i8g32' | FileCheck %s --check-prefix=UNTIED
+// RUN: retort-opt %S/../Inputs/tiny.mlir --quantize-weights='embedding=i8g32 logits=i4g64s' | FileCheck %s --check-prefix=TIED
+// RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=logits=f16 2>&1 | FileCheck %s --check-prefix=FLOAT
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=format=f16 2>&1 | FileCheck %s --check-prefix=FLOAT
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=embedding=bf16 2>&1 | FileCheck %s --check-prefix=TABLEFLOAT
 // RUN: not retort-opt %S/../Inputs/tiny.mlir --quantize-weights=embedding=f8g64s 2>&1 | FileCheck %s --check-prefix=NAME
@@ -45,9 +49,17 @@
 // TABLE: lm.param @token_embd.weight : tensor<8x8xf8E4M3FN, #weight.format<f8g64>>
 // TABLE: lm.param @blk.1.ffn_down.weight : tensor<8x8xi4
 
+
+// Logits have a format of their own where they have a matrix, else as the embedding's.
+// LOGITS: lm.param @token_embd.weight : tensor<8x8xi8, #weight.format<i8g32>>
+// LOGITS: lm.param @output.weight : tensor<8x8xi4, #weight.format<i4g64s>>
+// LOGITS: lm.param @blk.0.attn_q.weight : tensor<8x8xi4, #weight.format<i4g32s>>
+// UNTIED: lm.param @output.weight : tensor<8x8xi8, #weight.format<i8g32>>
+// TIED: lm.param @token_embd.weight : tensor<8x8xi8, #weight.format<i8g32>>
+
 // A pipeline prints as it parses.
-// DUMP: quantize-weights{embedding=f8g64 format=i4g32s model= }
-// EMPTY: quantize-weights{embedding= format=i4g32s model= }
+// DUMP: quantize-weights{embedding=f8g64 format=i4g32s logits= model= }
+// EMPTY: quantize-weights{embedding= format=i4g32s logits= model= }
 
 // FLOAT: quantize-weights: f16 is not quantised: cast-weights rounds to it
 // TABLEFLOAT: quantize-weights: bf16 is not quantised: cast-weights rounds to it

@@ -67,21 +67,31 @@ TEST_F(TrainOptionsTest, TakesEveryAttributeOver) {
   EXPECT_EQ(options.losses.temperature, 3);
   EXPECT_EQ(options.batchTokens, 20);
   EXPECT_EQ(options.learningRate, 1e-3);
-  EXPECT_EQ(options.finalFraction, 0.1);
   EXPECT_EQ(options.warmupFraction, 0.1);
   EXPECT_EQ(options.weightDecay, 0.5);
   EXPECT_EQ(options.clipNorm, 2);
   EXPECT_FALSE(options.quantisationAware);
+  EXPECT_FALSE(options.freezeCodes);
   EXPECT_THAT(options.frozen, testing::ElementsAre("output"));
+}
+
+TEST_F(TrainOptionsTest, RoundedTrainings) {
+  const char *kl = "#distill.loss<forward_kl, weight = 1.0>";
+  const exec::TrainOptions through =
+      trainOptions(train(kl, "cosine", "quantize #weight.format<i4g32s>"));
+  EXPECT_TRUE(through.quantisationAware && !through.freezeCodes);
+  const exec::TrainOptions frozen =
+      trainOptions(train(kl, "cosine", "quantize #weight.format<i4g32s> freeze_codes"));
+  EXPECT_TRUE(frozen.quantisationAware && frozen.freezeCodes);
 }
 
 TEST_F(TrainOptionsTest, Schedules) {
   auto schedule = [&](const char *name) {
     return trainOptions(train("#distill.loss<forward_kl, weight = 1.0>", name)).schedule;
   };
-  EXPECT_EQ(schedule("cosine"), exec::Schedule::Cosine);
-  EXPECT_EQ(schedule("linear"), exec::Schedule::Linear);
-  EXPECT_EQ(schedule("constant"), exec::Schedule::Constant);
+  EXPECT_EQ(schedule("cosine"), Schedule::Cosine);
+  EXPECT_EQ(schedule("linear"), Schedule::Linear);
+  EXPECT_EQ(schedule("constant"), Schedule::Constant);
 }
 
 // What memory does not hold is computed again.

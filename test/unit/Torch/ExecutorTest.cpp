@@ -309,6 +309,40 @@ TEST_F(ExecutorTest, QuantisationAwareSeesStoredValues) {
   EXPECT_GT(std::abs(result.curve[0] - scores.nll / double(scores.predicted)), 1e-4);
 }
 
+// With frozen codes training lowers the loss, moves scales alone, and what it writes is stored as it is.
+TEST_F(ExecutorTest, FrozenCodesStay) {
+  for (Param &param : tiny.graph.params)
+    if (!param.isVector)
+      param.format = {NumberFormat::Kind::I4, 32};
+  TrainOptions train = options("out");
+  train.precision = Precision::F32;
+  train.quantisationAware = train.freezeCodes = true;
+  TrainResult result;
+  check(executor->train(tiny.model(), nullptr, data(8), train, {}, result));
+  EXPECT_LT(result.curve.back(), result.curve.front());
+  TinyModel trained = tiny;
+  load(trained, path("out"));
+  auto codesOf = [](const TinyModel &model, size_t param, std::vector<float> &scales) {
+    const int64_t rows = model.graph.params[param].rows, cols = model.graph.params[param].cols;
+    const size_t groups = size_t((cols + 31) / 32);
+    std::vector<uint8_t> codes(size_t(rows) * groups * 32);
+    scales.resize(size_t(rows) * groups);
+    for (size_t row = 0; row < size_t(rows); ++row)
+      weight::quantiseRow(model.graph.params[param].format,
+                          {model.values[param].data() + row * size_t(cols), size_t(cols)},
+                          {codes.data() + row * groups * 32, groups * 32},
+                          {scales.data() + row * groups, groups}, {});
+    return codes;
+  };
+  for (size_t p = 0; p < tiny.graph.params.size(); ++p) {
+    if (tiny.graph.params[p].isVector)
+      continue;
+    std::vector<float> before, after;
+    EXPECT_EQ(codesOf(tiny, p, before), codesOf(trained, p, after)) << tiny.graph.params[p].name;
+    EXPECT_NE(before, after) << tiny.graph.params[p].name;
+  }
+}
+
 // A teacher with more tokens is asked about the student's only: here they are the same model.
 TEST_F(ExecutorTest, TeacherOverKeptTokens) {
   TinyModel student = tiny;
@@ -458,16 +492,91 @@ TEST_F(ExecutorTest, FitRoundsByGptq) {
             0.8 * divergence(*executor, nearest.model(), teacher, sequences));
 }
 
+/// The model with a copy of its embedding as the logits' matrix.
+TinyModel untied(const TinyModel &tied) {
+  TinyModel model = tied;
+  const size_t table = size_t(model.find("token_embd.weight"));
+  model.graph.params.push_back(model.graph.params[table]);
+  model.graph.params.back().name = "output.weight";
+  model.values.push_back(std::vector<float>(model.values[table]));
+  model.graph.nodes.back().params = {{"weight", ParamId(model.graph.params.size() - 1)}};
+  return model;
+}
+
+// Logits with a matrix of their own are rounded by GPTQ too, and make up for a stream that is off: here
+// for the last norm's gain, which nothing else can.
+TEST_F(ExecutorTest, FitsLogits) {
+  const TinyModel whole = untied(tiny);
+  const Model teacher = whole.model();
+  const auto sequences = randomSequences({{40}, {40}, {40}, {40}, {40}, {40}}, 37);
+  FitOptions options{.params = {"output.weight"},
+                     .damping = 1e-3,
+                     .precision = Precision::F32,
+                     .outputPath = path("fit")};
+  FitResult result;
+
+  TinyModel scaled = whole;
+  for (float &gain : scaled.values[size_t(whole.find("output_norm.weight"))])
+    gain *= 1.3f;
+  const double before = divergence(*executor, scaled.model(), teacher, sequences);
+  check(executor->fit(scaled.model(), teacher, sequences, options, {}, result));
+  load(scaled, path("fit"));
+  EXPECT_LT(divergence(*executor, scaled.model(), teacher, sequences), 0.1 * before);
+
+  TinyModel rounded = whole, nearest = whole;
+  rounded.graph.params.back().format = {NumberFormat::Kind::I4, 32};
+  for (int64_t row = 0; row < whole.graph.vocab; ++row)
+    weight::quantiseDequantise(
+        {NumberFormat::Kind::I4, 32},
+        {nearest.values.back().data() + row * TinyModel::kHidden, size_t(TinyModel::kHidden)});
+  check(executor->fit(rounded.model(), teacher, sequences, options, {}, result));
+  load(rounded, path("fit"));
+  EXPECT_LT(divergence(*executor, rounded.model(), teacher, sequences),
+            divergence(*executor, nearest.model(), teacher, sequences));
+}
+
+// Rounded projections make up for what was rounded before them: they follow what their teacher's give.
+TEST_F(ExecutorTest, RoundedLayersFollowTheTeachers) {
+  TinyModel student = tiny;
+  const size_t table = size_t(tiny.find("token_embd.weight"));
+  student.graph.params[table].format = {NumberFormat::Kind::I4, 32}; // an input that is off
+  FitOptions options{.params = {}, .precision = Precision::F32, .outputPath = path("fit")};
+  for (const Node &node : tiny.graph.nodes)
+    if (node.op == OpKind::Linear) {
+      const size_t param = size_t(node.param("weight"));
+      student.graph.params[param].format = {NumberFormat::Kind::I8, 32};
+      options.params.push_back(tiny.graph.params[param].name);
+    }
+  TinyModel nearest = student;
+  const auto sequences = randomSequences({{40}, {40}, {40}, {40}, {40}, {40}}, 37);
+  FitResult result;
+  check(executor->fit(student.model(), tiny.model(), sequences, options, {}, result));
+  load(student, path("fit"));
+  for (TinyModel *model : {&student, &nearest})
+    for (size_t p = 0; p < model->values.size(); ++p)
+      if (const Param &param = model->graph.params[p]; param.format.quantised())
+        for (int64_t row = 0; row < param.rows; ++row)
+          weight::quantiseDequantise(
+              param.format, {model->values[p].data() + row * param.cols, size_t(param.cols)});
+  EXPECT_LT(divergence(*executor, student.model(), tiny.model(), sequences),
+            0.8 * divergence(*executor, nearest.model(), tiny.model(), sequences));
+}
+
 TEST_F(ExecutorTest, FitRefusesWhatItCannotSolve) {
   FitResult result;
   FitOptions options{.params = {"blk.0.ffn_up.weight"}, .outputPath = path("fit")};
+  TinyModel teacher = tiny;
+  teacher.graph.params[size_t(tiny.find("blk.0.ffn_up.weight"))].name = "another";
   auto fit = [&] {
-    return executor->fit(tiny.model(), tiny.model(), data(), options, {}, result).message;
+    return executor->fit(tiny.model(), teacher.model(), data(), options, {}, result).message;
   };
-  EXPECT_EQ(fit(), "fit: 'blk.0.ffn_up.weight' is not added to the stream and not quantised: there "
-                   "is nothing to solve for");
+  EXPECT_EQ(fit(),
+            "fit: 'blk.0.ffn_up.weight' is neither added to the stream nor quantised, and the "
+            "teacher has no layer of its name and size: there is nothing to solve for");
   options.params = {"blk.0.ffn_down.weight", "token_embd.weight"};
-  EXPECT_EQ(fit(), "fit: of 2 parameters only 1 are linear layers of the student's blocks");
+  EXPECT_EQ(fit(),
+            "fit: of 2 parameters only 1 are linear layers of the student's blocks or logits "
+            "with a matrix of their own");
   TinyModel other = tiny;
   other.graph.blocks[0].label = "blk.7";
   EXPECT_EQ(executor->fit(other.model(), tiny.model(), data(), options, {}, result).message,
