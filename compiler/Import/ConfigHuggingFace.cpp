@@ -117,9 +117,12 @@ private:
   }
 
   void refuseUnsupported() const {
-    if (keys_.find("quantization_config") || top_.find("quantization_config"))
-      unsupported("a quantised checkpoint ('quantization_config') is not supported: use the "
-                  "model's F32, F16 or BF16 checkpoint, or a GGUF file");
+    for (const JsonObject *keys : {&keys_, &top_})
+      if (const std::optional<JsonObject> quantised = keys->object("quantization_config"))
+        unsupported("a checkpoint quantised by " +
+                    quote(quantised->string("quant_method").value_or("an unnamed method")) +
+                    " ('quantization_config') is not supported: use the model's F32, F16 or BF16 "
+                    "checkpoint, or a GGUF file");
     if (keys_.boolean("use_bidirectional_attention").value_or(false))
       unsupported("attention in both directions ('use_bidirectional_attention') is not supported: "
                   "use a causal model");
@@ -140,18 +143,26 @@ private:
   void readRopes() override {
     config_.rope.dims = config_.ropeLocal.dims =
         rotated(keys_.number("partial_rotary_factor").value_or(defaults_.rotated));
-    if (auto scaling = keys_.object("rope_scaling"))
-      readScaling(*scaling, config_.rope);
-    const std::optional<JsonObject> parameters = keys_.object("rope_parameters");
-    if (!parameters)
+    // Where both generations' keys are there, the old one counts.
+    const auto scaling = keys_.object("rope_scaling");
+    const auto parameters = keys_.object("rope_parameters");
+    if (scaling && !family_.localRope)
+      return readScaling(*scaling, config_.rope);
+    if (!parameters) {
+      if (scaling)
+        readScaling(*scaling, config_.rope);
       return;
+    }
     const auto full = parameters->object("full_attention"),
                sliding = parameters->object("sliding_attention");
     if (full)
       readScaling(*full, config_.rope);
     if (sliding)
       readScaling(*sliding, config_.ropeLocal);
-    if (!full && !sliding)
+    if (scaling)
+      readScaling(*scaling, config_.rope);
+    // A family with a base of its own for windows reads only what is said for each kind of layer.
+    if (!full && !sliding && !family_.localRope)
       readScaling(*parameters, config_.rope);
   }
 

@@ -66,7 +66,7 @@ void TensorNames::findPrefix(const Checkpoint &checkpoint) {
   constexpr std::string_view norm = "norm.weight";
   std::optional<std::string> found;
   for (const CheckpointTensor &tensor : checkpoint.tensors()) {
-    if (!tensor.name.ends_with(norm))
+    if (!tensor.name.ends_with(norm) || unusedKind(tensor.name) != Unused::Unknown)
       continue;
     const std::string prefix(tensor.name.substr(0, tensor.name.size() - norm.size()));
     if (!prefix.empty() && prefix.back() != '.')
@@ -87,7 +87,7 @@ void TensorNames::findPrefix(const Checkpoint &checkpoint) {
 
 void TensorNames::findHead(const Checkpoint &checkpoint, bool tiedByConfig) {
   for (const CheckpointTensor &tensor : checkpoint.tensors())
-    if (tensor.name == "lm_head.weight" || tensor.name.ends_with(".lm_head.weight"))
+    if (tensor.name.ends_with(".lm_head.weight") && unusedKind(tensor.name) == Unused::Unknown)
       head_ = tensor.name;
   embedding_ = prefix_ + "embed_tokens.weight";
   const CheckpointTensor *head = checkpoint.find(head_), *table = checkpoint.find(embedding_);

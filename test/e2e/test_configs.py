@@ -19,7 +19,7 @@ import transformers
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from make_models import base
+from make_models import LONG, base
 from test_logits import LIMIT, executor_logits, random_sequences, transformers_logits
 
 ABSENT = object()
@@ -32,7 +32,6 @@ ROPES = [
     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
     {"rope_type": "yarn", "factor": 4.0, "attention_factor": 0.75},
     {"rope_type": "yarn", "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 0.5, "truncate": False},
-    {"rope_type": "dynamic", "factor": 2.0},
     {"rope_type": "default"},
 ]  # fmt: skip
 
@@ -45,17 +44,18 @@ def common(count):
     """What a key may hold, for all families."""
     with_theta = [{"rope_theta": 20000.0, **rope} for rope in ROPES]
     return {
-        "num_key_value_heads": [2, 4, ABSENT, None],
+        "num_key_value_heads": [2, 4, 4, 2, ABSENT],
         "head_dim": [16, 32, ABSENT, None],
         "max_position_embeddings": [256, 64],
+        "pad_token_id": [0],
         "rope_theta": [ABSENT, None, 500000, 1e6],
         "rope_scaling": [ABSENT, ABSENT, None, *ROPES],
-        "rope_parameters": [ABSENT, ABSENT, ABSENT, None, *with_theta],
+        "rope_parameters": [ABSENT] * 12 + [None, *with_theta],
         "tie_word_embeddings": [ABSENT, True, False],
         "attention_bias": [ABSENT, True, False],
         "torch_dtype": [ABSENT, None, "bfloat16", "float32"],
         "dtype": [ABSENT, ABSENT, "float16"],
-        "hidden_act": ["silu", ABSENT, "gelu", "gelu_pytorch_tanh", "relu"],
+        "hidden_act": ["silu", ABSENT, "gelu", "gelu_pytorch_tanh"],
         "bos_token_id": [1, None, ABSENT],
         "eos_token_id": [2, [2, 3], ABSENT],
         "sliding_window": [ABSENT, None, 8, 1000],
@@ -90,7 +90,8 @@ FAMILIES = {
     "gemma2": GEMMA,
     "gemma3_text": GEMMA,
     "stablelm": {"use_qkv_bias": [ABSENT, True], "partial_rotary_factor": [ABSENT, 0.5]},
-    "phi3": {"partial_rotary_factor": [ABSENT, 0.5]},
+    "phi3": {"partial_rotary_factor": [ABSENT, ABSENT, 1.0], "head_dim": [ABSENT], "rope_parameters": [ABSENT],
+             "rope_scaling": [ABSENT, None, LONG], "original_max_position_embeddings": [256, 32]},
     "smollm3": windows(
         no_rope_layers=[ABSENT, None, [1, 0, 1, 1, 0]], no_rope_layer_interval=[ABSENT, 2]
     ),
