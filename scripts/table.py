@@ -31,10 +31,10 @@ def cpu_name():
 def row(name, path, scored, timed):
     """One line of the table. `timed` is None for a model that is not compiled."""
     text_per_token = scored["text_bytes"] / scored["tokens"]
-    error = scored["bits_per_byte_stderr"]
+    interval = scored["bits_per_byte_interval"]
     cells = [
         name,
-        f"{scored['bits_per_byte']:.3f}" + (f" ± {error:.3f}" if error is not None else ""),
+        f"{scored['bits_per_byte']:.3f}" + ("" if interval is None else " ({:.3f} to {:.3f})".format(*interval)),
         f"{os.path.getsize(path) / 1e6:.1f} MB",
     ]
     if timed is None:
@@ -90,9 +90,9 @@ def main():
             load(folder, "bench-int4.json")),
         row("specialist", os.path.join(folder, "man.retort"), evaluated, bench),
     ]
+    least, most = evaluated["bits_per_byte_difference_interval"]
     measured = (f"Specialist less teacher, paired by document: "
-                f"{evaluated['bits_per_byte_difference']:+.3f} ± "
-                f"{evaluated['bits_per_byte_difference_stderr']:.3f} bits/byte. "
+                f"{evaluated['bits_per_byte_difference']:+.3f} bits/byte ({least:+.3f} to {most:+.3f}). In brackets, 95 % intervals. "
                 f"Measured on {evaluated['text_bytes']:,} bytes of held-out text, "
                 f"{bench['threads']} threads of {cpu_name()}, {datetime.date.today()}.")
     print(aligned(rows))

@@ -25,6 +25,7 @@ struct CompileOptions {
   std::vector<std::string> gates; ///< what the specialist must reach, as Gate::parse() reads it
   bool printPipeline = false;
   uint64_t budgetBytes = 0; ///< most bytes of the bundle; 0: the recipe decides
+  double minutes = 0;       ///< that the compile may take; 0: the recipe decides
   std::string workspace;    ///< empty: Workspace::defaultDir()
   unsigned threads = 0;     ///< threads of data work; 0: one a core
   bool dryRun = false;

@@ -59,13 +59,33 @@ std::string mostWeights(const Checkpoint &checkpoint) {
   return bf16 * 2 > all ? "bf16" : f16 * 2 > all ? "f16" : "";
 }
 
-/// What a budget is met by: ", or choose a recipe that prunes: specialist".
-std::string recipesWithBudget() {
+/// The names of the recipes that come with Retort and that `have` is true of: "a, b".
+std::string recipesThat(llvm::function_ref<bool(const Recipe &)> have) {
   std::string names;
   for (const Recipe &recipe : Recipe::all())
-    if (!recipe.budgetParameter().empty())
-      names += (names.empty() ? ", or choose a recipe that prunes: " : ", ") + recipe.name();
+    if (have(recipe))
+      names += (names.empty() ? "" : ", ") + recipe.name();
   return names;
+}
+
+/// What a budget is met by: ", or choose a recipe that prunes: specialist".
+std::string recipesWithBudget() {
+  return ", or choose a recipe that prunes: " +
+         recipesThat([](const Recipe &recipe) { return !recipe.budgetParameter().empty(); });
+}
+
+/// The largest number from `low` to `high` that fits, by bisection; `low` does. `fits` is called with
+/// it last.
+int64_t largestThat(llvm::function_ref<bool(int64_t)> fits, int64_t low, int64_t high) {
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (fits(middle))
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  fits(low);
+  return low;
 }
 
 /// A score's result; null if it has none.
@@ -187,6 +207,8 @@ public:
     planned_ = plan();
     if (options_.budgetBytes)
       fitBudget();
+    if (options_.minutes > 0)
+      fitMinutes();
     if (options_.dryRun)
       return planned_.print();
     if (!targets_.cuda.empty())
@@ -245,21 +267,39 @@ private:
       planned_ = plan();
       return meetsBudget();
     };
-    int64_t low = 0, high = std::llround((free->most - free->least) / free->step);
-    if (!fits(low))
+    if (!fits(0))
       fail(ExitCode::Resources, "no shape meets the budget of " + budget +
                                     ": the smallest bundle of this teacher takes " +
                                     formatBytes(planned_.bundleBytes()) + ": raise --budget");
-    while (low < high) {
-      const int64_t middle = (low + high + 1) / 2;
-      if (fits(middle))
-        low = middle;
-      else
-        high = middle - 1;
-    }
-    fits(low);
+    largestThat(fits, 0, std::llround((free->most - free->least) / free->step));
     progress_.note("the budget sets " + free->parameter + "=" +
                    recipe_.valueOr(free->parameter, ""));
+  }
+
+  /// Multiplies the recipe's numbers of tokens by the largest factor with which the compile takes no
+  /// longer than it may. Work that is done already counts as if it were not: a compile that was killed
+  /// goes on with the same numbers.
+  void fitMinutes() {
+    if (!recipe_.hasMinutes())
+      fail(ExitCode::Usage,
+           "--minutes says how long to train, and the recipe '" + recipe_.name() +
+               "' does not train: choose one that does: " +
+               recipesThat([](const Recipe &recipe) { return recipe.hasMinutes(); }));
+    auto fits = [&](int64_t eighths) {
+      recipe_.multiplyMinutes(std::exp2(double(eighths) / 8));
+      planned_ = plan();
+      return planned_.wholeSeconds() <= 60 * options_.minutes;
+    };
+    constexpr int64_t kLeast = -8 * 10, kMost = 8 * 20;
+    if (!fits(kLeast))
+      fail(ExitCode::Resources,
+           "this compile takes " + formatSeconds(planned_.wholeSeconds()) +
+               " on this machine with next to no training: give it more --minutes");
+    const double factor = std::exp2(double(largestThat(fits, kLeast, kMost)) / 8);
+    char line[96];
+    std::snprintf(line, sizeof line, "%.3g times the recipe's tokens are trained on: about %s",
+                  factor, formatSeconds(planned_.wholeSeconds()).c_str());
+    progress_.note(line);
   }
 
   engine::Manifest::Provenance provenance() {

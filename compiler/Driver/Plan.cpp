@@ -69,6 +69,13 @@ uint64_t Plan::workspaceBytes() const {
   return bytes;
 }
 
+double Plan::wholeSeconds() const {
+  double seconds = emitSeconds;
+  for (const PlannedWork &stage : work)
+    seconds += stage.seconds;
+  return seconds;
+}
+
 void Plan::print() const {
   const std::string emit = "emit and write the bundle";
   size_t width = emit.size();

@@ -17,6 +17,8 @@ struct Plan {
 
   uint64_t bundleBytes() const { return weightBytes + codeBytes; }
   uint64_t peakMemory() const;
+  /// Seconds of all stages, were none in the workspace already.
+  double wholeSeconds() const;
   uint64_t workspaceBytes() const;
 
   /// A line a stage, and a line of sums, on stdout.

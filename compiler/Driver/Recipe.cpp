@@ -307,6 +307,31 @@ void Recipe::readBudget(const std::string &text, const std::string &at) {
   budgetStep_ = *step;
 }
 
+/// NAME, NAME, ...
+void Recipe::readMinutes(const std::string &text, const std::string &at) {
+  std::istringstream names(text);
+  for (std::string name; std::getline(names, name, ',');) {
+    const RecipeParameter *parameter = find(trimmed(name));
+    if (!parameter || parameter->kind != RecipeParameter::Kind::Whole)
+      badHeader(at, text, "minutes: NAME, NAME, ..., after the whole parameters of these names");
+    minutes_.emplace_back(parameter->name, *numberOf<double>(parameter->value));
+  }
+}
+
+void Recipe::multiplyMinutes(double factor) {
+  for (const auto &[name, usual] : minutes_) {
+    RecipeParameter &parameter = *find(name);
+    if (parameter.isSet)
+      continue;
+    const double wanted = std::max(1.0, factor * usual);
+    const double unit = std::max(1.0, std::pow(10, std::floor(std::log10(wanted)) - 1));
+    const double value =
+        std::clamp(std::round(wanted / unit) * unit, *numberOf<double>(parameter.least),
+                   *numberOf<double>(parameter.most));
+    parameter.value = std::to_string(std::llround(value));
+  }
+}
+
 void Recipe::readHeaderLine(const std::string &line, const std::string &at) {
   const std::string text = trimmed(line);
   if (text.starts_with("SPDX-License-Identifier:"))
@@ -315,6 +340,8 @@ void Recipe::readHeaderLine(const std::string &line, const std::string &at) {
     return readParameter(text.substr(10), at);
   if (text.starts_with("budget: "))
     return readBudget(text.substr(8), at);
+  if (text.starts_with("minutes: "))
+    return readMinutes(text.substr(9), at);
   if (text.starts_with("default: "))
     usualFor_ = text.substr(9);
   else if (summary_.empty())

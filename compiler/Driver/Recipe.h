@@ -80,6 +80,12 @@ public:
   /// Its name, whoever sets it; empty if the recipe declares none.
   const std::string &budgetParameter() const { return budgetParameter_; }
 
+  /// Whether it has numbers of tokens which --minutes may choose.
+  bool hasMinutes() const { return !minutes_.empty(); }
+  /// Gives each of them, unless the user has set it, its default times `factor`, rounded to two digits
+  /// and within its bounds.
+  void multiplyMinutes(double factor);
+
   /// The pipeline with values in the place of names. `facts` are values that every recipe may name
   /// and none declares. Throws Error (Usage) for a name that is neither.
   std::string pipeline(const std::map<std::string, std::string> &facts) const;
@@ -89,6 +95,7 @@ private:
   void readHeaderLine(const std::string &line, const std::string &at);
   void readParameter(const std::string &text, const std::string &at);
   void readBudget(const std::string &text, const std::string &at);
+  void readMinutes(const std::string &text, const std::string &at);
   RecipeParameter *find(const std::string &name);
   const RecipeParameter *find(const std::string &name) const;
   std::vector<std::string> parameterNames() const;
@@ -98,6 +105,7 @@ private:
   std::vector<RecipeParameter> parameters_;
   std::string budgetParameter_;
   double budgetStep_ = 0;
+  std::vector<std::pair<std::string, double>> minutes_; ///< parameters and their defaults
 };
 
 } // namespace retort

@@ -93,6 +93,7 @@ def check_files(work):
                        ("// s\n// parameter a = 1: hole from 0 to 1: x\nbuiltin.module()", ["mine.pipeline:2", "write parameter NAME"]),
                        ("// s\n// parameter a = 1\nbuiltin.module()", ["mine.pipeline:2", "write parameter NAME"]),
                        ("// s\n// parameter a = 2: whole from 0 to 1: x\nbuiltin.module()", ["default of 'a'", "from 0 to 1"]),
+                       ("// s\n// minutes: a\nbuiltin.module()", ["mine.pipeline:2", "write minutes: NAME"]),
                        ("// s\n// budget: a in steps of 1\nbuiltin.module()", ["mine.pipeline:2", "write budget: NAME"])):
         path.write_text(bad)
         refused(work, words, "--recipe", path)
@@ -119,6 +120,23 @@ def check_budget(work):
     assert "raise --budget, or leave ffn-keep to it" in line, line
     line = run(RETORT, *command, "--recipe", "int8", check=False).stderr.splitlines()[-1]
     assert "or choose a recipe that prunes: specialist" in line, line
+
+
+def check_minutes(work):
+    """--minutes multiplies what the recipe says, in proportion; more minutes are more tokens, and what is set stays."""
+    command = ("compile", work / "teacher.gguf", "--corpus", work / "corpus", "--small-corpus", "--dry-run")
+
+    def trained(minutes, *more):
+        result = run(RETORT, *command, "--minutes", minutes, *more)
+        return float(re.search(r"([\d.e+]+) times the recipe's tokens", result.stderr)[1])
+
+    short, long = trained("0.5"), trained("500")
+    assert short < long, (short, long)
+    assert 300 < long / short < 3000 or long > 1e6, (short, long)
+    line = run(RETORT, *command, "--recipe", "int8", "--minutes", "5", check=False).stderr.splitlines()[-1]
+    assert "the recipe 'int8' does not train: choose one that does: quantize, specialist" in line, line
+    line = run(RETORT, *command, "--minutes", "0.01", check=False).stderr.splitlines()[-1]
+    assert "give it more --minutes" in line, line
 
 
 def check_installed(work):
@@ -153,6 +171,7 @@ def main():
         check_files(work)
         check_place(work)
         check_budget(work)
+        check_minutes(work)
         check_installed(work)
     check_page()
 

@@ -90,19 +90,19 @@ expect "usage of fetch-corpus" 2 "usage" scripts/fetch-corpus
 # The table, into a page with marks; twice gives the same page.
 mkdir -p "$work/q" && cd "$work/q" || exit 1
 truncate -s 98362432 teacher.gguf && truncate -s 90000000 int4.retort && truncate -s 30000000 man.retort
-scored='"bits_per_byte_stderr": 0.012, "text_bytes": 240000, "tokens": 60000'
-difference='"bits_per_byte_difference": -0.211, "bits_per_byte_difference_stderr": 0.01'
+scored='"bits_per_byte_interval": [0.68, 0.73], "text_bytes": 240000, "tokens": 60000'
+difference='"bits_per_byte_difference": -0.211, "bits_per_byte_difference_interval": [-0.23, -0.19]'
 echo "{\"bits_per_byte\": 0.7, $scored, $difference, \"against\": {\"bits_per_byte\": 0.911, $scored}}" > eval.json
-echo "{\"bits_per_byte\": 0.95, \"bits_per_byte_stderr\": null, \"text_bytes\": 240000, \"tokens\": 60000}" > eval-int4.json
+echo "{\"bits_per_byte\": 0.95, \"bits_per_byte_interval\": null, \"text_bytes\": 240000, \"tokens\": 60000}" > eval-int4.json
 echo '{"decode_tokens_per_s": 1000, "bytes_per_token": 20000000, "threads": 2}' | tee bench.json > bench-int4.json
 printf 'before\n<!-- table of scripts/quickstart -->\n<!-- end of table -->\nafter\n' > page.md
-expect "the table" 0 "^specialist +0.700 ± 0.012 +30.0 MB +20.0 MB +5.00 MB +1,000 +4,000$" \
+expect "the table" 0 "^specialist +0.700 \\(0.680 to 0.730\\) +30.0 MB +20.0 MB +5.00 MB +1,000 +4,000$" \
   python3 "$work/copy/scripts/table.py" . --readme page.md
 cp page.md once.md
-expect "the paired difference" 0 "^Specialist less teacher, paired by document: -0.211 ± 0.010" \
+expect "the paired difference" 0 "^Specialist less teacher, paired by document: -0.211 bits/byte \\(-0.230 to -0.190\\)" \
   python3 "$work/copy/scripts/table.py" .
 expect "the table again" 0 "teacher, int4 " python3 "$work/copy/scripts/table.py" . --readme page.md
-expect "the page" 0 "^\| teacher as it came \| 0.911 ± 0.012 \| 98.4 MB \| - " cat page.md
+expect "the page" 0 "^\| teacher as it came \| 0.911 \(0.680 to 0.730\) \| 98.4 MB \| - " cat page.md
 cmp page.md once.md || failures=$((failures + 1))
 expect "usage of table.py" 1 "usage" python3 "$work/copy/scripts/table.py"
 cd "$work/copy" || exit 1

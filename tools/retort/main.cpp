@@ -155,6 +155,12 @@ struct CommandLine {
     c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")
         ->type_name("SIZE")
         ->default_str("");
+    c->add_option("--minutes", compile.minutes,
+                  "What the compile may take on this machine: how long to train (default: the "
+                  "recipe's numbers of tokens)")
+        ->type_name("N")
+        ->check(CLI::Range(0.01, 1e6))
+        ->default_str("");
     addSetting(c, "--distill-tokens", "Tokens to distil on (default: the recipe's)")
         ->type_name("N");
     c->add_option("--workspace", compile.workspace,
