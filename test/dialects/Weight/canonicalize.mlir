@@ -60,5 +60,5 @@
 "cast_to_same"(%b0) : (tensor<6x4xf32>) -> ()
 
 // CHECK: "scale_by_one"(%[[W]])
-%s0 = weight.scale %w by 1.0 : tensor<6x4xf32>
-"scale_by_one"(%s0) : (tensor<6x4xf32>) -> ()
+%m0 = weight.scale %w by 1.0 : tensor<6x4xf32>
+"scale_by_one"(%m0) : (tensor<6x4xf32>) -> ()
