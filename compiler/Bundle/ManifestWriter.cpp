@@ -83,10 +83,6 @@ public:
               Fields fields) const {
     list(key, values, most, noun, fields);
   }
-  template <class T> void whole(const char *key, const std::optional<T> &value) const {
-    if (value)
-      object_[key] = value->toJson();
-  }
   template <class Message> void check(bool, const char *, Message) const {}
 
 private:

@@ -147,12 +147,13 @@ uint64_t writeBundle(const std::string &output, LoweredModel &lowered, Teacher &
   writePrograms(writer, compiled);
   writer.addPart("program.mlir", lowered.text());
   writer.addPart("tokenizer.bin", tokenizer.tables);
+  if (tokenizer.spec.chat)
+    writer.addPart("chat.bin", tokenizer.spec.chat->toBytes());
   writer.addPart("tokenizer.json", writeTokenizerJson(tokenizer.spec));
   describeParameters(*info.report, compiled.front().layout(), info.teacher);
   writer.addPart("report.json", info.report->toJson().dump(1) + "\n");
   writer.addPart("report.html", info.report->toHtml());
   engine::Manifest manifest = manifestOf(compiled, info);
-  manifest.chat = tokenizer.spec.chat;
   const uint64_t bytes = writer.commit(toJson(std::move(manifest)));
   progress.end(output + ", " + formatBytes(bytes));
   return bytes;

@@ -5,6 +5,7 @@
 #pragma once
 #include "compiler/Driver/Predict.h"
 #include "compiler/Driver/Recipe.h"
+#include "compiler/Tokenizer/Spec.h"
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ struct CompileOptions {
   std::string passes;             ///< a pipeline that replaces the recipe's
   std::vector<std::string> gates; ///< what the specialist must reach, as Gate::parse() reads it
   bool printPipeline = false;
+  ChatSource chat;
   uint64_t budgetBytes = 0; ///< most bytes of the bundle; 0: the recipe decides
   double minutes = 0;       ///< that the compile may take; 0: the recipe decides
   std::string workspace;    ///< empty: Workspace::defaultDir()
@@ -64,8 +66,22 @@ struct RunOptions {
   double temperature = 0.7, topP = 0.95;
   uint64_t seed = 0;
   std::vector<std::string> stops;
+  std::vector<std::string> chatVariables; ///< "name=value"
+  std::string date;                       ///< for chat templates; empty: now
 };
 void runCommand(const RunOptions &options);
+
+struct ChatRenderOptions {
+  std::string model;            ///< a bundle, a .gguf file or a Hugging Face folder
+  std::string conversation;     ///< a JSON file: a list of messages, or an object with "messages"
+  std::string tools, documents; ///< JSON files; empty: none
+  std::vector<std::string> chatVariables; ///< "name=value"
+  std::string date;                       ///< empty: now
+  ChatSource chat;                        ///< of a checkpoint
+  bool noAnswer = false, json = false;
+};
+/// Prints a conversation as the model reads it: text and tokens.
+void chatRenderCommand(const ChatRenderOptions &options);
 
 struct BenchOptions {
   std::string bundle;

@@ -183,7 +183,7 @@ public:
   explicit Compile(const CompileOptions &options)
       : options_(options), recipe_(chosenRecipe(options)), progress_(options.quiet),
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
-        context_(workspace_), teacher_(options.teacher, workspace_),
+        context_(workspace_), teacher_(options.teacher, workspace_, options.chat),
         corpus_(options.corpus, options.smallCorpus, progress_), gates_(options.gates) {
     for (const std::string &note : teacher_.notes())
       progress_.note(note);
@@ -204,6 +204,8 @@ public:
       fail(ExitCode::Usage, "name the bundle to write with -o OUT.retort");
     if (!options_.output.empty())
       BundleWriter::checkOutput(options_.output, options_.force);
+    if (!teacher_.chatNote().empty())
+      progress_.note(teacher_.chatNote());
     planned_ = plan();
     if (options_.budgetBytes)
       fitBudget();

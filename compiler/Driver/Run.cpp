@@ -1,5 +1,6 @@
 //===- Run.cpp - `retort run` ---------------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Driver/ChatVariables.h"
 #include "compiler/Driver/Commands.h"
 #include "runtime/base/Error.h"
 #include "runtime/include/retort.hpp"
@@ -86,15 +87,22 @@ void complete(const Model &model, Session &session, const RunOptions &options) {
 }
 
 /// A conversation: each turn is given whole, and of it only what the slot does not hold yet is run.
-void chat(const Model &model, Session &session, const RunOptions &options) {
-  std::vector<Message> turns;
+void converse(const Model &model, Session &session, const RunOptions &options) {
+  nlohmann::ordered_json turns = nlohmann::ordered_json::array();
+  Conversation conversation;
+  conversation.variables = chatVariables(options.chatVariables);
+  conversation.date = options.date;
   std::vector<int32_t> held;
   uint64_t seed = options.seed;
   for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {
     if (line.empty())
       continue;
-    turns.push_back({"user", line});
-    const std::vector<int32_t> tokens = model.chatTokens(turns);
+    auto say = [&](const char *role, const std::string &text) {
+      turns.push_back({{"role", role}, {"content", text}});
+      conversation.messages = turns.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    };
+    say("user", line);
+    const std::vector<int32_t> tokens = model.chatTokens(conversation);
     size_t common = 0;
     while (common < std::min({held.size(), session.length(0), tokens.size() - 1}) &&
            held[common] == tokens[common])
@@ -105,7 +113,7 @@ void chat(const Model &model, Session &session, const RunOptions &options) {
     generate(session, std::span(tokens).subspan(common), options, seed++, true, text);
     std::printf("\n");
     held = tokens;
-    turns.push_back({"assistant", text});
+    say("assistant", text);
   }
   std::fprintf(stderr, "\n");
 }
@@ -122,8 +130,10 @@ void runCommand(const RunOptions &options) {
   ::sigaction(SIGINT, &action, nullptr);
   if (options.chat) {
     if (!model.info().has_chat)
-      fail(ExitCode::Unsupported, options.bundle + ": the model has no chat format: use -p");
-    chat(model, session, options);
+      fail(ExitCode::Unsupported,
+           options.bundle +
+               ": the model has no chat template: use -p, or compile it with --chat-template");
+    converse(model, session, options);
   } else
     complete(model, session, options);
 }

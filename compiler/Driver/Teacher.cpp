@@ -26,12 +26,12 @@ int32_t LoadedTokenizer::startToken() const {
   return start;
 }
 
-Teacher::Teacher(const std::string &path, const Workspace &workspace)
+Teacher::Teacher(const std::string &path, const Workspace &workspace, const ChatSource &chat)
     : path_(path), workspace_(workspace),
       checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(path))),
       notes_(leftOut(*checkpoint_)),
-      spec_(fitVocabulary(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf())
-                                              : readTokenizer(path),
+      spec_(fitVocabulary(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf(), chat)
+                                              : readTokenizer(path, chat),
                           readModelConfig(*checkpoint_).vocab, notes_)) {}
 
 const std::string &Teacher::sha256() {

@@ -34,9 +34,11 @@ class Teacher {
 public:
   /// Maps the checkpoint at `path`, a .gguf file or a Hugging Face folder, and reads its tokenizer.
   /// `workspace` keeps the file's SHA-256 between runs. Throws Error.
-  Teacher(const std::string &path, const Workspace &workspace);
+  Teacher(const std::string &path, const Workspace &workspace, const ChatSource &chat = {});
 
   const Checkpoint &checkpoint() const { return *checkpoint_; }
+  /// Why a model made from this checkpoint cannot chat, if its template is the reason; else empty.
+  const std::string &chatNote() const { return spec_.chatNote; }
   /// SHA-256 of everything in the checkpoint; computed once, then remembered by the files' names,
   /// sizes and times.
   const std::string &sha256();

@@ -88,7 +88,7 @@ public:
       unigram();
     else
       unsupported("tokenizer.ggml.model " + inQuotes(g_.model));
-    chat();
+    setChat(spec_, g_.chatTemplate, g_.chat);
     finishStops(spec_);
     validate(spec_);
     return std::move(spec_);
@@ -300,13 +300,6 @@ private:
     spec_.byteFallback = std::find(g_.types.begin(), g_.types.end(), int(Byte)) != g_.types.end();
     spec_.decoder = {DecoderSpec::Metaspace, 0, spec_.byteFallback, words.prepend};
     surround(false);
-  }
-
-  void chat() {
-    auto text = [&](int32_t id) { return id < 0 ? std::string() : spec_.tokens[id]; };
-    if (!g_.chatTemplate.empty())
-      spec_.chat =
-          recogniseChatTemplate(g_.chatTemplate, text(spec_.bos), text(spec_.eos), source_);
   }
 
   const GgufTokenizer &g_;

@@ -16,6 +16,7 @@ struct GgufTokenizer {
   std::optional<bool> addBos, addEos, addSpacePrefix;
   bool charsMap = false; ///< a precompiled normaliser is there
   std::string chatTemplate;
+  ChatSource chat;
 };
 
 /// What Hugging Face's converted tokenizer.json would say. Throws Error.

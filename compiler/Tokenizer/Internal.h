@@ -27,10 +27,14 @@ std::string inQuotes(std::string_view text);
 void validate(const TokenizerSpec &spec);
 
 /// Parts of readTokenizer: a Hugging Face directory, and a tokenizer.json alone.
-TokenizerSpec readDirectory(const std::string &path);
-TokenizerSpec readJsonFile(const std::string &path);
+TokenizerSpec readDirectory(const std::string &path, const ChatSource &chat);
+TokenizerSpec readJsonFile(const std::string &path, const ChatSource &chat);
 
-/// Adds eos and the chat format's ends of answers to `stop`, and puts it in order.
+/// Compiles the checkpoint's template (empty: it has none), or that of `source`, for the spec, whose
+/// tokens are read: chat, or chatNote. Adds what ends an answer to `stop`.
+void setChat(TokenizerSpec &spec, std::string_view jinja, const ChatSource &source);
+
+/// Adds eos to `stop`, and puts it in order.
 void finishStops(TokenizerSpec &spec);
 
 } // namespace retort::tokspec

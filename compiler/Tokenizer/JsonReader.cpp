@@ -445,15 +445,8 @@ public:
       spec_.eos = spec_.stop[0];
   }
 
-  void chat(std::string_view separateFile) {
-    std::string text = separateFile.empty() ? chat_ : std::string(separateFile);
-    auto content = [&](int32_t id) { return id < 0 ? std::string() : spec_.tokens[id]; };
-    for (int32_t id : {spec_.bos, spec_.eos})
-      if (id >= spec_.vocabSize())
-        return; // validate() says so
-    if (!text.empty())
-      spec_.chat = recogniseChatTemplate(text, content(spec_.bos), content(spec_.eos), source_);
-  }
+  /// The template of tokenizer_config.json; a chat_template.jinja goes before it.
+  const std::string &chat() const { return chat_; }
 
 private:
   int32_t special(const Place &config, const char *key) const {
@@ -485,7 +478,7 @@ private:
     for (const Place &named : place.items())
       if (named.text("name") == "default")
         return named.text("template");
-    place.unsupported("a list of chat templates without one named 'default'");
+    return {};
   }
 
   TokenizerSpec &spec_;
@@ -502,7 +495,7 @@ std::string readWhole(const std::filesystem::path &path) {
 
 TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_view config,
                                  std::string_view generation, std::string_view chatTemplate,
-                                 const std::string &source) {
+                                 const std::string &source, const ChatSource &chat) {
   TokenizerSpec spec;
   {
     json root = parseJson(tokenizerJson, source);
@@ -515,13 +508,14 @@ TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_vie
     spec.bos = spec.prefix[0];
   if (!generation.empty())
     reader.generationConfig(parseJson(generation, source + " (generation_config.json)"));
-  reader.chat(chatTemplate);
+  tokspec::setChat(spec, chatTemplate.empty() ? std::string_view(reader.chat()) : chatTemplate,
+                   chat);
   tokspec::finishStops(spec);
   tokspec::validate(spec);
   return spec;
 }
 
-TokenizerSpec tokspec::readDirectory(const std::string &path) {
+TokenizerSpec tokspec::readDirectory(const std::string &path, const ChatSource &chat) {
   namespace fs = std::filesystem;
   fs::path dir(path);
   if (!fs::exists(dir / "tokenizer.json"))
@@ -532,11 +526,11 @@ TokenizerSpec tokspec::readDirectory(const std::string &path) {
   };
   return parseTokenizerJson(readWhole(dir / "tokenizer.json"), optional("tokenizer_config.json"),
                             optional("generation_config.json"), optional("chat_template.jinja"),
-                            (dir / "tokenizer.json").string());
+                            (dir / "tokenizer.json").string(), chat);
 }
 
-TokenizerSpec tokspec::readJsonFile(const std::string &path) {
-  return parseTokenizerJson(readWhole(path), "", "", "", path);
+TokenizerSpec tokspec::readJsonFile(const std::string &path, const ChatSource &chat) {
+  return parseTokenizerJson(readWhole(path), "", "", "", path, chat);
 }
 
 } // namespace retort

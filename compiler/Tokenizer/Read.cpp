@@ -18,7 +18,7 @@ std::optional<uint64_t> id(const GgufFile &file, const char *key) {
 
 } // namespace
 
-TokenizerSpec readTokenizer(const GgufFile &file) {
+TokenizerSpec readTokenizer(const GgufFile &file, const ChatSource &chat) {
   GgufTokenizer g;
   auto model = file.string("tokenizer.ggml.model");
   if (!model)
@@ -39,15 +39,16 @@ TokenizerSpec readTokenizer(const GgufFile &file) {
   g.addSpacePrefix = file.boolean("tokenizer.ggml.add_space_prefix");
   g.charsMap = file.has("tokenizer.ggml.precompiled_charsmap");
   g.chatTemplate = file.string("tokenizer.chat_template").value_or("");
+  g.chat = chat;
   return tokenizerFromGguf(g, file.path());
 }
 
-TokenizerSpec readTokenizer(const std::string &path) {
+TokenizerSpec readTokenizer(const std::string &path, const ChatSource &chat) {
   if (std::filesystem::is_directory(path))
-    return tokspec::readDirectory(path);
+    return tokspec::readDirectory(path, chat);
   if (path.ends_with(".json"))
-    return tokspec::readJsonFile(path);
-  return readTokenizer(GgufFile::open(path));
+    return tokspec::readJsonFile(path, chat);
+  return readTokenizer(GgufFile::open(path), chat);
 }
 
 } // namespace retort

@@ -250,22 +250,6 @@ private:
 
 void validate(const TokenizerSpec &spec) { Validator(spec).run(); }
 
-void finishStops(TokenizerSpec &spec) {
-  if (spec.eos >= 0)
-    spec.stop.push_back(spec.eos);
-  if (spec.chat)
-    for (const std::string &text : spec.chat->stop) {
-      auto it = std::find_if(spec.added.begin(), spec.added.end(),
-                             [&](const AddedToken &token) { return token.content == text; });
-      if (it == spec.added.end())
-        fail(ExitCode::BadInput, spec.source + ": tokenizer: the chat template ends answers with " +
-                                     inQuotes(text) + ", which is not a token");
-      spec.stop.push_back(it->id);
-    }
-  std::sort(spec.stop.begin(), spec.stop.end());
-  spec.stop.erase(std::unique(spec.stop.begin(), spec.stop.end()), spec.stop.end());
-}
-
 } // namespace tokspec
 
 namespace {
@@ -299,11 +283,8 @@ std::vector<int32_t> keepAlways(const TokenizerSpec &spec) {
   if (spec.chat) {
     std::vector<uint8_t> tables = compileTokenizer(spec);
     Tokenizer tokenizer = Tokenizer::open(tables, spec.source);
-    const ChatFormat &f = *spec.chat;
-    for (const std::string *text :
-         {&f.begin, &f.system.prefix, &f.system.suffix, &f.user.prefix, &f.user.suffix,
-          &f.assistant.prefix, &f.assistant.suffix, &f.systemHead, &f.defaultSystem, &f.generate})
-      for (int32_t id : tokenizer.encode(*text, false, true))
+    for (const std::string &text : spec.chat->texts)
+      for (int32_t id : tokenizer.encode(text, false, true))
         keep[id] = true;
   }
   // A kept token needs the parts of its best merge, and so do those parts in turn.

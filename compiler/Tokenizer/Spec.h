@@ -8,7 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
-#include "runtime/src/tokenizer/ChatFormat.h"
+#include "runtime/src/chat/Program.h"
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -82,23 +82,31 @@ struct TokenizerSpec {
   int32_t unknown = -1;                ///< -1: none
   std::vector<int32_t> prefix, suffix; ///< ids put around a text (TemplateProcessing)
   int32_t bos = -1, eos = -1, pad = -1;
-  std::vector<int32_t> stop;      ///< ascending; eos among them
-  std::optional<ChatFormat> chat; ///< none: the checkpoint has no chat template
-  std::string source;             ///< for messages: the file it came from
+  std::vector<int32_t> stop;         ///< ascending; eos among them
+  std::optional<chat::Program> chat; ///< none: the model cannot chat
+  std::string chatNote;              ///< why not, if the checkpoint has a template
+  std::string source;                ///< for messages: the file it came from
 
   int32_t vocabSize() const { return static_cast<int32_t>(tokens.size()); }
   bool byteLevel() const { return decoder.kind == DecoderSpec::ByteLevel; }
 };
 
+/// Where the chat template comes from.
+struct ChatSource {
+  bool none = false; ///< the model shall not chat
+  std::string file;  ///< a Jinja file; empty: the checkpoint's own template, if it has one
+};
+
 /// Reads the tokenizer of a checkpoint: a .gguf file, a Hugging Face directory, or a
 /// tokenizer.json. Throws Error: Io, BadInput (what is damaged, with the token or key), Unsupported
-/// (what is not known).
-TokenizerSpec readTokenizer(const std::string &path);
-TokenizerSpec readTokenizer(const GgufFile &file);
+/// (what is not known). The checkpoint's own template never stops it: chatNote says what is wrong
+/// with it; one that was asked for does.
+TokenizerSpec readTokenizer(const std::string &path, const ChatSource &chat = {});
+TokenizerSpec readTokenizer(const GgufFile &file, const ChatSource &chat = {});
 /// From texts, for fuzzing and tests; `config`, `generation` and `chatTemplate` may be empty.
 TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_view config,
                                  std::string_view generation, std::string_view chatTemplate,
-                                 const std::string &source);
+                                 const std::string &source, const ChatSource &chat = {});
 
 /// The tables of runtime/src/tokenizer/Tokenizer.h (the bundle's tokenizer.bin). Same spec, same
 /// bytes.
@@ -117,12 +125,11 @@ TokenizerSpec pruneVocabulary(const TokenizerSpec &spec, std::span<const int32_t
 TokenizerSpec fitVocabulary(TokenizerSpec spec, int64_t rows, std::vector<std::string> &notes);
 
 /// Ids that pruning must keep, ascending: bytes, added and special tokens, and what the chat
-/// format's own words need, with the parts of their merges.
+/// template's own words need, with the parts of their merges.
 std::vector<int32_t> keepAlways(const TokenizerSpec &spec);
 
-/// The format of a chat template (Jinja text) that Retort knows exactly. Throws Error (Unsupported)
-/// that quotes its start otherwise. `bos` and `eos` are the texts of those tokens.
-ChatFormat recogniseChatTemplate(std::string_view jinja, std::string_view bos, std::string_view eos,
-                                 const std::string &source);
+/// Compiles a chat template (Jinja text) for a tokenizer, whose bos, eos and the like it may name.
+/// Throws Error (Unsupported) with the line, or Error (Resources) if it does not end.
+chat::Program compileChatTemplate(std::string_view jinja, const TokenizerSpec &spec);
 
 } // namespace retort

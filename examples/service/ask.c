@@ -12,7 +12,7 @@ static int show(void *user, const char *text, size_t bytes) {
   return fwrite(text, 1, bytes, stdout) != bytes || fflush(stdout) != 0;
 }
 
-/* The question's tokens, in the model's chat format if it has one. The caller frees them. */
+/* The question's tokens, by the model's chat template if it has one. The caller frees them. */
 static int32_t *read_question(const retort_model *model, const char *question, size_t *count,
                               retort_status *status, retort_error *error) {
   retort_model_info info = {sizeof info};

@@ -17,7 +17,7 @@ namespace {
 
 std::atomic<int> cancel{0};
 
-/// The question as the model was taught to read it: in its chat format if it has one.
+/// The question as the model was taught to read it: by its chat template if it has one.
 std::vector<int32_t> promptOf(const retort::Model &model, const std::string &question) {
   if (!model.info().has_chat)
     return model.tokenize(question);

@@ -68,12 +68,16 @@ private:
 
 } // namespace
 
-nlohmann::json parseJson(std::string_view text, const std::string &where,
-                         const std::string &remedy) {
+void checkJson(std::string_view text, const std::string &where, const std::string &remedy) {
   Checker checker(where, remedy);
   if (size_t nul = text.find('\0'); nul != text.npos) // where the library would stop reading
     checker.bad("byte " + std::to_string(nul + 1) + ": is not valid JSON");
   nlohmann::json::sax_parse(text.begin(), text.end(), &checker);
+}
+
+nlohmann::json parseJson(std::string_view text, const std::string &where,
+                         const std::string &remedy) {
+  checkJson(text, where, remedy);
   return nlohmann::json::parse(text.begin(), text.end());
 }
 

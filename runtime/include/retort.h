@@ -127,7 +127,7 @@ typedef struct retort_model_info {
   int32_t page_rows;        /**< positions in a page of the KV cache */
   int32_t bos_token;        /**< -1: none */
   int32_t eos_token;        /**< -1: none */
-  int32_t has_chat;         /**< 1 if retort_chat_tokens() works, else 0 */
+  int32_t has_chat;         /**< 1 if the model can chat: retort_chat_tokens(); else 0 */
   uint64_t page_bytes;      /**< of a page of the KV cache, all layers */
   uint64_t weight_bytes;    /**< of weights.bin, or of the GPUs' weights if the bundle has none */
   uint64_t bytes_per_token; /**< weight bytes read to decode one token */
@@ -207,15 +207,19 @@ typedef struct retort_message {
 } retort_message;
 
 /**
- * A conversation as the model's own format writes it, as tokens. Special tokens spelt out in a
- * message's content stay plain text. With retort_chat_text() one can look at it.
+ * A conversation as the model's own chat template writes it (docs/chat.md), as tokens. Special tokens
+ * spelt out in a message's content stay plain text. With retort_chat_text() one can look at it. A
+ * template that writes the date writes today's.
  *
  * @param messages  [num_messages], oldest first.
  * @param flags     RETORT_NO_ANSWER or 0.
  * @param tokens, capacity, num_tokens  as in retort_tokenize().
  * @return RETORT_OK, RETORT_E_CAPACITY,
- *         RETORT_E_UNSUPPORTED  the bundle has no chat format or no tokenizer;
- *         RETORT_E_ARGUMENT     a role or an order of roles that the format does not know.
+ *         RETORT_E_UNSUPPORTED  the bundle has no chat template or no tokenizer, or the template does
+ *                               what Retort does not know;
+ *         RETORT_E_ARGUMENT     the template refuses the conversation: a role or an order of roles
+ *                               that it does not know;
+ *         RETORT_E_RESOURCES    rendering takes more steps or memory than any conversation should.
  */
 RETORT_API retort_status retort_chat_tokens(const retort_model *model,
                                             const retort_message *messages, size_t num_messages,
@@ -226,6 +230,41 @@ RETORT_API retort_status retort_chat_tokens(const retort_model *model,
 RETORT_API retort_status retort_chat_text(const retort_model *model, const retort_message *messages,
                                           size_t num_messages, uint32_t flags, char *text,
                                           size_t capacity, size_t *text_bytes, retort_error *error);
+
+/** A conversation with all that a template may read. Each text but `messages` may be NULL. */
+typedef struct retort_conversation {
+  size_t struct_bytes;
+  /** A JSON list of objects, oldest first, as transformers and OpenAI have them: "role", "content" (a
+   *  text, or a list of parts such as {"type": "text", "text": "..."}), "tool_calls",
+   *  "reasoning_content", "name", "tool_call_id" and whatever else the template reads. */
+  const char *messages;
+  size_t messages_bytes;
+  const char *tools; /**< a JSON list of objects: the functions that the model may call */
+  size_t tools_bytes;
+  const char *documents; /**< a JSON list of objects, "title" and "text" */
+  size_t documents_bytes;
+  const char *variables; /**< a JSON object: the template's switches, {"enable_thinking": false} */
+  size_t variables_bytes;
+  const char *date; /**< what templates take for now, "2026-11-30" or "2026-11-30T08:15:00";
+                         NUL-terminated; NULL: this machine's local time */
+} retort_conversation;
+
+/**
+ * As retort_chat_tokens(). Only what the template itself writes becomes special tokens, never what
+ * messages, tools, documents or variables hold.
+ * @return as retort_chat_tokens(), and RETORT_E_BAD_INPUT if a text is not the JSON that it should be.
+ */
+RETORT_API retort_status retort_conversation_tokens(const retort_model *model,
+                                                    const retort_conversation *conversation,
+                                                    uint32_t flags, int32_t *tokens,
+                                                    size_t capacity, size_t *num_tokens,
+                                                    retort_error *error);
+
+/** The same as text: [capacity], not ended by NUL; *text_bytes counts as in retort_detokenize(). */
+RETORT_API retort_status retort_conversation_text(const retort_model *model,
+                                                  const retort_conversation *conversation,
+                                                  uint32_t flags, char *text, size_t capacity,
+                                                  size_t *text_bytes, retort_error *error);
 
 /** Makes a decoder of a model with a tokenizer. @return RETORT_OK, RETORT_E_UNSUPPORTED. */
 RETORT_API retort_status retort_decoder_create(const retort_model *model, retort_decoder **decoder,

@@ -40,6 +40,13 @@ struct Message {
   std::string role, content; ///< "system", "user" or "assistant"
 };
 
+/// A conversation with all that a chat template may read, as retort_conversation: JSON texts, of which
+/// all but `messages` may be empty.
+struct Conversation {
+  std::string messages, tools = {}, documents = {}, variables = {};
+  std::string date = {}; ///< "2026-11-30"; empty: now
+};
+
 namespace detail {
 template <auto Destroy> struct Deleter {
   template <class T> void operator()(T *handle) const noexcept { Destroy(handle); }
@@ -136,9 +143,38 @@ public:
     return detail::fill<std::string>(4096, error, call);
   }
 
+  std::vector<int32_t> chatTokens(const Conversation &conversation, uint32_t flags = 0) const {
+    const retort_conversation given = view(conversation);
+    retort_error error;
+    auto call = [&](int32_t *out, size_t capacity, size_t *count) {
+      return retort_conversation_tokens(get(), &given, flags, out, capacity, count, &error);
+    };
+    return detail::fill<std::vector<int32_t>>(1024, error, call);
+  }
+  std::string chatText(const Conversation &conversation, uint32_t flags = 0) const {
+    const retort_conversation given = view(conversation);
+    retort_error error;
+    auto call = [&](char *out, size_t capacity, size_t *count) {
+      return retort_conversation_text(get(), &given, flags, out, capacity, count, &error);
+    };
+    return detail::fill<std::string>(4096, error, call);
+  }
+
   const retort_model *get() const { return handle_.get(); }
 
 private:
+  static retort_conversation view(const Conversation &c) {
+    return {sizeof(retort_conversation),
+            c.messages.data(),
+            c.messages.size(),
+            c.tools.data(),
+            c.tools.size(),
+            c.documents.data(),
+            c.documents.size(),
+            c.variables.data(),
+            c.variables.size(),
+            c.date.empty() ? nullptr : c.date.c_str()};
+  }
   static std::vector<retort_message> view(std::span<const Message> messages) {
     std::vector<retort_message> list;
     for (const Message &message : messages)

@@ -1,28 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Retort's chat formats against Jinja2 with transformers' settings: the same text, byte for byte.
+"""Retort's chat templates against transformers': the same text, byte for byte, or both refuse.
 
-    test_chat.py TOOL [--teacher FILE.gguf] [--template FILE.jinja BOS EOS]...
+    test_chat.py TOOL [--teacher FILE.gguf] [--folder DIR] [--count N] [--seed S]
 
-Each template is recognised by Retort (which must not refuse it) and rendered over several thousand
-conversations by both. The templates below are written for this test and do what the families' own do
-for text messages; the teacher's own template is read from its GGUF; --template adds others, such as
-official ones. Then come templates that no declarative format can express: Retort must refuse them by
-name, with exit code 4.
+TOOL is tokenizer_tool. Every template below is rendered by both over random conversations
+(chat_reference.py): they are written for this test, do what the families' own do, and between them use
+every statement, expression, filter, test and method. The teacher's own template is read from its GGUF.
+With --folder, the templates (*.jinja) of a folder are compared and a table of them is printed.
 """
 import argparse
-import itertools
-import json
+import glob
 import os
-import random
-import subprocess
 import sys
-import tempfile
 
-from jinja2.exceptions import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+import chat_reference
 
-DATE = "26 Jul 2024"
 ALTERNATE = """{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"""
 
 FAMILIES = {
@@ -197,111 +190,132 @@ FAMILIES = {
 """),
 }
 
-CHATML = FAMILIES["chatml"][2]
-# Templates that must be refused: what they do cannot be said by a prefix and a suffix.
-REFUSED = {
-    "upper case": CHATML.replace("message['content']", "message['content'] | upper"),
-    "numbered turns": CHATML.replace("'<|im_start|>'", "'<|im_start|>' ~ loop.index"),
-    "depends on a word": CHATML.replace("'\\n' + message['content']", "('\\n' if '</think>' in message['content'] else '\\n') + (message['content'] | trim if message['content'].startswith('</s>') else message['content']) + ('!' if message['content'] == 'system' else '')"),
-    "drops system": "{% for message in messages %}{% if message['role'] != 'system' %}" + CHATML[len("{% for message in messages %}"):].replace("{% endfor %}", "{% endif %}{% endfor %}"),
-    "macro": "{% macro x(a) %}{{ a }}{% endmacro %}" + CHATML,
-    "unknown filter": CHATML.replace("message['content']", "message['content'] | wordwrap"),
-    "not a template": "{% for",
-    "empty output": "hello",
-    "endless": "{% for a in messages %}{% for b in messages %}{{ messages * 100 }}{% endfor %}{% endfor %}",
-    "deep": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+
+CORE = """{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' }}
+{%- if message.content is string %}{{- message.content }}{%- elif message.content %}{%- for part in message.content %}{{- part.text }}{%- endfor %}{%- endif %}
+{{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+# c is the first message's content, ns a namespace, v a list of values of every kind.
+PRELUDE = """{%- set c = (messages[0].content if messages and messages[0].content is string else 'None given') %}
+{%- set v = [none, true, false, 0, 3, -2, 0.5, 2.0, 1e22, 1e-7, '', 'a', "it's", [], [1, 'b', [none]], (1,), (), {}, {'k': 1.5, 'b': {'z': [true]}}] %}
+{%- set t = tools or [] %}
+"""
+CONSTRUCTS = {
+    # White space and comments.
+    "lines": "a  \n  {% if true %}  \n  b\n  {% endif %}\n\n{%+ if true %} x {% endif +%}\n {# note #}\n  {#- x -#}  \n y {%- if true -%}  z  {%- endif %}\n{{ 1 -}}\n  {{- 2 }}\n\n",
+    "carriage returns": "a\r\n{% if true %}\r\nb\r{% endif %}\r\n\r\n",
+    "raw": "{% raw %}{{ x }}{% if %}\n{% endraw %}\n  {%- raw -%} y {%- endraw -%}  z",
+    "braces": "{{ {'a': {'b': 1}}['a']['b'] }}{{ '}}' }}{{ \"%}\" }}{{ {} }}{ x }",
+    "strings": r"""{{ 'a\'b' "c\"d" 'e' }}{{ '\n\t\\\x41\u00e9\U0001F600\101\q' }}""",
+    "numbers": "{{ [0, 10, 1_000, 0x1F, 0o17, 0b101, 1.5, 1e3, 2.5e-3, 1_0.5] }}{{ c.0 }}{{ [7].0 }}",
+    # Statements.
+    "macros": "{% macro m(a, b='x', c=b) %}{{ a }}|{{ b }}|{{ c }}|{{ varargs }}|{{ kwargs }}{% endmacro %}{{ m(1) }}{{ m(1, 2, 3, 4, 5) }}{{ m(b=3, a=c, z=4) }}{{ m.name }}",
+    "macro errors": "{% macro m(a) %}{{ a }}{% endmacro %}{{ m() }}{% if n is defined %}{{ m(1, 2) }}{% elif words is defined %}{{ m(z=1) }}{% endif %}",
+    "recursive macro": "{% macro walk(x) %}{% if x is mapping %}{% for k, y in x | dictsort %}{{ k }}:{{ walk(y) }};{% endfor %}{% elif x is iterable and x is not string %}[{% for y in x %}{{ walk(y) }},{% endfor %}]{% else %}{{ x | tojson }}{% endif %}{% endmacro %}{{ walk(t) }}{{ walk(v) }}",
+    "call blocks": "{% macro box(x) %}<{{ x }}{{ caller(x) }}>{% endmacro %}{% call(y) box(1) %}in {{ y }} {{ c }}{% endcall %}{% macro plain() %}{{ caller is defined }}{{ caller() if caller else 'none' }}{% endmacro %}{{ plain() }}{% call plain() %}z{% endcall %}",
+    "closures": "{% set x = 1 %}{% macro m() %}{{ x }}{{ y is defined }}{% endmacro %}{{ m() }}{% set x = 2 %}{% set y = 3 %}{{ m() }}{% for x in [9] %}{{ m() }}{{ x }}{% endfor %}{{ x }}",
+    "scopes": "{% set x = 1 %}{% for i in [1, 2] %}{{ x }}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}{% if true %}{% set x = 5 %}{% endif %}{{ x }}{% with x = 7, y = x %}{{ x }}{{ y }}{% set z = 1 %}{% endwith %}{{ x }}{{ z is defined }}",
+    "set blocks": "{% set x %} a {{ c }} {% endset %}[{{ x }}]{% set y | trim | upper %} b {% endset %}[{{ y }}]{% filter replace('a', 'A') | upper %}banana{{ c }}{% endfilter %}",
+    "namespaces": "{% set ns = namespace(a=1, b=[]) %}{% for m in messages %}{% set ns.a = ns.a + 1 %}{% set ns.b = ns.b + [m.role] %}{% endfor %}{{ ns.a }}{{ ns.b }}{{ ns.zz is defined }}{% set ns2 = namespace({'q': 1}) %}{{ ns2.q }}",
+    "unpacking": "{% set a, b = 1, 2 %}{{ a }}{{ b }}{% set (a, b), d = (b, a), 3 %}{{ a, b, d }}{% for k, (x, y) in [('p', (1, 2))] %}{{ k }}{{ x }}{{ y }}{% endfor %}{% if n is defined %}{% set a, b = [1] %}{% endif %}",
+    "loops": "{% for m in messages %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.last }}{{ loop.length }}{{ loop.depth }}{{ loop.cycle('x', 'y') }}{{ loop.previtem.role if loop.previtem is defined }}{{ loop.nextitem is defined }}{{ loop.changed(m.role) }}{% else %}none{% endfor %}{% for x in [] %}x{% else %}empty{% endfor %}{{ loop is defined }}",
+    "loop filters": "{% for m in messages if m.role != 'user' and loop is not defined %}{{ loop.index }}/{{ loop.length }}{{ m.role }}{% else %}none{% endfor %}",
+    "loop controls": "{% for m in messages %}{% if m.role == 'system' %}{% continue %}{% endif %}{% if loop.index > 3 %}{% break %}{% endif %}{{ m.role }}{% for x in [1, 2, 3] %}{% if x == 2 %}{% break %}{% endif %}{{ x }}{% endfor %}{% endfor %}",
+    "recursive loops": "{% for x in [[1, [2]], [3]] recursive %}{% if x is iterable %}<{{ loop.depth }}{{ loop(x) }}>{% else %}{{ x }}{{ loop.depth0 }}{% endif %}{% endfor %}",
+    "generation": "{% for m in messages %}{% generation %}{{ m.role }}{% set inner = 1 %}{% endgeneration %}{{ inner is defined }}{% endfor %}",
+    "print": "{% print c, 1 %}",
+    "else chains": "{% for x in v %}{% if x is none %}N{% elif x is boolean %}B{% elif x is number %}n{% elif x is string %}s{% elif x is mapping %}m{% elif x is sequence %}q{% else %}?{% endif %}{% endfor %}{{ 'a' if n is defined else 'b' if words is defined else 'c' }}{{ 'x' if false }}",
+    # Values.
+    "printing": "{% for x in v %}{{ x }};{% endfor %}{{ v }}{{ t }}{{ c }}{{ [c] }}{{ undefined_thing }}{{ [1.0, -0.0, 1e16, 1.5e300, 123456.789, 1e15] }}",
+    "json": "{% for x in v %}{{ x | tojson }};{% endfor %}{{ t | tojson }}{{ t | tojson(indent=2) }}{{ v | tojson(indent=4, sort_keys=true) }}{{ c | tojson(ensure_ascii=true) }}{{ {'b': 1, 'a': [1, {}]} | tojson(separators=(',', ':'), sort_keys=true) }}{{ [[], {}] | tojson(indent='\t') }}{{ {1: 2, true: 3, none: 4, 1.5: 5} | tojson }}",
+    "json of undefined": "{{ nothing | tojson }}",
+    "truth": "{% for x in v %}{{ 1 if x else 0 }}{{ not x }}{{ x and 'y' }}{{ x or 'z' }}{% endfor %}{{ 1 if messages | selectattr('role', 'equalto', 'wizard') else 0 }}",
+    "arithmetic": "{{ [7 + 2, 7 - 9, 7 * 3, 7 / 2, 7 // 2, -7 // 2, 7 % 3, -7 % 3, 7 % -3, 2 ** 10, 2 ** -1, 7.5 // 2, -7.5 % 2, 1 + 0.5, true + 1, 10 / 5, -(3), +true, 2 ** 3 ** 2, -2 ** 2] }}{{ 'ab' * 3 }}{{ 2 * [1, 2] }}{{ 'a' + c }}{{ [1] + [2] }}{{ (1,) + (2,) }}",
+    "zero": "{{ 1 / (0 if n is defined else 1) }}{{ 1 // (0 if words is defined else 1) }}",
+    "comparisons": "{{ [1 < 2, 1 < 2 < 3, 1 < 3 < 2, 1 == 1.0, true == 1, 'a' < 'b', 'é' > 'z', [1, 2] < [1, 3], (1,) == [1], none == none, 1 != 2, 3 >= 3, 'a' == c, {'a': 1} == {'a': 1.0}, 0.1 + 0.2 == 0.3] }}{% for x in v %}{{ x in v }}{{ x not in [1, 'a'] }}{% endfor %}{{ 'a' in 'cat' }}{{ 'k' in {'k': 1} }}{{ 1 in (1, 2) }}{{ '' in c }}{{ nothing in [1] }}{{ 1 in nothing }}",
+    "no order": "{{ 1 < ('a' if n is defined else 2) }}{{ none < 1 if words is defined }}",
+    "concatenation": "{{ 1 ~ 'a' ~ none ~ c ~ nothing ~ [1] ~ 2.50 }}",
+    "indexing": "{{ c[0] }}{{ c[-1] }}{{ c[1:3] }}{{ c[::-1] }}{{ c[:-1] }}{{ c[100:] }}{{ c[3:1] }}{{ v[4] }}{{ v[-1]['k'] }}{{ v[-1].k }}{{ v[99] is defined }}{{ v[2:12:3] }}{{ v[::-2] | length }}{{ (1, 2, 3)[1:] }}{{ {'items': 1}['items'] }}{{ {'items': 1}.items is callable }}{{ {1: 'x'}[1] }}{{ c['upper']() }}{{ c[1.5] is defined }}{{ [1, 2][true] }}",
+    "undefined": "{{ nothing }}{{ nothing is defined }}{{ nothing is none }}{{ nothing | default('d') }}{{ nothing | length }}{{ nothing | list }}{{ nothing | trim }}{{ nothing | upper }}{{ nothing | join }}{% for x in nothing %}x{% endfor %}{{ nothing == nothing }}{{ not nothing }}{{ nothing is iterable }}{{ nothing is sequence }}{{ nothing is string }}{{ {}.x is undefined }}{{ nothing | first is defined }}{{ nothing | items | list }}",
+    "undefined errors": "{{ nothing.x if n is defined }}{{ nothing['x'] if words is defined }}{{ nothing + 'x' if enable_thinking is defined }}{{ nothing() if thinking is defined }}",
+    "tests": "{% for x in v %}{{ x is defined }}{{ x is none }}{{ x is boolean }}{{ x is true }}{{ x is false }}{{ x is integer }}{{ x is float }}{{ x is number }}{{ x is string }}{{ x is mapping }}{{ x is sequence }}{{ x is iterable }}{{ x is callable }}{{ x is eq 3 }}{{ x is equalto 'a' }}{{ x is ne none }}{{ x is in [1, 'a'] }}{{ x is sameas none }}{{ x is not undefined }};{% endfor %}{{ 4 is even }}{{ 4 is odd }}{{ 9 is divisibleby 3 }}{{ 9 is divisibleby(2) }}{{ 3 is gt 2 }}{{ 3 is lessthan 2 }}{{ 3 is ge(3) }}{{ 'ab' is lower }}{{ c is upper }}{{ 'trim' is filter }}{{ 'odd' is test }}{{ range is callable }}{{ 'a' is escaped }}{{ ('a' | escape) is escaped }}",
+    # Filters.
+    "text filters": "{{ c | upper }}{{ c | lower }}{{ c | capitalize }}{{ c | title }}{{ c | trim }}{{ c | trim('aH') }}{{ c | replace('e', '3') }}{{ c | replace('l', 'L', 1) }}{{ c | length }}{{ c | reverse }}{{ c | center(30) }}{{ c | indent }}{{ c | indent(2, true) }}{{ c | indent('> ', blank=true) }}{{ c | truncate(5) }}{{ c | truncate(6, true, '!', 0) }}{{ c | list }}{{ c | first }}{{ c | last }}{{ c | string }}{{ c | count }}{{ c | urlencode }}{{ c | e }}{{ 12 | string | length }}{{ none | upper }}{{ 3.5 | trim }}{{ 'a b_c d' | wordcount }}",
+    "safe": "{{ ('<b>' | safe) }}{{ '<a>' + ('<b>' | safe) }}{{ ('<b>' | safe) ~ '<c>' }}{{ (t | tojson | safe) ~ '</x>' }}{{ '<&' | escape }}{{ '<' | e | e }}{{ '<' | forceescape | forceescape }}",
+    "numbers as filters": "{{ '42' | int }}{{ '42.9' | int }}{{ 'x' | int(7) }}{{ ' -5 ' | int }}{{ '0x1f' | int(base=16) }}{{ 3.99 | int }}{{ true | int }}{{ none | int }}{{ '1_0' | int }}{{ '2.5' | float }}{{ 'x' | float }}{{ '1e3' | float }}{{ 3 | float }}{{ -3 | abs }}{{ -2.5 | abs }}{{ 2.5 | round }}{{ 3.5 | round }}{{ 2.675 | round(2) }}{{ 2.1 | round(0, 'ceil') }}{{ 2.19 | round(1, 'floor') }}{{ 7 | round }}{{ [1, 2.5] | sum }}{{ [[1], [2]] | sum(start=[]) }}{{ [{'a': 1}, {'a': 2}] | sum('a') }}{{ [3, 1] | min }}{{ ['b', 'A', 'c'] | max }}{{ [] | min is defined }}",
+    "list filters": "{{ messages | map(attribute='role') | join(', ') }}{{ messages | map(attribute='zz', default='d') | list }}{{ ['a', 'B'] | map('upper') | list }}{{ [1, 2, 3, 4] | select('even') | list }}{{ v | select | list | length }}{{ v | reject('none') | list | length }}{{ messages | selectattr('role', 'eq', 'user') | list | length }}{{ messages | rejectattr('role', 'in', ['user', 'tool']) | map(attribute='role') | list }}{{ messages | selectattr('content') | list | length }}{{ [3, 1, 2] | sort }}{{ ['b', 'A', 'c'] | sort }}{{ ['b', 'A', 'c'] | sort(reverse=true, case_sensitive=true) }}{{ messages | sort(attribute='role') | map(attribute='role') | list }}{{ ['a', 'A', 'b'] | unique | list }}{{ [1, 2, 3] | reverse | list }}{{ [1, 2, 3, 4, 5] | batch(2, 0) | list }}{{ [1, 2, 3, 4, 5] | slice(3) | list }}{{ [1, 2, 3] | first }}{{ [1, 2, 3] | last }}{{ [] | first is defined }}{{ {'a': 1, 'B': 2} | dictsort }}{{ {'a': 2, 'b': 1} | dictsort(by='value', reverse=true) }}{{ {'a': 1} | items | list }}{{ {'a': 1} | list }}{{ [1, [2]] | join('-') }}{{ [{'x': {'y': 3}}] | map(attribute='x.y') | list }}{{ [[5]] | map(attribute=0) | list }}",
+    "groups": "{% for role, group in messages | groupby('role') %}{{ role }}={{ group | length }};{% endfor %}{% for g in [{'a': 'x'}, {'a': 'X'}] | groupby('a') %}{{ g.grouper }}{{ g.list | length }}{% endfor %}",
+    "once": "{% set g = messages | map(attribute='role') %}{{ g | list }}{{ g | list }}{% set g = [1, 2, 3] | map('string') %}{{ g | first }}{{ g | list }}{{ 'y' if g else 'n' }}",
+    "generators have no length": "{{ messages | map(attribute='role') | length }}",
+    "choices": "{{ none | default('d') }}{{ none | default('d', true) }}{{ '' | d('e', boolean=true) }}{{ c | attr('upper') is defined }}{{ {'a': 1} | attr('a') is defined }}{{ '%s-%d' | format('x', 3) }}{{ '%(a)s' | format(a=1) }}",
+    "percent": "{{ '%s' % c }}{{ '%s %r' % (c, c) }}{{ '%d%%' % 5 }}{{ '%5d|%-5d|%05d|%+d' % (1, 2, 3, 4) }}{{ '%.2f %8.3f %e %g' % (1.005, 2.5, 12345.678, 0.0001) }}{{ '%x %X %o' % (255, 255, 8) }}{{ '%10s|%-10s|%.2s' % ('a', 'b', 'cde') }}{{ '%(k)s' % {'k': 1} }}{{ '%s' % ((1, 2),) }}{{ '%i' % 3.9 }}",
+    "percent errors": "{{ '%s %s' % 1 if n is defined }}{{ 'x' % 1 if words is defined }}{{ '%d' % 'a' if enable_thinking is defined }}",
+    # Methods.
+    "case methods": "{{ c.upper() }}{{ c.lower() }}{{ c.capitalize() }}{{ c.title() }}{{ c.swapcase() }}{{ c.islower() }}{{ c.isupper() }}{{ c.isspace() }}{{ '12'.isdigit() }}{{ 'a1'.isalnum() }}{{ ''.isalpha() }}",
+    "split methods": "{{ c.split() }}{{ c.split(none, 1) }}{{ c.rsplit(maxsplit=1) }}{{ c.split('e') }}{{ c.split('l', 1) }}{{ c.rsplit('l', 1) }}{{ c.splitlines() }}{{ c.splitlines(true) }}{{ c.partition('l') }}{{ c.rpartition('l') }}{{ ' a  b '.split(' ') }}{{ 'a,b'.split(',')[-1] }}{{ c.split('</think>')[-1].lstrip('\n') }}{{ '  a b  c '.rsplit(none, 1) }}",
+    "strip methods": "[{{ c.strip() }}][{{ c.lstrip() }}][{{ c.rstrip() }}][{{ c.strip('\n H') }}][{{ 'xxaxx'.lstrip('x') }}][{{ c.removeprefix('He') }}][{{ c.removesuffix('lo') }}][{{ c.strip(none) }}]",
+    "find methods": "{{ c.find('l') }}{{ c.rfind('l') }}{{ c.count('l') }}{{ c.count('') }}{{ c.find('l', 3) }}{{ c.startswith('He') }}{{ c.endswith(('o', 'x')) }}{{ c.startswith('l', 2) }}{{ 'abc'.index('c') }}{{ c.find('語') }}{{ c.index('zz') if n is defined }}",
+    "replace methods": "{{ c.replace('l', 'LL') }}{{ c.replace('l', '', 1) }}{{ 'ab'.replace('', '-') }}{{ 'x'.join(['a', c, 'b']) }}{{ ', '.join(messages | map(attribute='role')) }}{{ '{} {1} {a}'.format(1, 2, a=c) if n is defined }}{{ '{}:{{}}:{}'.format(c, 1) }}{{ '{1}{0}{a}'.format(1, 2, a=c) }}{{ 'a'.ljust(3, '.') }}{{ 'a'.rjust(3) }}{{ 'ab'.center(5, '*') }}{{ '-7'.zfill(4) }}",
+    "dictionaries": "{% for tool in t %}{% for k, x in tool.function.items() %}{{ k }}={{ x }};{% endfor %}{{ tool.keys() | list }}{{ tool.get('zz') }}{{ tool.get('zz', 'd') }}{{ tool['function']['name'] }}{{ tool.function.parameters.properties.keys() | join(',') }}{{ tool.values() | list | length }}{{ tool.copy() == tool }}{% endfor %}{{ {'a': 1}.items() }}{{ {'a': 1}.keys() }}{{ {'a': 1}.values() | list }}{{ dict(a=1, b=c).b }}{{ dict({'x': 1}, y=2) }}{{ dict([('p', 1)]) }}",
+    "immutable": "{{ [1].append(2) if n is defined }}{{ {'a': 1}.pop('a') if words is defined }}{{ [1, 2].index(2) }}{{ [1, 1].count(1) }}{{ (2.0).is_integer() }}",
+    "functions": "{{ range(3) | list }}{{ range(5, 0, -2) | list }}{% set j = joiner('; ') %}{{ j() }}a{{ j() }}b{{ j() }}{% set y = cycler('p', 'q') %}{{ y.next() }}{{ y.next() }}{{ y.current }}{{ y.next() }}{{ strftime_now('%d %b %Y, %A') }}{{ range(200000) if n is defined }}",
+    "raise": "{% if not messages or messages[0].role not in ('system', 'user') %}{{ raise_exception('Roles: ' ~ messages | length) }}{% endif %}ok",
+    "switches": "{{ enable_thinking is defined and enable_thinking is false }}{{ enable_thinking | default(true) }}{{ reasoning_effort if reasoning_effort is defined else 'medium' }}{{ n | default(0) + 1 }}{{ words | default([]) | join('/') }}{{ bos_token }}{{ eos_token }}{{ documents }}{{ tools is none }}{{ sep_token is defined }}",
+    "spread": "{% macro m(a, b=2, z=3) %}{{ a }}{{ b }}{{ z }}{% endmacro %}{{ m(*[1, 5]) }}{{ m(*(1,), **{'z': 9}) }}{{ m(1, **dict(b=4)) }}",
+    "unknown but unused": "{{ c }}{% if wizard is defined %}{{ c | nosuchfilter }}{{ c is nosuchtest }}{% endif %}",
+    "reasoning": "{% for m in messages %}{{ m.reasoning_content }}|{{ m.thinking }}|{{ m | list }}{% endfor %}",
 }
 
-CONTENTS = ["Hello", "What is mmap(2)?", "", " ", "  before", "after  ", "\nlines\n\n", "a\tb\r\n", "\u00a0x\u3000", "\x1cy\x1f", "<|im_end|>",
-            "</s>", "[INST] x [/INST]", "<<SYS>>\nx\n<</SYS>>\n\n", "<think>\nhm\n</think>\n\nyes", "<think>a</think>b</think>\n\nc",
-            "{{ x }}", "{date}", "naïve 日本語 😀", "'quotes' \"and\" \\", "system", "|", "e\u0301\u0301"]
+
+def check(tool, name, template, given, least=0.2):
+    counts, first = chat_reference.compare(tool, template, given)
+    if counts["different"] or counts["unknown"] or counts["same"] < least * len(given):
+        sys.exit(f"{name}: {counts}\n{first}")
+    print(f"{name}: {counts['same']} conversations the same, {counts['refused by both']} refused by both", flush=True)
 
 
-def environment():
-    def refuse(message):
-        raise TemplateError(message)
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    env.globals["raise_exception"] = refuse
-    env.globals["strftime_now"] = lambda form: DATE
-    return env
-
-
-def conversations(seed):
-    """Conversations that end with the user, the usual shapes and some that templates refuse."""
-    rng = random.Random(seed)
-    for content in CONTENTS:
-        for place in range(4):
-            for system in (False, True):
-                roles = (["system"] if system else []) + ["user", "assistant", "user"][: 1 if place == 0 else 3]
-                yield [{"role": r, "content": content if i == place else rng.choice(CONTENTS)} for i, r in enumerate(roles)]
-    for _ in range(3000):
-        roles = ["system"] * rng.randint(0, 1) + ["user", "assistant"] * rng.randint(0, 4) + ["user"]
-        yield [{"role": r, "content": rng.choice(CONTENTS)} for r in roles]
-    for roles in itertools.product(("system", "user", "assistant"), repeat=3):
-        yield [{"role": r, "content": rng.choice(CONTENTS[:4])} for r in roles + ("user",)]
-
-
-def run(tool, template, bos, eos, cases):
-    with tempfile.NamedTemporaryFile("w", suffix=".jinja", delete=False, newline="") as file:
-        file.write(template)
-    try:
-        return subprocess.run([tool, file.name, "chat", bos, eos], input=json.dumps(cases).encode(), capture_output=True)
-    finally:
-        os.unlink(file.name)
-
-
-def check(tool, name, bos, eos, template):
-    cases = [(c, g) for c in conversations(7) for g in (True, False)]
-    result = run(tool, template, bos, eos, cases)
-    if result.returncode:
-        sys.exit(f"{name}: {result.stderr.decode()}")
-    answer = json.loads(result.stdout)
-    reference = environment().from_string(template)
-    agreed = refused = stricter = 0
-    for (messages, generate), ours in zip(cases, answer["texts"]):
-        try:
-            theirs = reference.render(messages=messages, add_generation_prompt=generate, tools=None, documents=None,
-                                      bos_token=bos, eos_token=eos)
-        except TemplateError:
-            theirs = None
-        if ours is None and theirs is not None:
-            stricter += 1
-            roles = [m["role"] for m in messages]
-            usual = all(a != b for a, b in zip(roles, roles[1:])) and "system" not in roles[1:]
-            if usual and roles[0] != "assistant":
-                sys.exit(f"{name}: refuses {messages}")
-        elif ours != theirs:
-            sys.exit(f"{name}: {messages} generate={generate}\n  retort {ours!r}\n  jinja  {theirs!r}")
-        elif ours is None:
-            refused += 1
-        else:
-            agreed += 1
-    form = answer["format"]
-    print(f"{name}: recognised as {form['name']}, {agreed} conversations the same, {refused} refused by both, "
-          f"{stricter} by Retort only (system messages in odd places)", flush=True)
-    assert agreed > 1000 or form["system_place"] == "refused" and agreed > 500
+def table(tool, folder, given):
+    paths = sorted(glob.glob(os.path.join(folder, "**", "*.jinja"), recursive=True))
+    if not paths:
+        sys.exit(f"{folder}: no *.jinja in it")
+    same = 0
+    print("| template | the same | refused by both | not known | different |\n|---|---:|---:|---:|---:|")
+    for path in paths:
+        with open(path, newline="", encoding="utf-8") as file:
+            counts, first = chat_reference.compare(tool, file.read(), given)
+        same += counts["different"] == 0 and counts["unknown"] == 0 and counts["same"] + counts["refused by both"] > 0
+        print(f"| {os.path.basename(path)[:-6]} | " + " | ".join(str(n) for n in counts.values()) + " |", flush=True)
+        if first:
+            print("    " + first, file=sys.stderr)
+    print(f"\n{same} of {len(paths)} templates give the same in every conversation.")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tool")
     parser.add_argument("--teacher")
-    parser.add_argument("--template", nargs=3, action="append", default=[], metavar=("FILE", "BOS", "EOS"))
+    parser.add_argument("--folder")
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
-    for name, (bos, eos, template) in FAMILIES.items():
-        check(args.tool, name, bos, eos, template)
+    given = chat_reference.cases(args.seed, args.count)
+    if args.folder:
+        return table(args.tool, args.folder, given)
+    for name, (_, _, template) in FAMILIES.items():
+        check(args.tool, name, template, given, 0.02)
+    few = given[:80]
+    check(args.tool, "core", CORE, given)
+    for name, template in CONSTRUCTS.items():
+        check(args.tool, name, PRELUDE + template, few, 0)
     if args.teacher and os.path.exists(args.teacher):
         import gguf
-        template = gguf.GGUFReader(args.teacher).fields["tokenizer.chat_template"].contents()
-        check(args.tool, "teacher", "<|im_start|>", "<|im_end|>", template)
-    for path, bos, eos in args.template:
-        check(args.tool, path, bos, eos, open(path, newline="").read())
-    for name, template in REFUSED.items():
-        result = run(args.tool, template, "<s>", "<|im_end|>", [])
-        message = result.stderr.decode()
-        if result.returncode != 4 or message.count("\n") != 1 or "not known to Retort" not in message:
-            sys.exit(f"{name}: exit code {result.returncode}, not 4, or not one line: {message}")
-        print(f"refused, {name}: {message.strip()[-150:]}")
+        check(args.tool, "teacher", gguf.GGUFReader(args.teacher).fields["tokenizer.chat_template"].contents(), given)
+    return None
 
 
 main()

@@ -67,6 +67,7 @@ struct CommandLine {
   EvalOptions eval;
   DocumentsOptions documents;
   RunOptions run;
+  ChatRenderOptions chatRender;
   BenchOptions bench;
   InspectOptions inspect;
   ImportOptions import;
@@ -80,6 +81,7 @@ struct CommandLine {
     addCorpus();
     addEval();
     addRun();
+    addChatRender();
     addBench();
     addInspect();
     addImport();
@@ -151,6 +153,7 @@ struct CommandLine {
     c->add_option("--passes", compile.passes, "An MLIR pipeline in the recipe's place")
         ->type_name("PIPELINE")
         ->default_str("");
+    addChatSource(c, compile.chat);
     c->add_flag("--print-pipeline", compile.printPipeline, "Print the pipeline in use and stop");
     c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")
         ->type_name("SIZE")
@@ -255,8 +258,12 @@ struct CommandLine {
     auto *prompt = c->add_option("-p,--prompt", run.prompt, "The text to continue")
                        ->type_name("PROMPT")
                        ->default_str("");
-    c->add_flag("--chat", run.chat, "Talk in the terminal, in the model's own chat format")
-        ->excludes(prompt);
+    auto *chat =
+        c->add_flag("--chat", run.chat, "Talk in the terminal, by the model's own chat template")
+            ->excludes(prompt);
+    addConversation(c, run.chatVariables, run.date);
+    for (const char *option : {"--chat-var", "--date"})
+      c->get_option(option)->needs(chat);
     c->add_option("-n,--tokens", run.maxTokens, "Most tokens to generate")
         ->type_name("N")
         ->check(whole(0, 1 << 30));
@@ -283,6 +290,49 @@ struct CommandLine {
     addDevice(c, run.device);
     c->add_flag("--json", run.json, "Print one JSON object at the end");
     c->callback([this] { runCommand(run); });
+  }
+
+  /// What a chat template reads besides messages.
+  static void addConversation(CLI::App *command, std::vector<std::string> &variables,
+                              std::string &date) {
+    command
+        ->add_option("--chat-var", variables,
+                     "A switch of the chat template, enable_thinking=false (may be repeated)")
+        ->type_name("NAME=VALUE")
+        ->default_str("")
+        ->allow_extra_args(false);
+    command->add_option("--date", date, "What the chat template takes for today (default: now)")
+        ->type_name("YYYY-MM-DD")
+        ->default_str("");
+  }
+
+  /// Where a checkpoint's chat template comes from.
+  static void addChatSource(CLI::App *command, ChatSource &chat) {
+    auto *none = command->add_flag("--no-chat", chat.none, "Leave the chat template out");
+    command
+        ->add_option("--chat-template", chat.file, "A Jinja file in the place of the teacher's own")
+        ->type_name("FILE")
+        ->default_str("")
+        ->excludes(none);
+  }
+
+  void addChatRender() {
+    auto *c = app.add_subcommand("chat-render", "Show a conversation as a model reads it");
+    c->add_option("MODEL", chatRender.model, "A bundle, a .gguf file or a Hugging Face folder")
+        ->required();
+    c->add_option("CONVERSATION", chatRender.conversation, "A JSON file with a list of messages")
+        ->required();
+    c->add_option("--tools", chatRender.tools, "A JSON file with a list of functions")
+        ->type_name("FILE")
+        ->default_str("");
+    c->add_option("--documents", chatRender.documents, "A JSON file with a list of documents")
+        ->type_name("FILE")
+        ->default_str("");
+    addConversation(c, chatRender.chatVariables, chatRender.date);
+    addChatSource(c, chatRender.chat);
+    c->add_flag("--no-answer", chatRender.noAnswer, "Do not ask for an answer at the end");
+    c->add_flag("--json", chatRender.json, "Print JSON");
+    c->callback([this] { chatRenderCommand(chatRender); });
   }
 
   void addBench() {

@@ -27,19 +27,46 @@ retort_status give(const List &list, T *out, size_t capacity, size_t *count, ret
   return RETORT_OK;
 }
 
-RenderedChat renderChat(const retort_model *model, const retort_message *messages,
-                        size_t numMessages, uint32_t flags) {
-  require(model && (messages || numMessages == 0), "a pointer is NULL");
+void setFlags(chat::Conversation &conversation, uint32_t flags) {
   require((flags & ~uint32_t(RETORT_NO_ANSWER)) == 0, "flags has bits that mean nothing here");
-  std::vector<ChatMessage> list;
+  conversation.askForAnswer = !(flags & RETORT_NO_ANSWER);
+}
+
+chat::Rendered renderChat(const retort_model *model, const retort_message *messages,
+                          size_t numMessages, uint32_t flags) {
+  require(model && (messages || numMessages == 0), "a pointer is NULL");
+  chat::Conversation conversation;
+  setFlags(conversation, flags);
   for (size_t i = 0; i < numMessages; ++i) {
     const retort_message &message = messages[i];
     require(message.role && (message.content || message.content_bytes == 0), "a pointer is NULL");
-    list.push_back({message.role, message.content_bytes
-                                      ? std::string(message.content, message.content_bytes)
-                                      : ""});
+    conversation.messages.push_back(
+        {message.role,
+         message.content_bytes ? std::string(message.content, message.content_bytes) : ""});
   }
-  return model->model->renderChat(list, !(flags & RETORT_NO_ANSWER));
+  return model->model->renderChat(conversation);
+}
+
+chat::Rendered renderChat(const retort_model *model, const retort_conversation *given,
+                          uint32_t flags) {
+  require(model && given, "a pointer is NULL");
+  require(given->struct_bytes > 0, "retort_conversation.struct_bytes is not set");
+  retort_conversation c = {};
+  std::memcpy(&c, given, std::min(given->struct_bytes, sizeof c));
+  chat::Conversation conversation;
+  setFlags(conversation, flags);
+  auto text = [](const char *bytes, size_t size) {
+    require(bytes || size == 0, "a pointer is NULL");
+    return size ? std::string(bytes, size) : std::string();
+  };
+  conversation.messagesJson = text(c.messages, c.messages_bytes);
+  require(!conversation.messagesJson.empty(), "the conversation has no messages");
+  conversation.toolsJson = text(c.tools, c.tools_bytes);
+  conversation.documentsJson = text(c.documents, c.documents_bytes);
+  conversation.variablesJson = text(c.variables, c.variables_bytes);
+  if (c.date)
+    conversation.date = chat::Date::parse(c.date);
+  return model->model->renderChat(conversation);
 }
 
 } // namespace
@@ -108,7 +135,7 @@ retort_status retort_model_get_info(const retort_model *model, retort_model_info
     values.page_rows = int32_t(manifest.pageRows);
     values.bos_token = m.hasTokenizer() ? m.tokenizer().bos() : -1;
     values.eos_token = m.hasTokenizer() ? m.tokenizer().eos() : -1;
-    values.has_chat = m.hasTokenizer() && manifest.chat;
+    values.has_chat = m.hasChat();
     values.page_bytes = manifest.pageBytes;
     for (const char *name : {"weights.bin", "weights.cuda.bin", "weights.cuda0.bin"})
       if (const Manifest::Part *part = manifest.findPart(name); part && values.weight_bytes == 0)
@@ -184,7 +211,7 @@ retort_status retort_chat_tokens(const retort_model *model, const retort_message
                                  size_t capacity, size_t *num_tokens, retort_error *error) {
   return guard(error, [&] {
     require((tokens || capacity == 0) && num_tokens, "a pointer is NULL");
-    RenderedChat chat = renderChat(model, messages, num_messages, flags);
+    const chat::Rendered chat = renderChat(model, messages, num_messages, flags);
     return give(model->model->encodeChat(chat), tokens, capacity, num_tokens, error);
   });
 }
@@ -196,6 +223,27 @@ retort_status retort_chat_text(const retort_model *model, const retort_message *
     require((text || capacity == 0) && text_bytes, "a pointer is NULL");
     return give(renderChat(model, messages, num_messages, flags).text, text, capacity, text_bytes,
                 error);
+  });
+}
+
+retort_status retort_conversation_tokens(const retort_model *model,
+                                         const retort_conversation *conversation, uint32_t flags,
+                                         int32_t *tokens, size_t capacity, size_t *num_tokens,
+                                         retort_error *error) {
+  return guard(error, [&] {
+    require((tokens || capacity == 0) && num_tokens, "a pointer is NULL");
+    const chat::Rendered chat = renderChat(model, conversation, flags);
+    return give(model->model->encodeChat(chat), tokens, capacity, num_tokens, error);
+  });
+}
+
+retort_status retort_conversation_text(const retort_model *model,
+                                       const retort_conversation *conversation, uint32_t flags,
+                                       char *text, size_t capacity, size_t *text_bytes,
+                                       retort_error *error) {
+  return guard(error, [&] {
+    require((text || capacity == 0) && text_bytes, "a pointer is NULL");
+    return give(renderChat(model, conversation, flags).text, text, capacity, text_bytes, error);
   });
 }
 

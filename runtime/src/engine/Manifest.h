@@ -8,7 +8,6 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 #include "runtime/base/CudaArch.h"
-#include "runtime/src/tokenizer/ChatFormat.h"
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -19,7 +18,7 @@
 namespace retort::engine {
 
 /// The manifest's "format": raised when an older runtime could not run the bundle.
-constexpr int64_t kManifestFormat = 2;
+constexpr int64_t kManifestFormat = 3;
 constexpr uint64_t kMaxManifestBytes = 16u << 20;
 /// The file form: the header's size and the alignment of parts, in bytes.
 constexpr uint64_t kBundlePage = 4096;
@@ -107,7 +106,6 @@ struct Manifest {
   std::vector<CudaEntry> cudaEntries; ///< of target "cuda"
   std::vector<Part> parts;            ///< by offset, then by name
   std::vector<Param> params;
-  std::optional<ChatFormat> chat;
   std::optional<Provenance> provenance;
   std::string text; ///< as it stands in the bundle
   bool operator==(const Manifest &) const = default;

@@ -194,7 +194,6 @@ template <class Io> void modelFields(const Io &io, Manifest &manifest) {
   io.object("figures", [&](const auto &figures) {
     figures.number("bytes_per_token", manifest.bytesPerToken, 0, kMaxBytes);
   });
-  io.whole("chat", manifest.chat);
 }
 
 /// What the program for a CPU needs; where there is none, the key may be absent.

@@ -96,11 +96,6 @@ public:
     if (has(key))
       list(key, values, most, noun, fields);
   }
-  /// A value that reads itself; absent or null: none.
-  template <class T> void whole(const char *key, std::optional<T> &value) const {
-    if (has(key) && !at(key).is_null())
-      value = T::fromJson(at(key));
-  }
   /// `otherwise` says what is wrong with the key.
   template <class Message> void check(bool holds, const char *key, Message otherwise) const {
     if (!holds)

@@ -3,8 +3,6 @@
 #include "runtime/src/engine/Model.h"
 #include "runtime/base/Error.h"
 
-#include <algorithm>
-
 namespace retort::engine {
 namespace {
 
@@ -36,21 +34,19 @@ std::shared_ptr<const Model> Model::open(const std::string &path, const std::str
     program.emplace(Program::load(part ? bundle.bytes(*part) : std::span<const uint8_t>(), manifest,
                                   isa, path));
   }
+  std::optional<chat::Program> chat;
+  if (const Manifest::Part *part = manifest.findPart("chat.bin"))
+    chat = chat::Program::open(bundle.bytes(*part), path + ": chat.bin");
   return std::shared_ptr<const Model>(
-      new Model(std::move(bundle), std::move(program), std::move(tokenizer)));
+      new Model(std::move(bundle), std::move(program), std::move(tokenizer), std::move(chat)));
 }
 
 Model::Model(BundleReader bundle, std::optional<Program> program,
-             std::optional<Tokenizer> tokenizer)
-    : bundle_(std::move(bundle)), program_(std::move(program)), tokenizer_(std::move(tokenizer)) {
-  if (!tokenizer_)
-    return;
-  stop_.assign(tokenizer_->stopIds().begin(), tokenizer_->stopIds().end());
-  if (manifest().chat)
-    for (const std::string &text : manifest().chat->stop)
-      if (int32_t id = tokenizer_->specialId(text); id >= 0)
-        stop_.push_back(id);
-  std::sort(stop_.begin(), stop_.end());
+             std::optional<Tokenizer> tokenizer, std::optional<chat::Program> chat)
+    : bundle_(std::move(bundle)), program_(std::move(program)), tokenizer_(std::move(tokenizer)),
+      chat_(std::move(chat)) {
+  if (hasChat())
+    chatMarkers_ = chat::findMarkers(*chat_, *tokenizer_);
 }
 
 std::span<const uint8_t> Model::part(std::string_view name) const {
@@ -71,25 +67,18 @@ int32_t Model::pickable() const {
   return tokenizer_ ? tokenizer_->vocabSize() : int32_t(manifest().vocab);
 }
 
-bool Model::isStop(int32_t token) const {
-  return std::binary_search(stop_.begin(), stop_.end(), token);
-}
+bool Model::isStop(int32_t token) const { return tokenizer_ && tokenizer_->isStop(token); }
 
-RenderedChat Model::renderChat(const std::vector<ChatMessage> &messages, bool askForAnswer) const {
-  if (!manifest().chat)
+chat::Rendered Model::renderChat(const chat::Conversation &conversation) const {
+  if (!chat_)
     fail(ExitCode::Unsupported,
-         bundle_.path() + ": the model has no chat format: give it a prompt");
-  return manifest().chat->render(messages, askForAnswer);
+         bundle_.path() + ": the model has no chat template: give it a prompt, or compile it with "
+                          "--chat-template");
+  return chat::render(*chat_, conversation);
 }
 
-std::vector<int32_t> Model::encodeChat(const RenderedChat &chat) const {
-  EncodeOptions options;
-  options.addSpecial = false;
-  options.parseSpecial = false;
-  options.trusted = chat.trusted;
-  std::vector<int32_t> tokens;
-  tokenizer().encode(chat.text, options, tokens);
-  return tokens;
+std::vector<int32_t> Model::encodeChat(const chat::Rendered &rendered) const {
+  return chat::encode(tokenizer(), rendered, chatMarkers_);
 }
 
 } // namespace retort::engine

@@ -1,6 +1,7 @@
 //===- Model.h - An opened bundle -------------------------------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "runtime/src/chat/Chat.h"
 #include "runtime/src/engine/BundleReader.h"
 #include "runtime/src/engine/Program.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
@@ -35,9 +36,11 @@ public:
   int32_t pickable() const;
   bool isStop(int32_t token) const;
 
-  /// A conversation in the model's format. Throws Error: Unsupported if it has none, Usage.
-  RenderedChat renderChat(const std::vector<ChatMessage> &messages, bool askForAnswer) const;
-  std::vector<int32_t> encodeChat(const RenderedChat &chat) const;
+  bool hasChat() const { return tokenizer_ && chat_; }
+  /// A conversation as the model reads it. Throws Error: Unsupported if the model cannot chat, and as
+  /// chat::render().
+  chat::Rendered renderChat(const chat::Conversation &conversation) const;
+  std::vector<int32_t> encodeChat(const chat::Rendered &rendered) const;
 
   /// What a device keeps of this model for all sessions on it (weights in a GPU's memory), as long
   /// as one of them lives; `make` makes it for the first.
@@ -51,11 +54,13 @@ public:
   }
 
 private:
-  Model(BundleReader bundle, std::optional<Program> program, std::optional<Tokenizer> tokenizer);
+  Model(BundleReader bundle, std::optional<Program> program, std::optional<Tokenizer> tokenizer,
+        std::optional<chat::Program> chat);
   BundleReader bundle_;
   std::optional<Program> program_;
   std::optional<Tokenizer> tokenizer_;
-  std::vector<int32_t> stop_; ///< ascending
+  std::optional<chat::Program> chat_;
+  std::vector<int32_t> chatMarkers_; ///< as chat::findMarkers() says
   mutable std::mutex sharedMutex_;
   mutable std::map<std::string, std::weak_ptr<void>> shared_;
 };

@@ -55,19 +55,26 @@ void Encoder::run(std::string_view text) {
 std::string_view Encoder::repair(std::string_view text) {
   if (validPrefix(text) == text.size())
     return text;
-  size_t at = 0;
-  auto upTo = [&](size_t end) {
-    end = std::clamp(end, at, text.size());
-    appendRepaired(repaired_, text.substr(at, end - at));
-    at = end;
-    return repaired_.size();
+  auto move = [&](std::span<const std::pair<size_t, size_t>> ranges,
+                  std::vector<std::pair<size_t, size_t>> &moved) {
+    size_t at = 0;
+    repaired_.clear();
+    auto upTo = [&](size_t end) {
+      end = std::clamp(end, at, text.size());
+      appendRepaired(repaired_, text.substr(at, end - at));
+      at = end;
+      return repaired_.size();
+    };
+    for (auto [begin, end] : ranges) {
+      size_t from = upTo(begin);
+      moved.push_back({from, upTo(end)});
+    }
+    upTo(text.size());
   };
-  for (auto [begin, end] : options_.trusted) {
-    size_t from = upTo(begin);
-    trusted_.push_back({from, upTo(end)});
-  }
-  upTo(text.size());
+  move(options_.trusted, trusted_);
+  move(options_.answers, answers_);
   options_.trusted = trusted_;
+  options_.answers = answers_;
   return repaired_;
 }
 
@@ -91,19 +98,22 @@ bool Encoder::nextAdded(const Trie &trie, std::string_view text, size_t from, Fo
   return false;
 }
 
-bool Encoder::mayMatch(const Found &found, std::string_view text, bool raw) const {
+/// Whether the token may stand where its text does.
+bool Encoder::isTrusted(const Found &found, bool raw) const {
+  auto inOneOf = [&](std::span<const std::pair<size_t, size_t>> ranges) {
+    auto it =
+        std::upper_bound(ranges.begin(), ranges.end(), std::pair{found.range.begin, SIZE_MAX});
+    return it != ranges.begin() && std::prev(it)->second >= found.range.end;
+  };
+  if (t_.flags[found.id] & kSpecial)
+    return options_.trusted.empty() ? options_.parseSpecial : raw && inOneOf(options_.trusted);
+  return !raw ||
+         !std::binary_search(options_.markers.begin(), options_.markers.end(), int32_t(found.id)) ||
+         inOneOf(options_.answers);
+}
+
+bool Encoder::mayMatch(const Found &found, std::string_view text) const {
   uint8_t flags = t_.flags[found.id];
-  if (flags & kSpecial) {
-    if (options_.trusted.empty()) {
-      if (!options_.parseSpecial)
-        return false;
-    } else {
-      auto it = std::upper_bound(options_.trusted.begin(), options_.trusted.end(),
-                                 std::pair{found.range.begin, SIZE_MAX});
-      if (!raw || it == options_.trusted.begin() || std::prev(it)->second < found.range.end)
-        return false;
-    }
-  }
   if (flags & kSingleWord) {
     size_t edge;
     if (found.range.begin > 0 && t_.wordClass[codeBefore(text, found.range.begin, edge)])
@@ -120,8 +130,12 @@ template <class F> void Encoder::splitAdded(unsigned which, std::string_view tex
   size_t done = 0;
   Found found;
   for (size_t from = 0; !trie.nodes.empty() && nextAdded(trie, text, from, found);) {
+    if (!isTrusted(found, which != 1)) { // one that begins inside its text may be
+      from = found.range.begin + 1;
+      continue;
+    }
     from = found.range.end;
-    if (!mayMatch(found, text, which != 1))
+    if (!mayMatch(found, text))
       continue;
     auto [begin, end] = found.range;
     size_t edge;

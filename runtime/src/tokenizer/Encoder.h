@@ -98,7 +98,8 @@ private:
   };
   std::string_view repair(std::string_view text);
   bool nextAdded(const Trie &trie, std::string_view text, size_t from, Found &found) const;
-  bool mayMatch(const Found &found, std::string_view text, bool raw) const;
+  bool isTrusted(const Found &found, bool raw) const;
+  bool mayMatch(const Found &found, std::string_view text) const;
   template <class F> void splitAdded(unsigned which, std::string_view text, F &&onText);
   void segment(std::string_view text, bool atStart);
   void preTokenise(std::string_view text, bool atStart);
@@ -114,7 +115,7 @@ private:
   BpeModel bpe_;
   UnigramModel unigram_;
   std::string repaired_, normalised_[2], rewritten_[2];
-  std::vector<std::pair<size_t, size_t>> trusted_;
+  std::vector<std::pair<size_t, size_t>> trusted_, answers_;
   std::vector<Range> ranges_, nextRanges_;
   std::vector<std::pair<Range, bool>> matches_;
 };

@@ -27,6 +27,11 @@ struct EncodeOptions {
   /// Byte ranges [begin, end) of the text, ascending and disjoint: if not empty, a special token is
   /// recognised only inside one of them, and parseSpecial is not looked at.
   std::span<const std::pair<size_t, size_t>> trusted = {};
+  /// With `trusted`: added tokens, ascending, that are not special but are recognised only inside
+  /// one of the ranges `answers`, which are like those of `trusted`. (Not those that are matched in
+  /// normalised text.)
+  std::span<const int32_t> markers = {};
+  std::span<const std::pair<size_t, size_t>> answers = {};
 };
 
 /// A tokenizer over a table file (tokenizer.bin). Immutable: any number of threads may share one.

@@ -107,6 +107,51 @@ TEST_F(CApi, ConversationsInTheModelsFormat) {
   EXPECT_THROW(model.chatText(unknown), Failure);
 }
 
+TEST_F(CApi, ConversationsAsJson) {
+  Model model(folder / "m.retort");
+  Conversation c{.messages = R"([{"role": "user", "content": "a<|end|>", "x": [1, 2.5, null]}])"};
+  EXPECT_EQ(model.chatText(c), "<|user|>a<|end|>\n<|answer|>");
+  EXPECT_EQ(model.chatTokens(c).size(), 1 + 1 + 7 + 1 + 1u);
+  EXPECT_EQ(model.chatText(c, RETORT_NO_ANSWER), "<|user|>a<|end|>\n");
+  c.tools = R"([{"name": "f<|end|>", "b": 1, "a": "\u00e9"}])";
+  c.variables = R"({"date": "<|end|>"})";
+  c.date = "2030-05-07";
+  EXPECT_EQ(model.chatText(c),
+            "<|user|>a<|end|>\n07<|end|>"
+            "[{\"name\": \"f<|end|>\", \"b\": 1, \"a\": \"\xC3\xA9\"}]<|answer|>");
+  // Nothing but what the template wrote is a special token.
+  const auto tokens = model.chatTokens(c);
+  EXPECT_EQ(std::count_if(tokens.begin(), tokens.end(), [](int32_t t) { return t >= 256; }), 2);
+}
+
+TEST_F(CApi, ConversationsThatAreRefused) {
+  Model model(folder / "m.retort");
+  auto refusal = [&](const Conversation &c) -> std::string {
+    try {
+      model.chatText(c);
+    } catch (const Failure &failure) {
+      return std::string(retort_status_name(failure.status())) + " " + failure.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(
+      refusal({.messages = R"([{"role": "wizard"}])"}),
+      HasSubstr("RETORT_E_ARGUMENT chat template, line 1: it refuses the conversation: no wizard"));
+  EXPECT_THAT(refusal({.messages = R"([{"role": "user"}])"}),
+              HasSubstr("RETORT_E_ARGUMENT chat template, line 1: "));
+  EXPECT_THAT(refusal({.messages = "[1]"}),
+              HasSubstr("RETORT_E_BAD_INPUT messages: is no list of objects"));
+  EXPECT_THAT(refusal({.messages = "[{"}),
+              HasSubstr("RETORT_E_BAD_INPUT messages: byte 3: is not valid JSON"));
+  EXPECT_THAT(refusal({.messages = ""}), HasSubstr("has no messages"));
+  EXPECT_THAT(refusal({.messages = "[]", .tools = "{}"}),
+              HasSubstr("tools: is no list of objects"));
+  EXPECT_THAT(refusal({.messages = "[]", .variables = R"({"tools": 1})"}),
+              HasSubstr("RETORT_E_ARGUMENT variables: 'tools' has a place of its own"));
+  EXPECT_THAT(refusal({.messages = "[]", .date = "2026-02-29"}),
+              HasSubstr("RETORT_E_ARGUMENT the date is none"));
+}
+
 TEST_F(CApi, ModelsWithoutTokenizer) {
   writeTestBundle(folder / "bare.retort", testManifest(), 5000, false);
   Model model(folder / "bare.retort");

@@ -33,7 +33,15 @@ std::string spelling(int byte) {
   return {char(0xC0 | code >> 6), char(0x80 | (code & 63))};
 }
 
-std::vector<uint8_t> testTokenizer() {
+constexpr const char *kTestTemplate =
+    "{%- for m in messages %}{%- if m.role not in ['user', 'assistant'] %}"
+    "{{ raise_exception('no ' + m.role) }}{%- endif %}{{- '<|' + m.role + '|>' + m.content + '\\n' "
+    "}}"
+    "{%- endfor %}{%- if date is defined %}{{- strftime_now('%d') + date }}{%- endif %}"
+    "{%- if tools %}{{- tools | tojson }}{%- endif %}"
+    "{%- if add_generation_prompt %}{{- '<|answer|>' }}{%- endif %}";
+
+TokenizerSpec testTokenizer() {
   TokenizerSpec spec;
   for (int byte = 0; byte < 256; ++byte)
     spec.tokens.push_back(spelling(byte));
@@ -52,7 +60,7 @@ std::vector<uint8_t> testTokenizer() {
   spec.preTokenizers.push_back(step);
   spec.eos = kEnd;
   spec.stop = {kEnd};
-  return compileTokenizer(spec);
+  return spec;
 }
 
 } // namespace
@@ -70,13 +78,6 @@ TempFolder::~TempFolder() {
 }
 
 nlohmann::json testManifest() {
-  ChatFormat chat;
-  chat.name = "test";
-  chat.user = {"<|user|>", "\n", false};
-  chat.assistant = {"<|answer|>", "<|end|>", false};
-  chat.system = {"", "\n", false};
-  chat.generate = "<|answer|>";
-  chat.stop = {"<|end|>"};
   return {{"retort", "0.1.0"},
           {"model",
            {{"name", "hash"},
@@ -97,7 +98,6 @@ nlohmann::json testManifest() {
              {"offset", 64},
              {"bytes", 256}}}},
           {"figures", {{"bytes_per_token", 1}}},
-          {"chat", chat.toJson()},
           {"provenance",
            {{"teacher", {{"file", "none"}, {"sha256", ""}}},
             {"recipe", "none"},
@@ -113,8 +113,11 @@ void writeTestBundle(const std::string &path, const nlohmann::json &manifest, ui
   weights[0] = 7;
   writer.append(weights);
   writer.addPart("program.so", readFile(TEST_PROGRAM));
-  if (tokenizer)
-    writer.addPart("tokenizer.bin", testTokenizer());
+  if (tokenizer) {
+    const TokenizerSpec spec = testTokenizer();
+    writer.addPart("tokenizer.bin", compileTokenizer(spec));
+    writer.addPart("chat.bin", compileChatTemplate(kTestTemplate, spec).toBytes());
+  }
   writer.addPart("report.json", std::string_view("{\"format\": 1}\n"));
   writer.commit(manifest);
 }
@@ -179,7 +182,7 @@ void writeCudaBundle(const std::string &path, const CudaTest &test) {
   writer.addPart("program.cu", program);
   writer.addPart("program.fatbin", program + '\0');
   if (test.tokenizer)
-    writer.addPart("tokenizer.bin", testTokenizer());
+    writer.addPart("tokenizer.bin", compileTokenizer(testTokenizer()));
   try {
     writer.commit(cudaManifest(test));
   } catch (const Error &error) {

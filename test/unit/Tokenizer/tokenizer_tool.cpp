@@ -8,15 +8,17 @@
 //   tokenizer_tool TOKENIZER json | tables | keep               > file, ids
 //   tokenizer_tool TOKENIZER prune                              < ids   > tokenizer.json
 //   tokenizer_tool TOKENIZER time                               < one text; prints MB/s
-//   tokenizer_tool TEMPLATE.jinja chat BOS EOS                  < [[messages, generate], ...]
-//   (JSON)
-//     prints {"format": ..., "texts": [...]}: null for a conversation that the format refuses
+//   tokenizer_tool TEMPLATE.jinja program                      > chat.bin, a fuzzer's seed
+//   tokenizer_tool TEMPLATE.jinja chat < a line {"bos_token": ...}, then a line a conversation
+//     ({"messages", "tools", "documents", "variables", "generate", "date"}); prints a list of
+//     {"text", "trusted"} or {"code", "error"}
 // Texts and lists are u32 lengths (bytes, ids) and their content.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Tokenizer/Spec.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/MappedFile.h"
+#include "runtime/src/chat/Chat.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
 #include <algorithm>
 #include <cstdio>
@@ -57,23 +59,40 @@ std::string readFile(const std::string &path) {
   return {reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size()};
 }
 
-int chat(const std::string &path, const std::vector<std::string> &tokens) {
-  ChatFormat format = recogniseChatTemplate(readFile(path), tokens.at(0), tokens.at(1), path);
-  if (ChatFormat::fromJson(format.toJson()) != format)
-    return std::fprintf(stderr, "toJson loses something\n"), 1;
-  nlohmann::json texts = nlohmann::json::array();
-  for (const auto &[messages, generate] :
-       nlohmann::json::parse(input()).get<std::vector<std::pair<nlohmann::json, bool>>>()) {
-    std::vector<ChatMessage> list;
-    for (const auto &m : messages)
-      list.push_back({m["role"], m["content"]});
+/// A request of stdin as a conversation.
+chat::Conversation conversationOf(const nlohmann::ordered_json &request) {
+  chat::Conversation conversation;
+  conversation.messagesJson = request.at("messages").dump();
+  for (auto [key, text] : {std::pair("tools", &conversation.toolsJson),
+                           std::pair("documents", &conversation.documentsJson),
+                           std::pair("variables", &conversation.variablesJson)})
+    if (request.contains(key))
+      *text = request.at(key).dump();
+  conversation.askForAnswer = request.at("generate");
+  conversation.date = chat::Date::parse(request.at("date").get<std::string>());
+  return conversation;
+}
+
+int chatTexts(const std::string &path) {
+  nlohmann::json answers = nlohmann::json::array();
+  std::string line;
+  std::getline(std::cin, line);
+  TokenizerSpec spec;
+  const chat::Program compiled = compileChatTemplate(readFile(path), spec);
+  chat::Program program = chat::Program::open(compiled.toBytes(), path);
+  const auto special = nlohmann::ordered_json::parse(line); // items() keeps no temporary alive
+  for (const auto &[name, text] : special.items())
+    program.variables.emplace_back(name, text);
+  while (std::getline(std::cin, line)) {
     try {
-      texts.push_back(format.render(list, generate).text);
-    } catch (const Error &) {
-      texts.push_back(nullptr);
+      chat::Rendered rendered =
+          chat::render(program, conversationOf(nlohmann::ordered_json::parse(line)));
+      answers.push_back({{"text", rendered.text}, {"trusted", rendered.trusted}});
+    } catch (const Error &error) {
+      answers.push_back({{"code", int(error.code)}, {"error", error.message}});
     }
   }
-  std::cout << nlohmann::json{{"format", format.toJson()}, {"texts", texts}};
+  std::cout << answers.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return 0;
 }
 
@@ -88,8 +107,13 @@ int run(const std::string &path, const std::string &what, const std::vector<std:
   auto has = [&](const char *flag) {
     return std::find(flags.begin(), flags.end(), flag) != flags.end();
   };
+  if (what == "program") {
+    const std::vector<uint8_t> bytes =
+        compileChatTemplate(readFile(path), TokenizerSpec()).toBytes();
+    return std::fwrite(bytes.data(), 1, bytes.size(), stdout), 0;
+  }
   if (what == "chat")
-    return chat(path, flags);
+    return chatTexts(path);
   TokenizerSpec spec;
   MappedFile mapped;
   std::vector<uint8_t> made;
