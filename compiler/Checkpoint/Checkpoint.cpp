@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <sys/stat.h>
 
 namespace retort {
@@ -47,7 +48,7 @@ bool isPlainFileName(const std::string &name) {
 std::map<std::string, std::string> readWeightMap(const std::string &path) {
   nlohmann::json index = parseJson(readTextFile(path, kMaxIndexBytes), path);
   auto damaged = [&](const std::string &what) {
-    fail(ExitCode::BadInput, path + ": " + what + ": the file is damaged, download it again");
+    fail(ExitCode::BadInput, path + ": " + what + ": the file is damaged");
   };
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     damaged("has no 'weight_map' object");
@@ -60,6 +61,33 @@ std::map<std::string, std::string> readWeightMap(const std::string &path) {
     map[tensor] = shard.get<std::string>();
   }
   return map;
+}
+
+/// Which part of a split model a GGUF file is (llama.cpp's gguf-split).
+struct Split {
+  int64_t number, count;
+  std::optional<int64_t> tensors; ///< of all parts
+
+  bool operator==(const Split &) const = default;
+  /// "-00001-of-00003.gguf"
+  std::string ending() const {
+    char text[32];
+    std::snprintf(text, sizeof text, "-%05lld-of-%05lld.gguf", static_cast<long long>(number + 1),
+                  static_cast<long long>(count));
+    return text;
+  }
+};
+
+/// Nothing for a file that is the whole model.
+std::optional<Split> splitOf(const GgufFile &file) {
+  const int64_t count = file.integer("split.count").value_or(0);
+  if (count <= 1)
+    return std::nullopt;
+  const int64_t number = file.integer("split.no").value_or(0);
+  if (number < 0 || number >= count || count > static_cast<int64_t>(kMaxShards))
+    fail(ExitCode::BadInput, file.path() + ": key 'split.no' is " + std::to_string(number) +
+                                 " of " + std::to_string(count) + " parts: the file is damaged");
+  return Split{number, count, file.integer("split.tensors.count")};
 }
 
 } // namespace
@@ -82,7 +110,7 @@ Checkpoint Checkpoint::open(const std::string &path) {
   if (fs::is_directory(path, ignored))
     checkpoint.openDirectory();
   else
-    checkpoint.addGguf(GgufFile::open(path));
+    checkpoint.openGguf();
   checkpoint.index();
   return checkpoint;
 }
@@ -96,17 +124,57 @@ Checkpoint Checkpoint::of(GgufFile file) {
 }
 
 void Checkpoint::addGguf(GgufFile file) {
-  gguf_ = std::make_unique<GgufFile>(std::move(file));
-  files_ = {path_};
-  for (const GgufTensor &tensor : gguf_->tensors())
+  gguf_.push_back(std::make_unique<GgufFile>(std::move(file)));
+  const GgufFile &part = *gguf_.back();
+  files_.push_back(part.path());
+  for (const GgufTensor &tensor : part.tensors())
     tensors_.push_back(
-        {tensor.name, tensor.type, tensor.shape, tensor.bytes, &gguf_->file(), tensor.offset});
+        {tensor.name, tensor.type, tensor.shape, tensor.bytes, &part.file(), tensor.offset});
+}
+
+void Checkpoint::openGguf() {
+  GgufFile given = GgufFile::open(path_);
+  const std::optional<Split> split = splitOf(given);
+  if (!split)
+    return addGguf(std::move(given));
+  const std::string ending = split->ending();
+  if (!path_.ends_with(ending))
+    fail(ExitCode::BadInput, path_ + ": is part " + std::to_string(split->number + 1) + " of " +
+                                 std::to_string(split->count) +
+                                 " of a split model, but its name does not end in " +
+                                 quote(ending) + ": give the parts the names they were made with");
+  const std::string stem = path_.substr(0, path_.size() - ending.size());
+  for (int64_t number = 0; number < split->count; ++number) {
+    Split part{number, split->count, split->tensors};
+    const std::string path = stem + part.ending();
+    if (!exists(path))
+      fail(ExitCode::Io, path + ": is missing: the model is split into " +
+                             std::to_string(split->count) + " files, get them all");
+    GgufFile file = GgufFile::open(path);
+    if (splitOf(file) != part)
+      fail(ExitCode::BadInput, path + ": is no part " + std::to_string(number + 1) + " of the " +
+                                   std::to_string(split->count) + " of " + quote(path_) +
+                                   ": it belongs to another model");
+    addGguf(std::move(file));
+  }
+  std::set<std::string_view> names;
+  for (const CheckpointTensor &tensor : tensors_)
+    if (!names.insert(tensor.name).second)
+      fail(ExitCode::BadInput, path_ + ": tensor " + quote(tensor.name) +
+                                   " is in two parts: they belong to different models");
+  if (split->tensors && static_cast<int64_t>(tensors_.size()) != *split->tensors)
+    fail(ExitCode::BadInput, path_ + ": its parts have " + std::to_string(tensors_.size()) +
+                                 " tensors together, not " + std::to_string(*split->tensors) +
+                                 ": they belong to different models");
 }
 
 void Checkpoint::openDirectory() {
   const fs::path dir = path_;
   const std::string config = dir / "config.json", index = dir / "model.safetensors.index.json",
                     single = dir / "model.safetensors";
+  if (!exists(config) && exists((dir / "adapter_config.json").string()))
+    fail(ExitCode::Unsupported, path_ + ": is a LoRA adapter, not a model: merge it into its base "
+                                        "with peft's merge_and_unload, and give that");
   if (!exists(config))
     fail(ExitCode::Io, path_ + ": has no config.json: give a .gguf file or a Hugging Face "
                                "directory (config.json and *.safetensors)");
@@ -118,8 +186,10 @@ void Checkpoint::openDirectory() {
     return;
   }
   if (!exists(index))
-    fail(ExitCode::Io, path_ + ": has neither model.safetensors nor "
-                               "model.safetensors.index.json: download the model's *.safetensors");
+    fail(ExitCode::Io, path_ + ": has neither model.safetensors nor model.safetensors.index.json" +
+                           (exists((dir / "pytorch_model.bin").string())
+                                ? ": save pytorch_model.bin with transformers' save_pretrained"
+                                : ": get the model's *.safetensors"));
   files_.push_back(index);
   std::map<std::string, std::string> map = readWeightMap(index);
   std::map<std::string, size_t> expected; // tensors of each shard
@@ -136,7 +206,8 @@ void Checkpoint::openDirectory() {
     for (const auto &[tensor, where] : map)
       if (where == shard && !shards_.back()->find(tensor))
         fail(ExitCode::BadInput, (dir / shard).string() + ": has no tensor " + quote(tensor) +
-                                     ", which the index says it has: download it again");
+                                     ", which the index says it has: the files are of "
+                                     "different models");
   }
 }
 

@@ -32,7 +32,7 @@ struct CheckpointTensor {
   int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
 };
 
-/// A .gguf file, or a Hugging Face directory: config.json with model.safetensors, or with
+/// A .gguf file (or one of the parts of a split one, which all lie beside it), or a Hugging Face directory: config.json with model.safetensors, or with
 /// model.safetensors.index.json and its shards. Movable; views live as long as it does.
 class Checkpoint {
 public:
@@ -46,8 +46,9 @@ public:
   ~Checkpoint();
 
   const std::string &path() const { return path_; }
-  /// The GGUF file, or null for a Hugging Face directory.
-  const GgufFile *gguf() const { return gguf_.get(); }
+  /// The GGUF file, of a split one the first part, which has the metadata; null for a Hugging Face
+  /// directory.
+  const GgufFile *gguf() const { return gguf_.empty() ? nullptr : gguf_.front().get(); }
   /// The text of config.json; empty for GGUF.
   const std::string &configJson() const { return configJson_; }
 
@@ -68,13 +69,15 @@ public:
 private:
   Checkpoint() = default;
   void addGguf(GgufFile file);
+  /// Opens a GGUF file, with all parts if it is one of several.
+  void openGguf();
   void openDirectory();
   /// Adds the file's tensors, with a map only those that it gives to `shard`; returns how many.
   size_t addShard(const std::string &path, const std::map<std::string, std::string> *map,
                   const std::string &shard);
   void index();
   std::string path_, configJson_;
-  std::unique_ptr<GgufFile> gguf_;
+  std::vector<std::unique_ptr<GgufFile>> gguf_; ///< all parts
   std::vector<std::unique_ptr<SafetensorsFile>> shards_;
   std::vector<std::string> files_; ///< what identity() covers
   std::vector<CheckpointTensor> tensors_;

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/Checkpoint/DType.h"
 #include "runtime/base/SmallFloat.h"
+#include <cmath>
 #include <cstring>
 
 #pragma STDC FP_CONTRACT OFF
@@ -159,8 +160,89 @@ void q6_k(const uint8_t *in, float *out) {
   }
 }
 
+constexpr int8_t kNonLinear[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                 1,    13,   25,  38,  53,  69,  89,  113};
+
+void iq4_nl(const uint8_t *in, float *out) {
+  const float d = half(in);
+  for (int j = 0; j < 16; ++j) {
+    out[j] = d * float(kNonLinear[in[2 + j] & 15]);
+    out[16 + j] = d * float(kNonLinear[in[2 + j] >> 4]);
+  }
+}
+
+/// Eight runs of 32, each with a scale of six bits: two high ones of a word, four low ones of bytes.
+void iq4_xs(const uint8_t *in, float *out) {
+  const float d = half(in);
+  const int high = load16(in + 2);
+  for (int run = 0; run < 8; ++run, out += 32) {
+    const int low = in[4 + run / 2] >> (run % 2 * 4) & 15;
+    const float dl = d * float((low | (high >> (2 * run) & 3) << 4) - 32);
+    const uint8_t *codes = in + 8 + run * 16;
+    for (int j = 0; j < 16; ++j) {
+      out[j] = dl * float(kNonLinear[codes[j] & 15]);
+      out[16 + j] = dl * float(kNonLinear[codes[j] >> 4]);
+    }
+  }
+}
+
+/// Five ternary digits a byte, as the byte's fraction in base 3: the first `digits` digits of `count`
+/// bytes, first those of all bytes.
+float *ternary(const uint8_t *in, int count, int digits, float d, float *out) {
+  uint8_t power = 1;
+  for (int digit = 0; digit < digits; ++digit, power = uint8_t(power * 3))
+    for (int j = 0; j < count; ++j)
+      *out++ = d * float((uint8_t(in[j] * power) * 3 >> 8) - 1);
+  return out;
+}
+
+void tq1_0(const uint8_t *in, float *out) {
+  const float d = half(in + 52);
+  out = ternary(in, 32, 5, d, out);
+  out = ternary(in + 32, 16, 5, d, out);
+  ternary(in + 48, 4, 4, d, out);
+}
+
+void tq2_0(const uint8_t *in, float *out) {
+  const float d = half(in + 64);
+  for (int part = 0; part < 2; ++part)
+    for (int shift = 0; shift < 8; shift += 2)
+      for (int j = 0; j < 32; ++j)
+        *out++ = d * float((in[part * 32 + j] >> shift & 3) - 1);
+}
+
+/// Twice the numbers of E2M1; scales are halved for it.
+constexpr int8_t kE2m1[] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+void mxfp4(const uint8_t *in, float *out) {
+  const uint32_t bits = in[0] < 2 ? 0x00200000u << in[0] : uint32_t(in[0] - 1) << 23;
+  float d;
+  std::memcpy(&d, &bits, sizeof d);
+  for (int j = 0; j < 16; ++j) {
+    out[j] = d * float(kE2m1[in[1 + j] & 15]);
+    out[16 + j] = d * float(kE2m1[in[1 + j] >> 4]);
+  }
+}
+
+/// Four runs of 16, their scales E4M3 without a sign.
+void nvfp4(const uint8_t *in, float *out) {
+  for (int run = 0; run < 4; ++run, out += 16) {
+    const uint8_t code = in[run];
+    const int exponent = code >> 3 & 15;
+    const float mantissa = float(code & 7);
+    const float scale =
+        exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(1 + mantissa / 8, exponent - 7);
+    const float d = code == 0 || code == 0x7f ? 0.0f : scale * 0.5f;
+    for (int j = 0; j < 8; ++j) {
+      out[j] = d * float(kE2m1[in[4 + run * 8 + j] & 15]);
+      out[8 + j] = d * float(kE2m1[in[4 + run * 8 + j] >> 4]);
+    }
+  }
+}
+
 using BlockFunction = void (*)(const uint8_t *in, float *out);
-constexpr BlockFunction kBlocks[] = {q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k};
+constexpr BlockFunction kBlocks[] = {q4_0, q4_1, q5_0,   q5_1,   q8_0,  q2_k,  q3_k,  q4_k,
+                                     q5_k, q6_k, iq4_nl, iq4_xs, tq1_0, tq2_0, mxfp4, nvfp4};
 
 } // namespace
 
@@ -176,6 +258,17 @@ void dequantize(DType type, const uint8_t *in, uint64_t count, float *out) {
   case DType::BF16:
     for (uint64_t i = 0; i < count; ++i)
       out[i] = fromBFloat16(load16(in + 2 * i));
+    return;
+  case DType::F64:
+    for (uint64_t i = 0; i < count; ++i) {
+      double number;
+      std::memcpy(&number, in + 8 * i, sizeof number);
+      out[i] = float(number);
+    }
+    return;
+  case DType::F8_E4M3:
+    for (uint64_t i = 0; i < count; ++i)
+      out[i] = fromE4m3(in[i]);
     return;
   default:
     break;

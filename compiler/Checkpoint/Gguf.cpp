@@ -55,17 +55,29 @@ std::optional<TensorType> tensorType(uint32_t number) {
     return TensorType{"Q5_K", DType::Q5_K};
   case 14:
     return TensorType{"Q6_K", DType::Q6_K};
+  case 20:
+    return TensorType{"IQ4_NL", DType::IQ4_NL};
+  case 23:
+    return TensorType{"IQ4_XS", DType::IQ4_XS};
+  case 28:
+    return TensorType{"F64", DType::F64};
   case 30:
     return TensorType{"BF16", DType::BF16};
+  case 34:
+    return TensorType{"TQ1_0", DType::TQ1_0};
+  case 35:
+    return TensorType{"TQ2_0", DType::TQ2_0};
+  case 39:
+    return TensorType{"MXFP4", DType::MXFP4};
+  case 40:
+    return TensorType{"NVFP4", DType::NVFP4};
   default:
     break;
   }
-  constexpr std::array<std::string_view, 41> others = {
-      "",        "",      "",       "",      "Q4_2",  "Q4_3",   "",     "",        "",
-      "Q8_1",    "",      "",       "",      "",      "",       "Q8_K", "IQ2_XXS", "IQ2_XS",
-      "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8",   "I16",     "I32",
-      "I64",     "F64",   "IQ1_M",  "",      "",      "",       "",     "TQ1_0",   "TQ2_0",
-      "",        "",      "",       "MXFP4", "NVFP4"};
+  constexpr std::array<std::string_view, 30> others = {
+      "", "",      "",      "", "Q4_2", "Q4_3", "",        "",       "",        "Q8_1",
+      "", "",      "",      "", "",     "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S",
+      "", "IQ3_S", "IQ2_S", "", "I8",   "I16",  "I32",     "I64",    "",        "IQ1_M"};
   if (number < others.size() && !others[number].empty())
     return TensorType{others[number], std::nullopt};
   return std::nullopt;

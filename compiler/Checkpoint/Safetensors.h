@@ -33,7 +33,7 @@ struct SafetensorsTensor {
 class SafetensorsFile {
 public:
   /// Maps and checks the file. Throws Error: Io; BadInput if it is damaged (with the byte);
-  /// Unsupported for a tensor of another type than F32, F16, BF16 (which it names).
+  /// Unsupported for a tensor of a type that DType.h does not list (which it names).
   static SafetensorsFile open(const std::string &path);
   /// The same over bytes that the caller keeps alive; `path` is for messages.
   static SafetensorsFile parse(std::span<const uint8_t> bytes, std::string path);

@@ -56,7 +56,7 @@ SafetensorsWriter::~SafetensorsWriter() {
 }
 
 void SafetensorsWriter::addTensor(std::string name, DType type, std::vector<int64_t> shape) {
-  if (type > DType::BF16)
+  if (!isPlain(type))
     fail(ExitCode::Internal, state_->path + ": safetensors cannot hold " +
                                  std::string(retort::name(type)) + " tensors");
   std::optional<uint64_t> size = blockBytes(type);

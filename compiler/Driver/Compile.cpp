@@ -188,6 +188,8 @@ public:
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
         context_(workspace_), teacher_(options.teacher, workspace_, options.chat),
         corpus_(options.corpus, options.smallCorpus, progress_), gates_(options.gates) {
+    for (const std::string &note : teacher_.notes())
+      progress_.note(note);
     targets_ = parseTargets(options.target);
     checkDevices();
     if (gates_.needCorpus() && options.corpus.empty())

@@ -1,6 +1,8 @@
 //===- Teacher.cpp - The checkpoint a compile starts from -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Teacher.h"
+#include "compiler/Import/Config.h"
+#include "compiler/Import/Import.h"
 #include "compiler/Weights/ParamStream.h"
 #include "runtime/base/Sha256.h"
 
@@ -28,8 +30,10 @@ Teacher::Teacher(const std::string &path, const Workspace &workspace, const Chat
     : path_(path), workspace_(workspace),
       checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(path))),
       fingerprint_(checkpoint_->fingerprint()),
-      spec_(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf(), chat)
-                                : readTokenizer(path, chat)) {}
+      notes_(leftOut(*checkpoint_)),
+      spec_(fitVocabulary(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf(), chat)
+                                              : readTokenizer(path, chat),
+                          readModelConfig(*checkpoint_).vocab, notes_)) {}
 
 const std::string &Teacher::sha256() {
   if (sha256_.empty()) {

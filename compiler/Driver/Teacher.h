@@ -55,12 +55,15 @@ public:
   exec::ReadRows readRows(lm::ModelOp model, const exec::Graph &graph);
 
   const Workspace &workspace() const { return workspace_; }
+  /// What of the checkpoint is left out, a line for each kind of thing.
+  const std::vector<std::string> &notes() const { return notes_; }
 
 private:
   std::string path_, sha256_;
   const Workspace &workspace_;
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::string fingerprint_; ///< of the files as they were opened
+  std::vector<std::string> notes_;
   TokenizerSpec spec_;
   std::map<std::vector<int32_t>, std::unique_ptr<LoadedTokenizer>> tokenizers_;
 };

@@ -8,6 +8,7 @@
 #include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Import/Config.h"
 #include <cmath>
+#include <filesystem>
 
 namespace retort {
 namespace {
@@ -47,6 +48,8 @@ public:
                std::to_string(rope.dims / 2) + " rotated pairs");
       for (double factor : rope.factors)
         positive("a rope factor", factor);
+      if (rope.attentionFactor)
+        positive("the rope factors' attention factor", *rope.attentionFactor);
       return;
     }
     positive(what + "rope scaling factor", rope.factor);
@@ -100,6 +103,8 @@ void checkModelConfig(const ModelConfig &config, const std::string &where) {
                  ", not between 0 and 1");
   check.positive("the embedding's scale", config.embedScale);
   check.positive("the attention's scale", config.attentionScale);
+  check.positive("the residuals' scale", config.residualScale);
+  check.positive("the logits' scale", config.logitScale);
   if (config.attentionSoftCap)
     check.positive("the attention's soft cap", *config.attentionSoftCap);
   if (config.logitSoftCap)
@@ -114,6 +119,10 @@ ModelConfig readModelConfig(const Checkpoint &checkpoint) {
       checkpoint.gguf() ? checkpoint.path() : checkpoint.path() + "/config.json";
   ModelConfig config = checkpoint.gguf() ? readGgufConfig(checkpoint)
                                          : readHuggingFaceConfig(checkpoint.configJson(), where);
+  std::error_code ignored;
+  if (!checkpoint.gguf() && std::filesystem::exists(checkpoint.path() + "/modules.json", ignored))
+    fail(ExitCode::Unsupported, checkpoint.path() + ": is an embedding model ('modules.json'), not "
+                                                    "a language model");
   // A window that reaches over the whole context is none.
   for (ModelConfig::Layer &layer : config.layers)
     if (layer.window >= config.context)

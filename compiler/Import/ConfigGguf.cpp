@@ -21,7 +21,11 @@ class GgufReader final : public ConfigReader {
 public:
   /// Converters write every key but the window's.
   GgufReader(const Family &family, const Checkpoint &checkpoint)
-      : ConfigReader(family, {.window = family.ggufWindow, .normEps = 0}, checkpoint.path()),
+      : ConfigReader(family,
+                     {.window = family.ggufWindow,
+                      .normEps = 0,
+                      .localRopeBase = static_cast<double>(family.ggufLocalRopeBase)},
+                     checkpoint.path()),
         checkpoint_(checkpoint), file_(*checkpoint.gguf()) {
     refuseUnsupported();
     const CheckpointTensor *table = checkpoint_.find("token_embd.weight");
@@ -67,9 +71,17 @@ private:
       unsupported("a mixture of experts (" + quote(name("expert_count")) +
                   ") is not supported: use a dense model");
     refuseParallelResidual(file_.boolean(name("use_parallel_residual")).value_or(false));
-    for (const char *table : {"rope_factors_long.weight", "rope_factors_short.weight"})
-      if (checkpoint_.find(table))
-        unsupportedScaling("'longrope' (tensor " + quote(table) + ")");
+    if (!file_.boolean(name("attention.causal")).value_or(true))
+      unsupported("attention in both directions (" + quote(name("attention.causal")) +
+                  " is false) is not supported: use a causal model");
+    if (integer("pooling_type").value_or(0) > 0)
+      unsupported("an embedding model (" + quote(name("pooling_type")) +
+                  ") is not supported: use a language model");
+    if (family_.multipliers && !file_.boolean(name("rope.scaling.finetuned")).value_or(true))
+      unsupported("a model without rotary positions (" + quote(name("rope.scaling.finetuned")) +
+                  " is false) is not supported");
+    if (checkpoint_.find("cls.output.weight") || checkpoint_.find("cls.weight"))
+      unsupported("a classifier (tensor 'cls.*') is not supported: use a language model");
   }
 
   void readRopes() override {
@@ -82,9 +94,20 @@ private:
       rope.scaling = RopeConfig::Scaling::Linear;
     else if (type == "yarn")
       readYarn(rope);
-    else if (type && type != "none")
+    else if (type && type != "none" && type != "longrope")
       unsupportedScaling(quote(*type));
-    readRopeFactors(rope);
+    if (checkpoint_.find("rope_freqs.weight"))
+      rope.factors = factorsOf("rope_freqs.weight", rope);
+    const double original = number("rope.scaling.original_context_length")
+                                .value_or(static_cast<double>(config_.context));
+    const bool isLong = static_cast<double>(config_.context) > original;
+    if (checkpoint_.find("rope_factors_long.weight")) {
+      rope.factors =
+          factorsOf(isLong ? "rope_factors_long.weight" : "rope_factors_short.weight", rope);
+      rope.attentionFactor = number("rope.scaling.attn_factor");
+    } else if (type == "longrope") {
+      unsupportedScaling("'longrope' without its tables ('rope_factors_long.weight')");
+    }
   }
 
   void readYarn(RopeConfig &rope) const {
@@ -102,21 +125,23 @@ private:
       rope.attentionFactor = amplitude * (rope.factor > 1 ? 0.1 * std::log(rope.factor) + 1 : 1.0);
   }
 
-  /// Llama 3's scaling is a table: what each pair's frequency is divided by.
-  void readRopeFactors(RopeConfig &rope) const {
-    const CheckpointTensor *table = checkpoint_.find("rope_freqs.weight");
-    if (!table)
-      return;
+  /// Llama 3's scaling, and Phi's for short and for long contexts, are tables: what each pair's
+  /// frequency is divided by.
+  std::vector<double> factorsOf(const char *tensor, RopeConfig &rope) const {
+    const CheckpointTensor *table = checkpoint_.find(tensor);
     if (rope.scaling != RopeConfig::Scaling::None)
-      unsupported("'rope_freqs.weight' together with another rope scaling is not supported");
-    if (table->shape.size() != 1 || table->type != DType::F32 || table->columns() > kMaxRopeFactors)
+      unsupported(quote(tensor) + " together with another rope scaling is not supported");
+    if (!table || table->shape.size() != 1 || table->type != DType::F32 ||
+        table->columns() > kMaxRopeFactors)
       fail(ExitCode::BadInput,
-           path_ + ": tensor 'rope_freqs.weight' is not a short F32 vector: the file is damaged");
+           path_ + ": tensor " + quote(tensor) + " is not a short F32 vector: the file is damaged");
     std::vector<float> factors(static_cast<size_t>(table->columns()));
     dequantize(table->type, table->bytes.data(), factors.size(), factors.data());
     rope.scaling = RopeConfig::Scaling::Factors;
-    rope.factors.assign(factors.begin(), factors.end());
+    return {factors.begin(), factors.end()};
   }
+
+  std::vector<bool> rotatingLayers() const override { return allButEvery(4); }
 
   std::vector<bool> slidingLayers(int64_t window) const override {
     const size_t count = config_.layers.size();

@@ -10,6 +10,7 @@
 #include "compiler/Import/ConfigReader.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/SmallFloat.h"
+#include <algorithm>
 #include <cmath>
 
 namespace retort {
@@ -90,8 +91,9 @@ private:
 
 class HuggingFaceReader final : public ConfigReader {
 public:
-  HuggingFaceReader(const Family &family, const JsonObject &keys)
-      : ConfigReader(family, family.defaults, keys.path()), keys_(keys) {
+  /// `keys` are the text model's, `top` those of the model around it or the same.
+  HuggingFaceReader(const Family &family, const JsonObject &keys, const JsonObject &top)
+      : ConfigReader(family, family.defaults, keys.path()), keys_(keys), top_(top) {
     refuseUnsupported();
     const std::optional<int64_t> vocab = keys_.integer("vocab_size");
     if (!vocab && defaults_.vocab == 0)
@@ -115,9 +117,12 @@ private:
   }
 
   void refuseUnsupported() const {
-    if (keys_.find("quantization_config"))
-      unsupported("a quantised checkpoint ('quantization_config') is not supported: use the "
-                  "model's F32, F16 or BF16 checkpoint, or a GGUF file");
+    for (const JsonObject *keys : {&keys_, &top_})
+      if (const std::optional<JsonObject> quantised = keys->object("quantization_config"))
+        unsupported("a checkpoint quantised by " +
+                    quote(quantised->string("quant_method").value_or("an unnamed method")) +
+                    " ('quantization_config') is not supported: use the model's F32, F16 or BF16 "
+                    "checkpoint, or a GGUF file");
     if (keys_.boolean("use_bidirectional_attention").value_or(false))
       unsupported("attention in both directions ('use_bidirectional_attention') is not supported: "
                   "use a causal model");
@@ -138,18 +143,26 @@ private:
   void readRopes() override {
     config_.rope.dims = config_.ropeLocal.dims =
         rotated(keys_.number("partial_rotary_factor").value_or(defaults_.rotated));
-    if (auto scaling = keys_.object("rope_scaling"))
-      readScaling(*scaling, config_.rope);
-    const std::optional<JsonObject> parameters = keys_.object("rope_parameters");
-    if (!parameters)
+    // Where both generations' keys are there, the old one counts.
+    const auto scaling = keys_.object("rope_scaling");
+    const auto parameters = keys_.object("rope_parameters");
+    if (scaling && !family_.localRope)
+      return readScaling(*scaling, config_.rope);
+    if (!parameters) {
+      if (scaling)
+        readScaling(*scaling, config_.rope);
       return;
+    }
     const auto full = parameters->object("full_attention"),
                sliding = parameters->object("sliding_attention");
     if (full)
       readScaling(*full, config_.rope);
     if (sliding)
       readScaling(*sliding, config_.ropeLocal);
-    if (!full && !sliding)
+    if (scaling)
+      readScaling(*scaling, config_.rope);
+    // A family with a base of its own for windows reads only what is said for each kind of layer.
+    if (!full && !sliding && !family_.localRope)
       readScaling(*parameters, config_.rope);
   }
 
@@ -174,6 +187,8 @@ private:
       rope.factor = scaling.requiredNumber("factor");
       rope.lowFreqFactor = scaling.requiredNumber("low_freq_factor");
       rope.highFreqFactor = scaling.requiredNumber("high_freq_factor");
+    } else if (type == "longrope" || type == "su") {
+      readLongRope(scaling, rope);
     } else if (type == "yarn") {
       rope.scaling = RopeConfig::Scaling::Yarn;
       rope.factor = scaling.number("factor").value_or(context / rope.originalContext);
@@ -181,6 +196,24 @@ private:
     } else {
       unsupportedScaling(quote(type));
     }
+  }
+
+  /// One of two tables, by the context that the model is made for; transformers takes the first
+  /// while a text is no longer than the original context.
+  void readLongRope(const JsonObject &scaling, RopeConfig &rope) const {
+    const double context = static_cast<double>(config_.context);
+    const char *key = context > rope.originalContext ? "long_factor" : "short_factor";
+    const json *factors = scaling.find(key);
+    if (!factors || !factors->is_array() ||
+        !std::ranges::all_of(*factors, [](const json &factor) { return factor.is_number(); }))
+      scaling.wrong(key, "a list of numbers");
+    rope.scaling = RopeConfig::Scaling::Factors;
+    rope.factors = factors->get<std::vector<double>>();
+    const double factor = scaling.number("factor").value_or(context / rope.originalContext);
+    rope.attentionFactor =
+        scaling.number("attention_factor")
+            .value_or(
+                factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(rope.originalContext)));
   }
 
   static void readYarn(const JsonObject &scaling, RopeConfig &rope) {
@@ -209,11 +242,34 @@ private:
       return layersOfType(*types);
     if (family_.windows == Windows::Pattern)
       return patternLayers();
+    if (family_.rotation == Rotation::Listed) { // the layers that see all are the ones that rotate
+      std::vector<bool> sliding = rotatingLayers();
+      sliding.flip();
+      return sliding;
+    }
     const int64_t first = keys_.integer("max_window_layers").value_or(28);
     std::vector<bool> sliding(count);
     for (size_t i = 0; i < count; ++i)
       sliding[i] = static_cast<int64_t>(i) >= first;
     return sliding;
+  }
+
+  std::vector<bool> rotatingLayers() const override {
+    const json *list = keys_.find("no_rope_layers");
+    const size_t count = config_.layers.size();
+    if (!list) {
+      const int64_t interval = keys_.integer("no_rope_layer_interval").value_or(4);
+      if (interval < 1)
+        keys_.wrong("no_rope_layer_interval", "at least 1");
+      return allButEvery(interval);
+    }
+    if (!list->is_array() || list->size() != count ||
+        !std::ranges::all_of(*list, [](const json &entry) { return entry.is_number_integer(); }))
+      keys_.wrong("no_rope_layers", "a list with an integer for each layer");
+    std::vector<bool> rotating;
+    for (const json &entry : *list)
+      rotating.push_back(entry != 0);
+    return rotating;
   }
 
   std::vector<bool> layersOfType(const json &types) const {
@@ -236,18 +292,25 @@ private:
   void readStructure() override {
     const double headDim = static_cast<double>(config_.headDim);
     config_.attentionScale =
-        1 / std::sqrt(family_.queryScale == 0
+        family_.multipliers
+            ? keys_.number("attention_multiplier").value_or(1)
+            : 1 / std::sqrt(
+                      family_.queryScale == 0
                           ? headDim
                           : keys_.number("query_pre_attn_scalar").value_or(family_.queryScale));
     config_.embedScale = rounded(config_.embedScale);
     config_.activation = activation();
     config_.normOffset = family_.normOffset;
-    config_.tiedEmbeddings = keys_.boolean("tie_word_embeddings").value_or(family_.tiedEmbeddings);
-    config_.outputBias =
-        family_.attentionBiasKey && keys_.boolean("attention_bias").value_or(false);
-    config_.qkvBias = family_.qkvBias || config_.outputBias ||
-                      (family_.qkvBiasKey && keys_.boolean("use_qkv_bias").value_or(false));
-    config_.ffnBias = family_.ffnBiasKey && keys_.boolean("mlp_bias").value_or(false);
+    config_.interleavedRope = family_.interleavedHuggingFace;
+    config_.tiedEmbeddings =
+        top_.boolean("tie_word_embeddings")
+            .value_or(keys_.boolean("tie_word_embeddings").value_or(family_.tiedEmbeddings));
+    auto bias = [&](const char *key, bool otherwise) {
+      return key ? keys_.boolean(key).value_or(otherwise) : otherwise;
+    };
+    config_.qkvBias = bias(family_.qkvBiasKey, family_.qkvBias);
+    config_.outputBias = bias(family_.outputBiasKey, false);
+    config_.ffnBias = bias(family_.ffnBiasKey, false);
   }
 
   /// The factor as a number of the model's dtype, by which transformers multiplies.
@@ -267,31 +330,50 @@ private:
     if (name == "silu" || name == "swish")
       return Activation::Silu;
     if (name == "gelu")
-      return Activation::Gelu;
+      return family_.geluIsTanh ? Activation::GeluTanh : Activation::Gelu;
     if (name == "gelu_pytorch_tanh" || name == "gelu_new")
       return Activation::GeluTanh;
     unsupported("activation " + quote(*name) +
                 " is not supported: use a model with silu, gelu or gelu_pytorch_tanh");
   }
 
-  const JsonObject &keys_;
+  const JsonObject &keys_, &top_;
 };
+
+/// Refuses a model that has no head over tokens, by what it is.
+void refuseOtherTasks(const JsonObject &keys) {
+  const json *architectures = keys.find("architectures");
+  if (!architectures || !architectures->is_array())
+    return;
+  for (const json &entry : *architectures) {
+    const std::string name = entry.is_string() ? entry.get<std::string>() : "";
+    for (const char *ending : {"ForSequenceClassification", "ForTokenClassification",
+                               "ForQuestionAnswering", "ForRewardModel", "RewardModel"})
+      if (name.ends_with(ending))
+        fail(ExitCode::Unsupported, keys.path() + ": a classifier or reward model (" + quote(name) +
+                                        ") is not supported: use a language model");
+  }
+}
 
 } // namespace
 
 ModelConfig readHuggingFaceConfig(const std::string &text, const std::string &path) {
   const json document = parseJson(text, path);
   const JsonObject keys(document, path);
+  refuseOtherTasks(keys);
   const std::string type = keys.string("model_type").value_or("");
   const Family *family = familyOfModelType(type);
+  // A model of text and images has the text model's keys under "text_config". A small one may have
+  // no tower, and then its keys at the top.
+  const std::optional<JsonObject> inner =
+      !family || (family->isWithinMultimodal() && type == family->name) ? keys.object("text_config")
+                                                                        : std::nullopt;
+  if (inner && !family)
+    family = familyOfModelType(inner->string("model_type").value_or(""));
   if (!family)
     fail(ExitCode::Unsupported, path + ": model_type " + quote(type) +
                                     " is not supported: use a model of " + familyList());
-  // A small model of a multimodal type may have no tower, and then its keys at the top.
-  const std::optional<JsonObject> inner = family->isWithinMultimodal() && type == family->name
-                                              ? keys.object("text_config")
-                                              : std::nullopt;
-  ModelConfig config = HuggingFaceReader(*family, inner ? *inner : keys).read();
+  ModelConfig config = HuggingFaceReader(*family, inner ? *inner : keys, keys).read();
   config.name = keys.string("_name_or_path").value_or("");
   return config;
 }

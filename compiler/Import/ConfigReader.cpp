@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/ConfigReader.h"
 #include "compiler/Checkpoint/Cursor.h"
+#include <algorithm>
 #include <cmath>
 
 namespace retort {
@@ -22,6 +23,10 @@ constexpr ConfigKey kWindow{"sliding_window", "attention.sliding_window"};
 constexpr ConfigKey kWindowPattern{"sliding_window_pattern", "attention.sliding_window_pattern"};
 constexpr ConfigKey kAttentionSoftCap{"attn_logit_softcapping", "attn_logit_softcapping"};
 constexpr ConfigKey kLogitSoftCap{"final_logit_softcapping", "final_logit_softcapping"};
+constexpr ConfigKey kEmbeddingScale{"embedding_multiplier", "embedding_scale"};
+constexpr ConfigKey kResidualScale{"residual_multiplier", "residual_scale"};
+constexpr ConfigKey kLogitDivisor{"logits_scaling", "logit_scale"};
+constexpr ConfigKey kLogitScale{"logit_scale", "logit_scale"};
 
 constexpr int64_t kMaxLayers = 1 << 10; // before anything is made for each layer
 
@@ -35,16 +40,20 @@ ModelConfig ConfigReader::read() {
   config_.family = &family_;
   readSizes();
   config_.rope.base = number(kRopeBase).value_or(defaults_.ropeBase);
-  config_.ropeLocal.base = number(kLocalRopeBase).value_or(10000);
+  config_.ropeLocal.base =
+      number(kLocalRopeBase)
+          .value_or(defaults_.localRopeBase != 0 ? defaults_.localRopeBase : config_.rope.base);
   readRopes();
   readWindows();
+  readRotation();
   if (family_.scaledEmbedding)
     config_.embedScale = std::sqrt(static_cast<float>(config_.hidden));
-  if (family_.softCaps) {
+  if (family_.attentionSoftCapKey)
     config_.attentionSoftCap = softCap(kAttentionSoftCap, family_.attentionSoftCap);
+  if (family_.logitSoftCapKey)
     config_.logitSoftCap = softCap(kLogitSoftCap, family_.logitSoftCap);
-  }
   readStructure();
+  readMultipliers();
   return std::move(config_);
 }
 
@@ -101,14 +110,43 @@ void ConfigReader::readWindows() {
     }
 }
 
+void ConfigReader::readRotation() {
+  std::vector<ModelConfig::Layer> &layers = config_.layers;
+  if (family_.rotation == Rotation::InWindows) {
+    const bool any = std::ranges::any_of(layers, [](auto &layer) { return layer.window != 0; });
+    for (ModelConfig::Layer &layer : layers)
+      layer.rotates = !any || layer.window != 0;
+  } else if (family_.rotation == Rotation::Listed) {
+    const std::vector<bool> rotates = rotatingLayers();
+    for (size_t i = 0; i < layers.size(); ++i)
+      layers[i].rotates = rotates[i];
+  }
+}
+
+void ConfigReader::readMultipliers() {
+  if (family_.multipliers) {
+    config_.embedScale = number(kEmbeddingScale).value_or(1);
+    config_.residualScale = number(kResidualScale).value_or(1);
+    config_.logitScale = 1 / number(kLogitDivisor).value_or(1);
+  }
+  if (family_.logitScale != 0)
+    config_.logitScale = number(kLogitScale).value_or(family_.logitScale);
+}
+
 std::vector<bool> ConfigReader::patternLayers() const {
-  const int64_t pattern = integer(kWindowPattern).value_or(family_.windowPattern);
+  const int64_t pattern = family_.windowPatternKey
+                              ? integer(kWindowPattern).value_or(family_.windowPattern)
+                              : family_.windowPattern;
   if (pattern < 1)
     refuse(kWindowPattern, pattern, "at least 1");
-  std::vector<bool> sliding(config_.layers.size());
-  for (size_t i = 0; i < sliding.size(); ++i)
-    sliding[i] = (static_cast<int64_t>(i) + 1) % pattern != 0;
-  return sliding;
+  return allButEvery(pattern);
+}
+
+std::vector<bool> ConfigReader::allButEvery(int64_t nth) const {
+  std::vector<bool> chosen(config_.layers.size());
+  for (size_t i = 0; i < chosen.size(); ++i)
+    chosen[i] = (static_cast<int64_t>(i) + 1) % nth != 0;
+  return chosen;
 }
 
 std::optional<double> ConfigReader::softCap(const ConfigKey &key, double otherwise) const {

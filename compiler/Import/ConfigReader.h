@@ -40,11 +40,15 @@ protected:
   virtual void readRopes() = 0;
   /// Which layers attend only to the latest `window` rows.
   virtual std::vector<bool> slidingLayers(int64_t window) const = 0;
+  /// Which layers of a family that lists them rotate query and key.
+  virtual std::vector<bool> rotatingLayers() const = 0;
   /// Scale of attention, activation, biases, tied embeddings, and how tensors are stored.
   virtual void readStructure() = 0;
 
   /// All layers but every nth, by the file's n or the family's.
   std::vector<bool> patternLayers() const;
+  /// All layers but every nth.
+  std::vector<bool> allButEvery(int64_t nth) const;
   [[noreturn]] void unsupported(const std::string &what) const;
   [[noreturn]] void unsupportedScaling(const std::string &what) const;
   void refuseParallelResidual(bool isParallel) const;
@@ -57,6 +61,8 @@ protected:
 private:
   void readSizes();
   void readWindows();
+  void readRotation();
+  void readMultipliers();
   int64_t integerOr(const ConfigKey &key, int64_t otherwise) const;
   std::optional<double> softCap(const ConfigKey &key, double otherwise) const;
   [[noreturn]] void refuse(const ConfigKey &key, int64_t value, const std::string &wanted) const;

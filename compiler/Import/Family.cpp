@@ -18,18 +18,47 @@ constexpr TensorName kSandwichNorms[] = {
     {"post_attention_norm", "post_attention_layernorm"},
     {"post_ffw_norm", "post_feedforward_layernorm"},
 };
+constexpr TensorName kNormsAfter[] = {
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+};
+constexpr TensorName kGlm4Norms[] = {
+    {"post_attention_norm", "post_self_attn_layernorm"},
+    {"post_ffw_norm", "post_mlp_layernorm"},
+};
+constexpr TensorName kSeedOssNorms[] = {
+    {"ffn_norm", "post_attention_layernorm", "post_attention_norm"},
+};
 
 /// What the versions of Gemma have in common.
 constexpr Family gemma(Family row) {
+  row.normOffset = true;
+  row.activation = Activation::GeluTanh;
+  row.scaledEmbedding = row.tiedEmbeddings = true;
+  row.qkvBiasKey = row.outputBiasKey = "attention_bias";
+  return row;
+}
+
+/// What Gemma 2 and 3 add.
+constexpr Family laterGemma(Family row) {
+  row = gemma(row);
   row.tensorNames = kSandwichNorms;
   row.windows = Windows::Pattern;
   row.queryScale = 256;
-  row.normOffset = row.postNorms = true;
-  row.activation = Activation::GeluTanh;
+  row.norms = BlockNorms::Around;
   row.activationKey = "hidden_activation";
-  row.scaledEmbedding = row.tiedEmbeddings = true;
-  row.softCaps = true;
-  row.attentionBiasKey = true;
+  row.logitSoftCapKey = true;
+  return row;
+}
+
+/// What the versions of OLMo have in common.
+constexpr Family olmo(Family row) {
+  row.defaults.context = 2048;
+  row.defaults.normEps = 1e-5;
+  row.tensorNames = kNormsAfter;
+  row.norms = BlockNorms::After;
+  row.qkNorms = QueryKeyNorms::Rows;
+  row.qkvBiasKey = row.outputBiasKey = "attention_bias";
   return row;
 }
 
@@ -38,8 +67,9 @@ constexpr Family kFamilies[] = {
      .architecture = "llama",
      .defaults = {.context = 2048},
      .interleavedRows = true,
-     .attentionBiasKey = true,
-     .ffnBiasKey = true},
+     .qkvBiasKey = "attention_bias",
+     .outputBiasKey = "attention_bias",
+     .ffnBiasKey = "mlp_bias"},
     {.name = "mistral",
      .architecture = "llama",
      .defaults = {.context = 131072, .kvHeads = 8},
@@ -54,34 +84,143 @@ constexpr Family kFamilies[] = {
      .architecture = "qwen3",
      .defaults = {.context = 32768, .headDim = 128},
      .windows = Windows::FromLayer,
-     .qkNorm = true,
-     .attentionBiasKey = true},
-    gemma({.name = "gemma2",
-           .architecture = "gemma2",
-           .defaults = {.vocab = 256000, .context = 8192, .heads = 8, .kvHeads = 4, .headDim = 256},
-           .windowPattern = 2,
-           .ggufWindow = 4096,
-           .ggufWideLayers = 46,
-           .attentionSoftCap = 50,
-           .logitSoftCap = 30}),
-    gemma({.name = "gemma3",
-           .architecture = "gemma3",
-           .textModelType = "gemma3_text",
-           .defaults = {.vocab = 262208,
-                        .context = 131072,
-                        .heads = 8,
-                        .kvHeads = 4,
-                        .headDim = 256,
-                        .ropeBase = 1e6},
-           .windowPattern = 6,
-           .localRope = true,
-           .qkNorm = true,
-           .ggufWideLayers = 62}),
+     .qkNorms = QueryKeyNorms::Heads,
+     .qkvBiasKey = "attention_bias",
+     .outputBiasKey = "attention_bias"},
+    gemma(
+        {.name = "gemma",
+         .architecture = "gemma",
+         .defaults = {.vocab = 256000, .context = 8192, .heads = 16, .kvHeads = 16, .headDim = 256},
+         .geluIsTanh = true}),
+    laterGemma(
+        {.name = "gemma2",
+         .architecture = "gemma2",
+         .defaults = {.vocab = 256000, .context = 8192, .heads = 8, .kvHeads = 4, .headDim = 256},
+         .windowPattern = 2,
+         .ggufWindow = 4096,
+         .ggufWideLayers = 46,
+         .attentionSoftCapKey = true,
+         .attentionSoftCap = 50,
+         .logitSoftCap = 30}),
+    laterGemma({.name = "gemma3",
+                .architecture = "gemma3",
+                .textModelType = "gemma3_text",
+                .defaults = {.vocab = 262208,
+                             .context = 131072,
+                             .heads = 8,
+                             .kvHeads = 4,
+                             .headDim = 256,
+                             .ropeBase = 1e6},
+                .windowPattern = 6,
+                .windowPatternKey = true,
+                .localRope = true,
+                .ggufLocalRopeBase = 10000,
+                .qkNorms = QueryKeyNorms::Heads,
+                .ggufWideLayers = 62}),
     {.name = "stablelm",
      .architecture = "stablelm",
      .defaults = {.vocab = 50304, .context = 4096, .normEps = 1e-5, .rotated = 0.25},
      .layerNorms = true,
-     .qkvBiasKey = true},
+     .layerNormBias = true,
+     .qkvBiasKey = "use_qkv_bias"},
+    {.name = "phi3",
+     .architecture = "phi3",
+     .defaults = {.context = 4096, .window = 0, .normEps = 1e-5},
+     .windows = Windows::Every},
+    {.name = "smollm3",
+     .architecture = "smollm3",
+     .defaults = {.vocab = 128256,
+                  .context = 32768,
+                  .heads = 16,
+                  .kvHeads = 4,
+                  .window = 0,
+                  .ropeBase = 2e6},
+     .windows = Windows::FromLayer,
+     .rotation = Rotation::Listed,
+     .interleavedRows = true,
+     .tiedEmbeddings = true,
+     .qkvBiasKey = "attention_bias",
+     .outputBiasKey = "attention_bias",
+     .ffnBiasKey = "mlp_bias"},
+    {.name = "granite",
+     .architecture = "granite",
+     .defaults = {.vocab = 32000, .context = 2048},
+     .interleavedRows = true,
+     .multipliers = true,
+     .qkvBiasKey = "attention_bias",
+     .outputBiasKey = "attention_bias",
+     .ffnBiasKey = "mlp_bias"},
+    olmo({.name = "olmo3",
+          .architecture = "olmo2",
+          .defaults = {.ropeBase = 500000, .localRopeBase = 500000},
+          .windows = Windows::Pattern,
+          .windowPattern = 4,
+          .localRope = true}),
+    olmo({.name = "olmo2", .architecture = "olmo2"}),
+    {.name = "glm4",
+     .architecture = "glm4",
+     .defaults = {.vocab = 151552,
+                  .context = 131072,
+                  .heads = 32,
+                  .kvHeads = 2,
+                  .headDim = 128,
+                  .normEps = 1.5625e-7,
+                  .rotated = 0.5},
+     .tensorNames = kGlm4Norms,
+     .interleavedRows = true,
+     .interleavedHuggingFace = true,
+     .norms = BlockNorms::Around,
+     .qkvBias = true,
+     .qkvBiasKey = "attention_bias"},
+    {.name = "ernie4_5",
+     .architecture = "ernie4_5",
+     .defaults = {.vocab = 103424,
+                  .context = 131072,
+                  .heads = 16,
+                  .kvHeads = 2,
+                  .headDim = 128,
+                  .normEps = 1e-5,
+                  .ropeBase = 500000},
+     .interleavedRows = true,
+     .interleavedHuggingFace = true,
+     .tiedEmbeddings = true,
+     .qkvBiasKey = "use_bias",
+     .outputBiasKey = "use_bias",
+     .ffnBiasKey = "use_bias"},
+    {.name = "seed_oss",
+     .architecture = "seed_oss",
+     .defaults = {.vocab = 155136, .context = 524288, .heads = 80, .kvHeads = 8, .headDim = 128},
+     .tensorNames = kSeedOssNorms,
+     .qkvBias = true,
+     .qkvBiasKey = "attention_bias",
+     .outputBiasKey = "attention_out_bias",
+     .ffnBiasKey = "mlp_bias"},
+    {.name = "exaone4",
+     .architecture = "exaone4",
+     .defaults = {.vocab = 102400, .context = 2048, .heads = 32, .kvHeads = 32, .normEps = 1e-5},
+     .tensorNames = kNormsAfter,
+     .windows = Windows::Pattern,
+     .windowPattern = 4,
+     .windowPatternKey = true,
+     .rotation = Rotation::InWindows,
+     .qkNorms = QueryKeyNorms::Heads,
+     .norms = BlockNorms::After},
+    {.name = "cohere2",
+     .architecture = "cohere2",
+     .defaults = {.vocab = 256000, .context = 8192, .heads = 64, .normEps = 1e-5},
+     .windows = Windows::Pattern,
+     .windowPattern = 4,
+     .windowPatternKey = true,
+     .ggufWindow = 4096,
+     .rotation = Rotation::InWindows,
+     .interleavedRows = true,
+     .interleavedHuggingFace = true,
+     .norms = BlockNorms::Shared,
+     .layerNorms = true,
+     .tiedEmbeddings = true,
+     .logitScale = 0.0625,
+     .qkvBiasKey = "attention_bias",
+     .outputBiasKey = "attention_bias"},
 };
 
 template <typename Predicate> const Family *find(Predicate predicate) {

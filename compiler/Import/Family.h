@@ -16,7 +16,8 @@ struct FamilyDefaults {
   int64_t heads = 0, kvHeads = 0, headDim = 0;
   int64_t window = 4096;
   double normEps = 1e-6, ropeBase = 10000;
-  double rotated = 1; ///< share of a head's features that rope turns
+  double localRopeBase = 10000; ///< of layers with a window; 0: as the others
+  double rotated = 1;           ///< share of a head's features that rope turns
 };
 
 /// Which layers attend to a window of the latest rows.
@@ -27,9 +28,28 @@ enum class Windows {
   Pattern    ///< all but every `windowPattern`th
 };
 
-/// A parameter's name within a block, and its name within a layer of a Hugging Face checkpoint.
+/// Which layers rotate query and key.
+enum class Rotation {
+  Every,
+  InWindows, ///< those with a window; every one of a model without windows
+  Listed     ///< those that "no_rope_layers" has a 1 for; without the key all but every 4th
+};
+
+/// Where a block has norms.
+enum class BlockNorms {
+  Before, ///< of what attention and FFN read
+  Around, ///< and of what they give
+  After,  ///< only of what they give
+  Shared  ///< one, that attention and FFN both read: they stand side by side
+};
+
+/// What the norms of query and key run over.
+enum class QueryKeyNorms { None, Heads, Rows };
+
+/// A parameter's name within a block, and its name within a layer of a Hugging Face checkpoint, and
+/// of GGUF where that is another.
 struct TensorName {
-  std::string_view parameter, huggingFace;
+  std::string_view parameter, huggingFace, gguf = "";
 };
 
 /// How one family differs from a plain decoder: RMS norms before attention and before a gated FFN,
@@ -49,9 +69,12 @@ struct Family {
   // Attention.
   Windows windows = Windows::None;
   int64_t windowPattern = 0;
-  int64_t ggufWindow = 0; ///< window of GGUF files without the key; 0: none
-  bool localRope = false; ///< layers with a window rotate by a base of their own
-  bool qkNorm = false;    ///< query and key heads are normalised before rope
+  bool windowPatternKey = false; ///< config.json may have another in "sliding_window_pattern"
+  int64_t ggufWindow = 0;        ///< window of GGUF files without the key; 0: none
+  bool localRope = false;        ///< layers with a window rotate by a base of their own
+  int64_t ggufLocalRopeBase = 0; ///< FamilyDefaults::localRopeBase of GGUF files
+  Rotation rotation = Rotation::Every;
+  QueryKeyNorms qkNorms = QueryKeyNorms::None; ///< before rope
   /// Default of "query_pre_attn_scalar", whose root divides scores; 0: the head size's root does.
   double queryScale = 0;
   /// The number of layers of the model whose scale is by hidden / heads in GGUF files that do not
@@ -59,23 +82,28 @@ struct Family {
   size_t ggufWideLayers = 0;
   /// GGUF files have the rows of query and key with each rotated pair side by side.
   bool interleavedRows = false;
+  bool interleavedHuggingFace = false; ///< so have config.json's checkpoints
 
   // Norms, activation, embedding, logits.
   bool normOffset = false; ///< Hugging Face checkpoints store gains as w, meaning 1 + w
-  bool postNorms = false;  ///< outputs of attention and FFN are normalised
-  bool layerNorms = false; ///< norms take the mean away and have a bias
+  BlockNorms norms = BlockNorms::Before;
+  bool layerNorms = false;    ///< norms take the mean away
+  bool layerNormBias = false; ///< and have a bias
   Activation activation = Activation::Silu;
   const char *activationKey = "hidden_act";
+  bool geluIsTanh = false;                       ///< "gelu" stands for its approximation by tanh
   bool scaledEmbedding = false;                  ///< by the root of the hidden size
   bool tiedEmbeddings = false;                   ///< default of "tie_word_embeddings"
-  bool softCaps = false;                         ///< reads the keys of both caps
+  bool attentionSoftCapKey = false;              ///< reads the key of the attention's cap
+  bool logitSoftCapKey = false;                  ///< reads the key of the logits' cap
   double attentionSoftCap = 0, logitSoftCap = 0; ///< their defaults; 0: none
+  /// Reads multipliers of embedding, attention scores and residuals, and a divisor of logits.
+  bool multipliers = false;
+  double logitScale = 0; ///< default of "logit_scale", which multiplies logits; 0: there is none
 
-  // Biases.
-  bool qkvBias = false;          ///< query, key and value always have one
-  bool qkvBiasKey = false;       ///< reads "use_qkv_bias"
-  bool attentionBiasKey = false; ///< reads "attention_bias"
-  bool ffnBiasKey = false;       ///< reads "mlp_bias"
+  // Biases, and the keys that say whether they are there; null: always as the field before says.
+  bool qkvBias = false;
+  const char *qkvBiasKey = nullptr, *outputBiasKey = nullptr, *ffnBiasKey = nullptr;
 
   bool isWithinMultimodal() const { return !textModelType.empty(); }
 };

@@ -22,6 +22,15 @@ std::string shapeText(ArrayRef<int64_t> shape) {
   return text.empty() ? "a scalar" : text;
 }
 
+/// How a parameter is made of a tensor of the checkpoint.
+struct Making {
+  int64_t heads = 0; ///< its rows are those of so many heads, whose rotated pairs the checkpoint
+                     ///< may store side by side
+  double scale = 1;  ///< multiplies it
+  std::string tensor = ""; ///< whose rows it is some of; empty: a tensor of its own
+  int64_t begin = 0, rows = 0;
+};
+
 class ModelBuilder {
 public:
   ModelBuilder(MLIRContext &context, const Checkpoint &checkpoint, const ModelConfig &config)
@@ -46,33 +55,66 @@ private:
 
   //===- Parameters ---------------------------------------------------------===//
 
-  /// Makes the parameter and returns its name. With `heads`, its rows are those of so many heads
-  /// with rotated pairs, which the checkpoint may store side by side.
-  StringRef param(const std::string &name, ArrayRef<int64_t> shape, int64_t heads = 0) {
-    const std::string stored = names_.inCheckpoint(name);
+  const CheckpointTensor &tensorOf(const std::string &stored, ArrayRef<int64_t> shape) {
     const CheckpointTensor *tensor = checkpoint_.find(stored);
     if (!tensor)
       fail(ExitCode::BadInput, checkpoint_.path() + ": has no tensor " + quote(stored) + " (" +
-                                   shapeText(shape) +
-                                   "): the model's files are incomplete, "
-                                   "download them again");
+                                   shapeText(shape) + "), which a " +
+                                   std::string(config_.family->name) +
+                                   " model has: the checkpoint is not a whole one, or is named "
+                                   "otherwise than transformers names it");
     if (ArrayRef<int64_t>(tensor->shape) != shape)
       fail(ExitCode::BadInput, checkpoint_.path() + ": tensor " + quote(stored) + " is " +
                                    shapeText(tensor->shape) + ", but the model needs " +
                                    shapeText(shape) + ": the file does not match its metadata");
+    if (!isOfWeights(tensor->type))
+      fail(ExitCode::Unsupported, checkpoint_.path() + ": tensor " + quote(stored) +
+                                      " is stored as " + std::string(retort::name(tensor->type)) +
+                                      ", which is no format of weights");
     used_.insert(tensor->name);
-    OpBuilder::InsertionGuard guard(builder_);
-    builder_.setInsertionPoint(forward_);
-    Location loc = NameLoc::get(builder_.getStringAttr(stored), fileLocation(*tensor));
+    return *tensor;
+  }
+
+  /// Makes the parameter and returns its name.
+  StringRef param(const std::string &name, ArrayRef<int64_t> shape, const Making &making = {}) {
+    const bool isPart = !making.tensor.empty();
+    const std::string stored = names_.inCheckpoint(isPart ? making.tensor : name);
+    SmallVector<int64_t> storedShape(shape);
+    if (isPart)
+      storedShape[0] = making.rows;
+    const CheckpointTensor &tensor = tensorOf(stored, storedShape);
+    Location loc = NameLoc::get(builder_.getStringAttr(stored), fileLocation(tensor));
     auto type = RankedTensorType::get(shape, builder_.getF32Type());
-    auto op = builder_.create<lm::ParamOp>(loc, StringRef(name), type);
+    auto op = newParam(loc, name, type);
     ImplicitLocOpBuilder program = op.getProgramBuilder();
-    Value value =
-        program.create<weight::LoadOp>(type, stored, retort::name(tensor->type), StringAttr());
-    if (heads != 0 && config_.interleavedRope)
-      value = program.create<weight::TakeOp>(type, value, weight::Axis::Rows, halfSplitRows(heads));
+    Value value = program.create<weight::LoadOp>(type.clone(storedShape), stored,
+                                                 retort::name(tensor.type), StringAttr());
+    if (isPart)
+      value =
+          program.create<weight::SliceOp>(type, value, weight::Axis::Rows, making.begin, shape[0]);
+    if (making.heads != 0 && config_.interleavedRope)
+      value = program.create<weight::TakeOp>(type, value, weight::Axis::Rows,
+                                             halfSplitRows(making.heads));
+    if (making.scale != 1)
+      value = program.create<weight::ScaleOp>(type, value, program.getF64FloatAttr(making.scale));
     program.create<weight::YieldOp>(value);
     return op.getSymName();
+  }
+
+  /// A vector of zeros, for what an op reads and the family does without.
+  StringRef zeros(const std::string &name, int64_t size) {
+    auto type = RankedTensorType::get({size}, builder_.getF32Type());
+    auto op = newParam(NameLoc::get(builder_.getStringAttr(name)), name, type);
+    ImplicitLocOpBuilder program = op.getProgramBuilder();
+    Value value = program.create<weight::ConstantOp>(DenseFPElementsAttr::get(type, 0.0f));
+    program.create<weight::YieldOp>(value);
+    return op.getSymName();
+  }
+
+  lm::ParamOp newParam(Location loc, const std::string &name, RankedTensorType type) {
+    OpBuilder::InsertionGuard guard(builder_);
+    builder_.setInsertionPoint(forward_);
+    return builder_.create<lm::ParamOp>(loc, StringRef(name), type);
   }
 
   FlatSymbolRefAttr reference(StringRef name) { return FlatSymbolRefAttr::get(&context_, name); }
@@ -97,7 +139,7 @@ private:
 
   void refuseUnusedTensors() {
     for (const CheckpointTensor &tensor : checkpoint_.tensors())
-      if (!used_.contains(tensor.name) && !names_.mayBeUnused(tensor.name))
+      if (!used_.contains(tensor.name) && names_.unusedKind(tensor.name) == Unused::Unknown)
         fail(ExitCode::Unsupported,
              checkpoint_.path() + ": tensor " + quote(tensor.name) + " has no place in a " +
                  std::string(config_.family->name) +
@@ -109,27 +151,37 @@ private:
   RankedTensorType rows(int64_t features) { return lm::rowsType(&context_, features); }
 
   Value linear(Value input, const std::string &name, int64_t outputs, bool bias,
-               int64_t heads = 0) {
+               const Making &making = {}) {
+    auto part = [&](const char *suffix) {
+      Making result = making;
+      if (!result.tensor.empty())
+        result.tensor += suffix;
+      return result;
+    };
     FlatSymbolRefAttr weight =
-        reference(param(name + ".weight", {outputs, lm::features(input)}, heads));
+        reference(param(name + ".weight", {outputs, lm::features(input)}, part(".weight")));
     FlatSymbolRefAttr biasRef;
     if (bias)
-      biasRef = reference(param(name + ".bias", {outputs}, heads));
+      biasRef = reference(param(name + ".bias", {outputs}, part(".bias")));
     return builder_.create<lm::LinearOp>(rows(outputs), input, weight, biasRef);
   }
 
-  /// The norm of rows called `name`.
-  Value norm(Value input, const std::string &name) {
+  /// The norm of rows called `name`, times `scale`.
+  Value norm(Value input, const std::string &name, double scale = 1) {
     if (!config_.family->layerNorms)
-      return rmsNorm(input, name, 1);
-    FlatSymbolRefAttr gain = reference(param(name + ".weight", {lm::features(input)}));
-    FlatSymbolRefAttr bias = reference(param(name + ".bias", {lm::features(input)}));
+      return rmsNorm(input, name, 1, scale);
+    const int64_t size = lm::features(input);
+    FlatSymbolRefAttr gain = reference(param(name + ".weight", {size}, {.scale = scale}));
+    FlatSymbolRefAttr bias =
+        reference(config_.family->layerNormBias ? param(name + ".bias", {size}, {.scale = scale})
+                                                : zeros(name + ".bias", size));
     return builder_.create<lm::LayerNormOp>(input.getType(), input, gain, bias,
                                             builder_.getF64FloatAttr(config_.normEps));
   }
 
-  Value rmsNorm(Value input, const std::string &name, int64_t groups) {
-    FlatSymbolRefAttr gain = reference(param(name + ".weight", {lm::features(input) / groups}));
+  Value rmsNorm(Value input, const std::string &name, int64_t groups, double scale = 1) {
+    FlatSymbolRefAttr gain =
+        reference(param(name + ".weight", {lm::features(input) / groups}, {.scale = scale}));
     return builder_.create<lm::NormOp>(input.getType(), input, gain,
                                        builder_.getF64FloatAttr(config_.normEps),
                                        builder_.getI64IntegerAttr(groups),
@@ -145,7 +197,8 @@ private:
     case Scaling::Linear:
       return lm::RopeScalingAttr::get(&context_, lm::RopeScalingKind::Linear, numbers);
     case Scaling::Factors:
-      return lm::RopeScalingAttr::getTable(&context_, rope.factors);
+      return lm::RopeScalingAttr::getTable(&context_, rope.factors,
+                                           rope.attentionFactor.value_or(1));
     case Scaling::Llama3:
       numbers.push_back({"original_context", rope.originalContext});
       numbers.push_back({"low_freq_factor", rope.lowFreqFactor});
@@ -192,29 +245,56 @@ private:
   Value attention(Value input, const std::string &block, const Layer &layer) {
     const RopeConfig &positions = layer.localRope ? config_.ropeLocal : config_.rope;
     const int64_t heads = layer.heads, kvHeads = layer.kvHeads, dim = config_.headDim;
-    Value q = linear(input, block + "attn_q", heads * dim, config_.qkvBias, heads);
-    Value k = linear(input, block + "attn_k", kvHeads * dim, config_.qkvBias, kvHeads);
-    Value v = linear(input, block + "attn_v", kvHeads * dim, config_.qkvBias);
-    if (config_.family->qkNorm) {
-      q = rmsNorm(q, block + "attn_q_norm", heads);
-      k = rmsNorm(k, block + "attn_k_norm", kvHeads);
+    const int64_t all = (heads + 2 * kvHeads) * dim;
+    // One tensor may hold the three.
+    const std::string fused =
+        checkpoint_.find(names_.inCheckpoint(block + "attn_qkv.weight")) ? block + "attn_qkv" : "";
+    Value q = linear(input, block + "attn_q", heads * dim, config_.qkvBias,
+                     {.heads = heads, .tensor = fused, .rows = all});
+    Value k = linear(input, block + "attn_k", kvHeads * dim, config_.qkvBias,
+                     {.heads = kvHeads, .tensor = fused, .begin = heads * dim, .rows = all});
+    Value v = linear(input, block + "attn_v", kvHeads * dim, config_.qkvBias,
+                     {.tensor = fused, .begin = (heads + kvHeads) * dim, .rows = all});
+    if (const QueryKeyNorms norms = config_.family->qkNorms; norms != QueryKeyNorms::None) {
+      const bool byHead = norms == QueryKeyNorms::Heads;
+      q = rmsNorm(q, block + "attn_q_norm", byHead ? heads : 1);
+      k = rmsNorm(k, block + "attn_k_norm", byHead ? kvHeads : 1);
     }
-    q = rope(q, heads, positions);
-    k = rope(k, kvHeads, positions);
+    if (layer.rotates) {
+      q = rope(q, heads, positions);
+      k = rope(k, kvHeads, positions);
+    }
     Value o = builder_.create<lm::AttentionOp>(
         q.getType(), q, k, v, builder_.getI64IntegerAttr(heads),
         builder_.getI64IntegerAttr(kvHeads), builder_.getF64FloatAttr(config_.attentionScale),
         layer.window != 0 ? builder_.getI64IntegerAttr(layer.window) : IntegerAttr(),
         optionalNumber(config_.attentionSoftCap),
         lm::CacheFormatAttr::get(&context_, CacheFormat::F32));
-    return linear(o, block + "attn_output", config_.hidden, config_.outputBias);
+    return linear(o, block + "attn_output", config_.hidden, config_.outputBias,
+                  {.scale = config_.residualScale});
+  }
+
+  /// The tensor that holds gate and up projections, if one holds both.
+  std::string fusedGate(const std::string &block, int64_t channels) {
+    if (!checkpoint_.gguf())
+      return checkpoint_.find(names_.inCheckpoint(block + "ffn_gate_up.weight"))
+                 ? block + "ffn_gate_up"
+                 : "";
+    const CheckpointTensor *up = checkpoint_.find(block + "ffn_up.weight");
+    return up && up->rows() == 2 * channels && !checkpoint_.find(block + "ffn_gate.weight")
+               ? block + "ffn_up"
+               : "";
   }
 
   Value feedForward(Value input, const std::string &block, const Layer &layer) {
-    Value gate = linear(input, block + "ffn_gate", layer.ffn, config_.ffnBias);
-    Value up = linear(input, block + "ffn_up", layer.ffn, config_.ffnBias);
+    const std::string fused = fusedGate(block, layer.ffn);
+    Value gate = linear(input, block + "ffn_gate", layer.ffn, config_.ffnBias,
+                        {.tensor = fused, .rows = 2 * layer.ffn});
+    Value up = linear(input, block + "ffn_up", layer.ffn, config_.ffnBias,
+                      {.tensor = fused, .begin = layer.ffn, .rows = 2 * layer.ffn});
     Value gated = builder_.create<lm::GluOp>(gate.getType(), gate, up, config_.activation);
-    return linear(gated, block + "ffn_down", config_.hidden, config_.ffnBias);
+    return linear(gated, block + "ffn_down", config_.hidden, config_.ffnBias,
+                  {.scale = config_.residualScale});
   }
 
   Value residual(Value stream, Value output) {
@@ -227,13 +307,19 @@ private:
     auto block = builder_.create<lm::BlockOp>(StringRef(label), input);
     OpBuilder::InsertionGuard guard(builder_);
     builder_.setInsertionPointToEnd(block.getBody());
+    const BlockNorms norms = config_.family->norms;
+    const bool before = norms != BlockNorms::After;
+    const bool after = norms == BlockNorms::After || norms == BlockNorms::Around;
     Value stream = block.getEntry();
-    Value output = attention(norm(stream, prefix + "attn_norm"), prefix, layer);
-    if (config_.family->postNorms)
+    Value read = before ? norm(stream, prefix + "attn_norm") : stream;
+    Value output = attention(read, prefix, layer);
+    if (after)
       output = norm(output, prefix + "post_attention_norm");
     stream = residual(stream, output);
-    output = feedForward(norm(stream, prefix + "ffn_norm"), prefix, layer);
-    if (config_.family->postNorms)
+    if (norms != BlockNorms::Shared)
+      read = before ? norm(stream, prefix + "ffn_norm") : stream;
+    output = feedForward(read, prefix, layer);
+    if (after)
       output = norm(output, prefix + "post_ffw_norm");
     builder_.create<lm::YieldOp>(residual(stream, output));
     return block.getResult();
@@ -247,8 +333,8 @@ private:
                                                 builder_.getF64FloatAttr(config_.embedScale));
     for (size_t i = 0; i < config_.layers.size(); ++i)
       stream = transformerBlock(stream, i);
-    Value last = norm(stream, "output_norm");
-    if (!config_.tiedEmbeddings)
+    Value last = norm(stream, "output_norm", config_.logitScale);
+    if (!names_.isTied())
       table = reference(param("output.weight", {config_.vocab, config_.hidden}));
     Value logits = builder_.create<lm::LogitsOp>(rows(config_.vocab), last, table,
                                                  optionalNumber(config_.logitSoftCap));
@@ -284,6 +370,28 @@ OwningOpRef<ModuleOp> importModel(MLIRContext &context, const Checkpoint &checkp
   const ModelConfig config = readModelConfig(checkpoint);
   context.loadDialect<lm::LMDialect, weight::WeightDialect>();
   return ModelBuilder(context, checkpoint, config).build(symbol);
+}
+
+std::vector<std::string> leftOut(const Checkpoint &checkpoint) {
+  const TensorNames names(checkpoint, readModelConfig(checkpoint));
+  struct Part {
+    Unused kind;
+    const char *words;
+  };
+  std::vector<std::string> lines;
+  for (const Part part : {Part{Unused::Vision, "for images"}, Part{Unused::Audio, "for sound"},
+                          Part{Unused::NextTokens, "that guess tokens after the next"}}) {
+    size_t count = 0;
+    std::string_view first;
+    for (const CheckpointTensor &tensor : checkpoint.tensors())
+      if (names.unusedKind(tensor.name) == part.kind && count++ == 0)
+        first = tensor.name;
+    if (count > 0)
+      lines.push_back("left out " + std::to_string(count) +
+                      (count == 1 ? " tensor " : " tensors ") + part.words + ", the first " +
+                      quote(first));
+  }
+  return lines;
 }
 
 } // namespace retort

@@ -22,7 +22,7 @@ struct RopeConfig {
   double mscale = 0, mscaleAllDim = 0;
   std::optional<double> attentionFactor = std::nullopt;
   bool truncate = true;
-  std::vector<double> factors = {}; ///< Factors: dims / 2 of them
+  std::vector<double> factors = {}; ///< Factors: dims / 2 of them; `attentionFactor` may be set
 };
 
 struct Family;
@@ -35,6 +35,7 @@ struct ModelConfig {
     int64_t heads = 0, kvHeads = 0, ffn = 0;
     int64_t window = 0;     ///< latest rows seen by attention; 0: all
     bool localRope = false; ///< rotates by `ropeLocal`
+    bool rotates = true;    ///< query and key are rotated at all
   };
 
   const Family *family = nullptr; ///< never null once read
@@ -47,6 +48,8 @@ struct ModelConfig {
   bool normOffset = false; ///< gains are stored as w, meaning 1 + w
 
   double embedScale = 1;
+  double residualScale = 1;  ///< multiplies what attention and FFN add to the stream
+  double logitScale = 1;     ///< multiplies logits before the soft cap
   double attentionScale = 0; ///< multiplies scores before the soft cap
   std::optional<double> attentionSoftCap, logitSoftCap;
   RopeConfig rope, ropeLocal;

@@ -6,6 +6,15 @@
 
 namespace retort {
 
+/// What a tensor is that no parameter loads.
+enum class Unused {
+  Unknown, ///< something that the model would compute with: it must not be dropped in silence
+  Derived, ///< a rotary table, or a copy of the embedding
+  Vision,
+  Audio,     ///< of a tower that is not imported
+  NextTokens ///< of a head that guesses further tokens
+};
+
 /// Maps a parameter's name (GGUF's, as everywhere in the IR) to its tensor's in the checkpoint.
 class TensorNames {
 public:
@@ -15,17 +24,21 @@ public:
   /// Face checkpoint.
   std::string inCheckpoint(const std::string &parameter) const;
 
-  /// Whether a tensor that no parameter loads may be left out: what is derived (rotary tables), a
-  /// copy (lm_head of tied embeddings), or of a tower that is not imported (vision).
-  bool mayBeUnused(std::string_view tensor) const;
+  /// Whether logits are made by the embedding table: by the checkpoint's word, unless it has a head
+  /// of its own with other numbers.
+  bool isTied() const { return tied_; }
+
+  Unused unusedKind(std::string_view tensor) const;
 
 private:
+  void findPrefix(const Checkpoint &checkpoint);
+  void findHead(const Checkpoint &checkpoint, bool tiedByConfig);
   std::string layerTensor(std::string_view parameter) const;
 
   const Family &family_;
   bool gguf_, tied_;
-  bool multimodal_ = false; ///< the checkpoint has towers beside the text model
-  std::string prefix_ = "model.", head_ = "lm_head.weight"; ///< of a Hugging Face checkpoint
+  /// Of a Hugging Face checkpoint.
+  std::string prefix_ = "model.", embedding_, head_ = "lm_head.weight";
 };
 
 } // namespace retort

@@ -17,10 +17,56 @@ using namespace tokspec;
 
 enum Type { Normal = 1, Unknown, Control, UserDefined, Unused, Byte };
 
+constexpr const char *kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr const char *kLlama3Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char *kQwen2Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+constexpr const char *kTekkenPattern =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char *kGpt4oPattern =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char *kQwen35Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char *kSeedPattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char *kDeepSeek3Pattern =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char *kHanPattern = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+";
+
+/// What names in "tokenizer.ggml.pre" stand for: splits, one after another, as llama.cpp has them
+/// (src/llama-vocab.cpp), written as the tokenizer.json of the models that use them.
+struct PreTokeniser {
+  std::initializer_list<std::string_view> names;
+  std::initializer_list<const char *> splits;
+  bool addBos = false, ignoreMerges = false, nfc = false;
+};
+const PreTokeniser kPreTokenisers[] = {
+    {{"gpt-2", "phi-2", "mpt", "olmo", "jais", "exaone4", "gigachat", "a.x-4.0", "mellum",
+      "modern-bert", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "trillion",
+      "granite-docling"},
+     {kGpt2Pattern}},
+    {{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"},
+     {R"(\p{N})", kGpt2Pattern}},
+    {{"default", ""}, {R"([\p{P}$+<=>^~|]+)", kGpt2Pattern, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
+    {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
+     {kLlama3Pattern},
+     true,
+     true},
+    {{"smaug-bpe", "dbrx", "chatglm-bpe"}, {kLlama3Pattern}},
+    {{"glm4"}, {kLlama3Pattern}, false, true},
+    {{"qwen2", "deepseek-r1-qwen", "kormo", "megrez"}, {kQwen2Pattern}, false, false, true},
+    {{"stablelm2", "hunyuan", "solar-open"}, {kQwen2Pattern}},
+    {{"qwen35"}, {kQwen35Pattern}, false, false, true},
+    {{"tekken"}, {kTekkenPattern}, true, true},
+    {{"gpt-4o", "llama4", "kanana2"}, {kGpt4oPattern}},
+    {{"seed-coder"}, {kSeedPattern}},
+    {{"deepseek-coder"}, {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kHanPattern, R"(\p{N})"}},
+    {{"deepseek-v3", "hunyuan-dense"},
+     {R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", kDeepSeek3Pattern}},
+};
 
 class GgufReader {
 public:
@@ -113,29 +159,24 @@ private:
     spec_.unknown = -1; // byte-level models have none, whatever the key says
     PreTokenizerStep bytes{};
     bytes.kind = PreTokenizerStep::ByteLevel;
-    bool llama3 = g_.pre == "llama-bpe" || g_.pre == "llama3" || g_.pre == "llama-v3";
-    if (g_.pre == "smollm") {
-      PreTokenizerStep digits{};
-      digits.kind = PreTokenizerStep::Digits;
-      digits.individualDigits = true;
-      spec_.preTokenizers.push_back(digits);
-    } else if (llama3) {
-      split(kLlama3Pattern);
-      bytes.useRegex = false;
-      spec_.ignoreMerges = true;
-    } else if (g_.pre == "qwen2") {
+    const PreTokeniser *pre = std::ranges::find_if(kPreTokenisers, [&](const PreTokeniser &known) {
+      return std::ranges::find(known.names, g_.pre) != known.names.end();
+    });
+    if (pre == std::end(kPreTokenisers))
+      unsupported("the pre-tokeniser " + inQuotes(g_.pre));
+    if (g_.merges.empty())
+      bad("a byte-level vocabulary without tokenizer.ggml.merges: the file was converted wrongly");
+    if (pre->nfc)
       spec_.normalizers.push_back({NormalizerStep::Nfc, "", ""});
-      split(kQwen2Pattern);
-      bytes.useRegex = false;
-    } else if (g_.pre != "gpt-2") {
-      unsupported(g_.pre.empty() ? "a byte-level tokenizer without tokenizer.ggml.pre"
-                                 : "the pre-tokeniser " + inQuotes(g_.pre));
-    }
+    for (const char *pattern : pre->splits)
+      split(pattern);
+    bytes.useRegex = false;
+    spec_.ignoreMerges = pre->ignoreMerges;
     spec_.preTokenizers.push_back(bytes);
     // tokenizer.json holds added tokens behind the model's; those in front stay in the model.
     for (size_t i = spec_.tokens.size(); i-- > 0 && isAdded(i);)
       spec_.inModel[i] = false;
-    surround(llama3);
+    surround(pre->addBos);
     mergesFromText();
   }
 

@@ -368,4 +368,40 @@ TokenizerSpec pruneVocabulary(const TokenizerSpec &spec, std::span<const int32_t
   return out;
 }
 
+TokenizerSpec fitVocabulary(TokenizerSpec spec, int64_t rows, std::vector<std::string> &notes) {
+  const int64_t tokens = spec.vocabSize();
+  if (tokens <= rows)
+    return spec;
+  std::vector<bool> unreachable(spec.tokens.size());
+  for (const AddedToken &token : spec.added)
+    unreachable[token.id] = !spec.inModel[token.id];
+  for (int32_t id : {spec.unknown, spec.bos, spec.eos})
+    if (id >= 0)
+      unreachable[id] = false;
+  for (const auto *list : {&spec.prefix, &spec.suffix})
+    for (int32_t id : *list)
+      unreachable[id] = false;
+  for (int64_t id = rows; id < tokens; ++id)
+    if (!unreachable[id])
+      fail(ExitCode::BadInput,
+           spec.source + ": the tokenizer has " + std::to_string(tokens) +
+               " tokens, but the model has rows for " + std::to_string(rows) + ": token " +
+               std::to_string(id) + " (" + tokspec::inQuotes(spec.tokens[id]) +
+               ") could never be run: use the tokenizer that the model was trained with");
+  const auto beyond = [&](int32_t id) { return id >= rows; };
+  notes.push_back("left out " + std::to_string(tokens - rows) +
+                  (tokens - rows == 1 ? " added token" : " added tokens") +
+                  " that the model has no row for, the first " +
+                  tokspec::inQuotes(spec.tokens[rows]));
+  spec.tokens.resize(rows);
+  spec.inModel.resize(rows);
+  if (!spec.scores.empty())
+    spec.scores.resize(rows);
+  std::erase_if(spec.added, [&](const AddedToken &token) { return beyond(token.id); });
+  std::erase_if(spec.stop, beyond);
+  if (beyond(spec.pad))
+    spec.pad = -1;
+  return spec;
+}
+
 } // namespace retort

@@ -120,6 +120,10 @@ std::string writeTokenizerJson(const TokenizerSpec &spec);
 /// keepAlways' bytes and specials is missing, or a kept token has lost every merge that makes it.
 TokenizerSpec pruneVocabulary(const TokenizerSpec &spec, std::span<const int32_t> keptIds);
 
+/// The tokenizer of a model with rows for `rows` tokens. Added tokens beyond them can never be run:
+/// they are left out, and `notes` says so. Throws Error (BadInput) for any other token beyond them.
+TokenizerSpec fitVocabulary(TokenizerSpec spec, int64_t rows, std::vector<std::string> &notes);
+
 /// Ids that pruning must keep, ascending: bytes, added and special tokens, and what the chat
 /// template's own words need, with the parts of their merges.
 std::vector<int32_t> keepAlways(const TokenizerSpec &spec);

@@ -224,6 +224,25 @@ private:
   Precision precision_;
 };
 
+class Scale : public Node {
+public:
+  Scale(NodePtr input, float factor, Precision precision)
+      : Node(input->rows(), input->columns()), input_(std::move(input)), factor_(factor),
+        precision_(precision) {}
+  void read(int64_t begin, int64_t end, float *out) override {
+    input_->read(begin, end, out);
+    const std::span<float> values(out, size(end - begin, columns_));
+    for (float &value : values)
+      value *= factor_;
+    roundTo(precision_, values);
+  }
+
+private:
+  NodePtr input_;
+  float factor_;
+  Precision precision_;
+};
+
 class Quantize : public Node {
 public:
   Quantize(NodePtr input, NumberFormat format)
@@ -278,6 +297,9 @@ NodePtr makeConcatColumns(std::vector<NodePtr> inputs) {
 }
 NodePtr makeCast(NodePtr input, Precision precision) {
   return std::make_shared<Cast>(std::move(input), precision);
+}
+NodePtr makeScale(NodePtr input, float factor, Precision precision) {
+  return std::make_shared<Scale>(std::move(input), factor, precision);
 }
 NodePtr makeQuantize(NodePtr input, NumberFormat format) {
   return std::make_shared<Quantize>(std::move(input), format);

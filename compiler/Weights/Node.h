@@ -57,6 +57,7 @@ NodePtr makeSliceColumns(NodePtr input, int64_t offset, int64_t size);
 NodePtr makeConcatRows(std::vector<NodePtr> inputs);
 NodePtr makeConcatColumns(std::vector<NodePtr> inputs);
 NodePtr makeCast(NodePtr input, Precision precision);
+NodePtr makeScale(NodePtr input, float factor, Precision precision);
 /// Rounds every row to what `format` stores of it.
 NodePtr makeQuantize(NodePtr input, NumberFormat format);
 

@@ -71,6 +71,10 @@ private:
         .Case([&](weight::CastOp op) {
           return makeCast(node(op.getInput()), precisionOf(op.getType()));
         })
+        .Case([&](weight::ScaleOp op) {
+          return makeScale(node(op.getInput()), static_cast<float>(op.getFactor()),
+                           precisionOf(op.getType()));
+        })
         .Case([&](weight::QuantizeOp op) {
           return makeQuantize(node(op.getInput()), op.getFormat().getValue());
         })
@@ -157,6 +161,9 @@ CheckpointTensor WeightSources::tensor(weight::LoadOp load) {
     fail(ExitCode::BadInput, where + ": tensor " + quote(name) + " is stored as " + stored.str() +
                                  ", but the program loads " + load.getStored().str() +
                                  ": compile with the checkpoint it came from");
+  if (!isOfWeights(found->type))
+    fail(ExitCode::BadInput, where + ": tensor " + quote(name) + " is stored as " + stored.str() +
+                                 ", which is no format of weights");
   return *found;
 }
 

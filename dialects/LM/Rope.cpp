@@ -19,7 +19,7 @@ static ArrayRef<StringLiteral> fieldsOf(RopeScalingKind kind) {
   static constexpr StringLiteral yarn[] = {"factor",           "original_context", "beta_fast",
                                            "beta_slow",        "mscale",           "mscale_all_dim",
                                            "attention_factor", "truncate"};
-  static constexpr StringLiteral factors[] = {"factors"};
+  static constexpr StringLiteral factors[] = {"factors", "attention_factor"};
   switch (kind) {
   case RopeScalingKind::Linear:
     return linear;
@@ -126,6 +126,8 @@ LogicalResult RopeScalingAttr::verify(llvm::function_ref<InFlightDiagnostic()> e
   if (kind == RopeScalingKind::Factors ? !table || !llvm::all_of(table.asArrayRef(), positive)
                                        : !positive(number("factor", 0)))
     return emitError() << "scaling factors must be finite and above 0"; // (C1)
+  if (!positive(number("attention_factor", 1)))
+    return emitError() << "attention_factor must be finite and above 0"; // (C5)
   bool hasContext = kind == RopeScalingKind::Llama3 || kind == RopeScalingKind::YaRN;
   if (hasContext && !(number("original_context", 0) >= 1))
     return emitError() << "needs an original_context of at least 1"; // (C2)
@@ -149,10 +151,13 @@ RopeScalingAttr RopeScalingAttr::get(MLIRContext *context, RopeScalingKind kind,
   return get(context, kind, fields.getDictionary(context));
 }
 
-RopeScalingAttr RopeScalingAttr::getTable(MLIRContext *context, ArrayRef<double> factors) {
+RopeScalingAttr RopeScalingAttr::getTable(MLIRContext *context, ArrayRef<double> factors,
+                                          double amplitude) {
   Builder builder(context);
   NamedAttrList fields;
   fields.set("factors", builder.getDenseF64ArrayAttr(factors));
+  if (amplitude != 1)
+    fields.set("attention_factor", builder.getF64FloatAttr(amplitude));
   return get(context, RopeScalingKind::Factors, fields.getDictionary(context));
 }
 
@@ -172,10 +177,10 @@ ArrayRef<double> RopeScalingAttr::getFactors() const {
 }
 
 double RopeScalingAttr::getAmplitude() const {
-  if (getKind() != RopeScalingKind::YaRN)
-    return 1.0;
   if (getFields().get("attention_factor"))
     return getNumber("attention_factor", 1.0);
+  if (getKind() != RopeScalingKind::YaRN)
+    return 1.0;
   double factor = getFactor();
   auto grow = [factor](double by) { return factor <= 1 ? 1.0 : 0.1 * by * std::log(factor) + 1; };
   double mscale = getNumber("mscale", 0), allDim = getNumber("mscale_all_dim", 0);

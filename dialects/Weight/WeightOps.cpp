@@ -6,6 +6,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace retort;
@@ -177,6 +178,14 @@ LogicalResult CastOp::verify() {
 OpFoldResult CastOp::fold(FoldAdaptor) {
   return getInput().getType() == getType() ? getInput() : Value();
 }
+
+LogicalResult ScaleOp::verify() {
+  if (!std::isfinite(getFactor()))
+    return emitOpError("factor must be finite"); // (C1)
+  return success();
+}
+
+OpFoldResult ScaleOp::fold(FoldAdaptor) { return getFactor() == 1 ? getInput() : Value(); }
 
 LogicalResult QuantizeOp::verify() {
   return verifySameShape(*this, getInput().getType(), getType()); // (C1)

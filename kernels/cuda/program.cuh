@@ -12,6 +12,7 @@ namespace retort::cuda::prefill { // the same in both
 using cuda::angles;
 using cuda::embed;
 using cuda::glu;
+using cuda::layerNorm;
 using cuda::norm;
 using cuda::residual;
 using cuda::sum;

@@ -9,14 +9,25 @@ namespace retort {
 #include "passes/Fuse/Passes.h.inc"
 namespace {
 
+/// Whether a norm runs over all of a projection's rows: it needs them to itself.
+bool normsWholeRows(const lm::AttentionUnit &unit) {
+  return llvm::any_of(unit.inputs, [&](const lm::Projection &input) {
+    return llvm::any_of(input.between, [&](lm::HeadwiseOpInterface op) {
+      return lm::features(op->getResult(0)) / op.getNumHeads() != unit.headDim();
+    });
+  });
+}
+
 struct FuseQKV : impl::FuseQKVBase<FuseQKV> {
   using FuseQKVBase::FuseQKVBase;
   void runOnOperation() override {
     SmallVector<lm::AttentionOp> attentions;
     getOperation().walk([&](lm::AttentionOp op) { attentions.push_back(op); });
-    for (lm::AttentionOp attention : attentions)
-      if (succeeded(fuseInputs(lm::AttentionUnit(attention), "attn_qkv")))
+    for (lm::AttentionOp attention : attentions) {
+      const lm::AttentionUnit unit(attention);
+      if (!normsWholeRows(unit) && succeeded(fuseInputs(unit, "attn_qkv")))
         ++numFused;
+    }
   }
 };
 } // namespace

@@ -11,7 +11,8 @@ def FuseQKV : Pass<"fuse-qkv", "::retort::lm::ModelOp"> {
     `weight.concat` by rows, `attn_qkv`, whose product `lm.split` cuts. Rows are quantised on their
     own, so matrices quantised in the same format are joined before they are quantised, and nothing
     changes in value. Layers that read different rows, have a bias only in part, differ in format or
-    share a parameter with another op are left as they are.
+    share a parameter with another op are left as they are, and so are those whose heads are normed
+    together (OLMo).
   }];
   let statistics = [Statistic<"numFused", "attentions-fused",
                               "Attentions whose projections were joined">];

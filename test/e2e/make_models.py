@@ -48,6 +48,18 @@ LLAMA3 = rope(
     original_max_position_embeddings=32,
 )
 YARN = rope(10000.0, rope_type="yarn", factor=4.0, original_max_position_embeddings=64)
+LONG = rope(
+    10000.0,
+    rope_type="longrope",
+    short_factor=[1.0, 1.25, 1.5, 2.0, 2.0, 2.5, 3.0, 4.0],
+    long_factor=[1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0],
+)
+OLMO3_ROPES = {
+    "full_attention": rope(
+        500000.0, rope_type="yarn", factor=4.0, original_max_position_embeddings=64
+    ),
+    "sliding_attention": rope(500000.0),
+}
 GEMMA3_ROPES = {
     "full_attention": rope(1000000.0, rope_type="linear", factor=8.0),
     "sliding_attention": rope(10000.0),
@@ -78,6 +90,60 @@ MODELS = {
             rope_parameters=rope(10000.0, partial_rotary_factor=0.5),
         ),
     ),
+    "phi3": ("Phi3Config", base(sliding_window=8)),
+    "phi3_long": (
+        "Phi3Config",
+        base(rope_parameters=LONG, original_max_position_embeddings=32),
+    ),
+    "phi3_short": (
+        "Phi3Config",
+        base(rope_parameters=LONG, original_max_position_embeddings=256),
+    ),
+    "smollm3": ("SmolLM3Config", base(num_hidden_layers=5, attention_bias=True)),
+    "granite": (
+        "GraniteConfig",
+        base(
+            embedding_multiplier=12.0,
+            residual_multiplier=0.375,
+            attention_multiplier=0.125,
+            logits_scaling=4.0,
+            attention_bias=True,
+            mlp_bias=True,
+            tie_word_embeddings=True,
+        ),
+    ),
+    "olmo2": ("Olmo2Config", base(rms_norm_eps=1e-5)),
+    "olmo3": (
+        "Olmo3Config",
+        base(
+            num_hidden_layers=5,
+            sliding_window=8,
+            rms_norm_eps=1e-5,
+            rope_parameters=OLMO3_ROPES,
+        ),
+    ),
+    "glm4": (
+        "Glm4Config",
+        base(
+            head_dim=32,
+            rms_norm_eps=1e-5,
+            rope_parameters=rope(10000.0, partial_rotary_factor=0.5),
+        ),
+    ),
+    "ernie4_5": (
+        "Ernie4_5Config",
+        base(head_dim=32, rms_norm_eps=1e-5, use_bias=True, tie_word_embeddings=True),
+    ),
+    "seed_oss": ("SeedOssConfig", base(head_dim=32, attention_out_bias=True)),
+    "exaone4": (
+        "Exaone4Config",
+        base(num_hidden_layers=5, sliding_window=8, rms_norm_eps=1e-5),
+    ),
+    "cohere2": (
+        "Cohere2Config",
+        base(num_hidden_layers=5, sliding_window=8, logit_scale=0.25, tie_word_embeddings=True),
+    ),
+    "gemma": ("GemmaConfig", base(head_dim=32, hidden_act="gelu", tie_word_embeddings=True)),
     "gemma2": (
         "Gemma2Config",
         base(
@@ -147,10 +213,20 @@ LAYER_NAMES = {
     "mlp.down_proj": "ffn_down",
     "post_feedforward_layernorm": "post_ffw_norm",
     "pre_feedforward_layernorm": "ffn_norm",
+    "post_self_attn_layernorm": "post_attention_norm",
+    "post_mlp_layernorm": "post_ffw_norm",
+    "self_attn.qkv_proj": "attn_qkv",
+    "mlp.gate_up_proj": "ffn_up",
 }
+# Where post_attention_layernorm comes after the attention, or is called so in GGUF files.
+NORM_AFTER_ATTENTION = ("gemma2", "gemma3", "olmo2", "olmo3", "exaone4")
+ARCHITECTURES = {"mistral": "llama", "olmo3": "olmo2"}
+INTERLEAVED = ("llama", "smollm3", "granite")
+WINDOWED = ("mistral", "gemma2", "gemma3", "phi3", "olmo3", "exaone4", "cohere2")
 
 
-def gguf_name(key, gemma):
+def parameter_name(key, family):
+    """What the IR calls the tensor `key` of a Hugging Face checkpoint."""
     if key == "model.embed_tokens.weight":
         return "token_embd.weight"
     if key.startswith("model.norm."):
@@ -160,10 +236,15 @@ def gguf_name(key, gemma):
     _, _, layer, rest = key.split(".", 3)
     module, suffix = rest.rsplit(".", 1)
     if module == "post_attention_layernorm":
-        local = "post_attention_norm" if gemma else "ffn_norm"
+        local = "post_attention_norm" if family in NORM_AFTER_ATTENTION else "ffn_norm"
     else:
         local = LAYER_NAMES[module]
     return f"blk.{layer}.{local}.{suffix}"
+
+
+def gguf_name(key, family):
+    name = parameter_name(key, family)
+    return name.replace("ffn_norm", "post_attention_norm") if family == "seed_oss" else name
 
 
 def llama3_factors(config, parameters):
@@ -198,23 +279,30 @@ def write_metadata(writer, config, family):
     writer.add_key_length(config["head_dim"])
     writer.add_value_length(config["head_dim"])
     if family == "stablelm":
-        writer.add_layer_norm_eps(config["layer_norm_eps"])
         writer.add_parallel_residual(config["use_parallel_residual"])
+    if "layer_norm_eps" in config:
+        writer.add_layer_norm_eps(config["layer_norm_eps"])
     else:
         writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     rotated = config["rope_parameters"].get("partial_rotary_factor", 1)
     writer.add_rope_dimension_count(int(config["head_dim"] * rotated))
-    if family == "mistral" and config.get("sliding_window"):
+    if family in WINDOWED and config.get("sliding_window"):
         writer.add_sliding_window(config["sliding_window"])
-    if family.startswith("gemma"):
-        writer.add_sliding_window(config["sliding_window"])
+    if family == "granite":
+        writer.add_embedding_scale(config["embedding_multiplier"])
+        writer.add_residual_scale(config["residual_multiplier"])
+        writer.add_attention_scale(config["attention_multiplier"])
+        writer.add_logit_scale(config["logits_scaling"])
+    if family == "cohere2":
+        writer.add_logit_scale(config["logit_scale"])
+    if family in ("gemma2", "gemma3"):
         writer.add_attention_scale(config["query_pre_attn_scalar"] ** -0.5)
     if family == "gemma2":
         writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
         writer.add_final_logit_softcapping(config["final_logit_softcapping"])
 
 
-def write_rope(writer, parameters):
+def write_rope(writer, parameters, context):
     import gguf
 
     parameters = parameters.get("full_attention", parameters)
@@ -223,6 +311,14 @@ def write_rope(writer, parameters):
         kind = "LINEAR" if parameters["rope_type"] == "linear" else "YARN"
         writer.add_rope_scaling_type(gguf.RopeScalingType[kind])
         writer.add_rope_scaling_factor(parameters["factor"])
+    if parameters["rope_type"] == "longrope":
+        original = parameters["original_max_position_embeddings"]
+        writer.add_rope_scaling_orig_ctx_len(original)
+        growth = max(context / original, 1)
+        writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(growth) / math.log(original)))
+        for kind in ("long", "short"):
+            factors = np.array(parameters[kind + "_factor"], dtype=np.float32)
+            writer.add_tensor(f"rope_factors_{kind}.weight", factors)
     if parameters["rope_type"] == "yarn":
         writer.add_rope_scaling_orig_ctx_len(parameters["original_max_position_embeddings"])
 
@@ -238,20 +334,20 @@ def write_gguf(directory, path, quantisation=None):
         config["head_dim"] = config["hidden_size"] // config["num_attention_heads"]
     family = config["model_type"].removesuffix("_text")
     gemma = family.startswith("gemma")
-    arch = "llama" if family == "mistral" else family
+    arch = ARCHITECTURES.get(family, family)
     writer = gguf.GGUFWriter(str(path), arch)
     writer.add_name("test")
     write_metadata(writer, config, family)
-    write_rope(writer, config["rope_parameters"])
+    write_rope(writer, config["rope_parameters"], config["max_position_embeddings"])
     with safe_open(str(pathlib.Path(directory) / "model.safetensors"), "pt") as tensors:
         for key in tensors.keys():
             value = tensors.get_tensor(key).to(torch.float32).numpy()
-            name = gguf_name(key, gemma)
+            name = gguf_name(key, family)
             if gemma and name.endswith("norm.weight"):
                 value = value + np.float32(1)
-            if arch == "llama" and ".attn_q." in name:
+            if arch in INTERLEAVED and ".attn_q." in name:
                 value = permute(value, config["num_attention_heads"])
-            if arch == "llama" and ".attn_k." in name:
+            if arch in INTERLEAVED and ".attn_k." in name:
                 value = permute(value, config["num_key_value_heads"])
             value = np.ascontiguousarray(value)
             if quantisation is not None and value.ndim == 2:

@@ -1,10 +1,9 @@
-# Random small models whose layers all differ, on the simulated GPU, against the executor.
+# Random small models whose layers all differ, on the simulated GPU or the CPU, against the executor.
 # SPDX-License-Identifier: Apache-2.0
 """test_cuda_random.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH [--seeds N] [--first SEED]
-                    [--device cuda --target cuda:sm_90] [--devices 2]
+                    [--device cuda --target cuda:sm_90] [--device cpu --target cpu] [--devices 2]
 
-For each seed a model that transformers makes (Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3), with random
-width, head size and count, biases, windows, soft caps and vocabulary; then pruned so that every block
+For each seed a model that transformers makes, of the families in turn, with random width, head size and count, biases, windows, soft caps and vocabulary; then pruned so that every block
 has its own heads and FFN width or is gone, and every matrix its own format and group. Compiled in a random
 form and run with the simulator's checks on: prefill and decoding, three slots mixed. All logits are
 compared with the executor's on the same quantised weights. A failure prints the seed and the
@@ -32,9 +31,13 @@ from bundles import Session, Sim, Timer, executor_logits, retort
 # are f16, and the attention of random models is sharp, which makes much of their rounding. That rounding
 # makes some keys and values the next code of an fp8 cache, and those are 6 % apart.
 LIMIT, FP8_CACHE_LIMIT = 5e-3, 4e-2
-FAMILIES = ["llama", "qwen3", "gemma2", "gemma3", "mistral", "qwen2"]
-CLASSES = {"llama": "LlamaConfig", "mistral": "MistralConfig", "qwen2": "Qwen2Config",
-           "qwen3": "Qwen3Config", "gemma2": "Gemma2Config", "gemma3": "Gemma3TextConfig"}
+CLASSES = {"llama": "LlamaConfig", "qwen3": "Qwen3Config", "gemma2": "Gemma2Config",
+           "gemma3": "Gemma3TextConfig", "mistral": "MistralConfig", "qwen2": "Qwen2Config",
+           "phi3": "Phi3Config", "smollm3": "SmolLM3Config", "granite": "GraniteConfig",
+           "olmo2": "Olmo2Config", "olmo3": "Olmo3Config", "glm4": "Glm4Config",
+           "ernie4_5": "Ernie4_5Config", "seed_oss": "SeedOssConfig", "exaone4": "Exaone4Config",
+           "cohere2": "Cohere2Config", "gemma": "GemmaConfig", "stablelm": "StableLmConfig"}
+FAMILIES = list(CLASSES)
 
 
 def configuration(family, rng):
@@ -54,16 +57,34 @@ def configuration(family, rng):
         head_dim=rng.choice([64, 128, 16, 48, 80, 112]),
         tie_word_embeddings=family.startswith("gemma") or rng.random() < 0.5,
     )
-    if family == "qwen2":  # its head size is hidden_size / heads
+    if family in ("qwen2", "phi3", "cohere2", "stablelm"):  # head size is hidden_size / heads
         config["hidden_size"] = heads * rng.choice([16, 32, 64] if heads < 8 else [16, 32])
         del config["head_dim"]
     if family == "llama":
         config |= {"attention_bias": rng.random() < 0.5, "rms_norm_eps": 1e-5,
                    "rope_parameters": rng.choice([make_models.rope(), make_models.LLAMA3,
                                                   make_models.YARN])}
-    if family in ("mistral", "gemma2", "gemma3"):
+    if family in ("mistral", "gemma2", "gemma3", "phi3", "olmo3", "exaone4", "cohere2"):
         config["sliding_window"] = rng.choice([3, 8, 17, 33])
-    if family.startswith("gemma"):
+    if family in ("olmo3", "exaone4", "cohere2"):
+        config["layer_types"] = ["sliding_attention", "full_attention", "sliding_attention"][:layers]
+    if family == "smollm3":
+        config["no_rope_layer_interval"] = 2
+    if family == "granite":
+        config |= {"embedding_multiplier": 12.0, "residual_multiplier": 0.25,
+                   "attention_multiplier": 0.0625, "logits_scaling": 4.0}
+    if family in ("granite", "seed_oss", "ernie4_5", "glm4"):
+        name = "use_bias" if family == "ernie4_5" else "attention_bias"
+        config[name] = rng.random() < 0.5
+    if family == "cohere2":
+        config["logit_scale"] = 0.25
+    if family == "phi3":
+        half = config["hidden_size"] // config["num_attention_heads"] // 2
+        factors = [1.0 + i / 4 for i in range(half)]
+        config |= {"rope_parameters": make_models.rope(
+            rope_type="longrope", short_factor=factors, long_factor=factors),
+            "original_max_position_embeddings": 64}
+    if family in ("gemma2", "gemma3"):
         config["query_pre_attn_scalar"] = rng.choice([16, 24, 64])
     if family == "gemma2":
         config |= {"attn_logit_softcapping": rng.choice([5.0, 20.0]),
@@ -83,7 +104,9 @@ def formats(config, blocks, rng):
     for name in [*names, "token_embd.weight", "output.weight"]:
         prefix, _, part = name.removesuffix(".weight").rpartition(".")
         like = f"{prefix}.{joint.get(part)}"
-        own = rng.choice(["4s", "4a", "3s", "8s", "8e", "cast", "f32"]), rng.choice([32, 64, 128])
+        # CPU kernels round activations to int8 before integer weights, which no limit here allows.
+        kinds = ["cast", "f32"] if options.target == "cpu" else ["4s", "4a", "3s", "8s", "8e", "cast", "f32"]
+        own = rng.choice(kinds), rng.choice([32, 64, 128])
         chosen[f"{prefix}.{part}"] = kind, group = \
             chosen[like] if like in chosen and rng.random() < 0.7 else own
         if kind == "cast" and name != "output.weight":
@@ -98,7 +121,7 @@ def formats(config, blocks, rng):
     return passes
 
 
-def recipe(config, folder, rng):
+def recipe(family, config, folder, rng):
     """A pipeline that makes the blocks differ, and what it did, for people."""
     layers, kv_heads = config["num_hidden_layers"], config["num_key_value_heads"]
     stats = {"format": "retort-stats-1", "tokens": 100, "blocks": {
@@ -111,7 +134,8 @@ def recipe(config, folder, rng):
     passes = []
     for block in range(layers):
         keep = rng.randint(min(options.devices, kv_heads), kv_heads)  # a device needs one
-        if keep < kv_heads:
+        # OLMo's norms run over all heads together, so none of them can go.
+        if keep < kv_heads and not family.startswith("olmo"):
             passes.append(f"prune-heads{{blocks={block} keep={keep} stats={path}}}")
     if rng.random() < 0.8:
         passes.append(f"prune-ffn{{keep={rng.choice([0.4, 0.6, 0.8])} multiple={rng.choice([16, 32])} "
@@ -133,7 +157,8 @@ def drive(bundle, rng):
     tokens, logits = [[], [], []], [[], [], []]
     device = f"sim:{options.devices}" if options.device == "sim" and options.devices > 1 else options.device
     with Session(LIBRARY, bundle, device, slots=3) as session:
-        sizes = [rng.randrange(17, 50), 1, rng.randrange(2, 9), rng.randrange(17, 80),
+        sizes = [rng.randrange(17, 50), 1, rng.randrange(2, 9),
+                 rng.randrange(17, 60 if options.target == "cpu" else 80),
                  rng.randrange(9, 17), 1, 2, rng.randrange(3, 17)]
         for number, size in enumerate(sizes):
             slots = [0] if number == 0 else [rng.randrange(3) for _ in range(size)]
@@ -154,7 +179,7 @@ def check(seed, sim, folder):
     make_models.MODELS[f"{family}-random"] = (CLASSES[family], config)
     make_models.make(f"{family}-random", model, seed=seed)
     make_sparse_model.write_tokenizer(model, config["vocab_size"])
-    pipeline = recipe(config, folder, rng)
+    pipeline = recipe(family, config, folder, rng)
     form = rng.choice(["persistent", "graph"])
     shape = (f"{family}, hidden {config['hidden_size']}, {config['num_attention_heads']} heads of "
              f"{config.get('head_dim', '?')}, {config['num_key_value_heads']} for keys, ffn "
@@ -162,9 +187,9 @@ def check(seed, sim, folder):
     print(f"seed {seed}: {shape}", flush=True)
     try:
         bundle = folder / "random.retort"
+        gpu = [] if options.target == "cpu" else ["--form", form, "--devices", options.devices]
         done = retort(RETORT, "compile", model, "--passes", pipeline, "--target", options.target,
-                      "--form", form, "--devices", options.devices, "-q", "-o", bundle, check=False,
-                      fake_nvcc=sim is not None)
+                      *gpu, "-q", "-o", bundle, check=False, fake_nvcc=sim is not None)
         if options.devices > 1 and "partition: " in done.stderr:
             print(f"  {done.stderr.strip()}", flush=True)
             return None

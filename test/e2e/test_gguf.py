@@ -18,6 +18,7 @@ T = gguf.GGMLQuantizationType
 HALVES = {
     T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0],
     T.Q2_K: [80, 82], T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208],
+    T.IQ4_NL: [0], T.IQ4_XS: [0], T.TQ1_0: [52], T.TQ2_0: [64], T.MXFP4: [], T.NVFP4: [],
 }
 
 
@@ -70,12 +71,60 @@ def compare(dump, path, out):
     print(f"{path.name}: {len(got)} tensors, {count} numbers, all equal")
 
 
+def refusal(dump, path, out):
+    """The one line that the file is refused with."""
+    done = subprocess.run([dump, str(path), str(out)], capture_output=True, text=True)
+    assert done.returncode in (3, 6), (done.returncode, done.stderr)
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def write_split(folder, name, tensors, seed):
+    rng = np.random.default_rng(seed)
+    writer = gguf.GGUFWriter(str(folder / name), "llama", split_max_tensors=2)
+    for i in range(tensors):
+        writer.add_tensor(f"t{i}", rng.standard_normal((4, 32 + i)).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return sorted(folder.glob(pathlib.Path(name).stem + "-*"))
+
+
+def check_split(dump, folder):
+    """Split files are read whole, whichever part is given, and refused if they do not fit together."""
+    out = folder / "split.safetensors"
+    parts = write_split(folder, "m.gguf", 5, 1)
+    assert len(parts) == 3, parts
+    for part in parts:
+        subprocess.run([dump, str(part), str(out)], check=True)
+        got = load_file(str(out))
+        assert sorted(got) == [f"t{i}" for i in range(5)], got.keys()
+        for other in parts:
+            for tensor in gguf.GGUFReader(str(other)).tensors:
+                assert np.array_equal(got[tensor.name].ravel(), tensor.data.ravel()), tensor.name
+    other = write_split(folder, "other.gguf", 6, 2)
+    second = parts[1].read_bytes()
+    parts[1].write_bytes(other[1].read_bytes())
+    assert "belongs to another model" in refusal(dump, parts[0], out)
+    parts[1].write_bytes(parts[0].read_bytes())
+    assert "belongs to another model" in refusal(dump, parts[0], out)
+    parts[1].unlink()
+    assert "m-00002-of-00003.gguf: is missing" in refusal(dump, parts[0], out)
+    parts[1].write_bytes(second)
+    renamed = folder / "renamed.gguf"
+    renamed.write_bytes(second)
+    assert "is part 2 of 3 of a split model" in refusal(dump, renamed, out)
+    print("split files: the same from every part; refused if they do not fit together")
+
+
 def main():
     dump, files = sys.argv[1], [pathlib.Path(f) for f in sys.argv[2:]]
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
         written = directory / "formats.gguf"
         write_all_formats(written)
+        check_split(dump, directory)
         for path in [written, *files]:
             compare(dump, path, directory / "dump.safetensors")
 

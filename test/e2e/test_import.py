@@ -5,6 +5,7 @@ Makes every model of make_models.py, imports its directory and its GGUF file by 
 compares: all parameters bit for bit (Gemma's norm gains are stored plus one in GGUF), with the
 tensors as transformers saved them too, and the computation line by line.
 """
+import json
 import pathlib
 import re
 import subprocess
@@ -22,18 +23,26 @@ def run(dump, source, out):
     return load_file(str(out)), text.read_text()
 
 
+# Families whose parameters are not just the saved tensors: parts, multiples, in another order.
+MADE = ("phi3", "granite", "glm4", "ernie4_5", "cohere2")
+
+
 def computation(text, name):
     """The lines of lm.forward, without what the two formats say differently."""
     text = text[text.index("lm.forward") :]
-    if name == "llama3_rope":  # GGUF has the table that HF's numbers give
+    # GGUF has the table that HF's numbers give, and numbers of the tables as f32
+    if name in ("llama3_rope", "phi3_long"):
         text = re.sub(r"scaling <[^>]*>", "scaling", text)
     return text.replace(" offset", "").splitlines()
 
 
 def check_against_saved(name, directory, params):
+    if name.startswith(MADE):
+        return
     saved = load_file(str(directory / "model.safetensors"))
-    gemma = name.startswith("gemma")
-    names = {make_models.gguf_name(key, gemma): value for key, value in saved.items()}
+    family = json.loads((directory / "config.json").read_text())["model_type"]
+    family = family.removesuffix("_text")
+    names = {make_models.parameter_name(key, family): value for key, value in saved.items()}
     assert names.keys() == params.keys(), names.keys() ^ params.keys()
     for key, value in names.items():
         assert np.array_equal(value, params[key]), f"{name}: {key} is not what was saved"
@@ -60,7 +69,6 @@ def check(dump, name, root):
 
 def split_into_shards(directory, out):
     """The same model as three shards and an index."""
-    import json
     import shutil
 
     out.mkdir()
@@ -72,6 +80,70 @@ def split_into_shards(directory, out):
         save_file({k: v for k, v in tensors.items() if weight_map[k] == shard}, str(out / shard))
     index = {"metadata": {}, "weight_map": weight_map}
     (out / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def layout(root, name, config, tensors):
+    """A Hugging Face folder with this config and these tensors."""
+    folder = root / name
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(tensors, str(folder / "model.safetensors"))
+    return folder
+
+
+def check_layouts(dump, root):
+    """A model is the same under every name that its tensors may have."""
+    config = json.loads((root / "mistral" / "config.json").read_text())
+    plain = load_file(str(root / "mistral" / "model.safetensors"))
+    want, _ = run(dump, root / "mistral", root / "plain.safetensors")
+
+    def renamed(change):
+        return {change(key): value for key, value in plain.items()}
+
+    wrapped = {"model_type": "mistral3", "text_config": config, "tie_word_embeddings": False}
+    tower = {"vision_tower.ln.weight": np.ones(4, np.float32)}
+    inner = lambda key: key.replace("model.", "model.language_model.")
+    layouts = {
+        "bare": (config, renamed(lambda key: key.removeprefix("model."))),
+        "compiled": (config, renamed(lambda key: "_orig_mod." + key)),
+        "wrapped-v4": (wrapped, renamed(lambda key: "language_model." + key) | tower),
+        "wrapped-v5": (wrapped, renamed(inner) | {"model." + k: v for k, v in tower.items()}),
+        "with-mtp": (config, plain | {"mtp.layers.0.norm.weight": np.ones(4, np.float32)}),
+        "with-buffer": (config, plain | {"model.rotary_emb.inv_freq": np.ones(4, np.float32)}),
+    }
+    for name, (settings, tensors) in layouts.items():
+        got, _ = run(dump, layout(root, name, settings, tensors), root / "layout.safetensors")
+        assert got.keys() == want.keys(), (name, got.keys() ^ want.keys())
+        for key, value in want.items():
+            assert np.array_equal(value, got[key]), (name, key)
+    count = {"model.position_ids": np.arange(4)}
+    folder = layout(root, "integers", config, plain | count)
+    assert "'model.position_ids' has no place" in refusal(dump, folder, 4)
+
+
+def check_heads(dump, root):
+    """A head of its own counts, whatever the config says of ties."""
+    config = json.loads((root / "llama" / "config.json").read_text())
+    assert config["tie_word_embeddings"]
+    tied = load_file(str(root / "llama" / "model.safetensors"))
+    table = tied["model.embed_tokens.weight"]
+    out = root / "heads.safetensors"
+
+    def heads(name, changes, drop=(), **settings):
+        tensors = {key: value for key, value in (tied | changes).items() if key not in drop}
+        folder = layout(root, name, config | settings, tensors)
+        return folder
+
+    got, _ = run(dump, heads("equal", {"lm_head.weight": table}), out)
+    assert "output.weight" not in got
+    got, _ = run(dump, heads("own", {"lm_head.weight": table + 1}), out)
+    assert np.array_equal(got["output.weight"], table + 1)
+    assert np.array_equal(got["token_embd.weight"], table)
+    only = heads("only", {"lm_head.weight": table}, ["model.embed_tokens.weight"])
+    got, text = run(dump, only, out)
+    assert np.array_equal(got["token_embd.weight"], table) and "output.weight" not in got
+    folder = heads("untied", {}, tie_word_embeddings=False)
+    assert "has no tensor 'lm_head.weight' (320x64)" in refusal(dump, folder, 3)
 
 
 def refusal(dump, source, code):
@@ -119,6 +191,10 @@ def main():
         parts, _ = run(dump, root / "sharded", root / "parts.safetensors")
         assert all(np.array_equal(whole[key], parts[key]) for key in whole | parts)
         print("sharded: the same as whole")
+        check_layouts(dump, root)
+        print("layouts: the same under every name")
+        check_heads(dump, root)
+        print("heads: a checkpoint's own head is used")
         check_refusals(dump, root)
         print("models that do not fit together are refused by name")
 

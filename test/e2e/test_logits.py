@@ -107,6 +107,10 @@ def teacher_of(path):
     return model.eval()
 
 
+# transformers takes LongRoPE's other table for shorter texts than the original context.
+LENGTHS = {"phi3_long": [[100], [40, 50], [200]]}
+
+
 def main():
     tool, library = sys.argv[1:3]
     failed = []
@@ -117,7 +121,8 @@ def main():
             directory.mkdir()
             model = make_models.make(model_name, directory)
             vocab = model.config.vocab_size
-            sequences = random_sequences(vocab, [[1], [100], [7, 40, 1, 33], [200]], 1)
+            lengths = LENGTHS.get(model_name, [[1], [100], [7, 40, 1, 33], [200]])
+            sequences = random_sequences(vocab, lengths, 1)
             theirs = transformers_logits(model, sequences)
             checkpoints = {model_name: directory}
             if model_name != "qwen2_window":

@@ -153,7 +153,7 @@ def bad_gguf_structure():
 
 def bad_gguf_models():
     arch = "general.architecture"
-    yield "architecture-unknown", model({arch: (STRING, "phi3")})
+    yield "architecture-unknown", model({arch: (STRING, "mamba")})
     yield "architecture-control-characters", model({arch: (STRING, "x\r\n\x00y")})
     yield "architecture-number", model({arch: (U32, 1)})
     yield "architecture-missing", model(drop=[arch])

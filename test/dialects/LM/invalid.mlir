@@ -739,6 +739,12 @@ lm.model @m family "llama" context 64 vocab 16 hidden 8 {
 
 // -----
 
+// rope_scaling (C5)
+// expected-error @below {{attention_factor must be finite and above 0}}
+"test.op"() {scaling = #lm.rope_scaling<factors, factors = [1.0], attention_factor = 0.0>} : () -> ()
+
+// -----
+
 // rope_scaling
 // expected-error @below {{scaling factors must be finite and above 0}}
 "test.op"() {scaling = #lm.rope_scaling<factors, factors = [1.0, -1.0]>} : () -> ()

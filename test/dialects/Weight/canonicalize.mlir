@@ -58,3 +58,7 @@
 // CHECK: "cast_to_same"(%[[W]])
 %b0 = weight.cast %w : tensor<6x4xf32> -> tensor<6x4xf32>
 "cast_to_same"(%b0) : (tensor<6x4xf32>) -> ()
+
+// CHECK: "scale_by_one"(%[[W]])
+%m0 = weight.scale %w by 1.0 : tensor<6x4xf32>
+"scale_by_one"(%m0) : (tensor<6x4xf32>) -> ()

@@ -67,6 +67,12 @@
 // -----
 
 %0 = weight.load "w" stored "F32" : tensor<6x4xf32>
+// expected-error @below {{factor must be finite}}
+%1 = weight.scale %0 by 0x7FF0000000000000 : tensor<6x4xf32>
+
+// -----
+
+%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
 // expected-error @below {{must be a quantised matrix, its format as the type's encoding}}
 %1 = weight.quantize %0 : tensor<6x4xf32> -> tensor<6x4xi4>
 

@@ -23,6 +23,8 @@
 %6 = weight.concat columns %2, %4 : tensor<3x96xf32>, tensor<3x96xf32> -> tensor<3x192xf32>
 // CHECK: weight.cast %[[A]] : tensor<64x96xf32> -> tensor<64x96xbf16>
 %13 = weight.cast %0 : tensor<64x96xf32> -> tensor<64x96xbf16>
+// CHECK: weight.scale %[[A]] by 2.500000e-01 : tensor<64x96xf32>
+%scaled = weight.scale %0 by 0.25 : tensor<64x96xf32>
 // CHECK: %[[P:.*]] = weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
 %14 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
 // CHECK: weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<f8g128>>

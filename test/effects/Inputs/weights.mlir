@@ -7,7 +7,8 @@ lm.model @m family "example" context 8 vocab 2 hidden 2 {
   lm.param @taken : tensor<2x2xf32> {
     %0 = weight.constant dense<[[1.0, 2.0], [4.0, 8.0]]> : tensor<2x2xf32>
     %1 = weight.take %0 rows [1, 0] : tensor<2x2xf32> -> tensor<2x2xf32>
-    weight.yield %1 : tensor<2x2xf32>
+    %half = weight.scale %1 by 0.5 : tensor<2x2xf32>
+    weight.yield %half : tensor<2x2xf32>
   }
   lm.param @sliced : tensor<2x2xf32> {
     %0 = weight.constant dense<[[1.0, 2.0, 3.0], [4.0, 8.0, 5.0], [7.0, 6.0, 9.0]]> : tensor<3x3xf32>

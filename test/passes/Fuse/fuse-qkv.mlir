@@ -179,3 +179,42 @@ lm.model @names family "llama" context 8 vocab 4 hidden 8 {
     lm.return %l : tensor<?x4xf32>
   }
 }
+
+// -----
+
+// A norm over all heads together reads the rows of one projection: they stay alone.
+// CHECK-LABEL: lm.model @rows
+// CHECK-NOT:  attn_qkv
+lm.model @rows family "olmo2" context 8 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "e" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.param @blk.0.attn_q.weight : tensor<8x8xf32> {
+    %0 = weight.load "q" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.param @blk.0.attn_k.weight : tensor<8x8xf32> {
+    %0 = weight.load "k" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.param @blk.0.attn_v.weight : tensor<8x8xf32> {
+    %0 = weight.load "v" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.param @blk.0.attn_q_norm.weight : tensor<8xf32> {
+    %0 = weight.load "n" stored "F32" : tensor<8xf32>
+    weight.yield %0 : tensor<8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %q = lm.linear %x, @blk.0.attn_q.weight : tensor<?x8xf32> -> tensor<?x8xf32>
+    %k = lm.linear %x, @blk.0.attn_k.weight : tensor<?x8xf32> -> tensor<?x8xf32>
+    %v = lm.linear %x, @blk.0.attn_v.weight : tensor<?x8xf32> -> tensor<?x8xf32>
+    %n = lm.norm %q, @blk.0.attn_q_norm.weight eps 1.0e-5 : tensor<?x8xf32>
+    %o = lm.attention %n, %k, %v heads 2 kv_heads 2 scale 0.5 : tensor<?x8xf32>, tensor<?x8xf32>
+    %l = lm.logits %o, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}

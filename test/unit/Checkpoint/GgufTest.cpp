@@ -112,8 +112,8 @@ TEST(Gguf, RefusesTensors) {
   EXPECT_THAT(errorOf(with({16}, 0, 32)).message, HasSubstr("ends after"));
   EXPECT_THAT(errorOf(with({16}, 0, ~0ull - 31)).message, HasSubstr("ends after"));
   EXPECT_THAT(errorOf(with({16}, 4, 0)).message, HasSubstr("Q4_2"));
-  EXPECT_EQ(errorOf(with({16}, 23, 0)).code, ExitCode::Unsupported);
-  EXPECT_THAT(errorOf(with({16}, 23, 0)).message, HasSubstr("IQ4_XS"));
+  EXPECT_EQ(errorOf(with({16}, 22, 0)).code, ExitCode::Unsupported);
+  EXPECT_THAT(errorOf(with({16}, 22, 0)).message, HasSubstr("IQ2_S"));
   EXPECT_THAT(errorOf(with({16}, 0xffffffff, 0)).message, HasSubstr("unknown type 4294967295"));
 }
 

@@ -71,7 +71,7 @@ TEST(Safetensors, RefusesTensors) {
   EXPECT_THAT(messageOf(tensor(type + "," + type)), HasSubstr("'dtype' twice"));
   EXPECT_THAT(messageOf(tensor(type + ",\"x\":[1]")), HasSubstr("unknown field 'x'"));
   EXPECT_THAT(messageOf(tensor(R"("dtype":"F99")")), HasSubstr("unknown dtype"));
-  EXPECT_THAT(messageOf(tensor(R"("dtype":"I64")")), HasSubstr("is stored as I64"));
+  EXPECT_THAT(messageOf(tensor(R"("dtype":"F8_E5M2")")), HasSubstr("is stored as F8_E5M2"));
   EXPECT_THAT(messageOf(tensor(R"("shape":[-1])")), HasSubstr("a negative number"));
   EXPECT_THAT(messageOf(tensor(R"("shape":[1.5])")), HasSubstr("a fraction"));
   EXPECT_THAT(messageOf(tensor(R"("shape":[1e30])")), HasSubstr("a fraction"));

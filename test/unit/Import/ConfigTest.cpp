@@ -99,6 +99,69 @@ TEST(HuggingFaceConfig, Windows) {
               HasSubstr("layer type 'x'"));
 }
 
+TEST(HuggingFaceConfig, OtherTasks) {
+  for (const char *name : {"LlamaForSequenceClassification", "Qwen2ForRewardModel"})
+    EXPECT_THAT(unsupported(fields("llama", "\"architectures\":[\"" + std::string(name) + "\"]")),
+                HasSubstr("a classifier or reward model ('" + std::string(name) + "')"));
+}
+
+TEST(HuggingFaceConfig, TextWithinAnotherModel) {
+  const std::string text =
+      "\"text_config\":{" + fields("mistral", R"("tie_word_embeddings":false)") + "}";
+  ModelConfig config = read(R"("model_type":"mistral3",)" + text);
+  EXPECT_EQ(config.family->name, "mistral");
+  EXPECT_EQ(config.hidden, 64);
+  // The flag beside the text model's keys is the one that counts.
+  EXPECT_TRUE(read(R"("model_type":"mistral3","tie_word_embeddings":true,)" + text).tiedEmbeddings);
+  EXPECT_THAT(unsupported(R"("model_type":"other","text_config":{"model_type":"also"})"),
+              HasSubstr("model_type 'other'"));
+}
+
+TEST(HuggingFaceConfig, LayersThatDoNotRotate) {
+  auto rotates = [](const ModelConfig &config) {
+    std::string marks;
+    for (const ModelConfig::Layer &layer : config.layers)
+      marks += layer.rotates ? 'r' : '-';
+    return marks;
+  };
+  EXPECT_EQ(rotates(read(fields("llama"))), "rrrr");
+  EXPECT_EQ(rotates(read(fields("smollm3"))), "rrr-");
+  EXPECT_EQ(rotates(read(fields("smollm3", R"("no_rope_layers":[0,1,0,1])"))), "-r-r");
+  EXPECT_EQ(rotates(read(fields("smollm3", R"("no_rope_layer_interval":2)"))), "r-r-");
+  EXPECT_EQ(rotates(read(fields("cohere2", R"("sliding_window":8)"))), "rrr-");
+  EXPECT_EQ(rotates(read(fields("exaone4", R"("sliding_window":8)"))), "rrr-");
+  EXPECT_EQ(rotates(read(fields("exaone4", R"("sliding_window":null)"))), "rrrr");
+  EXPECT_THAT(refused(fields("smollm3", R"("no_rope_layers":[1,0])")),
+              HasSubstr("'no_rope_layers' is not a list with an integer for each layer"));
+}
+
+TEST(HuggingFaceConfig, LongRope) {
+  const std::string scaling =
+      R"("original_max_position_embeddings":32,"rope_scaling":{"type":"longrope",)"
+      R"("short_factor":[1,1,1,1,1,1,1,1],"long_factor":[2,2,2,2,2,2,2,4]})";
+  ModelConfig longer = read(fields("phi3", R"("max_position_embeddings":128,)" + scaling));
+  EXPECT_EQ(longer.rope.factors.back(), 4);
+  EXPECT_DOUBLE_EQ(*longer.rope.attentionFactor, std::sqrt(1 + std::log(4.0) / std::log(32.0)));
+  ModelConfig shorter = read(fields("phi3", R"("max_position_embeddings":32,)" + scaling));
+  EXPECT_EQ(shorter.rope.factors.back(), 1);
+  EXPECT_EQ(shorter.rope.attentionFactor, 1.0);
+  EXPECT_THAT(refused(fields("phi3", R"("rope_scaling":{"type":"longrope"})")),
+              HasSubstr("short_factor' is not a list of numbers"));
+}
+
+TEST(HuggingFaceConfig, Multipliers) {
+  ModelConfig config =
+      read(fields("granite", R"("embedding_multiplier":12,"residual_multiplier":0.25,)"
+                             R"("attention_multiplier":0.5,"logits_scaling":8)"));
+  EXPECT_EQ(config.embedScale, 12);
+  EXPECT_EQ(config.residualScale, 0.25);
+  EXPECT_EQ(config.attentionScale, 0.5);
+  EXPECT_EQ(config.logitScale, 0.125);
+  EXPECT_THAT(refused(fields("granite", R"("logits_scaling":0)")),
+              HasSubstr("the logits' scale is inf"));
+  EXPECT_EQ(read(fields("cohere2")).logitScale, 0.0625);
+}
+
 TEST(HuggingFaceConfig, Gemma) {
   ModelConfig two = read(fields("gemma2", R"("head_dim":16,"torch_dtype":"bfloat16")"));
   EXPECT_EQ(two.layers[0].window, 4096);
@@ -106,7 +169,7 @@ TEST(HuggingFaceConfig, Gemma) {
   EXPECT_EQ(two.attentionSoftCap, 50.0);
   EXPECT_EQ(two.logitSoftCap, 30.0);
   EXPECT_EQ(two.embedScale, 8.0);
-  EXPECT_TRUE(two.normOffset && two.family->postNorms && two.tiedEmbeddings);
+  EXPECT_TRUE(two.normOffset && two.family->norms == BlockNorms::Around && two.tiedEmbeddings);
   EXPECT_EQ(two.activation, Activation::GeluTanh);
   EXPECT_DOUBLE_EQ(two.attentionScale, 1.0 / 16);
   ModelConfig three =
@@ -119,7 +182,7 @@ TEST(HuggingFaceConfig, Gemma) {
   EXPECT_EQ(three.rope.scaling, RopeConfig::Scaling::Linear);
   EXPECT_EQ(three.ropeLocal.scaling, RopeConfig::Scaling::None);
   EXPECT_EQ(three.attentionSoftCap, std::nullopt);
-  EXPECT_TRUE(three.family->qkNorm);
+  EXPECT_EQ(three.family->qkNorms, QueryKeyNorms::Heads);
 }
 
 TEST(HuggingFaceConfig, StableLm) {
@@ -148,11 +211,11 @@ TEST(HuggingFaceConfig, EmbeddingScaleIsRoundedLikeTheModel) {
 }
 
 TEST(HuggingFaceConfig, RefusesByName) {
-  EXPECT_THAT(unsupported(fields("phi3")), HasSubstr("model_type 'phi3' is not supported"));
+  EXPECT_THAT(unsupported(fields("mamba")), HasSubstr("model_type 'mamba' is not supported"));
   EXPECT_THAT(unsupported(fields("llama", R"("hidden_act":"relu")")),
               HasSubstr("activation 'relu' is not supported"));
-  EXPECT_THAT(unsupported(fields("llama", R"("quantization_config":{})")),
-              HasSubstr("quantization_config"));
+  EXPECT_THAT(unsupported(fields("llama", R"("quantization_config":{"quant_method":"awq"})")),
+              HasSubstr("a checkpoint quantised by 'awq'"));
   EXPECT_THAT(unsupported(fields("gemma2", R"("use_bidirectional_attention":true)")),
               HasSubstr("use_bidirectional_attention"));
 }
@@ -264,7 +327,7 @@ TEST_F(GgufConfig, RopeBeyondTheHead) {
 }
 
 TEST_F(GgufConfig, UnknownNames) {
-  EXPECT_THAT(refused(ExitCode::Unsupported, "phi3"), HasSubstr("architecture 'phi3'"));
+  EXPECT_THAT(refused(ExitCode::Unsupported, "mamba"), HasSubstr("architecture 'mamba'"));
   text("llama.rope.scaling.type", "longrope");
   EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("rope scaling 'longrope'"));
 }
@@ -272,6 +335,16 @@ TEST_F(GgufConfig, UnknownNames) {
 TEST_F(GgufConfig, Experts) {
   set("llama.expert_count", 8);
   EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("mixture of experts"));
+}
+
+TEST_F(GgufConfig, OtherTasks) {
+  set("llama.pooling_type", 3);
+  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("an embedding model"));
+}
+
+TEST_F(GgufConfig, BothDirections) {
+  values_.emplace_back([](Bytes &b) { b.key("llama.attention.causal", 7).put<uint8_t>(0); });
+  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("'llama.attention.causal' is false"));
 }
 
 TEST_F(GgufConfig, ParallelResidual) {

@@ -10,6 +10,7 @@ namespace retort {
 namespace {
 using namespace test;
 using nlohmann::json;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -106,9 +107,35 @@ GgufTokenizer tinyGguf() {
   g.tokens.assign(spec.tokens.begin(), spec.tokens.end());
   g.types.assign(260, 1);
   g.types.insert(g.types.end(), {3, 3});
+  static const std::vector<std::string> merges = [] {
+    std::vector<std::string> lines;
+    for (const auto &[left, right, result] : spec.merges)
+      lines.push_back(spec.tokens[left] + " " + spec.tokens[right]);
+    return lines;
+  }();
+  g.merges.assign(merges.begin(), merges.end());
   g.bos = 260;
   g.eos = 261;
   return g;
+}
+
+TEST(FitVocabulary, LeavesOutAddedTokensAndRefusesOthers) {
+  TokenizerSpec spec = tinyByteLevel();
+  const int32_t size = spec.vocabSize();
+  spec.tokens.push_back("<image>");
+  spec.inModel.push_back(false);
+  spec.added.push_back({size, "<image>", false, false, false, false, true});
+  std::vector<std::string> notes;
+  EXPECT_EQ(fitVocabulary(spec, size + 10, notes).vocabSize(), size + 1);
+  EXPECT_TRUE(notes.empty());
+  TokenizerSpec fitted = fitVocabulary(spec, size, notes);
+  EXPECT_EQ(fitted.vocabSize(), size);
+  EXPECT_EQ(fitted.added.size(), spec.added.size() - 1);
+  EXPECT_THAT(notes,
+              ElementsAre(HasSubstr("left out 1 added token that the model has no row for")));
+  spec.eos = size;
+  EXPECT_THAT(errorOf([&] { fitVocabulary(spec, size, notes); }),
+              HasSubstr("tokens, but the model has rows for " + std::to_string(size)));
 }
 
 TEST(TokenizerGguf, ReadsAndRefuses) {
@@ -120,7 +147,10 @@ TEST(TokenizerGguf, ReadsAndRefuses) {
   };
   EXPECT_THAT(error([](auto &g) { g.pre = "deepseek-v9"; }),
               HasSubstr("4 m.gguf: the pre-tokeniser 'deepseek-v9'"));
-  EXPECT_THAT(error([](auto &g) { g.pre = ""; }), HasSubstr("without tokenizer.ggml.pre"));
+  EXPECT_THAT(error([](auto &g) { g.merges.clear(); }), HasSubstr("without tokenizer.ggml.merges"));
+  for (const char *pre : {"", "default", "tekken", "gpt-4o", "qwen35", "smaug-bpe",
+                          "deepseek-coder", "hunyuan-dense", "seed-coder", "glm4"})
+    EXPECT_EQ(error([&](auto &g) { g.pre = pre; }), "") << pre;
   EXPECT_THAT(error([](auto &g) { g.model = "bert"; }),
               HasSubstr("4 m.gguf: tokenizer.ggml.model 'bert'"));
   EXPECT_THAT(error([](auto &g) { g.types.pop_back(); }),

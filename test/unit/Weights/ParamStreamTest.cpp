@@ -175,6 +175,13 @@ struct Program {
         result);
   }
 
+  void scale() {
+    auto [operand, m] = any();
+    for (float &value : m.values)
+      value *= -0.75f;
+    add("weight.scale " + operand + " by -0.75 : " + type(m.rows, m.columns), m);
+  }
+
   void add(const std::string &op, Matrix value) {
     if (value.rows * value.columns > 4000)
       return; // small programs find as much
@@ -184,9 +191,11 @@ struct Program {
 
   void grow() {
     const bool rows = below(2);
-    switch (below(3)) {
+    switch (below(4)) {
     case 0:
       return take(rows);
+    case 2:
+      return scale();
     case 1:
       return slice(rows);
     default:
