@@ -171,8 +171,10 @@ private:
     rope.base = scaling.number("rope_theta").value_or(rope.base);
     if (auto fraction = scaling.number("partial_rotary_factor"))
       rope.dims = rotated(*fraction);
-    const std::string type =
-        scaling.string("rope_type").value_or(scaling.string("type").value_or("default"));
+    // transformers puts its own "rope_type" beside an older "type" where layers differ in base.
+    const std::optional<std::string> older =
+        family_.localRope ? std::nullopt : scaling.string("type");
+    const std::string type = scaling.string("rope_type").value_or(older.value_or("default"));
     if (type == "default")
       return;
     const double context = static_cast<double>(config_.context);

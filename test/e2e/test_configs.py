@@ -91,7 +91,7 @@ FAMILIES = {
     "gemma3_text": GEMMA,
     "stablelm": {"use_qkv_bias": [ABSENT, True], "partial_rotary_factor": [ABSENT, 0.5]},
     "phi3": {"partial_rotary_factor": [ABSENT, ABSENT, 1.0], "head_dim": [ABSENT], "rope_parameters": [ABSENT],
-             "rope_scaling": [ABSENT, None, LONG], "original_max_position_embeddings": [256, 32]},
+             "rope_scaling": [ABSENT, None, LONG], "original_max_position_embeddings": [256]},
     "smollm3": windows(
         no_rope_layers=[ABSENT, None, [1, 0, 1, 1, 0]], no_rope_layer_interval=[ABSENT, 2]
     ),
