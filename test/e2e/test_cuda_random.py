@@ -229,8 +229,8 @@ def main():
         counted += passed is not None
         if passed is False:
             failed.append(seed)
-        seed += 1
-        assert seed - options.first <= 10 * options.seeds, "hardly a model could be cut"
+        seed += options.every
+        assert seed - options.first <= 10 * options.seeds * options.every, "hardly a model could be cut"
     if failed:
         sys.exit(f"seeds {failed} failed")
 
@@ -240,6 +240,7 @@ for name in ("retort", "libretort", "executor_tool", "libretort_torch"):
     parser.add_argument(name)
 parser.add_argument("--seeds", type=int, default=6)
 parser.add_argument("--first", type=int, default=0)
+parser.add_argument("--every", type=int, default=1, help="from a seed to the next; families go round with seeds")
 parser.add_argument("--device", default="sim", help="as `retort run` takes it; a GPU needs nvcc")
 parser.add_argument("--target", default="cuda:sm_80")
 parser.add_argument("--devices", type=int, default=1, choices=(1, 2))
