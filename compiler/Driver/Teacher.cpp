@@ -29,8 +29,7 @@ int32_t LoadedTokenizer::startToken() const {
 Teacher::Teacher(const std::string &path, const Workspace &workspace, const ChatSource &chat)
     : path_(path), workspace_(workspace),
       checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(path))),
-      fingerprint_(checkpoint_->fingerprint()),
-      notes_(leftOut(*checkpoint_)),
+      fingerprint_(checkpoint_->fingerprint()), notes_(leftOut(*checkpoint_)),
       spec_(fitVocabulary(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf(), chat)
                                               : readTokenizer(path, chat),
                           readModelConfig(*checkpoint_).vocab, notes_)) {}
