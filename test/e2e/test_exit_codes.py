@@ -169,7 +169,7 @@ def unsupported(b):
                 tensors[name] = value[:, : value.shape[1] * 24 // 32].copy()
     b.compile("a head size that no kernel has", UNSUPPORTED, "24 features", b.teacher("odd", heads, **half),
               "--recipe", "none")
-    b.expect("a chat without a format", UNSUPPORTED, "no chat format", "run", b.work / "good.retort", "--chat",
+    b.expect("a chat without a format", UNSUPPORTED, "no chat template", "run", b.work / "good.retort", "--chat",
              stdin="hi\n")
 
 

@@ -29,9 +29,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const std::string_view line(reinterpret_cast<const char *>(data), size);
   const retort::JsonLine read = retort::textOfJsonLine(line);
   // Where a key is there twice, the tree keeps one value and the reader the last string; escapes may
-  // spell a key or a NUL.
+  // spell a key or a NUL, which ends the text for the tree.
   if (!isAsExpected(line, read) && line.find("\"text\"") == line.rfind("\"text\"") &&
-      line.find('\\') == line.npos && line.find("\"content\"") == line.rfind("\"content\""))
+      line.find('\\') == line.npos && line.find('\0') == line.npos &&
+      line.find("\"content\"") == line.rfind("\"content\""))
     std::abort();
   return 0;
 }

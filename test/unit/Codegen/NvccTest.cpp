@@ -140,7 +140,7 @@ TEST(Nvcc, ExplainsFailures) {
       HasSubstr("a C++ compiler for the host"));
   EXPECT_THAT(messageOf("echo 'a.cuh(3): error: no'; exit 2\n", ExitCode::Internal),
               HasSubstr("compiling program.cu: a.cuh(3): error: no (exit code 2)"));
-  EXPECT_THAT(messageOf("echo 'x: No space left on device' >&2; exit 1\n", ExitCode::Io),
+  EXPECT_THAT(messageOf("echo 'x: No space left on device' >&2; exit 1\n", ExitCode::Resources),
               HasSubstr("TMPDIR"));
   EXPECT_THAT(messageOf("kill -9 $$\n", ExitCode::Internal), HasSubstr("exit code 137"));
 }
