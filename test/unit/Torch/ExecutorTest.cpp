@@ -219,7 +219,7 @@ TEST_F(ExecutorTest, RollsBackAtHalfTheRate) {
     if (status.ok())
       break;
     ++refused;
-    EXPECT_EQ(status.code, ExitCode::Usage);
+    EXPECT_EQ(status.code, ExitCode::BadInput);
     EXPECT_NE(status.message.find("lower the learning rate"), std::string::npos) << status.message;
     EXPECT_FALSE(std::filesystem::exists(path("out")));
   }
