@@ -14,8 +14,9 @@ def QuantizeWeights : QuantizePass<"quantize-weights"> {
     Appends `weight.quantize` (round to nearest) to the program of every matrix that a linear layer,
     the embedding or the logits read. Gains and biases stay as they are, and so do matrices that are
     quantised already. An embedding table that is also the logits' matrix is made once, as
-    `embedding` says; `untie-embedding` gives the logits a matrix of their own. docs/formats.md lists the formats. With `only`, the matrices of some blocks or
-    of one kind: run it several times for layers that differ.
+    `embedding` says; `untie-embedding` gives the logits a matrix of their own. docs/formats.md
+    lists the formats. With `only`, the matrices of some blocks or of one kind: run it several times
+    for layers that differ.
   }];
   let options = [
     Option<"model", "model", "std::string", "",
