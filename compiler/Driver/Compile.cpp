@@ -7,6 +7,7 @@
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Gate.h"
 #include "compiler/Driver/Inputs.h"
+#include "compiler/Driver/Layers.h"
 #include "compiler/Driver/Output.h"
 #include "compiler/Driver/Plan.h"
 #include "compiler/Driver/Predict.h"
@@ -113,7 +114,7 @@ std::optional<TaskFigures> answersOf(distill::ScoreOp op, const Workspace &works
 /// A score's figures, compared with those of `first`, the first model of the report (null: this is
 /// it); nothing if it has no result.
 std::optional<ModelFigures> figuresOf(distill::ScoreOp op, const Workspace &workspace,
-                                      const ModelFigures *first) {
+                                      const DataWork &work, const ModelFigures *first) {
   const nlohmann::json score = resultOf(op, workspace);
   if (!score.is_object())
     return std::nullopt;
@@ -127,6 +128,9 @@ std::optional<ModelFigures> figuresOf(distill::ScoreOp op, const Workspace &work
     figures.difference = bitsPerByteDifference(figures.scores, first->scores);
     figures.ratio = bitsPerByteRatio(figures.scores, first->scores);
   }
+  if (auto bytes = work.weightBytes().find(op.getSymName().str());
+      bytes != work.weightBytes().end())
+    figures.weightBytesPerToken = bytes->second;
   figures.textBytesPerToken =
       score.at("text_bytes").get<double>() / std::max(1.0, score.at("tokens").get<double>());
   return figures;
@@ -141,16 +145,13 @@ std::string heldOutText(const ModelFigures &figures) {
          " held-out documents, never trained on";
 }
 
-/// The report of a compile whose final model is `model`: its scores, and what it was made from.
+/// The report of a compile of `module`, whose data work is done and whose specialist is `model`: its
+/// scores, and what it was made from.
 Report reportOf(const engine::Manifest::Provenance &made, mlir::ModuleOp module, lm::ModelOp model,
-                uint64_t bytesPerToken, const Workspace &workspace) {
+                const DataWork &work, const Workspace &workspace) {
   Report report;
   report.title = std::filesystem::path(made.teacherFile).stem().string() + ", " + made.recipe;
   llvm::StringSet<> listed; // results: gates score again what a recipe has scored
-  llvm::StringRef last;     // the result of the model as it is now
-  for (auto op : module.getOps<distill::ScoreOp>())
-    if (op.getResult() && !op.getTask() && op.getModel() == model.getSymName())
-      last = op.getResult()->getSha256();
   for (auto op : module.getOps<distill::ScoreOp>()) {
     if (op.getResult() && !listed.insert(op.getResult()->getSha256()).second)
       continue;
@@ -160,12 +161,12 @@ Report reportOf(const engine::Manifest::Provenance &made, mlir::ModuleOp module,
       continue;
     }
     auto figures =
-        figuresOf(op, workspace, report.models.empty() ? nullptr : &report.models.front());
+        figuresOf(op, workspace, work, report.models.empty() ? nullptr : &report.models.front());
     if (!figures)
       continue;
-    if (op.getResult()->getSha256() == last)
-      figures->weightBytesPerToken = bytesPerToken;
     report.heldOut = heldOutText(*figures);
+    if (op.getModel() == model.getSymName())
+      report.specialist = figures->name; // the last of its scores is of what it became
     report.models.push_back(std::move(*figures));
   }
   report.provenance = {{"teacher", made.teacherFile},
@@ -343,10 +344,11 @@ private:
     info.provenance = provenance();
     info.teacher = context_.finalModel(*original);
     // What was made, not what was planned: a plan prunes by stand-in statistics.
-    Report report = reportOf(info.provenance, *module, model, lowered.bytesPerToken, workspace_);
+    Report report = reportOf(info.provenance, *module, model, work, workspace_);
     info.name = report.title;
     info.report = &report;
     report.curves = work.curves();
+    report.layers = layersOf(model, info.teacher);
     if (const Corpus *corpus = corpus_.known())
       report.corpus = corpus->counts();
     report.gates = work.gates();

@@ -9,6 +9,7 @@
 #include "compiler/Torch/Executor.h"
 #include "dialects/Distill/DistillOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -56,6 +57,9 @@ public:
   void run(mlir::ModuleOp module);
 
   const std::vector<PlannedWork> &plan() const { return plan_; }
+  /// Bytes of weights that decoding a token read when each distill.score was made, by the score's
+  /// name; none for a model in training.
+  const std::map<std::string, uint64_t> &weightBytes() const { return weightBytes_; }
   /// The gates judged so far, in order.
   const std::vector<GateOutcome> &gates() const { return gates_; }
   /// Loss curves of the trainings so far, in order.
@@ -94,6 +98,7 @@ private:
   std::vector<PlannedWork> plan_;
   std::vector<LossCurve> curves_;
   std::vector<GateOutcome> gates_;
+  std::map<std::string, uint64_t> weightBytes_;
 };
 
 } // namespace retort

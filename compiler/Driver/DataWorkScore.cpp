@@ -5,6 +5,7 @@
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/TaskScorer.h"
 #include "compiler/Torch/FromIR.h"
+#include "compiler/Weights/StoredBytes.h"
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -22,6 +23,8 @@ void DataWork::runOp(distill::ScoreOp op) {
   lm::ModelOp scored = model(op, op.getModel());
   const std::string key = keyOf(op, scored);
   const std::string name = "score the " + wordsOf(op.getSymName());
+  if (const std::optional<uint64_t> bytes = storedBytesPerToken(scored))
+    weightBytes_[op.getSymName().str()] = *bytes;
   plan_.push_back(
       estimateScore(scored, op.getTokens().value_or(0), name, workspace_.has(key, "json")));
   if (!options_.planOnly)

@@ -78,6 +78,22 @@ Json curveJson(const LossCurve &curve) {
   return {{"name", repaired(curve.name)}, {"points", std::move(points)}};
 }
 
+Json shapeJson(const std::optional<LayerShape> &shape) {
+  return shape ? Json{{"heads", shape->heads},       {"kv_heads", shape->kvHeads},
+                      {"channels", shape->channels}, {"attention_weights", shape->attention},
+                      {"ffn_weights", shape->ffn},   {"other_weights", shape->other}}
+               : Json();
+}
+
+Json layerJson(const LayerRow &row) {
+  return {{"name", repaired(row.name)},
+          {"shape", shapeJson(row.shape)},
+          {"teacher_shape", shapeJson(row.teacher)},
+          {"attention_bytes", row.attentionBytes},
+          {"ffn_bytes", row.ffnBytes},
+          {"other_bytes", row.otherBytes}};
+}
+
 Json parameterJson(const ParameterRow &row) {
   return {{"name", repaired(row.name)},
           {"shape", row.shape},
@@ -98,9 +114,11 @@ nlohmann::json Report::toJson() const {
                {"title", repaired(title)},
                {"held_out", repaired(heldOut)},
                {"models", Json::array()},
+               {"specialist", specialist.empty() ? Json() : Json(repaired(specialist))},
                {"tasks", Json::array()},
                {"gates", Json::array()},
                {"loss_curves", Json::array()},
+               {"layers", Json::array()},
                {"parameters", Json::array()},
                {"provenance", Json::object()},
                {"corpus", corpus ? corpus->toJson() : Json()}};
@@ -112,6 +130,8 @@ nlohmann::json Report::toJson() const {
     json["gates"].push_back(gateJson(gate));
   for (const LossCurve &curve : curves)
     json["loss_curves"].push_back(curveJson(curve));
+  for (const LayerRow &row : layers)
+    json["layers"].push_back(layerJson(row));
   for (const ParameterRow &row : parameters)
     json["parameters"].push_back(parameterJson(row));
   for (const auto &[key, value] : provenance)

@@ -46,6 +46,24 @@ struct ParameterRow {
   uint64_t bytes = 0;                ///< packed
 };
 
+/// A block of the specialist or of its teacher, or a parameter outside of blocks, and what it is
+/// made of. Heads and channels are 0 where there are none.
+struct LayerShape {
+  int64_t heads = 0, kvHeads = 0;            ///< of its attentions
+  int64_t channels = 0;                      ///< of its gated units
+  int64_t attention = 0, ffn = 0, other = 0; ///< weights
+  int64_t weights() const { return attention + ffn + other; }
+};
+
+/// A layer of the comparison of shapes.
+struct LayerRow {
+  std::string name; ///< "blk.3", "token_embd.weight"
+  /// What it is; empty where the teacher's was dropped, or where the teacher has none.
+  std::optional<LayerShape> shape = {}, teacher = {};
+  uint64_t attentionBytes = 0, ffnBytes = 0, otherBytes = 0; ///< as bundles for CPUs hold them
+  uint64_t bytes() const { return attentionBytes + ffnBytes + otherBytes; }
+};
+
 /// Answers of one model to one task.
 struct TaskFigures {
   std::string task, model; ///< what they are called
@@ -66,10 +84,12 @@ struct GateOutcome {
 struct Report {
   std::string title; ///< the model's name
   std::vector<ModelFigures> models;
+  std::string specialist; ///< the name of the one that is in the bundle; empty if it was not scored
   std::vector<TaskFigures> tasks;
   std::vector<GateOutcome> gates;
   std::string heldOut; ///< what the figures were measured on, one line
   std::vector<LossCurve> curves;
+  std::vector<LayerRow> layers; ///< in the teacher's order
   std::vector<ParameterRow> parameters;
   std::vector<std::pair<std::string, std::string>>
       provenance; ///< teacher, corpus, recipe, versions

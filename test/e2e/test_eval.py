@@ -102,6 +102,14 @@ def check_report(b):
     bits = sum(document["bits"] for document in after["documents"])
     size = sum(document["text_bytes"] for document in after["documents"])
     assert abs(bits / size - after["bits_per_byte"]) < 1e-12 and size == alone["text_bytes"]
+    assert report["specialist"] == "after"
+    inspected = json.loads((bundle / "manifest.json").read_text())["figures"]
+    assert after["weight_bytes_per_token"] == inspected["bytes_per_token"], (after, inspected)
+    assert before["weight_bytes_per_token"] > after["weight_bytes_per_token"], "the teacher's file has f32"
+    layers = report["layers"]
+    assert [row["name"] for row in layers if row["shape"]] == [row["name"] for row in layers if row["teacher_shape"]]
+    made = sum(row["attention_bytes"] + row["ffn_bytes"] + row["other_bytes"] for row in layers)
+    assert abs(made - sum(row["bytes"] for row in report["parameters"])) < 0.02 * made, layers
     print(f"report: the teacher's {before['bits_per_byte']:.4f} is that of eval")
 
 
