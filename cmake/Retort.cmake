@@ -102,7 +102,7 @@ endfunction()
 
 # Seconds that a fuzzer runs as a test; RETORT_FUZZ_SECONDS in the environment that configures says
 # otherwise.
-set(RETORT_FUZZ_SECONDS 20)
+set(RETORT_FUZZ_SECONDS 10)
 if(DEFINED ENV{RETORT_FUZZ_SECONDS})
   set(RETORT_FUZZ_SECONDS $ENV{RETORT_FUZZ_SECONDS})
 endif()

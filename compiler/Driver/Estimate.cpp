@@ -1,6 +1,7 @@
 //===- Estimate.cpp - What data work will take ------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Estimate.h"
+#include "dialects/LM/Units.h"
 #include "runtime/base/Machine.h"
 
 #include <algorithm>
@@ -43,6 +44,25 @@ int64_t largestBlockElements(lm::ModelOp model) {
   return parameterCount(model) / std::max<int64_t>(1, model.getBlocks().size());
 }
 
+/// Numbers a token that a fit keeps of what the teacher's layers give, in the block where it keeps
+/// most: layers that end a unit are solved towards the stream instead.
+int64_t keptOutputs(lm::ModelOp student, distill::FitOp op) {
+  const auto fitted = op.getParams().getAsValueRange<mlir::StringAttr>();
+  int64_t most = 0;
+  for (lm::BlockOp block : student.getBlocks()) {
+    const lm::Units units(block);
+    int64_t features = 0;
+    block.walk([&](lm::LinearOp linear) {
+      const lm::Unit *unit = units.of(linear);
+      const bool added = unit && unit->output == linear;
+      if (!added && llvm::is_contained(fitted, linear.getWeight()))
+        features += lm::features(linear.getResult());
+    });
+    most = std::max(most, features);
+  }
+  return most;
+}
+
 } // namespace
 
 int64_t parameterCount(lm::ModelOp model) {
@@ -76,7 +96,8 @@ PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp
       2.0 * (parameterCount(teacher) + parameterCount(student)) * op.getTokens() / flopsPerSecond();
   work.memoryBytes =
       kBaseBytes + readBytes() * (largestBlockElements(student) + largestBlockElements(teacher));
-  work.memoryBytes += 32 * student.getHidden() * op.getTokens();
+  work.memoryBytes +=
+      (32 * student.getHidden() + widthBytes() * keptOutputs(student, op)) * op.getTokens();
   double widest = 0;
   for (auto name : op.getParams().getAsRange<mlir::StringAttr>()) {
     const auto shape = student.lookupParam(name).getShape();

@@ -20,8 +20,8 @@ Part partOf(const lm::Units &units, mlir::Operation *op) {
 }
 
 LayerRow &rowNamed(std::vector<LayerRow> &rows, llvm::StringRef name) {
-  auto found = std::find_if(rows.begin(), rows.end(),
-                            [&](const LayerRow &row) { return row.name == name; });
+  auto found =
+      std::find_if(rows.begin(), rows.end(), [&](const LayerRow &row) { return row.name == name; });
   if (found != rows.end())
     return *found;
   rows.emplace_back().name = name.str();

@@ -52,7 +52,8 @@ std::string gridY(const Frame &f) {
   const double stepY = niceStep(f.maxY - f.minY);
   for (double y = std::ceil(f.minY / stepY) * stepY; y <= f.maxY + stepY * 1e-9; y += stepY) {
     svg += line(f, f.minX, y, f.maxX, y);
-    svg += label(Frame::left - 8, f.y(y) + 4, "end", fixedDecimals(std::abs(y) < 1e-9 * stepY ? 0 : y, decimalsOf(stepY)));
+    svg += label(Frame::left - 8, f.y(y) + 4, "end",
+                 fixedDecimals(std::abs(y) < 1e-9 * stepY ? 0 : y, decimalsOf(stepY)));
   }
   return svg;
 }
@@ -143,9 +144,10 @@ std::string frontChart(const std::vector<ModelFigures> &models) {
   std::string svg = axes(f, "MB of weights read for a byte of text", megabytes);
   for (const Mark &mark : marks)
     svg += drawn(f, mark, mark.x > 0.6 * f.maxX);
-  return picture("Bits per byte, with 95 % intervals, against what is read for it: left and down is "
-                 "better",
-                 svg);
+  return picture(
+      "Bits per byte, with 95 % intervals, against what is read for it: left and down is "
+      "better",
+      svg);
 }
 
 std::string documentsChart(const ModelFigures &first, const ModelFigures &model) {
@@ -174,8 +176,8 @@ std::string documentsChart(const ModelFigures &first, const ModelFigures &model)
                  bottom = f.y(std::min(0.0, differences[d]));
     svg += std::string("<rect class=\"") + (differences[d] < 0 ? "better" : "worse") + "\" x=\"" +
            fixedDecimals(f.x(static_cast<double>(d)) + 0.1 * width, 1) + "\" y=\"" +
-           fixedDecimals(top, 1) + "\" width=\"" + fixedDecimals(0.8 * width, 1) +
-           "\" height=\"" + fixedDecimals(bottom - top, 1) + "\"/>\n";
+           fixedDecimals(top, 1) + "\" width=\"" + fixedDecimals(0.8 * width, 1) + "\" height=\"" +
+           fixedDecimals(bottom - top, 1) + "\"/>\n";
   }
   return picture(model.name + " less " + first.name + ", bits per byte, a bar a document: " +
                      withCommas(static_cast<uint64_t>(better)) + " of " +

@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 namespace retort::exec {
 namespace {
@@ -140,6 +141,8 @@ public:
         token = tokens.empty() ? token : tokens[size_t(token)];
     for (const Rows &rows : runs_)
       count_ += rows.count();
+    for (const Block &block : student_.graph.blocks)
+      nameOutputs(block);
   }
 
   void operator()(FitResult &result) {
@@ -166,6 +169,7 @@ private:
   void runTeacher(const std::string &label);
   void runStudent(const Block &block);
   bool isWanted(const std::string &param) const;
+  void nameOutputs(const Block &block);
   void keepOutput(const Node &linear, const Values &values);
   std::pair<const Node *, size_t> additionOf(const Block &block, const Node &linear) const;
   const Param &paramOf(const Node &node) const {
@@ -188,7 +192,8 @@ private:
   size_t teacherBlock_ = 0; ///< blocks of the teacher that were run
   /// The teacher's stream after each addition of the current block, by run.
   std::vector<std::vector<Tensor>> additions_;
-  /// What its layers give that are fitted, by parameter and run.
+  /// What its layers of these names give, by parameter and run: those that are fitted towards it.
+  std::set<std::string> outputNames_;
   std::map<std::string, std::vector<Tensor>> outputs_;
   std::vector<Values> values_;    ///< of the student's current block, by run
   std::map<ValueId, Gram> grams_; ///< of the current block's inputs
@@ -221,10 +226,21 @@ bool Fit::isWanted(const std::string &param) const {
   return std::ranges::find(options_.params, param) != options_.params.end();
 }
 
-/// Keeps what a layer of the teacher gives if the student's of that name is fitted.
+/// Names the layers of the block that are fitted and not added to the stream: what the teacher's give
+/// is kept for these alone, since each takes its width for every token.
+void Fit::nameOutputs(const Block &block) {
+  const auto begin = student_.graph.nodes.begin() + block.firstNode, end = begin + block.numNodes;
+  for (auto node = begin; node != end; ++node)
+    if (node->op == OpKind::Linear && isWanted(paramOf(*node).name) &&
+        std::none_of(begin, end, [&](const Node &other) {
+          return other.op == OpKind::Residual && other.ins[1] == node->outs[0];
+        }))
+      outputNames_.insert(paramOf(*node).name);
+}
+
 void Fit::keepOutput(const Node &linear, const Values &values) {
   const std::string &name = teacher_.graph.params[size_t(linear.param("weight"))].name;
-  if (isWanted(name))
+  if (outputNames_.contains(name))
     outputs_[name].push_back(values[size_t(linear.outs[0])]);
 }
 

@@ -16,9 +16,10 @@ std::optional<double> bytesOfLoaded(lm::ParamOp param) {
   bool trained = false;
   param.walk([&](weight::LoadOp load) {
     trained |= load.getFile().has_value();
-    const auto *type = std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const auto &traits) {
-      return traits.name == std::string_view(load.getStored());
-    });
+    const auto *type =
+        std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const auto &traits) {
+          return traits.name == std::string_view(load.getStored());
+        });
     const double count = double(load.getType().getNumElements());
     elements += count;
     if (type != std::end(kDTypes))
@@ -36,8 +37,9 @@ std::optional<double> bytesOfRows(lm::ParamOp param, int64_t rows) {
     return 4.0 * double(shape[0]); // gains and biases are f32 in every bundle
   const std::optional<NumberFormat> format = weight::numberFormat(param.getParamType());
   if (format && *format != NumberFormat{})
-    return rows == shape[0] ? double(weight::packedBytes(*format, rows, shape[1]))
-                            : double(rows * weight::blockBytes(*format, shape[1])) / weight::kBlockRows;
+    return rows == shape[0]
+               ? double(weight::packedBytes(*format, rows, shape[1]))
+               : double(rows * weight::blockBytes(*format, shape[1])) / weight::kBlockRows;
   const std::optional<double> each = bytesOfLoaded(param);
   return each ? std::optional(*each * double(rows * shape[1])) : std::nullopt;
 }

@@ -1,6 +1,7 @@
 //===- LayersTest.cpp - Layers side by side, and what they take -----------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Layers.h"
+#include "compiler/Driver/Estimate.h"
 #include "compiler/Weights/StoredBytes.h"
 #include "test/unit/LM/Models.h"
 
@@ -65,14 +66,37 @@ TEST_F(LayersTest, ATokenReadsEveryMatrixOnceAndOneRowOfTheTable) {
   parseLlama();
   // The logits read all of @e, the embedding one row of it.
   EXPECT_EQ(storedBytesPerToken(model), 4u * (256 + 8 + 8 + 192 + 3 * 96));
-  weight::LoadOp load =
-      *model.lookupParam("gate").getBodyRegion().getOps<weight::LoadOp>().begin();
+  weight::LoadOp load = *model.lookupParam("gate").getBodyRegion().getOps<weight::LoadOp>().begin();
   load.setStored("Q8_0"); // 34 bytes for 32 numbers, as files count
   EXPECT_EQ(storedBytesPerToken(model), 4u * (256 + 8 + 8 + 192 + 2 * 96) + 102);
   load.setFile(std::string(64, 'a'));
   EXPECT_EQ(storedBytesPerToken(model), std::nullopt) << "a training made it";
   EXPECT_EQ(storedBytes(model.lookupParam("gate")), std::nullopt);
   EXPECT_EQ(storedBytes(model.lookupParam("h")), 32u);
+}
+
+/// A fit keeps what the teacher's layers give only where it is solved towards that: @o and @down are
+/// solved towards the stream.
+TEST_F(LayersTest, AFitKeepsOutputsOfLayersInsideOfUnits) {
+  parseLlama();
+  context.loadDialect<distill::DistillDialect>();
+  const auto memoryOf = [&](llvm::ArrayRef<llvm::StringRef> params) {
+    mlir::OpBuilder builder = mlir::OpBuilder::atBlockEnd(module->getBody());
+    std::string text;
+    for (llvm::StringRef param : params)
+      text += (text.empty() ? "\"" : ", \"") + param.str() + "\"";
+    auto parsed = mlir::parseSourceString<mlir::ModuleOp>(
+        "distill.fit @fit teacher @m student @m tokens 100000 params [" + text + "] damping 0.1\n",
+        mlir::ParserConfig(&context, /*verifyAfterParse=*/false));
+    mlir::Operation *op = builder.clone(*parsed->getBody()->begin());
+    const PlannedWork work =
+        estimateFit(model, model, llvm::cast<distill::FitOp>(op), "fit", false);
+    op->erase();
+    return work.memoryBytes;
+  };
+  const uint64_t added = memoryOf({"o", "down"});
+  EXPECT_GE(memoryOf({"o", "down", "gate"}), added + 100000 * 12 * 2);
+  EXPECT_LT(added, memoryOf({"o"}) + 100000) << "@down is added to the stream";
 }
 
 } // namespace
