@@ -111,6 +111,13 @@ std::optional<TaskFigures> answersOf(distill::ScoreOp op, const Workspace &works
                      .accNorm = accuracy(correctNorm)};
 }
 
+/// Whether two models were scored on the same bytes: recipes may score one on fewer.
+bool sameText(const ModelFigures &one, const ModelFigures &other) {
+  return one.documents == other.documents &&
+         std::ranges::equal(one.scores, other.scores, {}, &DocumentScore::textBytes,
+                            &DocumentScore::textBytes);
+}
+
 /// A score's figures, compared with those of `first`, the first model of the report (null: this is
 /// it); nothing if it has no result.
 std::optional<ModelFigures> figuresOf(distill::ScoreOp op, const Workspace &workspace,
@@ -124,7 +131,7 @@ std::optional<ModelFigures> figuresOf(distill::ScoreOp op, const Workspace &work
     figures.scores.push_back({document.at("text_bytes"), document.at("nll")});
   }
   figures.bitsPerByte = bitsPerByte(figures.scores);
-  if (first && first->documents == figures.documents) {
+  if (first && sameText(*first, figures)) {
     figures.difference = bitsPerByteDifference(figures.scores, first->scores);
     figures.ratio = bitsPerByteRatio(figures.scores, first->scores);
   }

@@ -25,8 +25,9 @@ import tiny
 RETORT = sys.argv[1]
 TEXT_BYTES = 20_000
 # Teacher and specialist scored on TEXT_BYTES, 4 bytes a token, and nothing in between.
+# Then on less, which is compared with nothing.
 PIPELINE = ("builtin.module(insert-score{model=teacher name=before tokens=5000},run-data-work,"
-            "quantize-weights{model=teacher format=i4g32s},"
+            "quantize-weights{model=teacher format=i4g32s},insert-score{model=teacher name=less tokens=2500},"
             "insert-score{model=teacher name=after tokens=5000},run-data-work)")
 
 
@@ -90,7 +91,9 @@ def check_report(b):
     b.run("compile", b.teacher, "--corpus", b.corpus, "--small-corpus", "--passes", PIPELINE, "-o", str(bundle) + "/")
     report = json.loads((bundle / "report.json").read_text())
     assert report["format"] == 2
-    before, after = report["models"]
+    before, less, after = report["models"]
+    assert less["bits_per_byte_difference"] is None and less["bits_per_byte"] > 0, less
+    assert less["weight_bytes_per_token"] == after["weight_bytes_per_token"], (less, after)
     alone = b.eval(b.teacher, "--text-bytes", TEXT_BYTES)
     assert abs(before["bits_per_byte"] - alone["bits_per_byte"]) < 1e-6, (before, alone)
     assert before["bits_per_byte_interval"] == alone["bits_per_byte_interval"]
