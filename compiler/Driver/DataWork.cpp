@@ -18,7 +18,7 @@ namespace retort {
 namespace {
 
 /// Part of every key: raised when data work gives other results for the same inputs.
-constexpr const char *kWorkVersion = "retort-work-4";
+constexpr const char *kWorkVersion = "retort-work-5";
 
 /// Windows of packed rows as the executor takes them: the window's start token and all its targets.
 std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {

@@ -118,12 +118,29 @@ double turned(const Tensor &in, const Tensor &out) {
   return double(in.size(0)) - at::cosine_similarity(in, out, 1).sum(at::kDouble).item<double>();
 }
 
+/// The first position's stream is a thousand times as large as others' in many models, and says nothing
+/// of how large a loss is beside the text's.
+void addSquare(const Rows &rows, const Tensor &stream, double &sum, int64_t &count) {
+  std::vector<int64_t> text;
+  for (size_t r = 0; r < rows.positions.size(); ++r)
+    if (rows.positions[r] != 0)
+      text.push_back(int64_t(r));
+  sum += stream.index_select(0, at::tensor(text, at::kLong))
+             .to(at::kFloat)
+             .square()
+             .sum(at::kDouble)
+             .item<double>();
+  count += int64_t(text.size());
+}
+
 /// Sums of one block's statistics over rows.
 struct BlockSums {
-  ValueId glu = kNone;             ///< the gated unit's output
-  Tensor gram;                     ///< of its channels, X^T X, float
-  Tensor heads;                    ///< double
-  double influence = 0;            ///< sum of turned()
+  ValueId glu = kNone;  ///< the gated unit's output
+  Tensor gram;          ///< of its channels, X^T X, float
+  Tensor heads;         ///< double
+  double influence = 0; ///< sum of turned()
+  double square = 0;    ///< of the stream after the block, first positions left out
+  int64_t squareRows = 0;
   std::optional<double> attention; ///< the same of the attention alone
   ValueId attended = kNone;        ///< what was made of its output so far, until it is added
   int64_t group = 1;               ///< query heads of a key/value head
@@ -249,6 +266,7 @@ void observe(const Model &model, const std::vector<Sequence> &sequences, const O
       meter, [&](const Node &node, const Values &values) { watchNode(node, values, sums); },
       [&](size_t block, const Rows &rows, const Tensor &in, const Tensor &out) {
         sums.influence += turned(in, out);
+        addSquare(rows, out, sums.square, sums.squareRows);
         if (&rows != &stream.runs().back())
           return;
         Statistics::Block &values = statistics.blocks[stream.graph().blocks[block].label];
@@ -257,8 +275,9 @@ void observe(const Model &model, const std::vector<Sequence> &sequences, const O
           values[Statistic::AttentionInfluence] = {meanTurn(*sums.attention, statistics.tokens)};
         values[Statistic::Heads] = means(sums.heads, statistics.tokens, sums.group);
         if (const Tensor down = stream.readerOf(sums.glu); sums.gram.defined() && down.defined()) {
-          const std::vector<float> ffn = inputImportance(sums.gram, down, statistics.tokens);
-          values[Statistic::FFN].assign(ffn.begin(), ffn.end());
+          const double square = sums.square / double(std::max<int64_t>(1, sums.squareRows));
+          for (const float lost : inputImportance(sums.gram, down, statistics.tokens))
+            values[Statistic::FFN].push_back(lost / (square > 0 ? square : 1));
         }
         sums = {};
       });

@@ -39,11 +39,11 @@ def PruneFFN : PrunePass<"prune-ffn"> {
   let summary = "Keep the most important channels of gated units";
   let description = [{
     A channel is a row of the gate and up matrices and a column of the down matrix; its importance
-    is what the statistics say. Importances are divided by their block's sum, and the most
-    important channels of all blocks together are kept, so a block whose importance sits in
-    few channels keeps few. Each block keeps a multiple of `multiple` channels, since kernels work
-    on whole tiles and odd widths cost time: what is over goes to the blocks that were rounded
-    down furthest.
+    is what the statistics say: what the stream loses when it and all less important ones go. The
+    sum of what all blocks lose is kept small, so a block that loses little keeps few. Each block
+    keeps a multiple of `multiple` channels, since kernels work on whole tiles and odd widths cost
+    time, or all. With `uniform`, every block keeps the same share, as engines want that know one
+    width alone.
   }];
   let options = [
     ModelOption,

@@ -4,7 +4,6 @@
 #include "passes/Prune/Statistics.h"
 #include "passes/Prune/Take.h"
 #include <cmath>
-#include <numeric>
 
 using namespace mlir;
 
@@ -17,8 +16,9 @@ namespace {
 struct Candidate {
   lm::GatedUnit unit;
   SmallVector<lm::UnitAxis> axes;
-  std::vector<double> importance; ///< of the channels; sums to 1, or all 0
-  int64_t width = 0;              ///< channels to keep
+  std::vector<double>
+      importance;    ///< of the channels: what is lost when they and all less important go
+  int64_t width = 0; ///< channels to keep
 
   int64_t channels() const { return unit.channels(); }
 };
@@ -82,9 +82,6 @@ LogicalResult PruneFFN::collect(std::vector<Candidate> &candidates) {
                                 distill::Statistic::FFN, unit.channels());
       if (failed(values))
         return failure();
-      double sum = std::accumulate(values->begin(), values->end(), 0.0);
-      for (double &value : *values)
-        value = sum > 0 ? value / sum : 0;
       candidates.push_back({unit, std::move(*axes), std::move(*values)});
     }
     if (failed(refuseStrays(units, "prune-ffn")))
@@ -93,38 +90,69 @@ LogicalResult PruneFFN::collect(std::vector<Candidate> &candidates) {
   return success();
 }
 
-/// Counts each unit's channels among the most important of all, rounds down to multiples, and
-/// hands what is over to the units that lost most, one multiple each.
-void PruneFFN::allocate(std::vector<Candidate> &units) const {
-  std::vector<std::pair<double, size_t>> all;
-  for (auto [index, unit] : llvm::enumerate(units))
-    for (double value : unit.importance)
-      all.emplace_back(-value, index);
-  llvm::sort(all);
-  int64_t total = std::llround(keep * double(all.size()));
-  std::vector<int64_t> wanted(units.size());
-  for (int64_t i = 0; i < total; ++i)
-    ++wanted[all[i].second];
+/// Channels that go together, and what is lost by it.
+struct Step {
+  double slope; ///< loss for a channel
+  size_t unit;
+  int64_t channels;
+};
 
-  int64_t left = total;
-  std::vector<size_t> order(units.size());
-  std::iota(order.begin(), order.end(), 0);
-  for (size_t i : order) {
-    units[i].width =
-        std::clamp(wanted[i] / multiple * multiple, fewest(units[i]), units[i].channels());
-    if (wanted[i] == units[i].channels())
-      units[i].width = units[i].channels(); // kept whole, a multiple or not
-    left -= units[i].width;
+/// The widths that a unit may have, widest first, as the lower convex hull of what it loses: steps of
+/// rising slope. A step of several multiples loses at most what its end does.
+void addSteps(const std::vector<double> &importance, const std::vector<int64_t> &widths,
+              size_t unit, std::vector<Step> &steps) {
+  std::vector<double> ascending = importance;
+  llvm::sort(ascending);
+  const auto lossAt = [&](int64_t width) {
+    const int64_t gone = int64_t(ascending.size()) - width;
+    return gone ? ascending[size_t(gone - 1)] : 0.0;
+  };
+  const size_t before = steps.size();
+  for (size_t w = 1; w < widths.size(); ++w) {
+    Step step{0, unit, widths[w - 1] - widths[w]};
+    double lost = lossAt(widths[w]) - lossAt(widths[w - 1]);
+    while (steps.size() > before && lost / double(step.channels) <= steps.back().slope) {
+      lost += steps.back().slope * double(steps.back().channels);
+      step.channels += steps.back().channels;
+      steps.pop_back();
+    }
+    step.slope = lost / double(step.channels);
+    steps.push_back(step);
   }
-  llvm::sort(order, [&](size_t a, size_t b) {
-    return std::pair(units[a].width - wanted[a], a) < std::pair(units[b].width - wanted[b], b);
+}
+
+/// Takes channels where a channel less loses least, as the greedy solution of a multiple-choice
+/// knapsack does (Kellerer, Pferschy, Pisinger, "Knapsack Problems", section 11.2), until as many are
+/// left as are to be kept, to the nearest multiple.
+void PruneFFN::allocate(std::vector<Candidate> &units) const {
+  int64_t all = 0;
+  std::vector<Step> steps;
+  for (auto [index, unit] : llvm::enumerate(units)) {
+    const int64_t channels = unit.channels();
+    unit.width = channels;
+    all += channels;
+    std::vector<int64_t> widths = {channels};
+    for (int64_t width = (channels - 1) / multiple * multiple; width >= fewest(unit);
+         width -= multiple)
+      widths.push_back(width);
+    addSteps(unit.importance, widths, index, steps);
+  }
+  // A unit's own steps rise strictly, so they stay in order.
+  llvm::sort(steps, [](const Step &a, const Step &b) {
+    return std::pair(a.slope, a.unit) < std::pair(b.slope, b.unit);
   });
-  for (size_t i : order) {
-    if (2 * left < multiple)
-      break;
-    int64_t more = std::min(int64_t(multiple), units[i].channels() - units[i].width);
-    units[i].width += more;
-    left -= more;
+  int64_t over = all - std::llround(keep * double(all));
+  for (const Step &step : steps) {
+    Candidate &unit = units[step.unit];
+    for (int64_t gone = 0; gone < step.channels;) {
+      // To the multiple below, which for a unit that is none is less than one away.
+      const int64_t next = (unit.width - 1) / multiple * multiple, less = unit.width - next;
+      if (2 * over < less)
+        return;
+      unit.width = next;
+      over -= less;
+      gone += less;
+    }
   }
 }
 

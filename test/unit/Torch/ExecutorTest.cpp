@@ -387,6 +387,29 @@ TEST_F(ExecutorTest, ObservesBlocks) {
   EXPECT_GT(first[Statistic::Heads][1], 0);
 }
 
+/// A loss counts beside the stream that it is a loss of: what writes the stream writes it three times as
+/// large, and the same is lost of it.
+TEST_F(ExecutorTest, ObservesChannelsBesideTheStream) {
+  using distill::Statistic;
+  Statistics seen, larger;
+  check(executor->observe(tiny.model(), data(), {}, seen));
+  for (const char *name : {"token_embd.weight", "blk.0.attn_output.weight", "blk.0.ffn_down.weight",
+                           "blk.1.attn_output.weight", "blk.1.ffn_down.weight"})
+    for (float &value : tiny.values[size_t(tiny.find(name))])
+      value *= 3;
+  check(executor->observe(tiny.model(), data(), {}, larger));
+  for (const char *block : {"blk.0", "blk.1"}) {
+    const std::vector<double> &ffn = seen.blocks[block][Statistic::FFN];
+    double most = 0;
+    for (size_t c = 0; c < ffn.size(); ++c) {
+      EXPECT_NEAR(larger.blocks[block][Statistic::FFN][c], ffn[c], 0.02 * ffn[c]) << block << c;
+      most = std::max(most, ffn[c]);
+    }
+    EXPECT_GT(most, 0.001) << "the last channel to go takes the unit's whole output";
+    EXPECT_LT(most, 1);
+  }
+}
+
 /// 1 - cosine of each row of two matrices, summed.
 double turned(const std::vector<float> &in, const std::vector<float> &out, size_t width) {
   double sum = 0;
