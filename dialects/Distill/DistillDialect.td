@@ -36,8 +36,8 @@ def Distill_Dialect : Dialect {
     void setWorker(Worker given) { worker = ::std::move(given); }
     const Worker &getWorker() const { return worker; }
 
-    /// A pass says, beside its diagnostic, that a file of observations is at fault, not the pipeline;
-    /// the driver asks once, and chooses its exit code by it.
+    /// A pass says, beside its diagnostic, that a file of observations is at fault, not the
+    /// pipeline; the driver asks once, and chooses its exit code by it.
     void noteBadFile() { badFile = true; }
     bool takeBadFile() { return ::std::exchange(badFile, false); }
 

@@ -65,8 +65,8 @@ def Distill_FitOp : Distill_Work<"fit"> {
     - With `quantize`, every layer is then rounded to that format by GPTQ (arXiv:2210.17323,
       algorithm 1) with the same `X^T X`, columns of large activations first and each group's scale
       searched (compiler/Weights/Pack.h, gptqRow), and other matrices are read as `quantize-weights`
-      will round them (the embedding to `embedding` if that is given, logits without one to `logits`).
-      Rounding the result
+      will round them (the embedding to `embedding` if that is given, logits without one to
+      `logits`). Rounding the result
       again to the same format does not change it.
 
     In all these sums the first tokens of documents weigh as much as one row together: they are one
@@ -116,13 +116,13 @@ def Distill_TrainOp : Distill_Work<"train"> {
     linearly for the `warmup` part of the steps, then falls to zero as `schedule` says (`cosine`
     or `linear`), or stays (`constant`); the gradient's norm is clipped to `clip`. With `quantize`
     the weights of linear layers, embedding and logits are rounded in the forward pass to that
-    format (the embedding to `embedding` and logits of their own to `logits` where given), and gradients pass straight
-    through (arXiv:1308.3432), so that the student learns to be quantised. With `freeze_codes` too
-    these weights keep their codes, and a factor of each group's scale is trained (arXiv:2407.11062,
-    section 3.3): what a rounding found is kept, and `learning_rate` is a share of a scale. Parameters in `frozen`
-    keep their values and have no gradient; they too are rounded in the forward pass. The result is
-    a safetensors file of the other parameters, F32, by their symbols' names. `applied` says that
-    `apply-training` has put the result into the student.
+    format (the embedding to `embedding` and logits of their own to `logits` where given), and
+    gradients pass straight through (arXiv:1308.3432), so that the student learns to be quantised.
+    With `freeze_codes` too these weights keep their codes, and a factor of each group's scale is
+    trained (arXiv:2407.11062, section 3.3): what a rounding found is kept, and `learning_rate` is a
+    share of a scale. Parameters in `frozen` keep their values and have no gradient; they too are
+    rounded in the forward pass. The result is a safetensors file of the other parameters, F32, by
+    their symbols' names. `applied` says that `apply-training` has put the result into the student.
     ```mlir
     distill.train @heal teacher @teacher student @student
         losses [#distill.loss<forward_kl, weight = 1.0>, #distill.loss<cross_entropy, weight = 0.5>]
@@ -161,7 +161,8 @@ def Distill_TrainOp : Distill_Work<"train"> {
     `learning_rate` $learning_rate `warmup` $warmup `schedule` $schedule
     `weight_decay` $weight_decay `clip` $clip `seed` $seed
     (`quantize` $quantize^)? (`embedding` $embedding^)? (`logits` $logits^)?
-    (`freeze_codes` $freeze_codes^)? (`frozen` $frozen^)? (`result` $result^)? (`applied` $applied^)? attr-dict
+    (`freeze_codes` $freeze_codes^)? (`frozen` $frozen^)? (`result` $result^)?
+    (`applied` $applied^)? attr-dict
   }];
   let extraClassDeclaration = [{
     ::llvm::SmallVector<LossAttr> getLossList() {
@@ -176,10 +177,10 @@ def Distill_ScoreOp : Distill_Work<"score"> {
   let summary = "Measure a model on held-out documents, or on a task's questions";
   let description = [{
     Runs the model over the held-out documents (about `tokens` tokens of them, where given),
-    or asks it the questions of `task`, a file of the workspace with the name that people know it by;
-    docs/eval.md says how. Writes a JSON file: `bits_per_byte`, `text_bytes`, `tokens` and `documents`
-    (`sha256`, `text_bytes`, `nll` in nats); or `acc`, `acc_norm` and, a number a question, `correct`
-    and `correct_norm`.
+    or asks it the questions of `task`, a file of the workspace with the name that people know it
+    by; docs/eval.md says how. Writes a JSON file: `bits_per_byte`, `text_bytes`, `tokens` and
+    `documents` (`sha256`, `text_bytes`, `nll` in nats); or `acc`, `acc_norm` and, a number a
+    question, `correct` and `correct_norm`.
     ```mlir
     distill.score @before model @teacher tokens 20000
     distill.score @answers model @teacher task "faq.jsonl"
@@ -201,14 +202,14 @@ def Distill_GateOp : Distill_Work<"gate"> {
   let summary = "Say what the specialist must reach";
   let description = [{
     The figure `metric` of `score` is to be at most `bound` (bits per byte) or at least `bound`
-    (accuracies); with `of`, that part of the same figure of another score; `strictly`, and not equal.
-    `retort compile` writes no bundle if a gate fails (docs/eval.md).
+    (accuracies); with `of`, that part of the same figure of another score; `strictly`, and not
+    equal. `retort compile` writes no bundle if a gate fails (docs/eval.md).
     ```mlir
     distill.gate @better score @after reaches bits_per_byte 8.500000e-01 of @before strictly
     distill.gate @knows score @answers reaches acc 8.000000e-01
     ```
-    - (C1) `score` and `of` are `distill.score`s, of held-out documents for `bits_per_byte`, else of a
-      task, and both of the same.
+    - (C1) `score` and `of` are `distill.score`s, of held-out documents for `bits_per_byte`, else of
+      a task, and both of the same.
     - (C2) `bound` is finite and above 0.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$score,

@@ -105,7 +105,9 @@ def Kernel_BufferOp : Kernel_Op<"buffer", [HasParent<"ProgramOp">, Symbol]> {
   let assemblyFormat = "$sym_name $kind $type (`format` $format^)? (`layout` $layout^)? "
                        "(`bytes` $bytes^)? (`offset` $offset^)? (`value` $value^)? attr-dict";
   let extraClassDeclaration = [{
-    ::mlir::RankedTensorType getTensor() { return ::mlir::cast<::mlir::RankedTensorType>(getType()); }
+    ::mlir::RankedTensorType getTensor() {
+      return ::mlir::cast<::mlir::RankedTensorType>(getType());
+    }
     /// Bytes that the buffer takes: `bytes` if given, else what its shape and element type take.
     int64_t sizeInBytes();
     /// Received while decoding: each value with its flag, in `sync` and not among the activations

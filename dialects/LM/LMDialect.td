@@ -58,8 +58,8 @@ def LM_RopeScalingAttr : AttrDef<LM_Dialect, "RopeScaling"> {
       are given and not 0, else by `m(1)`, with `m(s) = 0.1 s ln(factor) + 1`, or 1 for a factor of
       at most 1.
     - `factors`: `f_i / factors[i]`: a table out of the checkpoint (GGUF's `rope_freqs.weight`, and
-      LongRoPE's, arXiv:2402.13753), one number for each pair of rotated features. The rotated values
-      are multiplied by `attention_factor` if it is there.
+      LongRoPE's, arXiv:2402.13753), one number for each pair of rotated features. The rotated
+      values are multiplied by `attention_factor` if it is there.
     ```mlir
     #lm.rope_scaling<linear, factor = 8.0>
     #lm.rope_scaling<llama3, factor = 8.0, original_context = 8192.0, low_freq_factor = 1.0,
@@ -89,8 +89,8 @@ def LM_RopeScalingAttr : AttrDef<LM_Dialect, "RopeScaling"> {
     double getBetaSlow() const { return getNumber("beta_slow", 1.0); }
     bool getTruncate() const;
     ::llvm::ArrayRef<double> getFactors() const;
-    /// What the rotated values are multiplied by (the attention factor of yarn and of tables); 1 for
-    /// other kinds.
+    /// What the rotated values are multiplied by (the attention factor of yarn and of tables); 1
+    /// for other kinds.
     double getAmplitude() const;
     /// Fields are set by name, as they print; numbers are f64.
     static RopeScalingAttr get(::mlir::MLIRContext *context, RopeScalingKind kind,

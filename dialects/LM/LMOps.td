@@ -279,7 +279,8 @@ def LM_LayerNormOp : LM_ParamUser<"layer_norm", [AllTypesMatch<["input", "result
   let summary = "Normalise by mean and deviation";
   let description = [{
     `y[i] = w[i] * (x[i] - m) / sqrt(v + eps) + b[i]` for each row, `m` being the mean of its
-    features and `v` that of their squared distances from it (arXiv:1607.06450): the norm of StableLM.
+    features and `v` that of their squared distances from it (arXiv:1607.06450): the norm of
+    StableLM.
     ```mlir
     %n = lm.layer_norm %x, @blk.0.attn_norm.weight bias @blk.0.attn_norm.bias eps 1.0e-5
          : tensor<?x8xf32>

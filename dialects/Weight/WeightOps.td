@@ -63,8 +63,8 @@ def Weight_ConstantOp : Weight_Op<"constant", [
   let summary = "Give numbers that the program itself holds";
   let description = [{
     For what a family does without and an op reads (the zero biases of a layer norm), and for
-    examples and tests, which have no checkpoint (`retort-opt --interpret`): a model's weights do not
-    belong in the IR. Equal constants of a program are one.
+    examples and tests, which have no checkpoint (`retort-opt --interpret`): a model's weights do
+    not belong in the IR. Equal constants of a program are one.
     ```mlir
     %0 = weight.constant dense<[[1.0, 0.5], [0.0, -1.0]]> : tensor<2x2xf32>
     ```
@@ -161,8 +161,8 @@ def Weight_CastOp : Weight_Op<"cast", [Pure]> {
 def Weight_ScaleOp : Weight_Op<"scale", [Pure, AllTypesMatch<["input", "result"]>]> {
   let summary = "Multiply by a number";
   let description = [{
-    How the importer folds a checkpoint's multipliers of residuals (Granite) and of logits (Cohere 2)
-    into the weights before them, where they cost nothing at run time.
+    How the importer folds a checkpoint's multipliers of residuals (Granite) and of logits (Cohere
+    2) into the weights before them, where they cost nothing at run time.
     ```mlir
     %1 = weight.scale %0 by 0.22 : tensor<6x4xf32>
     ```

@@ -82,8 +82,8 @@ def InsertDistillation : TrainingPass<"insert-distillation"> {
   let description = [{
     Appends a `distill.train` with the losses whose weights are above 0: by default forward KL to
     the teacher and cross-entropy. With `format` the student's weights are rounded in the forward
-    pass as `quantize-weights` with the same formats will round them; with `freeze-codes` each stays at
-    the code that it has then, and what is trained of it is its group's scale.
+    pass as `quantize-weights` with the same formats will round them; with `freeze-codes` each stays
+    at the code that it has then, and what is trained of it is its group's scale.
   }];
   let options = !listconcat([
     Option<"teacher", "teacher", "std::string", "\"teacher\"", "The teacher's symbol">,
@@ -134,27 +134,30 @@ def ApplyTraining : DistillPass<"apply-training"> {
 def InsertScore : DistillPass<"insert-score"> {
   let summary = "Ask for a model's bits per byte on held-out documents, or its answers to a task";
   let description = [{
-    Appends a `distill.score` of the model, which the next `run-data-work` executes on the model as it is
-    then. The report lists scores by name. A task is named by the SHA-256 of its file in the workspace,
-    where `retort compile --gate` puts it, and by what people call it.
+    Appends a `distill.score` of the model, which the next `run-data-work` executes on the model as
+    it is then. The report lists scores by name. A task is named by the SHA-256 of its file in the
+    workspace, where `retort compile --gate` puts it, and by what people call it.
   }];
   let options = [
     Option<"model", "model", "std::string", "",
            "The model's symbol (default: student, or the only one)">,
     Option<"name", "name", "std::string", "", "The score's symbol (default: score_MODEL)">,
     Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">,
-    Option<"task", "task", "std::string", "", "SHA-256 of a task file (default: held-out documents)">,
+    Option<"task", "task", "std::string", "",
+           "SHA-256 of a task file (default: held-out documents)">,
     Option<"taskName", "task-name", "std::string", "", "What the task is called">
   ];
 }
 def InsertGate : DistillPass<"insert-gate"> {
   let summary = "Say what a model must reach";
   let description = [{
-    Appends a `distill.gate` over scores that `insert-score` made. `retort compile --gate` writes both.
+    Appends a `distill.gate` over scores that `insert-score` made. `retort compile --gate` writes
+    both.
   }];
   let options = [
     Option<"score", "score", "std::string", "", "Symbol of the score to judge">,
-    Option<"metric", "metric", "::retort::distill::Metric", "::retort::distill::Metric::BitsPerByte",
+    Option<"metric", "metric", "::retort::distill::Metric",
+           "::retort::distill::Metric::BitsPerByte",
            "Which figure of it", [{::llvm::cl::values(
              clEnumValN(::retort::distill::Metric::BitsPerByte, "bits_per_byte", "at most `bound`"),
              clEnumValN(::retort::distill::Metric::Acc, "acc", "accuracy, at least `bound`"),

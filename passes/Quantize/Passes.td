@@ -38,10 +38,10 @@ def QuantizeWeights : QuantizePass<"quantize-weights"> {
 def UntieEmbedding : QuantizePass<"untie-embedding"> {
   let summary = "Give the logits a matrix of their own";
   let description = [{
-    Where the logits read the embedding, they read a copy of it, `output.weight`. A token looks up one
-    row of the embedding, but the logits read all of their matrix, for every token: so the embedding
-    can then be stored in more bits, which costs disk but no time, and the two can be trained apart. A
-    model whose logits have a matrix of their own stays as it is.
+    Where the logits read the embedding, they read a copy of it, `output.weight`. A token looks up
+    one row of the embedding, but the logits read all of their matrix, for every token: so the
+    embedding can then be stored in more bits, which costs disk but no time, and the two can be
+    trained apart. A model whose logits have a matrix of their own stays as it is.
   }];
   let options = [
     Option<"model", "model", "std::string", "",
