@@ -4,6 +4,7 @@
 // nothing in it depends on the device. Then this device's part is taken.
 #include "dialects/LM/Units.h"
 #include "passes/Partition/Passes.h"
+#include "llvm/ADT/DenseSet.h"
 #include <numeric>
 
 using namespace mlir;
@@ -37,6 +38,24 @@ int64_t columnUnit(lm::ParamOp param) {
 /// Bytes of a parameter, about.
 int64_t bytesOf(lm::ParamOp param) {
   return param.getParamType().getNumElements() * param.getParamType().getElementTypeBitWidth() / 8;
+}
+
+/// Whether nothing of what `earlier` adds to the stream reaches `later`, which adds to it as well.
+bool areSideBySide(const lm::Unit &earlier, const lm::Unit &later) {
+  if (!earlier.addition.residual || earlier.core->getBlock() != later.core->getBlock())
+    return false;
+  SmallVector<Operation *> open = {later.core};
+  llvm::DenseSet<Operation *> seen;
+  while (!open.empty()) {
+    Operation *op = open.pop_back_val();
+    if (op == earlier.addition.residual)
+      return false;
+    for (Value operand : op->getOperands())
+      if (Operation *made = operand.getDefiningOp();
+          made && made->getBlock() == op->getBlock() && seen.insert(made).second)
+        open.push_back(made);
+  }
+  return true;
 }
 
 class Partitioner {
@@ -162,6 +181,11 @@ LogicalResult Partitioner::plan(const lm::Unit &unit) {
     cut(axis.param, axis.axis, {begin * axis.width, parts * axis.width});
     all += bytesOf(axis.param);
   }
+  if (!shares.empty() && areSideBySide(shares.back().unit, unit))
+    return unit.core->emitError()
+           << "partition: " << lm::placeOf(unit.core)
+           << " has an attention and a gated unit side by side, whose sums two devices would send "
+              "each other with no wait between: compile for one device";
   shares.push_back({unit, parts});
   count(all, at, unit.parts);
   return success();

@@ -5,6 +5,9 @@
 // RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers,print-kernel-costs{on=h100 assume=peer_us:3}))' | FileCheck %s --check-prefix=COST
 // RUN: retort-opt %s --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0}),lower-to-kernel{target=cuda step=prefill},kernel.program(plan-buffers))' | FileCheck %s --check-prefix=PREFILL
 // RUN: retort-opt %s -o /dev/null --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=0},fuse-qkv,fuse-gate-up),lower-to-kernel{target=cuda step=decode},kernel.program(plan-buffers),emit-cuda)' | FileCheck %s --check-prefix=TEXT
+// RUN: sed 's/lm.norm %r, @output_norm/lm.norm %x, @output_norm/' %s > %t.mlir
+// RUN: not retort-opt %t.mlir --pass-pipeline='builtin.module(lm.model(partition{devices=2 device=1}))' 2>&1 | FileCheck %s --check-prefix=BESIDE
+// BESIDE: partition: block "blk.0" has an attention and a gated unit side by side, whose sums two devices would send each other with no wait between: compile for one device
 
 // 3 key/value heads with 2 query heads each: device 0 has 2 of them, so channels and tokens that
 // cannot be halved go to device 1. Rows of projections are cut, columns of what follows them; a
