@@ -21,7 +21,8 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
     auto attribute = [&](const NumberFormat &format) {
       return weight::FormatAttr::getChecked(emitError, &getContext(), format);
     };
-    MatrixFormats formats = {attribute(format)};
+    MatrixFormats formats;
+    formats.layers = attribute(format);
     if (embedding)
       formats.embedding = attribute(*embedding);
     if (logits)

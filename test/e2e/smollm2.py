@@ -13,7 +13,6 @@ Tools = collections.namedtuple("Tools", "retort library executor torch teacher")
 PIPELINE = "builtin.module(quantize-weights{format=i4g32s},cache-format{format=f16})"  # recipe int4
 PROMPT = ("A page of memory that several processes share is copied when one of them first writes to it. "
           "The kernel does this because")
-TOKENS = 32
 # Measured: 1.0e-2 through decode, 1.2e-2 through prefill, whose attention multiplies as f16; 1.7e-2 on two GPUs.
 LIMIT, LIMIT_RMS = 2e-2, 4e-3
 LIMIT_FLOAT = 6e-2  # of weights that are floats: prefill multiplies them by activations in f16
@@ -28,13 +27,13 @@ def compile_bundle(tools, folder, teacher, name, target, *more):
     return path
 
 
-def cpu_text(tools, bundle):
-    """The prompt, the CPU program's greedy continuation, and its logits at each of its tokens."""
+def cpu_text(tools, bundle, count):
+    """The prompt, the CPU program's greedy continuation of so many tokens, and its logits at each."""
     with Session(tools.library, bundle, "cpu") as cpu:
         prompt = cpu.tokenize(PROMPT)
         logits = [cpu.step([(token, 0) for token in prompt], [len(prompt) - 1])[0]]
         tokens = []
-        for _ in range(TOKENS):
+        for _ in range(count):
             tokens.append(int(logits[-1].argmax()))
             logits.append(cpu.step([(tokens[-1], 0)])[0])
         print(f"cpu: {len(prompt)} tokens of prompt, then {cpu.detokenize(tokens)!r}", flush=True)
@@ -83,10 +82,10 @@ def close_enough(name, sim, executor, cpu, prompt, tokens):
     return rows.max(), float(np.sqrt(np.square(sim - executor).mean()))
 
 
-def check_text(tools, folder, cpu_bundle, runs):
+def check_text(tools, folder, cpu_bundle, runs, count):
     """Each of `runs` is a name, and a function of prompt and tokens that gives the logits of both slots, as
     sim_logits. All give the same bits, which are near the executor's."""
-    prompt, tokens, cpu = cpu_text(tools, cpu_bundle)
+    prompt, tokens, cpu = cpu_text(tools, cpu_bundle, count)
     with Timer("executor"):
         executor = executor_logits(tools.executor, tools.torch, tools.teacher, [prompt + tokens], cpu.shape[1], folder,
                                    PIPELINE)[0]

@@ -132,7 +132,7 @@ def main():
         check_orders(sim, persistent)
         check_text(TOOLS, folder, persistent,
                    {bundle.stem: lambda prompt, tokens, bundle=bundle: sim_logits(TOOLS, bundle, prompt, tokens)
-                    for bundle in (persistent, graph)})
+                    for bundle in (persistent, graph)}, count=32)
 
 
 if __name__ == "__main__":
