@@ -136,8 +136,8 @@ private:
         tensors_.back().type = type;
         return;
       }
-    constexpr std::string_view others[] = {"F8_E5M2", "C64",     "F8_E8M0",     "F4",
-                                           "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
+    constexpr std::string_view others[] = {"F8_E5M2", "C64",         "F4",         "F6_E2M3",
+                                           "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
     if (std::ranges::find(others, text) == std::end(others))
       damaged(subject() + " has the unknown dtype " + quote(text));
     fail(ExitCode::Unsupported, path_ + ": tensor " + quote(name_) + " is stored as " + text +

@@ -64,8 +64,8 @@ json describeCheckpoint(const std::string &path) {
   for (const CheckpointTensor &tensor : checkpoint.tensors())
     params.push_back({{"name", tensor.name},
                       {"shape", tensor.shape},
-                      {"format", name(tensor.type)},
-                      {"bytes", tensor.bytes.size()}});
+                      {"format", tensor.format()},
+                      {"bytes", tensor.storedBytes()}});
   json layers = json::array();
   for (const ModelConfig::Layer &layer : config.layers)
     layers.push_back({{"heads", layer.heads},

@@ -84,6 +84,7 @@ struct CommandLine {
   void addCompile() {
     auto *c = app.add_subcommand("compile", "Make a bundle from a teacher and documents");
     c->add_option("TEACHER", compile.teacher, "A .gguf file or a Hugging Face folder")->required();
+    addAdapter(c, compile.adapter, "TEACHER");
     c->add_option("--corpus", compile.corpus, "Documents of the field: files or folders")
         ->type_name("DIR...")
         ->default_str("");
@@ -208,6 +209,7 @@ struct CommandLine {
         ->type_name("FILE")
         ->default_str("")
         ->allow_extra_args(false);
+    addAdapter(c, eval.adapter, "MODEL, a checkpoint");
     c->add_option("--against", eval.against, "A second model, asked the same")
         ->type_name("MODEL")
         ->default_str("");
@@ -279,6 +281,13 @@ struct CommandLine {
         ->allow_extra_args(false);
     command->add_option("--date", date, "What the chat template takes for today (default: now)")
         ->type_name("YYYY-MM-DD")
+        ->default_str("");
+  }
+
+  static void addAdapter(CLI::App *command, std::string &adapter, const std::string &model) {
+    command
+        ->add_option("--adapter", adapter, "A LoRA adapter that PEFT saved, merged into " + model)
+        ->type_name("DIR")
         ->default_str("");
   }
 
@@ -378,6 +387,7 @@ struct CommandLine {
     auto *c =
         app.add_subcommand("import", "Write a teacher's lm IR; weights stay in the checkpoint");
     c->add_option("TEACHER", import.teacher, "A .gguf file or a Hugging Face folder")->required();
+    addAdapter(c, import.adapter, "TEACHER");
     c->add_option("-o,--output", import.output, "The .mlir file; '-' for stdout")
         ->required()
         ->type_name("model.mlir");
