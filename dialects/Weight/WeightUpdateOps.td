@@ -8,8 +8,9 @@ include "dialects/Weight/WeightBase.td"
 def Weight_ProductOp : Weight_InferredOp<"product"> {
   let summary = "Multiply two matrices";
   let description = [{
-    The low-rank update of a LoRA adapter is one: many rows of `left` by the few rows of `right`. Sums
-    run in f32, the columns of `left` in order. `right` is held in memory whole while rows are made.
+    The low-rank update of a LoRA adapter is one: many rows of `left` by the few rows of `right`.
+    Sums run in f32, the columns of `left` in order. `right` is held in memory whole while rows are
+    made.
     ```mlir
     %2 = weight.product %0, %1 : tensor<6x2xf32>, tensor<2x4xf32> -> tensor<6x4xf32>
     ```
@@ -18,11 +19,14 @@ def Weight_ProductOp : Weight_InferredOp<"product"> {
   }];
   let arguments = (ins Weight_Matrix:$left, Weight_Matrix:$right);
   let results = (outs Weight_Matrix:$result);
-  let assemblyFormat = "$left `,` $right attr-dict `:` type($left) `,` type($right) `->` type($result)";
+  let assemblyFormat = [{
+    $left `,` $right attr-dict `:` type($left) `,` type($right) `->` type($result)
+  }];
   let hasVerifier = 1;
 }
 
-def Weight_AddOp : Weight_Op<"add", [Pure, Commutative, AllTypesMatch<["left", "right", "result"]>]> {
+def Weight_AddOp : Weight_Op<"add", [
+    Pure, Commutative, AllTypesMatch<["left", "right", "result"]>]> {
   let summary = "Add two tensors";
   let description = [{
     How the importer merges an adapter's updates into the weights of its base.
