@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <fcntl.h>
+#include <sstream>
 #include <unistd.h>
 
 namespace {
@@ -125,19 +126,28 @@ struct CommandLine {
   }
 };
 
-/// Descriptors 0 to 2 that are closed, so that no socket gets the number of a stream.
+/// Descriptors 0 to 2 that are closed, so that no socket gets the number of a stream; using them fails
+/// as it would have.
 void reserveStreams() {
   for (int stream = 0; stream < 3; ++stream)
     if (::fcntl(stream, F_GETFD) < 0)
-      (void)!::open("/dev/null", O_RDWR);
+      (void)!::open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY);
+}
+
+/// Prints help or the version, every write of it checked.
+void show(const CLI::App &app, const CLI::Success &asked) {
+  std::ostringstream out;
+  app.exit(asked, out, out);
+  const std::string text = out.str();
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    failSystem("standard output", "cannot be written");
 }
 
 void run(CommandLine &line, int argc, char **argv) {
   try {
     line.app.parse(argc, argv);
   } catch (const CLI::Success &asked) { // for help or for the version
-    line.app.exit(asked);
-    return;
+    return show(line.app, asked);
   } catch (const CLI::ParseError &e) {
     fail(ExitCode::Usage, std::string(e.what()) + ": see `retort serve --help`");
   }
