@@ -599,7 +599,10 @@ void Joiner::bitsandbytes() {
         [&](const std::string &name, const CheckpointTensor &) { add(nf4Matrix(name, type)); });
   // Of 8 bits: a byte each, and the largest of each row.
   forEachEnding(".SCB", [&](const std::string &stem, const CheckpointTensor &scales) {
-    auto matrix = plainMatrix(stem, need(stem + ".weight", stem + ".SCB"), scales, {});
+    const CheckpointTensor &codes = need(stem + ".weight", stem + ".SCB");
+    expectMatrix(codes);
+    expectShape(scales, {codes.shape[0]});
+    auto matrix = plainMatrix(stem, codes, scales, {});
     expect(matrix->codes.tensor, {DType::I8});
     matrix->scaleDivisor = 127;
     add(std::move(matrix));

@@ -300,19 +300,20 @@ TEST_F(FewPlaces, AFullQueueIsA429) {
   EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": "a", "n": 2})")),
               HasSubstr("not a whole number from 1 to 1"));
   Job job;
-  std::atomic<bool> stop{false};
+  const auto stop =
+      std::make_shared<std::atomic<bool>>(false); // the job may outlive the test's body
   job.prompt = {1};
   job.maxTokens = 60;
   job.ignoreEos = true;
-  job.onUpdate = [&](Update) {
-    while (!stop)
+  job.onUpdate = [stop](Update) {
+    while (!*stop)
       std::this_thread::sleep_for(1ms);
   };
   std::vector<Job> jobs;
   jobs.push_back(std::move(job));
   ASSERT_TRUE(scheduler->submit(std::move(jobs)));
   const HttpReply full = post("/v1/completions", R"({"prompt": "a"})");
-  stop = true;
+  *stop = true;
   EXPECT_THAT(errorOf(full), HasSubstr("429 null queue_full: the server has as many requests as it "
                                        "takes (1)"));
   ASSERT_EQ(full.headers.size(), 1u);
