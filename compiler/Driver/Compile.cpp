@@ -8,10 +8,10 @@
 #include "compiler/Driver/Gate.h"
 #include "compiler/Driver/Inputs.h"
 #include "compiler/Driver/Layers.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Plan.h"
 #include "compiler/Driver/Predict.h"
 #include "compiler/Import/Import.h"
+#include "runtime/base/Output.h"
 #include "runtime/base/Sha256.h"
 #include "runtime/src/tokenizer/Utf8.h"
 

@@ -5,10 +5,10 @@
 #include "compiler/Data/Tsv.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Inputs.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/TaskScorer.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Output.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,9 +4,9 @@
 #include "compiler/Checkpoint/Gguf.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Inputs.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Driver/Teacher.h"
+#include "runtime/base/Output.h"
 #include <filesystem>
 
 #include "llvm/Support/raw_ostream.h"

@@ -5,12 +5,12 @@
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Lowered.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Import/Config.h"
 #include "compiler/Import/Family.h"
 #include "compiler/Import/Import.h"
 #include "dialects/Kernel/KernelCost.h"
+#include "runtime/base/Output.h"
 
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>

@@ -1,14 +1,13 @@
 //===- main.cpp - `retort serve` ------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 // Parses options and calls runtime/server, nothing else. Exit codes: docs/errors.md.
+#include "runtime/base/Output.h"
 #include "runtime/base/SystemError.h"
 #include "runtime/server/Serve.h"
 #include "tools/CommandOptions.h"
 
 #include <cstdio>
-#include <fcntl.h>
 #include <sstream>
-#include <unistd.h>
 
 namespace {
 using namespace retort;
@@ -126,28 +125,15 @@ struct CommandLine {
   }
 };
 
-/// Descriptors 0 to 2 that are closed, so that no socket gets the number of a stream; using them fails
-/// as it would have.
-void reserveStreams() {
-  for (int stream = 0; stream < 3; ++stream)
-    if (::fcntl(stream, F_GETFD) < 0)
-      (void)!::open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY);
-}
-
-/// Prints help or the version, every write of it checked.
-void show(const CLI::App &app, const CLI::Success &asked) {
-  std::ostringstream out;
-  app.exit(asked, out, out);
-  const std::string text = out.str();
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    failSystem("standard output", "cannot be written");
-}
-
 void run(CommandLine &line, int argc, char **argv) {
   try {
     line.app.parse(argc, argv);
   } catch (const CLI::Success &asked) { // for help or for the version
-    return show(line.app, asked);
+    std::ostringstream text;
+    line.app.exit(asked, text, text);
+    output::write(text.str());
+    output::finish();
+    return;
   } catch (const CLI::ParseError &e) {
     fail(ExitCode::Usage, std::string(e.what()) + ": see `retort serve --help`");
   }
@@ -159,7 +145,7 @@ void run(CommandLine &line, int argc, char **argv) {
 } // namespace
 
 int main(int argc, char **argv) {
-  reserveStreams();
+  output::reserveStreams();
   CommandLine line;
   Error error;
   try {

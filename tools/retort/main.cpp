@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parses options and calls compiler/Driver, nothing else. Exit codes: docs/errors.md.
 #include "compiler/Driver/Commands.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Suggest.h"
+#include "runtime/base/Output.h"
 #include "runtime/base/SystemError.h"
 #include "runtime/include/retort.hpp"
 #include "tools/CommandOptions.h"
