@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <string_view>
 
 namespace retort {
@@ -65,6 +66,13 @@ constexpr const DTypeTraits &traits(DType type) { return kDTypes[static_cast<uin
 constexpr uint64_t blockElements(DType type) { return traits(type).blockElements; }
 constexpr uint64_t blockBytes(DType type) { return traits(type).blockBytes; }
 constexpr std::string_view name(DType type) { return traits(type).name; }
+/// The format of this name; none if there is none.
+constexpr std::optional<DType> dtypeNamed(std::string_view name) {
+  for (size_t i = 0; i < std::size(kDTypes); ++i)
+    if (kDTypes[i].name == name)
+      return static_cast<DType>(i);
+  return std::nullopt;
+}
 /// Whether numbers lie one by one, as in safetensors files.
 constexpr bool isPlain(DType type) { return blockElements(type) == 1; }
 /// Whether the format is one of weights: dequantize() knows it.

@@ -5,7 +5,6 @@
 #include "compiler/Weights/Pack.h"
 
 #include "llvm/ADT/StringSet.h"
-#include <algorithm>
 
 namespace retort {
 namespace {
@@ -16,15 +15,12 @@ std::optional<double> bytesOfLoaded(lm::ParamOp param) {
   double bytes = 0, elements = 0;
   bool unknown = false;
   param.walk([&](weight::LoadOp load) {
-    const auto *type =
-        std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const auto &traits) {
-          return traits.name == std::string_view(load.getStored());
-        });
+    const std::optional<DType> type = dtypeNamed(load.getStored());
     const double count = double(load.getType().getNumElements());
     elements += count;
-    unknown |= load.getFile().has_value() || type == std::end(kDTypes);
+    unknown |= load.getFile().has_value() || !type;
     if (!unknown)
-      bytes += count * type->blockBytes / type->blockElements;
+      bytes += count * double(blockBytes(*type)) / double(blockElements(*type));
   });
   if (unknown || elements == 0)
     return std::nullopt;
