@@ -22,6 +22,8 @@ std::string slurp(const std::string &path) {
 void load(TinyModel &model, const std::string &path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   for (const SafetensorsTensor &tensor : file.tensors()) {
+    if (tensor.name == kCurve)
+      continue;
     std::vector<float> &values = model.values[size_t(model.find(tensor.name))];
     ASSERT_EQ(tensor.bytes.size(), values.size() * sizeof(float));
     std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
