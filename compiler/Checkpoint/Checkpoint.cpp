@@ -1,8 +1,11 @@
 //===- Checkpoint.cpp - A model's files, whatever their format ------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Checkpoint/Checkpoint.h"
+#include "compiler/Checkpoint/Adapter.h"
+#include "compiler/Checkpoint/CodedMatrix.h"
 #include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Checkpoint/Gguf.h"
+#include "compiler/Checkpoint/QuantizedFolder.h"
 #include "compiler/Checkpoint/Safetensors.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/Sha256.h"
@@ -26,16 +29,6 @@ constexpr uint64_t kHashPiece = 8 << 20;
 bool exists(const fs::path &path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
-}
-
-/// The whole of a small text file. Throws Error (Io; BadInput if it has more than `limit` bytes).
-std::string readTextFile(const std::string &path, uint64_t limit) {
-  MappedFile file = MappedFile::open(path);
-  if (file.bytes().size() > limit)
-    fail(ExitCode::BadInput, path + ": has " + std::to_string(file.bytes().size()) +
-                                 " bytes, more than the " + std::to_string(limit) +
-                                 " that such a file may have: check that it is the right file");
-  return {reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size()};
 }
 
 /// A shard's name must be a plain file name, so that an index cannot reach out of its directory.
@@ -99,11 +92,19 @@ int64_t CheckpointTensor::elements() const {
   return count;
 }
 
+std::string_view CheckpointTensor::format() const {
+  return coded ? coded->format : retort::name(type);
+}
+
+uint64_t CheckpointTensor::storedBytes() const {
+  return coded ? coded->storedBytes() : bytes.size();
+}
+
 Checkpoint::Checkpoint(Checkpoint &&) noexcept = default;
 Checkpoint &Checkpoint::operator=(Checkpoint &&) noexcept = default;
 Checkpoint::~Checkpoint() = default;
 
-Checkpoint Checkpoint::open(const std::string &path) {
+Checkpoint Checkpoint::open(const std::string &path, const std::string &adapter) {
   Checkpoint checkpoint;
   checkpoint.path_ = path;
   std::error_code ignored;
@@ -112,6 +113,11 @@ Checkpoint Checkpoint::open(const std::string &path) {
   else
     checkpoint.openGguf();
   checkpoint.index();
+  if (!adapter.empty()) {
+    checkpoint.adapter_ = Adapter::open(adapter);
+    checkpoint.files_.insert(checkpoint.files_.end(), checkpoint.adapter_->files().begin(),
+                             checkpoint.adapter_->files().end());
+  }
   return checkpoint;
 }
 
@@ -119,6 +125,18 @@ Checkpoint Checkpoint::of(GgufFile file) {
   Checkpoint checkpoint;
   checkpoint.path_ = file.path();
   checkpoint.addGguf(std::move(file));
+  checkpoint.index();
+  return checkpoint;
+}
+
+Checkpoint Checkpoint::of(SafetensorsFile file, std::string configJson) {
+  Checkpoint checkpoint;
+  checkpoint.path_ = file.path();
+  checkpoint.configJson_ = std::move(configJson);
+  checkpoint.shards_.push_back(std::make_unique<SafetensorsFile>(std::move(file)));
+  for (const SafetensorsTensor &tensor : checkpoint.shards_.back()->tensors())
+    checkpoint.tensors_.push_back({tensor.name, tensor.type, tensor.shape, tensor.bytes,
+                                   &checkpoint.shards_.back()->file(), tensor.offset});
   checkpoint.index();
   return checkpoint;
 }
@@ -173,8 +191,8 @@ void Checkpoint::openDirectory() {
   const std::string config = dir / "config.json", index = dir / "model.safetensors.index.json",
                     single = dir / "model.safetensors";
   if (!exists(config) && exists((dir / "adapter_config.json").string()))
-    fail(ExitCode::Unsupported, path_ + ": is a LoRA adapter, not a model: merge it into its base "
-                                        "with peft's merge_and_unload, and give that");
+    fail(ExitCode::Unsupported, path_ + ": is a LoRA adapter, not a model: give its base, and this "
+                                        "as --adapter");
   if (!exists(config))
     fail(ExitCode::Io, path_ + ": has no config.json: give a .gguf file or a Hugging Face "
                                "directory (config.json and *.safetensors)");
@@ -230,19 +248,22 @@ size_t Checkpoint::addShard(const std::string &path, const std::map<std::string,
 }
 
 void Checkpoint::index() {
+  if (gguf_.empty())
+    joinQuantized(configJson_, path_, tensors_);
   for (size_t i = 0; i < tensors_.size(); ++i)
     index_.emplace(tensors_[i].name, i);
 }
 
 const CheckpointTensor *Checkpoint::find(std::string_view name) const {
-  auto it = index_.find(name);
-  return it == index_.end() ? nullptr : &tensors_[it->second];
+  if (auto it = index_.find(name); it != index_.end())
+    return &tensors_[it->second];
+  return adapter_ ? adapter_->find(name) : nullptr;
 }
 
 uint64_t Checkpoint::tensorBytes() const {
   uint64_t total = 0;
   for (const CheckpointTensor &tensor : tensors_)
-    total += tensor.bytes.size();
+    total += tensor.storedBytes();
   return total;
 }
 

@@ -1,6 +1,7 @@
 //===- Cursor.cpp - Reading untrusted bytes in order ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Checkpoint/Cursor.h"
+#include "runtime/base/MappedFile.h"
 
 namespace retort {
 
@@ -23,6 +24,15 @@ bool isVisibleAscii(std::string_view text) {
     if (c <= 0x20 || c >= 0x7f)
       return false;
   return true;
+}
+
+std::string readTextFile(const std::string &path, uint64_t limit) {
+  MappedFile file = MappedFile::open(path);
+  if (file.bytes().size() > limit)
+    fail(ExitCode::BadInput, path + ": has " + std::to_string(file.bytes().size()) +
+                                 " bytes, more than the " + std::to_string(limit) +
+                                 " that such a file may have: check that it is the right file");
+  return {reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size()};
 }
 
 } // namespace retort

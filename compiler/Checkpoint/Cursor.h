@@ -29,6 +29,9 @@ inline std::optional<uint64_t> checkedAdd(uint64_t a, uint64_t b) {
 /// escaped, at most 80 characters of it.
 std::string quote(std::string_view text);
 
+/// The whole of a small text file. Throws Error (Io; BadInput if it has more than `limit` bytes).
+std::string readTextFile(const std::string &path, uint64_t limit);
+
 /// Whether every character is visible ASCII, as tensor names and keys are.
 bool isVisibleAscii(std::string_view text);
 

@@ -270,6 +270,10 @@ void dequantize(DType type, const uint8_t *in, uint64_t count, float *out) {
     for (uint64_t i = 0; i < count; ++i)
       out[i] = fromE4m3(in[i]);
     return;
+  case DType::F8_E8M0: // a power of two, or NaN
+    for (uint64_t i = 0; i < count; ++i)
+      out[i] = in[i] == 255 ? NAN : std::ldexp(1.0f, in[i] - 127);
+    return;
   default:
     break;
   }

@@ -131,13 +131,12 @@ private:
 
   void setType(const std::string &text) {
     hasType_ = true;
-    for (int i = 0; i <= static_cast<int>(DType::I64); ++i)
-      if (const auto type = static_cast<DType>(i); isPlain(type) && text == retort::name(type)) {
-        tensors_.back().type = type;
-        return;
-      }
-    constexpr std::string_view others[] = {"F8_E5M2", "C64",     "F8_E8M0",     "F4",
-                                           "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
+    if (const std::optional<DType> type = dtypeNamed(text); type && isPlain(*type)) {
+      tensors_.back().type = *type;
+      return;
+    }
+    constexpr std::string_view others[] = {"F8_E5M2", "C64",         "F4",         "F6_E2M3",
+                                           "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
     if (std::ranges::find(others, text) == std::end(others))
       damaged(subject() + " has the unknown dtype " + quote(text));
     fail(ExitCode::Unsupported, path_ + ": tensor " + quote(name_) + " is stored as " + text +

@@ -1,9 +1,9 @@
 //===- Bench.cpp - `retort bench` -------------------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Commands.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Progress.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Output.h"
 #include "runtime/include/retort.hpp"
 
 #include <algorithm>

@@ -3,11 +3,11 @@
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Driver/ChatVariables.h"
 #include "compiler/Driver/Commands.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Teacher.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/MappedFile.h"
+#include "runtime/base/Output.h"
 #include "runtime/src/chat/Chat.h"
 #include "runtime/src/engine/Model.h"
 

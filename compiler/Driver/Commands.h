@@ -14,6 +14,7 @@ namespace retort {
 
 struct CompileOptions {
   std::string teacher;             ///< a .gguf file or a Hugging Face folder
+  std::string adapter;             ///< a LoRA folder, merged into the teacher; empty: none
   std::vector<std::string> corpus; ///< files or folders of documents; may be empty
   bool smallCorpus = false;        ///< few held-out documents will do
   std::string output;              ///< OUT.retort, or a folder if it ends in '/'
@@ -41,6 +42,7 @@ void recipesCommand(const std::string &nameOrFile);
 
 struct EvalOptions {
   std::string model, against;
+  std::string adapter;             ///< a LoRA folder, merged into `model`; empty: none
   std::vector<std::string> corpus; ///< may be empty if there are tasks
   std::vector<std::string> tasks;  ///< task files
   std::string documents;           ///< a file to write each document's score to; empty: none
@@ -104,6 +106,7 @@ void inspectCommand(const InspectOptions &options);
 
 struct ImportOptions {
   std::string teacher, output;
+  std::string adapter; ///< a LoRA folder, merged into the teacher; empty: none
 };
 void importCommand(const ImportOptions &options);
 

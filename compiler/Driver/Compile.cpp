@@ -8,10 +8,10 @@
 #include "compiler/Driver/Gate.h"
 #include "compiler/Driver/Inputs.h"
 #include "compiler/Driver/Layers.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Plan.h"
 #include "compiler/Driver/Predict.h"
 #include "compiler/Import/Import.h"
+#include "runtime/base/Output.h"
 #include "runtime/base/Sha256.h"
 #include "runtime/base/Utf8.h"
 
@@ -56,9 +56,9 @@ Recipe chosenRecipe(const CompileOptions &options) {
 std::string mostWeights(const Checkpoint &checkpoint) {
   uint64_t bf16 = 0, f16 = 0, all = 0;
   for (const CheckpointTensor &tensor : checkpoint.tensors()) {
-    all += tensor.bytes.size();
-    bf16 += tensor.type == DType::BF16 ? tensor.bytes.size() : 0;
-    f16 += tensor.type == DType::F16 ? tensor.bytes.size() : 0;
+    all += tensor.storedBytes();
+    bf16 += tensor.format() == "BF16" ? tensor.bytes.size() : 0;
+    f16 += tensor.format() == "F16" ? tensor.bytes.size() : 0;
   }
   return bf16 * 2 > all ? "bf16" : f16 * 2 > all ? "f16" : "";
 }
@@ -194,7 +194,7 @@ public:
   explicit Compile(const CompileOptions &options)
       : options_(options), recipe_(chosenRecipe(options)), progress_(options.quiet),
         workspace_(options.workspace.empty() ? Workspace::defaultDir() : options.workspace),
-        context_(workspace_), teacher_(options.teacher, workspace_, options.chat),
+        context_(workspace_), teacher_(options.teacher, workspace_, options.chat, options.adapter),
         corpus_(options.corpus, options.smallCorpus, progress_), gates_(options.gates) {
     for (const std::string &note : teacher_.notes())
       progress_.note(note);
@@ -249,7 +249,7 @@ private:
   /// Everything that the compile reads.
   std::vector<std::string> inputs() const {
     std::vector<std::string> paths = options_.corpus;
-    paths.insert(paths.end(), {options_.teacher, options_.recipe});
+    paths.insert(paths.end(), {options_.teacher, options_.adapter, options_.recipe});
     for (const std::string &path : gates_.taskFiles())
       paths.push_back(path);
     return paths;

@@ -4,8 +4,8 @@
 #include "compiler/Data/Tsv.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Inputs.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Workspace.h"
+#include "runtime/base/Output.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -5,10 +5,10 @@
 #include "compiler/Data/Tsv.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Inputs.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/TaskScorer.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Output.h"
 
 #include <algorithm>
 #include <cmath>
@@ -280,7 +280,7 @@ void evalCommand(const EvalOptions &options) {
     fail(ExitCode::Usage, "name documents with --corpus or a task with --task");
   std::vector<std::string> inputs = options.corpus;
   inputs.insert(inputs.end(), options.tasks.begin(), options.tasks.end());
-  inputs.insert(inputs.end(), {options.model, options.against});
+  inputs.insert(inputs.end(), {options.model, options.against, options.adapter});
   checkNotInput(options.documents, inputs);
   Progress::handleSignals();
   Progress progress(options.quiet || options.json);
@@ -288,8 +288,8 @@ void evalCommand(const EvalOptions &options) {
   for (const std::string &path : options.tasks)
     tasks.push_back({path, parseTask(readTaskFile(path), path)});
   Workspace workspace(Workspace::defaultDir());
-  std::unique_ptr<Scorer> scorer =
-                              openScorer(options.model, workspace, options.threads, options.device),
+  std::unique_ptr<Scorer> scorer = openScorer(options.model, workspace, options.threads,
+                                              options.device, options.adapter),
                           against;
   if (!options.against.empty())
     against = openScorer(options.against, workspace, options.threads, options.device);

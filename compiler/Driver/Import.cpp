@@ -4,9 +4,9 @@
 #include "compiler/Checkpoint/Gguf.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Inputs.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Driver/Teacher.h"
+#include "runtime/base/Output.h"
 #include <filesystem>
 
 #include "llvm/Support/raw_ostream.h"
@@ -15,7 +15,7 @@
 namespace retort {
 
 void importCommand(const ImportOptions &options) {
-  const Checkpoint checkpoint = Checkpoint::open(options.teacher);
+  const Checkpoint checkpoint = Checkpoint::open(options.teacher, options.adapter);
   Workspace workspace(Workspace::defaultDir());
   CompilerContext context(workspace);
   // A tokenizer that does not fit the model shows here; a checkpoint without one can be imported.
@@ -34,7 +34,7 @@ void importCommand(const ImportOptions &options) {
   if (options.output == "-")
     output::write(text);
   else {
-    checkNotInput(options.output, {options.teacher});
+    checkNotInput(options.output, {options.teacher, options.adapter});
     writeFileAtomically(options.output, text);
   }
 }

@@ -5,12 +5,12 @@
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/Lowered.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Import/Config.h"
 #include "compiler/Import/Family.h"
 #include "compiler/Import/Import.h"
 #include "dialects/Kernel/KernelCost.h"
+#include "runtime/base/Output.h"
 
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>
@@ -64,8 +64,8 @@ json describeCheckpoint(const std::string &path) {
   for (const CheckpointTensor &tensor : checkpoint.tensors())
     params.push_back({{"name", tensor.name},
                       {"shape", tensor.shape},
-                      {"format", name(tensor.type)},
-                      {"bytes", tensor.bytes.size()}});
+                      {"format", tensor.format()},
+                      {"bytes", tensor.storedBytes()}});
   json layers = json::array();
   for (const ModelConfig::Layer &layer : config.layers)
     layers.push_back({{"heads", layer.heads},

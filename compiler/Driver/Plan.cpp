@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Plan.h"
 #include "compiler/Codegen/CudaEmitter.h"
-#include "compiler/Driver/Output.h"
 #include "runtime/base/Machine.h"
+#include "runtime/base/Output.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -1,7 +1,7 @@
 //===- Recipes.cpp - `retort recipes` ----------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Commands.h"
-#include "compiler/Driver/Output.h"
+#include "runtime/base/Output.h"
 
 #include <algorithm>
 #include <cstdio>

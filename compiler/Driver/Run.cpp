@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/ChatVariables.h"
 #include "compiler/Driver/Commands.h"
-#include "compiler/Driver/Output.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Output.h"
 #include "runtime/include/retort.hpp"
 
 #include <algorithm>

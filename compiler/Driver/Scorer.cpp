@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Driver/Scorer.h"
 #include "compiler/Bundle/BundleWriter.h"
+#include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Driver/Pipeline.h"
 #include "compiler/Import/Import.h"
 #include "compiler/Torch/FromIR.h"
@@ -138,16 +139,18 @@ struct OpenTeacher {
   mlir::OwningOpRef<mlir::ModuleOp> module;
   std::unique_ptr<exec::Executor> executor;
 
-  OpenTeacher(const std::string &path, const Workspace &workspace, unsigned threads)
-      : compiler(workspace), teacher(path, workspace),
+  OpenTeacher(const std::string &path, const std::string &adapter, const Workspace &workspace,
+              unsigned threads)
+      : compiler(workspace), teacher(path, workspace, {}, adapter),
         module(importModel(compiler.mlir(), teacher.checkpoint())),
         executor(exec::loadExecutor({.threads = static_cast<int>(threads)})) {}
 };
 
 class TeacherScorer : private OpenTeacher, public ModelScorer {
 public:
-  TeacherScorer(const std::string &path, const Workspace &workspace, unsigned threads)
-      : OpenTeacher(path, workspace, threads),
+  TeacherScorer(const std::string &path, const std::string &adapter, const Workspace &workspace,
+                unsigned threads)
+      : OpenTeacher(path, adapter, workspace, threads),
         ModelScorer(teacher, compiler.finalModel(*module), *executor) {}
 };
 
@@ -199,10 +202,14 @@ std::unique_ptr<Scorer> modelScorer(Teacher &teacher, lm::ModelOp model, exec::E
 }
 
 std::unique_ptr<Scorer> openScorer(const std::string &path, const Workspace &workspace,
-                                   unsigned threads, const std::string &device) {
+                                   unsigned threads, const std::string &device,
+                                   const std::string &adapter) {
+  if (isBundle(path) && !adapter.empty())
+    fail(ExitCode::Usage, "--adapter " + quote(adapter) + " is merged into a checkpoint, but " +
+                              path + " is a bundle");
   if (isBundle(path))
     return std::make_unique<BundleScorer>(path, threads, device);
-  return std::make_unique<TeacherScorer>(path, workspace, threads);
+  return std::make_unique<TeacherScorer>(path, adapter, workspace, threads);
 }
 
 } // namespace retort

@@ -56,8 +56,10 @@ std::vector<int32_t> windowRows(const EvalWindows &windows, const EvalWindow &wi
 std::vector<exec::Sequence> windowSequences(const EvalWindows &windows);
 
 /// Opens a bundle, a .gguf file or a Hugging Face folder. `threads` 0: one a core; `device` is a
-/// bundle's, as in retort.h. Throws Error, and for a bundle Failure (retort.hpp).
+/// bundle's, as in retort.h; `adapter` is a LoRA folder to merge into a checkpoint. Throws Error, and
+/// for a bundle Failure (retort.hpp).
 std::unique_ptr<Scorer> openScorer(const std::string &path, const Workspace &workspace,
-                                   unsigned threads, const std::string &device);
+                                   unsigned threads, const std::string &device,
+                                   const std::string &adapter = "");
 
 } // namespace retort

@@ -26,9 +26,10 @@ int32_t LoadedTokenizer::startToken() const {
   return start;
 }
 
-Teacher::Teacher(const std::string &path, const Workspace &workspace, const ChatSource &chat)
+Teacher::Teacher(const std::string &path, const Workspace &workspace, const ChatSource &chat,
+                 const std::string &adapter)
     : path_(path), workspace_(workspace),
-      checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(path))),
+      checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(path, adapter))),
       fingerprint_(checkpoint_->fingerprint()), notes_(leftOut(*checkpoint_)),
       spec_(fitVocabulary(checkpoint_->gguf() ? readTokenizer(*checkpoint_->gguf(), chat)
                                               : readTokenizer(path, chat),

@@ -32,9 +32,11 @@ struct LoadedTokenizer {
 /// A checkpoint with its tokenizers. Weights stay in the file.
 class Teacher {
 public:
-  /// Maps the checkpoint at `path`, a .gguf file or a Hugging Face folder, and reads its tokenizer.
+  /// Maps the checkpoint at `path`, a .gguf file or a Hugging Face folder, and the LoRA adapter that is
+  /// merged into it (empty: none), and reads the tokenizer.
   /// `workspace` keeps the file's SHA-256 between runs. Throws Error.
-  Teacher(const std::string &path, const Workspace &workspace, const ChatSource &chat = {});
+  Teacher(const std::string &path, const Workspace &workspace, const ChatSource &chat = {},
+          const std::string &adapter = "");
 
   const Checkpoint &checkpoint() const { return *checkpoint_; }
   /// Why a model made from this checkpoint cannot chat, if its template is the reason; else empty.

@@ -117,12 +117,6 @@ private:
   }
 
   void refuseUnsupported() const {
-    for (const JsonObject *keys : {&keys_, &top_})
-      if (const std::optional<JsonObject> quantised = keys->object("quantization_config"))
-        unsupported("a checkpoint quantised by " +
-                    quote(quantised->string("quant_method").value_or("an unnamed method")) +
-                    " ('quantization_config') is not supported: use the model's F32, F16 or BF16 "
-                    "checkpoint, or a GGUF file");
     if (keys_.boolean("use_bidirectional_attention").value_or(false))
       unsupported("attention in both directions ('use_bidirectional_attention') is not supported: "
                   "use a causal model");

@@ -1,10 +1,12 @@
 //===- Import.cpp - From a checkpoint to the lm dialect -------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Import/Import.h"
+#include "compiler/Checkpoint/Adapter.h"
 #include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Import/Config.h"
 #include "compiler/Import/TensorNames.h"
 #include "dialects/LM/LMOps.h"
+#include "dialects/Weight/WeightUpdateOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
 #include <filesystem>
@@ -46,6 +48,7 @@ public:
     forward_ = builder_.create<lm::ForwardOp>();
     buildForward();
     refuseUnusedTensors();
+    refuseUnusedUpdates();
     verifyModule(*module);
     return module;
   }
@@ -67,9 +70,9 @@ private:
       fail(ExitCode::BadInput, checkpoint_.path() + ": tensor " + quote(stored) + " is " +
                                    shapeText(tensor->shape) + ", but the model needs " +
                                    shapeText(shape) + ": the file does not match its metadata");
-    if (!isOfWeights(tensor->type))
+    if (!tensor->isOfWeights())
       fail(ExitCode::Unsupported, checkpoint_.path() + ": tensor " + quote(stored) +
-                                      " is stored as " + std::string(retort::name(tensor->type)) +
+                                      " is stored as " + std::string(tensor->format()) +
                                       ", which is no format of weights");
     used_.insert(tensor->name);
     return *tensor;
@@ -78,27 +81,142 @@ private:
   /// Makes the parameter and returns its name.
   StringRef param(const std::string &name, ArrayRef<int64_t> shape, const Making &making = {}) {
     const bool isPart = !making.tensor.empty();
-    const std::string stored = names_.inCheckpoint(isPart ? making.tensor : name);
+    const std::string whole = isPart ? making.tensor : name;
     SmallVector<int64_t> storedShape(shape);
     if (isPart)
       storedShape[0] = making.rows;
-    const CheckpointTensor &tensor = tensorOf(stored, storedShape);
+    const std::string place = placeOf(whole, isPart);
+    // A head that only an adapter parts from the embedding is made of the same tensor.
+    const std::string own = names_.inCheckpoint(
+        whole == "output.weight" && names_.isTied() ? "token_embd.weight" : whole);
+    const CheckpointTensor *replacement = replacementOf(place, own, storedShape);
+    const std::string stored = replacement ? std::string(replacement->name) : own;
+    const CheckpointTensor &tensor = replacement ? *replacement : tensorOf(stored, storedShape);
     Location loc = NameLoc::get(builder_.getStringAttr(stored), fileLocation(tensor));
     auto type = RankedTensorType::get(shape, builder_.getF32Type());
     auto op = newParam(loc, name, type);
     ImplicitLocOpBuilder program = op.getProgramBuilder();
-    Value value = program.create<weight::LoadOp>(type.clone(storedShape), stored,
-                                                 retort::name(tensor.type), StringAttr());
+    Value value = program.create<weight::LoadOp>(type.clone(storedShape), stored, tensor.format(),
+                                                 StringAttr());
     if (isPart)
       value =
           program.create<weight::SliceOp>(type, value, weight::Axis::Rows, making.begin, shape[0]);
-    if (making.heads != 0 && config_.interleavedRope)
+    // Replacements come in the order of Hugging Face's checkpoints.
+    if (making.heads != 0 &&
+        (replacement ? config_.family->interleavedHuggingFace : config_.interleavedRope))
       value = program.create<weight::TakeOp>(type, value, weight::Axis::Rows,
                                              halfSplitRows(making.heads));
+    if (Value update = updateOf(place, storedShape, making, shape, program))
+      value = program.create<weight::AddOp>(type, value, update);
     if (making.scale != 1)
       value = program.create<weight::ScaleOp>(type, value, program.getF64FloatAttr(making.scale));
     program.create<weight::YieldOp>(value);
     return op.getSymName();
+  }
+
+  //===- The adapter --------------------------------------------------------===//
+
+  /// Where transformers has the parameter. GGUF calls a gate and up projection in one "ffn_up".
+  std::string placeOf(const std::string &name, bool isPart) const {
+    constexpr StringRef up = ".ffn_up.";
+    const size_t at = name.find(up);
+    if (!isPart || at == std::string::npos)
+      return names_.inTransformers(name);
+    return names_.inTransformers(name.substr(0, at) + ".ffn_gate_up." +
+                                 name.substr(at + up.size()));
+  }
+
+  [[noreturn]] void refuseUpdate(const CheckpointTensor &tensor, ArrayRef<int64_t> given,
+                                 const std::string &place, ArrayRef<int64_t> base) const {
+    fail(ExitCode::BadInput, checkpoint_.adapter()->path() + ": tensor " + quote(tensor.name) +
+                                 " is for a weight of " + shapeText(given) + ", but " +
+                                 quote(place) + " of " + checkpoint_.path() + " is " +
+                                 shapeText(base) + ": the adapter is for another base");
+  }
+
+  /// The tensor that the adapter has in the place of the base's, `stored`; null if it has none.
+  const CheckpointTensor *replacementOf(const std::string &place, const std::string &stored,
+                                        ArrayRef<int64_t> shape) {
+    if (!checkpoint_.adapter())
+      return nullptr;
+    const auto &all = checkpoint_.adapter()->replacements();
+    const auto it = all.find(place);
+    if (it == all.end())
+      return nullptr;
+    const CheckpointTensor &tensor = *it->second;
+    if (ArrayRef<int64_t>(tensor.shape) != shape)
+      refuseUpdate(tensor, tensor.shape, place, shape);
+    // GGUF stores 1 + w where the family's gains are w.
+    if (config_.family->normOffset != config_.normOffset && shape.size() == 1)
+      fail(ExitCode::Unsupported, checkpoint_.adapter()->path() + ": tensor " + quote(tensor.name) +
+                                      " is a norm of a base as GGUF: give the base's Hugging Face "
+                                      "folder");
+    used_.insert(tensor.name);
+    if (const CheckpointTensor *base = checkpoint_.find(stored))
+      used_.insert(base->name);
+    return &tensor;
+  }
+
+  /// What the adapter adds to the weight at `place`, or to the part of it that `making` takes; null if
+  /// nothing.
+  Value updateOf(const std::string &place, ArrayRef<int64_t> whole, const Making &making,
+                 ArrayRef<int64_t> shape, ImplicitLocOpBuilder &program) {
+    if (!checkpoint_.adapter())
+      return {};
+    const auto &all = checkpoint_.adapter()->updates();
+    const auto it = all.find(place);
+    if (it == all.end())
+      return {};
+    const Adapter::Update &update = it->second;
+    const int64_t rank = update.down->shape[0];
+    const SmallVector<int64_t> given{update.up->shape[0], update.down->shape[1]};
+    if (ArrayRef<int64_t>(given) != whole)
+      refuseUpdate(*update.up, given, place, whole);
+    auto load = [&](const CheckpointTensor &tensor) -> Value {
+      if (!tensor.isOfWeights())
+        fail(ExitCode::Unsupported,
+             checkpoint_.adapter()->path() + ": tensor " + quote(tensor.name) + " is stored as " +
+                 std::string(tensor.format()) + ", which is no format of weights");
+      used_.insert(tensor.name);
+      auto type = RankedTensorType::get(tensor.shape, builder_.getF32Type());
+      return program.create<weight::LoadOp>(type, tensor.name, tensor.format(), StringAttr());
+    };
+    Value up = load(*update.up);
+    const auto part = RankedTensorType::get({shape[0], rank}, builder_.getF32Type());
+    if (!making.tensor.empty())
+      up = program.create<weight::SliceOp>(part, up, weight::Axis::Rows, making.begin, shape[0]);
+    if (making.heads != 0 && config_.family->interleavedHuggingFace)
+      up =
+          program.create<weight::TakeOp>(part, up, weight::Axis::Rows, halfSplitRows(making.heads));
+    const auto type = RankedTensorType::get(shape, builder_.getF32Type());
+    Value product = program.create<weight::ProductOp>(type, up, load(*update.down));
+    return program.create<weight::ScaleOp>(type, product, program.getF64FloatAttr(update.scale));
+  }
+
+  void refuseUnusedUpdates() {
+    if (!checkpoint_.adapter())
+      return;
+    auto refuse = [&](const CheckpointTensor &tensor) {
+      // "base_model.model.", and then as in a checkpoint: the same layer of a tower is another one.
+      const StringRef name = StringRef(tensor.name).substr(StringRef("base_model.model.").size());
+      if (!used_.contains(tensor.name) || names_.unusedKind(name) != Unused::Unknown)
+        fail(ExitCode::BadInput, checkpoint_.adapter()->path() + ": tensor " + quote(tensor.name) +
+                                     " has no place in the " + std::string(config_.family->name) +
+                                     " model of " + checkpoint_.path() +
+                                     ": the adapter is for another base");
+    };
+    for (const auto &[place, update] : checkpoint_.adapter()->updates())
+      refuse(*update.down);
+    for (const auto &[place, tensor] : checkpoint_.adapter()->replacements())
+      refuse(*tensor);
+  }
+
+  /// Whether logits are made by the embedding's table. An adapter of either parts them, as PEFT keeps
+  /// them apart when it trains.
+  bool isTied() const {
+    const Adapter *adapter = checkpoint_.adapter();
+    return names_.isTied() && !(adapter && (adapter->changes("lm_head.weight") ||
+                                            adapter->changes("embed_tokens.weight")));
   }
 
   /// A vector of zeros, for what an op reads and the family does without.
@@ -137,9 +255,20 @@ private:
     return indices;
   }
 
+  /// GPTQ's files may have a bias of zeros beside every matrix.
+  bool isZeroBias(const CheckpointTensor &tensor) const {
+    if (!tensor.name.ends_with(".bias"))
+      return false;
+    const std::string stem(tensor.name.substr(0, tensor.name.size() - 4));
+    const CheckpointTensor *matrix = checkpoint_.find(stem + "weight");
+    return matrix && matrix->coded &&
+           llvm::all_of(tensor.bytes, [](uint8_t byte) { return byte == 0; });
+  }
+
   void refuseUnusedTensors() {
     for (const CheckpointTensor &tensor : checkpoint_.tensors())
-      if (!used_.contains(tensor.name) && names_.unusedKind(tensor.name) == Unused::Unknown)
+      if (!used_.contains(tensor.name) && names_.unusedKind(tensor.name) == Unused::Unknown &&
+          !isZeroBias(tensor))
         fail(ExitCode::Unsupported,
              checkpoint_.path() + ": tensor " + quote(tensor.name) + " has no place in a " +
                  std::string(config_.family->name) +
@@ -334,7 +463,7 @@ private:
     for (size_t i = 0; i < config_.layers.size(); ++i)
       stream = transformerBlock(stream, i);
     Value last = norm(stream, "output_norm", config_.logitScale);
-    if (!names_.isTied())
+    if (!isTied())
       table = reference(param("output.weight", {config_.vocab, config_.hidden}));
     Value logits = builder_.create<lm::LogitsOp>(rows(config_.vocab), last, table,
                                                  optionalNumber(config_.logitSoftCap));

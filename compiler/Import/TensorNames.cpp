@@ -43,7 +43,8 @@ constexpr LeftOut kLeftOut[] = {
 
 /// Whether two tensors hold the same bytes in the same format.
 bool areEqual(const CheckpointTensor &a, const CheckpointTensor &b) {
-  const bool equal = a.type == b.type && a.shape == b.shape && std::ranges::equal(a.bytes, b.bytes);
+  const bool equal = !a.coded && !b.coded && a.type == b.type && a.shape == b.shape &&
+                     std::ranges::equal(a.bytes, b.bytes);
   for (const CheckpointTensor *tensor : {&a, &b})
     if (tensor->file)
       tensor->file->release(tensor->offset, tensor->bytes.size());
@@ -97,12 +98,10 @@ void TensorNames::findHead(const Checkpoint &checkpoint, bool tiedByConfig) {
 }
 
 std::string TensorNames::inCheckpoint(const std::string &parameter) const {
-  // "blk.N.<name>.<weight or bias>"
-  const size_t number = 4, name = parameter.find('.', number) + 1;
-  const size_t suffix = parameter.rfind('.');
-  const bool inBlock = parameter.starts_with("blk.");
   if (gguf_) {
-    if (inBlock)
+    // "blk.N.<name>.<weight or bias>"
+    const size_t name = parameter.find('.', 4) + 1, suffix = parameter.rfind('.');
+    if (parameter.starts_with("blk."))
       for (const TensorName &known : family_.tensorNames)
         if (!known.gguf.empty() && parameter.substr(name, suffix - name) == known.parameter)
           return parameter.substr(0, name) + std::string(known.gguf) + parameter.substr(suffix);
@@ -110,12 +109,23 @@ std::string TensorNames::inCheckpoint(const std::string &parameter) const {
   }
   if (parameter == "token_embd.weight")
     return embedding_;
-  if (parameter.starts_with("output_norm."))
-    return prefix_ + parameter.substr(parameter.find('_') + 1);
   if (parameter == "output.weight")
     return head_;
-  return prefix_ + "layers." + parameter.substr(number, name - number) +
-         layerTensor(parameter.substr(name, suffix - name)) + parameter.substr(suffix);
+  return prefix_ + inTransformers(parameter);
+}
+
+std::string TensorNames::inTransformers(const std::string &parameter) const {
+  if (parameter == "token_embd.weight")
+    return "embed_tokens.weight";
+  if (parameter.starts_with("output_norm."))
+    return parameter.substr(parameter.find('_') + 1);
+  if (parameter == "output.weight")
+    return "lm_head.weight";
+  const size_t number = 4, name = parameter.find('.', number) + 1;
+  const size_t suffix = parameter.rfind('.');
+  return "layers." + parameter.substr(number, name - number) +
+         layerTensor(std::string_view(parameter).substr(name, suffix - name)) +
+         parameter.substr(suffix);
 }
 
 std::string TensorNames::layerTensor(std::string_view parameter) const {

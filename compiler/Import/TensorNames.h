@@ -24,6 +24,10 @@ public:
   /// Face checkpoint.
   std::string inCheckpoint(const std::string &parameter) const;
 
+  /// The parameter's place in transformers' model, without what stands before the layers:
+  /// "layers.3.self_attn.q_proj.weight".
+  std::string inTransformers(const std::string &parameter) const;
+
   /// Whether logits are made by the embedding table: by the checkpoint's word, unless it has a head
   /// of its own with other numbers.
   bool isTied() const { return tied_; }

@@ -52,6 +52,34 @@ std::string readText(const std::string &path) {
   return {reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size()};
 }
 
+/// Jinja drops one line end at a template's end.
+std::string withoutLastLineEnd(std::string text) {
+  if (text.ends_with('\n'))
+    text.pop_back();
+  if (text.ends_with('\r'))
+    text.pop_back();
+  return text;
+}
+
+/// The templates as one. Blocks with a plus leave line ends and spaces around them alone.
+std::string joined(const ChatTemplates &templates, const TokenizerSpec &spec) {
+  std::string text = templates.usual;
+  if (!templates.toolUse.empty()) {
+    // Each must be sound alone, so that none reaches into what is put around it.
+    jinja::compile(templates.toolUse);
+    jinja::compile(templates.usual);
+    text = "{% if tools is not none +%}" + withoutLastLineEnd(templates.toolUse) + "{%+ else +%}" +
+           withoutLastLineEnd(templates.usual) + "{%+ endif %}";
+  }
+  if (templates.beginsWithBos && spec.bos >= 0) {
+    jinja::compile(text);
+    text = "{% set conversation_text_ +%}" + withoutLastLineEnd(text) +
+           "{%+ endset %}{% if not conversation_text_.startswith(bos_token) %}{{ bos_token }}"
+           "{% endif %}{{ conversation_text_ }}";
+  }
+  return text;
+}
+
 } // namespace
 
 chat::Program compileChatTemplate(std::string_view jinja, const TokenizerSpec &spec) {
@@ -66,15 +94,18 @@ chat::Program compileChatTemplate(std::string_view jinja, const TokenizerSpec &s
 
 namespace tokspec {
 
-void setChat(TokenizerSpec &spec, std::string_view jinja, const ChatSource &source) {
+void setChat(TokenizerSpec &spec, ChatTemplates templates, const ChatSource &source) {
   if (source.none)
     return;
   const bool given = !source.file.empty();
-  const std::string own = given ? readText(source.file) : std::string(jinja);
-  if (own.empty() && !given)
+  if (given) {
+    templates.usual = readText(source.file);
+    templates.toolUse.clear();
+  }
+  if (templates.usual.empty() && !given)
     return;
   try {
-    spec.chat = compileChatTemplate(own, spec);
+    spec.chat = compileChatTemplate(joined(templates, spec), spec);
     if (const int32_t end = endOfAnswer(spec); end >= 0)
       spec.stop.push_back(end);
   } catch (const Error &error) {

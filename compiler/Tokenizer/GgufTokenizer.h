@@ -15,7 +15,7 @@ struct GgufTokenizer {
   std::optional<uint64_t> bos, eos, unknown, pad, eot;
   std::optional<bool> addBos, addEos, addSpacePrefix;
   bool charsMap = false; ///< a precompiled normaliser is there
-  std::string chatTemplate;
+  std::string chatTemplate, toolUseTemplate;
   ChatSource chat;
 };
 

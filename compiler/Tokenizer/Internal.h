@@ -30,9 +30,9 @@ void validate(const TokenizerSpec &spec);
 TokenizerSpec readDirectory(const std::string &path, const ChatSource &chat);
 TokenizerSpec readJsonFile(const std::string &path, const ChatSource &chat);
 
-/// Compiles the checkpoint's template (empty: it has none), or that of `source`, for the spec, whose
+/// Compiles the checkpoint's templates, or that of `source` in their place, for the spec, whose
 /// tokens are read: chat, or chatNote. Adds what ends an answer to `stop`.
-void setChat(TokenizerSpec &spec, std::string_view jinja, const ChatSource &source);
+void setChat(TokenizerSpec &spec, ChatTemplates templates, const ChatSource &source);
 
 /// Adds eos to `stop`, and puts it in order.
 void finishStops(TokenizerSpec &spec);

@@ -66,7 +66,7 @@ void Parser::statement(Ids &body) {
     body.push_back(callBlock(line));
   else if (name == "filter") {
     const uint32_t input = filters(add(Op::Captured, line), true);
-    body.push_back(add(Op::FilterBlock, line, {wholeBody("endfilter", true), input}));
+    body.push_back(add(Op::FilterBlock, line, {wholeBody("endfilter"), input}));
   } else if (name == "with")
     body.push_back(with(line));
   else if (name == "generation")
@@ -116,7 +116,7 @@ uint32_t Parser::set(uint32_t line) {
   if (skipOp("="))
     return add(Op::Set, line, {to, tuple(true)});
   const uint32_t value = filters(add(Op::Captured, line));
-  return add(Op::SetBlock, line, {to, wholeBody("endset", true), value});
+  return add(Op::SetBlock, line, {to, wholeBody("endset"), value});
 }
 
 uint32_t Parser::with(uint32_t line) {

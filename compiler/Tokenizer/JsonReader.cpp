@@ -428,7 +428,7 @@ public:
       flag(config, "add_eos_token", spec_.suffix, spec_.eos);
     }
     if (config.has("chat_template"))
-      chat_ = chatTemplate(config.at("chat_template"));
+      chatTemplates(config.at("chat_template"));
   }
 
   void generationConfig(const json &root) {
@@ -445,8 +445,8 @@ public:
       spec_.eos = spec_.stop[0];
   }
 
-  /// The template of tokenizer_config.json; a chat_template.jinja goes before it.
-  const std::string &chat() const { return chat_; }
+  /// The templates of tokenizer_config.json; a chat_template.jinja goes before them.
+  const ChatTemplates &chat() const { return chat_; }
 
 private:
   int32_t special(const Place &config, const char *key) const {
@@ -472,18 +472,21 @@ private:
       ids.push_back(id);
   }
 
-  static std::string chatTemplate(const Place &place) {
-    if (place.isString())
-      return place.text();
+  void chatTemplates(const Place &place) {
+    if (place.isString()) {
+      chat_.usual = place.text();
+      return;
+    }
     for (const Place &named : place.items())
-      if (named.text("name") == "default")
-        return named.text("template");
-    return {};
+      if (const std::string name = named.text("name"); name == "default")
+        chat_.usual = named.text("template");
+      else if (name == "tool_use")
+        chat_.toolUse = named.text("template");
   }
 
   TokenizerSpec &spec_;
   const std::string &source_;
-  std::string chat_;
+  ChatTemplates chat_;
 };
 
 std::string readWhole(const std::filesystem::path &path) {
@@ -494,7 +497,7 @@ std::string readWhole(const std::filesystem::path &path) {
 } // namespace
 
 TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_view config,
-                                 std::string_view generation, std::string_view chatTemplate,
+                                 std::string_view generation, const ChatTemplates &templates,
                                  const std::string &source, const ChatSource &chat) {
   TokenizerSpec spec;
   {
@@ -508,8 +511,7 @@ TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_vie
     spec.bos = spec.prefix[0];
   if (!generation.empty())
     reader.generationConfig(parseJson(generation, source + " (generation_config.json)"));
-  tokspec::setChat(spec, chatTemplate.empty() ? std::string_view(reader.chat()) : chatTemplate,
-                   chat);
+  tokspec::setChat(spec, templates.usual.empty() ? reader.chat() : templates, chat);
   tokspec::finishStops(spec);
   tokspec::validate(spec);
   return spec;
@@ -524,13 +526,15 @@ TokenizerSpec tokspec::readDirectory(const std::string &path, const ChatSource &
   auto optional = [&](const char *name) {
     return fs::exists(dir / name) ? readWhole(dir / name) : std::string();
   };
-  return parseTokenizerJson(readWhole(dir / "tokenizer.json"), optional("tokenizer_config.json"),
-                            optional("generation_config.json"), optional("chat_template.jinja"),
-                            (dir / "tokenizer.json").string(), chat);
+  return parseTokenizerJson(
+      readWhole(dir / "tokenizer.json"), optional("tokenizer_config.json"),
+      optional("generation_config.json"),
+      {optional("chat_template.jinja"), optional("additional_chat_templates/tool_use.jinja")},
+      (dir / "tokenizer.json").string(), chat);
 }
 
 TokenizerSpec tokspec::readJsonFile(const std::string &path, const ChatSource &chat) {
-  return parseTokenizerJson(readWhole(path), "", "", "", path, chat);
+  return parseTokenizerJson(readWhole(path), "", "", {}, path, chat);
 }
 
 } // namespace retort

@@ -39,6 +39,7 @@ TokenizerSpec readTokenizer(const GgufFile &file, const ChatSource &chat) {
   g.addSpacePrefix = file.boolean("tokenizer.ggml.add_space_prefix");
   g.charsMap = file.has("tokenizer.ggml.precompiled_charsmap");
   g.chatTemplate = file.string("tokenizer.chat_template").value_or("");
+  g.toolUseTemplate = file.string("tokenizer.chat_template.tool_use").value_or("");
   g.chat = chat;
   return tokenizerFromGguf(g, file.path());
 }

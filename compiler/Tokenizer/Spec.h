@@ -91,6 +91,13 @@ struct TokenizerSpec {
   bool byteLevel() const { return decoder.kind == DecoderSpec::ByteLevel; }
 };
 
+/// The chat templates that a checkpoint has; empty: none.
+struct ChatTemplates {
+  std::string usual;
+  std::string toolUse;        ///< for conversations with tools; empty: the usual one
+  bool beginsWithBos = false; ///< the text gets a beginning token if the template writes none
+};
+
 /// Where the chat template comes from.
 struct ChatSource {
   bool none = false; ///< the model shall not chat
@@ -103,9 +110,10 @@ struct ChatSource {
 /// with it; one that was asked for does.
 TokenizerSpec readTokenizer(const std::string &path, const ChatSource &chat = {});
 TokenizerSpec readTokenizer(const GgufFile &file, const ChatSource &chat = {});
-/// From texts, for fuzzing and tests; `config`, `generation` and `chatTemplate` may be empty.
+/// From texts, for fuzzing and tests; `config` and `generation` may be empty, and `templates` are those
+/// of files beside them.
 TokenizerSpec parseTokenizerJson(std::string_view tokenizerJson, std::string_view config,
-                                 std::string_view generation, std::string_view chatTemplate,
+                                 std::string_view generation, const ChatTemplates &templates,
                                  const std::string &source, const ChatSource &chat = {});
 
 /// The tables of runtime/src/tokenizer/Tokenizer.h (the bundle's tokenizer.bin). Same spec, same

@@ -1,6 +1,7 @@
 //===- Node.cpp - Reading, choosing and joining rows ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Weights/Node.h"
+#include "compiler/Checkpoint/CodedMatrix.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/SmallFloat.h"
 #include <algorithm>
@@ -11,6 +12,22 @@ namespace retort::weight {
 namespace {
 
 size_t size(int64_t rows, int64_t columns) { return static_cast<size_t>(rows * columns); }
+
+constexpr uint64_t kReleaseBytes = 16 << 20;
+
+/// Refuses a weight that is no number: it would spread over all that is computed from it.
+void checkFinite(const CheckpointTensor &tensor, std::span<const float> values, int64_t firstRow) {
+  const size_t bad = firstNotFinite(values);
+  if (bad == values.size())
+    return;
+  const int64_t columns = tensor.shape.size() < 2 ? 1 : tensor.columns();
+  const auto at = static_cast<int64_t>(bad);
+  fail(ExitCode::BadInput,
+       "tensor '" + std::string(tensor.name) + "' has " +
+           (std::isnan(values[bad]) ? "NaN" : "an infinite value") + " in row " +
+           std::to_string(firstRow + at / columns) + ", column " + std::to_string(at % columns) +
+           ": the checkpoint is damaged, or was saved by a training that had failed: get another");
+}
 
 /// A tensor of a checkpoint. Mapped pages that were read are dropped after every kReleaseBytes.
 class Load : public Node {
@@ -33,28 +50,12 @@ public:
       std::copy_n(buffer_.begin() + static_cast<ptrdiff_t>(first - firstBlock * unit), last - first,
                   out);
     }
-    check({out, last - first}, begin);
+    checkFinite(tensor_, {out, last - first}, begin);
     roundTo(precision_, {out, last - first});
     consumed(firstBlock * bytes, lastBlock * bytes);
   }
 
 private:
-  static constexpr uint64_t kReleaseBytes = 16 << 20;
-
-  /// Refuses a weight that is no number: it would spread over all that is computed from it.
-  void check(std::span<const float> values, int64_t firstRow) const {
-    const size_t bad = firstNotFinite(values);
-    if (bad == values.size())
-      return;
-    const auto at = static_cast<int64_t>(bad);
-    fail(ExitCode::BadInput, "tensor '" + std::string(tensor_.name) + "' has " +
-                                 (std::isnan(values[bad]) ? "NaN" : "an infinite value") +
-                                 " in row " + std::to_string(firstRow + at / columns_) +
-                                 ", column " + std::to_string(at % columns_) +
-                                 ": the checkpoint is damaged, or was saved by a training that "
-                                 "had failed: get another");
-  }
-
   void consumed(uint64_t begin, uint64_t end) {
     from_ = std::min(from_, begin);
     to_ = std::max(to_, end);
@@ -72,6 +73,33 @@ private:
   Precision precision_;
   std::vector<float> buffer_;
   uint64_t from_ = UINT64_MAX, to_ = 0, count_ = 0;
+};
+
+/// A matrix that a checkpoint keeps in several tensors.
+class LoadCoded : public Node {
+public:
+  LoadCoded(const CheckpointTensor &tensor, Precision precision)
+      : Node(tensor.rows(), tensor.columns()), tensor_(tensor), precision_(precision),
+        reader_(tensor.coded) {}
+  ~LoadCoded() override { tensor_.coded->release(); }
+
+  void read(int64_t begin, int64_t end, float *out) override {
+    reader_.read(begin, end, out);
+    const std::span<float> values(out, size(end - begin, columns_));
+    checkFinite(tensor_, values, begin);
+    roundTo(precision_, values);
+    count_ += values.size();
+    if (count_ < kReleaseBytes)
+      return;
+    tensor_.coded->release();
+    count_ = 0;
+  }
+
+private:
+  CheckpointTensor tensor_;
+  Precision precision_;
+  CodedReader reader_;
+  uint64_t count_ = 0; ///< of codes read since pages were dropped
 };
 
 class Constant : public Node {
@@ -243,6 +271,56 @@ private:
   Precision precision_;
 };
 
+class Add : public Node {
+public:
+  Add(NodePtr left, NodePtr right, Precision precision)
+      : Node(left->rows(), left->columns()), left_(std::move(left)), right_(std::move(right)),
+        precision_(precision) {}
+  void read(int64_t begin, int64_t end, float *out) override {
+    left_->read(begin, end, out);
+    const std::span<float> values(out, size(end - begin, columns_));
+    forEachChunk(*right_, begin, end, buffer_, [&](int64_t from, int64_t to, const float *rows) {
+      float *sum = out + size(from - begin, columns_);
+      for (size_t i = 0; i < size(to - from, columns_); ++i)
+        sum[i] += rows[i];
+    });
+    roundTo(precision_, values);
+  }
+
+private:
+  NodePtr left_, right_;
+  Precision precision_;
+  std::vector<float> buffer_;
+};
+
+class Product : public Node {
+public:
+  Product(NodePtr left, NodePtr right, Precision precision)
+      : Node(left->rows(), right->columns()), left_(std::move(left)), right_(std::move(right)),
+        precision_(precision) {}
+  void read(int64_t begin, int64_t end, float *out) override {
+    if (factor_.empty()) {
+      factor_.resize(size(right_->rows(), columns_));
+      right_->read(0, right_->rows(), factor_.data());
+    }
+    forEachChunk(*left_, begin, end, buffer_, [&](int64_t from, int64_t to, const float *left) {
+      for (int64_t row = from; row < to; ++row, out += columns_) {
+        std::fill_n(out, columns_, 0.0f);
+        for (const float *right = factor_.data(), *stop = right + factor_.size(); right != stop;
+             right += columns_, ++left)
+          for (int64_t column = 0; column < columns_; ++column)
+            out[column] += *left * right[column];
+      }
+      roundTo(precision_, {out - size(to - from, columns_), size(to - from, columns_)});
+    });
+  }
+
+private:
+  NodePtr left_, right_;
+  Precision precision_;
+  std::vector<float> factor_, buffer_;
+};
+
 class Quantize : public Node {
 public:
   Quantize(NodePtr input, NumberFormat format)
@@ -270,6 +348,8 @@ void roundTo(Precision precision, std::span<float> values) {
 }
 
 NodePtr makeLoad(const CheckpointTensor &tensor, Precision precision) {
+  if (tensor.coded)
+    return std::make_shared<LoadCoded>(tensor, precision);
   const bool vector = tensor.shape.size() < 2;
   return std::make_shared<Load>(tensor, vector ? tensor.columns() : tensor.rows(),
                                 vector ? 1 : tensor.columns(), precision);
@@ -300,6 +380,12 @@ NodePtr makeCast(NodePtr input, Precision precision) {
 }
 NodePtr makeScale(NodePtr input, float factor, Precision precision) {
   return std::make_shared<Scale>(std::move(input), factor, precision);
+}
+NodePtr makeAdd(NodePtr left, NodePtr right, Precision precision) {
+  return std::make_shared<Add>(std::move(left), std::move(right), precision);
+}
+NodePtr makeProduct(NodePtr left, NodePtr right, Precision precision) {
+  return std::make_shared<Product>(std::move(left), std::move(right), precision);
 }
 NodePtr makeQuantize(NodePtr input, NumberFormat format) {
   return std::make_shared<Quantize>(std::move(input), format);

@@ -58,6 +58,10 @@ NodePtr makeConcatRows(std::vector<NodePtr> inputs);
 NodePtr makeConcatColumns(std::vector<NodePtr> inputs);
 NodePtr makeCast(NodePtr input, Precision precision);
 NodePtr makeScale(NodePtr input, float factor, Precision precision);
+/// The sum of two nodes of one shape, rounded.
+NodePtr makeAdd(NodePtr left, NodePtr right, Precision precision);
+/// left * right, rounded; `right` is held whole once a row is read.
+NodePtr makeProduct(NodePtr left, NodePtr right, Precision precision);
 /// Rounds every row to what `format` stores of it.
 NodePtr makeQuantize(NodePtr input, NumberFormat format);
 

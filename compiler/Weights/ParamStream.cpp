@@ -5,6 +5,7 @@
 #include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Weights/Node.h"
 #include "compiler/Weights/PackMma.h"
+#include "dialects/Weight/WeightUpdateOps.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -74,6 +75,12 @@ private:
         .Case([&](weight::ScaleOp op) {
           return makeScale(node(op.getInput()), static_cast<float>(op.getFactor()),
                            precisionOf(op.getType()));
+        })
+        .Case([&](weight::AddOp op) {
+          return makeAdd(node(op.getLeft()), node(op.getRight()), precisionOf(op.getType()));
+        })
+        .Case([&](weight::ProductOp op) {
+          return makeProduct(node(op.getLeft()), node(op.getRight()), precisionOf(op.getType()));
         })
         .Case([&](weight::QuantizeOp op) {
           return makeQuantize(node(op.getInput()), op.getFormat().getValue());
@@ -156,12 +163,12 @@ CheckpointTensor WeightSources::tensor(weight::LoadOp load) {
     fail(ExitCode::BadInput, where + ": tensor " + quote(name) + " is " + shapeText(found->shape) +
                                  ", but the program loads " + shapeText(wanted) +
                                  ": compile with the checkpoint it came from");
-  const StringRef stored = retort::name(found->type);
+  const StringRef stored = found->format();
   if (stored != load.getStored())
     fail(ExitCode::BadInput, where + ": tensor " + quote(name) + " is stored as " + stored.str() +
                                  ", but the program loads " + load.getStored().str() +
                                  ": compile with the checkpoint it came from");
-  if (!isOfWeights(found->type))
+  if (!found->isOfWeights())
     fail(ExitCode::BadInput, where + ": tensor " + quote(name) + " is stored as " + stored.str() +
                                  ", which is no format of weights");
   return *found;

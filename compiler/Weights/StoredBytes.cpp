@@ -5,27 +5,24 @@
 #include "compiler/Weights/Pack.h"
 
 #include "llvm/ADT/StringSet.h"
-#include <algorithm>
 
 namespace retort {
 namespace {
 
-/// Mean bytes of a number of what `param` is made from; none if a training made some of it.
+/// Mean bytes of a number of what `param` is made from; none if a training made some of it, or if it is
+/// kept in several tensors, whose bytes the program does not say.
 std::optional<double> bytesOfLoaded(lm::ParamOp param) {
   double bytes = 0, elements = 0;
-  bool trained = false;
+  bool unknown = false;
   param.walk([&](weight::LoadOp load) {
-    trained |= load.getFile().has_value();
-    const auto *type =
-        std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const auto &traits) {
-          return traits.name == std::string_view(load.getStored());
-        });
+    const std::optional<DType> type = dtypeNamed(load.getStored());
     const double count = double(load.getType().getNumElements());
     elements += count;
-    if (type != std::end(kDTypes))
-      bytes += count * type->blockBytes / type->blockElements;
+    unknown |= load.getFile().has_value() || !type;
+    if (!unknown)
+      bytes += count * double(blockBytes(*type)) / double(blockElements(*type));
   });
-  if (trained || elements == 0)
+  if (unknown || elements == 0)
     return std::nullopt;
   return bytes / elements;
 }

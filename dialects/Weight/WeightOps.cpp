@@ -1,6 +1,7 @@
 //===- WeightOps.cpp - The weight dialect: verifiers and folders ----------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "dialects/Weight/WeightOps.h"
+#include "dialects/Weight/WeightUpdateOps.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/STLExtras.h"
@@ -65,6 +66,9 @@ void WeightDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "dialects/Weight/WeightOps.cpp.inc"
+      ,
+#define GET_OP_LIST
+#include "dialects/Weight/WeightUpdateOps.cpp.inc"
       >();
 }
 

@@ -3,21 +3,13 @@
 #ifndef RETORT_DIALECTS_WEIGHT_WEIGHTOPS_TD
 #define RETORT_DIALECTS_WEIGHT_WEIGHTOPS_TD
 
-include "dialects/Weight/WeightDialect.td"
+include "dialects/Weight/WeightBase.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "mlir/IR/CommonTypeConstraints.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
-/// A vector or matrix of static shape whose weights are numbers: not quantised.
-def Weight_Tensor : Type<
-    CPred<"::retort::weight::isWeightTensor($_self)">,
-    "a vector or matrix of f32, f16 or bf16 with a static shape", "::mlir::RankedTensorType">;
-def Weight_Matrix : Type<
-    And<[Weight_Tensor.predicate,
-         CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 2">]>,
-    "a matrix of f32, f16 or bf16 with a static shape", "::mlir::RankedTensorType">;
 def Weight_QuantizedMatrix : Type<
     CPred<"::retort::weight::getFormat($_self) != nullptr">,
     "a quantised matrix, its format as the type's encoding", "::mlir::RankedTensorType">;
@@ -25,10 +17,6 @@ def Weight_QuantizedMatrix : Type<
 def Weight_Any : Type<
     CPred<"::retort::weight::isParamType($_self)">,
     "a vector or matrix of static shape, quantised, packed or not", "::mlir::RankedTensorType">;
-
-class Weight_Op<string mnemonic, list<Trait> traits = []> : Op<Weight_Dialect, mnemonic, traits>;
-class Weight_InferredOp<string mnemonic, list<Trait> traits = []>
-    : Weight_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptor], traits)>;
 
 def Weight_LoadOp : Weight_Op<"load", [Pure]> {
   let summary = "Read a tensor from the checkpoint or from the workspace";

@@ -272,6 +272,20 @@ RETORT_API retort_status retort_decoder_create(const retort_model *model, retort
 RETORT_API void retort_decoder_destroy(retort_decoder *decoder);
 
 /**
+ * Gives a decoder texts to end before; without this call it has none. It starts anew, and from now on
+ * keeps what may become one of the texts until that is known.
+ *
+ * @param stop  [num_stop] NUL-terminated UTF-8, not empty. One that is the name of a special token
+ *              ("<|im_end|>") also ends the text at that token.
+ * @return RETORT_OK, RETORT_E_ARGUMENT (the decoder is as before).
+ */
+RETORT_API retort_status retort_decoder_set_stops(retort_decoder *decoder, const char *const *stop,
+                                                  size_t num_stop, retort_error *error);
+
+/** 1 if the text has ended at a stop: no more comes. 0 again when the decoder starts anew. */
+RETORT_API int retort_decoder_stopped(const retort_decoder *decoder);
+
+/**
  * Takes the next token and gives the text that is complete with it: whole characters, perhaps none.
  * `text` is ended by NUL (not counted) and lives until the decoder's next call.
  * @return RETORT_OK, or RETORT_E_ARGUMENT if there is no such token (the decoder is as before).
@@ -279,8 +293,8 @@ RETORT_API void retort_decoder_destroy(retort_decoder *decoder);
 RETORT_API retort_status retort_decoder_push(retort_decoder *decoder, int32_t token,
                                              const char **text, size_t *text_bytes);
 
-/** Gives what is left at the end (U+FFFD for characters never completed); the decoder starts anew.
- */
+/** Gives what is left at the end (U+FFFD for characters never completed); the decoder starts anew
+ *  with the next push. */
 RETORT_API retort_status retort_decoder_finish(retort_decoder *decoder, const char **text,
                                                size_t *text_bytes);
 
@@ -343,6 +357,8 @@ typedef struct retort_session_info {
                             lives as long as the session */
   double step_seconds; /**< of the last step, measured on the GPU by its own clock: without copies
                             and the host's part. 0: not measured */
+  uint32_t page_rows;  /**< positions in a page of the KV cache: a slot takes a page when its length
+                            passes a multiple of it */
 } retort_session_info;
 RETORT_API retort_status retort_session_get_info(const retort_session *session,
                                                  retort_session_info *info);

@@ -202,6 +202,16 @@ public:
       throw Failure(status, "no token " + std::to_string(token));
     return {text, bytes};
   }
+  /// Texts to end before, as retort_decoder_set_stops().
+  void setStops(const std::vector<std::string> &stops) {
+    std::vector<const char *> texts;
+    for (const std::string &stop : stops)
+      texts.push_back(stop.c_str());
+    retort_error error;
+    detail::check(retort_decoder_set_stops(handle_.get(), texts.data(), texts.size(), &error),
+                  error);
+  }
+  bool stopped() const { return retort_decoder_stopped(handle_.get()) != 0; }
   std::string_view finish() {
     const char *text = "";
     size_t bytes = 0;

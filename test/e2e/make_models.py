@@ -323,8 +323,28 @@ def write_rope(writer, parameters, context):
         writer.add_rope_scaling_orig_ctx_len(parameters["original_max_position_embeddings"])
 
 
-def write_gguf(directory, path, quantisation=None):
-    """Writes the Hugging Face model in `directory` as GGUF; matrices as `quantisation`, or F32."""
+def write_tokenizer(writer, directory, pre):
+    """The folder's tokenizer.json and chat template, as llama.cpp's converter writes them."""
+    data = json.loads((directory / "tokenizer.json").read_text())
+    config = json.loads((directory / "tokenizer_config.json").read_text())
+    ids = dict(data["model"]["vocab"])
+    added = {token["content"]: token["id"] for token in data["added_tokens"]}
+    ids |= added
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    tokens = sorted(ids, key=ids.get)
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token in added else 1 for token in tokens])
+    merges = data["model"]["merges"]
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+    writer.add_bos_token_id(added[config["bos_token"]])
+    writer.add_eos_token_id(added[config["eos_token"]])
+    writer.add_chat_template(config["chat_template"])
+
+
+def write_gguf(directory, path, quantisation=None, pre=None):
+    """Writes the Hugging Face model in `directory` as GGUF; matrices as `quantisation`, or F32. `pre`:
+    what GGUF calls its tokenizer's patterns; None: without a tokenizer."""
     import gguf
     from safetensors import safe_open
 
@@ -339,6 +359,8 @@ def write_gguf(directory, path, quantisation=None):
     writer.add_name("test")
     write_metadata(writer, config, family)
     write_rope(writer, config["rope_parameters"], config["max_position_embeddings"])
+    if pre:
+        write_tokenizer(writer, pathlib.Path(directory), pre)
     with safe_open(str(pathlib.Path(directory) / "model.safetensors"), "pt") as tensors:
         for key in tensors.keys():
             value = tensors.get_tensor(key).to(torch.float32).numpy()

@@ -226,6 +226,7 @@ CONSTRUCTS = {
     "loops": "{% for m in messages %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.last }}{{ loop.length }}{{ loop.depth }}{{ loop.cycle('x', 'y') }}{{ loop.previtem.role if loop.previtem is defined }}{{ loop.nextitem is defined }}{{ loop.changed(m.role) }}{% else %}none{% endfor %}{% for x in [] %}x{% else %}empty{% endfor %}{{ loop is defined }}",
     "loop filters": "{% for m in messages if m.role != 'user' and loop is not defined %}{{ loop.index }}/{{ loop.length }}{{ m.role }}{% else %}none{% endfor %}",
     "loop controls": "{% for m in messages %}{% if m.role == 'system' %}{% continue %}{% endif %}{% if loop.index > 3 %}{% break %}{% endif %}{{ m.role }}{% for x in [1, 2, 3] %}{% if x == 2 %}{% break %}{% endif %}{{ x }}{% endfor %}{% endfor %}",
+    "loop controls in blocks": "{% for m in messages %}{% set x %}{{ m.role }}{% if loop.first %}{% continue %}{% endif %}!{% endset %}{{ x }}{% filter upper %}a{% if loop.index > 2 %}{% break %}{% endif %}b{% endfilter %}{% endfor %}{{ x is defined }}",
     "recursive loops": "{% for x in [[1, [2]], [3]] recursive %}{% if x is iterable %}<{{ loop.depth }}{{ loop(x) }}>{% else %}{{ x }}{{ loop.depth0 }}{% endif %}{% endfor %}",
     "generation": "{% for m in messages %}{% generation %}{{ m.role }}{% set inner = 1 %}{% endgeneration %}{{ inner is defined }}{% endfor %}",
     "print": "{% print c, 1 %}",

@@ -44,6 +44,7 @@ def commands(work):
         "bench": bench, "bench --json": bench + ["--json"],
         "chat-render": ["chat-render", work / "chatty", work / "turns.json"],
         "corpus": ["corpus", corpus],
+        "serve --help": ["serve", "--help"],
         "recipes": ["recipes"], "recipes NAME": ["recipes", "specialist"],
     }
 
@@ -75,7 +76,7 @@ class Test:
             print(f"FAILED: {what}: exit code {process.returncode}, {process.stderr[-300:]!r}")
 
     def says(self, process, pattern):
-        lines = [l for l in process.stderr.splitlines() if l.startswith("retort: standard output: ")]
+        lines = [l for l in process.stderr.splitlines() if re.match("retort( serve)?: standard output: ", l)]
         return len(lines) == 1 and re.search(pattern, lines[0]) is not None
 
 

@@ -529,4 +529,5 @@ def main():
             speed(name, path, tok, args)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -159,7 +159,7 @@ class Runner:
             tool, *arguments = shlex.split(command)
             tool = self.tools.tools / {"opt": "retort-opt"}.get(tool, tool)
             self.shown[command, text] = subprocess.run([tool, *arguments], cwd=folder, capture_output=True,
-                                                       text=True)
+                                                       text=True, errors="backslashreplace")
         return self.shown[command, text]
 
     def observe(self, witness, which):

@@ -266,7 +266,7 @@ def bad_configs():
         ("rms_norm_eps", -1), ("max_position_embeddings", 0), ("hidden_act", "relu"),
         ("rope_theta", 0), ("rope_scaling", []), ("rope_scaling", {"type": "dynamic", "factor": 2}),
         ("rope_scaling", {"type": "linear", "factor": -1}), ("partial_rotary_factor", 2.0),
-        ("quantization_config", {"quant_method": "gptq"})):
+        ("quantization_config", {"quant_method": "aqlm"})):
         label = str(content) if isinstance(content, (int, float, str)) else type(content).__name__
         if isinstance(content, dict):
             label = "-".join(str(v) for v in content.values())
@@ -288,6 +288,66 @@ def bad_indexes():
     yield "index-number", where(7)
     yield "index-missing-shard", where("model-2.safetensors")
     yield "index-missing-tensor", json.dumps({"weight_map": {"v": "model-1.safetensors"}})
+
+
+def tensors_of(shapes, contents=None):
+    """A safetensors file of zeros: name -> (dtype, shape), with other bytes for some."""
+    sizes = {"F16": 2, "I32": 4, "F32": 4, "U8": 1, "I8": 1, "F8_E4M3": 1, "I64": 8}
+    header, data = {}, b""
+    for name, (dtype, shape) in shapes.items():
+        count = sizes[dtype]
+        for size in shape:
+            count *= size
+        content = (contents or {}).get(name, bytes(count))
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + count]}
+        data += content
+    return safetensors(header, data)
+
+
+STATE = json.dumps({"quant_type": "nf4", "blocksize": 64, "shape": [8, 8], "nested_blocksize": 256,
+                    "nested_offset": 0.5}).encode()
+LORA = "base_model.model.model.layers.0.self_attn.q_proj."
+# name -> a config and tensors of shapes: a matrix of 8x8 or 8x32 by each method, and an adapter.
+FOLDERS = {
+    "gptq": ({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": -1}},
+             {"w.qweight": ("I32", [1, 8]), "w.qzeros": ("I32", [1, 1]), "w.scales": ("F16", [1, 8]),
+              "w.g_idx": ("I32", [8])}),
+    "awq": ({"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 8}},
+            {"w.qweight": ("I32", [8, 1]), "w.qzeros": ("I32", [1, 1]), "w.scales": ("F16", [1, 8])}),
+    "packed": ({"quantization_config": {"quant_method": "compressed-tensors"}},
+               {"w.weight_packed": ("I32", [8, 1]), "w.weight_scale": ("F16", [8, 1]),
+                "w.weight_shape": ("I64", [2]), "w.weight_zero_point": ("I32", [1, 1])}),
+    "nvfp4": ({"quantization_config": {"quant_method": "compressed-tensors"}},
+              {"w.weight_packed": ("U8", [8, 16]), "w.weight_scale": ("F8_E4M3", [8, 2]),
+               "w.weight_global_scale": ("F32", [1])}),
+    "fp8": ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [4, 4]}},
+            {"w.weight": ("F8_E4M3", [8, 8]), "w.weight_scale_inv": ("F32", [2, 2])}),
+    "mxfp4": ({"quantization_config": {"quant_method": "mxfp4"}},
+              {"w_blocks": ("U8", [8, 1, 16]), "w_scales": ("U8", [8, 1])}),
+    "nf4": ({"quantization_config": {"quant_method": "bitsandbytes"}},
+            {"w.weight": ("U8", [32, 1]), "w.weight.absmax": ("U8", [1]),
+             "w.weight.quant_map": ("F32", [16]), "w.weight.nested_quant_map": ("F32", [256]),
+             "w.weight.nested_absmax": ("F32", [1]),
+             "w.weight.quant_state.bitsandbytes__nf4": ("U8", [len(STATE)])}),
+    "int8": ({"quantization_config": {"load_in_8bit": True}},
+             {"w.weight": ("I8", [8, 8]), "w.SCB": ("F32", [8])}),
+    "lora": ({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "rank_pattern": {"k_proj": 3}},
+             {LORA + "lora_A.weight": ("F32", [2, 8]), LORA + "lora_B.weight": ("F32", [8, 2])}),
+}
+CONTENTS = {"w.weight.quant_state.bitsandbytes__nf4": STATE,
+            "w.weight_shape": struct.pack("<QQ", 8, 8)}
+
+
+def bad_folders():
+    """Configs and tensors of quantised checkpoints that do not fit together."""
+    for method in ("gptq", "awq", "packed", "nvfp4", "fp8", "mxfp4", "nf4", "int8"):
+        config, shapes = FOLDERS[method]
+        last = list(shapes)[-1 if method != "gptq" else 2]
+        without = {name: shape for name, shape in shapes.items() if name != last}
+        if method not in ("packed", "nf4", "int8"):  # which do without it, or are then not quantised
+            yield f"quantized-{method}-without", config, tensors_of(without, CONTENTS)
+        dtype, shape = shapes[last]
+        yield f"quantized-{method}-shape", config, tensors_of({**shapes, last: (dtype, [*shape, 2])}, {})
 
 
 def write(path, content):
@@ -316,6 +376,10 @@ def main():
         write(bad / name / "config.json", json.dumps(CONFIG))
         write(bad / name / "model.safetensors.index.json", content)
         count += 1
+    for name, config, content in bad_folders():
+        write(bad / name / "model.safetensors", content)
+        write(bad / name / "config.json", json.dumps({**CONFIG, **config}))
+        count += 1
     (bad / "folder-without-config").mkdir(exist_ok=True)
     write(bad / "folder-without-tensors" / "config.json", json.dumps(CONFIG))
     write(good / "gguf" / "model.gguf", model())
@@ -335,6 +399,9 @@ def main():
          "layer_types": ["sliding_attention"],
          "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0},
                              "sliding_attention": {"rope_type": "default"}}}))
+    for name, (config, shapes) in FOLDERS.items():
+        head = json.dumps(config).encode() + b"\0"
+        write(good / "folder" / name, head + tensors_of(shapes, CONTENTS))
     print(f"{count + 2} damaged checkpoints")
 
 

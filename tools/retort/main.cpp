@@ -2,65 +2,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parses options and calls compiler/Driver, nothing else. Exit codes: docs/errors.md.
 #include "compiler/Driver/Commands.h"
-#include "compiler/Driver/Output.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Suggest.h"
+#include "runtime/base/Output.h"
 #include "runtime/base/SystemError.h"
 #include "runtime/include/retort.hpp"
+#include "tools/CommandOptions.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <sstream>
+#include <unistd.h>
 
 namespace {
 using namespace retort;
 
-/// "100MB", "1.5 GiB", "4096": decimal units and binary ones.
-uint64_t parseSize(const std::string &text) {
-  size_t used = 0;
-  double value = -1;
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception &) {
-  }
-  std::string unit = text.substr(std::min(used, text.size()));
-  unit.erase(std::remove(unit.begin(), unit.end(), ' '), unit.end());
-  const std::vector<std::pair<std::string, double>> units = {{"", 1},
-                                                             {"B", 1},
-                                                             {"kB", 1e3},
-                                                             {"KB", 1e3},
-                                                             {"MB", 1e6},
-                                                             {"GB", 1e9},
-                                                             {"TB", 1e12},
-                                                             {"KiB", 1024},
-                                                             {"MiB", 1048576},
-                                                             {"GiB", 1073741824.0},
-                                                             {"TiB", 1099511627776.0}};
-  for (const auto &[name, factor] : units)
-    if (unit == name && value > 0 && value * factor < 9e18)
-      return static_cast<uint64_t>(value * factor);
-  fail(ExitCode::Usage, "'" + text + "' is not a size: write for example 100MB or 1.5GiB");
-}
-
-/// A whole number from `least` to `most`, in decimal: CLI11 alone takes "-5" for an unsigned one and
-/// the largest for one that is too large.
-CLI::Validator whole(uint64_t least, uint64_t most) {
-  const auto check = [=](std::string &text) -> std::string {
-    uint64_t value = 0;
-    const char *end = text.data() + text.size();
-    const auto [stopped, error] = std::from_chars(text.data(), end, value);
-    if (error != std::errc() || stopped != end || value < least || value > most)
-      return "Value " + text + " not in range " + std::to_string(least) + " to " +
-             std::to_string(most);
-    text = std::to_string(value); // CLI11 reads leading zeros as octal
-    return {};
-  };
-  return CLI::Validator(check, "");
-}
 /// "a, b, c".
 std::string listed(const std::vector<std::string> &names) {
   std::string text;
@@ -99,6 +59,7 @@ struct CommandLine {
     addInspect();
     addImport();
     addRecipes();
+    addServe();
     for (CLI::App *command : app.get_subcommands({}))
       command->footer("exit codes: see `retort --help`, and docs/errors.md");
     app.footer("example: retort compile teacher.gguf --corpus docs/ -o field.retort\n"
@@ -123,6 +84,7 @@ struct CommandLine {
   void addCompile() {
     auto *c = app.add_subcommand("compile", "Make a bundle from a teacher and documents");
     c->add_option("TEACHER", compile.teacher, "A .gguf file or a Hugging Face folder")->required();
+    addAdapter(c, compile.adapter, "TEACHER");
     c->add_option("--corpus", compile.corpus, "Documents of the field: files or folders")
         ->type_name("DIR...")
         ->default_str("");
@@ -247,6 +209,7 @@ struct CommandLine {
         ->type_name("FILE")
         ->default_str("")
         ->allow_extra_args(false);
+    addAdapter(c, eval.adapter, "MODEL, a checkpoint");
     c->add_option("--against", eval.against, "A second model, asked the same")
         ->type_name("MODEL")
         ->default_str("");
@@ -318,6 +281,13 @@ struct CommandLine {
         ->allow_extra_args(false);
     command->add_option("--date", date, "What the chat template takes for today (default: now)")
         ->type_name("YYYY-MM-DD")
+        ->default_str("");
+  }
+
+  static void addAdapter(CLI::App *command, std::string &adapter, const std::string &model) {
+    command
+        ->add_option("--adapter", adapter, "A LoRA adapter that PEFT saved, merged into " + model)
+        ->type_name("DIR")
         ->default_str("");
   }
 
@@ -417,10 +387,15 @@ struct CommandLine {
     auto *c =
         app.add_subcommand("import", "Write a teacher's lm IR; weights stay in the checkpoint");
     c->add_option("TEACHER", import.teacher, "A .gguf file or a Hugging Face folder")->required();
+    addAdapter(c, import.adapter, "TEACHER");
     c->add_option("-o,--output", import.output, "The .mlir file; '-' for stdout")
         ->required()
         ->type_name("model.mlir");
     c->callback([this] { importCommand(import); });
+  }
+
+  void addServe() { // for the list of commands: becomeServer() has its options
+    app.add_subcommand("serve", "Answer over HTTP with a bundle, as OpenAI's API does");
   }
 
   void addRecipes() {
@@ -430,25 +405,19 @@ struct CommandLine {
   }
 };
 
-/// The exit code of a call of libretort that failed.
-ExitCode exitCodeOf(retort_status status) {
-  switch (status) {
-  case RETORT_E_ARGUMENT:
-    return ExitCode::Usage;
-  case RETORT_E_BAD_INPUT:
-    return ExitCode::BadInput;
-  case RETORT_E_UNSUPPORTED:
-    return ExitCode::Unsupported;
-  case RETORT_E_RESOURCES:
-  case RETORT_E_CONTEXT:
-    return ExitCode::Resources;
-  case RETORT_E_IO:
-    return ExitCode::Io;
-  case RETORT_E_DEVICE:
-    return ExitCode::Device;
-  default:
-    return ExitCode::Internal;
-  }
+/// `retort serve` is a program of its own, beside this one, so that a service's machine needs no
+/// compiler. It takes the place of this process.
+[[noreturn]] void becomeServer(int argc, char **argv) {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::string server = (self.parent_path() / "retort-serve").string();
+  std::vector<char *> arguments = {argv[0]};
+  arguments.insert(arguments.end(), argv + 2, argv + argc);
+  arguments.push_back(nullptr);
+  ::execv(server.c_str(), arguments.data());
+  fail(ExitCode::Io, server + ": cannot be run: " + reasonOf(errno) +
+                         ": install the server beside retort (component `server`, or target "
+                         "`retort-serve`)");
 }
 
 /// Runs `body`; the exit code is the process's.
@@ -470,6 +439,8 @@ int guarded(const std::function<void()> &body) {
 
 int main(int argc, char **argv) {
   output::reserveStreams();
+  if (argc > 1 && argv[1] == std::string_view("serve"))
+    return guarded([&] { becomeServer(argc, argv); });
   Progress::handleSignals(/*atOnce=*/true);
   CommandLine line;
   return guarded([&] {

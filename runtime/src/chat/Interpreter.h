@@ -69,8 +69,9 @@ private:
   void set(uint32_t name, const Value &value);
   const Value *lookup(uint32_t name) const;
   void write(const Text &text);
-  /// What the statement writes, in a scope of its own.
-  Text capture(uint32_t block, Scope *parent);
+  /// What the statement writes, in a scope of its own. `flow`: whether it leaves a loop around it, which
+  /// only a statement of that loop can.
+  Text capture(uint32_t block, Scope *parent, Flow *flow = nullptr);
   Scope *scope(Scope *parent);
   const std::string &textOf(uint32_t i) const { return program_.texts[i]; }
 

@@ -70,12 +70,14 @@ void Interpreter::write(const Text &text) {
   out_->append(text);
 }
 
-Text Interpreter::capture(uint32_t block, Scope *parent) {
+Text Interpreter::capture(uint32_t block, Scope *parent, Flow *flow) {
   Text text, *outer = out_;
   Scope *before = scope_;
   out_ = &text;
   scope_ = scope(parent);
-  exec(block);
+  const Flow end = exec(block);
+  if (flow)
+    *flow = end;
   scope_ = before;
   out_ = outer;
   return text;
@@ -139,8 +141,12 @@ Interpreter::Flow Interpreter::exec(uint32_t id) {
   case Op::SetBlock:
   case Op::FilterBlock: {
     const bool isSet = n.op == Op::SetBlock;
+    Flow flow = Flow::Next;
+    const Text text = capture(parts[isSet ? 1 : 0], scope_, &flow);
+    if (flow != Flow::Next) // the loop goes on, or ends, before the block does
+      return flow;
     const Value before = captured_;
-    captured_ = heap.string(capture(parts[isSet ? 1 : 0], scope_));
+    captured_ = heap.string(text);
     const Value value = eval(parts[isSet ? 2 : 1]);
     captured_ = before;
     if (isSet)

@@ -1,6 +1,7 @@
 //===- CApiModel.cpp - retort.h: models, text and tokens ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/CApi.h"
+#include "runtime/src/engine/Generate.h"
 
 using namespace retort;
 using namespace retort::engine;
@@ -8,7 +9,7 @@ using namespace retort::engine::capi;
 
 struct retort_decoder {
   std::shared_ptr<const Model> model;
-  StreamDecoder decoder;
+  AnswerText answer;
   std::string text;
 };
 
@@ -254,18 +255,35 @@ retort_status retort_decoder_create(const retort_model *model, retort_decoder **
   return guard(error, [&] {
     require(model && decoder, "a pointer is NULL");
     *decoder =
-        new retort_decoder{model->model, StreamDecoder(model->model->tokenizer()), std::string()};
+        new retort_decoder{model->model, AnswerText(model->model->tokenizer(), {}), std::string()};
   });
 }
 
 void retort_decoder_destroy(retort_decoder *decoder) { delete decoder; }
+
+retort_status retort_decoder_set_stops(retort_decoder *decoder, const char *const *stop,
+                                       size_t num_stop, retort_error *error) {
+  return guard(error, [&] {
+    require(decoder && (stop || num_stop == 0), "a pointer is NULL");
+    std::vector<std::string> stops;
+    for (size_t i = 0; i < num_stop; ++i) {
+      require(stop[i], "a stop string is NULL");
+      stops.emplace_back(stop[i]);
+    }
+    decoder->answer = AnswerText(decoder->model->tokenizer(), std::move(stops));
+  });
+}
+
+int retort_decoder_stopped(const retort_decoder *decoder) {
+  return decoder && decoder->answer.stopped();
+}
 
 retort_status retort_decoder_push(retort_decoder *decoder, int32_t token, const char **text,
                                   size_t *text_bytes) {
   return guard(static_cast<retort_error *>(nullptr), [&] {
     require(decoder && text && text_bytes, "a pointer is NULL");
     require(token >= 0 && token < decoder->model->manifest().vocab, "no such token");
-    decoder->text = decoder->decoder.push(token);
+    decoder->text = decoder->answer.push(token);
     *text = decoder->text.c_str();
     *text_bytes = decoder->text.size();
   });
@@ -275,7 +293,7 @@ retort_status retort_decoder_finish(retort_decoder *decoder, const char **text,
                                     size_t *text_bytes) {
   return guard(static_cast<retort_error *>(nullptr), [&] {
     require(decoder && text && text_bytes, "a pointer is NULL");
-    decoder->text = decoder->decoder.finish();
+    decoder->text = decoder->answer.finish();
     *text = decoder->text.c_str();
     *text_bytes = decoder->text.size();
   });

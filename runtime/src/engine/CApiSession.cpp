@@ -70,6 +70,7 @@ retort_status retort_session_get_info(const retort_session *session, retort_sess
     values.cache_bytes = s.cache().bytes();
     values.device = s.device().name().c_str();
     values.step_seconds = s.device().stepSeconds();
+    values.page_rows = s.cache().pageRows();
     fillInfo(info, values, "retort_session_info.struct_bytes is not set");
   });
 }

@@ -17,25 +17,20 @@ double secondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// The answer's text on its way to the caller: whole characters, no stop strings.
+/// The answer's text on its way to the caller.
 class TextOutput {
 public:
-  TextOutput(const Model &model, const GenerateOptions &options)
-      : options_(options), stops_(options.stops) {
+  TextOutput(const Model &model, const GenerateOptions &options) : options_(options) {
     if (model.hasTokenizer())
-      decoder_.emplace(model.tokenizer());
+      text_.emplace(model.tokenizer(), options.stops);
+    else
+      StopFinder check(options.stops);
   }
+  bool isStop(int32_t token) const { return text_ && text_->isStop(token); }
   /// False if the answer ends here: a stop string (stopped()), or the caller does not want more.
-  bool push(int32_t token) {
-    return !decoder_ || (show(stops_.push(decoder_->push(token))) && !stops_.found());
-  }
-  bool finish() {
-    if (!decoder_ || stops_.found())
-      return true;
-    bool wanted = show(stops_.push(decoder_->finish()));
-    return wanted && (stops_.found() || show(stops_.finish()));
-  }
-  bool stopped() const { return stops_.found(); }
+  bool push(int32_t token) { return !text_ || (show(text_->push(token)) && !text_->stopped()); }
+  bool finish() { return !text_ || show(text_->finish()); }
+  bool stopped() const { return text_ && text_->stopped(); }
 
 private:
   bool show(const std::string &text) {
@@ -43,8 +38,7 @@ private:
            options_.onText(options_.user, text.c_str(), text.size()) == 0;
   }
   const GenerateOptions &options_;
-  StopFinder stops_;
-  std::optional<StreamDecoder> decoder_;
+  std::optional<AnswerText> text_;
 };
 
 /// One generation: prompt, then token after token.
@@ -53,12 +47,7 @@ public:
   Generation(Session &session, int32_t slot, const GenerateOptions &options,
              retort_generation &result)
       : session_(session), slot_(slot), options_(options), result_(result),
-        sampler_(options.sampling), output_(session.model(), options) {
-    // A special token has no text that a stop string could be found in.
-    if (session.model().hasTokenizer())
-      for (const std::string &stop : options.stops)
-        stopTokens_.push_back(session.model().tokenizer().specialId(stop));
-  }
+        sampler_(options.sampling), output_(session.model(), options) {}
 
   void run(std::span<const int32_t> prompt) {
     auto start = Clock::now();
@@ -106,8 +95,7 @@ private:
   void decode() {
     while (true) {
       const int32_t token = pick();
-      if (std::find(stopTokens_.begin(), stopTokens_.end(), token) != stopTokens_.end() ||
-          (!options_.ignoreStopTokens && session_.model().isStop(token)))
+      if (output_.isStop(token) || (!options_.ignoreStopTokens && session_.model().isStop(token)))
         return end(RETORT_FINISH_STOP);
       ++result_.tokens;
       if (!output_.push(token))
@@ -140,8 +128,7 @@ private:
   Sampler sampler_;
   Sampler *const picker_ = &sampler_;
   TextOutput output_;
-  std::vector<int32_t> stopTokens_; ///< special tokens that were given as stop strings; -1: none
-  int32_t token_ = -1;              ///< that follows the last step; -1: none can
+  int32_t token_ = -1; ///< that follows the last step; -1: none can
 };
 
 } // namespace
@@ -171,6 +158,46 @@ std::string StopFinder::push(std::string_view text) {
   std::string shown = held_.substr(0, held_.size() - keep);
   held_.erase(0, held_.size() - keep);
   return shown;
+}
+
+AnswerText::AnswerText(const Tokenizer &tokenizer, std::vector<std::string> stops)
+    : decoder_(tokenizer), texts_(std::move(stops)), stops_(texts_) {
+  for (const std::string &text : texts_)
+    if (const int32_t token = tokenizer.specialId(text); token >= 0)
+      tokens_.push_back(token);
+}
+
+bool AnswerText::isStop(int32_t token) const {
+  return std::find(tokens_.begin(), tokens_.end(), token) != tokens_.end();
+}
+
+std::string AnswerText::push(int32_t token) {
+  if (finished_) {
+    stops_ = StopFinder(texts_);
+    stopped_ = finished_ = false;
+  }
+  if (stopped_)
+    return {};
+  if (isStop(token)) {
+    stopped_ = true;
+    return {};
+  }
+  std::string text = stops_.push(decoder_.push(token));
+  stopped_ = stops_.found();
+  return text;
+}
+
+std::string AnswerText::finish() {
+  std::string rest = decoder_.finish();
+  finished_ = true;
+  if (stops_.found())
+    return {};
+  std::string text = stops_.push(rest);
+  if (stops_.found())
+    stopped_ = true;
+  else
+    text += stops_.finish();
+  return text;
 }
 
 void generate(Session &session, int32_t slot, std::span<const int32_t> prompt,

@@ -27,6 +27,29 @@ private:
   bool found_ = false;
 };
 
+/// An answer's text as its tokens come: whole characters, up to the first stop. A stop is a string, or
+/// the special token whose name it is: such a token has no text that a string could be found in.
+class AnswerText {
+public:
+  /// Throws Error (Usage) as StopFinder. The tokenizer must live as long.
+  AnswerText(const Tokenizer &tokenizer, std::vector<std::string> stops);
+  /// Whether the token is a stop by its name.
+  bool isStop(int32_t token) const;
+  /// The text that is known with this token; stopped() tells whether the answer ends here. After a
+  /// stop there is no more.
+  std::string push(int32_t token);
+  /// What was held back, at the end of the answer. The next push() begins another one.
+  std::string finish();
+  bool stopped() const { return stopped_; }
+
+private:
+  StreamDecoder decoder_;
+  std::vector<std::string> texts_;
+  StopFinder stops_;
+  std::vector<int32_t> tokens_;
+  bool stopped_ = false, finished_ = false;
+};
+
 struct GenerateOptions {
   SamplerOptions sampling;
   size_t maxTokens = 0;

@@ -131,3 +131,16 @@
 
 // expected-error @below {{result #0 must be a vector or matrix of f32, f16 or bf16 with a static shape}}
 %0 = weight.constant dense<1.0> : tensor<2x2x2xf32>
+
+// -----
+
+%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
+// expected-error @below {{multiplies 4 columns by 6 rows}}
+%1 = "weight.product"(%0, %0) : (tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<6x4xf32>
+
+// -----
+
+%0 = weight.load "w" stored "F32" : tensor<4x4xf32>
+%1 = weight.cast %0 : tensor<4x4xf32> -> tensor<4x4xbf16>
+// expected-error @below {{multiplies 'tensor<4x4xf32>' by 'tensor<4x4xbf16>'}}
+%2 = "weight.product"(%0, %1) : (tensor<4x4xf32>, tensor<4x4xbf16>) -> tensor<4x4xf32>

@@ -25,6 +25,11 @@
 %13 = weight.cast %0 : tensor<64x96xf32> -> tensor<64x96xbf16>
 // CHECK: weight.scale %[[A]] by 2.500000e-01 : tensor<64x96xf32>
 %scaled = weight.scale %0 by 0.25 : tensor<64x96xf32>
+// CHECK: %[[U:.*]] = weight.product %{{.*}}, %{{.*}} : tensor<64x33xf32>, tensor<33x96xf32> -> tensor<64x96xf32>
+%low = weight.slice %0 rows offset 0 size 33 : tensor<64x96xf32> -> tensor<33x96xf32>
+%update = weight.product %3, %low : tensor<64x33xf32>, tensor<33x96xf32> -> tensor<64x96xf32>
+// CHECK: weight.add %[[A]], %[[U]] : tensor<64x96xf32>
+%updated = weight.add %0, %update : tensor<64x96xf32>
 // CHECK: %[[P:.*]] = weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
 %14 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
 // CHECK: weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<f8g128>>

@@ -5,7 +5,7 @@
 // compares them with what the gguf package makes of the same file.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/Checkpoint/Checkpoint.h"
+#include "compiler/Checkpoint/CodedMatrix.h"
 #include "compiler/Checkpoint/Safetensors.h"
 #include "runtime/base/Error.h"
 #include <cstdio>
@@ -21,6 +21,15 @@ int main(int argc, char **argv) {
       writer.addTensor(std::string(tensor.name), DType::F32, tensor.shape);
     writer.begin();
     for (const CheckpointTensor &tensor : checkpoint.tensors()) {
+      if (tensor.coded) {
+        CodedReader reader(tensor.coded);
+        std::vector<float> row(static_cast<size_t>(tensor.columns()));
+        for (int64_t at = 0; at < tensor.rows(); ++at) {
+          reader.read(at, at + 1, row.data());
+          writer.append(std::span<const float>(row));
+        }
+        continue;
+      }
       const uint64_t columns = static_cast<uint64_t>(tensor.columns());
       const uint64_t rowBytes = columns / blockElements(tensor.type) * blockBytes(tensor.type);
       std::vector<float> row(columns);

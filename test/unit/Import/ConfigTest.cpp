@@ -214,8 +214,6 @@ TEST(HuggingFaceConfig, RefusesByName) {
   EXPECT_THAT(unsupported(fields("mamba")), HasSubstr("model_type 'mamba' is not supported"));
   EXPECT_THAT(unsupported(fields("llama", R"("hidden_act":"relu")")),
               HasSubstr("activation 'relu' is not supported"));
-  EXPECT_THAT(unsupported(fields("llama", R"("quantization_config":{"quant_method":"awq"})")),
-              HasSubstr("a checkpoint quantised by 'awq'"));
   EXPECT_THAT(unsupported(fields("gemma2", R"("use_bidirectional_attention":true)")),
               HasSubstr("use_bidirectional_attention"));
 }

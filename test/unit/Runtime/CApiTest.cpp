@@ -95,6 +95,34 @@ TEST_F(CApi, DecodersGiveWholeCharacters) {
   EXPECT_THROW(decoder.push(-1), Failure);
 }
 
+TEST_F(CApi, DecodersEndAtStops) {
+  Model model(folder / "m.retort");
+  Decoder decoder(model);
+  decoder.setStops({"bcd", "<|user|>"});
+  const auto text = [&](const std::vector<int32_t> &tokens) {
+    std::string result;
+    for (int32_t token : tokens)
+      result += decoder.push(token);
+    return result;
+  };
+  EXPECT_EQ(text({'a', 'b', 'c'}), "a") << "bc may become a stop";
+  EXPECT_FALSE(decoder.stopped());
+  EXPECT_EQ(text({'d', 'e'}), "");
+  EXPECT_TRUE(decoder.stopped());
+  EXPECT_EQ(decoder.finish(), "");
+  EXPECT_EQ(text({'a', 'b', 'c'}), "a") << "starts anew";
+  EXPECT_FALSE(decoder.stopped());
+  EXPECT_EQ(decoder.finish(), "bc");
+  EXPECT_EQ(text({'x', 'b', kUser, 'y'}), "x") << "a special token's name";
+  EXPECT_TRUE(decoder.stopped());
+  EXPECT_EQ(decoder.finish(), "b");
+  EXPECT_THROW(decoder.setStops({""}), Failure);
+  EXPECT_EQ(text({'b', 'c', 'd'}), "") << "still the stops before";
+  decoder.setStops({});
+  EXPECT_EQ(text({'b', 'c', 'd', kUser}), "bcd");
+  EXPECT_FALSE(decoder.stopped());
+}
+
 TEST_F(CApi, ConversationsInTheModelsFormat) {
   Model model(folder / "m.retort");
   const std::vector<Message> messages = {{"user", "a<|end|>"}};
@@ -195,6 +223,8 @@ TEST_F(CApi, NullIsAnArgumentError) {
   EXPECT_EQ(retort_decoder_create(nullptr, nullptr, nullptr), RETORT_E_ARGUMENT);
   EXPECT_EQ(retort_decoder_push(nullptr, 0, nullptr, nullptr), RETORT_E_ARGUMENT);
   EXPECT_EQ(retort_decoder_finish(nullptr, nullptr, nullptr), RETORT_E_ARGUMENT);
+  EXPECT_EQ(retort_decoder_set_stops(nullptr, nullptr, 0, nullptr), RETORT_E_ARGUMENT);
+  EXPECT_EQ(retort_decoder_stopped(nullptr), 0);
   EXPECT_EQ(retort_session_create(nullptr, nullptr, nullptr, nullptr), RETORT_E_ARGUMENT);
   EXPECT_STREQ(retort_session_error(nullptr), "the session is NULL");
   EXPECT_EQ(retort_session_get_info(nullptr, nullptr), RETORT_E_ARGUMENT);

@@ -106,7 +106,7 @@ nlohmann::json testManifest() {
 }
 
 void writeTestBundle(const std::string &path, const nlohmann::json &manifest, uint64_t weightBytes,
-                     bool tokenizer) {
+                     bool tokenizer, bool chat) {
   BundleWriter writer(path);
   writer.beginPart("weights.bin");
   std::string weights(weightBytes, 'w');
@@ -116,7 +116,8 @@ void writeTestBundle(const std::string &path, const nlohmann::json &manifest, ui
   if (tokenizer) {
     const TokenizerSpec spec = testTokenizer();
     writer.addPart("tokenizer.bin", compileTokenizer(spec));
-    writer.addPart("chat.bin", compileChatTemplate(kTestTemplate, spec).toBytes());
+    if (chat)
+      writer.addPart("chat.bin", compileChatTemplate(kTestTemplate, spec).toBytes());
   }
   writer.addPart("report.json", std::string_view("{\"format\": 1}\n"));
   writer.commit(manifest);

@@ -28,9 +28,10 @@ constexpr int32_t kEnd = 256, kUser = 257, kAnswer = 258, kTokens = 259;
 
 /// The manifest that the driver would write for the test program, without "format" and "parts".
 nlohmann::json testManifest();
-/// The parts: weights.bin (`weightBytes`, 7 first), program.so, tokenizer.bin unless left out.
+/// The parts: weights.bin (`weightBytes`, 7 first), program.so, tokenizer.bin and chat.bin unless left
+/// out.
 void writeTestBundle(const std::string &path, const nlohmann::json &manifest = testManifest(),
-                     uint64_t weightBytes = 5000, bool tokenizer = true);
+                     uint64_t weightBytes = 5000, bool tokenizer = true, bool chat = true);
 
 /// A bundle of the test program for GPUs.
 struct CudaTest {

@@ -198,19 +198,19 @@ TEST(ChatProgram, DamageIsRefused) {
 
 TEST(Chat, TemplatesNeverStopAnImport) {
   TokenizerSpec spec = tinyByteLevel();
-  tokspec::setChat(spec, "{% include 'x' %}", {});
+  tokspec::setChat(spec, {"{% include 'x' %}", ""}, {});
   EXPECT_FALSE(spec.chat);
   EXPECT_THAT(spec.chatNote, HasSubstr("left out: line 1: {% include %} is not known to Retort"));
   for (const char *endless :
        {"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "{{ 1 | nosuch }}"}) {
     spec = tinyByteLevel();
-    tokspec::setChat(spec, endless, {});
+    tokspec::setChat(spec, {endless, ""}, {});
     EXPECT_FALSE(spec.chat);
     EXPECT_THAT(spec.chatNote, HasSubstr("left out"));
   }
   spec = tinyByteLevel();
-  tokspec::setChat(spec, kChatMl, {.none = true, .file = {}});
+  tokspec::setChat(spec, {kChatMl, ""}, {.none = true, .file = {}});
   EXPECT_FALSE(spec.chat);
   EXPECT_EQ(spec.chatNote, "");
 }
@@ -218,7 +218,8 @@ TEST(Chat, TemplatesNeverStopAnImport) {
 TEST(Chat, WhatEndsAnAnswerStops) {
   TokenizerSpec spec = tinyByteLevel();
   spec.stop.clear();
-  tokspec::setChat(spec, "{% for m in messages %}{{ m.content + '\\n<end>' }}{% endfor %}", {});
+  tokspec::setChat(spec, {"{% for m in messages %}{{ m.content + '\\n<end>' }}{% endfor %}", ""},
+                   {});
   EXPECT_EQ(spec.stop, std::vector<int32_t>{261});
 }
 

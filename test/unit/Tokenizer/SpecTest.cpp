@@ -1,6 +1,7 @@
 //===- SpecTest.cpp - Reading, refusing, writing and pruning --------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Tokenizer/GgufTokenizer.h"
+#include "runtime/src/chat/Chat.h"
 #include "test/unit/Tokenizer/Tiny.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,13 +16,13 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 TokenizerSpec parse(const json &root) {
-  return parseTokenizerJson(root.dump(), "", "", "", "t.json");
+  return parseTokenizerJson(root.dump(), "", "", {}, "t.json");
 }
 json tinyJson() { return json::parse(writeTokenizerJson(tinyByteLevel())); }
 
 TEST(TokenizerJson, WritesWhatItReads) {
   std::string text = writeTokenizerJson(tinyByteLevel());
-  TokenizerSpec again = parseTokenizerJson(text, "", "", "", "t.json");
+  TokenizerSpec again = parseTokenizerJson(text, "", "", {}, "t.json");
   EXPECT_EQ(writeTokenizerJson(again), text);
   EXPECT_EQ(Compiled(again).tokenizer.encode("in the<end> x"),
             Compiled(tinyByteLevel()).tokenizer.encode("in the<end> x"));
@@ -90,7 +91,7 @@ TEST(TokenizerJson, RefusesUnknownPatterns) {
 
 TEST(TokenizerJson, RefusesBrokenJson) {
   auto error = [](const std::string &text) {
-    return errorOf([&] { parseTokenizerJson(text, "", "", "", "t.json"); });
+    return errorOf([&] { parseTokenizerJson(text, "", "", {}, "t.json"); });
   };
   EXPECT_THAT(error("{"), StartsWith("3 t.json: "));
   EXPECT_THAT(error("{\"a\":1,\"a\":2}"), HasSubstr("is there twice"));
@@ -148,7 +149,7 @@ TEST(TokenizerGguf, ReadsAndRefuses) {
   EXPECT_THAT(error([](auto &g) { g.pre = "deepseek-v9"; }),
               HasSubstr("4 m.gguf: the pre-tokeniser 'deepseek-v9'"));
   EXPECT_THAT(error([](auto &g) { g.merges.clear(); }), HasSubstr("without tokenizer.ggml.merges"));
-  for (const char *pre : {"", "default", "tekken", "gpt-4o", "qwen35", "smaug-bpe",
+  for (const char *pre : {"", "default", "tekken", "gpt-4o", "qwen35", "smaug-bpe", "deepseek-llm",
                           "deepseek-coder", "hunyuan-dense", "seed-coder", "glm4"})
     EXPECT_EQ(error([&](auto &g) { g.pre = pre; }), "") << pre;
   EXPECT_THAT(error([](auto &g) { g.model = "bert"; }),
@@ -163,6 +164,58 @@ TEST(TokenizerGguf, ReadsAndRefuses) {
   EXPECT_THAT(error([](auto &g) { g.merges = {"a zz"}; }), HasSubstr("merge 0 names 'zz'"));
   EXPECT_THAT(error([](auto &g) { g.merges = {"ab"}; }), HasSubstr("not two tokens"));
   EXPECT_THAT(error([](auto &g) { g.tokens.clear(), g.types.clear(); }), HasSubstr("3 m.gguf"));
+}
+
+/// A conversation of one message, with tools or without.
+std::string conversation(const TokenizerSpec &spec, const std::string &tools = "") {
+  chat::Conversation conversation;
+  conversation.messages = {{"user", "hi"}};
+  conversation.toolsJson = tools;
+  return chat::render(*spec.chat, conversation).text;
+}
+
+// llama.cpp puts a beginning token where the template writes none, and never a second one.
+TEST(TokenizerGguf, ConversationsBeginWithOneBeginningToken) {
+  auto begins = [](const char *jinja, std::optional<bool> addBos) {
+    GgufTokenizer g = tinyGguf();
+    g.addBos = addBos;
+    g.chatTemplate = jinja;
+    return conversation(tokenizerFromGguf(g, "m.gguf"));
+  };
+  const std::string bos(tinyGguf().tokens[260]);
+  const char *const without = "{{ messages[0].content }}\n",
+                    *const with = "{{ bos_token }}{{ messages[0].content }}";
+  EXPECT_EQ(begins(without, true), bos + "hi");
+  EXPECT_EQ(begins(with, true), bos + "hi");
+  EXPECT_EQ(begins(without, false), "hi");
+  EXPECT_EQ(begins(with, false), bos + "hi");
+  EXPECT_EQ(begins(without, std::nullopt), "hi"); // SmolLM's pre-tokeniser adds none
+}
+
+TEST(TokenizerGguf, ToolUseIsForConversationsWithTools) {
+  GgufTokenizer g = tinyGguf();
+  g.chatTemplate = " usual {{ messages[0].content }} \n\n";
+  g.toolUseTemplate = "\n{{ tools | length }} tools\n";
+  TokenizerSpec spec = tokenizerFromGguf(g, "m.gguf");
+  EXPECT_EQ(conversation(spec), " usual hi \n");
+  EXPECT_EQ(conversation(spec, R"([{"name": "f"}])"), "\n1 tools");
+  EXPECT_EQ(conversation(spec, "[]"), "\n0 tools");
+  // No template reaches out of its branch.
+  g.toolUseTemplate = "{% endif %}";
+  spec = tokenizerFromGguf(g, "m.gguf");
+  EXPECT_FALSE(spec.chat);
+  EXPECT_THAT(spec.chatNote, HasSubstr("endif"));
+}
+
+TEST(TokenizerJson, ToolUseIsForConversationsWithTools) {
+  const std::string text = writeTokenizerJson(tinyByteLevel());
+  const char *const config = R"({"chat_template": [{"name": "default", "template": "usual"},
+                                 {"name": "tool_use", "template": "tools"}]})";
+  TokenizerSpec spec = parseTokenizerJson(text, config, "", {}, "t.json");
+  EXPECT_EQ(conversation(spec), "usual");
+  EXPECT_EQ(conversation(spec, "[{}]"), "tools");
+  spec = parseTokenizerJson(text, config, "", {"file", ""}, "t.json");
+  EXPECT_EQ(conversation(spec, "[{}]"), "file");
 }
 
 // llama.cpp's PLaMo-2 loader read <0x-1> as the byte -1 and wrote before its table.

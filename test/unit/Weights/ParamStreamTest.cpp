@@ -182,6 +182,42 @@ struct Program {
     add("weight.scale " + operand + " by -0.75 : " + type(m.rows, m.columns), m);
   }
 
+  void sum() {
+    auto [operand, m] = any();
+    for (float &value : m.values)
+      value += value;
+    add("weight.add " + operand + ", " + operand + " : " + type(m.rows, m.columns), m);
+  }
+
+  /// By rows of its own operand, as many as that has columns.
+  void product() {
+    auto [operand, m] = any();
+    std::string indices;
+    Matrix right{m.columns, m.columns, {}}, result{m.rows, m.columns, {}};
+    for (int64_t k = 0; k < m.columns; ++k) {
+      indices += (k ? ", " : "") + std::to_string(k % m.rows);
+      for (int64_t c = 0; c < m.columns; ++c)
+        right.values.push_back(m.at(k % m.rows, c));
+    }
+    for (int64_t r = 0; r < m.rows; ++r)
+      for (int64_t c = 0; c < m.columns; ++c) {
+        float sum = 0;
+        for (int64_t k = 0; k < m.columns; ++k)
+          sum += m.at(r, k) * right.at(k, c);
+        result.values.push_back(sum);
+      }
+    const bool small =
+        std::ranges::all_of(result.values, [](float v) { return std::abs(v) < 1e6f; });
+    if (!small || m.columns * m.columns > 4000)
+      return;
+    const std::string taken = name(), square = type(m.columns, m.columns);
+    text += taken + " = weight.take " + operand + " rows [" + indices +
+            "] : " + type(m.rows, m.columns) + " -> " + square + "\n";
+    add("weight.product " + operand + ", " + taken + " : " + type(m.rows, m.columns) + ", " +
+            square + " -> " + type(m.rows, m.columns),
+        result);
+  }
+
   void add(const std::string &op, Matrix value) {
     if (value.rows * value.columns > 4000)
       return; // small programs find as much
@@ -191,11 +227,15 @@ struct Program {
 
   void grow() {
     const bool rows = below(2);
-    switch (below(4)) {
+    switch (below(6)) {
     case 0:
       return take(rows);
     case 2:
       return scale();
+    case 3:
+      return sum();
+    case 4:
+      return product();
     case 1:
       return slice(rows);
     default:

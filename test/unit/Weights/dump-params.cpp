@@ -1,9 +1,9 @@
 //===- dump-params.cpp - A model's parameters as float32 ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// dump-params CHECKPOINT OUT.safetensors [OUT.mlir]: imports the model, evaluates every parameter's
-// program a few rows at a time, and writes the values under the parameters' names. test_import.py
-// compares what comes from Hugging Face and from GGUF.
+// dump-params CHECKPOINT OUT.safetensors [OUT.mlir [ADAPTER]]: imports the model, evaluates every
+// parameter's program a few rows at a time, and writes the values under the parameters' names.
+// test_import.py compares what comes from Hugging Face and from GGUF, test_adapter.py what PEFT merges.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Checkpoint/Safetensors.h"
@@ -13,10 +13,10 @@
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>
 
-static void dump(const char *path, const char *out, const char *text) {
+static void dump(const char *path, const char *out, const char *text, const char *adapter) {
   using namespace retort;
   mlir::MLIRContext context;
-  Checkpoint checkpoint = Checkpoint::open(path);
+  Checkpoint checkpoint = Checkpoint::open(path, adapter);
   mlir::OwningOpRef<mlir::ModuleOp> module = importModel(context, checkpoint);
   auto model = *module->getOps<lm::ModelOp>().begin();
   WeightSources sources(&checkpoint);
@@ -45,9 +45,11 @@ static void dump(const char *path, const char *out, const char *text) {
 
 int main(int argc, char **argv) {
   if (argc < 3)
-    return std::fprintf(stderr, "usage: dump-params CHECKPOINT OUT.safetensors [OUT.mlir]\n"), 2;
+    return std::fprintf(stderr,
+                        "usage: dump-params CHECKPOINT OUT.safetensors [OUT.mlir [ADAPTER]]\n"),
+           2;
   try {
-    dump(argv[1], argv[2], argc > 3 ? argv[3] : nullptr);
+    dump(argv[1], argv[2], argc > 3 ? argv[3] : nullptr, argc > 4 ? argv[4] : "");
   } catch (const retort::Error &error) {
     return std::fprintf(stderr, "dump-params: %s\n", error.message.c_str()),
            static_cast<int>(error.code);

@@ -1,6 +1,6 @@
 //===- Output.cpp - Standard output, every write of it checked -------------===//
 // SPDX-License-Identifier: Apache-2.0
-#include "compiler/Driver/Output.h"
+#include "runtime/base/Output.h"
 #include "runtime/base/SystemError.h"
 
 #include <cstdarg>

@@ -1,0 +1,307 @@
+//===- Request.cpp - Bodies of requests, read and checked -----------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/server/Request.h"
+#include "runtime/server/Fields.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace retort::server {
+namespace {
+
+constexpr size_t kMostStops = 16, kMostStopBytes = 1024;
+constexpr uint64_t kMostTokens = std::numeric_limits<int32_t>::max();
+
+std::string indexed(const std::string &name, size_t index) {
+  return name + "[" + std::to_string(index) + "]";
+}
+
+const std::string &requireText(const Json &value, const std::string &name) {
+  if (!value.is_string())
+    refuseField(name, "is " + shown(value) + ", not a string");
+  return value.get_ref<const std::string &>();
+}
+
+std::vector<int32_t> requireTokens(const Json &list, const std::string &name) {
+  std::vector<int32_t> tokens;
+  for (const Json &value : list) {
+    if (!value.is_number_unsigned() || value.get<uint64_t>() > kMostTokens)
+      refuseField(indexed(name, tokens.size()),
+                  "is " + shown(value) + ", not a token: those are whole numbers from 0");
+    tokens.push_back(int32_t(value.get<uint64_t>()));
+  }
+  return tokens;
+}
+
+std::string requireStop(const Json &value, const std::string &name) {
+  const std::string &stop = requireText(value, name);
+  if (stop.empty() || stop.size() > kMostStopBytes || stop.find('\0') != stop.npos)
+    refuseField(name, "has " + std::to_string(stop.size()) + " bytes, not 1 to " +
+                          std::to_string(kMostStopBytes) + " without NUL");
+  return stop;
+}
+
+std::vector<std::string> readStops(Fields &fields) {
+  const Json *field = fields.find("stop");
+  std::vector<std::string> stops;
+  if (!field)
+    return stops;
+  if (!field->is_array())
+    return {requireStop(*field, "stop")};
+  if (field->size() > kMostStops)
+    refuseField("stop", "has " + std::to_string(field->size()) + " texts, more than " +
+                            std::to_string(kMostStops));
+  for (size_t i = 0; i < field->size(); ++i)
+    stops.push_back(requireStop((*field)[i], indexed("stop", i)));
+  return stops;
+}
+
+void readStream(Fields &fields, Generation &generation) {
+  generation.stream = fields.boolean("stream", false);
+  const Json *options = fields.find("stream_options");
+  if (!options)
+    return;
+  if (!generation.stream)
+    refuseField("stream_options", "is given though stream is not true");
+  Fields inner(*options, "stream_options.");
+  generation.includeUsage = inner.boolean("include_usage", false);
+  inner.unsupported("include_obfuscation", false, "leave it out or give false");
+  inner.finish();
+}
+
+/// What OpenAI's and vLLM's clients may ask for and this server does not have: values that ask for
+/// nothing are taken.
+void refuseUnsupported(Fields &fields) {
+  const std::string zero = "leave it out or give 0";
+  fields.unsupported("min_p", 0, zero);
+  fields.unsupported("presence_penalty", 0, zero);
+  fields.unsupported("frequency_penalty", 0, zero);
+  fields.unsupported("repetition_penalty", 1, "leave it out or give 1");
+  fields.unsupported("logit_bias", Json::object(), "leave it out");
+  fields.unsupported("best_of", 1, "leave it out or give 1, and use n");
+  fields.unsupported("response_format", {{"type", "text"}},
+                     "answers are free text: leave it out or give {\"type\": \"text\"}");
+}
+
+Generation readGeneration(Fields &fields, const RequestLimits &limits) {
+  Generation generation;
+  generation.model = fields.text("model").value_or("");
+  generation.temperature = float(fields.number("temperature", 0, 100).value_or(1));
+  generation.topP = float(fields.number("top_p", 1e-6, 1).value_or(1));
+  generation.topK = uint32_t(fields.whole("top_k", 0, kMostTokens).value_or(0));
+  generation.seed = fields.whole("seed", 0, std::numeric_limits<uint64_t>::max());
+  generation.choices = uint32_t(fields.whole("n", 1, limits.choices).value_or(1));
+  if (auto most = fields.whole("max_tokens", 1, kMostTokens))
+    generation.maxTokens = *most;
+  generation.stops = readStops(fields);
+  generation.ignoreEos = fields.boolean("ignore_eos", false);
+  readStream(fields, generation);
+  fields.text("user"); // an end user's name: it changes no answer
+  refuseUnsupported(fields);
+  return generation;
+}
+
+/// A message's content: a text, or a list of parts of which each is a text.
+void checkContent(const Json &content, const std::string &name) {
+  if (!content.is_array()) {
+    requireText(content, name);
+    return;
+  }
+  for (size_t i = 0; i < content.size(); ++i) {
+    Fields part(content[i], indexed(name, i) + ".");
+    const std::string &type = requireText(part.require("type"), part.path("type"));
+    if (type != "text")
+      refuseField(part.path("type"),
+                  "is " + shown(type) + ", which is not supported: this model reads text only",
+                  "unsupported_parameter");
+    requireText(part.require("text"), part.path("text"));
+    part.finish();
+  }
+}
+
+void checkToolCalls(const Json &calls, const std::string &name) {
+  if (!calls.is_array())
+    refuseField(name, "is " + shown(calls) + ", not a list");
+  for (size_t i = 0; i < calls.size(); ++i) {
+    Fields call(calls[i], indexed(name, i) + ".");
+    call.text("id"), call.text("type"), call.whole("index", 0, kMostTokens);
+    Fields function(call.require("function"), call.path("function") + ".");
+    requireText(function.require("name"), function.path("name"));
+    function.find("arguments"); // a text or an object, as the template wants it
+    function.finish();
+    call.finish();
+  }
+}
+
+void checkMessage(const Json &message, const std::string &name) {
+  Fields fields(message, name + ".");
+  requireText(fields.require("role"), fields.path("role"));
+  const Json *content = fields.find("content"), *calls = fields.find("tool_calls");
+  if (content)
+    checkContent(*content, fields.path("content"));
+  if (calls)
+    checkToolCalls(*calls, fields.path("tool_calls"));
+  if (!content && !calls)
+    refuseField(fields.path("content"), "is missing", "missing_required_parameter");
+  for (const char *text : {"name", "tool_call_id", "reasoning_content", "reasoning", "thinking"})
+    fields.text(text);
+  // What the openai package's answers hold and sends back: empty.
+  for (const char *empty : {"refusal", "audio", "function_call"})
+    fields.unsupported(empty, nullptr, "leave it out");
+  fields.unsupported("annotations", Json::array(), "leave it out");
+  fields.finish();
+}
+
+std::string readMessages(const Json &messages) {
+  if (!messages.is_array() || messages.empty())
+    refuseField("messages", "is " + std::string(messages.is_array() ? "empty" : shown(messages)) +
+                                ", not a list of messages");
+  for (size_t i = 0; i < messages.size(); ++i)
+    checkMessage(messages[i], indexed("messages", i));
+  return dumped(messages);
+}
+
+/// The functions that a model may call, as the template gets them; empty: none.
+std::string readTools(Fields &fields) {
+  const Json *tools = fields.find("tools"), *choice = fields.find("tool_choice");
+  fields.unsupported("parallel_tool_calls", true, "leave it out or give true");
+  if (choice && *choice != "none" && *choice != "auto")
+    refuseField("tool_choice",
+                "is " + shown(*choice) + ", which is not supported: give \"auto\" or \"none\"",
+                "unsupported_parameter");
+  if (!tools)
+    return {};
+  if (!tools->is_array())
+    refuseField("tools", "is " + shown(*tools) + ", not a list");
+  for (size_t i = 0; i < tools->size(); ++i) {
+    Fields tool((*tools)[i], indexed("tools", i) + ".");
+    const std::string &type = requireText(tool.require("type"), tool.path("type"));
+    if (type != "function")
+      refuseField(tool.path("type"), "is " + shown(type) + ", not \"function\"");
+    Fields function(tool.require("function"), tool.path("function") + ".");
+    requireText(function.require("name"), function.path("name"));
+    tool.finish();
+  }
+  const bool wanted = !tools->empty() && !(choice && *choice == "none");
+  return wanted ? dumped(*tools) : std::string();
+}
+
+/// All that a template reads.
+Conversation readConversation(Fields &fields) {
+  Conversation conversation;
+  conversation.messages = readMessages(fields.require("messages"));
+  conversation.tools = readTools(fields);
+  if (const Json *documents = fields.find("documents")) {
+    if (!documents->is_array())
+      refuseField("documents", "is " + shown(*documents) + ", not a list");
+    conversation.documents = dumped(*documents);
+  }
+  if (const Json *variables = fields.find("chat_template_kwargs")) {
+    if (!variables->is_object())
+      refuseField("chat_template_kwargs", "is " + shown(*variables) + ", not an object");
+    conversation.variables = dumped(*variables);
+  }
+  return conversation;
+}
+
+std::vector<Prompt> readPrompts(const Json &field) {
+  if (field.is_string())
+    return {field.get<std::string>()};
+  if (!field.is_array() || field.empty())
+    refuseField("prompt", "is " + std::string(field.is_array() ? "empty" : shown(field)) +
+                              ", not a text, tokens, or a list of those");
+  if (field[0].is_number())
+    return {requireTokens(field, "prompt")};
+  std::vector<Prompt> prompts;
+  for (size_t i = 0; i < field.size(); ++i) {
+    const std::string name = indexed("prompt", i);
+    if (field[i].is_array())
+      prompts.push_back(requireTokens(field[i], name));
+    else
+      prompts.push_back(requireText(field[i], name));
+  }
+  return prompts;
+}
+
+} // namespace
+
+CompletionRequest parseCompletion(std::string_view body, const RequestLimits &limits) {
+  const Json object = parseBody(body);
+  Fields fields(object);
+  CompletionRequest request;
+  request.generation = readGeneration(fields, limits);
+  if (!request.generation.maxTokens)
+    request.generation.maxTokens = 16; // OpenAI's default
+  fields.unsupported("logprobs", nullptr, "leave it out");
+  fields.unsupported("echo", false, "leave it out or give false");
+  fields.unsupported("suffix", "", "leave it out");
+  request.prompts = readPrompts(fields.require("prompt"));
+  fields.finish();
+  const size_t choices = request.prompts.size() * request.generation.choices;
+  if (choices > limits.choices)
+    refuseField("n", "and the number of prompts make " + std::to_string(choices) +
+                         " answers, more than " + std::to_string(limits.choices));
+  return request;
+}
+
+ChatRequest parseChat(std::string_view body, const RequestLimits &limits) {
+  const Json object = parseBody(body);
+  Fields fields(object);
+  ChatRequest request;
+  request.generation = readGeneration(fields, limits);
+  if (auto most = fields.whole("max_completion_tokens", 1, kMostTokens)) {
+    if (request.generation.maxTokens && *request.generation.maxTokens != *most)
+      refuseField("max_completion_tokens", "and max_tokens differ: give one of them");
+    request.generation.maxTokens = *most;
+  }
+  fields.unsupported("logprobs", false, "leave it out or give false");
+  fields.unsupported("top_logprobs", 0, "leave it out or give 0");
+  fields.unsupported("functions", Json::array(), "use tools");
+  fields.unsupported("function_call", nullptr, "use tool_choice");
+  fields.unsupported("reasoning_effort", nullptr, "give it in chat_template_kwargs");
+  fields.unsupported("store", false, "leave it out or give false");
+  request.conversation = readConversation(fields);
+  fields.finish();
+  return request;
+}
+
+TokenizeRequest parseTokenize(std::string_view body) {
+  const Json object = parseBody(body);
+  Fields fields(object);
+  TokenizeRequest request;
+  request.model = fields.text("model").value_or("");
+  if (fields.find("messages"))
+    request.conversation = readConversation(fields);
+  else
+    request.text = requireText(fields.require("prompt"), "prompt");
+  request.withPieces = fields.boolean("return_token_strs", false);
+  if (!request.conversation) // a template writes its special tokens itself
+    request.addSpecial = fields.boolean("add_special_tokens", true);
+  fields.finish();
+  return request;
+}
+
+DetokenizeRequest parseDetokenize(std::string_view body) {
+  const Json object = parseBody(body);
+  Fields fields(object);
+  DetokenizeRequest request;
+  request.model = fields.text("model").value_or("");
+  const Json &tokens = fields.require("tokens");
+  if (!tokens.is_array())
+    refuseField("tokens", "is " + shown(tokens) + ", not a list");
+  request.tokens = requireTokens(tokens, "tokens");
+  fields.finish();
+  return request;
+}
+
+TemplateRequest parseTemplate(std::string_view body) {
+  const Json object = parseBody(body);
+  Fields fields(object);
+  TemplateRequest request;
+  request.model = fields.text("model").value_or("");
+  request.conversation = readConversation(fields);
+  fields.finish();
+  return request;
+}
+
+} // namespace retort::server

@@ -1,0 +1,72 @@
+//===- Request.h - Bodies of requests, read and checked ---------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0
+//
+// From untrusted bytes to requests whose every field is in range. What is not known here is refused
+// by name, so that nothing a client asks for is ignored. No model is needed: what depends on one
+// (the context, the template) is checked by Api.
+//
+//===----------------------------------------------------------------------===//
+#pragma once
+#include "retort.hpp"
+#include "runtime/server/Error.h"
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace retort::server {
+
+/// How answers are made; the same for chat and completions.
+struct Generation {
+  std::string model; ///< that was asked for; empty: any
+  float temperature = 1, topP = 1;
+  uint32_t topK = 0;
+  std::optional<uint64_t> seed; ///< of the first choice; the n-th has seed + n
+  uint32_t choices = 1;
+  std::optional<size_t> maxTokens;
+  std::vector<std::string> stops;
+  bool ignoreEos = false, stream = false, includeUsage = false;
+};
+
+/// A text to continue, or its tokens.
+using Prompt = std::variant<std::string, std::vector<int32_t>>;
+
+struct CompletionRequest {
+  Generation generation;
+  std::vector<Prompt> prompts;
+};
+struct ChatRequest {
+  Generation generation;
+  Conversation conversation;
+};
+struct TokenizeRequest {
+  std::string model;
+  std::optional<Conversation> conversation; ///< or
+  std::string text;
+  bool addSpecial = true, withPieces = false;
+};
+struct DetokenizeRequest {
+  std::string model;
+  std::vector<int32_t> tokens;
+};
+struct TemplateRequest {
+  std::string model;
+  Conversation conversation;
+};
+
+/// Limits of one request that the service sets.
+struct RequestLimits {
+  uint32_t choices = 128; ///< of all prompts of a request together
+};
+
+/// Each throws ApiError (400) that names the field and its range.
+CompletionRequest parseCompletion(std::string_view body, const RequestLimits &limits);
+ChatRequest parseChat(std::string_view body, const RequestLimits &limits);
+TokenizeRequest parseTokenize(std::string_view body);
+DetokenizeRequest parseDetokenize(std::string_view body);
+TemplateRequest parseTemplate(std::string_view body);
+
+} // namespace retort::server

@@ -1,0 +1,361 @@
+//===- Scheduler.cpp - Many answers from one session ----------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/server/Scheduler.h"
+#include "runtime/base/Error.h"
+
+#include <algorithm>
+
+namespace retort::server {
+namespace {
+
+double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+ApiError serverError(const std::string &message, int status = 503) {
+  return {status, "server_error", message, {}};
+}
+
+Update failed(const ApiError &error) {
+  Update update;
+  update.error = error;
+  return update;
+}
+
+} // namespace
+
+/// A job at work. tokens[0, ran) are in the slot's cache; what is left is run next, a prompt in
+/// chunks, an answer token by token, and both after a preemption.
+struct Scheduler::Task {
+  Task(const Model &model, Job given, uint64_t arrival)
+      : job(std::move(given)), arrival(arrival), tokens(job.prompt), sampler(job.sampling),
+        decoder(model) {
+    decoder.setStops(job.stops);
+  }
+  size_t pending() const { return tokens.size() - ran; }
+
+  Job job;
+  uint64_t arrival;
+  Clock::time_point arrived = Clock::now(), lastToken = {};
+  std::vector<int32_t> tokens;            ///< the prompt and the answer so far
+  size_t answered = 0, ran = 0, rows = 0; ///< rows: of the step that is planned
+  int32_t slot = -1;
+  bool started = false, ended = false;
+  Sampler sampler;
+  Decoder decoder;
+};
+
+Scheduler::Scheduler(const Model &model, const SchedulerOptions &options, Metrics &metrics)
+    : model_(model), metrics_(metrics), session_(model, options.session), info_(session_.info()),
+      slots_(info_.slots), capacity_(slots_ + options.queue), maxRows_(info_.max_rows),
+      prefillRows_(options.prefillRows ? std::min(options.prefillRows, maxRows_) : maxRows_),
+      pageRows_(info_.page_rows),
+      context_(size_t(std::min<uint64_t>(info_.max_context, info_.pages * info_.page_rows))),
+      freePages_(info_.free_pages) {
+  if (slots_ > maxRows_) // then prompts might wait for ever for a row
+    fail(ExitCode::Usage, "--slots is " + std::to_string(slots_) +
+                              ", but a step of this model holds " + std::to_string(maxRows_) +
+                              " rows: ask for at most so many");
+  for (size_t slot = slots_; slot-- > 0;)
+    freeSlots_.push_back(int32_t(slot));
+  report();
+}
+
+Scheduler::~Scheduler() { stop(); }
+
+void Scheduler::start() {
+  thread_ = std::thread([this] { loop(); });
+}
+
+bool Scheduler::submit(std::vector<Job> jobs) {
+  Tasks tasks;
+  for (Job &job : jobs)
+    tasks.push_back(std::make_unique<Task>(model_, std::move(job), 0));
+  std::lock_guard lock(mutex_);
+  if (stopping_ || inFlight_ + tasks.size() > capacity_)
+    return false;
+  inFlight_ += tasks.size();
+  for (std::unique_ptr<Task> &task : tasks) {
+    task->arrival = nextArrival_++;
+    arrived_.push_back(std::move(task));
+  }
+  wake_.notify_one();
+  return true;
+}
+
+size_t Scheduler::inFlight() const {
+  std::lock_guard lock(mutex_);
+  return inFlight_;
+}
+
+std::string Scheduler::lost() const {
+  std::lock_guard lock(mutex_);
+  return lost_;
+}
+
+void Scheduler::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_one();
+  }
+  if (thread_.joinable())
+    thread_.join();
+}
+
+void Scheduler::loop() {
+  while (await()) {
+    report();
+    dropEnded(running_);
+    dropEnded(waiting_);
+    admit();
+    report();
+    if (!running_.empty())
+      runStep();
+    dropEnded(running_);
+    report();
+  }
+  report();
+  const ApiError stopped = serverError("the server stops: ask another");
+  failRunning(stopped);
+  for (std::unique_ptr<Task> &task : waiting_)
+    end(*task, failed(stopped));
+  waiting_.clear();
+  report();
+}
+
+/// Sleeps until there is work. False: the server stops.
+bool Scheduler::await() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [&] {
+    return stopping_ || !arrived_.empty() || !waiting_.empty() || !running_.empty();
+  });
+  for (std::unique_ptr<Task> &task : arrived_)
+    waiting_.push_back(std::move(task));
+  arrived_.clear();
+  return !stopping_;
+}
+
+/// Takes out tasks that have ended, whose client has gone or whose time is up.
+void Scheduler::dropEnded(Tasks &tasks) {
+  const Clock::time_point now = Clock::now();
+  for (std::unique_ptr<Task> &task : tasks) {
+    if (task->ended)
+      continue;
+    if (task->job.cancelled && *task->job.cancelled) {
+      ++metrics_.cancelled;
+      task->job.onUpdate = nullptr;
+      end(*task, {});
+    } else if (now >= task->job.deadline) {
+      end(*task, failed({504,
+                         "timeout",
+                         "the answer is not complete within the time that the server allows: ask "
+                         "for fewer max_tokens, or later",
+                         {}}));
+    }
+  }
+  std::erase_if(tasks, [&](const std::unique_ptr<Task> &task) { return task->ended; });
+}
+
+/// Gives slots to those that wait, in order, as long as there are pages for all that they and those
+/// before them have to read.
+void Scheduler::admit() {
+  uint64_t promised = 0;
+  for (const std::unique_ptr<Task> &task : running_)
+    promised += missingPages(*task, task->pending());
+  while (!waiting_.empty() && !freeSlots_.empty()) {
+    Task &task = *waiting_.front();
+    const uint64_t need = pagesFor(task.tokens.size() + 1);
+    // With nothing else at work every page is free, and one answer always fits.
+    if (!running_.empty() && promised + need > freePages_)
+      return;
+    promised += need;
+    task.slot = freeSlots_.back();
+    freeSlots_.pop_back();
+    if (!task.started)
+      metrics_.queueTime.observe(seconds(Clock::now() - task.arrived));
+    task.started = true;
+    const auto place = std::upper_bound(running_.begin(), running_.end(), task.arrival,
+                                        [](uint64_t arrival, const std::unique_ptr<Task> &other) {
+                                          return arrival < other->arrival;
+                                        });
+    running_.insert(place, std::move(waiting_.front()));
+    waiting_.erase(waiting_.begin());
+  }
+}
+
+uint64_t Scheduler::missingPages(const Task &task, size_t positions) const {
+  return pagesFor(task.ran + positions) - pagesFor(task.ran);
+}
+
+/// Takes the youngest answer's pages and slot; it waits and is computed again.
+void Scheduler::preemptYoungest() {
+  std::unique_ptr<Task> task = std::move(running_.back());
+  running_.pop_back();
+  session_.reset(task->slot);
+  freePages_ += pagesFor(task->ran);
+  freeSlots_.push_back(task->slot);
+  task->slot = -1;
+  task->ran = 0;
+  ++metrics_.preemptions;
+  const auto place = std::upper_bound(waiting_.begin(), waiting_.end(), task->arrival,
+                                      [](uint64_t arrival, const std::unique_ptr<Task> &other) {
+                                        return arrival < other->arrival;
+                                      });
+  waiting_.insert(place, std::move(task));
+}
+
+/// How many rows the index-th running answer gets: those wanted, for which younger ones give their
+/// pages, or what the free pages hold.
+size_t Scheduler::rowsFor(size_t index, size_t wanted) {
+  Task &task = *running_[index];
+  while (missingPages(task, wanted) > freePages_ && index + 1 < running_.size())
+    preemptYoungest();
+  const size_t room = size_t((pagesFor(task.ran) + freePages_) * pageRows_) - task.ran;
+  const size_t rows = std::min(wanted, room);
+  freePages_ -= missingPages(task, rows);
+  return rows;
+}
+
+/// Rows of the next step: one for each answer that is being written, then prompts by arrival.
+void Scheduler::planRows() {
+  rows_.clear(), wanted_.clear(), planned_.clear(), wantedTasks_.clear(), samplers_.clear();
+  const size_t writing = size_t(std::count_if(
+      running_.begin(), running_.end(), [](const auto &task) { return task->pending() == 1; }));
+  size_t reading = maxRows_ - writing;
+  if (writing > 0)
+    reading = std::min(reading, prefillRows_);
+  for (size_t i = 0; i < running_.size(); ++i) { // shrinks where the youngest are preempted
+    Task &task = *running_[i];
+    const size_t pending = task.pending();
+    const size_t rows = rowsFor(i, pending == 1 ? 1 : std::min(pending, reading));
+    if (pending > 1)
+      reading -= rows;
+    if (rows == 0)
+      continue;
+    for (size_t j = task.ran; j < task.ran + rows; ++j)
+      rows_.push_back({task.tokens[j], task.slot, int32_t(j)});
+    task.rows = rows;
+    planned_.push_back(&task);
+    if (rows == pending) {
+      wanted_.push_back(rows_.size() - 1);
+      wantedTasks_.push_back(&task);
+      samplers_.push_back(&task.sampler);
+    }
+  }
+}
+
+void Scheduler::runStep() {
+  planRows();
+  tokens_.resize(wanted_.size());
+  try {
+    session_.stepSample(rows_, wanted_, tokens_, samplers_);
+  } catch (const Failure &failure) {
+    const bool lost = failure.status() == RETORT_E_DEVICE;
+    if (lost) {
+      std::lock_guard lock(mutex_);
+      lost_ = failure.what();
+      stopping_ = true;
+    }
+    deviceLost_ = lost;
+    failRunning(serverError(failure.what(), failure.status() == RETORT_E_INTERNAL ? 500 : 503));
+    if (lost && onLost)
+      onLost();
+    return;
+  }
+  ++metrics_.steps;
+  metrics_.stepRows.observe(double(rows_.size()));
+  for (Task *task : planned_) {
+    const size_t unread = task->job.prompt.size() - std::min(task->job.prompt.size(), task->ran);
+    if (task->answered == 0)
+      metrics_.promptTokens += std::min(unread, task->rows);
+    task->ran += task->rows;
+  }
+  for (size_t i = 0; i < wantedTasks_.size(); ++i)
+    take(*wantedTasks_[i], tokens_[i]);
+}
+
+/// The next token of an answer has come.
+void Scheduler::take(Task &task, int32_t token) {
+  if (token < 0)
+    return end(task,
+               failed(serverError("the model gives no token a finite probability: its weights "
+                                  "are damaged, or its arithmetic overflows",
+                                  500)));
+  const Clock::time_point now = Clock::now();
+  if (task.lastToken == Clock::time_point{})
+    metrics_.firstToken.observe(seconds(now - task.arrived));
+  else
+    metrics_.tokenGap.observe(seconds(now - task.lastToken));
+  task.lastToken = now;
+  Update update;
+  if (!task.job.ignoreEos && model_.isStop(token)) {
+    update.finished = true;
+  } else {
+    update.text = task.decoder.push(token);
+    update.finished = task.decoder.stopped();
+    // A special token that is a stop by its name is no part of the answer.
+    if (!update.finished || !model_.detokenize({&token, 1}).empty()) {
+      task.tokens.push_back(token);
+      ++task.answered;
+      ++metrics_.answerTokens;
+    }
+    if (!update.finished && task.answered == task.job.maxTokens)
+      update.finished = update.length = true;
+  }
+  if (update.finished) {
+    update.text += task.decoder.finish();
+    if (task.decoder.stopped())
+      update.length = false;
+    return end(task, std::move(update));
+  }
+  update.tokens = task.answered;
+  if (!update.text.empty() && task.job.onUpdate)
+    task.job.onUpdate(std::move(update));
+}
+
+/// Ends a task: its slot and pages are free, and its owner knows.
+void Scheduler::end(Task &task, Update update) {
+  if (task.slot >= 0) {
+    if (task.ran > 0)
+      freePages_ += pagesFor(task.ran);
+    if (!deviceLost_)
+      session_.reset(task.slot);
+    freeSlots_.push_back(task.slot);
+    task.slot = -1;
+    --metrics_.running;
+    metrics_.freePages = freePages_;
+  } else {
+    --metrics_.waiting;
+  }
+  task.ended = true;
+  update.tokens = task.answered;
+  update.finished = true;
+  if (update.error)
+    ++metrics_.failed;
+  else if (task.job.onUpdate)
+    ++(update.length ? metrics_.finishedLength : metrics_.finishedStop);
+  metrics_.latency.observe(seconds(Clock::now() - task.arrived));
+  {
+    std::lock_guard lock(mutex_);
+    --inFlight_;
+  }
+  if (task.job.onUpdate)
+    task.job.onUpdate(std::move(update));
+}
+
+void Scheduler::failRunning(const ApiError &error) {
+  for (std::unique_ptr<Task> &task : running_)
+    if (!task->ended)
+      end(*task, failed(error));
+  running_.clear();
+  freePages_ = info_.pages;
+}
+
+/// The gauges.
+void Scheduler::report() {
+  metrics_.running = running_.size();
+  metrics_.waiting = waiting_.size();
+  metrics_.pages = info_.pages;
+  metrics_.freePages = freePages_;
+}
+
+} // namespace retort::server

@@ -1,0 +1,459 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`retort serve` through clients that are not ours, the openai package and curl; and through raw sockets
+that do what no good client does.
+
+    test_serve.py RETORT
+"""
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import openai
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import tiny
+
+TEMPLATE = ("{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
+            "'<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+            "{% endif %}")
+NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+class Server:
+    """`retort serve` on a free port."""
+
+    def __init__(self, test, *arguments, port=0, **environment):
+        self.log = open(test.work / "log.jsonl", "ab")
+        self.process = subprocess.Popen(
+            [test.retort, "serve", str(test.bundle), "--port", str(port), *map(str, arguments)],
+            stdout=subprocess.PIPE, stderr=self.log, text=True, env=dict(os.environ) | environment)
+        line = self.process.stdout.readline()
+        assert line.startswith("retort serve: "), (line, self.process.wait(5))
+        self.url = line.split()[4]
+        self.port = int(self.url.rsplit(":", 1)[1])
+        self.client = openai.OpenAI(base_url=self.url + "/v1", api_key="unused", max_retries=0, timeout=60)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def chat(self, **fields):
+        return self.client.chat.completions.create(model="m", messages=HELLO, **fields)
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def raw(self, data, half_close=False):
+        """All that comes back for some bytes until the server closes or is silent for long."""
+        with self.connect() as s:
+            s.sendall(data)
+            if half_close:
+                s.shutdown(socket.SHUT_WR)
+            return everything(s)
+
+    def metric(self, name):
+        reply = self.raw(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").decode()
+        return float(next(line.split()[1] for line in reply.splitlines() if line.startswith(f"retort:{name} ")))
+
+    def await_metric(self, name, good):
+        until = time.time() + 20
+        while time.time() < until:
+            if good(self.metric(name)):
+                return True
+            time.sleep(0.02)
+        return False
+
+
+def everything(s):
+    data = b""
+    try:
+        while piece := s.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        pass
+    except TimeoutError:
+        data += b" and then nothing"
+    return data
+
+
+def post(path, body, extra=""):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return (f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{extra}\r\n").encode() + body
+
+
+class Test:
+    def __init__(self, retort, work):
+        self.retort, self.work, self.failures = retort, work, 0
+        tiny.write_hf(work / "hf")
+        settings = json.loads((work / "hf/tokenizer_config.json").read_text())
+        (work / "hf/tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": TEMPLATE}))
+        self.bundle = work / "m.retort"
+        process = self.command("compile", work / "hf", "--recipe", "none", "-o", self.bundle)
+        assert process.returncode == 0, process.stderr
+
+    def command(self, *arguments, **environment):
+        return subprocess.run([self.retort, *map(str, arguments)], text=True, capture_output=True, timeout=120,
+                              env=dict(os.environ, RETORT_WORKSPACE=str(self.work / "ws")) | environment)
+
+    def check(self, what, good, got=""):
+        if not good:
+            self.failures += 1
+            print(f"FAILED: {what}: {got}", flush=True)
+
+    def refused(self, what, kind, call, *words):
+        try:
+            self.check(what, False, call())
+        except kind as error:
+            self.check(what, all(word in str(error) for word in words), error)
+
+
+def openai_package(t):
+    with Server(t) as s:
+        whole = s.chat(max_tokens=12, seed=3)
+        t.check("an answer", whole.choices[0].finish_reason == "length" and whole.usage.completion_tokens == 12, whole)
+        t.check("the same seed", s.chat(max_tokens=12, seed=3).choices[0].message.content
+                == whole.choices[0].message.content)
+        chunks = list(s.chat(max_tokens=12, seed=3, stream=True, stream_options={"include_usage": True}))
+        text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        t.check("a stream says the same", text == whole.choices[0].message.content, text)
+        t.check("its usage", chunks[-1].usage.total_tokens == whole.usage.total_tokens, chunks[-1])
+        many = s.chat(max_tokens=4, n=3, seed=1)
+        t.check("three choices", [c.index for c in many.choices] == [0, 1, 2], many)
+        first = s.client.completions.create(model="m", prompt="The process", max_tokens=8, temperature=0)
+        both = s.client.completions.create(model="m", prompt=["The process", "The file"], max_tokens=8, temperature=0)
+        t.check("completions", both.choices[0].text == first.choices[0].text and len(both.choices) == 2, both)
+        stop = first.choices[0].text[2:4]
+        cut = s.client.completions.create(model="m", prompt="The process", max_tokens=8, temperature=0, stop=[stop])
+        t.check("a stop text", cut.choices[0].text == first.choices[0].text.split(stop)[0]
+                and cut.choices[0].finish_reason == "stop", cut)
+        t.check("models", [m.id for m in s.client.models.list()] == ["m"]
+                and s.client.models.retrieve("m").id == "m")
+        t.refused("a schema", openai.BadRequestError, lambda: s.chat(
+            response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}), "response_format")
+        t.refused("an unknown field", openai.BadRequestError, lambda: s.chat(extra_body={"tempo": 1}), "tempo")
+        t.refused("a range", openai.BadRequestError, lambda: s.chat(temperature=-1), "0 to 100")
+        t.refused("logprobs", openai.BadRequestError, lambda: s.chat(logprobs=True), "logprobs")
+        t.refused("tools", openai.BadRequestError, lambda: s.chat(
+            tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}]), "chat template does not read")
+        t.refused("another model", openai.NotFoundError, lambda: s.client.chat.completions.create(
+            model="gpt-4", messages=HELLO), "'m'")
+        t.refused("a long prompt", openai.BadRequestError, lambda: s.client.completions.create(
+            model="m", prompt="word " * 5000), "context holds 1024")
+        t.check("SIGTERM with nothing to do", s.end() == 0)
+
+
+def retries(t):
+    """One place and no queue: the package tries again when it is told to, and nobody else suffers."""
+    with Server(t, "--slots", 1, "--queue", 0) as s:
+        client = openai.OpenAI(base_url=s.url + "/v1", api_key="x", max_retries=60)
+        body = {"prompt": "a", "max_tokens": 200, "ignore_eos": True}
+        with s.connect() as holder:
+            holder.sendall(post("/v1/completions", body, "Connection: close\r\n"))
+            t.check("one runs", s.await_metric("num_requests_running", lambda n: n == 1))
+            full = s.raw(post("/v1/completions", {"prompt": "a"}, "Connection: close\r\n"))
+            t.check("a full queue", full.startswith(b"HTTP/1.1 429") and b"Retry-After: " in full, full)
+            answer = client.completions.create(model="m", prompt="b", max_tokens=2)
+            t.check("the package comes again", answer.usage.completion_tokens == 2, answer)
+            t.check("who was first has its answer", json.loads(everything(holder).split(b"\r\n\r\n")[1])
+                    ["usage"]["completion_tokens"] == 200)
+
+
+def curl(t):
+    def run(*arguments):
+        return subprocess.run(["curl", "-sS", "--max-time", "20", *map(str, arguments)], capture_output=True, text=True)
+
+    keys = t.work / "keys"
+    keys.write_text("secret\n")
+    keys.chmod(0o600)
+    for name, subject, days in (("good", "localhost", 3), ("other", "localhost", 3)):
+        subprocess.run(["openssl", "req", "-x509", *NEW_KEY, "-nodes", "-keyout", t.work / f"{name}.key",
+                        "-out", t.work / f"{name}.pem", "-days", str(days), "-subj", f"/CN={subject}",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+    with Server(t, "--tls-cert", t.work / "good.pem", "--tls-key", t.work / "good.key", "--api-key-file", keys,
+                "--host", "0.0.0.0") as s:
+        url = f"https://localhost:{s.port}"
+        trust = ["--cacert", t.work / "good.pem"]
+        t.check("health needs no key", run(*trust, url + "/health").stdout == '{"status":"ok"}')
+        reply = run(*trust, "-i", url + "/v1/models").stdout
+        t.check("no key", "401" in reply.split("\n")[0] and "WWW-Authenticate" in reply, reply)
+        key = ["-H", "Authorization: Bearer secret"]
+        reply = run(*trust, *key, "-N", url + "/v1/chat/completions", "-d",
+                    json.dumps({"messages": HELLO, "stream": True, "max_tokens": 5})).stdout
+        t.check("a stream through TLS", reply.endswith("data: [DONE]\n\n"), reply)
+        t.check("no old TLS", run(*trust, "--tls-max", "1.1", url + "/health").returncode != 0)
+        large = t.work / "large.json" # curl asks before it sends this much
+        large.write_text(json.dumps({"prompt": "word " * 300000}))
+        reply = run(*trust, *key, "-H", "Expect: 100-continue", url + "/tokenize", "-d", f"@{large}").stdout
+        t.check("a large body", json.loads(reply)["count"] > 300000, reply[:200])
+        t.check("plain HTTP on the port of TLS", run(f"http://localhost:{s.port}/health").returncode != 0)
+
+
+def the_same_bytes(t):
+    """60 requests alone, then together in random order, among clients that go away, with too few pages."""
+    rng = random.Random(5)
+    requests = []
+    for i in range(60):
+        prompt = " ".join(rng.choice(tiny.NOUNS + tiny.VERBS) for _ in range(rng.randrange(1, 60)))
+        fields = {"max_tokens": rng.randrange(1, 25), "seed": i, "temperature": rng.choice([0, 0.7, 1.5]),
+                  "top_p": rng.choice([1, 0.9]), "extra_body": {"top_k": rng.choice([0, 40]), "ignore_eos": i % 2 == 0}}
+        requests.append((prompt, fields))
+
+    def ask(s, i):
+        prompt, fields = requests[i]
+        return s.client.completions.create(model="m", prompt=prompt, **fields).choices[0].to_dict()
+
+    with Server(t, "--slots", 8) as s:
+        alone = [ask(s, i) for i in range(60)]
+    with Server(t, "--slots", 8, "--cache", "1200kB", RETORT_SERVE_QUEUE="200") as s:
+        order = list(range(60))
+        rng.shuffle(order)
+
+        def leave(i):
+            with s.connect() as gone:
+                gone.sendall(post("/v1/completions", {"prompt": requests[i][0], "max_tokens": 200, "stream": True,
+                                                      "ignore_eos": True}))
+                time.sleep(rng.random() / 5)
+
+        leavers = [threading.Thread(target=leave, args=(i,)) for i in order[:15]]
+        with concurrent.futures.ThreadPoolExecutor(30) as pool:
+            together = {i: pool.submit(ask, s, i) for i in order}
+            for thread in leavers:
+                thread.start()
+            together = [together[i].result() for i in range(60)]
+        for thread in leavers:
+            thread.join()
+        for i in range(60):
+            t.check(f"request {i} alone and together", alone[i] == together[i], (alone[i], together[i]))
+        t.check("pages ran out", s.metric("num_preemptions_total") > 0)
+        t.check("those who left are gone", s.await_metric("num_requests_running", lambda n: n == 0))
+        t.check("every page is free", s.metric("kv_cache_usage_perc") == 0)
+
+
+def clients_that_go(t):
+    with Server(t, "--slots", 2) as s:
+        long = {"prompt": "word " * 100, "max_tokens": 500, "ignore_eos": True}
+        for count, (what, body) in enumerate((("prefill", long), ("decode", long | {"prompt": "a"}),
+                                              ("a stream", long | {"prompt": "a", "stream": True})), 1):
+            with s.connect() as gone:
+                gone.sendall(post("/v1/completions", body))
+                if what != "prefill":
+                    t.check(f"{what} runs", s.await_metric("generation_tokens_total", lambda n: n > 3))
+            t.check(f"gone in {what}", s.await_metric("num_cancelled_total", lambda n: n == count))
+        reply = s.raw(post("/v1/completions", long | {"prompt": "a"}), half_close=True)
+        t.check("a client that closes its side is gone", reply == b"", reply)
+        t.check("and its answer", s.await_metric("num_cancelled_total", lambda n: n == 4))
+        t.check("nothing is left", s.await_metric("kv_cache_usage_perc", lambda n: n == 0))
+        port = s.port
+        s.process.send_signal(signal.SIGKILL)
+        s.process.wait()
+        with Server(t, port=port) as again:
+            t.check("restarted after kill -9", again.port == port and again.chat(max_tokens=1))
+            busy = t.command("serve", t.bundle, "--port", port)
+            t.check("a port in use", busy.returncode == 6 and busy.stderr.count("\n") == 1
+                    and "another program listens" in busy.stderr, busy)
+
+
+def draining(t):
+    with Server(t, "--slots", 4) as s:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = [pool.submit(s.chat, max_tokens=200, extra_body={"ignore_eos": True}) for _ in range(8)]
+            t.check("four run", s.await_metric("num_requests_running", lambda n: n == 4))
+            t.check("four wait", s.await_metric("num_requests_waiting", lambda n: n == 4))
+            s.process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+            health = s.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            t.check("not ready at once", health.startswith(b"HTTP/1.1 503"), health)
+            late = s.raw(post("/v1/completions", {"prompt": "a"}))
+            t.check("no new work", late.startswith(b"HTTP/1.1 503") and b"Retry-After" in late, late)
+            t.check("no answer is lost", all(a.result().usage.completion_tokens == 200 for a in answers))
+        t.check("exit code", s.process.wait(30) == 0, s.process.returncode)
+    with Server(t, "--drain", 0) as s, s.connect() as c:
+        c.sendall(post("/v1/completions", {"prompt": "a", "max_tokens": 900, "ignore_eos": True}))
+        t.check("one runs", s.await_metric("num_requests_running", lambda n: n == 1))
+        code = s.end()
+        t.check("what is cut is told", code == 0 and everything(c).startswith(b"HTTP/1.1 503"), code)
+    with Server(t) as s, s.connect() as c:
+        c.sendall(post("/v1/completions", {"prompt": "a", "max_tokens": 900, "ignore_eos": True}))
+        t.check("one runs", s.await_metric("num_requests_running", lambda n: n == 1))
+        s.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+        t.check("a second SIGTERM", s.end() == 130, s.process.returncode)
+
+
+def framing(t):
+    """Bytes in which two servers could see different requests end the connection with one reply."""
+    get, body = b"GET /live HTTP/1.1\r\nHost: localhost\r\n", b'{"prompt": "a"}'
+    smuggled = get + b"\r\n"
+    tokenize = b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\n"
+    bad = {
+        "both lengths": tokenize + b"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "two lengths": tokenize + b"Content-Length: 15\r\nContent-Length: 0\r\n\r\n" + body,
+        "one length twice": tokenize + b"Content-Length: 15\r\nContent-Length: 15\r\n\r\n" + body,
+        "a list of lengths": tokenize + b"Content-Length: 15, 15\r\n\r\n" + body,
+        "gzip": tokenize + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "chunked twice": tokenize + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "no chunks": tokenize + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "a space before the colon": tokenize + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        "no carriage return": b"GET /live HTTP/1.1\nHost: localhost\n\n",
+        "plus": tokenize + b"Content-Length: +15\r\n\r\n" + body,
+        "minus": tokenize + b"Content-Length: -1\r\n\r\n" + body,
+        "hexadecimal": tokenize + b"Content-Length: 0xf\r\n\r\n" + body,
+        "overflow": tokenize + b"Content-Length: 18446744073709551631\r\n\r\n" + body,
+        "chunk of -2": tokenize + b"Transfer-Encoding: chunked\r\n\r\n-2\r\nab\r\n0\r\n\r\n",
+        "chunk of 0x2": tokenize + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\nab\r\n0\r\n\r\n",
+        "a chunk's overflow": tokenize + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nab\r\n0\r\n\r\n",
+        "a chunk that is longer": tokenize + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n0\r\n\r\n",
+        "no host": b"GET /live HTTP/1.1\r\n\r\n",
+        "two hosts": get + b"Host: other\r\n\r\n",
+        "no colon": get + b"Header\r\n\r\n",
+        "NUL": get + b"A: b\0c\r\n\r\n",
+        "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        "headers": get + b"A: " + b"a" * 30000 + b"\r\n\r\n",
+        "many headers": get + b"a: b\r\n" * 6000 + b"\r\n",
+        "a large body": tokenize + b"Content-Length: 3000000\r\n\r\n" + b"a" * 3000000,
+        "many large chunks": tokenize + b"Transfer-Encoding: chunked\r\n\r\n"
+                             + (b"10000\r\n" + b"a" * 65536 + b"\r\n") * 40 + b"0\r\n\r\n",
+        "an upgrade": get + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    }
+    with Server(t, "--read-time", 3) as s:
+        for what, data in bad.items():
+            reply = b""
+            with s.connect() as c:
+                try:
+                    c.sendall(data + smuggled)
+                except (ConnectionResetError, BrokenPipeError):
+                    pass
+                reply = everything(c)
+            status = int(reply.split(b" ", 2)[1]) if reply.startswith(b"HTTP/1.1 ") else 0
+            want = 413 if "large" in what else 431 if "headers" in what else 400
+            t.check(what, status == want and reply.count(b"HTTP/1.1 ") == 1, reply[:300])
+        for what, damaged in (("damaged JSON", b'{"prompt": '), ("no UTF-8", b'{"prompt": "\xff"}'), ("nothing", b""),
+                              ("deep", b'{"prompt": ' + b"[" * 5000 + b"]" * 5000 + b"}")):
+            reply = s.raw(post("/tokenize", damaged, "Connection: close\r\n"))
+            t.check(what, reply.startswith(b"HTTP/1.1 400") and b"invalid_json" in reply, reply)
+        three = s.raw(smuggled * 2 + get + b"Connection: close\r\n\r\n")
+        t.check("pipelining", three.count(b"HTTP/1.1 200 OK") == 3, three)
+        mixed = s.raw(post("/tokenize", body) + b"GET /no HTTP/1.1\r\nHost: localhost\r\n\r\n" + post("/tokenize", body)
+                      + get + b"Connection: close\r\n\r\n")
+        t.check("pipelining with bodies and refusals", [line.split()[1] for line in mixed.split(b"HTTP/")[1:]]
+                == [b"200", b"404", b"200", b"200"], mixed)
+        chunked = s.raw(tokenize + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                        b"5;a=b\r\n" + body[:5] + b"\r\na\r\n" + body[5:] + b"\r\n0\r\nTrailer: x\r\n\r\n")
+        t.check("chunks", chunked.startswith(b"HTTP/1.1 200") and b'"count":1' in chunked, chunked)
+        asked = s.raw(tokenize + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 15\r\n\r\n" + body)
+        t.check("100 Continue", b" 200 OK" in asked, asked)
+        head = s.raw(b"HEAD /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        t.check("HEAD", head.startswith(b"HTTP/1.1 200") and head.endswith(b"\r\n\r\n"), head)
+        old = s.raw(b"POST /v1/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: 49\r\n\r\n"
+                    b'{"prompt": "a", "stream": true, "max_tokens": 3 }')
+        t.check("a stream of HTTP/1.0", old.endswith(b"data: [DONE]\n\n") and b"chunked" not in old, old)
+
+
+def slow_clients(t):
+    with Server(t, "--read-time", 1, "--write-time", 1, "--idle-time", 1, "--connections", 20) as s:
+        with s.connect() as header, s.connect() as body, s.connect() as idle, s.connect() as reader:
+            header.sendall(b"GET /live HTTP/1.1\r\nHost: lo")
+            body.sendall(post("/tokenize", b"a" * 100)[:-50])
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.sendall(post("/tokenize", {"prompt": "word " * 380000}))
+            t.check("a slow header", everything(header).startswith(b"HTTP/1.1 408"))
+            t.check("a slow body", everything(body).startswith(b"HTTP/1.1 408"))
+            t.check("an idle connection", everything(idle) == b"")
+            t.check("a slow reader", s.await_metric("http_connections", lambda n: n <= 1))
+        several = [s.connect() for _ in range(20)]
+        t.check("one connection too many", everything(s.connect()).startswith(b"HTTP/1.1 503"))
+        for c in several:
+            c.close()
+        t.check("there is room again", s.await_metric("http_connections", lambda n: n <= 1))
+
+
+def refused_to_start(t):
+    keys, good, other = t.work / "keys", t.work / "good", t.work / "other"
+    open_keys = t.work / "open"
+    open_keys.write_text("secret\n")
+    open_keys.chmod(0o644)
+    tls = ["--tls-cert", f"{good}.pem", "--tls-key"]
+    old = subprocess.run(["openssl", "req", "-x509", *NEW_KEY, "-nodes", "-keyout", t.work / "old.key",
+                          "-out", t.work / "old.pem", "-days", "-1", "-subj", "/CN=localhost"], capture_output=True)
+    cases = [
+        (2, "gives no key", ["--host", "0.0.0.0"], "--api-key-file, or --insecure"),
+        (2, "keys that all may read", ["--api-key-file", open_keys], "every user of this machine"),
+        (6, "no keys", ["--api-key-file", t.work / "none"], "none: cannot be read"),
+        (2, "half a pair", ["--tls-cert", f"{good}.pem"], "go together"),
+        (3, "no pair", [*tls, f"{other}.key"], "other.key: "),
+        (3, "no key", [*tls, keys], "keys: is no private key"),
+        (2, "no address", ["--host", "example.test", "--insecure"], "is no address"),
+        (2, "slots", ["--slots", "1000"], "a step of this model holds"),
+        (2, "a number", ["--queue", "-1"], "--queue"),
+        (2, "an option", ["--quque", "1"], "retort serve --help"),
+    ]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most <= 1 << 20:
+        cases.append((5, "files", ["--connections", str(most)], "open files"))
+    if old.returncode == 0:
+        cases.append((3, "out of date", ["--tls-cert", t.work / "old.pem", "--tls-key", t.work / "old.key"], "expired"))
+    for code, what, options, words in cases:
+        process = t.command("serve", t.bundle, "--port", "0", *options)
+        t.check(what, process.returncode == code and words in process.stderr and process.stderr.count("\n") == 1,
+                process)
+    process = t.command("serve", t.work / "none.retort")
+    t.check("no bundle", process.returncode == 6 and process.stderr.count("\n") <= 1, process)
+    process = t.command("serve", t.bundle, RETORT_SERVE_PORT="70000")
+    t.check("a variable", process.returncode == 2 and "70000" in process.stderr, process)
+    alone = t.work / "bin" / "retort"
+    alone.parent.mkdir()
+    shutil.copy(t.retort, alone)
+    process = subprocess.run([alone, "serve", t.bundle], capture_output=True, text=True, timeout=60,
+                             env=dict(os.environ, LD_LIBRARY_PATH=str(pathlib.Path(t.retort).parent.parent / "lib")))
+    t.check("no server", process.returncode == 6 and "retort-serve: cannot be run" in process.stderr, process)
+
+
+def the_log(t):
+    with Server(t) as s:
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        reply = s.raw(post("/v1/chat/completions", {"messages": [{"role": "user", "content": "hidden words"}],
+                                                    "max_tokens": 2},
+                           f"traceparent: 00-{trace}-00f067aa0ba902b7-01\r\nConnection: close\r\n"))
+        identity = next(line.split()[1] for line in reply.decode().splitlines() if line.startswith("X-Request-Id"))
+        s.end()
+    text = (t.work / "log.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    mine = [line for line in lines if line.get("id") == identity]
+    t.check("a line a request", len(mine) == 1 and mine[0]["trace"] == trace and mine[0]["status"] == 200
+            and mine[0]["completion_tokens"] == 2, mine)
+    t.check("no prompt in the log", "hidden" not in text)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="retort-serve-") as work:
+        test = Test(sys.argv[1], pathlib.Path(work))
+        for part in (openai_package, retries, curl, the_same_bytes, clients_that_go, draining, framing, slow_clients,
+                     refused_to_start, the_log):
+            start = time.time()
+            part(test)
+            print(f"{part.__name__}: {time.time() - start:.1f} s", flush=True)
+        print(f"{test.failures} failures")
+        sys.exit(test.failures != 0)

@@ -1,0 +1,336 @@
+//===- ApiTest.cpp - The endpoints, without a network ---------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/server/Api.h"
+#include "runtime/server/Fields.h"
+#include "test/unit/Runtime/TestBundle.h"
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+namespace retort::server {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+/// A client that keeps what it gets.
+class Client : public Exchange {
+public:
+  void reply(HttpReply given) override {
+    std::lock_guard lock(mutex_);
+    got = std::move(given);
+    end();
+  }
+  void startStream() override {
+    std::lock_guard lock(mutex_);
+    got.contentType = "stream";
+  }
+  void write(std::string events) override {
+    std::lock_guard lock(mutex_);
+    EXPECT_EQ(got.contentType, "stream");
+    got.body += events;
+  }
+  void endStream() override {
+    std::lock_guard lock(mutex_);
+    end();
+  }
+  void await() {
+    std::unique_lock lock(mutex_);
+    ASSERT_TRUE(ended_.wait_for(lock, 30s, [this] { return done_; }));
+  }
+  HttpReply got;
+
+private:
+  void end() {
+    EXPECT_FALSE(done_);
+    done_ = true;
+    ended_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool done_ = false;
+};
+
+struct Endpoints : testing::Test {
+  explicit Endpoints(uint32_t slots = 2, size_t queue = 256, bool chat = true) {
+    test::writeTestBundle(folder / "m.retort", test::testManifest(), 5000, true, chat);
+    model.emplace(folder / "m.retort");
+    SchedulerOptions given;
+    given.session = {1, slots, 0, 0, "cpu"};
+    given.queue = queue;
+    scheduler = std::make_unique<Scheduler>(*model, given, metrics);
+    options.name = "test";
+    restart(true);
+    scheduler->start();
+  }
+  void restart(bool ready) {
+    api = std::make_unique<Api>(options, metrics, log);
+    if (ready)
+      api->begin(*model, *scheduler);
+  }
+  HttpReply ask(HttpRequest request) {
+    if (request.host.empty())
+      request.host = "localhost:8080";
+    if (std::optional<HttpReply> refusal = api->refuse(request))
+      return *refusal;
+    const auto client = std::make_shared<Client>();
+    client->request = std::move(request);
+    client->id = "id";
+    api->serve(client);
+    client->await();
+    return client->got;
+  }
+  HttpReply get(const std::string &path) { return ask({"GET", path, "", "", "", "", "", "", ""}); }
+  HttpReply post(const std::string &path, const std::string &body) {
+    return ask({"POST", path, "", body, "", "", "", "", ""});
+  }
+  static std::string errorOf(const HttpReply &reply) {
+    const Json error = Json::parse(reply.body)["error"];
+    return std::to_string(reply.status) + " " + error["param"].dump() + " " +
+           error["code"].get<std::string>() + ": " + error["message"].get<std::string>();
+  }
+
+  test::TempFolder folder;
+  std::optional<Model> model;
+  Metrics metrics;
+  Log log{::open("/dev/null", O_WRONLY)};
+  std::unique_ptr<Scheduler> scheduler;
+  ApiOptions options;
+  std::unique_ptr<Api> api;
+};
+
+std::string textOf(const Json &choice) {
+  return choice.contains("text") ? choice["text"] : choice["message"]["content"];
+}
+
+const char *kHello = R"("messages": [{"role": "user", "content": "hello"}])";
+std::string chatBody(const std::string &fields) { return "{" + (kHello + (", " + fields)) + "}"; }
+
+TEST_F(Endpoints, ChatWholeAndStreamedSayTheSame) {
+  for (const char *path : {"/v1/chat/completions", "/v1/completions"}) {
+    const bool chat = std::string(path).find("chat") != std::string::npos;
+    const std::string fields = R"("n": 2, "seed": 3, "max_tokens": 20, "ignore_eos": true)",
+                      input = chat ? kHello : R"("prompt": "hello")";
+    const HttpReply whole = post(path, "{" + input + ", " + fields + "}");
+    ASSERT_EQ(whole.status, 200) << whole.body;
+    const Json object = Json::parse(whole.body);
+    EXPECT_EQ(object["object"], chat ? "chat.completion" : "text_completion");
+    EXPECT_EQ(object["model"], "test");
+    EXPECT_EQ(object["usage"]["completion_tokens"], 40);
+    const HttpReply streamed = post(path, "{" + input + ", " + fields +
+                                              R"(, "stream": true,
+                                                 "stream_options": {"include_usage": true}})");
+    std::string texts[2], finish[2];
+    Json usage;
+    size_t begin = 0;
+    for (size_t end; (end = streamed.body.find("\n\n", begin)) != std::string::npos;
+         begin = end + 2) {
+      const std::string event = streamed.body.substr(begin, end - begin);
+      ASSERT_THAT(event, StartsWith("data: "));
+      if (event == "data: [DONE]")
+        break;
+      const Json chunk = Json::parse(event.substr(6));
+      EXPECT_EQ(chunk["object"], chat ? "chat.completion.chunk" : "text_completion");
+      if (!chunk["usage"].is_null())
+        usage = chunk["usage"];
+      for (const Json &choice : chunk["choices"]) {
+        const size_t index = choice["index"];
+        texts[index] +=
+            chat ? choice["delta"].value("content", "") : choice["text"].get<std::string>();
+        if (!choice["finish_reason"].is_null())
+          finish[index] = choice["finish_reason"];
+      }
+    }
+    EXPECT_EQ(streamed.body.substr(begin), "data: [DONE]\n\n");
+    EXPECT_EQ(usage, object["usage"]);
+    for (size_t i = 0; i < 2; ++i) {
+      const Json &choice = object["choices"][i];
+      EXPECT_EQ(texts[i], textOf(choice));
+      EXPECT_EQ(finish[i], "length");
+      EXPECT_EQ(choice["finish_reason"], "length");
+    }
+    EXPECT_NE(texts[0], texts[1]);
+    // The second choice is the first one of the next seed.
+    const HttpReply next =
+        post(path, "{" + input + R"(, "seed": 4, "max_tokens": 20, "ignore_eos": true})");
+    const Json choice = Json::parse(next.body)["choices"][0];
+    EXPECT_EQ(texts[1], textOf(choice));
+  }
+}
+
+TEST_F(Endpoints, PromptsAreNeverCut) {
+  EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": ")" + std::string(200, 'a') + "\"}")),
+              HasSubstr(R"(400 "prompt" context_length_exceeded: prompt has 200 tokens and the )"
+                        "context holds 64"));
+  EXPECT_THAT(
+      errorOf(post("/v1/completions", R"({"prompt": "aaaa", "max_tokens": 61})")),
+      HasSubstr("max_tokens is 61, and beside the prompt's 4 tokens the context of 64 holds "
+                "60"));
+  EXPECT_EQ(post("/v1/completions", R"({"prompt": "aaaa", "max_tokens": 60})").status, 200);
+  EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": ""})")), HasSubstr("has no tokens"));
+  EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": [260]})")),
+              HasSubstr("prompt has token 260, and the vocabulary has 260"));
+}
+
+TEST_F(Endpoints, WhatATemplateRefusesIsTheClientsFault) {
+  EXPECT_THAT(errorOf(post("/v1/chat/completions",
+                           R"({"messages": [{"role": "wizard", "content": "a"}]})")),
+              HasSubstr("400 \"messages\" invalid_value: messages: "));
+  // The test's template reads tools.
+  EXPECT_THAT(Json::parse(post("/apply-template", chatBody(R"("tools": [{"type": "function",
+                                                      "function": {"name": "f"}}])"))
+                              .body)["prompt"],
+              HasSubstr(R"("name": "f")"));
+}
+
+TEST_F(Endpoints, ModelsAreNamed) {
+  EXPECT_THAT(errorOf(post("/v1/chat/completions", chatBody(R"("model": "gpt-4")"))),
+              HasSubstr("404 \"model\" model_not_found: model \"gpt-4\" is not served here"));
+  EXPECT_EQ(post("/v1/chat/completions", chatBody(R"("model": "test", "max_tokens": 1)")).status,
+            200);
+  EXPECT_EQ(Json::parse(get("/v1/models").body)["data"][0]["id"], "test");
+  EXPECT_EQ(Json::parse(get("/v1/models/test").body)["max_model_len"], 64);
+  EXPECT_EQ(get("/v1/models/other").status, 404);
+}
+
+TEST_F(Endpoints, TokensAndTexts) {
+  const Json tokens =
+      Json::parse(post("/tokenize", R"({"prompt": "ab", "return_token_strs": true})").body);
+  EXPECT_EQ(tokens["tokens"].dump(), "[97,98]");
+  EXPECT_EQ(tokens["token_strs"].dump(), R"(["a","b"])");
+  EXPECT_EQ(Json::parse(post("/detokenize", R"({"tokens": [97, 98]})").body)["prompt"], "ab");
+  EXPECT_THAT(errorOf(post("/detokenize", R"({"tokens": [999]})")), HasSubstr("400 \"tokens\""));
+  const Json chat = Json::parse(post("/tokenize", std::string("{") + kHello + "}").body);
+  EXPECT_EQ(chat["tokens"][0], test::kUser);
+  EXPECT_EQ(Json::parse(post("/apply-template", std::string("{") + kHello + "}").body)["prompt"],
+            "<|user|>hello\n<|answer|>");
+  // What users write is text.
+  const Json user = Json::parse(post("/tokenize", R"({"prompt": "<|end|>"})").body);
+  EXPECT_EQ(user["count"], 7);
+}
+
+TEST_F(Endpoints, PathsAndMethods) {
+  EXPECT_THAT(errorOf(get("/v1/nothing")), HasSubstr("404 null not_found"));
+  EXPECT_THAT(errorOf(get("/v1/models/")), HasSubstr("404"));
+  const HttpReply wrong = get("/v1/chat/completions");
+  EXPECT_EQ(wrong.status, 405);
+  EXPECT_EQ(wrong.headers[0].second, "POST");
+  EXPECT_EQ(ask({"GET", "/health", "verbose=1", "", "", "", "", "", ""}).status, 400);
+  EXPECT_EQ(get("/health").status, 200);
+  EXPECT_EQ(get("/live").status, 200);
+  EXPECT_EQ(Json::parse(get("/version").body)["version"], retort_version());
+}
+
+TEST_F(Endpoints, HealthFollowsTheModel) {
+  restart(false);
+  EXPECT_THAT(errorOf(get("/health")), HasSubstr("503 null loading"));
+  EXPECT_EQ(get("/live").status, 200);
+  EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": "a"})")),
+              HasSubstr("503 null loading"));
+  restart(true);
+  api->drain();
+  EXPECT_THAT(errorOf(get("/health")), HasSubstr("503 null draining"));
+  const HttpReply late = post("/v1/completions", R"({"prompt": "a"})");
+  EXPECT_EQ(late.status, 503);
+  EXPECT_EQ(late.headers[0].first, "Retry-After");
+  EXPECT_EQ(get("/metrics").status, 200);
+}
+
+TEST_F(Endpoints, KeysOpenAllButTheProbes) {
+  test::writeFile(folder / "keys", "secret\n");
+  ::chmod((folder / "keys").c_str(), 0600);
+  options.keys = Keys::read(folder / "keys");
+  options.localNames = false;
+  restart(true);
+  const auto with = [&](const std::string &authorization) {
+    return ask({"GET", "/v1/models", "", "", "any.name", "", authorization, "", ""}).status;
+  };
+  EXPECT_EQ(with("Bearer secret"), 200);
+  for (const char *bad : {"", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer  secret"})
+    EXPECT_EQ(with(bad), 401) << bad;
+  EXPECT_EQ(get("/health").status, 200);
+  EXPECT_EQ(get("/metrics").status, 401);
+}
+
+TEST_F(Endpoints, PagesOfOtherOriginsMayNotAsk) {
+  const auto from = [&](const std::string &origin, const std::string &host,
+                        const std::string &method = "GET") {
+    return ask({method, "/v1/models", "", "", host, origin, "", "", ""}).status;
+  };
+  EXPECT_EQ(from("http://evil.test", "localhost:8080"), 403);
+  EXPECT_EQ(from("null", "localhost:8080"), 403);
+  EXPECT_EQ(from("http://localhost:8080", "localhost:8080"), 200);
+  EXPECT_EQ(from("http://evil.test:8080", "evil.test:8080"), 403) << "DNS rebinding";
+  EXPECT_EQ(from("", "evil.test"), 403);
+  for (const char *local : {"localhost", "127.0.0.1:1", "[::1]:8080"})
+    EXPECT_EQ(from("", local), 200) << local;
+  EXPECT_EQ(from("http://good.test", "localhost", "OPTIONS"), 405);
+  options.origins = {"http://good.test"};
+  restart(true);
+  EXPECT_EQ(from("http://good.test", "localhost"), 200);
+  EXPECT_EQ(from("http://good.test", "localhost", "OPTIONS"), 204);
+  EXPECT_EQ(from("http://evil.test", "localhost", "OPTIONS"), 405);
+  EXPECT_EQ(from("http://evil.test", "localhost"), 403);
+  HttpRequest request;
+  request.origin = "http://good.test";
+  EXPECT_EQ(api->headersFor(request).size(), 2u);
+  request.origin = "http://evil.test";
+  EXPECT_EQ(api->headersFor(request).size(), 1u);
+}
+
+TEST_F(Endpoints, MetricsCount) {
+  post("/v1/completions", R"({"prompt": "abc", "max_tokens": 5, "ignore_eos": true})");
+  const std::string text = get("/metrics").body;
+  for (const char *line :
+       {"retort:prompt_tokens_total 3\n", "retort:generation_tokens_total 5\n",
+        "retort:request_success_total{finished_reason=\"length\"} 1\n",
+        "retort:time_to_first_token_seconds_count 1\n",
+        "retort:time_to_first_token_seconds_bucket{le=\"+Inf\"} 1\n",
+        "retort:inter_token_latency_seconds_count 4\n", "retort:num_requests_running 0\n",
+        "retort:kv_cache_usage_perc 0\n", "retort:model_info{model_name=\"test\"} 1\n"})
+    EXPECT_THAT(text, HasSubstr(line));
+}
+
+struct FewPlaces : Endpoints {
+  FewPlaces() : Endpoints(1, 0) {}
+};
+
+TEST_F(FewPlaces, AFullQueueIsA429) {
+  EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": "a", "n": 2})")),
+              HasSubstr("not a whole number from 1 to 1"));
+  Job job;
+  const auto stop =
+      std::make_shared<std::atomic<bool>>(false); // the job may outlive the test's body
+  job.prompt = {1};
+  job.maxTokens = 60;
+  job.ignoreEos = true;
+  job.onUpdate = [stop](Update) {
+    while (!*stop)
+      std::this_thread::sleep_for(1ms);
+  };
+  std::vector<Job> jobs;
+  jobs.push_back(std::move(job));
+  ASSERT_TRUE(scheduler->submit(std::move(jobs)));
+  const HttpReply full = post("/v1/completions", R"({"prompt": "a"})");
+  *stop = true;
+  EXPECT_THAT(errorOf(full), HasSubstr("429 null queue_full: the server has as many requests as it "
+                                       "takes (1)"));
+  ASSERT_EQ(full.headers.size(), 1u);
+  EXPECT_EQ(full.headers[0], (std::pair<std::string, std::string>("Retry-After", "1")));
+}
+
+struct WithoutChat : Endpoints {
+  WithoutChat() : Endpoints(2, 256, false) {}
+};
+
+TEST_F(WithoutChat, SaysWhatToDo) {
+  for (const char *path : {"/v1/chat/completions", "/tokenize", "/apply-template"})
+    EXPECT_THAT(errorOf(post(path, std::string("{") + kHello + "}")),
+                HasSubstr("400 \"messages\" unsupported_parameter: messages need a chat template, "
+                          "which this bundle does not have: use /v1/completions"));
+  EXPECT_EQ(post("/v1/completions", R"({"prompt": "a"})").status, 200);
+}
+
+} // namespace
+} // namespace retort::server

@@ -1,0 +1,240 @@
+//===- RequestTest.cpp - Bodies of requests -------------------------------===//
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/server/Request.h"
+#include "runtime/server/Fields.h"
+#include <gmock/gmock.h>
+
+namespace retort::server {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const RequestLimits kLimits = {8};
+
+/// "PARAM CODE: MESSAGE" of what a body is refused with, "" if it is taken.
+template <class Parse> std::string refusal(Parse parse, const std::string &body) {
+  try {
+    parse(body);
+    return {};
+  } catch (const ApiError &error) {
+    EXPECT_EQ(error.status, 400);
+    EXPECT_EQ(error.message.find('\n'), std::string::npos);
+    return error.param + " " + error.code + ": " + error.message;
+  }
+}
+std::string chatRefusal(const std::string &fields) {
+  return refusal([](const std::string &body) { return parseChat(body, kLimits); },
+                 R"({"messages": [{"role": "user", "content": "hi"}])" +
+                     (fields.empty() ? "" : ", " + fields) + "}");
+}
+std::string completionRefusal(const std::string &fields) {
+  return refusal([](const std::string &body) { return parseCompletion(body, kLimits); },
+                 R"({"prompt": "hi")" + (fields.empty() ? "" : ", " + fields) + "}");
+}
+std::string messagesRefusal(const std::string &messages) {
+  return refusal([](const std::string &body) { return parseChat(body, kLimits); },
+                 R"({"messages": )" + messages + "}");
+}
+
+TEST(Request, DefaultsAreOpenAIs) {
+  const ChatRequest chat =
+      parseChat(R"({"messages": [{"role": "user", "content": "hi"}]})", kLimits);
+  EXPECT_EQ(chat.generation.temperature, 1);
+  EXPECT_EQ(chat.generation.topP, 1);
+  EXPECT_EQ(chat.generation.choices, 1u);
+  EXPECT_FALSE(chat.generation.maxTokens);
+  EXPECT_FALSE(chat.generation.seed);
+  EXPECT_FALSE(chat.generation.stream);
+  EXPECT_EQ(*parseCompletion(R"({"prompt": "hi"})", kLimits).generation.maxTokens, 16u);
+}
+
+TEST(Request, ReadsEveryField) {
+  const ChatRequest chat = parseChat(
+      R"({"model": "m", "messages": [{"content": "hi", "role": "user"}], "temperature": 0.5,
+          "top_p": 0.25, "top_k": 7, "seed": 18446744073709551615, "n": 3, "max_tokens": 9,
+          "max_completion_tokens": 9, "stop": ["a", "b"], "ignore_eos": true, "stream": true,
+          "stream_options": {"include_usage": true}, "user": "somebody",
+          "tools": [{"type": "function", "function": {"name": "f", "a": 1}}], "tool_choice": "auto",
+          "documents": [{"text": "t"}], "chat_template_kwargs": {"think": false}})",
+      kLimits);
+  const Generation &g = chat.generation;
+  EXPECT_EQ(g.model, "m");
+  EXPECT_EQ(g.temperature, 0.5f);
+  EXPECT_EQ(g.topP, 0.25f);
+  EXPECT_EQ(g.topK, 7u);
+  EXPECT_EQ(*g.seed, UINT64_MAX);
+  EXPECT_EQ(g.choices, 3u);
+  EXPECT_EQ(*g.maxTokens, 9u);
+  EXPECT_THAT(g.stops, ElementsAre("a", "b"));
+  EXPECT_TRUE(g.ignoreEos && g.stream && g.includeUsage);
+  // Keys keep their order: templates write objects as they came.
+  EXPECT_EQ(chat.conversation.messages, R"([{"content":"hi","role":"user"}])");
+  EXPECT_EQ(chat.conversation.tools, R"([{"type":"function","function":{"name":"f","a":1}}])");
+  EXPECT_EQ(chat.conversation.documents, R"([{"text":"t"}])");
+  EXPECT_EQ(chat.conversation.variables, R"({"think":false})");
+}
+
+TEST(Request, PromptsAreTextsOrTokens) {
+  const auto prompts = [](const std::string &prompt) {
+    return parseCompletion(R"({"prompt": )" + prompt + "}", kLimits).prompts;
+  };
+  EXPECT_THAT(prompts(R"("a")"), ElementsAre(Prompt("a")));
+  EXPECT_THAT(prompts(R"(["a", "b"])"), ElementsAre(Prompt("a"), Prompt("b")));
+  EXPECT_THAT(prompts("[1, 2]"), ElementsAre(Prompt(std::vector<int32_t>{1, 2})));
+  EXPECT_THAT(prompts("[[1], [2]]"),
+              ElementsAre(Prompt(std::vector<int32_t>{1}), Prompt(std::vector<int32_t>{2})));
+  for (const char *bad :
+       {"3", "[]", "{}", "[[1], 2]", "[1, \"a\"]", "[-1]", "[1.5]", "[3000000000]"})
+    EXPECT_THAT(refusal([](const std::string &body) { return parseCompletion(body, kLimits); },
+                        std::string(R"({"prompt": )") + bad + "}"),
+                HasSubstr("prompt"))
+        << bad;
+}
+
+TEST(Request, NullIsAbsent) {
+  EXPECT_EQ(chatRefusal(R"("temperature": null, "stop": null, "tools": null, "logit_bias": null,
+                           "stream_options": null, "response_format": null, "n": null)"),
+            "");
+}
+
+TEST(Request, WhatIsOutOfRangeNamesTheFieldAndTheRange) {
+  const std::pair<const char *, const char *> cases[] = {
+      {R"("temperature": -0.1)",
+       "temperature invalid_value: temperature is -0.1, not a number from 0 to 100"},
+      {R"("temperature": 100.5)", "from 0 to 100"},
+      {R"("temperature": "1")", "temperature is \"1\", not a number"},
+      {R"("top_p": 0)", "top_p is 0, not a number from 1e-06 to 1"},
+      {R"("top_p": 1.1)", "from 1e-06 to 1"},
+      {R"("top_k": -1)", "top_k is -1, not a whole number from 0 to"},
+      {R"("top_k": 1.0)", "top_k"},
+      {R"("seed": -1)", "seed is -1, not a whole number from 0 to 18446744073709551615"},
+      {R"("n": 0)", "n is 0, not a whole number from 1 to 8"},
+      {R"("n": 9)", "from 1 to 8"},
+      {R"("max_tokens": 0)", "max_tokens is 0, not a whole number from 1 to 2147483647"},
+      {R"("max_tokens": 1e3)", "max_tokens"},
+      {R"("max_tokens": 1, "max_completion_tokens": 2)", "differ"},
+      {R"("stop": "")", "stop has 0 bytes"},
+      {R"("stop": ["a", 1])", "stop[1] is 1, not a string"},
+      {R"("stop": "a\u0000b")", "without NUL"},
+      {R"("stop": ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])",
+       "stop has 17 texts, more than 16"},
+      {R"("stream": 1)", "stream is 1, not true or false"},
+      {R"("stream_options": {"include_usage": true})", "stream is not true"},
+      {R"("stream": true, "stream_options": {"other": 1})", "stream_options.other is not known"},
+      {R"("stream": true, "stream_options": [])", "stream_options is a list, not an object"},
+      {R"("user": 3)", "user is 3, not a string"},
+      {R"("model": 3)", "model is 3, not a string"},
+  };
+  for (const auto &[fields, message] : cases)
+    EXPECT_THAT(chatRefusal(fields), HasSubstr(message)) << fields;
+}
+
+TEST(Request, WhatIsNotThereIsRefusedAndItsNeutralValueTaken) {
+  const std::pair<const char *, const char *> cases[] = {
+      {R"("min_p": 0.1)", R"("min_p": 0)"},
+      {R"("presence_penalty": 1)", R"("presence_penalty": 0.0)"},
+      {R"("frequency_penalty": -1)", R"("frequency_penalty": 0)"},
+      {R"("repetition_penalty": 1.1)", R"("repetition_penalty": 1.0)"},
+      {R"("logit_bias": {"1": 2})", R"("logit_bias": {})"},
+      {R"("best_of": 2)", R"("best_of": 1)"},
+      {R"("response_format": {"type": "json_object"})", R"("response_format": {"type": "text"})"},
+  };
+  for (const auto &[asks, neutral] : cases) {
+    EXPECT_THAT(chatRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
+    EXPECT_EQ(chatRefusal(neutral), "");
+    EXPECT_THAT(completionRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
+    EXPECT_EQ(completionRefusal(neutral), "");
+  }
+  for (const char *asks :
+       {R"("logprobs": true)", R"("top_logprobs": 2)", R"("functions": [1])",
+        R"("function_call": "auto")", R"("reasoning_effort": "low")", R"("store": true)",
+        R"("tool_choice": "required")", R"("parallel_tool_calls": false)"})
+    EXPECT_THAT(chatRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
+  for (const char *asks : {R"("logprobs": 0)", R"("echo": true)", R"("suffix": "a")"})
+    EXPECT_THAT(completionRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
+}
+
+TEST(Request, WhatIsUnknownIsRefusedByName) {
+  EXPECT_THAT(chatRefusal(R"("warmth": 1)"), HasSubstr("warmth unknown_parameter: "));
+  EXPECT_THAT(completionRefusal(R"("messages": [])"), HasSubstr("messages unknown_parameter: "));
+  EXPECT_THAT(chatRefusal(R"("a\nb": null)"), HasSubstr(R"(a\nb unknown_parameter)"));
+}
+
+TEST(Request, MessagesAreChecked) {
+  const std::pair<const char *, const char *> cases[] = {
+      {"[]", "messages is empty"},
+      {R"("hi")", "not a list of messages"},
+      {"[1]", "messages[0] is 1, not an object"},
+      {R"([{"content": "a"}])", "messages[0].role is missing"},
+      {R"([{"role": 1, "content": "a"}])", "messages[0].role is 1, not a string"},
+      {R"([{"role": "user"}])", "messages[0].content is missing"},
+      {R"([{"role": "user", "content": 3}])", "messages[0].content is 3"},
+      {R"([{"role": "user", "content": "a", "img": 1}])", "messages[0].img is not known"},
+      {R"([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": ""}}]}])",
+       "messages[0].content[0].type is \"image_url\", which is not supported"},
+      {R"([{"role": "user", "content": [{"type": "text"}]}])", "content[0].text is missing"},
+      {R"([{"role": "assistant", "tool_calls": [{"function": {}}]}])",
+       "tool_calls[0].function.name is missing"},
+      {R"([{"role": "assistant", "content": "a", "audio": {}}])", "messages[0].audio"},
+  };
+  for (const auto &[messages, message] : cases)
+    EXPECT_THAT(messagesRefusal(messages), HasSubstr(message)) << messages;
+  EXPECT_EQ(messagesRefusal(R"([{"role": "assistant", "content": null, "refusal": null,
+      "annotations": [], "tool_calls": [{"id": "1", "type": "function", "index": 0,
+      "function": {"name": "f", "arguments": "{}"}}]},
+      {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "a"}]}])"),
+            "");
+}
+
+TEST(Request, ToolsOfNoUseAreNotGivenToTheTemplate) {
+  const auto tools = [](const std::string &choice) {
+    return parseChat(R"({"messages": [{"role": "user", "content": "a"}], "tools":
+                        [{"type": "function", "function": {"name": "f"}}], "tool_choice": )" +
+                         choice + "}",
+                     kLimits)
+        .conversation.tools;
+  };
+  EXPECT_EQ(tools("\"none\""), "");
+  EXPECT_NE(tools("\"auto\""), "");
+  EXPECT_THAT(chatRefusal(R"("tools": [{"type": "web"}])"), HasSubstr("tools[0].type is \"web\""));
+  EXPECT_THAT(chatRefusal(R"("tools": {})"), HasSubstr("tools is an object, not a list"));
+}
+
+TEST(Request, JsonIsChecked) {
+  const std::string deep = std::string(100, '[') + std::string(100, ']');
+  for (const std::string &body :
+       {std::string(), std::string("{"), std::string("[]"), std::string("{}x"), std::string("\xff"),
+        std::string(R"({"a": 1, "a": 2})"), R"({"a": )" + deep + "}",
+        std::string(R"({"prompt": "\ud800"})"), std::string(R"({"n": 1e999})"),
+        std::string("{\"prompt\": \"a\0b\"}", 17)})
+    EXPECT_THAT(refusal([](const std::string &b) { return parseCompletion(b, kLimits); }, body),
+                HasSubstr(" invalid_json: "))
+        << body;
+}
+
+TEST(Request, AnswersOfAllPromptsAreBounded) {
+  EXPECT_THAT(refusal([](const std::string &b) { return parseCompletion(b, kLimits); },
+                      R"({"prompt": ["a", "b", "c"], "n": 3})"),
+              HasSubstr("make 9 answers, more than 8"));
+}
+
+TEST(Request, OtherEndpoints) {
+  EXPECT_EQ(parseTokenize(R"({"prompt": "a", "add_special_tokens": false})").addSpecial, false);
+  EXPECT_TRUE(parseTokenize(R"({"messages": [{"role": "user", "content": "a"}]})").conversation);
+  EXPECT_THAT(refusal(parseTokenize, R"({"prompt": "a", "messages": []})"), HasSubstr("messages"));
+  EXPECT_THAT(refusal(parseTokenize, "{}"), HasSubstr("prompt is missing"));
+  EXPECT_THAT(parseDetokenize(R"({"tokens": [1, 2]})").tokens, ElementsAre(1, 2));
+  EXPECT_THAT(refusal(parseDetokenize, R"({"tokens": 1})"), HasSubstr("tokens is 1, not a list"));
+  EXPECT_THAT(refusal(parseTemplate, R"({"messages": [], "x": 1})"), HasSubstr("messages"));
+}
+
+TEST(Errors, AreOpenAIsObjects) {
+  EXPECT_EQ((ApiError{400, "c", "m", "p"}.toJson()),
+            R"({"error":{"message":"m","type":"invalid_request_error","param":"p","code":"c"}})");
+  EXPECT_THAT((ApiError{429, "c", "m", {}}.toJson()),
+              HasSubstr(R"("type":"rate_limit_error","param":null)"));
+}
+
+} // namespace
+} // namespace retort::server
