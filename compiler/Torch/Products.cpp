@@ -2,10 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Products.h"
 #include "compiler/Torch/Parallel.h"
-#include <ATen/ops/linalg_cholesky_ex.h>
 #include <ATen/ops/linalg_solve_triangular.h>
 #include <ATen/ops/mm.h>
 #include <algorithm>
+#include <array>
+#include <cmath>
 
 namespace retort::exec {
 namespace {
@@ -27,6 +28,27 @@ struct Cut {
     return tensor.narrow(dim, part * size, std::min(size, count - part * size));
   }
 };
+
+/// Makes the lower triangle of a tile its root, by outer products; false if it has none. LAPACK's own
+/// cuts a matrix by the number of threads that it may have, also where it has but one.
+bool takeRoot(const Tensor &tile) {
+  const int64_t n = tile.size(0), stride = tile.stride(0);
+  double *const values = tile.data_ptr<double>();
+  std::array<double, kTile> column;
+  for (int64_t j = 0; j < n; ++j) {
+    const double square = values[j * stride + j];
+    if (!(square > 0) || !std::isfinite(square))
+      return false;
+    const double pivot = column[size_t(j)] = values[j * stride + j] = std::sqrt(square);
+    for (int64_t i = j + 1; i < n; ++i) {
+      double *const row = values + i * stride;
+      const double factor = column[size_t(i)] = row[j] /= pivot;
+      for (int64_t k = j + 1; k <= i; ++k)
+        row[k] -= factor * column[size_t(k)];
+    }
+  }
+  return true;
+}
 
 } // namespace
 
@@ -60,18 +82,12 @@ double total(const Tensor &values) {
 
 /// By blocks of columns, right-looking (Golub and Van Loan, Matrix Computations, algorithm 4.2.3).
 std::optional<Tensor> lowerRoot(const Tensor &matrix) {
-  const Tensor root = at::tril(matrix);
+  const Tensor root = at::tril(matrix).contiguous();
   const int64_t n = root.size(0);
   for (int64_t at = 0; at < n; at += kTile) {
     const int64_t size = std::min(kTile, n - at), rest = n - at - size;
     const Tensor corner = root.narrow(0, at, size).narrow(1, at, size);
-    bool failed = false;
-    shareOut(1, [&](int64_t) {
-      const auto [own, info] = at::linalg_cholesky_ex(corner);
-      failed = info.item<int>() != 0;
-      corner.copy_(own);
-    });
-    if (failed)
+    if (!takeRoot(corner))
       return std::nullopt;
     const Cut below(rest);
     const Tensor panel = root.narrow(0, at + size, rest).narrow(1, at, size);

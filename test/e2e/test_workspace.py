@@ -6,8 +6,8 @@
 
 1. The bytes of a bundle of each recipe, also of one that trains, depend neither on the number of threads
    nor on where the recipe's file and the command lie.
-2. A file of each kind that a workspace holds has a bit flipped, is emptied, cut or removed. The next
-   compile says so, makes the file again and writes the same bundle.
+2. A file of each kind that a workspace holds has a bit flipped, is emptied, cut or removed (one of them all of
+   these, the others one each, in turn). The next compile says so, makes the file again and writes the same bundle.
 3. The same with the checkpoint of a training that was interrupted, and with files that no compile wrote.
 """
 import argparse
@@ -105,7 +105,7 @@ def kind(path):
         return "answers to a task"
     if "bits_per_byte" in content:
         return "a score"
-    return "counts of tokens" if content.get("counts") else "statistics of activations"
+    return "counts of tokens" if "vocabulary" in content else "statistics of activations"
 
 
 def kinds(workspace):
@@ -131,8 +131,10 @@ def check_kinds(b):
     named = {"weights of a training", "weights of a fit", "answers to a task", "a score", "counts of tokens",
              "statistics of activations", "sha256", "jsonl"}
     expect(set(known) == named | {"the sum of " + name for name in named}, f"kinds of files: {sorted(known)}")
-    for name, path in known.items():
-        for how in DAMAGES:
+    # All kinds of damage to one kind of file, and to each other kind one in turn.
+    every = "weights of a training"
+    for i, (name, path) in enumerate(sorted(known.items())):
+        for how in DAMAGES if name == every else [list(DAMAGES)[i % len(DAMAGES)]]:
             shutil.rmtree(b.work / "damaged", ignore_errors=True)
             shutil.copytree(whole, b.work / "damaged")
             victim = b.work / "damaged" / path.relative_to(whole)
