@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Generate.h"
 #include "runtime/base/Error.h"
-#include "runtime/src/tokenizer/Utf8.h"
+#include "runtime/base/Utf8.h"
 
 #include <algorithm>
 #include <chrono>
@@ -137,7 +137,7 @@ private:
 
 StopFinder::StopFinder(std::vector<std::string> stops) : stops_(std::move(stops)) {
   for (const std::string &stop : stops_)
-    if (stop.empty() || tok::validPrefix(stop) != stop.size())
+    if (stop.empty() || validPrefix(stop) != stop.size())
       fail(ExitCode::Usage, "a stop string is empty or not UTF-8");
 }
 
