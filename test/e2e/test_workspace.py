@@ -125,7 +125,7 @@ def check_kinds(b):
     b.run("what a plan stands in for", b.specialist(b.work / "plan.workspace", out, "--dry-run"))
     for path in (b.work / "plan.workspace").glob("*/*"):
         stand_in = whole / path.relative_to(b.work / "plan.workspace")
-        if path.suffix == ".json" and stand_in.exists() and stand_in.read_bytes() == path.read_bytes():
+        if stand_in.exists() and kind(path) == "statistics of activations" and stand_in.read_bytes() == path.read_bytes():
             stand_in.unlink()
     known = kinds(whole)
     named = {"weights of a training", "weights of a fit", "answers to a task", "a score", "counts of tokens",
