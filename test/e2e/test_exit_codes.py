@@ -295,7 +295,7 @@ def resources(b):
 
 
     (b.work / "talk.json").write_text('[{"role": "user", "content": "hi"}]')
-    for pattern, text in (("takes more than", "{% set r = range(9999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}"),
+    for pattern, text in (("takes more than", "{% set s = 'x' * 1000000 %}{% for a in range(9999) %}{% if 'y' in s %}{% endif %}{% endfor %}"),
                           ("macros call each other", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
                           ("the template needs more than",
                            "{% set n = namespace(x='xxxxxxxxxxxxxxxx') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}")):
@@ -321,7 +321,7 @@ def device(b):
 
 
 def io(b):
-    adapter = b.work / "adapter"
+    adapter = b.work / "half an adapter"
     adapter.mkdir()
     b.compile("an adapter without a configuration", IO, "has no adapter_config.json: give", b.work / "hf", "--adapter", adapter)
     (adapter / "adapter_config.json").write_text('{"peft_type": "LORA"}')

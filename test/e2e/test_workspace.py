@@ -123,9 +123,10 @@ def check_kinds(b):
     bundle = out.read_bytes()
     # What is read again: a plan's stand-ins are written whenever there is no observation.
     b.run("what a plan stands in for", b.specialist(b.work / "plan.workspace", out, "--dry-run"))
-    for path in (b.work / "plan.workspace").glob("*/*"):
-        stand_in = whole / path.relative_to(b.work / "plan.workspace")
-        if stand_in.exists() and kind(path) == "statistics of activations" and stand_in.read_bytes() == path.read_bytes():
+    plan = b.work / "plan.workspace"
+    for path in [p for p in plan.glob("*/*") if kind(p).endswith("statistics of activations")]:
+        stand_in = whole / path.relative_to(plan)
+        if stand_in.exists() and stand_in.read_bytes() == path.read_bytes():
             stand_in.unlink()
     known = kinds(whole)
     named = {"weights of a training", "weights of a fit", "answers to a task", "a score", "counts of tokens",

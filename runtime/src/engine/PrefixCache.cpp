@@ -35,8 +35,8 @@ size_t PrefixCache::bucketOf(int32_t parent, std::span<const int32_t> tokens) co
 
 int32_t PrefixCache::find(int32_t parent, std::span<const int32_t> tokens) const {
   int32_t page = buckets_[bucketOf(parent, tokens)];
-  while (page != kNone && (nodes_[size_t(page)].parent != parent ||
-                           !std::ranges::equal(tokensOf(page), tokens)))
+  while (page != kNone &&
+         (nodes_[size_t(page)].parent != parent || !std::ranges::equal(tokensOf(page), tokens)))
     page = nodes_[size_t(page)].nextOfHash;
   return page;
 }

@@ -66,7 +66,7 @@ private:
   void remove(int32_t page);
 
   const uint32_t pageRows_;
-  const uint64_t salt_; ///< so that nobody can choose tokens whose hashes collide
+  const uint64_t salt_;          ///< so that nobody can choose tokens whose hashes collide
   std::vector<Node> nodes_;      ///< [pages]
   std::vector<int32_t> tokens_;  ///< [pages][pageRows]
   std::vector<int32_t> buckets_; ///< a power of two of them: the first node of a hash

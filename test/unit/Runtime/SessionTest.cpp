@@ -229,13 +229,13 @@ TEST_F(Sessions, WhatPrefixesHold) {
   session.reset(0);
   session.prefill(2, someTokens(16, 3));
   EXPECT_EQ(session.reuse(0, tokens), 16u);
-  session.reset(2);
+  session.reset(1), session.reset(2);
   EXPECT_EQ(session.generate(0, std::vector<int32_t>{1}, {.maxTokens = 1}).cached_tokens, 0u);
   session.reset(0);
   EXPECT_EQ(session.generate(0, tokens, {.maxTokens = 1}).cached_tokens, 16u);
   // What is refused leaves the slot as it was.
   EXPECT_EQ(failureOf([&] { session.generate(2, tokens, {.maxTokens = 1}); }), "no failure");
-  session.reset(2), session.reset(1);
+  session.reset(2);
   session.prefill(1, someTokens(48, 4));
   session.reset(0);
   session.prefill(0, std::span(tokens).first(33));
