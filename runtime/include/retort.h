@@ -9,6 +9,8 @@
  *                    (sequences) and their KV cache. One thread at a time; make one session a
  *                    thread, or lock.
  *   retort_sampler   picks tokens from logits. One thread at a time.
+ *   retort_grammar   what an answer may be: a JSON Schema, a pattern. Immutable, as a model.
+ *   retort_matcher   follows an answer in its grammar. One thread at a time.
  *   retort_decoder   turns tokens into text piece by piece. One thread at a time.
  *
  * The library has no global state, prints nothing, never aborts or exits, and installs no signal
@@ -16,8 +18,8 @@
  * damaged, or was changed after it was made, is refused, with the name of the part.
  *
  * Ownership. What a *_create or *_open returns is the caller's, to be given to the *_destroy of the
- * same type (NULL is allowed there). Sessions and decoders keep what they need of their model, so
- * the order of destruction does not matter. Pointers passed in are not kept after the call. Strings
+ * same type (NULL is allowed there). Sessions, decoders, grammars and what follows one keep what they
+ * need of their model, so the order of destruction does not matter. Pointers passed in are not kept after the call. Strings
  * and arrays that a call returns belong to the object they came from; each call says how long they
  * live.
  *
@@ -78,6 +80,8 @@ typedef struct retort_model retort_model;
 typedef struct retort_session retort_session;
 typedef struct retort_sampler retort_sampler;
 typedef struct retort_decoder retort_decoder;
+typedef struct retort_grammar retort_grammar;
+typedef struct retort_matcher retort_matcher;
 
 /** The library's version, "0.1.0". Static. */
 RETORT_API const char *retort_version(void);
@@ -539,11 +543,79 @@ RETORT_API retort_status retort_logprobs(const float *logits, size_t num_logits,
 RETORT_API retort_status retort_top_tokens(const float *logits, size_t num_logits, int32_t *tokens,
                                            size_t num_tokens);
 
+/*===--- Grammars ---------------------------------------------------------------------------===*/
+
+/** What a grammar is compiled from. */
+typedef enum retort_grammar_kind {
+  RETORT_GRAMMAR_JSON_SCHEMA = 0, /**< a JSON Schema: JSON texts that it allows */
+  RETORT_GRAMMAR_REGEX = 1,       /**< a regular expression that matches the whole text */
+  RETORT_GRAMMAR_CHOICE = 2       /**< a JSON list of texts: one of them */
+} retort_grammar_kind;
+
+/**
+ * Compiles what an answer may be for a model's tokens, within bounds of time and memory: some
+ * milliseconds, and for large schemas up to a second. Every text that is allowed can be written with the
+ * model's tokens, and none that is not. docs/serve.md lists what schemas and expressions may hold.
+ *
+ * @param text  [text_bytes], at most 256 KiB.
+ * @return RETORT_OK,
+ *         RETORT_E_ARGUMENT     the text is wrong, not supported, or nothing can meet it: the message
+ *                               begins with a JSON pointer to the place, if there is one;
+ *         RETORT_E_BAD_INPUT    it is not JSON though it should be;
+ *         RETORT_E_RESOURCES    its automaton would be too large;
+ *         RETORT_E_UNSUPPORTED  the bundle has no tokenizer.
+ */
+RETORT_API retort_status retort_grammar_create(const retort_model *model, retort_grammar_kind kind,
+                                               const char *text, size_t text_bytes,
+                                               retort_grammar **grammar, retort_error *error);
+RETORT_API void retort_grammar_destroy(retort_grammar *grammar);
+
+/**
+ * From now on the sampler picks what an answer that begins here may hold by the grammar, wherever it
+ * picks: the logits of all other tokens are -infinity, after biases and penalties (so steps on a GPU give
+ * the host their logits). Tokens that end a text are allowed where the answer may end.
+ *
+ * @param grammar  NULL: any answer.
+ * @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_sampler_constrain(retort_sampler *sampler,
+                                                  const retort_grammar *grammar);
+
+/** 1 if the sampler's grammar allows nothing to follow what was picked: the answer is complete. */
+RETORT_API int retort_sampler_done(const retort_sampler *sampler);
+
+/** Makes a matcher at the beginning of an answer, for loops that pick otherwise. @return RETORT_OK. */
+RETORT_API retort_status retort_matcher_create(const retort_grammar *grammar,
+                                               retort_matcher **matcher, retort_error *error);
+RETORT_API void retort_matcher_destroy(retort_matcher *matcher);
+
+/**
+ * Takes the answer's next token.
+ * @return RETORT_OK, or RETORT_E_ARGUMENT if the token may not follow (the matcher is as before).
+ */
+RETORT_API retort_status retort_matcher_accept(retort_matcher *matcher, int32_t token);
+
+/**
+ * The tokens that may follow.
+ *
+ * @param bits       [num_words] bit t % 64 of word t / 64 is 1 if token t may follow; the caller's.
+ * @param num_words  at least as many as the tokenizer's tokens (tokenizer_vocab) need; others become 0.
+ * @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_matcher_mask(retort_matcher *matcher, uint64_t *bits,
+                                             size_t num_words);
+
+/** 1 if the text so far meets the grammar. */
+RETORT_API int retort_matcher_complete(const retort_matcher *matcher);
+
+/** 1 if nothing can follow: the text is complete, or a token has ended it. */
+RETORT_API int retort_matcher_done(const retort_matcher *matcher);
+
 /*===--- Generating -------------------------------------------------------------------------===*/
 
 /** Why a generation ended. */
 typedef enum retort_finish {
-  RETORT_FINISH_STOP = 0,    /**< a stop token, or a stop string */
+  RETORT_FINISH_STOP = 0,    /**< a stop token, a stop string, or nothing that a grammar allows */
   RETORT_FINISH_LENGTH = 1,  /**< max_tokens */
   RETORT_FINISH_CONTEXT = 2, /**< the slot is full */
   RETORT_FINISH_CANCELLED = 3
@@ -573,6 +645,9 @@ typedef struct retort_generate_options {
                                    or a signal handler. */
   retort_on_text on_text;     /**< may be NULL */
   void *user;                 /**< for on_text */
+  const retort_grammar
+      *grammar; /**< that the answer meets, unless it ends for want of room, at a stop
+                                      string, or as cancelled; NULL: any answer */
 } retort_generate_options;
 
 typedef struct retort_generation {

@@ -224,6 +224,47 @@ private:
   std::unique_ptr<retort_decoder, detail::Deleter<retort_decoder_destroy>> handle_;
 };
 
+/// What an answer may be. Copies share it; any number of threads may use it.
+class Grammar {
+public:
+  Grammar(const Model &model, retort_grammar_kind kind, std::string_view text) {
+    retort_grammar *grammar = nullptr;
+    retort_error error;
+    detail::check(
+        retort_grammar_create(model.get(), kind, text.data(), text.size(), &grammar, &error),
+        error);
+    handle_.reset(grammar, retort_grammar_destroy);
+  }
+  const retort_grammar *get() const { return handle_.get(); }
+
+private:
+  std::shared_ptr<retort_grammar> handle_;
+};
+
+/// Follows an answer in its grammar.
+class Matcher {
+public:
+  explicit Matcher(const Grammar &grammar) {
+    retort_matcher *matcher = nullptr;
+    retort_error error;
+    detail::check(retort_matcher_create(grammar.get(), &matcher, &error), error);
+    handle_.reset(matcher);
+  }
+  /// False: the token may not follow.
+  bool accept(int32_t token) { return retort_matcher_accept(handle_.get(), token) == RETORT_OK; }
+  /// As retort_matcher_mask().
+  void mask(std::span<uint64_t> bits) {
+    const retort_status status = retort_matcher_mask(handle_.get(), bits.data(), bits.size());
+    if (status != RETORT_OK)
+      throw Failure(status, "bits has no room for the vocabulary");
+  }
+  bool complete() const { return retort_matcher_complete(handle_.get()) != 0; }
+  bool done() const { return retort_matcher_done(handle_.get()) != 0; }
+
+private:
+  std::unique_ptr<retort_matcher, detail::Deleter<retort_matcher_destroy>> handle_;
+};
+
 /// retort_sampling with its defaults.
 struct Sampling {
   float temperature = 0, topP = 1;
@@ -268,6 +309,12 @@ public:
     if (retort_sampler_see(handle_.get(), tokens.data(), tokens.size()) != RETORT_OK)
       throw Failure(RETORT_E_RESOURCES, "no memory");
   }
+  /// From now on it picks what an answer may hold, as retort_sampler_constrain().
+  void constrain(const Grammar &grammar) {
+    if (retort_sampler_constrain(handle_.get(), grammar.get()) != RETORT_OK)
+      throw Failure(RETORT_E_RESOURCES, "no memory");
+  }
+  bool done() const { return retort_sampler_done(handle_.get()) != 0; }
   retort_sampler *get() const { return handle_.get(); }
 
 private:
@@ -309,6 +356,7 @@ struct GenerateOptions {
   const std::atomic<int> *cancel = nullptr;
   /// Returns whether to go on. What it throws comes out of generate().
   std::function<bool(std::string_view)> onText = {};
+  const Grammar *grammar = nullptr; ///< of the answer
 };
 
 /// A model at work. One thread at a time.
@@ -393,6 +441,7 @@ public:
     given.cancel = reinterpret_cast<const int *>(options.cancel);
     given.on_text = options.onText ? onText<Call> : nullptr;
     given.user = &call;
+    given.grammar = options.grammar ? options.grammar->get() : nullptr;
     retort_generation result = {};
     result.struct_bytes = sizeof result;
     retort_status status =

@@ -397,6 +397,10 @@ void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &ge
     if (bias.token >= info_.vocab)
       refuseField("logit_bias", "has token " + std::to_string(bias.token) +
                                     ", and the vocabulary has " + std::to_string(info_.vocab));
+  std::optional<Grammar> grammar;
+  if (generation.constraint)
+    grammar = asClientsFault(generation.constraint->field.c_str(),
+                             [&] { return grammars_.find(*model_, *generation.constraint); });
   const auto answer = std::make_shared<Answer>(exchange, *model_, options);
   std::vector<Job> jobs;
   for (std::vector<int32_t> &prompt : prompts)
@@ -418,6 +422,7 @@ void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &ge
       job.scoresPrompt = generation.echo;
       job.stops = generation.stops;
       job.ignoreEos = generation.ignoreEos;
+      job.grammar = grammar;
       if (options_.requestTime.count() > 0)
         job.deadline = Clock::now() + options_.requestTime;
       job.cancelled = answer->cancelled();

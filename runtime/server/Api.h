@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
+#include "runtime/server/Grammars.h"
 #include "runtime/server/Http.h"
 #include "runtime/server/Keys.h"
 #include "runtime/server/Log.h"
@@ -83,6 +84,7 @@ private:
   Log &log_;
   const int64_t created_;
   std::optional<Model> model_;
+  Grammars grammars_;
   retort_model_info info_ = {};
   std::atomic<Scheduler *> scheduler_{nullptr};
   std::atomic<State> state_{State::Loading};

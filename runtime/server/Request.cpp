@@ -92,12 +92,74 @@ std::vector<retort_logit_bias> readBias(Fields &fields) {
   return result;
 }
 
+/// response_format, as OpenAI has it.
+std::optional<Constraint> readResponseFormat(Fields &fields) {
+  const Json *field = fields.find("response_format");
+  if (!field)
+    return std::nullopt;
+  Fields format(*field, "response_format.");
+  const std::string &type = requireText(format.require("type"), format.path("type"));
+  std::optional<Constraint> result;
+  if (type == "json_object") {
+    result = {RETORT_GRAMMAR_JSON_SCHEMA, R"({"type": "object"})", "response_format"};
+  } else if (type == "json_schema") {
+    Fields inner(format.require("json_schema"), format.path("json_schema") + ".");
+    requireText(inner.require("name"), inner.path("name"));
+    inner.text("description");     // for models that read it
+    inner.boolean("strict", true); // answers always meet the schema
+    result = {RETORT_GRAMMAR_JSON_SCHEMA, dumped(inner.require("schema")), inner.path("schema")};
+    inner.finish();
+  } else if (type != "text") {
+    refuseField(format.path("type"),
+                "is " + shown(type) + ", not \"text\", \"json_object\" or \"json_schema\"");
+  }
+  format.finish();
+  return result;
+}
+
+/// structured_outputs, as vLLM has it.
+std::optional<Constraint> readStructuredOutputs(Fields &fields) {
+  const Json *field = fields.find("structured_outputs");
+  if (!field)
+    return std::nullopt;
+  Fields inner(*field, "structured_outputs.");
+  std::vector<Constraint> given;
+  if (const Json *schema = inner.find("json"))
+    given.push_back({RETORT_GRAMMAR_JSON_SCHEMA,
+                     schema->is_string() ? schema->get<std::string>() : dumped(*schema),
+                     inner.path("json")});
+  if (const auto pattern = inner.text("regex"))
+    given.push_back({RETORT_GRAMMAR_REGEX, *pattern, inner.path("regex")});
+  if (const Json *choice = inner.find("choice"))
+    given.push_back({RETORT_GRAMMAR_CHOICE, dumped(*choice), inner.path("choice")});
+  if (inner.boolean("json_object", false))
+    given.push_back(
+        {RETORT_GRAMMAR_JSON_SCHEMA, R"({"type": "object"})", inner.path("json_object")});
+  for (const char *name : {"grammar", "structural_tag", "whitespace_pattern"})
+    inner.unsupported(name, nullptr, "use json, regex or choice");
+  for (const char *name :
+       {"disable_any_whitespace", "disable_additional_properties", "disable_fallback"})
+    inner.unsupported(name, false, "leave it out or give false");
+  inner.finish();
+  if (given.size() != 1)
+    refuseField("structured_outputs", "has " + std::to_string(given.size()) +
+                                          " of json, regex, choice and json_object: give one");
+  return given[0];
+}
+
+std::optional<Constraint> readConstraint(Fields &fields) {
+  std::optional<Constraint> format = readResponseFormat(fields);
+  std::optional<Constraint> vllm = readStructuredOutputs(fields);
+  if (format && vllm)
+    refuseField("structured_outputs", "and response_format both say what the answer may be: give "
+                                      "one of them");
+  return format ? format : vllm;
+}
+
 /// What OpenAI's and vLLM's clients may ask for and this server does not have: values that ask for
 /// nothing are taken.
 void refuseUnsupported(Fields &fields) {
   fields.unsupported("best_of", 1, "leave it out or give 1, and use n");
-  fields.unsupported("response_format", {{"type", "text"}},
-                     "answers are free text: leave it out or give {\"type\": \"text\"}");
 }
 
 Generation readGeneration(Fields &fields, const RequestLimits &limits) {
@@ -114,6 +176,7 @@ Generation readGeneration(Fields &fields, const RequestLimits &limits) {
   generation.frequencyPenalty = float(fields.number("frequency_penalty", -2, 2).value_or(0));
   generation.bias = readBias(fields);
   generation.stops = readStops(fields);
+  generation.constraint = readConstraint(fields);
   generation.ignoreEos = fields.boolean("ignore_eos", false);
   readStream(fields, generation);
   fields.text("user"); // an end user's name: it changes no answer

@@ -19,6 +19,13 @@
 
 namespace retort::server {
 
+/// What an answer may be, and the field that says so.
+struct Constraint {
+  retort_grammar_kind kind;
+  std::string text;
+  std::string field;
+};
+
 /// How answers are made; the same for chat and completions.
 struct Generation {
   std::string model; ///< that was asked for; empty: any
@@ -32,7 +39,8 @@ struct Generation {
   float minP = 0, repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0;
   std::vector<retort_logit_bias> bias; ///< of tokens that need not be in the vocabulary
   int top = -1;                        ///< likeliest tokens that each log-probability has; -1: none
-  bool echo = false;                   ///< the prompt comes before the answer
+  std::optional<Constraint> constraint;
+  bool echo = false; ///< the prompt comes before the answer
 };
 
 /// A text to continue, or its tokens.

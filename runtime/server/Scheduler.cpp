@@ -30,6 +30,8 @@ struct Scheduler::Task {
         decoder(model) {
     decoder.setStops(job.stops);
     sampler.see(job.prompt);
+    if (job.grammar)
+      sampler.constrain(*job.grammar);
     if (scoresPrompt())
       news.scores.push_back({job.prompt[0], std::numeric_limits<float>::quiet_NaN(), {}});
   }
@@ -373,6 +375,7 @@ void Scheduler::take(Task &task, int32_t token) {
       ++task.answered;
       ++metrics_.answerTokens;
     }
+    news.finished |= task.sampler.done();
     if (!news.finished && task.answered == task.job.maxTokens)
       news.finished = news.length = true;
   }

@@ -54,6 +54,7 @@ struct Job {
   bool scoresPrompt = false; ///< if there are scores: also of the prompt's tokens
   std::vector<std::string> stops;
   bool ignoreEos = false;
+  std::optional<Grammar> grammar; ///< that the answer meets
   Clock::time_point deadline = Clock::time_point::max();
   /// Once true, the answer ends before the next step and no update follows.
   std::shared_ptr<const std::atomic<bool>> cancelled;

@@ -151,8 +151,6 @@ def openai_package(t):
                 and cut.choices[0].finish_reason == "stop", cut)
         t.check("models", [m.id for m in s.client.models.list()] == ["m"]
                 and s.client.models.retrieve("m").id == "m")
-        t.refused("a schema", openai.BadRequestError, lambda: s.chat(
-            response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}), "response_format")
         t.refused("an unknown field", openai.BadRequestError, lambda: s.chat(extra_body={"tempo": 1}), "tempo")
         t.refused("a range", openai.BadRequestError, lambda: s.chat(temperature=-1), "0 to 100")
         t.refused("top_logprobs alone", openai.BadRequestError, lambda: s.chat(top_logprobs=2), "logprobs is not true")

@@ -19,6 +19,9 @@
 struct retort_model {
   std::shared_ptr<const retort::engine::Model> model;
 };
+struct retort_grammar {
+  std::shared_ptr<const retort::grammar::Grammar> grammar;
+};
 struct retort_session {
   retort::engine::Session session;
   std::string counters = {}; ///< what retort_session_counters() returned last

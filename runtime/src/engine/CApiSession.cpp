@@ -43,6 +43,8 @@ GenerateOptions readGenerate(const retort_generate_options *given) {
   options.cancel = values.cancel;
   options.onText = values.on_text;
   options.user = values.user;
+  if (values.grammar)
+    options.grammar = values.grammar->grammar;
   return options;
 }
 
@@ -168,6 +170,17 @@ retort_status retort_sampler_see(retort_sampler *sampler, const int32_t *tokens,
     require(sampler && (tokens || num_tokens == 0), "a pointer is NULL");
     sampler->sampler.see({tokens, num_tokens});
   });
+}
+
+retort_status retort_sampler_constrain(retort_sampler *sampler, const retort_grammar *grammar) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(sampler, "sampler is NULL");
+    sampler->sampler.constrain(grammar ? grammar->grammar : nullptr);
+  });
+}
+
+int retort_sampler_done(const retort_sampler *sampler) {
+  return sampler && sampler->sampler.done();
 }
 
 retort_status retort_sample(retort_sampler *sampler, const float *logits, size_t num_logits,

@@ -47,7 +47,9 @@ public:
   Generation(Session &session, int32_t slot, const GenerateOptions &options,
              retort_generation &result)
       : session_(session), slot_(slot), options_(options), result_(result),
-        sampler_(options.sampling), output_(session.model(), options) {}
+        sampler_(options.sampling), output_(session.model(), options) {
+    sampler_.constrain(options.grammar);
+  }
 
   void run(std::span<const int32_t> prompt) {
     auto start = Clock::now();
@@ -102,6 +104,8 @@ private:
       ++result_.tokens;
       if (!output_.push(token))
         return end(output_.stopped() ? RETORT_FINISH_STOP : RETORT_FINISH_CANCELLED);
+      if (sampler_.done())
+        return end(RETORT_FINISH_STOP);
       if (result_.tokens == options_.maxTokens)
         return end(RETORT_FINISH_LENGTH);
       if (session_.length(slot_) == session_.cache().maxContext())

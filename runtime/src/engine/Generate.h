@@ -52,6 +52,7 @@ private:
 
 struct GenerateOptions {
   SamplerOptions sampling;
+  std::shared_ptr<const grammar::Grammar> grammar; ///< of the answer; null: any
   size_t maxTokens = 0;
   std::vector<std::string> stops;
   bool ignoreStopTokens = false;

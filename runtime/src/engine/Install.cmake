@@ -1,7 +1,7 @@
-# libretort.so and libretort.a: the engine, chats, the tokenizer and the base in one file each.
+# libretort.so and libretort.a: the engine, chats, grammars, the tokenizer and the base in one file each.
 set(retort_objects
-  $<TARGET_OBJECTS:RetortEngine> $<TARGET_OBJECTS:RetortChat> $<TARGET_OBJECTS:RetortTokenizer>
-  $<TARGET_OBJECTS:RetortBase>)
+  $<TARGET_OBJECTS:RetortEngine> $<TARGET_OBJECTS:RetortChat> $<TARGET_OBJECTS:RetortGrammar>
+  $<TARGET_OBJECTS:RetortTokenizer> $<TARGET_OBJECTS:RetortBase>)
 add_library(libretort_shared SHARED ${retort_objects})
 add_library(libretort_static STATIC ${retort_objects})
 foreach(target libretort_shared libretort_static)

@@ -67,6 +67,21 @@ int32_t Model::pickable() const {
   return tokenizer_ ? tokenizer_->vocabSize() : int32_t(manifest().vocab);
 }
 
+std::shared_ptr<const grammar::Grammar> Model::compileGrammar(grammar::Kind kind,
+                                                              std::string_view text) const {
+  const Tokenizer &known = tokenizer(); // throws where there is none
+  const auto vocabulary = shared<grammar::Vocabulary>("vocabulary", [&] {
+    std::vector<grammar::Vocabulary::Token> tokens;
+    for (int32_t id = 0; id < pickable(); ++id)
+      if (known.isSpecial(id) || known.isStop(id))
+        tokens.push_back({{}, {}, known.isStop(id)});
+      else
+        tokens.push_back({std::string(known.tokenBytes(id)), known.firstTokenBytes(id), false});
+    return new grammar::Vocabulary(std::move(tokens));
+  });
+  return std::make_shared<const grammar::Grammar>(vocabulary, kind, text);
+}
+
 bool Model::isStop(int32_t token) const { return tokenizer_ && tokenizer_->isStop(token); }
 
 chat::Rendered Model::renderChat(const chat::Conversation &conversation) const {

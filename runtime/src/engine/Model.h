@@ -4,6 +4,7 @@
 #include "runtime/src/chat/Chat.h"
 #include "runtime/src/engine/BundleReader.h"
 #include "runtime/src/engine/Program.h"
+#include "runtime/src/grammar/Grammar.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
 #include <map>
 #include <memory>
@@ -35,6 +36,9 @@ public:
   /// Tokens that may be picked: those that stand for text if there is a tokenizer.
   int32_t pickable() const;
   bool isStop(int32_t token) const;
+  /// What an answer may be. Throws Error as grammar::Grammar, and Unsupported if there is no tokenizer.
+  std::shared_ptr<const grammar::Grammar> compileGrammar(grammar::Kind kind,
+                                                         std::string_view text) const;
 
   bool hasChat() const { return tokenizer_ && chat_; }
   /// A conversation as the model reads it. Throws Error: Unsupported if the model cannot chat, and as

@@ -155,12 +155,34 @@ void Sampler::see(std::span<const int32_t> tokens) {
       counts_.try_emplace(token, 0);
 }
 
+void Sampler::constrain(std::shared_ptr<const grammar::Grammar> grammar) {
+  matcher_.reset();
+  if (grammar)
+    matcher_.emplace(std::move(grammar));
+}
+
 void Sampler::took(int32_t token) {
   if (penalises_)
     ++counts_[token];
+  if (matcher_ && !matcher_->accept(token))
+    fail(ExitCode::Internal, "a token was picked that its grammar does not allow");
 }
 
-void Sampler::adjust(std::span<float> logits) const {
+/// What is not in the set becomes -infinity.
+static void keepOnly(const grammar::TokenSet &allowed, std::span<float> logits) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  for (size_t word = 0; word * 64 < logits.size(); ++word) {
+    const uint64_t bits = word < allowed.size() ? allowed[word] : 0;
+    const size_t begin = word * 64, end = std::min(begin + 64, logits.size());
+    if (bits == 0)
+      std::fill(logits.begin() + long(begin), logits.begin() + long(end), kNever);
+    else if (bits != ~uint64_t(0))
+      for (size_t i = begin; i < end; ++i)
+        logits[i] = bits >> (i - begin) & 1 ? logits[i] : kNever;
+  }
+}
+
+void Sampler::adjust(std::span<float> logits) {
   for (const auto &[token, bias] : options_.bias)
     if (size_t(token) < logits.size())
       logits[size_t(token)] += bias;
@@ -172,6 +194,10 @@ void Sampler::adjust(std::span<float> logits) const {
     if (count > 0)
       logit -= options_.presencePenalty + options_.frequencyPenalty * float(count);
   }
+  if (!matcher_)
+    return;
+  matcher_->mask(allowed_);
+  keepOnly(allowed_, logits);
 }
 
 /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "runtime/src/abi/sampling.h"
+#include "runtime/src/grammar/Matcher.h"
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -49,15 +51,19 @@ public:
   /// Whether it always takes the largest logit of those that it is given.
   bool greedy() const { return choice_.scale == 0; }
   /// Whether it changes logits before it picks, which is done by adjust().
-  bool adjusts() const { return penalises_ || !options_.bias.empty(); }
+  bool adjusts() const { return penalises_ || !options_.bias.empty() || matcher_; }
   /// Tokens that the text holds before the answer: a repetition penalty counts them.
   void see(std::span<const int32_t> tokens);
+  /// From now on an answer begins that the grammar allows; null: any answer.
+  void constrain(std::shared_ptr<const grammar::Grammar> grammar);
+  /// A grammar allows nothing to follow the tokens taken.
+  bool done() const { return matcher_ && matcher_->done(); }
   /// A token of the answer.
   void took(int32_t token);
   /// Biases, then penalties: those of repetition divide a positive logit and multiply another
   /// (arXiv:1909.05858, section 4.1) of every token seen; of the answer's tokens, presence and frequency
-  /// penalties are taken off, as OpenAI defines them.
-  void adjust(std::span<float> logits) const;
+  /// penalties are taken off, as OpenAI defines them. What a grammar does not allow becomes -infinity.
+  void adjust(std::span<float> logits);
   /// The next draw, for whoever has the logits. A greedy sampler spends no random number.
   retort_choice next();
   /// Throws Error (Usage) if no logit is a number above -infinity; then nothing is spent.
@@ -68,6 +74,8 @@ private:
   bool penalises_;
   retort_choice choice_ = {}; ///< all but the random number
   uint64_t state_;
+  std::optional<grammar::Matcher> matcher_;
+  grammar::TokenSet allowed_;                    ///< by the matcher, in the pick at hand
   std::unordered_map<int32_t, uint32_t> counts_; ///< of tokens seen: how often the answer has them
   std::vector<Candidate> candidates_;
   std::vector<float> adjusted_;

@@ -24,6 +24,9 @@ bool Tokenizer::isStop(int32_t id) const {
 std::string_view Tokenizer::tokenBytes(int32_t id) const {
   return tables_->inRange(id) ? tables_->bytesOf(id) : std::string_view();
 }
+bool Tokenizer::isSpecial(int32_t id) const {
+  return tables_->inRange(id) && (tables_->flags[size_t(id)] & kSpecial);
+}
 int32_t Tokenizer::specialId(std::string_view content) const {
   for (uint32_t id = 0; id < tables_->config.vocab; ++id)
     if ((tables_->flags[id] & (kSpecial | kAdded)) && tables_->pieceOf(id) == content)
@@ -81,16 +84,28 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skipSpecial) co
   return validPrefix(text) == text.size() ? text : repaired(text);
 }
 
+std::string Tokenizer::firstTokenBytes(int32_t id) const {
+  const Tables &t = *tables_;
+  std::string bytes;
+  if (!t.inRange(id))
+    return bytes;
+  if (t.has(kDecodeFirstBare) && !(t.flags[size_t(id)] & kByte))
+    appendBare(bytes, t.pieceOf(uint32_t(id)));
+  else
+    bytes += t.bytesOf(uint32_t(id));
+  if (t.config.stripSpaces && bytes.starts_with(' '))
+    bytes.erase(0, 1);
+  return bytes;
+}
+
 std::string StreamDecoder::push(int32_t id) {
   const Tables &t = tokenizer_->tables();
   if (!t.inRange(id) || (skipSpecial_ && (t.flags[id] & kSpecial)))
     return {};
-  if (first_ && t.has(kDecodeFirstBare) && !(t.flags[id] & kByte))
-    appendBare(pending_, t.pieceOf(id));
+  if (first_)
+    pending_ = tokenizer_->firstTokenBytes(id);
   else
     pending_ += t.bytesOf(id);
-  if (first_ && t.config.stripSpaces && pending_.starts_with(' '))
-    pending_.erase(0, 1);
   first_ = false;
 
   std::string out;

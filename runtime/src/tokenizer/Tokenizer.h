@@ -59,6 +59,10 @@ public:
   /// The bytes that a token adds to a text when it is not the first one: perhaps a part of a
   /// character. Empty for ids out of range. A view into the tables.
   std::string_view tokenBytes(int32_t id) const;
+  /// The bytes that a token adds when it is the first one.
+  std::string firstTokenBytes(int32_t id) const;
+  /// It stands for no text: decode() leaves it out.
+  bool isSpecial(int32_t id) const;
   /// The id of a special or added token by its exact text, or -1.
   int32_t specialId(std::string_view content) const;
 

@@ -240,6 +240,47 @@ TEST_F(GenerateTest, NoPageInTheMiddleKeepsTheResult) {
   EXPECT_THAT(retort_session_error(session.get()), HasSubstr("0 of 1 are free"));
 }
 
+TEST_F(GenerateTest, AnswersMeetTheirGrammar) {
+  Model model(folder / "m.retort");
+  Session session(model, {.threads = 2});
+  const auto prompt = model.tokenize("hello world");
+  const Grammar grammar(model, RETORT_GRAMMAR_REGEX, "[xyz]{4}|w");
+  for (float temperature : {0.0f, 1.0f}) {
+    std::string text;
+    session.reset(0);
+    const auto result =
+        session.generate(0, prompt,
+                         {.sampling = {.temperature = temperature},
+                          .maxTokens = 20,
+                          .ignoreStopTokens = true,
+                          .onText = [&](std::string_view piece) { return text += piece, true; },
+                          .grammar = &grammar});
+    EXPECT_EQ(result.finish, RETORT_FINISH_STOP);
+    EXPECT_EQ(result.tokens, text.size());
+    EXPECT_TRUE(text == "w" || (text.size() == 4 && text.find_first_not_of("xyz") == text.npos))
+        << text;
+  }
+  // A sampler and a matcher say the same.
+  Sampler sampler({.temperature = 1, .seed = 3});
+  sampler.constrain(grammar);
+  Matcher matcher(grammar);
+  std::vector<uint64_t> allowed(size_t(kVocab + 63) / 64);
+  const std::vector<float> logits(size_t(kVocab), 1.0f);
+  while (!sampler.done()) {
+    EXPECT_FALSE(matcher.done());
+    matcher.mask(allowed);
+    const int32_t token = sampler.sample(logits);
+    EXPECT_TRUE(allowed[size_t(token) / 64] >> (token % 64) & 1);
+    EXPECT_TRUE(matcher.accept(token));
+  }
+  EXPECT_TRUE(matcher.done() && matcher.complete());
+  EXPECT_FALSE(matcher.accept('x'));
+  std::vector<uint64_t> none;
+  EXPECT_THROW(matcher.mask(none), Failure);
+  EXPECT_THROW(Grammar(model, RETORT_GRAMMAR_REGEX, "("), Failure);
+  EXPECT_THROW(Grammar(model, retort_grammar_kind(7), "a"), Failure);
+}
+
 TEST_F(GenerateTest, SamplingIsDeterministic) {
   Model model(folder / "m.retort");
   auto answer = [&](uint64_t seed, uint32_t threads) {

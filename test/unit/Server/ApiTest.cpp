@@ -250,6 +250,49 @@ TEST_F(Endpoints, BiasesAndWhatTheCacheHeld) {
               HasSubstr("has token 260, and the vocabulary has 260"));
 }
 
+TEST_F(Endpoints, AnswersAreWhatWasAskedFor) {
+  const auto answerOf = [&](const std::string &fields) {
+    const HttpReply reply = post("/v1/chat/completions", chatBody(fields));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return Json::parse(reply.body)["choices"][0];
+  };
+  const std::string object =
+      R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object",
+         "properties": {"a": {"type": "integer", "maximum": 9, "minimum": 0}, "b": {"enum": ["x", "yy"]}}, "required": ["a", "b"]}}})";
+  for (int seed = 0; seed < 5; ++seed) {
+    const Json choice = answerOf(object + R"(, "seed": )" + std::to_string(seed));
+    EXPECT_EQ(choice["finish_reason"], "stop");
+    const Json value = Json::parse(textOf(choice));
+    EXPECT_TRUE(value["a"].is_number_integer() && (value["b"] == "x" || value["b"] == "yy"));
+  }
+  const std::string choices = R"("structured_outputs": {"choice": ["left", "right"]})";
+  for (const char *more : {R"(, "ignore_eos": true)", R"(, "logprobs": true)",
+                           R"(, "temperature": 0)", R"(, "logit_bias": {"120": 100})"}) {
+    const Json choice = answerOf(choices + more);
+    EXPECT_TRUE(textOf(choice) == "left" || textOf(choice) == "right") << choice;
+    EXPECT_EQ(choice["finish_reason"], "stop");
+  }
+  EXPECT_EQ(textOf(answerOf(R"("structured_outputs": {"regex": "[ab]{3}(c|d)"
+}, "max_tokens": 3)")).size(), 3u);
+  const Json cut = answerOf(R"("structured_outputs": {"regex": "a{9}"}, "max_tokens": 4)");
+EXPECT_EQ(textOf(cut), "aaaa");
+EXPECT_EQ(cut["finish_reason"], "length");
+const HttpReply many =
+    post("/v1/completions",
+         R"({"prompt": "p", "n": 3, "stream": true, "structured_outputs": {"regex": "xyz"}})");
+EXPECT_THAT(many.body, HasSubstr("[DONE]"));
+EXPECT_THAT(
+    errorOf(post(
+        "/v1/chat/completions",
+        chatBody(
+            R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"not": {}}}})"))),
+    StartsWith(
+        R"(400 "response_format.json_schema.schema" invalid_value: response_format.json_schema.schema: /not is not supported)"));
+EXPECT_THAT(errorOf(post("/v1/chat/completions",
+                         chatBody(R"("structured_outputs": {"regex": "("})"))),
+            StartsWith(R"(400 "structured_outputs.regex")"));
+}
+
 TEST_F(Endpoints, PromptsAreNeverCut) {
   EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": ")" + std::string(200, 'a') + "\"}")),
               HasSubstr(R"(400 "prompt" context_length_exceeded: prompt has 200 tokens and the )"

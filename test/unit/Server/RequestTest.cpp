@@ -152,7 +152,6 @@ TEST(Request, WhatIsOutOfRangeNamesTheFieldAndTheRange) {
 TEST(Request, WhatIsNotThereIsRefusedAndItsNeutralValueTaken) {
   const std::pair<const char *, const char *> cases[] = {
       {R"("best_of": 2)", R"("best_of": 1)"},
-      {R"("response_format": {"type": "json_object"})", R"("response_format": {"type": "text"})"},
   };
   for (const auto &[asks, neutral] : cases) {
     EXPECT_THAT(chatRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
@@ -165,6 +164,64 @@ TEST(Request, WhatIsNotThereIsRefusedAndItsNeutralValueTaken) {
         R"("store": true)", R"("tool_choice": "required")", R"("parallel_tool_calls": false)"})
     EXPECT_THAT(chatRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
   EXPECT_THAT(completionRefusal(R"("suffix": "a")"), HasSubstr(" unsupported_parameter: "));
+}
+
+TEST(Request, WhatAnAnswerMayBe) {
+  const auto constraintOf = [](const std::string &fields) {
+    return parseCompletion(R"({"prompt": "hi", )" + fields + "}", kLimits).generation.constraint;
+  };
+  EXPECT_FALSE(constraintOf(R"("response_format": {"type": "text"})"));
+  EXPECT_FALSE(constraintOf(R"("structured_outputs": null)"));
+  const struct {
+    const char *fields;
+    retort_grammar_kind kind;
+    const char *text, *field;
+  } taken[] = {
+      {R"("response_format": {"type": "json_object"})", RETORT_GRAMMAR_JSON_SCHEMA,
+       R"({"type": "object"})", "response_format"},
+      {R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": true,
+          "description": "d", "schema": {"b": 1, "a": 2}}})",
+       RETORT_GRAMMAR_JSON_SCHEMA, R"({"b":1,"a":2})", "response_format.json_schema.schema"},
+      {R"("structured_outputs": {"json": {"type": "null"}})", RETORT_GRAMMAR_JSON_SCHEMA,
+       R"({"type":"null"})", "structured_outputs.json"},
+      {R"("structured_outputs": {"json": "true"})", RETORT_GRAMMAR_JSON_SCHEMA, "true",
+       "structured_outputs.json"},
+      {R"("structured_outputs": {"json_object": true})", RETORT_GRAMMAR_JSON_SCHEMA,
+       R"({"type": "object"})", "structured_outputs.json_object"},
+      {R"("structured_outputs": {"regex": "a+"})", RETORT_GRAMMAR_REGEX, "a+",
+       "structured_outputs.regex"},
+      {R"("structured_outputs": {"choice": ["a", "b"]})", RETORT_GRAMMAR_CHOICE, R"(["a","b"])",
+       "structured_outputs.choice"},
+  };
+  for (const auto &[fields, kind, text, field] : taken) {
+    const std::optional<Constraint> constraint = constraintOf(fields);
+    ASSERT_TRUE(constraint) << fields;
+    EXPECT_EQ(constraint->kind, kind) << fields;
+    EXPECT_EQ(constraint->text, text) << fields;
+    EXPECT_EQ(constraint->field, field) << fields;
+  }
+  const std::pair<const char *, const char *> refused[] = {
+      {R"("response_format": {})", "response_format.type is missing"},
+      {R"("response_format": {"type": "xml"})", "response_format.type is \"xml\", not"},
+      {R"("response_format": {"type": "json_schema"})", "response_format.json_schema is missing"},
+      {R"("response_format": {"type": "json_schema", "json_schema": {"schema": {}}})",
+       "response_format.json_schema.name is missing"},
+      {R"("response_format": {"type": "json_schema", "json_schema": {"name": "n"}})",
+       "response_format.json_schema.schema is missing"},
+      {R"("response_format": {"type": "json_object", "schema": {}})",
+       "response_format.schema is not known"},
+      {R"("structured_outputs": {})", "structured_outputs has 0 of json, regex, choice"},
+      {R"("structured_outputs": {"regex": "a", "choice": ["a"]})", "has 2 of json"},
+      {R"("structured_outputs": {"grammar": "root ::= a"})",
+       "structured_outputs.grammar is \"root ::= a\", which is not supported"},
+      {R"("structured_outputs": {"regex": "a", "disable_any_whitespace": true})",
+       "disable_any_whitespace is true, which is not supported"},
+      {R"("guided_regex": "a")", "guided_regex is not known"},
+      {R"("structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"})",
+       "both say what the answer may be"},
+  };
+  for (const auto &[fields, message] : refused)
+    EXPECT_THAT(chatRefusal(fields), HasSubstr(message)) << fields;
 }
 
 TEST(Request, Logprobs) {
