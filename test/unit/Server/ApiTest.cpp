@@ -272,25 +272,25 @@ TEST_F(Endpoints, AnswersAreWhatWasAskedFor) {
     EXPECT_TRUE(textOf(choice) == "left" || textOf(choice) == "right") << choice;
     EXPECT_EQ(choice["finish_reason"], "stop");
   }
-  EXPECT_EQ(textOf(answerOf(R"("structured_outputs": {"regex": "[ab]{3}(c|d)"
-}, "max_tokens": 3)")).size(), 3u);
+  const Json three = answerOf(R"("structured_outputs": {"regex": "[ab]{3}[cd]"}, "max_tokens": 3)");
+  EXPECT_EQ(textOf(three).size(), 3u);
   const Json cut = answerOf(R"("structured_outputs": {"regex": "a{9}"}, "max_tokens": 4)");
-EXPECT_EQ(textOf(cut), "aaaa");
-EXPECT_EQ(cut["finish_reason"], "length");
-const HttpReply many =
-    post("/v1/completions",
-         R"({"prompt": "p", "n": 3, "stream": true, "structured_outputs": {"regex": "xyz"}})");
-EXPECT_THAT(many.body, HasSubstr("[DONE]"));
-EXPECT_THAT(
-    errorOf(post(
-        "/v1/chat/completions",
-        chatBody(
-            R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"not": {}}}})"))),
-    StartsWith(
-        R"(400 "response_format.json_schema.schema" invalid_value: response_format.json_schema.schema: /not is not supported)"));
-EXPECT_THAT(errorOf(post("/v1/chat/completions",
-                         chatBody(R"("structured_outputs": {"regex": "("})"))),
-            StartsWith(R"(400 "structured_outputs.regex")"));
+  EXPECT_EQ(textOf(cut), "aaaa");
+  EXPECT_EQ(cut["finish_reason"], "length");
+  const HttpReply many =
+      post("/v1/completions",
+           R"({"prompt": "p", "n": 3, "stream": true, "structured_outputs": {"regex": "xyz"}})");
+  EXPECT_THAT(many.body, HasSubstr("[DONE]"));
+  EXPECT_THAT(
+      errorOf(post(
+          "/v1/chat/completions",
+          chatBody(
+              R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"not": {}}}})"))),
+      StartsWith(
+          R"(400 "response_format.json_schema.schema" invalid_value: response_format.json_schema.schema: /not is not supported)"));
+  EXPECT_THAT(
+      errorOf(post("/v1/chat/completions", chatBody(R"("structured_outputs": {"regex": "("})"))),
+      StartsWith(R"(400 "structured_outputs.regex")"));
 }
 
 TEST_F(Endpoints, PromptsAreNeverCut) {
