@@ -17,23 +17,23 @@ ResponseAnswer::ResponseAnswer(std::shared_ptr<Exchange> exchange, const Respons
       stream_(request.generation.stream), item_("msg_" + exchange_->id),
       promptTokens_(promptTokens) {
   const Generation &generation = request.generation;
-  base_ = {{"id", "resp_" + exchange_->id},
-           {"object", "response"},
-           {"created_at", std::time(nullptr)},
-           {"model", model},
-           {"instructions", orNull(request.instructions)},
-           {"max_output_tokens",
-            generation.maxTokens ? Json(*generation.maxTokens) : Json(nullptr)},
-           {"metadata", Json::parse(request.metadata)},
-           {"parallel_tool_calls", true},
-           {"previous_response_id", nullptr},
-           {"store", false},
-           {"temperature", generation.temperature},
-           {"text", {{"format", {{"type", "text"}}}}},
-           {"tool_choice", "auto"},
-           {"tools", Json::array()},
-           {"top_p", generation.topP},
-           {"truncation", "disabled"}};
+  base_ = {
+      {"id", "resp_" + exchange_->id},
+      {"object", "response"},
+      {"created_at", std::time(nullptr)},
+      {"model", model},
+      {"instructions", orNull(request.instructions)},
+      {"max_output_tokens", generation.maxTokens ? Json(*generation.maxTokens) : Json(nullptr)},
+      {"metadata", Json::parse(request.metadata)},
+      {"parallel_tool_calls", true},
+      {"previous_response_id", nullptr},
+      {"store", false},
+      {"temperature", generation.temperature},
+      {"text", {{"format", {{"type", "text"}}}}},
+      {"tool_choice", "auto"},
+      {"tools", Json::array()},
+      {"top_p", generation.topP},
+      {"truncation", "disabled"}};
   exchange_->promptTokens = promptTokens;
   exchange_->whenGone([cancelled = cancelled_] { *cancelled = true; });
 }
@@ -47,8 +47,8 @@ Json ResponseAnswer::textPart() const {
 
 Json ResponseAnswer::message(const char *status) const {
   Json item = {{"id", item_}, {"type", "message"}, {"status", status}, {"role", "assistant"}};
-  item["content"] = std::string_view(status) == "in_progress" ? Json::array()
-                                                               : Json::array({textPart()});
+  item["content"] =
+      std::string_view(status) == "in_progress" ? Json::array() : Json::array({textPart()});
   return item;
 }
 
@@ -60,14 +60,14 @@ Json ResponseAnswer::response(const char *status) const {
   result["incomplete_details"] =
       state == "incomplete" ? Json{{"reason", "max_output_tokens"}} : Json(nullptr);
   result["output"] = state == "in_progress" ? Json::array() : Json::array({message(status)});
-  result["usage"] = state == "in_progress"
-                        ? Json(nullptr)
-                        : Json{{"input_tokens", promptTokens_},
-                               {"input_tokens_details",
-                                {{"cached_tokens", cached_}, {"cache_write_tokens", 0}}},
-                               {"output_tokens", tokens_},
-                               {"output_tokens_details", {{"reasoning_tokens", 0}}},
-                               {"total_tokens", promptTokens_ + tokens_}};
+  result["usage"] =
+      state == "in_progress"
+          ? Json(nullptr)
+          : Json{{"input_tokens", promptTokens_},
+                 {"input_tokens_details", {{"cached_tokens", cached_}, {"cache_write_tokens", 0}}},
+                 {"output_tokens", tokens_},
+                 {"output_tokens_details", {{"reasoning_tokens", 0}}},
+                 {"total_tokens", promptTokens_ + tokens_}};
   return result;
 }
 
@@ -113,8 +113,7 @@ void ResponseAnswer::update(size_t, Update update) {
   cached_ += update.cachedTokens;
   text_ += update.text;
   if (stream_ && !update.text.empty())
-    textEvent("response.output_text.delta",
-              {{"delta", update.text}, {"logprobs", Json::array()}});
+    textEvent("response.output_text.delta", {{"delta", update.text}, {"logprobs", Json::array()}});
   if (update.finished)
     complete(update.length);
 }
@@ -124,9 +123,8 @@ void ResponseAnswer::fail(const ApiError &error) {
   *cancelled_ = true;
   if (!stream_)
     return exchange_->reply({error.status, error.toJson()});
-  event("error", {{"code", error.code},
-                  {"message", error.message},
-                  {"param", orNull(error.param)}});
+  event("error",
+        {{"code", error.code}, {"message", error.message}, {"param", orNull(error.param)}});
   exchange_->endStream();
 }
 
