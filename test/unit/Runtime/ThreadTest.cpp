@@ -4,6 +4,7 @@
 #include "runtime/src/engine/ThreadPool.h"
 #include "test/unit/Runtime/TestBundle.h"
 
+#include <chrono>
 #include <gtest/gtest.h>
 #include <thread>
 #include <time.h>
