@@ -5,7 +5,7 @@
 #include "compiler/Data/Jsonl.h"
 #include "runtime/base/Sha256.h"
 #include "runtime/base/SystemError.h"
-#include "runtime/src/tokenizer/Utf8.h"
+#include "runtime/base/Utf8.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -37,13 +37,6 @@ Kind kindOf(const std::string &path) {
   return Kind::Unknown;
 }
 
-/// A name as reports and tables hold it: what is no UTF-8 in it is U+FFFD there.
-std::string shownName(std::string_view name) {
-  std::string shown;
-  tok::appendRepaired(shown, name);
-  return shown;
-}
-
 /// Walks folders depth first, by name.
 class Walker {
 public:
@@ -63,7 +56,7 @@ public:
     if (!S_ISREG(info.st_mode))
       fail(ExitCode::Io, path + ": is neither a file nor a folder: name files or folders of text");
     ++counts_.files;
-    files_.push_back({path, shownName(fs::path(path).filename().string()), true});
+    files_.push_back({path, repaired(fs::path(path).filename().string()), true});
   }
 
 private:
@@ -77,7 +70,7 @@ private:
     if (error) {
       ++counts_.files;
       ++counts_.unreadableFiles;
-      counts_.note(shownName(prefix) + ": " + error.message());
+      counts_.note(repaired(prefix) + ": " + error.message());
     }
     std::sort(names.begin(), names.end());
     for (const std::string &name : names)
@@ -97,13 +90,13 @@ private:
     ++counts_.files;
     if (!there) { // a link to nowhere
       ++counts_.unreadableFiles;
-      counts_.note(shownName(shown) + ": " + std::strerror(errno));
+      counts_.note(repaired(shown) + ": " + std::strerror(errno));
     } else if (name[0] == '.')
       ++counts_.hiddenFiles;
     else if (kindOf(name) == Kind::Unknown)
       ++counts_.unknownTypeFiles;
     else
-      files_.push_back({path, shownName(shown), false});
+      files_.push_back({path, repaired(shown), false});
   }
 
   std::vector<CorpusFile> &files_;
@@ -258,17 +251,8 @@ size_t cutPoint(std::string_view text, size_t maxBytes) {
 }
 
 size_t findInvalidUtf8(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    if (static_cast<unsigned char>(text[at]) < 0x80) {
-      ++at;
-      continue;
-    }
-    const tok::Utf8Char c = tok::readUtf8(text.data() + at, text.size() - at);
-    if (!c.valid)
-      return at;
-    at += c.bytes;
-  }
-  return std::string_view::npos;
+  const size_t good = validPrefix(text);
+  return good == text.size() ? std::string_view::npos : good;
 }
 
 std::vector<CorpusFile> findCorpusFiles(const std::vector<std::string> &paths,

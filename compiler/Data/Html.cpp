@@ -4,6 +4,7 @@
 // space text is set in; neither ever looks back, so time is linear in the page.
 #include "compiler/Data/Html.h"
 #include "compiler/Data/HtmlEntities.h"
+#include "runtime/base/Utf8.h"
 
 #include <algorithm>
 #include <array>
@@ -94,18 +95,6 @@ private:
   unsigned newlines_ = 0;
   bool space_ = false, afterMarker_ = false;
 };
-
-void appendUtf8(std::string &out, uint32_t c) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-    return;
-  }
-  const unsigned more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-  static constexpr uint32_t leads[] = {0, 0xC0, 0xE0, 0xF0};
-  out += static_cast<char>(leads[more] | c >> (6 * more));
-  for (unsigned i = more; i-- > 0;)
-    out += static_cast<char>(0x80 | (c >> (6 * i) & 0x3F));
-}
 
 /// The code point of a numeric reference, with the standard's repairs: 0x80 to 0x9F mean Windows'
 /// code page 1252, and what is no character means U+FFFD.

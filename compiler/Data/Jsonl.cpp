@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Data/Jsonl.h"
 #include "compiler/Data/CorpusFiles.h"
-#include "runtime/src/tokenizer/Utf8.h"
+#include "runtime/base/Utf8.h"
 
 #include <cctype>
 #include <cstdint>
@@ -155,7 +155,7 @@ private:
     for (size_t nul; (nul = text.find('\0')) != std::string_view::npos;
          text.remove_prefix(nul + 1)) {
       out += text.substr(0, nul);
-      tok::appendUtf8(out, 0xFFFD);
+      appendUtf8(out, 0xFFFD);
     }
     out += text;
   }
@@ -183,7 +183,7 @@ private:
         at_ = before; // of its own
     }
     if (out)
-      tok::appendUtf8(*out, unit == 0 || (unit >= 0xD800 && unit < 0xE000) ? 0xFFFD : unit);
+      appendUtf8(*out, unit == 0 || (unit >= 0xD800 && unit < 0xE000) ? 0xFFFD : unit);
     return true;
   }
 

@@ -13,7 +13,7 @@
 #include "compiler/Import/Import.h"
 #include "runtime/base/Output.h"
 #include "runtime/base/Sha256.h"
-#include "runtime/src/tokenizer/Utf8.h"
+#include "runtime/base/Utf8.h"
 
 #include "llvm/ADT/StringSet.h"
 
@@ -220,6 +220,7 @@ public:
     }
     if (!teacher_.chatNote().empty())
       progress_.note(teacher_.chatNote());
+    writeTokenizerJson(teacher_.tokenizer().spec); // which refuses what a bundle cannot hold
     planned_ = plan();
     if (options_.budgetBytes)
       fitBudget();
@@ -329,12 +330,9 @@ private:
 
   engine::Manifest::Provenance provenance() {
     // A manifest is UTF-8, a file's name any bytes.
-    std::string teacher, recipe;
-    tok::appendRepaired(teacher, std::filesystem::path(options_.teacher).filename().string());
-    tok::appendRepaired(recipe, recipe_.name());
-    return {.teacherFile = teacher,
+    return {.teacherFile = repaired(std::filesystem::path(options_.teacher).filename().string()),
             .teacherSha256 = teacher_.sha256(),
-            .recipe = recipe,
+            .recipe = repaired(recipe_.name()),
             .pipeline = context_.normalise(pipeline()),
             .seed = std::stoull(recipe_.valueOr("seed", "0")),
             .corpus = corpus_.known() ? corpus_.known()->identity() : ""};

@@ -3,6 +3,7 @@
 #include "compiler/Driver/DataWork.h"
 #include "compiler/Data/Hash.h"
 #include "compiler/Driver/Estimate.h"
+#include "compiler/Torch/Checks.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Torch/Loader.h"
 #include "runtime/base/Sha256.h"
@@ -18,7 +19,7 @@ namespace retort {
 namespace {
 
 /// Part of every key: raised when data work gives other results for the same inputs.
-constexpr const char *kWorkVersion = "retort-work-5";
+constexpr const char *kWorkVersion = "retort-work-6";
 
 /// Windows of packed rows as the executor takes them: the window's start token and all its targets.
 std::vector<exec::Sequence> toSequences(const PackedSequences &packed) {
@@ -113,8 +114,8 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
   stream << teacher_.sha256() << '\n';
   if (!op->hasAttr("task"))
     stream << corpus_.get().identity() << '\n';
-  if (runsModel(op)) // whose sums depend on the machine and on how many threads share them
-    stream << exec::arithmeticOf({.threads = static_cast<int>(options_.threads)}) << '\n';
+  if (runsModel(op)) // whose sums depend on the machine
+    stream << exec::arithmetic() << '\n';
   return sha256Hex(std::string_view(text));
 }
 
@@ -128,6 +129,14 @@ exec::OnProgress DataWork::onProgress() {
   };
 }
 
+void DataWork::checkDocuments(lm::ModelOp model, Split split) {
+  if (model.getContext() < 2)
+    fail(ExitCode::Unsupported,
+         "'" + model.getSymName().str() + "' has a context of one token, so none can be predicted");
+  teacher_.tokenizerOf(model).startToken();
+  corpus_.get().require(split);
+}
+
 std::vector<exec::Sequence> DataWork::packTrain(mlir::Operation *op, lm::ModelOp model,
                                                 int64_t tokens, int64_t sequenceTokens,
                                                 uint64_t seed) {
@@ -135,11 +144,22 @@ std::vector<exec::Sequence> DataWork::packTrain(mlir::Operation *op, lm::ModelOp
   const uint64_t salt = leadingBits(sha256Hex(std::string_view(name)));
   const LoadedTokenizer &tokenizer = teacher_.tokenizerOf(model);
   std::vector<const Document *> documents = corpus_.get().require(Split::Train);
-  return toSequences(packDocuments(documents, tokenizer.tokenizeDocument(),
-                                   {.sequenceTokens = static_cast<uint32_t>(sequenceTokens),
-                                    .startToken = tokenizer.startToken(),
-                                    .budgetTokens = static_cast<uint64_t>(tokens),
-                                    .seed = mix64(seed) ^ salt}));
+  // A window's start token and its targets.
+  const int64_t longest = static_cast<int64_t>(model.getContext()) - 1;
+  if (sequenceTokens > longest)
+    progress_.note("the model's context is shorter than sequences of " +
+                   formatCount(sequenceTokens) + " tokens: they have " + formatCount(longest));
+  const PackedSequences packed =
+      packDocuments(documents, tokenizer.tokenizeDocument(),
+                    {.sequenceTokens = static_cast<uint32_t>(std::min(sequenceTokens, longest)),
+                     .startToken = tokenizer.startToken(),
+                     .budgetTokens = static_cast<uint64_t>(tokens),
+                     .seed = mix64(seed) ^ salt});
+  // Each document is seen at most PackOptions::maxEpochs times.
+  if (packed.targetCount < static_cast<uint64_t>(tokens) * 9 / 10)
+    progress_.note(formatCount(packed.targetCount) + " tokens of the " + formatCount(tokens) +
+                   " asked for: the corpus has no more");
+  return toSequences(packed);
 }
 
 //===----------------------------------------------------------------------===//
@@ -150,6 +170,10 @@ void DataWork::runOp(distill::ObserveOp op) {
   lm::ModelOp observed = model(op, op.getModel());
   std::string key = keyOf(op, observed);
   const bool models = runsModel(op);
+  if (models) {
+    exec::checkModel(exec::graphFromModel(observed));
+    checkDocuments(observed, Split::Train);
+  }
   const std::string name = models ? "observe the teacher" : "count the vocabulary";
   if (models)
     plan_.push_back(estimateObserve(observed, op.getTokens(), name, workspace_.has(key, "json")));

@@ -78,6 +78,8 @@ private:
   exec::Executor &executor();
   lm::ModelOp model(mlir::Operation *op, llvm::StringRef name);
   std::string keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> models);
+  /// Throws what work on these documents with this model would throw in its middle.
+  void checkDocuments(lm::ModelOp model, Split split);
   /// Training documents for `op`, drawn by its name too, so that no two stages see the same first.
   std::vector<exec::Sequence> packTrain(mlir::Operation *op, lm::ModelOp model, int64_t tokens,
                                         int64_t sequenceTokens, uint64_t seed);

@@ -4,6 +4,7 @@
 #include "compiler/Driver/DataWork.h"
 #include "compiler/Driver/Estimate.h"
 #include "compiler/Driver/TaskScorer.h"
+#include "compiler/Torch/Checks.h"
 #include "compiler/Torch/FromIR.h"
 #include "compiler/Weights/StoredBytes.h"
 
@@ -23,6 +24,9 @@ void DataWork::runOp(distill::ScoreOp op) {
   lm::ModelOp scored = model(op, op.getModel());
   const std::string key = keyOf(op, scored);
   const std::string name = "score the " + wordsOf(op.getSymName());
+  exec::checkModel(exec::graphFromModel(scored));
+  if (!op.getTask())
+    checkDocuments(scored, Split::HeldOut);
   if (const std::optional<uint64_t> bytes = storedBytesPerToken(scored))
     weightBytes_[op.getSymName().str()] = *bytes;
   plan_.push_back(
@@ -46,6 +50,10 @@ nlohmann::json DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
       evalWindows(corpus_.get().require(Split::HeldOut), tokenizer.tokenizeDocument(),
                   tokenizer.startToken(), static_cast<uint32_t>(scored.getContext() - 1),
                   op.getTokens().value_or(0) * kBytesPerScoredToken);
+  if (const uint64_t asked = op.getTokens().value_or(0) * kBytesPerScoredToken;
+      windows.totalBytes < asked / 10 * 9)
+    progress_.note("scored on " + formatBytes(windows.totalBytes) + " of the " +
+                   formatBytes(asked) + " of text asked for: the corpus holds out no more");
   const exec::Graph graph = exec::graphFromModel(scored);
   exec::Scores scores;
   exec::check(executor().score({&graph, teacher_.readRows(scored, graph)}, nullptr,

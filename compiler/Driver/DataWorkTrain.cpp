@@ -1,12 +1,14 @@
 //===- DataWorkTrain.cpp - Executing distill.fit and distill.train -------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Driver/DataWork.h"
 #include "compiler/Driver/Estimate.h"
+#include "compiler/Torch/Checks.h"
 #include "compiler/Torch/FromIR.h"
 #include "passes/Quantize/Matrices.h"
 #include "runtime/base/Machine.h"
 
-#include <nlohmann/json.hpp>
+#include <cstring>
 
 namespace retort {
 namespace {
@@ -30,12 +32,21 @@ template <typename OpT> exec::Graph quantisedGraph(lm::ModelOp model, OpT op) {
   return graph;
 }
 
+std::vector<std::string> paramsOf(distill::FitOp op) {
+  std::vector<std::string> names;
+  for (auto param : op.getParams().getAsRange<mlir::StringAttr>())
+    names.push_back(param.str());
+  return names;
+}
+
 } // namespace
 
 void DataWork::runOp(distill::FitOp op) {
   lm::ModelOp student = model(op, op.getStudent()), teacher = model(op, op.getTeacher());
   const std::string key = keyOf(op, {student, teacher});
   const std::string name = "fit the " + wordsOf(op.getStudent());
+  exec::checkFit(quantisedGraph(student, op), exec::graphFromModel(teacher), paramsOf(op));
+  checkDocuments(student, Split::Train);
   plan_.push_back(estimateFit(student, teacher, op, name, workspace_.has(key, "safetensors")));
   if (!options_.planOnly)
     workspace_.getOrMake(key, "safetensors", [&](const std::string &path) {
@@ -43,8 +54,7 @@ void DataWork::runOp(distill::FitOp op) {
       const exec::Graph graph = quantisedGraph(student, op);
       const exec::Graph guide = exec::graphFromModel(teacher);
       exec::FitOptions options;
-      for (auto param : op.getParams().getAsRange<mlir::StringAttr>())
-        options.params.push_back(param.str());
+      options.params = paramsOf(op);
       options.damping = op.getDamping();
       options.outputPath = path;
       exec::FitResult result;
@@ -68,6 +78,10 @@ void DataWork::runOp(distill::TrainOp op) {
     models.push_back(guide = model(op, *op.getTeacher()));
   const std::string key = keyOf(op, models);
   const std::string name = (guide ? "distil the " : "train the ") + wordsOf(op.getStudent());
+  const auto guideGraph = guide ? std::optional(exec::graphFromModel(guide)) : std::nullopt;
+  exec::checkTraining(quantisedGraph(student, op), guideGraph ? &*guideGraph : nullptr,
+                      trainOptions(op).losses);
+  checkDocuments(student, Split::Train);
   const bool cached = workspace_.has(key, "safetensors");
   plan_.push_back(estimateTrain(student, guide, op, name, cached, availableMemoryBytes()));
   if (!options_.planOnly)
@@ -78,7 +92,8 @@ void DataWork::runOp(distill::TrainOp op) {
           train(op, key, path);
         },
         [&] { progress_.note("waiting for another compile that does the same training"); });
-  readCurve(op, key);
+  if (!options_.planOnly)
+    readCurve(op, key);
   setResult(op, key);
 }
 
@@ -99,18 +114,13 @@ void DataWork::train(distill::TrainOp op, const std::string &key, const std::str
   options.checkpointPath = workspace_.partialPath(key);
   options.outputPath = output;
   options.key = key;
+  options.note = [this](const std::string &line) { progress_.note(line); };
   exec::TrainResult result;
   exec::check(
       executor().train(studentModel, guide ? &*guide : nullptr,
                        packTrain(op, student, op.getTokens(), op.getSequenceLength(), op.getSeed()),
                        options, onProgress(), result));
-  nlohmann::json curve = {
-      {"steps", result.steps}, {"tokens", result.tokens}, {"loss", result.curve}};
-  workspace_.put(key, "json", curve.dump() + "\n");
   std::string text = formatCount(result.tokens) + " tokens";
-  // Each document is seen at most PackOptions::maxEpochs times.
-  if (result.tokens < op.getTokens() * 9 / 10)
-    text += " of the " + formatCount(op.getTokens()) + " asked for: the corpus has no more";
   char line[96];
   std::snprintf(line, sizeof line, ", loss %.3f to %.3f, %.0f tokens/s",
                 result.curve.empty() ? 0 : result.curve.front(),
@@ -123,14 +133,18 @@ void DataWork::train(distill::TrainOp op, const std::string &key, const std::str
 }
 
 void DataWork::readCurve(distill::TrainOp op, const std::string &key) {
-  if (!workspace_.has(key, "json"))
-    return;
-  nlohmann::json curve = readObject(workspace_.objectPath(key, "json"));
+  const SafetensorsFile file = SafetensorsFile::open(workspace_.objectPath(key, "safetensors"));
+  const SafetensorsTensor *curve = file.find(exec::kCurve);
+  const auto trained = file.metadata().find(exec::kTokens);
+  if (!curve || trained == file.metadata().end())
+    fail(ExitCode::Internal, file.path() + ": has no loss curve");
+  std::vector<float> loss(curve->bytes.size() / sizeof(float));
+  std::memcpy(loss.data(), curve->bytes.data(), curve->bytes.size());
+  const double tokens = std::stod(trained->second);
   LossCurve points{(op.getTeacher() ? "distil the " : "train the ") + wordsOf(op.getStudent()), {}};
-  const double steps = std::max<double>(1, curve["loss"].size());
-  for (size_t i = 0; i < curve["loss"].size(); ++i)
-    points.points.push_back({static_cast<uint64_t>(curve["tokens"].get<double>() * (i + 1) / steps),
-                             curve["loss"][i].get<double>()});
+  for (size_t i = 0; i < loss.size(); ++i)
+    points.points.push_back(
+        {static_cast<uint64_t>(tokens * double(i + 1) / double(loss.size())), loss[i]});
   curves_.push_back(std::move(points));
 }
 

@@ -83,9 +83,12 @@ PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string
 }
 
 PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &name, bool cached) {
-  PlannedWork work = estimateObserve(model, tokens ? tokens : 50'000, name, cached);
-  work.memoryBytes += readBytes() * model.getVocab() * model.getHidden();
-  work.diskBytes = 1000;
+  // In f32, whatever is faster.
+  const int64_t scored = tokens ? tokens : 50'000;
+  PlannedWork work{name, cached, 2.0 * parameterCount(model) * scored / f32FlopsPerSecond(), 0,
+                   1000};
+  work.memoryBytes = kBaseBytes + 4 * largestBlockElements(model) + 4 * model.getHidden() * scored;
+  work.memoryBytes += 4 * model.getVocab() * model.getHidden();
   return work;
 }
 

@@ -28,8 +28,12 @@ retort_generation generate(Session &session, std::span<const int32_t> prompt,
                            const RunOptions &options, uint64_t seed, bool print,
                            std::string &text) {
   GenerateOptions generation;
-  generation.sampling = {static_cast<float>(options.temperature), static_cast<float>(options.topP),
-                         options.topK, seed};
+  generation.sampling = {.temperature = static_cast<float>(options.temperature),
+                         .topP = static_cast<float>(options.topP),
+                         .topK = options.topK,
+                         .seed = seed,
+                         .minP = static_cast<float>(options.minP),
+                         .repetitionPenalty = static_cast<float>(options.repetitionPenalty)};
   generation.maxTokens = options.maxTokens;
   generation.stop = options.stops;
   generation.cancel = &cancelled;

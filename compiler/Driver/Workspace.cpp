@@ -116,18 +116,23 @@ std::string Workspace::partialPath(const std::string &key) const {
   return dir_ + "/partial/" + key;
 }
 
+bool Workspace::lost(const std::string &path, const char *what) const {
+  if (lost_.insert(path).second)
+    std::fprintf(stderr, "retort: note: %s: %s, so it is made again\n", path.c_str(), what);
+  return false;
+}
+
 bool Workspace::has(const std::string &key, const std::string &kind) const {
   const std::string path = objectPath(key, kind);
+  if (whole_.contains(path))
+    return true;
   std::error_code ignored;
-  if (whole_.contains(path) || !fs::exists(path, ignored))
-    return whole_.contains(path);
   std::string sum;
   std::ifstream(sumPath(key, kind)) >> sum;
-  if (sum != sumOf(path)) {
-    std::fprintf(stderr, "retort: note: %s: does not match its SHA-256, so it is made again\n",
-                 path.c_str());
-    return false;
-  }
+  if (!fs::exists(path, ignored))
+    return !sum.empty() && lost(path, "is gone");
+  if (sum != sumOf(path))
+    return lost(path, "does not match its SHA-256");
   whole_.insert(path);
   return true;
 }

@@ -12,11 +12,12 @@ namespace retort {
 /// depends on (its key), so a compile that was killed finds what it had finished, and recipes that
 /// share a prefix share its work. Objects appear by an atomic rename and are never changed, so any
 /// number of processes may share a workspace. Each has its own SHA-256 beside it, compared before it
-/// is first used: one that does not match is as good as none, is said on stderr and made again.
+/// is first used: one that does not match or is gone is said on stderr, once, and made again.
 ///
 ///     <dir>/objects/<key>.<kind>       a finished result
 ///     <dir>/sums/<key>.<kind>          its SHA-256
-///     <dir>/partial/<key>              a training checkpoint, removed when its result is there
+///     <dir>/partial/<key>              a training checkpoint with a sum of its own, removed when its
+///                                      result is there
 ///     <dir>/locks/<key>                held while one process makes the object
 class Workspace {
 public:
@@ -51,9 +52,11 @@ public:
 
 private:
   std::string sumPath(const std::string &key, const std::string &kind) const;
+  bool lost(const std::string &path, const char *what) const;
 
   std::string dir_;
   mutable std::set<std::string> whole_; ///< paths of objects that were compared with their sums
+  mutable std::set<std::string> lost_;  ///< paths of objects that were said to be made again
 };
 
 /// Writes a whole file that appears only when it is durable (OutputFile). Throws Error (Io or

@@ -1,7 +1,7 @@
 //===- Report.cpp - The report as JSON --------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Report/Report.h"
-#include "runtime/src/tokenizer/Utf8.h"
+#include "runtime/base/Utf8.h"
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -9,18 +9,6 @@
 namespace retort {
 namespace {
 using Json = nlohmann::json;
-
-/// `text` with each broken part of UTF-8 as U+FFFD: JSON and HTML take nothing else, and the paths
-/// in the provenance may hold any bytes.
-std::string repaired(std::string_view text) {
-  std::string result;
-  for (size_t at = 0; at < text.size();) {
-    const tok::Utf8Char c = tok::readUtf8(text.data() + at, text.size() - at);
-    result += c.valid ? text.substr(at, c.bytes) : tok::kReplacement;
-    at += c.bytes;
-  }
-  return result;
-}
 
 template <typename T> Json orNull(const std::optional<T> &value) {
   return value ? Json(*value) : Json();
@@ -161,7 +149,7 @@ std::string escapeHtml(std::string_view text) {
       break;
     default:
       if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F)
-        result += tok::kReplacement;
+        result += kReplacement;
       else
         result += c;
     }

@@ -3,9 +3,9 @@
 #include "compiler/Tokenizer/Internal.h"
 #include "compiler/Tokenizer/Regex.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Utf8.h"
 #include "runtime/src/tokenizer/Encoder.h"
 #include "runtime/src/tokenizer/TableFormat.h"
-#include "runtime/src/tokenizer/Utf8.h"
 #include <algorithm>
 #include <limits>
 #include <map>

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Tokenizer/JinjaLex.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Utf8.h"
 #include "runtime/src/chat/Case.h"
-#include "runtime/src/tokenizer/Utf8.h"
 
 #include <algorithm>
 #include <charconv>
@@ -30,7 +30,7 @@ public:
     if (source.size() > kMaxTemplateBytes)
       failAt(1, "the template has " + std::to_string(source.size()) +
                     " bytes: at most 1048576 are allowed");
-    if (tok::validPrefix(source) != source.size())
+    if (validPrefix(source) != source.size())
       failAt(1, "the template is not UTF-8");
     for (size_t i = 0; i < source.size(); ++i)
       if (source[i] != '\r')
@@ -60,7 +60,7 @@ private:
   size_t pastSpace(size_t from) const {
     while (from < text_.size()) {
       const char *begin = text_.data() + from, *p = begin;
-      if (!chat::isSpace(tok::nextCode(p)))
+      if (!chat::isSpace(nextCode(p)))
         break;
       from += size_t(p - begin);
     }
@@ -71,7 +71,7 @@ private:
     size_t end = from;
     for (size_t i = from; i < to;) {
       const char *begin = text_.data() + i, *p = begin;
-      const bool space = chat::isSpace(tok::nextCode(p));
+      const bool space = chat::isSpace(nextCode(p));
       i += size_t(p - begin);
       if (!space)
         end = i;
@@ -331,7 +331,7 @@ private:
       failAt(line_, "a string with a broken escape");
     if (value >= 0xD800 && value < 0xE000)
       failAt(line_, "an escape of half a character is not known to Retort");
-    tok::appendUtf8(out, value);
+    appendUtf8(out, value);
     return count;
   }
 

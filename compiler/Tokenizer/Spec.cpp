@@ -3,8 +3,8 @@
 #include "compiler/Tokenizer/Spec.h"
 #include "compiler/Tokenizer/Internal.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Utf8.h"
 #include "runtime/src/tokenizer/Tokenizer.h"
-#include "runtime/src/tokenizer/Utf8.h"
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -35,14 +35,14 @@ const Alphabet &alphabet() {
 
 std::string alphabetLetter(uint8_t byte) {
   std::string letter;
-  tok::appendUtf8(letter, alphabet().letters[byte]);
+  appendUtf8(letter, alphabet().letters[byte]);
   return letter;
 }
 
 std::optional<std::string> alphabetBytes(std::string_view piece) {
   std::string bytes;
   for (const char *p = piece.data(), *end = p + piece.size(); p < end;) {
-    auto it = alphabet().bytes.find(tok::nextCode(p));
+    auto it = alphabet().bytes.find(nextCode(p));
     if (it == alphabet().bytes.end())
       return std::nullopt;
     bytes += char(it->second);
@@ -80,9 +80,7 @@ std::string inQuotes(std::string_view text) {
     else
       out += c;
   }
-  std::string repaired;
-  tok::appendRepaired(repaired, out);
-  return repaired + (text.size() > 60 ? "...'" : "'");
+  return repaired(out) + (text.size() > 60 ? "...'" : "'");
 }
 
 namespace {
@@ -126,7 +124,7 @@ private:
       if (token.size() > 4096)
         bad(name(int32_t(i)) + " has " + std::to_string(token.size()) +
             " bytes: at most 4096 are allowed");
-      if (tok::validPrefix(token) != token.size())
+      if (validPrefix(token) != token.size())
         bad(name(int32_t(i)) + " is not UTF-8");
       total += token.size();
       if (!s_.inModel[i])

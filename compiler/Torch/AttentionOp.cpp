@@ -1,7 +1,7 @@
 //===- AttentionOp.cpp - Causal attention within documents, with gradients --------===//
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs of query rows against the keys that any of them sees: matrix products by libtorch, softmax
+// Runs of query rows against the keys that any of them sees: matrix products, softmax
 // with each row's own range of keys between them. Documents and windows only change the ranges.
 // The query heads of a key/value head are stacked, so the products are a batch of kv_heads.
 // Nothing but log(sum(exp(score))) is kept of the scores: backward makes them again, as in
@@ -10,6 +10,7 @@
 //===------------------------------------------------------------------------------===//
 #include "compiler/Torch/Ops.h"
 #include "compiler/Torch/Parallel.h"
+#include "compiler/Torch/Products.h"
 #include <algorithm>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -84,9 +85,9 @@ struct AttentionFunction : Function<AttentionFunction> {
     for (int64_t begin = 0; begin < plan.count; begin += plan.step) {
       const int64_t end = std::min(plan.count, begin + plan.step), lo = plan.firstKeyOf(begin);
       const Tensor seen = keys.narrow(1, lo, end - lo);
-      const Tensor scores = at::bmm(stack(plan, query, begin, end), seen.transpose(1, 2));
+      const Tensor scores = product(stack(plan, query, begin, end), seen.transpose(1, 2));
       softmax(plan, scores, logSums, begin, end, lo);
-      unstack(plan, at::bmm(scores, values.narrow(1, lo, end - lo)), out, begin, end);
+      unstack(plan, product(scores, values.narrow(1, lo, end - lo)), out, begin, end);
     }
     ctx->save_for_backward({query, key, value, out, logSums});
     ctx->saved_data["op"] = reinterpret_cast<int64_t>(op);
@@ -128,12 +129,12 @@ struct AttentionFunction : Function<AttentionFunction> {
       const int64_t width = end - lo;
       const Tensor seen = keys.narrow(1, lo, width), queries = stack(plan, query, begin, end);
       const Tensor gradRows = stack(plan, gradOut, begin, end);
-      const Tensor scores = at::bmm(queries, seen.transpose(1, 2));
-      const Tensor gradScores = at::bmm(gradRows, values.narrow(1, lo, width).transpose(1, 2));
+      const Tensor scores = product(queries, seen.transpose(1, 2));
+      const Tensor gradScores = product(gradRows, values.narrow(1, lo, width).transpose(1, 2));
       softmaxBackward(plan, scores, gradScores, saved[4], delta, begin, end, lo);
-      unstack(plan, at::bmm(gradScores, seen), gradQuery, begin, end);
-      gradKeys.narrow(1, lo, width).add_(at::bmm(gradScores.transpose(1, 2), queries));
-      gradValues.narrow(1, lo, width).add_(at::bmm(scores.transpose(1, 2), gradRows));
+      unstack(plan, product(gradScores, seen), gradQuery, begin, end);
+      gradKeys.narrow(1, lo, width).add_(product(gradScores.transpose(1, 2), queries));
+      gradValues.narrow(1, lo, width).add_(product(scores.transpose(1, 2), gradRows));
     }
     auto back = [&](const Tensor &grad) {
       return grad.permute({1, 0, 2}).to(query.scalar_type()).reshape({plan.count, -1});

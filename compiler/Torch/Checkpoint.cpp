@@ -3,6 +3,7 @@
 #include "compiler/Torch/Checkpoint.h"
 #include "compiler/Checkpoint/Safetensors.h"
 #include "compiler/Torch/Parallel.h"
+#include "runtime/base/Sha256.h"
 #include "runtime/base/SystemError.h"
 #include <chrono>
 #include <cstring>
@@ -52,13 +53,29 @@ void writeFile(const std::string &path, const std::vector<Named> &tensors,
     failSystem(path, "cannot be written", error.value());
 }
 
-bool copyFrom(const SafetensorsFile &file, const std::string &name, const at::Tensor &to) {
-  const SafetensorsTensor *from = file.find(name);
-  if (!from || from->type != DType::F32 || from->bytes.size() != to.nbytes())
-    return false;
-  std::memcpy(to.data_ptr(), from->bytes.data(), to.nbytes());
-  return true;
+void copyFrom(const SafetensorsFile &file, const std::string &name, const at::Tensor &to) {
+  std::memcpy(to.data_ptr(), file.find(name)->bytes.data(), to.nbytes());
 }
+
+std::span<const uint8_t> bytesOf(const at::Tensor &tensor) {
+  return {static_cast<const uint8_t *>(tensor.data_ptr()), tensor.nbytes()};
+}
+
+/// Covers whatever a run is taken up from.
+class CheckpointSum {
+public:
+  CheckpointSum(const std::string &key, const std::string &rollbacks) {
+    hash_.add(key + '\n' + rollbacks + '\n');
+  }
+  void add(const std::string &name, std::span<const uint8_t> bytes) {
+    hash_.add(name + ' ' + std::to_string(bytes.size()) + '\n');
+    hash_.add(bytes);
+  }
+  std::string hex() { return hash_.hex(); }
+
+private:
+  Sha256 hash_;
+};
 
 std::string metadataOf(const SafetensorsFile &file, const std::string &key) {
   const auto found = file.metadata().find(key);
@@ -77,37 +94,51 @@ Checkpoints::Checkpoints(const TrainOptions &options, std::vector<Trained> &para
 bool Checkpoints::resume(RunState &state) {
   if (options_.checkpointPath.empty() || !std::filesystem::exists(options_.checkpointPath))
     return false;
+  bool taken = false;
   try {
-    const SafetensorsFile file = SafetensorsFile::open(options_.checkpointPath);
-    const SafetensorsTensor *curve = file.find("training.curve");
-    if (metadataOf(file, "retort.checkpoint") != "2" || !curve ||
-        metadataOf(file, "retort.key") != options_.key)
-      return false;
-    // Every tensor is looked at before the first one is taken over.
-    for (const Trained &trained : params_)
-      for (const char *suffix : {"", ".mean", ".variance"}) {
-        const SafetensorsTensor *tensor = file.find(trained.param->name + suffix);
-        if (!tensor || tensor->type != DType::F32 ||
-            tensor->bytes.size() != trained.master.nbytes())
-          return false;
-      }
-    for (Trained &trained : params_) {
-      copyFrom(file, trained.param->name, trained.master);
-      copyFrom(file, trained.param->name + ".mean", trained.mean);
-      copyFrom(file, trained.param->name + ".variance", trained.variance);
-    }
-    state.curve.resize(curve->bytes.size() / sizeof(float));
-    std::memcpy(state.curve.data(), curve->bytes.data(), curve->bytes.size());
-    state.step = int64_t(state.curve.size());
-    saved_ = false;
-    state.rollbacks = std::max<int64_t>(
-        state.rollbacks, std::strtoll(metadataOf(file, "retort.rollbacks").c_str(), nullptr, 10));
-    return true;
-  } catch (const std::exception &) {
-    return false;
-  } catch (const Error &) {
-    return false; // A damaged checkpoint costs time, not the run.
+    taken = take(state);
+  } catch (...) {
+    taken = errorInFlight().code == ExitCode::Ok; // A damaged checkpoint costs time, not the run.
   }
+  if (!taken && options_.note)
+    options_.note(options_.checkpointPath +
+                  ": this checkpoint is damaged or another training's, so training begins anew");
+  return taken;
+}
+
+bool Checkpoints::take(RunState &state) {
+  const SafetensorsFile file = SafetensorsFile::open(options_.checkpointPath);
+  const std::string rollbacks = metadataOf(file, "retort.rollbacks");
+  if (metadataOf(file, "retort.checkpoint") != "3" ||
+      metadataOf(file, "retort.key") != options_.key)
+    return false;
+  // Every tensor is looked at before the first one is taken over.
+  CheckpointSum sum(options_.key, rollbacks);
+  for (const Trained &trained : params_)
+    for (const char *suffix : {"", ".mean", ".variance"}) {
+      const SafetensorsTensor *tensor = file.find(trained.param->name + suffix);
+      if (!tensor || tensor->bytes.size() != trained.master.nbytes())
+        return false;
+      sum.add(tensor->name, tensor->bytes);
+    }
+  const SafetensorsTensor *curve = file.find(kCurve);
+  if (!curve)
+    return false;
+  sum.add(kCurve, curve->bytes);
+  if (metadataOf(file, "retort.sum") != sum.hex())
+    return false;
+  for (Trained &trained : params_) {
+    copyFrom(file, trained.param->name, trained.master);
+    copyFrom(file, trained.param->name + ".mean", trained.mean);
+    copyFrom(file, trained.param->name + ".variance", trained.variance);
+  }
+  state.curve.resize(curve->bytes.size() / sizeof(float));
+  std::memcpy(state.curve.data(), curve->bytes.data(), curve->bytes.size());
+  state.step = int64_t(state.curve.size());
+  saved_ = false;
+  state.rollbacks =
+      std::max<int64_t>(state.rollbacks, std::strtoll(rollbacks.c_str(), nullptr, 10));
+  return true;
 }
 
 void Checkpoints::maybeSave(const RunState &state) {
@@ -126,21 +157,30 @@ void Checkpoints::save(const RunState &state) {
     tensors.emplace_back(trained.param->name + ".mean", trained.mean);
     tensors.emplace_back(trained.param->name + ".variance", trained.variance);
   }
-  tensors.emplace_back("training.curve", at::tensor(state.curve));
+  tensors.emplace_back(kCurve, at::tensor(state.curve));
+  const std::string rollbacks = std::to_string(state.rollbacks);
+  CheckpointSum sum(options_.key, rollbacks);
+  for (const Named &tensor : tensors)
+    sum.add(tensor.name, bytesOf(tensor.values()));
   writeFile(options_.checkpointPath, tensors,
-            {{"retort.checkpoint", "2"},
+            {{"retort.checkpoint", "3"},
              {"retort.key", options_.key},
-             {"retort.rollbacks", std::to_string(state.rollbacks)}});
+             {"retort.rollbacks", rollbacks},
+             {"retort.sum", sum.hex()}});
   saved_ = true;
   endedAt_ = nowSeconds();
   tookSeconds_ = endedAt_ - begun;
 }
 
 void writeWeights(const std::vector<Trained> &params, const std::string &path) {
-  std::vector<Named> tensors;
-  for (const Trained &trained : params)
-    tensors.emplace_back(trained);
-  writeFile(path, tensors, {{"format", "pt"}});
+  writeFile(path, {params.begin(), params.end()}, {{"format", "pt"}});
+}
+
+void writeWeights(const std::vector<Trained> &params, const TrainResult &result,
+                  const std::string &path) {
+  std::vector<Named> tensors(params.begin(), params.end());
+  tensors.emplace_back(kCurve, at::tensor(result.curve));
+  writeFile(path, tensors, {{"format", "pt"}, {kTokens, std::to_string(result.tokens)}});
 }
 
 } // namespace retort::exec

@@ -5,7 +5,7 @@
 // torch and no MLIR type. Nothing throws across it, in either direction: calls and callbacks return
 // a Status. Calls take as many threads as the options say and are made one at a time.
 //
-// For the same arguments, threads and machine the results are the same bits.
+// For the same arguments and kind of machine the results are the same bits, whatever the threads.
 //
 //===-----------------------------------------------------------------------------------------===//
 #pragma once
@@ -145,10 +145,18 @@ struct TrainOptions {
   uint64_t seed = 0;          ///< of the order of the sequences
   std::string checkpointPath; ///< empty: no checkpoints
   double checkpointSeconds = 30;
-  std::string outputPath; ///< safetensors, f32, named as the params; written whole or not at all
+  /// Safetensors, written whole or not at all: f32, named as the params, with the curve as kCurve and the
+  /// tokens as the metadata kTokens.
+  std::string outputPath;
   /// What the checkpoint must have been made from; a checkpoint with another key is not resumed.
   std::string key;
+  /// Gets what the user should know, a line each.
+  std::function<void(const std::string &)> note;
 };
+
+/// The tensor that holds each step's loss, in a checkpoint and in what a training made; and, there, the
+/// number of tokens trained on.
+inline constexpr const char *kCurve = "training.curve", *kTokens = "retort.tokens";
 
 struct TrainResult {
   int64_t steps = 0, tokens = 0;
@@ -212,7 +220,7 @@ public:
 
   /// Trains the parameters of `student` that are not frozen on each sequence once and writes them to
   /// options.outputPath. If options.checkpointPath exists and fits, goes on from there with the same
-  /// bits as if it had not stopped; removing it is the caller's, once the output is safe. A step whose
+  /// bits as if it had not stopped; a damaged one is said and begun anew; removing it is the caller's, once the output is safe. A step whose
   /// loss or gradient is not finite is never taken: the run goes back to its checkpoint (or its
   /// beginning) at half the learning rate, twice, then fails with Usage. `teacher` (null unless
   /// options.losses asks for one) has the student's vocabulary, or the one that

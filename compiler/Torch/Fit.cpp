@@ -8,14 +8,13 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/Torch/Fit.h"
 #include "compiler/Torch/Checkpoint.h"
+#include "compiler/Torch/Checks.h"
 #include "compiler/Torch/Forward.h"
 #include "compiler/Torch/Meter.h"
 #include "compiler/Torch/Parallel.h"
+#include "compiler/Torch/Products.h"
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/argsort.h>
-#include <ATen/ops/cholesky_inverse.h>
-#include <ATen/ops/cholesky_solve.h>
-#include <ATen/ops/linalg_cholesky_ex.h>
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -61,20 +60,22 @@ struct Side {
   std::vector<Tensor> stream; ///< of each run, [rows, hidden] float
 };
 
-/// X^T X of a layer's inputs, damped, and its Cholesky root; double.
+/// X^T X of a layer's inputs, damped, and the inverse of its lower root; double.
 class Gram {
 public:
   Gram(const std::vector<Tensor> &inputs, double damping, const std::string &name) : name_(name) {
     for (const Tensor &x : inputs) {
-      const Tensor more = at::mm(x.t(), x).to(at::kDouble);
+      const Tensor more = product(x.t(), x).to(at::kDouble);
       damped_ = damped_.defined() ? damped_.add_(more) : more;
     }
     const double square = damped_.diagonal().mean().item<double>();
     damped_.diagonal().add_(square > 0 ? square * damping : 1.0); // a layer that reads zeros: any
-    root_ = rootOf(damped_, false);
+    inverse_ = inverseOfRoot(damped_);
   }
   /// The D of D X^T X = right^T; right is [features, outputs], D [outputs, features].
-  Tensor solve(const Tensor &right) const { return at::cholesky_solve(right, root_).t(); }
+  Tensor solve(const Tensor &right) const {
+    return product(product(inverse_, right).t(), inverse_);
+  }
   /// Rounds the rows of a layer that reads these inputs.
   void round(const Tensor &matrix, const NumberFormat &format) {
     if (!factor_.defined())
@@ -92,22 +93,26 @@ private:
   /// falling square: early ones are made up for by all that follow (act-order of the GPTQ authors'
   /// code).
   void factorise() {
-    const Tensor order = at::argsort(damped_.diagonal(), /*dim=*/0, /*descending=*/true);
-    const Tensor inverse = at::cholesky_inverse(root_);
-    factor_ = rootOf(inverse.index_select(0, order).index_select(1, order), true)
+    const Tensor order =
+        at::argsort(damped_.diagonal(), /*stable=*/true, /*dim=*/0, /*descending=*/true);
+    // The upper root of the inverse of A is, last row and column first, the inverse of the lower root of
+    // A, last row and column first.
+    const Tensor last = order.flip(0);
+    factor_ = inverseOfRoot(damped_.index_select(0, last).index_select(1, last))
+                  .flip({0, 1})
                   .to(at::kFloat)
                   .contiguous();
     order_ = order.to(at::kInt);
   }
-  Tensor rootOf(const Tensor &matrix, bool upper) const {
-    const auto [root, info] = at::linalg_cholesky_ex(matrix, upper);
-    if (info.item<int>() != 0)
+  Tensor inverseOfRoot(const Tensor &matrix) const {
+    const std::optional<Tensor> root = lowerRoot(matrix);
+    if (!root)
       fail(ExitCode::BadInput,
            "fit: the equations of '" + name_ + "' cannot be solved: raise the damping");
-    return root;
+    return inverseOfLower(*root);
   }
   const std::string &name_;
-  Tensor damped_, root_, order_, factor_;
+  Tensor damped_, inverse_, order_, factor_;
 };
 
 /// Factors of the rows of each run, [rows, 1], by which equations are multiplied. The first tokens of
@@ -157,11 +162,6 @@ public:
     }
     if (logitsAreWanted())
       fitLogits();
-    if (fitted_.size() != options_.params.size())
-      fail(ExitCode::Usage, "fit: of " + std::to_string(options_.params.size()) +
-                                " parameters only " + std::to_string(fitted_.size()) +
-                                " are linear layers of the student's blocks or logits "
-                                "with a matrix of their own");
     writeWeights(fitted_, options_.outputPath);
   }
 
@@ -171,7 +171,6 @@ private:
   bool isWanted(const std::string &param) const;
   void nameOutputs(const Block &block);
   void keepOutput(const Node &linear, const Values &values);
-  std::pair<const Node *, size_t> additionOf(const Block &block, const Node &linear) const;
   const Param &paramOf(const Node &node) const {
     return student_.graph.params[size_t(node.param("weight"))];
   }
@@ -204,8 +203,6 @@ private:
 void Fit::runTeacher(const std::string &label) {
   const std::vector<Block> &blocks = teacher_.graph.blocks;
   for (bool found = false; !found; ++teacherBlock_) {
-    if (teacherBlock_ == blocks.size())
-      fail(ExitCode::Usage, "fit: the teacher has no block '" + label + "' where the student has");
     found = blocks[teacherBlock_].label == label;
     additions_.assign(runs_.size(), {});
     outputs_.clear();
@@ -261,25 +258,6 @@ void Fit::runStudent(const Block &block) {
   student_.drop();
 }
 
-/// The addition of the layer's output to the stream, and which of its block's it is; null if there
-/// is none.
-std::pair<const Node *, size_t> Fit::additionOf(const Block &block, const Node &linear) const {
-  size_t addition = 0;
-  const Node *found = nullptr;
-  size_t index = 0;
-  for (int32_t i = block.firstNode; i < block.firstNode + block.numNodes; ++i)
-    if (const Node &node = student_.graph.nodes[size_t(i)]; node.op == OpKind::Residual) {
-      if (node.ins[1] == linear.outs[0])
-        found = &node, index = addition;
-      ++addition;
-    }
-  if (found && additions_[0].size() != addition)
-    fail(ExitCode::Usage, "fit: block '" + block.label + "' adds to the stream " +
-                              std::to_string(addition) + " times, the teacher's " +
-                              std::to_string(additions_[0].size()));
-  return {found, index};
-}
-
 /// What the student's stream lacks of the teacher's after the addition, [rows, hidden] float.
 Tensor Fit::lackOfStream(size_t run, const Node &residual, size_t addition) const {
   const Values &values = values_[run];
@@ -293,7 +271,7 @@ Tensor Fit::lackOfStream(size_t run, const Node &residual, size_t addition) cons
 Tensor Fit::rightOf(const Block &block, size_t index, const std::vector<Tensor> &inputs) {
   const Node &linear = student_.graph.nodes[index];
   const Param &param = paramOf(linear);
-  const auto [residual, addition] = additionOf(block, linear);
+  const auto [residual, addition] = additionOf(student_.graph, block, linear, teacher_.graph);
   const auto output = outputs_.find(param.name);
   if (!residual && (output == outputs_.end() || output->second[0].size(1) != param.rows))
     return {};
@@ -303,7 +281,7 @@ Tensor Fit::rightOf(const Block &block, size_t index, const std::vector<Tensor> 
     const Tensor lack = residual ? lackOfStream(r, *residual, addition)
                                  : output->second[r].to(at::kFloat) -
                                        values_[r][size_t(linear.outs[0])].to(at::kFloat);
-    right.add_(at::mm(inputs[r].t(), lack * rowFactors_[r]));
+    right.add_(product(inputs[r].t(), lack * rowFactors_[r]));
   }
   return right;
 }
@@ -324,13 +302,8 @@ void Fit::fitLayer(const Block &block, size_t index) {
   const Tensor right = rightOf(block, index, inputs);
   if (right.defined())
     trained.master.add_(gram.solve(right).to(at::kFloat));
-  if (param.format.quantised()) {
+  if (param.format.quantised())
     gram.round(trained.master, param.format);
-  } else if (!right.defined()) {
-    fail(ExitCode::Usage,
-         "fit: '" + param.name + "' is neither added to the stream nor quantised, and " +
-             "the teacher has no layer of its name and size: there is nothing to solve for");
-  }
   student_.weights.slot(weight).value = trained.master.to(student_.weights.type());
   fitted_.push_back(std::move(trained));
 }
@@ -357,13 +330,13 @@ void Fit::fitLogits() {
     const Tensor theirs =
         teacher_.forward.leave(teacherRuns_[r], teacher_.stream[r]).to(at::kFloat);
     inputs.push_back(ours * rowFactors_[r]);
-    lack.add_(at::mm(inputs.back().t(), (theirs - ours) * rowFactors_[r]));
+    lack.add_(product(inputs.back().t(), (theirs - ours) * rowFactors_[r]));
   }
   Gram gram(inputs, options_.damping, param.name);
   Trained trained;
   trained.param = &param;
   trained.master = readParam(model_, weight);
-  trained.master.add_(at::mm(trained.master, gram.solve(lack).to(at::kFloat)));
+  trained.master.add_(product(trained.master, gram.solve(lack).to(at::kFloat)));
   if (param.format.quantised())
     gram.round(trained.master, param.format);
   fitted_.push_back(std::move(trained));
@@ -373,8 +346,8 @@ void Fit::fitLogits() {
 double Fit::lacking() const {
   double lack = 0, all = 0;
   for (size_t r = 0; r < runs_.size(); ++r) {
-    lack += (teacher_.stream[r] - student_.stream[r]).square().sum(at::kDouble).item<double>();
-    all += teacher_.stream[r].square().sum(at::kDouble).item<double>();
+    lack += total((teacher_.stream[r] - student_.stream[r]).square());
+    all += total(teacher_.stream[r].square());
   }
   return all > 0 ? lack / all : 0;
 }
@@ -387,10 +360,7 @@ void fit(const Model &student, const Model &teacher, const std::vector<Sequence>
     fail(ExitCode::BadInput, "fit: there are no sequences");
   if (!(options.damping > 0))
     fail(ExitCode::Usage, "fit: the damping must be above 0");
-  if (student.graph->hidden != teacher.graph->hidden)
-    fail(ExitCode::Usage, "fit: the student has " + std::to_string(student.graph->hidden) +
-                              " hidden features, the teacher " +
-                              std::to_string(teacher.graph->hidden));
+  checkFit(*student.graph, *teacher.graph, options.params);
   checkSequences(sequences, *student.graph);
   result = {};
   Fit(student, teacher, sequences, options, progress)(result);

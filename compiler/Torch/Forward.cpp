@@ -1,6 +1,7 @@
 //===- Forward.cpp - Interprets a graph -------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Forward.h"
+#include "compiler/Torch/Checks.h"
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -32,20 +33,10 @@ struct RecomputedBlock : torch::autograd::Function<RecomputedBlock> {
 
 Forward::Forward(const Graph &graph, Weights &weights)
     : graph_(graph), weights_(weights), lastUse_(graph.features.size(), -1) {
-  const std::string name = "model '" + graph.name + "': ";
-  size_t numLogits = 0;
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    numLogits += graph.nodes[i].op == OpKind::Logits;
+  checkModel(graph);
+  for (size_t i = 0; i < graph.nodes.size(); ++i)
     for (const ValueId value : graph.nodes[i].ins)
       lastUse_[size_t(value)] = int32_t(i);
-  }
-  if (numLogits != 1 || graph.nodes.back().op != OpKind::Logits)
-    fail(ExitCode::Unsupported, name + "it does not end in its only lm.logits");
-  for (size_t b = 1; b < graph.blocks.size(); ++b)
-    if (graph.blocks[b].in != graph.blocks[b - 1].out ||
-        graph.blocks[b].firstNode != graph.blocks[b - 1].firstNode + graph.blocks[b - 1].numNodes)
-      fail(ExitCode::Unsupported,
-           name + "block '" + graph.blocks[b].label + "' does not read the block before it");
 }
 
 void Forward::compute(size_t index, const Rows &rows, Values &values) {

@@ -20,13 +20,12 @@ static int threadsOf(const ExecutorOptions &options) {
   return options.threads > 0 ? options.threads : static_cast<int>(usableCores());
 }
 
-std::string arithmeticOf(const ExecutorOptions &options) {
+std::string arithmetic() {
   std::string text = "libtorch " RETORT_TORCH_VERSION;
   text += __builtin_cpu_is("intel") ? ", Intel" : __builtin_cpu_is("amd") ? ", AMD" : "";
   text += __builtin_cpu_supports("x86-64-v4") ? ", x86-64-v4" : ", x86-64-v3";
   text += __builtin_cpu_supports("avx512vnni") ? ", VNNI" : "";
-  text += fastPrecision() == Precision::Bf16 ? ", bf16" : ", f32";
-  return text + ", " + std::to_string(threadsOf(options)) + " threads";
+  return text + (fastPrecision() == Precision::Bf16 ? ", bf16" : ", f32");
 }
 
 std::unique_ptr<Executor> loadExecutor(const ExecutorOptions &options, const std::string &path) {

@@ -12,8 +12,8 @@ namespace retort::exec {
 std::string defaultExecutorPath();
 
 /// What the bits of results depend on besides a call's arguments: libtorch's version, the features
-/// that it and Retort's loops choose code by, the precision and the threads.
-std::string arithmeticOf(const ExecutorOptions &options);
+/// that it and Retort's loops choose code by, and the precision. Not the threads (Products.h).
+std::string arithmetic();
 
 /// Opens the library (the first time; it stays open until the process ends, as libtorch cannot be
 /// unloaded) and makes an executor. Throws Error: Io if it cannot be opened, with the loader's

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Loss.h"
 #include "compiler/Torch/Parallel.h"
+#include "compiler/Torch/Products.h"
 #include <algorithm>
 
 namespace retort::exec {
@@ -18,7 +19,7 @@ Tensor predictedRows(const std::vector<int32_t> &targets) {
 }
 
 Tensor logitsOf(const Head &head, const Tensor &rows) {
-  return at::linear(head.hidden.index_select(0, rows), head.matrix);
+  return linearLayer(head.hidden.index_select(0, rows), head.matrix);
 }
 
 /// Fills figures[0, rows of student) and, if asked, turns the student's logits into gradients.
@@ -71,9 +72,9 @@ std::vector<RowFigures> lossOfRows(const Head &student, const Head *teacher,
     runRows(logits, teacher ? logitsOf(*teacher, piece) : Tensor(), wanted.data() + begin, rule,
             gradHidden != nullptr, figures.data() + begin);
     if (gradHidden)
-      gradHidden->index_copy_(0, piece, at::mm(logits, student.matrix));
+      gradHidden->index_copy_(0, piece, product(logits, student.matrix));
     if (weight && weight->grad.defined())
-      weight->accumulate(at::mm(logits.t(), student.hidden.index_select(0, piece)));
+      weight->accumulate(product(logits.t(), student.hidden.index_select(0, piece)));
   }
   return figures;
 }

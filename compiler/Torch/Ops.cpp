@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Ops.h"
 #include "compiler/Torch/Parallel.h"
+#include "compiler/Torch/Products.h"
 #include <cmath>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -142,17 +143,16 @@ struct LinearFunction : Function<LinearFunction> {
     ctx->save_for_backward({in});
     ctx->saved_data["matrix"] = address(matrix);
     ctx->saved_data["bias"] = address(bias);
-    return bias ? at::linear(in, matrix->value, bias->value.to(in.scalar_type()))
-                : at::linear(in, matrix->value);
+    return linearLayer(in, matrix->value, bias ? bias->value.to(in.scalar_type()) : Tensor());
   }
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     const Tensor in = ctx->get_saved_variables()[0], gradOut = grads[0].contiguous();
     Weight &matrix = *pointer<Weight *>(ctx, "matrix");
     if (matrix.grad.defined())
-      matrix.accumulate(at::mm(gradOut.t(), in));
+      matrix.accumulate(product(gradOut.t(), in));
     if (Weight *bias = pointer<Weight *>(ctx, "bias"); bias && bias->grad.defined())
       bias->accumulate(gradOut.sum(0, false, at::kFloat));
-    return {at::mm(gradOut, matrix.value), Tensor(), Tensor()};
+    return {product(gradOut, matrix.value), Tensor(), Tensor()};
   }
 };
 
@@ -239,7 +239,7 @@ struct MatchFunction : Function<MatchFunction> {
                         double weight, double *loss) {
     const Tensor difference = student - teacher;
     const Tensor size = teacher.square().sum(1, true).clamp_min_(1e-12);
-    *loss += weight * (difference.square().sum(1, true) / size).sum().item<double>();
+    *loss += weight * total(difference.square().sum(1, true) / size);
     ctx->save_for_backward({difference.mul(2 * weight).div_(size)});
     return student.alias();
   }
@@ -322,7 +322,7 @@ std::vector<Tensor> residual(const Call &call) {
 /// In float. No gradient is ever asked for: losses make logits a few rows at a time (Loss.h).
 std::vector<Tensor> logits(const Call &call) {
   const Tensor hidden = call.in().to(call.weights.type());
-  Tensor all = at::linear(hidden, call.weight("weight")->value).to(at::kFloat);
+  Tensor all = linearLayer(hidden, call.weight("weight")->value).to(at::kFloat);
   if (const double cap = call.node.number("soft_cap", 0); cap != 0)
     all = all.div(cap).tanh().mul(cap);
   return {all.contiguous()};

@@ -18,24 +18,27 @@ namespace retort::exec {
 namespace {
 
 struct Team {
-  int64_t count;
-  c10::function_ref<void(int64_t, int64_t)> work;
+  c10::function_ref<void()> part;
   std::atomic_flag failed;
   std::exception_ptr failure; ///< written by the thread that set `failed`
 
-  /// One thread's part. The team may be smaller than was asked for.
-  void part() noexcept {
-    const int64_t threads = omp_get_num_threads(), chunk = (count + threads - 1) / threads;
-    const int64_t begin = omp_get_thread_num() * chunk;
+  void run() noexcept {
     try {
-      if (begin < count)
-        work(begin, std::min(count, begin + chunk));
+      part();
     } catch (...) {
       if (!failed.test_and_set())
         failure = std::current_exception();
     }
   }
 };
+
+/// Calls `part` on each of so many threads, or of fewer.
+void onThreads(int64_t threads, c10::function_ref<void()> part) {
+  Team team{part, {}, {}};
+  GOMP_parallel([](void *data) { static_cast<Team *>(data)->run(); }, &team, unsigned(threads), 0);
+  if (team.failure)
+    std::rethrow_exception(team.failure);
+}
 
 } // namespace
 
@@ -47,10 +50,26 @@ void parallel(int64_t count, int64_t grain, c10::function_ref<void(int64_t, int6
       work(0, count);
     return;
   }
-  Team team{count, work, {}, {}};
-  GOMP_parallel([](void *data) { static_cast<Team *>(data)->part(); }, &team, unsigned(threads), 0);
-  if (team.failure)
-    std::rethrow_exception(team.failure);
+  onThreads(threads, [&] {
+    const int64_t team = omp_get_num_threads(), chunk = (count + team - 1) / team;
+    const int64_t begin = omp_get_thread_num() * chunk;
+    if (begin < count)
+      work(begin, std::min(count, begin + chunk));
+  });
+}
+
+void shareOut(int64_t count, c10::function_ref<void(int64_t)> work) {
+  std::atomic<int64_t> next = 0;
+  const auto part = [&] {
+    const at::AutoDispatchBelowADInplaceOrView noGradients;
+    for (int64_t i = next++; i < count; i = next++)
+      work(i);
+  };
+  // A team of two at least: what is computed outside of one, libtorch shares out itself.
+  if (at::get_num_threads() == 1 || at::in_parallel_region())
+    part();
+  else if (count > 0)
+    onThreads(std::clamp<int64_t>(count, 2, at::get_num_threads()), part);
 }
 
 } // namespace retort::exec

@@ -23,6 +23,10 @@ template <typename Work> auto withType(at::ScalarType type, Work &&work) {
 /// on the threads that libtorch itself computes with. Throws what a chunk throws, of several one.
 void parallel(int64_t count, int64_t grain, c10::function_ref<void(int64_t, int64_t)> work);
 
+/// Calls work(i) for each i of [0, count), in any order, on the same threads. What libtorch computes in
+/// it has that one thread, and no gradients: its bits do not depend on how many threads there are.
+void shareOut(int64_t count, c10::function_ref<void(int64_t)> work);
+
 /// Elements a thread should have at least, so that starting it pays.
 constexpr int64_t kGrain = 16384;
 

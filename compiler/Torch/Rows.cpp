@@ -82,16 +82,4 @@ std::vector<Rows> layOutRuns(const std::vector<Sequence> &sequences) {
   return runs;
 }
 
-std::vector<int32_t> teacherTokens(const Graph &student, const Graph &teacher) {
-  if (teacher.vocab == student.vocab && teacher.vocabKept == student.vocabKept)
-    return {};
-  const std::vector<int32_t> &kept = student.vocabKept;
-  const bool fits = teacher.vocabKept.empty() && int64_t(kept.size()) == student.vocab;
-  if (!fits || kept.back() >= teacher.vocab)
-    fail(ExitCode::Usage, "the teacher's vocabulary of " + std::to_string(teacher.vocab) +
-                              " does not contain the student's of " +
-                              std::to_string(student.vocab) + ": prune it by --prune-vocab");
-  return kept;
-}
-
 } // namespace retort::exec

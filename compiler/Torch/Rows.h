@@ -33,8 +33,4 @@ std::vector<size_t> cutIntoRuns(const std::vector<Sequence> &sequences, int64_t 
 /// All sequences in runs of enough rows for matrix products to be efficient.
 std::vector<Rows> layOutRuns(const std::vector<Sequence> &sequences);
 
-/// The teacher's token of each of the student's; empty if they are the same. Throws Usage if the
-/// teacher's vocabulary does not contain the student's.
-std::vector<int32_t> teacherTokens(const Graph &student, const Graph &teacher);
-
 } // namespace retort::exec

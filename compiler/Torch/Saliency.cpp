@@ -1,6 +1,7 @@
 //===- Saliency.cpp - Which inputs a layer can do without ------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Saliency.h"
+#include "compiler/Torch/Products.h"
 #include "runtime/base/Error.h"
 #include <algorithm>
 #include <numeric>
@@ -14,10 +15,11 @@ constexpr int64_t kRounds = 48;
 constexpr double kDamping = 1e-2;
 
 Tensor inverseOf(const Tensor &matrix) {
-  const auto [root, info] = at::linalg_cholesky_ex(matrix);
-  if (info.item<int>() != 0)
+  const std::optional<Tensor> root = lowerRoot(matrix);
+  if (!root)
     fail(ExitCode::BadInput, "observe: the activations of a gated unit are not finite");
-  return at::cholesky_inverse(root);
+  const Tensor inverse = inverseOfLower(*root);
+  return product(inverse.t(), inverse);
 }
 
 /// The inputs that are still there.
@@ -42,10 +44,10 @@ struct Rest {
     const Tensor rows = inverse.index_select(0, out);
     const Tensor core = inverseOf(rows.index_select(1, out)); // of [H^-1]_SS
     const Tensor weights = weight.index_select(1, out);
-    const double loss = (at::mm(weights, core) * weights).sum().item<double>();
-    const Tensor across = rows.index_select(1, stay), pull = at::mm(core, across);
-    weight = weight.index_select(1, stay).sub_(at::mm(weights, pull));
-    inverse = inverse.index_select(0, stay).index_select(1, stay).sub_(at::mm(across.t(), pull));
+    const double loss = total(product(weights, core) * weights);
+    const Tensor across = rows.index_select(1, stay), pull = product(core, across);
+    weight = weight.index_select(1, stay).sub_(product(weights, pull));
+    inverse = inverse.index_select(0, stay).index_select(1, stay).sub_(product(across.t(), pull));
     inputs = std::move(leftInputs);
     return loss;
   }

@@ -4,6 +4,7 @@
 #include "compiler/Torch/Forward.h"
 #include "compiler/Torch/Loss.h"
 #include "compiler/Torch/Meter.h"
+#include "compiler/Torch/Products.h"
 #include "compiler/Torch/Saliency.h"
 #include <algorithm>
 #include <cmath>
@@ -115,7 +116,7 @@ KlStatistics statisticsOf(std::vector<float> &divergences, int64_t agreeing) {
 
 /// 1 - cosine of each row of `in` and `out`, summed.
 double turned(const Tensor &in, const Tensor &out) {
-  return double(in.size(0)) - at::cosine_similarity(in, out, 1).sum(at::kDouble).item<double>();
+  return double(in.size(0)) - total(at::cosine_similarity(in, out, 1).unsqueeze(1));
 }
 
 /// The first position's stream is a thousand times as large as others' in many models, and says nothing
@@ -125,11 +126,7 @@ void addSquare(const Rows &rows, const Tensor &stream, double &sum, int64_t &cou
   for (size_t r = 0; r < rows.positions.size(); ++r)
     if (rows.positions[r] != 0)
       text.push_back(int64_t(r));
-  sum += stream.index_select(0, at::tensor(text, at::kLong))
-             .to(at::kFloat)
-             .square()
-             .sum(at::kDouble)
-             .item<double>();
+  sum += total(stream.index_select(0, at::tensor(text, at::kLong)).to(at::kFloat).square());
   count += int64_t(text.size());
 }
 
@@ -149,7 +146,7 @@ struct BlockSums {
 void watchNode(const Node &node, const Values &values, BlockSums &sums) {
   const Tensor &result = values[size_t(node.outs[0])];
   if (node.op == OpKind::Glu) {
-    const Tensor x = result.to(at::kFloat), more = at::mm(x.t(), x);
+    const Tensor x = result.to(at::kFloat), more = product(x.t(), x);
     sums.gram = sums.gram.defined() ? sums.gram.add_(more) : more;
     sums.glu = node.outs[0];
   } else if (node.op == OpKind::Attention) {

@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Train.h"
 #include "compiler/Torch/Checkpoint.h"
+#include "compiler/Torch/Checks.h"
 #include "compiler/Torch/Forward.h"
 #include "compiler/Torch/Loss.h"
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -66,7 +68,9 @@ public:
     if (teacher)
       teacher_.emplace(*teacher, graph_, options.precision);
     if (teacher && options.losses.hiddenMatching > 0)
-      matched_ = blocksOfBoth(graph_, *teacher->graph);
+      matched_ = std::ranges::count_if(graph_.blocks, [&](const Block &block) {
+        return blockOf(*teacher->graph, block.label) != nullptr;
+      });
   }
 
   void operator()(const OnProgress &progress, TrainResult &result);
@@ -76,7 +80,6 @@ private:
     double loss = 0;
     int64_t predicted = 0, rows = 0;
   };
-  static int64_t blocksOfBoth(const Graph &student, const Graph &teacher);
   Sum step(int64_t first, int64_t last);
   void micro(const std::vector<const Sequence *> &sequences, Sum &sum);
   bool takeStep(const Sum &sum, int64_t steps);
@@ -98,18 +101,6 @@ private:
   RunState state_;
   bool wentBack_ = false;
 };
-
-int64_t Run::blocksOfBoth(const Graph &student, const Graph &teacher) {
-  int64_t both = 0;
-  for (const Block &block : student.blocks)
-    for (const Block &other : teacher.blocks)
-      both += block.label == other.label;
-  if (both == 0 || student.hidden != teacher.hidden)
-    fail(ExitCode::Usage,
-         "hidden-state matching needs a teacher with blocks of the same labels and " +
-             std::to_string(student.hidden) + " hidden features");
-  return both;
-}
 
 /// Adds the gradients of some sequences that are run together.
 void Run::micro(const std::vector<const Sequence *> &sequences, Sum &sum) {
@@ -221,24 +212,19 @@ void Run::operator()(const OnProgress &progress, TrainResult &result) {
     if (state_.step < steps)
       checkpoints_.maybeSave(state_);
   }
-  if (!options_.outputPath.empty())
-    writeWeights(optimizer_.params(), options_.outputPath);
   result.steps = steps;
   result.tokens = 0;
   for (const Sequence &sequence : sequences_)
     result.tokens += int64_t(sequence.tokens.size());
   result.rollbacks = state_.rollbacks;
   result.curve = state_.curve;
+  if (!options_.outputPath.empty())
+    writeWeights(optimizer_.params(), result, options_.outputPath);
 }
 
-void checkOptions(const TrainOptions &options, const Model *teacher,
-                  const std::vector<Sequence> &sequences) {
+void checkOptions(const TrainOptions &options, const std::vector<Sequence> &sequences) {
   if (sequences.empty())
     fail(ExitCode::BadInput, "training: there are no sequences");
-  if (options.losses.needTeacher() && !teacher)
-    fail(ExitCode::Usage, "training: these losses need a teacher");
-  if (!(options.losses.temperature > 0))
-    fail(ExitCode::Usage, "training: the temperature must be above 0");
   if (options.batchTokens < 1 || options.microTokens < 1)
     fail(ExitCode::Usage, "training: token counts must be above 0");
 }
@@ -270,7 +256,8 @@ std::vector<int64_t> planSteps(const std::vector<size_t> &order,
 
 void train(const Model &student, const Model *teacher, const std::vector<Sequence> &sequences,
            const TrainOptions &options, const OnProgress &progress, TrainResult &result) {
-  checkOptions(options, teacher, sequences);
+  checkTraining(*student.graph, teacher ? teacher->graph : nullptr, options.losses);
+  checkOptions(options, sequences);
   checkSequences(sequences, *student.graph);
   Run run(student, options.losses.needTeacher() ? teacher : nullptr, sequences, options);
   run(progress, result);

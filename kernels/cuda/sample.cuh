@@ -1,4 +1,4 @@
-// Draws tokens from logits: temperature, top-k and top-p. SPDX-License-Identifier: Apache-2.0
+// Draws tokens from logits: temperature, min-p, top-k and top-p. SPDX-License-Identifier: Apache-2.0
 //
 // runtime/src/abi/sampling.h defines what is drawn; this is how a GPU finds it, to the bit. Each
 // of top-k, top-p and the draw itself asks the same: going down the ranking, at which candidate
@@ -112,6 +112,7 @@ template <SampleShape P> struct Sample {
   const float *first, *second; // the row
   int tokens;                  // to draw from
   float scale;
+  uint64_t leastMass; // of a candidate
   // Of the largest logit.
   uint32_t topKey = 0;
   float largest = 0;
@@ -174,6 +175,8 @@ template <SampleShape P> struct Sample {
         return;
       const uint32_t d = distanceOf(y);
       const SampleSums one = {sampling::mass(d), 1};
+      if (one.mass < leastMass)
+        return;
       if (d < kSampleNear)
         shared.bins.add(binOf(d), one);
       else
@@ -227,6 +230,8 @@ template <SampleShape P> struct Sample {
       if (key == 0)
         return;
       const uint32_t d = distanceOf(y);
+      if (sampling::mass(d) < leastMass)
+        return;
       const uint64_t order = orderOf(key, token);
       if (binOf(d) >= from && binOf(d) <= to && (order - lo) >> bits == 0)
         take(order, d);
@@ -358,9 +363,13 @@ template <SampleShape P> RETORT_PHASE void sample(const retort_cuda_step &step) 
     choice.scale = given->scale;
     choice.top_k = given->top_k;
     choice.top_p = given->top_p;
-    Sample<P> row = {shared, step.logits + int64_t(r) * P.first,
+    choice.min_p = given->min_p;
+    Sample<P> row = {shared,
+                     step.logits + int64_t(r) * P.first,
                      P.second ? step.other_logits + int64_t(r) * P.second : nullptr,
-                     step.num_sample, choice.scale};
+                     step.num_sample,
+                     choice.scale,
+                     sampling::leastMass(choice.min_p)};
     const u32x2 best = ldGlobal64(step.chosen + r);
     uint64_t key = row.largestKey(uint64_t(best.y) << 32 | best.x);
     if (key != 0)

@@ -133,6 +133,19 @@ RETORT_EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t b
     return error;
   return synchronize(call, streamOf(stream)); // as the real driver does for pageable memory
 }
+RETORT_EXPORT CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes,
+                                            CUstream stream) {
+  Call call;
+  if (const CUresult error = usable())
+    return error;
+  Operation op{.kind = Operation::OnDevice};
+  op.to = reinterpret_cast<uint8_t *>(to);
+  op.from = reinterpret_cast<const uint8_t *>(from);
+  op.bytes = bytes;
+  if (bytes && (!allocated(op.to, bytes) || !allocated(op.from, bytes)))
+    return CUDA_ERROR_INVALID_VALUE;
+  return enqueue(stream, std::move(op));
+}
 RETORT_EXPORT CUresult cuMemsetD8Async(CUdeviceptr memory, unsigned char value, size_t bytes,
                                        CUstream stream) {
   Call call;

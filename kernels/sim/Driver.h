@@ -25,7 +25,7 @@ struct Device {
 extern Device devices[kMaxDevices];
 
 struct Operation {
-  enum Kind { Launch, ToDevice, ToHost, Set, Record, Wait } kind;
+  enum Kind { Launch, ToDevice, ToHost, OnDevice, Set, Record, Wait } kind;
   sim::Launch *launch = nullptr;
   uint8_t *to = nullptr;
   const uint8_t *from = nullptr;

@@ -97,6 +97,7 @@ void runNow(CUstream stream, Operation &op) {
       memcpy(op.to, op.from ? op.from : op.staged.data(), op.bytes);
     break;
   case Operation::ToHost:
+  case Operation::OnDevice:
     if (works)
       memcpy(op.to, op.from, op.bytes);
     break;

@@ -33,7 +33,8 @@
  *
  * Structs with `struct_bytes`: set it to sizeof(the struct) and the rest to 0 for the defaults
  * (`retort_session_options options = {sizeof options};` does both). Later versions add fields only
- * at the end, so a program keeps working with a newer library.
+ * at the end, so a program keeps working with a newer library; and an older library refuses, as
+ * RETORT_E_ARGUMENT, options that it does not know and that are not 0.
  */
 #ifndef RETORT_H
 #define RETORT_H
@@ -321,6 +322,10 @@ typedef struct retort_session_options {
                              NULL: "cuda" if the bundle has code for it and the machine a driver and
                              a GPU, else "cpu". If that GPU cannot run it, the call fails and says
                              why: it never quietly runs slower. */
+  int32_t prefix_cache; /**< 1: full pages of the cache are kept when their slots no longer need
+                             them, until others need a page, so that slots which begin alike compute
+                             their beginning once: retort_slot_reuse(). In time all of cache_bytes is
+                             used. 0: pages are free at once */
 } retort_session_options;
 
 /**
@@ -351,7 +356,8 @@ typedef struct retort_session_info {
   size_t struct_bytes;
   uint32_t threads, slots, max_context; /**< as decided; threads is 1 on a GPU */
   uint32_t max_rows;                    /**< most rows of a step */
-  uint64_t pages, free_pages;           /**< of the KV cache */
+  uint64_t pages, free_pages;           /**< of the KV cache; those that are only kept for what they
+                                             hold count as free */
   uint64_t cache_bytes;                 /**< of all pages together, on all GPUs */
   const char *device;  /**< what runs the steps, for people: "cpu x86-64-v4", "cuda:0 NVIDIA H100";
                             lives as long as the session */
@@ -433,22 +439,48 @@ RETORT_API size_t retort_slot_length(const retort_session *session, int32_t slot
 
 /**
  * Forgets the positions from `length` on; pages that this empties are free for every slot.
- * @return RETORT_OK, or RETORT_E_ARGUMENT if there is no such slot or it is shorter than that.
+ * @return RETORT_OK, or
+ *         RETORT_E_ARGUMENT   there is no such slot, or it is shorter than that;
+ *         RETORT_E_RESOURCES  only with a prefix cache, and where `length` lies within a page that
+ *                             other slots hold too: no page is free to copy it to. Nothing changed;
+ *         RETORT_E_DEVICE     as retort_step(), in the same case.
  */
 RETORT_API retort_status retort_slot_truncate(retort_session *session, int32_t slot, size_t length);
+
+/**
+ * Lets an empty slot begin with what the prefix cache holds of a text: as many of its first tokens as
+ * full pages hold, but not the last token, whose logits are to be computed. The slot then goes on at
+ * *num_reused, and the logits are those of computing it all: on a CPU to the bit, on a GPU as chunks may
+ * change them (docs/runtime.md).
+ *
+ * @param tokens      [num_tokens] the text, from position 0 on.
+ * @param num_reused  [out] positions that the slot holds now; 0 without a prefix cache.
+ * @return RETORT_OK, or RETORT_E_ARGUMENT if there is no such slot, it is not empty, or a token is not
+ *         in the vocabulary.
+ */
+RETORT_API retort_status retort_slot_reuse(retort_session *session, int32_t slot,
+                                           const int32_t *tokens, size_t num_tokens,
+                                           size_t *num_reused);
 
 /** retort_slot_truncate(session, slot, 0). */
 RETORT_API retort_status retort_slot_reset(retort_session *session, int32_t slot);
 
 /*===--- Sampling ---------------------------------------------------------------------------===*/
 
+/** What is added to a token's logit. */
+typedef struct retort_logit_bias {
+  int32_t token;
+  float bias; /**< -infinity: the token is never picked */
+} retort_logit_bias;
+
 /**
- * How tokens are picked: the logits are cut to the top_k largest, divided by temperature, made
- * probabilities, cut to the fewest tokens whose probabilities sum to top_p at least
- * (arXiv:1904.09751), and one is drawn: going down the ranking, the first at which the sum of
- * probabilities passes a random number. Equal logits rank by token. All is done in integers, so the
- * same seed, options and logits give the same tokens, on a CPU and on a GPU (to the bit:
- * runtime/src/abi/sampling.h).
+ * How tokens are picked. First biases are added to logits and penalties taken off (only if there are any:
+ * then also steps on a GPU give the host their logits). Then the logits are divided by temperature, made
+ * probabilities, cut to those of at least min_p of the largest (arXiv:2407.01082), to the top_k largest,
+ * and to the fewest tokens whose probabilities sum to top_p at least (arXiv:1904.09751), and one is
+ * drawn: going down the ranking, the first at which the sum of probabilities passes a random number.
+ * Equal logits rank by token. The drawing is done in integers, so the same seed, options and logits give
+ * the same tokens, on a CPU and on a GPU (to the bit: runtime/src/abi/sampling.h).
  */
 typedef struct retort_sampling {
   size_t struct_bytes;
@@ -456,6 +488,14 @@ typedef struct retort_sampling {
   float top_p;       /**< over 0 to 1; 0: 1, no cut */
   uint32_t top_k;    /**< 0: no cut */
   uint64_t seed;
+  float min_p; /**< 0 (no cut) to 1 */
+  float
+      repetition_penalty; /**< 0.01 to 100: positive logits of tokens that the text holds already are
+                                 divided by it, others multiplied; 0: 1, none */
+  float presence_penalty;  /**< -100 to 100: taken off the logits of tokens that the answer holds */
+  float frequency_penalty; /**< -100 to 100: the same for each time that it holds the token */
+  const retort_logit_bias *bias; /**< [num_bias]; later ones of the same token add up */
+  size_t num_bias;
 } retort_sampling;
 
 /** Makes a sampler. `options` may be NULL. @return RETORT_OK, RETORT_E_ARGUMENT. */
@@ -471,6 +511,33 @@ RETORT_API void retort_sampler_destroy(retort_sampler *sampler);
  */
 RETORT_API retort_status retort_sample(retort_sampler *sampler, const float *logits,
                                        size_t num_logits, int32_t *token);
+
+/**
+ * Tells a sampler with a repetition penalty which tokens the text before the answer holds.
+ * Those that are picked it counts itself.
+ * @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_sampler_see(retort_sampler *sampler, const int32_t *tokens,
+                                            size_t num_tokens);
+
+/**
+ * Natural logarithms of tokens' probabilities, by the softmax of logits as a step gives them.
+ *
+ * @param logits    [num_logits] float32; NaN counts as -infinity.
+ * @param tokens    [num_tokens] of 0 to num_logits - 1.
+ * @param logprobs  [num_tokens] at most 0; -infinity where the logit is.
+ * @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_logprobs(const float *logits, size_t num_logits,
+                                         const int32_t *tokens, size_t num_tokens, float *logprobs);
+
+/**
+ * The tokens of the largest logits, the largest first, of equal ones the lower token.
+ * @param tokens  [num_tokens], the caller's; -1 where there are no more numbers.
+ * @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_top_tokens(const float *logits, size_t num_logits, int32_t *tokens,
+                                           size_t num_tokens);
 
 /*===--- Generating -------------------------------------------------------------------------===*/
 
@@ -493,9 +560,11 @@ typedef int (*retort_on_text)(void *user, const char *text, size_t text_bytes);
 
 typedef struct retort_generate_options {
   size_t struct_bytes;
-  retort_sampling sampling; /**< its struct_bytes may be 0, then the rest is the default */
-  size_t max_tokens;        /**< of the answer; 0: until the slot is full */
-  const char *const *stop;  /**< [num_stop] texts, NUL-terminated, not empty; the answer ends before
+  const retort_sampling
+      *sampling;           /**< may be NULL: greedy. A repetition penalty counts the prompt's
+                                        tokens */
+  size_t max_tokens;       /**< of the answer; 0: until the slot is full */
+  const char *const *stop; /**< [num_stop] texts, NUL-terminated, not empty; the answer ends before
                                  the first that appears, and at a special token whose name one is */
   size_t num_stop;
   int32_t ignore_stop_tokens; /**< 1: goes on after tokens that end a text (for measuring) */
@@ -513,12 +582,14 @@ typedef struct retort_generation {
   size_t tokens;          /**< of the answer, the stop token not counted */
   double prefill_seconds; /**< from the call to the first logits */
   double decode_seconds;  /**< from there to the end; tokens - 1 steps, or tokens if it stopped */
+  size_t cached_tokens;   /**< of the prompt, that were in the prefix cache */
 } retort_generation;
 
 /**
  * Appends a prompt to a slot and then an answer, token by token. The slot keeps both (but the last
  * token of the answer, which was not run), so that a conversation goes on by giving what is new;
- * reset the slot to start anew. If the bundle has no tokenizer, on_text is never called.
+ * reset the slot to start anew. An empty slot of a session with a prefix cache begins with what that
+ * holds. If the bundle has no tokenizer, on_text is never called.
  *
  * @param prompt   [num_prompt] tokens, at least 1. Never cut.
  * @param options  may be NULL: greedy, until the slot is full.

@@ -9,6 +9,7 @@
 #define RETORT_HPP
 #include "retort.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -228,7 +229,22 @@ struct Sampling {
   float temperature = 0, topP = 1;
   uint32_t topK = 0;
   uint64_t seed = 0;
-  retort_sampling c() const { return {sizeof(retort_sampling), temperature, topP, topK, seed}; }
+  float minP = 0, repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0;
+  std::vector<retort_logit_bias> bias = {};
+  /// For a call, during which this must live.
+  retort_sampling c() const {
+    return {sizeof(retort_sampling),
+            temperature,
+            topP,
+            topK,
+            seed,
+            minP,
+            repetitionPenalty,
+            presencePenalty,
+            frequencyPenalty,
+            bias.data(),
+            bias.size()};
+  }
 };
 
 class Sampler {
@@ -247,17 +263,41 @@ public:
       throw Failure(status, "no logit is a number");
     return token;
   }
+  /// Tokens before the answer, which a repetition penalty counts.
+  void see(std::span<const int32_t> tokens) {
+    if (retort_sampler_see(handle_.get(), tokens.data(), tokens.size()) != RETORT_OK)
+      throw Failure(RETORT_E_RESOURCES, "no memory");
+  }
   retort_sampler *get() const { return handle_.get(); }
 
 private:
   std::unique_ptr<retort_sampler, detail::Deleter<retort_sampler_destroy>> handle_;
 };
 
+/// The natural log-probability of each of `tokens`, by logits as a step gives them.
+inline std::vector<float> logprobs(std::span<const float> logits, std::span<const int32_t> tokens) {
+  std::vector<float> result(tokens.size());
+  if (retort_logprobs(logits.data(), logits.size(), tokens.data(), tokens.size(), result.data()) !=
+      RETORT_OK)
+    throw Failure(RETORT_E_ARGUMENT, "there are no logits, or a token has none");
+  return result;
+}
+/// The tokens of the `count` largest logits, the largest first; fewer where no more are numbers.
+inline std::vector<int32_t> topTokens(std::span<const float> logits, size_t count) {
+  std::vector<int32_t> tokens(std::min(count, logits.size()));
+  if (retort_top_tokens(logits.data(), logits.size(), tokens.data(), tokens.size()) != RETORT_OK)
+    throw Failure(RETORT_E_ARGUMENT, "there are no logits");
+  while (!tokens.empty() && tokens.back() < 0)
+    tokens.pop_back();
+  return tokens;
+}
+
 /// Options of Session, as retort_session_options.
 struct SessionOptions {
   uint32_t threads = 0, slots = 0, maxContext = 0;
   uint64_t cacheBytes = 0;
   std::string device = {}; ///< "cpu", "cuda", "cuda:1", "sim"; empty: the best there is
+  bool prefixCache = false;
 };
 
 /// Options of Session::generate, as retort_generate_options.
@@ -278,7 +318,8 @@ public:
     retort_session_options given = {
         sizeof given,       options.threads,
         options.slots,      options.maxContext,
-        options.cacheBytes, options.device.empty() ? nullptr : options.device.c_str()};
+        options.cacheBytes, options.device.empty() ? nullptr : options.device.c_str(),
+        options.prefixCache};
     retort_session *session = nullptr;
     retort_error error;
     detail::check(retort_session_create(model.get(), &given, &session, &error), error);
@@ -324,6 +365,12 @@ public:
   size_t length(int32_t slot) const { return retort_slot_length(get(), slot); }
   void truncate(int32_t slot, size_t length) { check(retort_slot_truncate(get(), slot, length)); }
   void reset(int32_t slot) { check(retort_slot_reset(get(), slot)); }
+  /// Positions that an empty slot begins with, which the prefix cache holds.
+  size_t reuse(int32_t slot, std::span<const int32_t> tokens) {
+    size_t reused = 0;
+    check(retort_slot_reuse(get(), slot, tokens.data(), tokens.size(), &reused));
+    return reused;
+  }
 
   retort_generation generate(int32_t slot, std::span<const int32_t> prompt,
                              const GenerateOptions &options = {}) {
@@ -337,7 +384,8 @@ public:
     } call{options};
     retort_generate_options given = {};
     given.struct_bytes = sizeof given;
-    given.sampling = options.sampling.c();
+    const retort_sampling sampling = options.sampling.c();
+    given.sampling = &sampling;
     given.max_tokens = options.maxTokens;
     given.stop = stop.data();
     given.num_stop = stop.size();

@@ -16,8 +16,11 @@ public:
     std::string model;
     int64_t created = 0;
     size_t choices = 1, promptTokens = 0;
+    size_t choicesOfPrompt = 1;
+    bool scores = false;             ///< log-probabilities are wanted
+    std::vector<std::string> echoes; ///< of each prompt, if its text is wanted
   };
-  Answer(std::shared_ptr<Exchange> exchange, const Options &options);
+  Answer(std::shared_ptr<Exchange> exchange, const Model &model, Options options);
 
   /// Calls `submit`, which gives jobs to the scheduler, and begins the stream before any update is
   /// written. False if `submit` says so: then nothing was sent.
@@ -29,17 +32,23 @@ public:
 private:
   struct Choice {
     std::string text, finish; ///< finish empty: goes on
-    size_t tokens = 0;
+    size_t tokens = 0, cached = 0;
+    Json scores;       ///< log-probabilities so far, as OpenAI has them; null: none
+    Decoder pieces;    ///< where in the text each of their tokens begins
+    size_t offset = 0; ///< characters before the next one
   };
+  Json scoresOf(Choice &choice, const std::vector<TokenScore> &scores) const;
+  Json chatScore(const TokenScore &score) const;
   Json object(const char *kind) const;
   Json usage() const;
-  Json chunk(size_t choice, const Json &delta, const std::string &finish) const;
+  Json chunk(size_t choice, const Json &delta, const Json &scores, const std::string &finish) const;
   void writeEvent(const Json &event);
-  void writePiece(size_t choice, const Update &update);
+  void writePiece(size_t choice, const Update &update, const Json &scores);
   void fail(const ApiError &error);
   void complete();
 
   const std::shared_ptr<Exchange> exchange_;
+  const Model model_;
   const Options options_;
   const std::shared_ptr<std::atomic<bool>> cancelled_;
   std::mutex mutex_; ///< of what follows

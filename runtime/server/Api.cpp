@@ -3,6 +3,7 @@
 #include "runtime/server/Api.h"
 #include "runtime/base/SystemError.h"
 #include "runtime/server/Answer.h"
+#include "runtime/server/Page.h"
 
 #include <algorithm>
 #include <ctime>
@@ -55,6 +56,14 @@ std::string traceOf(const std::string &header) {
   return good ? header.substr(3, 32) : std::string();
 }
 
+std::optional<std::string_view> reportOf(const Model &model) {
+  try {
+    return model.part("report.html");
+  } catch (const Failure &) {
+    return std::nullopt;
+  }
+}
+
 uint64_t randomSeed() {
   std::random_device device;
   return uint64_t(device()) << 32 | device();
@@ -63,6 +72,8 @@ uint64_t randomSeed() {
 } // namespace
 
 const Api::Route Api::kRoutes[] = {
+    {"GET", "/", &Api::page, true, false},
+    {"GET", "/report", &Api::report, false, false},
     {"GET", "/health", &Api::health, true, false},
     {"GET", "/live", &Api::live, true, false},
     {"GET", "/metrics", &Api::metrics, false, false},
@@ -96,8 +107,9 @@ void Api::drain() { state_ = State::Draining; }
 const Api::Route *Api::find(const std::string &method, const std::string &path) {
   for (const Route &route : kRoutes) {
     const std::string_view known = route.path;
-    const bool same =
-        known.back() == '/' ? path.size() > known.size() && path.starts_with(known) : path == known;
+    const bool same = known.size() > 1 && known.back() == '/'
+                          ? path.size() > known.size() && path.starts_with(known)
+                          : path == known;
     if (same && (method.empty() || method == route.method))
       return &route;
   }
@@ -255,6 +267,26 @@ void Api::version(const std::shared_ptr<Exchange> &exchange) {
   exchange->reply(replyOf(Json{{"version", retort_version()}}));
 }
 
+void Api::page(const std::shared_ptr<Exchange> &exchange) {
+  requireReady();
+  const Scheduler &scheduler = *scheduler_;
+  exchange->reply(
+      chatPage({{"name", options_.name},
+                {"device", scheduler.sessionInfo().device},
+                {"context", scheduler.context()},
+                {"chat", info_.has_chat != 0},
+                {"report", reportOf(*model_) && options_.keys.empty()}, // a link sends no key
+                {"keys", !options_.keys.empty()}}));
+}
+
+void Api::report(const std::shared_ptr<Exchange> &exchange) {
+  requireReady();
+  const std::optional<std::string_view> html = reportOf(*model_);
+  if (!html)
+    throw ApiError{404, "not_found", "this bundle has no report", {}};
+  exchange->reply(reportPage(std::string(*html)));
+}
+
 void Api::models(const std::shared_ptr<Exchange> &exchange) {
   Json model = {
       {"id", options_.name}, {"object", "model"}, {"created", created_}, {"owned_by", "retort"}};
@@ -347,12 +379,25 @@ static size_t roomFor(const Generation &generation, size_t prompt, size_t contex
 
 void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &generation, bool chat,
                  std::vector<std::vector<int32_t>> prompts) {
-  Answer::Options options = {chat, generation.stream, generation.includeUsage, options_.name,
-                             std::time(nullptr)};
+  Answer::Options options;
+  options.chat = chat;
+  options.stream = generation.stream;
+  options.includeUsage = generation.includeUsage;
+  options.model = options_.name;
+  options.created = std::time(nullptr);
   options.choices = prompts.size() * generation.choices;
-  for (const std::vector<int32_t> &prompt : prompts)
+  options.choicesOfPrompt = generation.choices;
+  options.scores = generation.top >= 0;
+  for (const std::vector<int32_t> &prompt : prompts) {
     options.promptTokens += prompt.size();
-  const auto answer = std::make_shared<Answer>(exchange, options);
+    if (generation.echo)
+      options.echoes.push_back(model_->detokenize(prompt));
+  }
+  for (const retort_logit_bias &bias : generation.bias)
+    if (bias.token >= info_.vocab)
+      refuseField("logit_bias", "has token " + std::to_string(bias.token) +
+                                    ", and the vocabulary has " + std::to_string(info_.vocab));
+  const auto answer = std::make_shared<Answer>(exchange, *model_, options);
   std::vector<Job> jobs;
   for (std::vector<int32_t> &prompt : prompts)
     for (uint32_t i = 0; i < generation.choices; ++i) {
@@ -360,8 +405,17 @@ void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &ge
       job.maxTokens = roomFor(generation, prompt.size(), scheduler_.load()->context(),
                               chat ? "messages" : "prompt");
       job.prompt = prompt;
-      job.sampling = {generation.temperature, generation.topP, generation.topK,
-                      generation.seed ? *generation.seed + i : randomSeed()};
+      job.sampling = {.temperature = generation.temperature,
+                      .topP = generation.topP,
+                      .topK = generation.topK,
+                      .seed = generation.seed ? *generation.seed + i : randomSeed(),
+                      .minP = generation.minP,
+                      .repetitionPenalty = generation.repetitionPenalty,
+                      .presencePenalty = generation.presencePenalty,
+                      .frequencyPenalty = generation.frequencyPenalty,
+                      .bias = generation.bias};
+      job.top = generation.top;
+      job.scoresPrompt = generation.echo;
       job.stops = generation.stops;
       job.ignoreEos = generation.ignoreEos;
       if (options_.requestTime.count() > 0)

@@ -60,6 +60,8 @@ private:
   void live(const std::shared_ptr<Exchange> &exchange);
   void metrics(const std::shared_ptr<Exchange> &exchange);
   void version(const std::shared_ptr<Exchange> &exchange);
+  void page(const std::shared_ptr<Exchange> &exchange);
+  void report(const std::shared_ptr<Exchange> &exchange);
   void models(const std::shared_ptr<Exchange> &exchange);
   void chat(const std::shared_ptr<Exchange> &exchange);
   void completions(const std::shared_ptr<Exchange> &exchange);

@@ -96,6 +96,9 @@ std::string Metrics::text(const std::string &model, uint64_t droppedLogs) const 
         spelled(all ? double(used) / double(all) : 0));
   gauge("http_connections", "Open connections.", std::to_string(connections));
   counter("prompt_tokens_total", "Tokens of prompts computed.", promptTokens);
+  counter("prefix_cache_queries_total", "Tokens of prompts that were looked for in the cache.",
+          prefixQueries);
+  counter("prefix_cache_hits_total", "Tokens of prompts that the cache held.", prefixHits);
   counter("generation_tokens_total", "Tokens of answers.", answerTokens);
   counter("num_preemptions_total", "Answers that gave their cache to an older one.", preemptions);
   counter("num_cancelled_total", "Answers whose client went away.", cancelled);

@@ -39,6 +39,7 @@ struct Metrics {
   Metrics();
   std::atomic<uint64_t> running{0}, waiting{0}, pages{0}, freePages{0}, steps{0};
   std::atomic<uint64_t> promptTokens{0}, answerTokens{0}, preemptions{0}, cancelled{0};
+  std::atomic<uint64_t> prefixQueries{0}, prefixHits{0}; ///< tokens of prompts
   std::atomic<uint64_t> finishedStop{0}, finishedLength{0}, failed{0}, connections{0};
   Histogram firstToken, tokenGap, latency, queueTime, stepRows;
 

@@ -4,12 +4,15 @@
 #include "runtime/server/Fields.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <limits>
 
 namespace retort::server {
 namespace {
 
 constexpr size_t kMostStops = 16, kMostStopBytes = 1024;
+constexpr uint64_t kMostTop = 20; // of log-probabilities, as OpenAI's chat and vLLM have it
 constexpr uint64_t kMostTokens = std::numeric_limits<int32_t>::max();
 
 std::string indexed(const std::string &name, size_t index) {
@@ -69,15 +72,29 @@ void readStream(Fields &fields, Generation &generation) {
   inner.finish();
 }
 
+/// {"token": bias}.
+std::vector<retort_logit_bias> readBias(Fields &fields) {
+  std::vector<retort_logit_bias> result;
+  const Json *field = fields.find("logit_bias");
+  if (!field)
+    return result;
+  if (!field->is_object())
+    refuseField("logit_bias", "is " + shown(*field) + ", not an object of tokens");
+  for (const auto &[name, value] : field->items()) {
+    int32_t token = -1;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), token);
+    if (error != std::errc() || end != name.data() + name.size() || token < 0)
+      refuseField("logit_bias", "has " + shown(name) + ", not a token: those are numbers from 0");
+    if (!value.is_number() || std::abs(value.get<double>()) > 100)
+      refuseField("logit_bias." + name, "is " + shown(value) + ", not a number from -100 to 100");
+    result.push_back({token, value.get<float>()});
+  }
+  return result;
+}
+
 /// What OpenAI's and vLLM's clients may ask for and this server does not have: values that ask for
 /// nothing are taken.
 void refuseUnsupported(Fields &fields) {
-  const std::string zero = "leave it out or give 0";
-  fields.unsupported("min_p", 0, zero);
-  fields.unsupported("presence_penalty", 0, zero);
-  fields.unsupported("frequency_penalty", 0, zero);
-  fields.unsupported("repetition_penalty", 1, "leave it out or give 1");
-  fields.unsupported("logit_bias", Json::object(), "leave it out");
   fields.unsupported("best_of", 1, "leave it out or give 1, and use n");
   fields.unsupported("response_format", {{"type", "text"}},
                      "answers are free text: leave it out or give {\"type\": \"text\"}");
@@ -91,8 +108,11 @@ Generation readGeneration(Fields &fields, const RequestLimits &limits) {
   generation.topK = uint32_t(fields.whole("top_k", 0, kMostTokens).value_or(0));
   generation.seed = fields.whole("seed", 0, std::numeric_limits<uint64_t>::max());
   generation.choices = uint32_t(fields.whole("n", 1, limits.choices).value_or(1));
-  if (auto most = fields.whole("max_tokens", 1, kMostTokens))
-    generation.maxTokens = *most;
+  generation.minP = float(fields.number("min_p", 0, 1).value_or(0));
+  generation.repetitionPenalty = float(fields.number("repetition_penalty", 0.01, 100).value_or(1));
+  generation.presencePenalty = float(fields.number("presence_penalty", -2, 2).value_or(0));
+  generation.frequencyPenalty = float(fields.number("frequency_penalty", -2, 2).value_or(0));
+  generation.bias = readBias(fields);
   generation.stops = readStops(fields);
   generation.ignoreEos = fields.boolean("ignore_eos", false);
   readStream(fields, generation);
@@ -230,10 +250,13 @@ CompletionRequest parseCompletion(std::string_view body, const RequestLimits &li
   Fields fields(object);
   CompletionRequest request;
   request.generation = readGeneration(fields, limits);
-  if (!request.generation.maxTokens)
-    request.generation.maxTokens = 16; // OpenAI's default
-  fields.unsupported("logprobs", nullptr, "leave it out");
-  fields.unsupported("echo", false, "leave it out or give false");
+  Generation &generation = request.generation;
+  generation.echo = fields.boolean("echo", false);
+  // OpenAI's default. With an echo, a prompt alone may be wanted.
+  generation.maxTokens =
+      fields.whole("max_tokens", generation.echo ? 0 : 1, kMostTokens).value_or(16);
+  if (auto top = fields.whole("logprobs", 0, kMostTop))
+    generation.top = int(*top);
   fields.unsupported("suffix", "", "leave it out");
   request.prompts = readPrompts(fields.require("prompt"));
   fields.finish();
@@ -249,13 +272,20 @@ ChatRequest parseChat(std::string_view body, const RequestLimits &limits) {
   Fields fields(object);
   ChatRequest request;
   request.generation = readGeneration(fields, limits);
+  if (auto most = fields.whole("max_tokens", 1, kMostTokens))
+    request.generation.maxTokens = *most;
   if (auto most = fields.whole("max_completion_tokens", 1, kMostTokens)) {
     if (request.generation.maxTokens && *request.generation.maxTokens != *most)
       refuseField("max_completion_tokens", "and max_tokens differ: give one of them");
     request.generation.maxTokens = *most;
   }
-  fields.unsupported("logprobs", false, "leave it out or give false");
-  fields.unsupported("top_logprobs", 0, "leave it out or give 0");
+  if (fields.boolean("logprobs", false))
+    request.generation.top = 0;
+  if (auto top = fields.whole("top_logprobs", 0, kMostTop)) {
+    if (request.generation.top < 0 && *top > 0)
+      refuseField("top_logprobs", "is given though logprobs is not true");
+    request.generation.top = request.generation.top < 0 ? -1 : int(*top);
+  }
   fields.unsupported("functions", Json::array(), "use tools");
   fields.unsupported("function_call", nullptr, "use tool_choice");
   fields.unsupported("reasoning_effort", nullptr, "give it in chat_template_kwargs");

@@ -29,6 +29,10 @@ struct Generation {
   std::optional<size_t> maxTokens;
   std::vector<std::string> stops;
   bool ignoreEos = false, stream = false, includeUsage = false;
+  float minP = 0, repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0;
+  std::vector<retort_logit_bias> bias; ///< of tokens that need not be in the vocabulary
+  int top = -1;                        ///< likeliest tokens that each log-probability has; -1: none
+  bool echo = false;                   ///< the prompt comes before the answer
 };
 
 /// A text to continue, or its tokens.

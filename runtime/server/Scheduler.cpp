@@ -4,20 +4,20 @@
 #include "runtime/base/Error.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 namespace retort::server {
 namespace {
 
 double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
+/// Rows of a prompt whose scores are wanted, in a step: a row of logits is 4 bytes a token of the
+/// vocabulary.
+constexpr size_t kScoredRows = 64;
+
 ApiError serverError(const std::string &message, int status = 503) {
   return {status, "server_error", message, {}};
-}
-
-Update failed(const ApiError &error) {
-  Update update;
-  update.error = error;
-  return update;
 }
 
 } // namespace
@@ -29,8 +29,12 @@ struct Scheduler::Task {
       : job(std::move(given)), arrival(arrival), tokens(job.prompt), sampler(job.sampling),
         decoder(model) {
     decoder.setStops(job.stops);
+    sampler.see(job.prompt);
+    if (scoresPrompt())
+      news.scores.push_back({job.prompt[0], std::numeric_limits<float>::quiet_NaN(), {}});
   }
   size_t pending() const { return tokens.size() - ran; }
+  bool scoresPrompt() const { return job.top >= 0 && job.scoresPrompt; }
 
   Job job;
   uint64_t arrival;
@@ -38,7 +42,9 @@ struct Scheduler::Task {
   std::vector<int32_t> tokens;            ///< the prompt and the answer so far
   size_t answered = 0, ran = 0, rows = 0; ///< rows: of the step that is planned
   int32_t slot = -1;
+  size_t scored = 1; ///< tokens of the prompt whose score is known, if they are wanted
   bool started = false, ended = false;
+  Update news; ///< that nobody was told yet
   Sampler sampler;
   Decoder decoder;
 };
@@ -117,7 +123,7 @@ void Scheduler::loop() {
   const ApiError stopped = serverError("the server stops: ask another");
   failRunning(stopped);
   for (std::unique_ptr<Task> &task : waiting_)
-    end(*task, failed(stopped));
+    end(*task, stopped);
   waiting_.clear();
   report();
 }
@@ -143,35 +149,45 @@ void Scheduler::dropEnded(Tasks &tasks) {
     if (task->job.cancelled && *task->job.cancelled) {
       ++metrics_.cancelled;
       task->job.onUpdate = nullptr;
-      end(*task, {});
+      end(*task);
     } else if (now >= task->job.deadline) {
-      end(*task, failed({504,
-                         "timeout",
-                         "the answer is not complete within the time that the server allows: ask "
-                         "for fewer max_tokens, or later",
-                         {}}));
+      end(*task, {504,
+                  "timeout",
+                  "the answer is not complete within the time that the server allows: ask for "
+                  "fewer max_tokens, or later",
+                  {}});
     }
   }
   std::erase_if(tasks, [&](const std::unique_ptr<Task> &task) { return task->ended; });
 }
 
 /// Gives slots to those that wait, in order, as long as there are pages for all that they and those
-/// before them have to read.
+/// before them have to read. What the prefix cache holds of them need not be read.
 void Scheduler::admit() {
   uint64_t promised = 0;
   for (const std::unique_ptr<Task> &task : running_)
     promised += missingPages(*task, task->pending());
   while (!waiting_.empty() && !freeSlots_.empty()) {
     Task &task = *waiting_.front();
-    const uint64_t need = pagesFor(task.tokens.size() + 1);
+    const int32_t slot = freeSlots_.back();
+    task.ran = task.scoresPrompt() ? 0 : session_.reuse(slot, task.tokens);
+    countPages();
+    const uint64_t need = missingPages(task, task.pending() + 1);
     // With nothing else at work every page is free, and one answer always fits.
-    if (!running_.empty() && promised + need > freePages_)
-      return;
+    if (!running_.empty() && promised + need > freePages_) {
+      session_.reset(slot);
+      task.ran = 0;
+      return countPages();
+    }
     promised += need;
-    task.slot = freeSlots_.back();
+    task.slot = slot;
     freeSlots_.pop_back();
-    if (!task.started)
+    if (!task.started) {
       metrics_.queueTime.observe(seconds(Clock::now() - task.arrived));
+      metrics_.prefixQueries += task.job.prompt.size();
+      metrics_.prefixHits += task.ran;
+      task.news.cachedTokens = task.ran;
+    }
     task.started = true;
     const auto place = std::upper_bound(running_.begin(), running_.end(), task.arrival,
                                         [](uint64_t arrival, const std::unique_ptr<Task> &other) {
@@ -190,8 +206,9 @@ uint64_t Scheduler::missingPages(const Task &task, size_t positions) const {
 void Scheduler::preemptYoungest() {
   std::unique_ptr<Task> task = std::move(running_.back());
   running_.pop_back();
+  const uint64_t before = session_.info().free_pages; // some are planned for others
   session_.reset(task->slot);
-  freePages_ += pagesFor(task->ran);
+  freePages_ += session_.info().free_pages - before;
   freeSlots_.push_back(task->slot);
   task->slot = -1;
   task->ran = 0;
@@ -218,6 +235,7 @@ size_t Scheduler::rowsFor(size_t index, size_t wanted) {
 /// Rows of the next step: one for each answer that is being written, then prompts by arrival.
 void Scheduler::planRows() {
   rows_.clear(), wanted_.clear(), planned_.clear(), wantedTasks_.clear(), samplers_.clear();
+  wantsLogits_ = false;
   const size_t writing = size_t(std::count_if(
       running_.begin(), running_.end(), [](const auto &task) { return task->pending() == 1; }));
   size_t reading = maxRows_ - writing;
@@ -226,28 +244,77 @@ void Scheduler::planRows() {
   for (size_t i = 0; i < running_.size(); ++i) { // shrinks where the youngest are preempted
     Task &task = *running_[i];
     const size_t pending = task.pending();
-    const size_t rows = rowsFor(i, pending == 1 ? 1 : std::min(pending, reading));
+    const size_t most = task.scored < task.job.prompt.size() && task.scoresPrompt()
+                            ? std::min(reading, kScoredRows)
+                            : reading;
+    const size_t rows = rowsFor(i, pending == 1 ? 1 : std::min(pending, most));
     if (pending > 1)
       reading -= rows;
-    if (rows == 0)
-      continue;
-    for (size_t j = task.ran; j < task.ran + rows; ++j)
-      rows_.push_back({task.tokens[j], task.slot, int32_t(j)});
-    task.rows = rows;
-    planned_.push_back(&task);
-    if (rows == pending) {
-      wanted_.push_back(rows_.size() - 1);
-      wantedTasks_.push_back(&task);
-      samplers_.push_back(&task.sampler);
-    }
+    if (rows > 0)
+      planTask(task, rows);
   }
+}
+
+void Scheduler::planTask(Task &task, size_t rows) {
+  const size_t pending = task.pending();
+  task.rows = rows;
+  planned_.push_back(&task);
+  for (size_t j = task.ran; j < task.ran + rows; ++j) {
+    rows_.push_back({task.tokens[j], task.slot, int32_t(j)});
+    const bool last = j + 1 == task.tokens.size();
+    const bool scores =
+        task.scoresPrompt() && j + 1 < task.job.prompt.size() && j + 1 >= task.scored;
+    if (!last && !scores)
+      continue;
+    wanted_.push_back(rows_.size() - 1);
+    wantedTasks_.push_back(&task);
+    samplers_.push_back(&task.sampler);
+  }
+  wantsLogits_ |= task.job.top >= 0 && (rows == pending || task.scoresPrompt());
+}
+
+/// Runs the planned step, and picks from its logits where a task wants to see them.
+void Scheduler::sampleRows() {
+  tokens_.assign(wanted_.size(), -1);
+  if (!wantsLogits_)
+    return session_.stepSample(rows_, wanted_, tokens_, samplers_);
+  const size_t vocab = size_t(model_.info().vocab);
+  const size_t text = size_t(model_.info().tokenizer_vocab);
+  logits_.resize(wanted_.size() * vocab);
+  session_.step(rows_, wanted_, logits_);
+  for (size_t i = 0; i < wanted_.size(); ++i) {
+    Task &task = *wantedTasks_[i];
+    const std::span<const float> row(&logits_[i * vocab], vocab);
+    const size_t next = size_t(rows_[wanted_[i]].position) + 1;
+    if (next < task.tokens.size()) {
+      task.news.scores.push_back(scoreOf(task, task.tokens[next], row));
+      task.scored = next + 1;
+      continue;
+    }
+    try {
+      tokens_[i] = task.sampler.sample(row.first(text ? text : vocab));
+    } catch (const Failure &) {
+      continue; // no logit is a number: -1, as stepSample() has it
+    }
+    if (task.job.top >= 0)
+      task.news.scores.push_back(scoreOf(task, tokens_[i], row));
+  }
+}
+
+TokenScore Scheduler::scoreOf(const Task &task, int32_t token,
+                              std::span<const float> logits) const {
+  const std::vector<int32_t> top = topTokens(logits, size_t(task.job.top));
+  const std::vector<float> likely = logprobs(logits, top);
+  TokenScore score = {token, logprobs(logits, {&token, 1})[0], {}};
+  for (size_t i = 0; i < top.size(); ++i)
+    score.top.emplace_back(top[i], likely[i]);
+  return score;
 }
 
 void Scheduler::runStep() {
   planRows();
-  tokens_.resize(wanted_.size());
   try {
-    session_.stepSample(rows_, wanted_, tokens_, samplers_);
+    sampleRows();
   } catch (const Failure &failure) {
     const bool lost = failure.status() == RETORT_E_DEVICE;
     if (lost) {
@@ -261,6 +328,7 @@ void Scheduler::runStep() {
       onLost();
     return;
   }
+  countPages();
   ++metrics_.steps;
   metrics_.stepRows.observe(double(rows_.size()));
   for (Task *task : planned_) {
@@ -270,55 +338,65 @@ void Scheduler::runStep() {
     task->ran += task->rows;
   }
   for (size_t i = 0; i < wantedTasks_.size(); ++i)
-    take(*wantedTasks_[i], tokens_[i]);
+    if (wantedTasks_[i]->pending() == 0 &&
+        size_t(rows_[wanted_[i]].position) + 1 == wantedTasks_[i]->ran)
+      take(*wantedTasks_[i], tokens_[i]);
 }
 
 /// The next token of an answer has come.
 void Scheduler::take(Task &task, int32_t token) {
   if (token < 0)
-    return end(task,
-               failed(serverError("the model gives no token a finite probability: its weights "
-                                  "are damaged, or its arithmetic overflows",
-                                  500)));
+    return end(task, serverError("the model gives no token a finite probability: its weights are "
+                                 "damaged, or its arithmetic overflows",
+                                 500));
   const Clock::time_point now = Clock::now();
   if (task.lastToken == Clock::time_point{})
     metrics_.firstToken.observe(seconds(now - task.arrived));
   else
     metrics_.tokenGap.observe(seconds(now - task.lastToken));
   task.lastToken = now;
-  Update update;
+  if (task.job.maxTokens == 0) {
+    if (task.job.top >= 0)
+      task.news.scores.pop_back(); // of the token that is not wanted
+    task.news.length = true;
+    return end(task);
+  }
+  Update &news = task.news;
   if (!task.job.ignoreEos && model_.isStop(token)) {
-    update.finished = true;
+    news.finished = true;
   } else {
-    update.text = task.decoder.push(token);
-    update.finished = task.decoder.stopped();
+    news.text += task.decoder.push(token);
+    news.finished = task.decoder.stopped();
     // A special token that is a stop by its name is no part of the answer.
-    if (!update.finished || !model_.detokenize({&token, 1}).empty()) {
+    if (!news.finished || !model_.detokenize({&token, 1}).empty()) {
       task.tokens.push_back(token);
       ++task.answered;
       ++metrics_.answerTokens;
     }
-    if (!update.finished && task.answered == task.job.maxTokens)
-      update.finished = update.length = true;
+    if (!news.finished && task.answered == task.job.maxTokens)
+      news.finished = news.length = true;
   }
-  if (update.finished) {
-    update.text += task.decoder.finish();
+  if (news.finished) {
+    if (task.job.top >= 0 && task.tokens.size() == task.ran)
+      news.scores.pop_back(); // of the token that ended the answer
+    news.text += task.decoder.finish();
     if (task.decoder.stopped())
-      update.length = false;
-    return end(task, std::move(update));
+      news.length = false;
+    return end(task);
   }
-  update.tokens = task.answered;
-  if (!update.text.empty() && task.job.onUpdate)
-    task.job.onUpdate(std::move(update));
+  if (news.text.empty() || !task.job.onUpdate)
+    return;
+  news.tokens = task.answered;
+  task.job.onUpdate(std::exchange(news, {}));
 }
 
 /// Ends a task: its slot and pages are free, and its owner knows.
-void Scheduler::end(Task &task, Update update) {
+void Scheduler::end(Task &task) {
   if (task.slot >= 0) {
-    if (task.ran > 0)
-      freePages_ += pagesFor(task.ran);
-    if (!deviceLost_)
+    if (!deviceLost_) {
       session_.reset(task.slot);
+      countPages();
+    }
     freeSlots_.push_back(task.slot);
     task.slot = -1;
     --metrics_.running;
@@ -327,25 +405,32 @@ void Scheduler::end(Task &task, Update update) {
     --metrics_.waiting;
   }
   task.ended = true;
-  update.tokens = task.answered;
-  update.finished = true;
-  if (update.error)
+  Update &news = task.news;
+  news.tokens = task.answered;
+  news.finished = true;
+  if (news.error)
     ++metrics_.failed;
   else if (task.job.onUpdate)
-    ++(update.length ? metrics_.finishedLength : metrics_.finishedStop);
+    ++(news.length ? metrics_.finishedLength : metrics_.finishedStop);
   metrics_.latency.observe(seconds(Clock::now() - task.arrived));
   {
     std::lock_guard lock(mutex_);
     --inFlight_;
   }
   if (task.job.onUpdate)
-    task.job.onUpdate(std::move(update));
+    task.job.onUpdate(std::move(news));
+}
+
+void Scheduler::end(Task &task, const ApiError &error) {
+  task.news = {};
+  task.news.error = error;
+  end(task);
 }
 
 void Scheduler::failRunning(const ApiError &error) {
   for (std::unique_ptr<Task> &task : running_)
     if (!task->ended)
-      end(*task, failed(error));
+      end(*task, error);
   running_.clear();
   freePages_ = info_.pages;
 }

@@ -26,9 +26,19 @@ namespace retort::server {
 
 using Clock = std::chrono::steady_clock;
 
+/// A token, and how likely the model found it and others in its place.
+struct TokenScore {
+  int32_t token;
+  float logprob;                              ///< natural; NaN: the first token of a text has none
+  std::vector<std::pair<int32_t, float>> top; ///< the likeliest in its place, the likeliest first
+};
+
 /// What becomes known of an answer.
 struct Update {
-  std::string text;              ///< that is new
+  std::string text; ///< that is new
+  std::vector<TokenScore>
+      scores;                    ///< that are new, if the job wants any: its prompt's, the answer's
+  size_t cachedTokens = 0;       ///< of the prompt, that were not computed for this answer
   size_t tokens = 0;             ///< of the answer so far, a stop token not counted
   bool finished = false;         ///< nothing follows
   bool length = false;           ///< finished because there was no room for more, else by a stop
@@ -39,7 +49,9 @@ struct Update {
 struct Job {
   std::vector<int32_t> prompt; ///< 1 to context() - 1 tokens of the vocabulary
   Sampling sampling;
-  size_t maxTokens = 1; ///< with the prompt at most context()
+  size_t maxTokens = 1;      ///< with the prompt at most context(); 0: only the prompt's scores
+  int top = -1;              ///< the likeliest tokens that each score has; -1: no scores
+  bool scoresPrompt = false; ///< if there are scores: also of the prompt's tokens
   std::vector<std::string> stops;
   bool ignoreEos = false;
   Clock::time_point deadline = Clock::time_point::max();
@@ -90,14 +102,19 @@ private:
   void dropEnded(Tasks &tasks);
   void admit();
   void runStep();
+  void sampleRows();
   void planRows();
+  void planTask(Task &task, size_t rows);
   size_t rowsFor(size_t index, size_t wanted);
   void preemptYoungest();
   void take(Task &task, int32_t token);
-  void end(Task &task, Update update);
+  void end(Task &task);
+  void end(Task &task, const ApiError &error);
   void failRunning(const ApiError &error);
   uint64_t pagesFor(size_t positions) const { return (positions + pageRows_ - 1) / pageRows_; }
   uint64_t missingPages(const Task &task, size_t positions) const;
+  TokenScore scoreOf(const Task &task, int32_t token, std::span<const float> logits) const;
+  void countPages() { freePages_ = session_.info().free_pages; }
   void report();
 
   const Model model_;
@@ -113,9 +130,11 @@ private:
   bool deviceLost_ = false; ///< the session may only be destroyed
   std::vector<retort_row> rows_;
   std::vector<size_t> wanted_;
-  std::vector<Task *> planned_, wantedTasks_;
+  std::vector<Task *> planned_, wantedTasks_; ///< wantedTasks_: of the row that is wanted
+  bool wantsLogits_ = false;                  ///< a row of the step is for a task that wants scores
   std::vector<int32_t> tokens_;
   std::vector<Sampler *> samplers_;
+  std::vector<float> logits_;
 
   mutable std::mutex mutex_; ///< of what follows
   std::condition_variable wake_;

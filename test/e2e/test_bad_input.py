@@ -384,6 +384,7 @@ def numbers(b):
                             option, value)
             b.check(f"compile {option} {value}", process, USAGE, option, re.escape(value))
     for option, value in (("-n", "-1"), ("--top-k", "-1"), ("--top-p", "1.5"),
+                          ("--min-p", "2"), ("--repetition-penalty", "0"),
                           ("--temperature", "-1"), ("--seed", "-1"), ("--threads", "-1")):
         process = b.run("run", b.bundle(), "-p", "x", option, value)
         b.check(f"run {option} {value}", process, USAGE, re.escape(value))

@@ -5,8 +5,8 @@
     test_recipes.py RETORT RETORT_OPT
 
 Each recipe's pipeline parses in retort-opt; `--set` changes it and refuses what the recipe does not declare;
-a file means the same wherever it lies; an installed program finds the recipes, also where the folder it is
-installed to was moved; docs/recipes.md shows each recipe as `retort recipes NAME` prints it.
+an installed program finds the recipes, also where the folder it is installed to was moved; docs/recipes.md
+shows each recipe as `retort recipes NAME` prints it.
 """
 import pathlib
 import re
@@ -99,19 +99,6 @@ def check_files(work):
         refused(work, words, "--recipe", path)
 
 
-def check_place(work):
-    """The same file in another folder makes the same bundle from the same data work."""
-    bundles = []
-    for folder in ("here", "there"):
-        (work / folder).mkdir()
-        path = work / folder / "mine.pipeline"
-        path.write_text("// s\nbuiltin.module(quantize-weights{format=i8g32}, cache-format{format=f16})")
-        run(RETORT, "compile", work / "teacher.gguf", "--recipe", path, "-q", "-o", work / folder / "out.retort",
-            "--workspace", work / "workspace")
-        bundles.append((work / folder / "out.retort").read_bytes())
-    assert bundles[0] == bundles[1]
-
-
 def check_budget(work):
     """--budget chooses what the recipe says that it varies, unless the user has set it."""
     command = ("compile", work / "teacher.gguf", "--corpus", work / "corpus", "--small-corpus", "--dry-run",
@@ -169,7 +156,6 @@ def main():
         check_parsed_by_opt(work)
         check_settings(work)
         check_files(work)
-        check_place(work)
         check_budget(work)
         check_minutes(work)
         check_installed(work)

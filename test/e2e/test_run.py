@@ -90,6 +90,9 @@ def options(t):
     hot = ["--temperature", "1", "--top-k", "0"]
     t.check("--top-p 0 is no cut", t.text(*hot, "--top-p", "0")["text"] == t.text(*hot, "--top-p", "1")["text"]
             != t.text(*hot, "--top-p", "1e-9")["text"])
+    likeliest = t.text("--temperature", "0")["text"]
+    t.check("--min-p 1 leaves the likeliest", t.text(*hot, "--min-p", "1")["text"] == likeliest != t.text(*hot)["text"])
+    t.check("--repetition-penalty", t.text("--temperature", "0", "--repetition-penalty", "5")["text"] != likeliest)
     process = t.command("run", t.bundle, "-p", "x", "-n", "0", "--json")
     answer = json.loads(process.stdout)
     t.check("-n 0 goes on until the context is full", answer["finish"] in ("context", "stop"), answer)

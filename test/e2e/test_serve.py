@@ -29,6 +29,7 @@ TEMPLATE = ("{% for message in messages %}{{ '<|im_start|>' + message['role'] + 
             "'<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
             "{% endif %}")
 NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+TOLERANCE = 2e-3 # of log-probabilities; the bundle computes in another order than transformers
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -154,14 +155,78 @@ def openai_package(t):
             response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}), "response_format")
         t.refused("an unknown field", openai.BadRequestError, lambda: s.chat(extra_body={"tempo": 1}), "tempo")
         t.refused("a range", openai.BadRequestError, lambda: s.chat(temperature=-1), "0 to 100")
-        t.refused("logprobs", openai.BadRequestError, lambda: s.chat(logprobs=True), "logprobs")
+        t.refused("top_logprobs alone", openai.BadRequestError, lambda: s.chat(top_logprobs=2), "logprobs is not true")
         t.refused("tools", openai.BadRequestError, lambda: s.chat(
             tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}]), "chat template does not read")
         t.refused("another model", openai.NotFoundError, lambda: s.client.chat.completions.create(
             model="gpt-4", messages=HELLO), "'m'")
         t.refused("a long prompt", openai.BadRequestError, lambda: s.client.completions.create(
             model="m", prompt="word " * 5000), "context holds 1024")
+        scored = s.chat(max_tokens=12, seed=3, logprobs=True, top_logprobs=2)
+        scores = scored.choices[0].logprobs.content
+        t.check("log-probabilities", scored.choices[0].message.content == whole.choices[0].message.content
+                and len(scores) == 12 and all(len(x.top_logprobs) == 2 and x.logprob <= x.top_logprobs[0].logprob
+                                              for x in scores), scores)
+        chunks = s.chat(max_tokens=12, seed=3, logprobs=True, top_logprobs=2, stream=True)
+        streamed = [x for c in chunks if c.choices[0].logprobs for x in c.choices[0].logprobs.content]
+        t.check("and in a stream", [x.to_dict() for x in streamed] == [x.to_dict() for x in scores], streamed)
+        again = s.chat(max_tokens=12, temperature=0, frequency_penalty=2, presence_penalty=2,
+                       extra_body={"repetition_penalty": 1.2, "min_p": 0.1})
+        t.check("penalties", again.choices[0].message.content != s.chat(max_tokens=12, temperature=0)
+                .choices[0].message.content, again)
+        token = s.client.completions.create(model="m", prompt="The", max_tokens=3, logit_bias={"262": 100}, logprobs=0)
+        t.check("a bias", len(set(token.choices[0].logprobs.tokens)) == 1, token)
         t.check("SIGTERM with nothing to do", s.end() == 0)
+
+
+def log_probabilities(t):
+    """As lm-evaluation-harness asks for them, against transformers."""
+    import torch
+    import transformers
+    model = transformers.AutoModelForCausalLM.from_pretrained(t.work / "hf", dtype=torch.float32)
+    rng = random.Random(3)
+    prompts = [[rng.randrange(256) for _ in range(n)] for n in (1, 2, 63, 64, 65, 200, 300)]
+    with Server(t, "--slots", 4) as s:
+        reply = s.client.completions.create(model="m", prompt=prompts, max_tokens=1, logprobs=1, seed=1234, echo=True,
+                                            temperature=0)
+        for prompt, choice in zip(prompts, sorted(reply.choices, key=lambda c: c.index)):
+            with torch.no_grad():
+                truth = torch.log_softmax(model(torch.tensor([prompt])).logits[0].double(), -1)
+            scores = choice.logprobs
+            t.check("a score for each token", len(scores.token_logprobs) == len(prompt) + 1, choice)
+            t.check("none for the first", scores.token_logprobs[0] is None and scores.top_logprobs[0] is None)
+            for i, token in enumerate(prompt[1:]):
+                ours, theirs = scores.token_logprobs[i + 1], float(truth[i, token])
+                best = max(scores.top_logprobs[i + 1].values())
+                t.check(f"token {i + 1} of {len(prompt)}", abs(ours - theirs) < TOLERANCE
+                        and abs(best - float(truth[i].max())) < TOLERANCE, (ours, theirs, best))
+            t.check("the next token", abs(scores.token_logprobs[-1] - float(truth[-1].max())) < TOLERANCE, choice)
+        only = s.client.completions.create(model="m", prompt=prompts[3], max_tokens=0, logprobs=1, echo=True)
+        t.check("a prompt alone", only.choices[0].logprobs.token_logprobs == reply.choices[3].logprobs.token_logprobs[:-1]
+                and only.usage.completion_tokens == 0, only)
+
+
+def prefixes(t):
+    """A long system prompt is computed once; what follows says what it would have said."""
+    system = "The file system holds " + " ".join(tiny.NOUNS * 4)
+    ask = lambda s, question: s.client.chat.completions.create(
+        model="m", seed=1, max_tokens=16,
+        messages=[{"role": "system", "content": system}, {"role": "user", "content": question}])
+    with Server(t, "--no-prefix-cache") as s:
+        alone = [ask(s, q) for q in ("one", "two", "three")]
+        t.check("nothing is kept", s.metric("prefix_cache_hits_total") == 0
+                and alone[2].usage.prompt_tokens_details.cached_tokens == 0)
+    with Server(t) as s:
+        shared = [ask(s, q) for q in ("one", "two", "three")]
+        t.check("the same answers", [a.choices[0].to_dict() for a in alone] == [a.choices[0].to_dict() for a in shared])
+        cached = [a.usage.prompt_tokens_details.cached_tokens for a in shared]
+        prompt = shared[0].usage.prompt_tokens
+        t.check("most is computed once", cached[0] == 0 and prompt * 0.7 < cached[1] == cached[2] < prompt, (cached, prompt))
+        t.check("metrics", s.metric("prefix_cache_hits_total") == sum(cached)
+                and s.metric("prefix_cache_queries_total") == sum(a.usage.prompt_tokens for a in shared))
+    with Server(t, RETORT_SERVE_NO_PREFIX_CACHE="true") as s:
+        ask(s, "one"), ask(s, "one")
+        t.check("by the environment", s.metric("prefix_cache_hits_total") == 0)
 
 
 def retries(t):
@@ -450,7 +515,7 @@ def the_log(t):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="retort-serve-") as work:
         test = Test(sys.argv[1], pathlib.Path(work))
-        for part in (openai_package, retries, curl, the_same_bytes, clients_that_go, draining, framing, slow_clients,
+        for part in (openai_package, log_probabilities, prefixes, retries, curl, the_same_bytes, clients_that_go, draining, framing, slow_clients,
                      refused_to_start, the_log):
             start = time.time()
             part(test)

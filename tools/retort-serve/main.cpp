@@ -17,6 +17,7 @@ struct CommandLine {
   CLI::App app{"Answers over HTTP as OpenAI's API does, many requests at a time.", "retort serve"};
   ServeOptions options;
   std::string cache;
+  bool noPrefixCache = false;
 
   CommandLine() {
     app.set_version_flag("--version", std::string("retort " RETORT_VERSION));
@@ -105,6 +106,9 @@ struct CommandLine {
                          "Keys and values of all answers together, 512MB (default: enough)"),
           group, "SIZE")
         ->default_str("");
+    named(app.add_flag("--no-prefix-cache", noPrefixCache,
+                       "Compute each prompt anew, also where it begins like another"),
+          group, nullptr);
     number("--prefill-rows", options.scheduler.prefillRows, 0, 1 << 20, group,
            "Most tokens of prompts in a step while answers are written; 0: what fits");
   }
@@ -137,6 +141,7 @@ void run(CommandLine &line, int argc, char **argv) {
   } catch (const CLI::ParseError &e) {
     fail(ExitCode::Usage, std::string(e.what()) + ": see `retort serve --help`");
   }
+  line.options.scheduler.session.prefixCache = !line.noPrefixCache;
   if (!line.cache.empty())
     line.options.scheduler.session.cacheBytes = parseSize(line.cache);
   serve(line.options);

@@ -254,6 +254,14 @@ struct CommandLine {
                   "Sample among the likeliest that reach probability P, over 0 to 1; 0: all")
         ->type_name("P")
         ->check(CLI::Range(0.0, 1.0).description(""));
+    c->add_option("--min-p", run.minP,
+                  "Sample among those of at least P of the likeliest's probability; 0: all")
+        ->type_name("P")
+        ->check(CLI::Range(0.0, 1.0).description(""));
+    c->add_option("--repetition-penalty", run.repetitionPenalty,
+                  "Weaken tokens that the text holds already, 0.01 to 100; 1: none")
+        ->type_name("R")
+        ->check(CLI::Range(0.01, 100.0).description(""));
     c->add_option("--seed", run.seed, "Seed of the sampling, 0 to 2^64 - 1")
         ->type_name("S")
         ->check(whole(0, std::numeric_limits<uint64_t>::max()));

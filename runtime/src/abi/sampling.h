@@ -8,15 +8,16 @@
  *   1. NaN and -infinity are no candidates. Candidates rank by logit, the larger first; -0 equals
  *      0, and of equal logits the lower token comes first. If there are none, no token is drawn.
  *   2. At temperature 0, or if the largest logit is +infinity, the token is the first.
- *   3. top_k keeps the first top_k candidates.
- *   4. A candidate's mass is 2^38 exp((logit - largest) / temperature), rounded as mass() does: a
+ *   3. A candidate's mass is 2^38 exp((logit - largest) / temperature), rounded as mass() does: a
  *      relative error of 1e-7, 0 below 2^-38. Sums of masses are exact.
+ *   4. min_p keeps the candidates whose mass is at least min_p of the first one's, 2^38
+ *      (arXiv:2407.01082). top_k keeps the first top_k candidates.
  *   5. top_p keeps the fewest first candidates whose masses sum to top_p of the sum of those kept
  *      so far at least (nucleus sampling, arXiv:1904.09751).
  *   6. The token is the first whose mass, summed with those of all before it, is larger than
  *      random / 2^64 of the sum of those kept.
  *
- * The order of cuts, top_k and then top_p at the temperature asked for, is vLLM's and that of
+ * The order of cuts, min_p and top_k and then top_p at the temperature asked for, is vLLM's and that of
  * FlashInfer's `top_k_first`; llama.cpp applies the temperature last. */
 #ifndef RETORT_ABI_SAMPLING_H
 #define RETORT_ABI_SAMPLING_H
@@ -28,7 +29,7 @@ typedef struct retort_choice {
   float scale;     /* log2(e) / temperature, finite; 0: the first candidate */
   uint32_t top_k;  /* 0: no cut */
   uint32_t top_p;  /* in units of 2^-32; 0: no cut */
-  uint32_t unused;
+  uint32_t min_p;  /* in units of 2^-32; 0: no cut */
 } retort_choice;
 
 #ifdef __cplusplus
@@ -82,6 +83,8 @@ constexpr uint32_t kMaxTokens = 1u << 25;
 RETORT_HOST_DEVICE constexpr uint64_t nucleus(uint64_t total, uint32_t topP) {
   return (total >> 32) * topP + (((total & 0xffffffffu) * topP + 0xffffffffu) >> 32);
 }
+/// The least mass of a candidate.
+RETORT_HOST_DEVICE constexpr uint64_t leastMass(uint32_t minP) { return uint64_t(minP) << 6; }
 /// floor(total random / 2^64): the token is the first whose running sum is larger.
 RETORT_HOST_DEVICE constexpr uint64_t drawn(uint64_t total, uint64_t random) {
   const uint64_t low = (total & 0xffffffffu) * (random & 0xffffffffu) >> 32;

@@ -3,9 +3,9 @@
 #include "runtime/src/chat/Chat.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/Json.h"
+#include "runtime/base/Utf8.h"
 #include "runtime/src/chat/Interpreter.h"
 #include "runtime/src/tokenizer/Tables.h"
-#include "runtime/src/tokenizer/Utf8.h"
 
 #include <algorithm>
 
@@ -145,11 +145,8 @@ Value readMessages(Heap &heap, const Conversation &conversation) {
   for (const Message &message : conversation.messages) {
     const Value made = heap.dict();
     for (auto [name, text] :
-         {std::pair("role", &message.role), std::pair("content", &message.content)}) {
-      std::string repaired;
-      tok::appendRepaired(repaired, *text);
-      heap.set(made, heap.string(name), heap.string(repaired));
-    }
+         {std::pair("role", &message.role), std::pair("content", &message.content)})
+      heap.set(made, heap.string(name), heap.string(repaired(*text)));
     messages.push_back(made);
   }
   for (Value &message : messages) {

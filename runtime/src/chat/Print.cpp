@@ -1,8 +1,8 @@
 //===- Print.cpp - Values as Python and JSON write them -------------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "runtime/base/Utf8.h"
 #include "runtime/src/chat/Case.h"
 #include "runtime/src/chat/Value.h"
-#include "runtime/src/tokenizer/Utf8.h"
 
 #include <charconv>
 #include <cmath>
@@ -54,7 +54,7 @@ std::string reprText(std::string_view text) {
   std::string out(1, quote);
   for (const char *p = text.data(), *end = p + text.size(); p < end;) {
     const char *begin = p;
-    const uint32_t code = tok::nextCode(p);
+    const uint32_t code = nextCode(p);
     if (code == uint32_t(quote) || code == '\\')
       (out += '\\') += char(code);
     else if (code == '\n')
@@ -188,7 +188,7 @@ private:
     out_ += '"';
     for (const char *p = text.data(), *end = p + text.size(); p < end;) {
       const char *begin = p;
-      const uint32_t code = tok::nextCode(p);
+      const uint32_t code = nextCode(p);
       static constexpr std::string_view kShort = "\"\\\b\f\n\r\t", kLetter = "\"\\bfnrt";
       const size_t at = code < 0x80 ? kShort.find(char(code)) : kShort.npos;
       if (at != kShort.npos)

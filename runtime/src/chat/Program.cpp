@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/chat/Program.h"
 #include "runtime/base/Error.h"
-#include "runtime/src/tokenizer/Utf8.h"
+#include "runtime/base/Utf8.h"
 
 #include <algorithm>
 #include <cstring>
@@ -259,7 +259,7 @@ public:
     const uint32_t size = number();
     need(size <= bytes_.size(), "ends early");
     std::string text(reinterpret_cast<const char *>(bytes_.data()), size);
-    need(tok::validPrefix(text) == text.size(), "a text is not UTF-8");
+    need(validPrefix(text) == text.size(), "a text is not UTF-8");
     bytes_ = bytes_.subspan(size);
     return text;
   }

@@ -4,9 +4,9 @@
 // Every result keeps the origin of each of its bytes (Text.h).
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/base/Utf8.h"
 #include "runtime/src/chat/Case.h"
 #include "runtime/src/chat/Interpreter.h"
-#include "runtime/src/tokenizer/Utf8.h"
 
 #include <algorithm>
 #include <set>
@@ -52,7 +52,7 @@ struct Char {
 };
 Char charAt(const Text &text, size_t at) {
   const char *begin = text.bytes().data() + at, *p = begin;
-  const uint32_t code = tok::nextCode(p);
+  const uint32_t code = nextCode(p);
   return {code, at, at + size_t(p - begin)};
 }
 Char charBefore(const Text &text, size_t end) {
@@ -67,7 +67,7 @@ void appendCased(Text &out, Case to, const Char &c, const Text &from) {
   if (!cased.many.empty())
     return out.append(cased.many, from.originAt(c.begin));
   std::string bytes;
-  tok::appendUtf8(bytes, cased.one);
+  appendUtf8(bytes, cased.one);
   out.append(bytes, from.originAt(c.begin));
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/base/Machine.h"
 
 #include <algorithm>
+#include <cstring>
 #include <unistd.h>
 
 namespace retort::engine {
@@ -69,6 +70,11 @@ void CpuDevice::run(const KvCache &cache, const StepRows &rows, const StepResult
         entry(cpuStep, thread);
       },
       &call);
+}
+
+void CpuDevice::copyPage(int32_t from, int32_t to) {
+  std::memcpy(cache_.data() + uint64_t(to) * limits_.pageBytes,
+              cache_.data() + uint64_t(from) * limits_.pageBytes, limits_.pageBytes);
 }
 
 } // namespace retort::engine

@@ -20,6 +20,7 @@ public:
   unsigned threads() const override { return pool_.threads(); }
   void allocate(const KvCache &cache) override;
   void run(const KvCache &cache, const StepRows &rows, const StepResults &results) override;
+  void copyPage(int32_t from, int32_t to) override;
 
 private:
   std::shared_ptr<const Model> model_;

@@ -568,6 +568,18 @@ void CudaDevice::run(const KvCache &cache, const StepRows &rows, const StepResul
   }
 }
 
+/// Steps follow it in each GPU's stream, so nothing waits here.
+void CudaDevice::copyPage(int32_t from, int32_t to) {
+  for (const Gpu &gpu : gpus_) {
+    CurrentContext current(cuda(), gpu.shared->context());
+    const uint64_t bytes = gpu.shared->code()[0].entry->pageBytes;
+    const CUresult result = cuda()->cuMemcpyDtoDAsync(gpu.cache.address() + uint64_t(to) * bytes,
+                                                      gpu.cache.address() + uint64_t(from) * bytes,
+                                                      bytes, gpu.stream.get());
+    named([&] { cuda().check(result, failing(gpu)); });
+  }
+}
+
 std::string CudaDevice::takeCounters() const { return cuda().takeSimulatorReport(); }
 
 } // namespace retort::engine

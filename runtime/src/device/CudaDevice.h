@@ -23,6 +23,7 @@ public:
   bool samples() const override { return samples_; }
   bool draws() const override { return draws_; }
   void run(const KvCache &cache, const StepRows &rows, const StepResults &results) override;
+  void copyPage(int32_t from, int32_t to) override;
   double stepSeconds() const override { return stepSeconds_; }
   std::string takeCounters() const override;
 

@@ -58,6 +58,8 @@ public:
   virtual bool draws() const { return false; }
   /// Runs a step: its results are there when it returns.
   virtual void run(const KvCache &cache, const StepRows &rows, const StepResults &results) = 0;
+  /// Copies a page of the cache, all layers.
+  virtual void copyPage(int32_t from, int32_t to) = 0;
   /// How long the last step took on the device itself, in seconds; 0: not measured.
   virtual double stepSeconds() const { return 0; }
   /// What the device counted since the last call, as JSON; "": it counts nothing.

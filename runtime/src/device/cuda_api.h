@@ -150,6 +150,8 @@ typedef struct CUlaunchConfig_st {
     (CUdeviceptr to, const void *from, size_t bytes, CUstream stream))                             \
   F(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2,                                                       \
     (void *to, CUdeviceptr from, size_t bytes, CUstream stream))                                   \
+  F(cuMemcpyDtoDAsync, cuMemcpyDtoDAsync_v2,                                                       \
+    (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))                             \
   F(cuMemsetD8Async, cuMemsetD8Async,                                                              \
     (CUdeviceptr memory, unsigned char value, size_t bytes, CUstream stream))                      \
   F(cuStreamCreate, cuStreamCreate, (CUstream *stream, unsigned flags))                            \

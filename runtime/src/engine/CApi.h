@@ -101,12 +101,17 @@ inline void require(bool good, const char *what) {
     fail(ExitCode::Usage, what);
 }
 
-/// The caller's options: what its version of the struct has, the rest zero. NULL: all zero.
+/// The caller's options: what its version of the struct has, the rest zero. NULL: all zero. What a newer
+/// caller asks for and this library does not know is refused.
 template <class T> T optionsOr(const T *given, const char *what) {
   T options = {};
   if (!given)
     return options;
   require(given->struct_bytes >= sizeof given->struct_bytes && given->struct_bytes <= 4096, what);
+  const auto *bytes = reinterpret_cast<const unsigned char *>(given);
+  for (size_t i = sizeof options; i < given->struct_bytes; ++i)
+    require(bytes[i] == 0, "an option is set that this version of libretort does not know: use a "
+                           "newer one");
   std::memcpy(static_cast<void *>(&options), given, std::min(given->struct_bytes, sizeof options));
   return options;
 }

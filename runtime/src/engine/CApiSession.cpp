@@ -13,8 +13,20 @@ struct retort_sampler {
 
 namespace {
 
-SamplerOptions readSampling(const retort_sampling &given) {
-  return {given.temperature, given.top_p, given.top_k, given.seed};
+SamplerOptions readSampling(const retort_sampling *options) {
+  const retort_sampling given = optionsOr(options, "retort_sampling.struct_bytes is not set");
+  SamplerOptions sampling = {given.temperature,
+                             given.top_p,
+                             given.top_k,
+                             given.seed,
+                             given.min_p,
+                             given.repetition_penalty,
+                             given.presence_penalty,
+                             given.frequency_penalty};
+  require(given.bias || given.num_bias == 0, "bias is NULL though num_bias is not 0");
+  for (size_t i = 0; i < given.num_bias; ++i)
+    sampling.bias.emplace_back(given.bias[i].token, given.bias[i].bias);
+  return sampling;
 }
 
 GenerateOptions readGenerate(const retort_generate_options *given) {
@@ -46,7 +58,7 @@ retort_status retort_session_create(const retort_model *model,
     auto given = optionsOr(options, "retort_session_options.struct_bytes is not set");
     *session = new retort_session{
         Session(model->model, {given.threads, given.slots, given.max_context, given.cache_bytes,
-                               given.device ? given.device : ""})};
+                               given.device ? given.device : "", given.prefix_cache != 0})};
   });
 }
 
@@ -126,6 +138,14 @@ retort_status retort_slot_truncate(retort_session *session, int32_t slot, size_t
   });
 }
 
+retort_status retort_slot_reuse(retort_session *session, int32_t slot, const int32_t *tokens,
+                                size_t num_tokens, size_t *num_reused) {
+  return guard(session, [&] {
+    require(session && num_reused && (tokens || num_tokens == 0), "a pointer is NULL");
+    *num_reused = session->session.reuse(slot, {tokens, num_tokens});
+  });
+}
+
 retort_status retort_slot_reset(retort_session *session, int32_t slot) {
   return retort_slot_truncate(session, slot, 0);
 }
@@ -136,18 +156,45 @@ retort_status retort_sampler_create(const retort_sampling *options, retort_sampl
     *sampler = nullptr;
   return guard(error, [&] {
     require(sampler, "sampler is NULL");
-    auto given = optionsOr(options, "retort_sampling.struct_bytes is not set");
-    *sampler = new retort_sampler{Sampler(readSampling(given))};
+    *sampler = new retort_sampler{Sampler(readSampling(options))};
   });
 }
 
 void retort_sampler_destroy(retort_sampler *sampler) { delete sampler; }
+
+retort_status retort_sampler_see(retort_sampler *sampler, const int32_t *tokens,
+                                 size_t num_tokens) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(sampler && (tokens || num_tokens == 0), "a pointer is NULL");
+    sampler->sampler.see({tokens, num_tokens});
+  });
+}
 
 retort_status retort_sample(retort_sampler *sampler, const float *logits, size_t num_logits,
                             int32_t *token) {
   return guard(static_cast<retort_error *>(nullptr), [&] {
     require(sampler && logits && token && num_logits <= size_t(INT32_MAX), "a pointer is NULL");
     *token = sampler->sampler.pick({logits, num_logits});
+  });
+}
+
+retort_status retort_logprobs(const float *logits, size_t num_logits, const int32_t *tokens,
+                              size_t num_tokens, float *logprobs) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(logits && num_logits <= size_t(INT32_MAX) && (num_tokens == 0 || (tokens && logprobs)),
+            "a pointer is NULL");
+    for (size_t i = 0; i < num_tokens; ++i)
+      require(tokens[i] >= 0 && size_t(tokens[i]) < num_logits, "a token has no logit");
+    logProbabilities({logits, num_logits}, {tokens, num_tokens}, {logprobs, num_tokens});
+  });
+}
+
+retort_status retort_top_tokens(const float *logits, size_t num_logits, int32_t *tokens,
+                                size_t num_tokens) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(logits && num_logits <= size_t(INT32_MAX) && (tokens || num_tokens == 0),
+            "a pointer is NULL");
+    largestLogits({logits, num_logits}, {tokens, num_tokens});
   });
 }
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Generate.h"
 #include "runtime/base/Error.h"
-#include "runtime/src/tokenizer/Utf8.h"
+#include "runtime/base/Utf8.h"
 
 #include <algorithm>
 #include <chrono>
@@ -51,7 +51,9 @@ public:
 
   void run(std::span<const int32_t> prompt) {
     auto start = Clock::now();
-    if (!prefill(prompt))
+    sampler_.see(prompt);
+    result_.prompt_tokens = result_.cached_tokens;
+    if (!prefill(prompt.subspan(result_.cached_tokens)))
       return end(RETORT_FINISH_CANCELLED);
     result_.prefill_seconds = secondsSince(start);
     start = Clock::now();
@@ -87,7 +89,7 @@ private:
       const size_t rows = std::min(maxRows, prompt.size() - begin);
       const bool last = begin + rows == prompt.size();
       session_.prefill(slot_, prompt.subspan(begin, rows), last ? outputs() : StepOutputs{});
-      result_.prompt_tokens = begin + rows;
+      result_.prompt_tokens += rows;
     }
     return true;
   }
@@ -135,7 +137,7 @@ private:
 
 StopFinder::StopFinder(std::vector<std::string> stops) : stops_(std::move(stops)) {
   for (const std::string &stop : stops_)
-    if (stop.empty() || tok::validPrefix(stop) != stop.size())
+    if (stop.empty() || validPrefix(stop) != stop.size())
       fail(ExitCode::Usage, "a stop string is empty or not UTF-8");
 }
 
@@ -206,7 +208,19 @@ void generate(Session &session, int32_t slot, std::span<const int32_t> prompt,
     fail(ExitCode::Usage, "the prompt has no tokens: give it at least one");
   session.requireTokens(slot, prompt);
   Generation generation(session, slot, options, result);
-  session.requireRoom(slot, prompt.size(), "the prompt has");
+  session.requireContext(slot, prompt.size(), "the prompt has");
+  if (session.length(slot) == 0)
+    result.cached_tokens = session.reuse(slot, prompt);
+  try {
+    session.requirePages(slot, prompt.size() - result.cached_tokens,
+                         result.cached_tokens ? "the prompt has, beside what is known,"
+                                              : "the prompt has");
+  } catch (const Error &) {
+    if (result.cached_tokens)
+      session.truncate(slot, 0);
+    result.cached_tokens = 0;
+    throw;
+  }
   generation.run(prompt);
 }
 

@@ -65,11 +65,14 @@ int32_t drawToken(std::span<const float> logits, const retort_choice &choice,
     return best;
   const float largest = logits[size_t(best)];
   const uint32_t topKey = keyOf(largest);
+  const uint64_t least = sampling::leastMass(choice.min_p);
   candidates.clear();
   for (size_t i = 0; i < logits.size(); ++i)
-    if (const uint32_t key = keyOf(logits[i]))
-      candidates.push_back({uint64_t(topKey - key) << 32 | i,
-                            sampling::mass(sampling::distance(largest, logits[i], choice.scale))});
+    if (const uint32_t key = keyOf(logits[i])) {
+      const uint64_t mass = sampling::mass(sampling::distance(largest, logits[i], choice.scale));
+      if (mass >= least)
+        candidates.push_back({uint64_t(topKey - key) << 32 | i, mass});
+    }
   if (choice.top_k && choice.top_k < candidates.size()) {
     std::nth_element(candidates.begin(), candidates.begin() + choice.top_k, candidates.end(),
                      isBefore);
@@ -82,18 +85,93 @@ int32_t drawToken(std::span<const float> logits, const retort_choice &choice,
   return int32_t(uint32_t(candidates.back().order));
 }
 
-Sampler::Sampler(const SamplerOptions &options) : state_(options.seed) {
-  const double temperature = options.temperature, topP = options.topP;
-  if (!(temperature >= 0 && temperature <= 100))
-    fail(ExitCode::Usage,
-         "temperature is " + std::to_string(options.temperature) + ", not from 0 to 100");
-  if (!(topP >= 0 && topP <= 1))
-    fail(ExitCode::Usage, "top_p is " + std::to_string(options.topP) + ", not from 0 to 1");
+void logProbabilities(std::span<const float> logits, std::span<const int32_t> tokens,
+                      std::span<float> result) {
+  const int32_t best = largestLogit(logits);
+  const double largest = best < 0 ? 0 : double(logits[size_t(best)]);
+  double sum = 0;
+  if (std::isfinite(largest))
+    for (float logit : logits)
+      sum += keyOf(logit) ? std::exp(double(logit) - largest) : 0;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const float logit = logits[size_t(tokens[i])];
+    const bool certain = std::isinf(largest) && logit == logits[size_t(best)];
+    result[i] = certain                         ? 0.0f
+                : keyOf(logit) == 0 || sum == 0 ? -std::numeric_limits<float>::infinity()
+                                                : float(double(logit) - largest - std::log(sum));
+  }
+}
+
+void largestLogits(std::span<const float> logits, std::span<int32_t> tokens) {
+  const auto before = [&](int32_t a, int32_t b) {
+    const uint32_t x = keyOf(logits[size_t(a)]), y = keyOf(logits[size_t(b)]);
+    return x != y ? x > y : a < b;
+  };
+  std::vector<int32_t> ranked; // at most so many, sorted
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const int32_t token = int32_t(i);
+    if (keyOf(logits[i]) == 0 ||
+        (ranked.size() == tokens.size() && (ranked.empty() || before(ranked.back(), token))))
+      continue;
+    ranked.insert(std::upper_bound(ranked.begin(), ranked.end(), token, before), token);
+    if (ranked.size() > tokens.size())
+      ranked.pop_back();
+  }
+  std::fill(std::copy(ranked.begin(), ranked.end(), tokens.begin()), tokens.end(), -1);
+}
+
+Sampler::Sampler(const SamplerOptions &options) : options_(options), state_(options.seed) {
+  const auto require = [](double value, double low, double high, const std::string &name,
+                          const std::string &range) {
+    if (!(value >= low && value <= high))
+      fail(ExitCode::Usage, name + " is " + std::to_string(value) + ", not " + range);
+  };
+  const double temperature = options.temperature, topP = options.topP, minP = options.minP;
+  require(temperature, 0, 100, "temperature", "from 0 to 100");
+  require(topP, 0, 1, "top_p", "from 0 to 1");
+  require(minP, 0, 1, "min_p", "from 0 to 1");
+  if (options_.repetitionPenalty == 0)
+    options_.repetitionPenalty = 1;
+  require(options_.repetitionPenalty, 0.01, 100, "repetition_penalty", "from 0.01 to 100");
+  require(options_.presencePenalty, -100, 100, "presence_penalty", "from -100 to 100");
+  require(options_.frequencyPenalty, -100, 100, "frequency_penalty", "from -100 to 100");
+  for (const auto &[token, bias] : options_.bias)
+    if (token < 0 || std::isnan(bias))
+      fail(ExitCode::Usage, "the bias of token " + std::to_string(token) + " is " +
+                                std::to_string(bias) + ": a bias is a number, of a token from 0");
+  penalises_ = options_.repetitionPenalty != 1 || options_.presencePenalty != 0 ||
+               options_.frequencyPenalty != 0;
   if (temperature > 0)
     choice_.scale = float(
         std::min(1.4426950408889634 / temperature, double(std::numeric_limits<float>::max())));
   choice_.top_k = options.topK;
   choice_.top_p = topP < 1 ? uint32_t(std::ceil(topP * 0x1p32)) : 0; // 0 stays 0
+  choice_.min_p = uint32_t(std::min(std::ceil(minP * 0x1p32), 0x1p32 - 1));
+}
+
+void Sampler::see(std::span<const int32_t> tokens) {
+  if (penalises_)
+    for (int32_t token : tokens)
+      counts_.try_emplace(token, 0);
+}
+
+void Sampler::took(int32_t token) {
+  if (penalises_)
+    ++counts_[token];
+}
+
+void Sampler::adjust(std::span<float> logits) const {
+  for (const auto &[token, bias] : options_.bias)
+    if (size_t(token) < logits.size())
+      logits[size_t(token)] += bias;
+  for (const auto &[token, count] : counts_) {
+    if (token < 0 || size_t(token) >= logits.size())
+      continue;
+    float &logit = logits[size_t(token)];
+    logit = logit > 0 ? logit / options_.repetitionPenalty : logit * options_.repetitionPenalty;
+    if (count > 0)
+      logit -= options_.presencePenalty + options_.frequencyPenalty * float(count);
+  }
 }
 
 /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
@@ -109,6 +187,11 @@ retort_choice Sampler::next() {
 }
 
 int32_t Sampler::pick(std::span<const float> logits) {
+  if (adjusts()) {
+    adjusted_.assign(logits.begin(), logits.end());
+    adjust(adjusted_);
+    logits = adjusted_;
+  }
   const uint64_t state = state_;
   const int32_t token = drawToken(logits, next(), candidates_);
   if (token < 0) {
@@ -116,6 +199,7 @@ int32_t Sampler::pick(std::span<const float> logits) {
     fail(ExitCode::Usage,
          "none of the " + std::to_string(logits.size()) + " logits is a number above -infinity");
   }
+  took(token);
   return token;
 }
 

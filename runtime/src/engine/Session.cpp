@@ -29,7 +29,8 @@ KvCache makeCache(const Manifest &manifest, const DeviceLimits &limits,
     fail(ExitCode::Resources, std::to_string(slots) + " slots of " + std::to_string(maxContext) +
                                   " positions need " + std::to_string(most) +
                                   " pages: ask for fewer slots or a shorter max_context");
-  return {slots, maxContext, pageRows, limits.pageBytes, std::min(pages, most)};
+  return {
+      slots, maxContext, pageRows, limits.pageBytes, std::min(pages, most), options.sharesPrefixes};
 }
 
 } // namespace
@@ -53,13 +54,16 @@ void Session::requireTokens(int32_t slot, std::span<const int32_t> tokens) const
                                 std::to_string(model_->manifest().vocab));
 }
 
-void Session::requireRoom(int32_t slot, size_t tokens, const char *what) const {
+void Session::requireContext(int32_t slot, size_t tokens, const char *what) const {
   const size_t length = cache_.length(slot), room = cache_.maxContext() - length;
   if (tokens > room)
     throw ContextError{std::string(what) + " " + std::to_string(tokens) +
                        " tokens but the context holds " + std::to_string(cache_.maxContext()) +
                        (length ? ", of which " + std::to_string(length) + " are taken" : "") +
                        ": shorten it" + (length ? " or reset the slot" : "")};
+}
+
+void Session::requirePages(int32_t slot, size_t tokens, const char *what) const {
   if (uint64_t need = cache_.missingPages(slot, tokens); need > cache_.freePages())
     fail(ExitCode::Resources, std::string(what) + " " + std::to_string(tokens) +
                                   " tokens, which need " + std::to_string(need) +
@@ -74,7 +78,19 @@ void Session::truncate(int32_t slot, size_t length) {
     fail(ExitCode::Usage, "slot " + std::to_string(slot) + " holds " +
                               std::to_string(cache_.length(slot)) + " positions, fewer than " +
                               std::to_string(length));
-  cache_.truncate(slot, length);
+  if (const std::optional<KvCache::Copy> copy = cache_.truncate(slot, length)) {
+    requireDevice();
+    onDevice([&] { device_->copyPage(copy->from, copy->to); });
+  }
+}
+
+size_t Session::reuse(int32_t slot, std::span<const int32_t> tokens) {
+  requireTokens(slot, tokens);
+  if (cache_.length(slot) != 0)
+    fail(ExitCode::Usage, "slot " + std::to_string(slot) + " holds " +
+                              std::to_string(cache_.length(slot)) +
+                              " positions: only an empty slot can begin with what others computed");
+  return cache_.reuse(slot, tokens);
 }
 
 /// Copies the rows for the program and checks everything but room. added_ and touched_ say
@@ -128,7 +144,9 @@ bool Session::draws(const StepOutputs &outputs) {
 
 /// Whether the device gives the tokens, and the host needs no logits.
 bool Session::isOnDevice(const StepOutputs &outputs) const {
-  return outputs.tokens && (draws(outputs) ? device_->draws() : device_->samples());
+  return outputs.tokens && (draws(outputs) ? device_->draws() : device_->samples()) &&
+         std::none_of(outputs.samplers.begin(), outputs.samplers.end(),
+                      [](const Sampler *sampler) { return sampler && sampler->adjusts(); });
 }
 
 /// Memory for a step's results; throws before anything changes.
@@ -198,17 +216,33 @@ void Session::run(const StepOutputs &outputs) {
                               : outputs.tokens
                                   ? StepResults{.tokens = outputs.tokens, .choices = choices_}
                                   : StepResults{.logits = outputs.logits};
+  onDevice([&] { device_->run(cache_, {tokens_, slots_, positions_, wanted_}, results); });
+  for (size_t i = 0; i < tokens_.size(); ++i)
+    cache_.wrote(slots_[i], size_t(positions_[i]), tokens_[i]);
+  const size_t vocab = size_t(model_->manifest().vocab);
+  for (size_t i = 0; outputs.tokens && i < wanted_.size(); ++i) {
+    Sampler *const sampler = outputs.samplers.empty() ? nullptr : outputs.samplers[i];
+    if (pick) {
+      const std::span<float> logits(&logits_[i * vocab], size_t(model_->pickable()));
+      if (sampler)
+        sampler->adjust(logits);
+      outputs.tokens[i] =
+          drawToken(logits, choices_.empty() ? retort_choice{} : choices_[i], candidates_);
+    }
+    if (sampler && outputs.tokens[i] >= 0)
+      sampler->took(outputs.tokens[i]);
+  }
+}
+
+/// Calls the device, and remembers if it fails for good.
+template <class Call> void Session::onDevice(Call &&call) {
   try {
-    device_->run(cache_, {tokens_, slots_, positions_, wanted_}, results);
+    call();
   } catch (const Error &error) {
     if (error.code == ExitCode::Device)
       lost_ = error.message;
     throw;
   }
-  const size_t vocab = size_t(model_->manifest().vocab);
-  for (size_t i = 0; pick && i < wanted_.size(); ++i)
-    outputs.tokens[i] = drawToken({&logits_[i * vocab], size_t(model_->pickable())},
-                                  choices_.empty() ? retort_choice{} : choices_[i], candidates_);
 }
 
 void Session::requireDevice() const {

@@ -17,6 +17,7 @@ struct SessionOptions {
   uint32_t threads = 0, slots = 0, maxContext = 0; ///< 0: the default, as in retort.h
   uint64_t cacheBytes = 0;
   std::string device; ///< as in retort.h; empty: the bundle and the machine decide
+  bool sharesPrefixes = false;
 };
 
 /// More tokens than the context holds. (retort.h: RETORT_E_CONTEXT)
@@ -51,14 +52,23 @@ public:
   /// retort_prefill() without the checks for room: callers make them by requireRoom(). `outputs`
   /// are of the last token, if they say where to.
   void prefill(int32_t slot, std::span<const int32_t> tokens, const StepOutputs &outputs);
-  /// Throws ContextError or Error (Resources) unless `tokens` more fit into the slot; `what` names
-  /// them in the message ("the prompt has").
-  void requireRoom(int32_t slot, size_t tokens, const char *what) const;
+  /// Throws ContextError unless `tokens` more fit into the slot; `what` names them in the message ("the
+  /// prompt has").
+  void requireContext(int32_t slot, size_t tokens, const char *what) const;
+  /// Throws Error (Resources) unless there are pages for them.
+  void requirePages(int32_t slot, size_t tokens, const char *what) const;
+  /// Both.
+  void requireRoom(int32_t slot, size_t tokens, const char *what) const {
+    requireContext(slot, tokens, what);
+    requirePages(slot, tokens, what);
+  }
   /// Throws Error (Usage) if a token is not in the vocabulary or there is no such slot.
   void requireTokens(int32_t slot, std::span<const int32_t> tokens) const;
 
   size_t length(int32_t slot) const { return cache_.hasSlot(slot) ? cache_.length(slot) : 0; }
   void truncate(int32_t slot, size_t length);
+  /// retort_slot_reuse(). Throws Error (Usage).
+  size_t reuse(int32_t slot, std::span<const int32_t> tokens);
 
   std::string error; ///< of the last call through the C API
 
@@ -69,6 +79,7 @@ private:
   bool isOnDevice(const StepOutputs &outputs) const;
   void reserve(size_t wanted, const StepOutputs &outputs);
   void run(const StepOutputs &outputs);
+  template <class Call> void onDevice(Call &&call);
   void requireDevice() const;
 
   std::shared_ptr<const Model> model_;

@@ -6,8 +6,8 @@
 // so a piece of n symbols takes O(n log n).
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/base/Utf8.h"
 #include "runtime/src/tokenizer/Encoder.h"
-#include "runtime/src/tokenizer/Utf8.h"
 #include <algorithm>
 #include <functional>
 

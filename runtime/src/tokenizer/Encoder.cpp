@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/tokenizer/Encoder.h"
 #include "runtime/base/Error.h"
-#include "runtime/src/tokenizer/Utf8.h"
+#include "runtime/base/Utf8.h"
 #include <algorithm>
 
 namespace retort::tok {

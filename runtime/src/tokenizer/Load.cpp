@@ -1,8 +1,8 @@
 //===- Load.cpp - Opening and checking tokenizer.bin ----------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/Error.h"
+#include "runtime/base/Utf8.h"
 #include "runtime/src/tokenizer/Tables.h"
-#include "runtime/src/tokenizer/Utf8.h"
 #include <bit>
 
 namespace retort {

@@ -4,8 +4,8 @@
 // Unicode Standard Annex 15. O(n log n): marks are sorted by class, not moved one by one.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/base/Utf8.h"
 #include "runtime/src/tokenizer/Encoder.h"
-#include "runtime/src/tokenizer/Utf8.h"
 #include <algorithm>
 
 namespace retort::tok {

@@ -1,7 +1,7 @@
 //===- Scanner.cpp - Walking a pre-tokeniser's automaton ------------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "runtime/base/Utf8.h"
 #include "runtime/src/tokenizer/Encoder.h"
-#include "runtime/src/tokenizer/Utf8.h"
 
 namespace retort::tok {
 namespace {

@@ -1,8 +1,8 @@
 //===- Tokenizer.cpp - From ids to text -----------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/tokenizer/Tokenizer.h"
+#include "runtime/base/Utf8.h"
 #include "runtime/src/tokenizer/Tables.h"
-#include "runtime/src/tokenizer/Utf8.h"
 #include <algorithm>
 
 namespace retort {
@@ -78,11 +78,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skipSpecial) co
   flushBytes(text, run);
   if (t.config.stripSpaces && text.starts_with(' '))
     text.erase(0, 1);
-  if (validPrefix(text) == text.size())
-    return text;
-  std::string repaired;
-  appendRepaired(repaired, text);
-  return repaired;
+  return validPrefix(text) == text.size() ? text : repaired(text);
 }
 
 std::string StreamDecoder::push(int32_t id) {

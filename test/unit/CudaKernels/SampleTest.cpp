@@ -18,9 +18,10 @@ struct Rows {
   std::vector<retort_choice> choices;
 
   int tokens() const { return first + second; }
-  void add(std::vector<float> row, float temperature, uint32_t topK, float topP, uint64_t random) {
+  void add(std::vector<float> row, float temperature, uint32_t topK, float topP, float minP,
+           uint64_t random) {
     logits.push_back(std::move(row));
-    engine::Sampler sampler({temperature, topP, topK, 0});
+    engine::Sampler sampler({temperature, topP, topK, 0, minP});
     choices.push_back(sampler.next());
     choices.back().random = random;
   }
@@ -139,8 +140,9 @@ void addRows(Rows &rows, int count, unsigned seed) {
     const float temperature = float(one(1e-30, 0.01, 0.3, 0.7, 1, 1, 2, 10, 100));
     const auto topK = uint32_t(one(0, 0, 1, 2, 40, 700, rows.tokens() - 1, rows.tokens(), 4e9));
     const float topP = float(one(0, 0, 1, 1e-12, 0.1, 0.5, 0.9, 0.95, 0.999999));
+    const float minP = float(one(0, 0, 0, 1e-9, 1e-5, 0.05, 0.5, 1));
     const uint64_t spread = random();
-    rows.add(someLogits(kind, rows.tokens(), unsigned(random())), temperature, topK, topP,
+    rows.add(someLogits(kind, rows.tokens(), unsigned(random())), temperature, topK, topP, minP,
              one(0, 1, 1, 1, 1) == 0 ? (spread % 2 ? ~uint64_t(0) : 0) : random());
   }
 }

@@ -272,6 +272,26 @@ TEST_P(CudaForms, RowsOfManySlotsAndPages) {
   }
 }
 
+TEST_P(CudaForms, PrefixesAreShared) {
+  Model model(path);
+  Session session(model, {.slots = 2, .device = "sim", .prefixCache = true});
+  const auto tokens = someTokens(40, 3);
+  std::vector<float> logits(kVocab);
+  session.prefill(0, tokens);
+  EXPECT_EQ(session.reuse(1, tokens), 32u);
+  session.prefill(1, std::span(tokens).subspan(32), logits);
+  EXPECT_EQ(logits, expectedLogits(tokens));
+  session.truncate(1, 20); // within a page of both: it is copied
+  std::vector<int32_t> other(tokens.begin(), tokens.begin() + 20);
+  other.push_back(7);
+  session.prefill(1, std::span(other).subspan(20), logits);
+  EXPECT_EQ(logits, expectedLogits(other));
+  std::vector<int32_t> more = tokens;
+  more.push_back(5);
+  session.prefill(0, std::span(more).subspan(40), logits);
+  EXPECT_EQ(logits, expectedLogits(more));
+}
+
 TEST_P(CudaForms, SeveralSessionsShareTheWeights) {
   Model model(path);
   const auto tokens = someTokens(12);

@@ -104,6 +104,72 @@ TEST(Sampler, TopPOfALargeVocabulary) {
   }
 }
 
+TEST(Sampler, MinPKeepsWhatComesNearTheLargest) {
+  // Probabilities 0.5, 0.25, 0.125, 0.125.
+  const std::vector<float> logits = {std::log(4.f), std::log(2.f), 0, 0};
+  EXPECT_EQ(histogram({.temperature = 1, .minP = 1}, logits, 2000).size(), 1u);
+  EXPECT_EQ(histogram({.temperature = 1, .minP = 0.6f}, logits, 2000).size(), 1u);
+  EXPECT_EQ(histogram({.temperature = 1, .minP = 0.4f}, logits, 2000).size(), 2u);
+  EXPECT_EQ(histogram({.temperature = 1, .minP = 0.2f}, logits, 2000).size(), 4u);
+  // It sees the temperature: at 0.5 the third has a sixteenth of the first one's.
+  EXPECT_EQ(histogram({.temperature = 0.5f, .minP = 0.2f}, logits, 2000).size(), 2u);
+}
+
+TEST(Sampler, BiasesAndPenalties) {
+  const std::vector<float> logits = {2, 1, -1, -4};
+  EXPECT_EQ(Sampler({.bias = {{2, 2.5f}}}).sample(logits), 0);
+  EXPECT_EQ(Sampler({.bias = {{2, 3.5f}}}).sample(logits), 2);
+  EXPECT_EQ(Sampler({.bias = {{0, -kInf}, {1, -kInf}, {700, 9}}}).sample(logits), 2);
+  EXPECT_EQ(Sampler({.bias = {{2, 2}, {2, 2}}}).sample(logits), 2); // they add up
+
+  // A repetition penalty counts what the prompt holds, too; 2 / 1.5 is more than 1, 2 / 3 is not.
+  const int32_t seen[] = {0, 3};
+  Sampler mild({.repetitionPenalty = 1.5f}), strong({.repetitionPenalty = 3});
+  mild.see(seen), strong.see(seen);
+  EXPECT_EQ(mild.sample(logits), 0);
+  EXPECT_EQ(strong.sample(logits), 1);
+  EXPECT_EQ(strong.sample(logits), 0) << "1 / 3 now";
+  Sampler negative({.repetitionPenalty = 3}); // -1 becomes -3, and what has not been seen stays
+  const int32_t all[] = {0, 2};
+  negative.see(all);
+  EXPECT_EQ(negative.sample(std::vector<float>{-1, -2.5f, -0.5f}), 2);
+  EXPECT_EQ(negative.sample(std::vector<float>{-1, -2.5f, -1}), 1);
+
+  // Presence and frequency: only of what was picked, the latter each time.
+  Sampler presence({.presencePenalty = 1.5f}), frequency({.frequencyPenalty = 0.6f});
+  presence.see(seen), frequency.see(seen);
+  std::vector<int32_t> byPresence, byFrequency;
+  for (int i = 0; i < 5; ++i) {
+    byPresence.push_back(presence.sample(logits));
+    byFrequency.push_back(frequency.sample(logits));
+  }
+  EXPECT_EQ(byPresence, (std::vector<int32_t>{0, 1, 0, 0, 0}));  // then 0.5 and -0.5, for good
+  EXPECT_EQ(byFrequency, (std::vector<int32_t>{0, 0, 1, 0, 1})); // 2, 1.4, 0.8 | 1, 0.4 | 0.2
+}
+
+TEST(Sampler, LogProbabilities) {
+  const std::vector<float> logits = {1, kNan, 3, 2, -kInf, 3};
+  const std::vector<int32_t> tokens = {0, 1, 2, 3, 4, 5};
+  const std::vector<float> result = logprobs(logits, tokens);
+  const double sum = std::exp(1.0) + 2 * std::exp(3.0) + std::exp(2.0);
+  for (int32_t token : {0, 2, 3, 5})
+    EXPECT_NEAR(result[size_t(token)], logits[size_t(token)] - std::log(sum), 1e-6);
+  EXPECT_EQ(result[1], -kInf);
+  EXPECT_EQ(result[4], -kInf);
+  EXPECT_EQ(topTokens(logits, 3), (std::vector<int32_t>{2, 5, 3}));
+  EXPECT_EQ(topTokens(logits, 100), (std::vector<int32_t>{2, 5, 3, 0}));
+  EXPECT_TRUE(topTokens(logits, 0).empty());
+  const std::vector<float> certain = {0, kInf, 3};
+  EXPECT_EQ(logprobs(certain, std::vector<int32_t>{0, 1}), (std::vector<float>{-kInf, 0}));
+  // As large as float32 goes, and small ones that only count together.
+  std::vector<float> many(100'000, -10.0f);
+  many[7] = 3e38f;
+  EXPECT_EQ(logprobs(many, std::vector<int32_t>{7})[0], 0.0f);
+  many[7] = -10.0f;
+  EXPECT_NEAR(logprobs(many, std::vector<int32_t>{7})[0], -std::log(1e5), 1e-6);
+  EXPECT_THROW(logprobs(logits, std::vector<int32_t>{6}), Failure);
+}
+
 TEST(Sampler, SeedDecides) {
   std::vector<float> logits(1000, 0.0f);
   auto draw = [&](uint64_t seed) {
@@ -168,13 +234,15 @@ int32_t drawBySorting(const std::vector<float> &logits, const retort_choice &cho
   const float largest = logits[size_t(order[0])];
   if (choice.scale == 0 || largest == kInf)
     return order[0];
+  const auto mass = [&](int32_t token) {
+    return sampling::mass(sampling::distance(largest, logits[size_t(token)], choice.scale));
+  };
+  std::erase_if(order, [&](int32_t token) { return mass(token) < uint64_t(choice.min_p) * 64; });
   if (choice.top_k && choice.top_k < order.size())
     order.resize(choice.top_k);
   std::vector<uint64_t> sums; // of masses
   for (int32_t token : order)
-    sums.push_back(
-        (sums.empty() ? 0 : sums.back()) +
-        sampling::mass(sampling::distance(largest, logits[size_t(token)], choice.scale)));
+    sums.push_back((sums.empty() ? 0 : sums.back()) + mass(token));
   auto placeOf = [&](uint64_t target) {
     return size_t(std::upper_bound(sums.begin(), sums.end(), target) - sums.begin());
   };
@@ -195,9 +263,10 @@ TEST(Sampling, DrawsAsDefined) {
         logit = random() % 3 == 0 ? kNan : random() % 3 == 0 ? -kInf : logit;
     }
     const float temperatures[] = {0.01f, 0.5f, 1, 3, 100}, topPs[] = {0, 1, 1e-9f, 0.3f, 0.99f};
+    const float minPs[] = {0, 0, 1e-6f, 0.1f, 1};
     engine::Sampler sampler({temperatures[random() % 5], topPs[random() % 5],
-                             uint32_t(random() % 3 ? random() % (logits.size() + 2) : 0),
-                             random()});
+                             uint32_t(random() % 3 ? random() % (logits.size() + 2) : 0), random(),
+                             minPs[random() % 5]});
     for (int draw = 0; draw < 5; ++draw) {
       const retort_choice choice = sampler.next();
       ASSERT_EQ(engine::drawToken(logits, choice, room), drawBySorting(logits, choice)) << i;
@@ -210,6 +279,13 @@ TEST(Sampler, OptionsOutOfRange) {
   EXPECT_THROW(Sampler({.temperature = kNan}), Failure);
   EXPECT_THROW(Sampler({.temperature = 1, .topP = 1.5f}), Failure);
   EXPECT_THROW(Sampler({.temperature = 1, .topP = kNan}), Failure);
+  EXPECT_THROW(Sampler({.minP = 1.5f}), Failure);
+  EXPECT_THROW(Sampler({.repetitionPenalty = -1}), Failure);
+  EXPECT_THROW(Sampler({.repetitionPenalty = 200}), Failure);
+  EXPECT_THROW(Sampler({.presencePenalty = kNan}), Failure);
+  EXPECT_THROW(Sampler({.frequencyPenalty = 101}), Failure);
+  EXPECT_THROW(Sampler({.bias = {{-1, 0}}}), Failure);
+  EXPECT_THROW(Sampler({.bias = {{1, kNan}}}), Failure);
 }
 
 } // namespace

@@ -135,6 +135,157 @@ TEST_F(Sessions, PagesAreTakenOnDemandAndGivenBack) {
   EXPECT_EQ(session.info().free_pages, 5u);
 }
 
+/// Slots that begin alike share pages, whatever is done to them: what each computes is what its tokens
+/// say, and pages are neither lost nor given twice.
+TEST_P(SessionTest, PrefixesAreShared) {
+  Model model(folder / "m.retort");
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    constexpr int32_t kSlots = 4;
+    const uint64_t pages = seed % 2 ? 9 : 16; // too few for all, or enough
+    Session session(model, {.threads = GetParam(),
+                            .slots = kSlots,
+                            .cacheBytes = pages * TEST_PAGE_BYTES,
+                            .prefixCache = true});
+    uint64_t draws = 0;
+    const auto below = [&](uint64_t n) { return testMix(seed, ++draws) % n; };
+    std::vector<std::vector<int32_t>> texts(kSlots);
+    size_t reused = 0;
+    for (int i = 0; i < 400; ++i) {
+      const int32_t slot = int32_t(below(kSlots));
+      std::vector<int32_t> &text = texts[size_t(slot)];
+      if (text.size() + 20 > kContext || below(5) == 0) {
+        session.reset(slot);
+        text.clear();
+      } else if (!text.empty() && below(4) == 0) {
+        const size_t length = below(text.size() + 1);
+        try {
+          session.truncate(slot, length);
+          text.resize(length);
+        } catch (const Failure &failure) {
+          ASSERT_EQ(failure.status(), RETORT_E_RESOURCES);
+          ASSERT_EQ(session.info().free_pages, 0u);
+        }
+      }
+      ASSERT_EQ(session.length(slot), text.size());
+      // Few texts, which part at any place.
+      std::vector<int32_t> more = text;
+      const size_t length = text.size() + 1 + below(text.empty() ? 45 : 20);
+      while (more.size() < length)
+        more.push_back(more.size() < 40 && below(30) ? int32_t(more.size()) : int32_t(below(2)));
+      size_t begin = text.size();
+      if (text.empty()) {
+        begin = session.reuse(slot, more);
+        EXPECT_EQ(begin % TEST_PAGE_ROWS, 0u);
+        EXPECT_LT(begin, more.size());
+        reused += begin;
+      }
+      std::vector<float> logits(kVocab);
+      try {
+        session.prefill(slot, std::span(more).subspan(begin), logits);
+        text = more;
+        ASSERT_EQ(logits, expectedLogits(text)) << "seed " << seed << ", turn " << i;
+      } catch (const Failure &failure) {
+        ASSERT_EQ(failure.status(), RETORT_E_RESOURCES);
+        session.reset(slot);
+        text.clear();
+      }
+    }
+    EXPECT_GT(reused, 0u);
+    for (int32_t slot = 0; slot < kSlots; ++slot)
+      session.reset(slot);
+    EXPECT_EQ(session.info().free_pages, pages);
+    // All pages are still there: four slots of four, or one that takes every page in turn.
+    for (int round = 0; round < 3; ++round) {
+      session.prefill(0, someTokens(kContext, 77 + round));
+      session.reset(0);
+    }
+  }
+}
+
+TEST_F(Sessions, WhatPrefixesHold) {
+  Model model(folder / "m.retort");
+  const auto tokens = someTokens(40);
+  Session plain(model, {.threads = 1});
+  plain.prefill(0, tokens);
+  plain.reset(0);
+  EXPECT_EQ(plain.reuse(0, tokens), 0u) << "no prefix cache";
+
+  Session session(
+      model, {.threads = 1, .slots = 3, .cacheBytes = 6 * TEST_PAGE_BYTES, .prefixCache = true});
+  session.prefill(0, tokens);
+  EXPECT_EQ(session.info().free_pages, 3u);
+  EXPECT_EQ(session.reuse(1, tokens), 32u) << "full pages";
+  EXPECT_EQ(session.info().free_pages, 3u) << "shared";
+  EXPECT_EQ(session.reuse(2, std::span(tokens).first(32)), 16u) << "not the last token";
+  EXPECT_EQ(failureOf([&] { session.reuse(2, tokens); }),
+            "RETORT_E_ARGUMENT: slot 2 holds 16 positions: only an empty slot can begin with what "
+            "others computed");
+  session.reset(0), session.reset(1), session.reset(2);
+  EXPECT_EQ(session.info().free_pages, 6u) << "kept pages are free";
+  EXPECT_EQ(session.reuse(0, tokens), 32u) << "and remembered";
+  session.reset(0);
+  // What was let go of first goes first, the end of a text before its beginning.
+  session.prefill(1, someTokens(64, 2));
+  EXPECT_EQ(session.reuse(0, tokens), 32u);
+  session.reset(0);
+  session.prefill(2, someTokens(16, 3));
+  EXPECT_EQ(session.reuse(0, tokens), 16u);
+  session.reset(1), session.reset(2);
+  EXPECT_EQ(session.generate(0, std::vector<int32_t>{1}, {.maxTokens = 1}).cached_tokens, 0u);
+  session.reset(0);
+  EXPECT_EQ(session.generate(0, tokens, {.maxTokens = 1}).cached_tokens, 16u);
+  // What is refused leaves the slot as it was.
+  EXPECT_EQ(failureOf([&] { session.generate(2, tokens, {.maxTokens = 1}); }), "no failure");
+  session.reset(2);
+  session.prefill(1, someTokens(48, 4));
+  session.reset(0);
+  session.prefill(0, std::span(tokens).first(33));
+  const std::vector<int32_t> longer = someTokens(60, 1);
+  EXPECT_EQ(
+      failureOf([&] { session.generate(2, longer, {.maxTokens = 1}); }),
+      "RETORT_E_RESOURCES: the prompt has, beside what is known, 28 tokens, which need 2 pages "
+      "of cache, and 0 of 6 are free: reset a slot or give the session more cache_bytes");
+  EXPECT_EQ(session.length(2), 0u);
+}
+
+TEST_F(Sessions, TruncatingASharedPage) {
+  Model model(folder / "m.retort");
+  const auto tokens = someTokens(33);
+  Session session(
+      model, {.threads = 1, .slots = 2, .cacheBytes = 4 * TEST_PAGE_BYTES, .prefixCache = true});
+  session.prefill(0, tokens);
+  ASSERT_EQ(session.reuse(1, tokens), 32u);
+  session.prefill(1, someTokens(1, 8)); // no page is free now
+  EXPECT_EQ(failureOf([&] { session.truncate(1, 33), session.truncate(0, 20); }), "no failure")
+      << "slot 0's own page becomes free";
+  EXPECT_EQ(session.info().free_pages, 0u);
+  EXPECT_EQ(failureOf([&] { session.truncate(0, 5); }), "no failure");
+  EXPECT_EQ(session.info().free_pages, 0u)
+      << "the first page was copied to where the second had been";
+  std::vector<float> logits(kVocab);
+  std::vector<int32_t> other(tokens.begin(), tokens.begin() + 5);
+  other.push_back(9);
+  session.prefill(0, std::span(other).subspan(5), logits);
+  EXPECT_EQ(logits, expectedLogits(other));
+  std::vector<int32_t> first(tokens.begin(), tokens.begin() + 32);
+  first.push_back(someTokens(1, 8)[0]), first.push_back(3);
+  session.prefill(1, std::span(first).subspan(33), logits);
+  EXPECT_EQ(logits, expectedLogits(first)) << "what the other slot reads is as it was";
+  // Two slots on the same pages, and nothing to copy to.
+  session.reset(0), session.reset(1);
+  Session full(model,
+               {.threads = 1, .slots = 2, .cacheBytes = 2 * TEST_PAGE_BYTES, .prefixCache = true});
+  full.prefill(0, std::span(tokens).first(32));
+  ASSERT_EQ(full.reuse(1, tokens), 32u);
+  EXPECT_EQ(failureOf([&] { full.truncate(1, 20); }),
+            "RETORT_E_RESOURCES: slot 1 shares the page of position 20 with others, and none of 2 "
+            "pages is free to copy it to: reset a slot");
+  EXPECT_EQ(full.length(1), 32u);
+  full.reset(0);
+  full.truncate(1, 20);
+  EXPECT_EQ(full.length(1), 20u);
+}
+
 TEST_F(Sessions, RefusedStepsChangeNothing) {
   Model model(folder / "m.retort");
   Session session(model, {.threads = 2, .slots = 2});

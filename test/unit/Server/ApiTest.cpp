@@ -57,7 +57,7 @@ struct Endpoints : testing::Test {
     test::writeTestBundle(folder / "m.retort", test::testManifest(), 5000, true, chat);
     model.emplace(folder / "m.retort");
     SchedulerOptions given;
-    given.session = {1, slots, 0, 0, "cpu"};
+    given.session = {1, slots, 0, 0, "cpu", true};
     given.queue = queue;
     scheduler = std::make_unique<Scheduler>(*model, given, metrics);
     options.name = "test";
@@ -157,6 +157,97 @@ TEST_F(Endpoints, ChatWholeAndStreamedSayTheSame) {
     const Json choice = Json::parse(next.body)["choices"][0];
     EXPECT_EQ(texts[1], textOf(choice));
   }
+}
+
+/// The objects of a stream.
+std::vector<Json> eventsOf(const HttpReply &reply) {
+  std::vector<Json> events;
+  size_t begin = 0;
+  for (size_t end; (end = reply.body.find("\n\n", begin)) != std::string::npos; begin = end + 2)
+    if (const std::string event = reply.body.substr(begin, end - begin); event != "data: [DONE]")
+      events.push_back(Json::parse(event.substr(6)));
+  return events;
+}
+
+TEST_F(Endpoints, LogprobsOfChats) {
+  const std::string fields = R"("max_tokens": 12, "seed": 1, "logprobs": true, "top_logprobs": 3)";
+  const HttpReply whole = post("/v1/chat/completions", chatBody(fields));
+  ASSERT_EQ(whole.status, 200) << whole.body;
+  const Json choice = Json::parse(whole.body)["choices"][0];
+  const Json &scores = choice["logprobs"]["content"];
+  EXPECT_EQ(scores.size(), Json::parse(whole.body)["usage"]["completion_tokens"]);
+  std::string bytes;
+  for (const Json &score : scores) {
+    EXPECT_LE(score["logprob"], 0);
+    ASSERT_EQ(score["top_logprobs"].size(), 3u);
+    EXPECT_GE(score["top_logprobs"][0]["logprob"], score["logprob"]);
+    EXPECT_GE(score["top_logprobs"][0]["logprob"], score["top_logprobs"][2]["logprob"]);
+    for (const Json &byte : score["bytes"])
+      bytes += char(byte.get<int>());
+  }
+  EXPECT_EQ(Json::parse(dumped(Json(bytes))), textOf(choice)) << "bytes make the text";
+  Json streamed = Json::array();
+  for (const Json &event :
+       eventsOf(post("/v1/chat/completions", chatBody(fields + R"(, "stream": true)"))))
+    if (const Json &part = event["choices"][0]["logprobs"]; !part.is_null())
+      for (const Json &score : part["content"])
+        streamed.push_back(score);
+  EXPECT_EQ(streamed, scores);
+  EXPECT_TRUE(Json::parse(post("/v1/chat/completions", chatBody(R"("max_tokens": 2)"))
+                              .body)["choices"][0]["logprobs"]
+                  .is_null());
+}
+
+TEST_F(Endpoints, LogprobsOfCompletions) {
+  const std::string prompt = R"("prompt": "héllo", "seed": 5)";
+  const HttpReply alone = post("/v1/completions", "{" + prompt + R"(, "max_tokens": 6})");
+  const HttpReply reply =
+      post("/v1/completions", "{" + prompt + R"(, "max_tokens": 6, "echo": true, "logprobs": 2})");
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const Json choice = Json::parse(reply.body)["choices"][0], &scores = choice["logprobs"];
+  EXPECT_EQ(textOf(choice), "héllo" + textOf(Json::parse(alone.body)["choices"][0]));
+  const size_t count = scores["tokens"].size(); // a byte is a token here
+  ASSERT_EQ(count, 6u + 6);
+  for (const char *name : {"token_logprobs", "top_logprobs", "text_offset"})
+    EXPECT_EQ(scores[name].size(), count) << name;
+  EXPECT_TRUE(scores["token_logprobs"][0].is_null() && scores["top_logprobs"][0].is_null());
+  for (size_t i = 1; i < count; ++i) {
+    const float own = scores["token_logprobs"][i];
+    EXPECT_LE(own, 0);
+    float best = -1e9f;
+    for (const auto &[name, value] : scores["top_logprobs"][i].items())
+      best = std::max(best, value.get<float>());
+    EXPECT_GE(best, own);
+    EXPECT_TRUE(scores["top_logprobs"][i].contains(scores["tokens"][i]));
+  }
+  // h, half of é, the other half, l: offsets count characters.
+  EXPECT_EQ(scores["text_offset"][1], 1);
+  EXPECT_EQ(scores["text_offset"][2], 1);
+  EXPECT_EQ(scores["text_offset"][3], 2);
+  // The prompt alone.
+  const Json only = Json::parse(
+      post("/v1/completions", "{" + prompt + R"(, "max_tokens": 0, "echo": true, "logprobs": 2})")
+          .body);
+  EXPECT_EQ(textOf(only["choices"][0]), "héllo");
+  EXPECT_EQ(only["choices"][0]["logprobs"]["tokens"].size(), 6u);
+  EXPECT_EQ(only["usage"]["completion_tokens"], 0);
+  for (size_t i = 1; i < 6; ++i)
+    EXPECT_EQ(only["choices"][0]["logprobs"]["token_logprobs"][i], scores["token_logprobs"][i]);
+}
+
+TEST_F(Endpoints, BiasesAndWhatTheCacheHeld) {
+  // A token of 'A' that is sure to come.
+  const std::string body =
+      R"({"prompt": "a text that is longer than a page of the cache", "max_tokens": 5,
+          "logit_bias": {"65": 100}})";
+  const HttpReply first = post("/v1/completions", body), second = post("/v1/completions", body);
+  EXPECT_EQ(textOf(Json::parse(first.body)["choices"][0]), "AAAAA");
+  EXPECT_EQ(first.body.substr(first.body.find("choices")).substr(0, 40),
+            second.body.substr(second.body.find("choices")).substr(0, 40));
+  EXPECT_EQ(Json::parse(first.body)["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+  EXPECT_EQ(Json::parse(second.body)["usage"]["prompt_tokens_details"]["cached_tokens"], 32);
+  EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": "a", "logit_bias": {"260": 1}})")),
+              HasSubstr("has token 260, and the vocabulary has 260"));
 }
 
 TEST_F(Endpoints, PromptsAreNeverCut) {
@@ -277,6 +368,30 @@ TEST_F(Endpoints, PagesOfOtherOriginsMayNotAsk) {
   EXPECT_EQ(api->headersFor(request).size(), 2u);
   request.origin = "http://evil.test";
   EXPECT_EQ(api->headersFor(request).size(), 1u);
+}
+
+TEST_F(Endpoints, ThePageAsksOnlyThisServer) {
+  options.name = "</script><b>";
+  restart(true);
+  const HttpReply reply = get("/");
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  EXPECT_EQ(reply.contentType, "text/html; charset=utf-8");
+  std::string policy;
+  for (const auto &[name, value] : reply.headers)
+    if (name == "Content-Security-Policy")
+      policy = value;
+  EXPECT_THAT(policy, StartsWith("default-src 'none'; "));
+  const size_t nonce = policy.find("'nonce-") + 7;
+  EXPECT_THAT(reply.body, HasSubstr("<script nonce=\"" + policy.substr(nonce, 32) + "\">"));
+  EXPECT_NE(get("/").body, reply.body) << "another nonce each time";
+  EXPECT_THAT(reply.body, HasSubstr(R"("context":64,"chat":true,"report":false,"keys":false})"));
+  EXPECT_EQ(reply.body.find("</script><b>"), std::string::npos);
+  for (const char *outside : {"http://", "https://", "//cdn", "@import", "url("})
+    EXPECT_EQ(reply.body.find(outside), std::string::npos) << outside;
+  EXPECT_EQ(errorOf(get("/report")), "404 null not_found: this bundle has no report");
+  EXPECT_EQ(get("/nothing").status, 404);
+  restart(false);
+  EXPECT_EQ(get("/").status, 503);
 }
 
 TEST_F(Endpoints, MetricsCount) {

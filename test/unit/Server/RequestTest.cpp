@@ -55,6 +55,8 @@ TEST(Request, ReadsEveryField) {
           "top_p": 0.25, "top_k": 7, "seed": 18446744073709551615, "n": 3, "max_tokens": 9,
           "max_completion_tokens": 9, "stop": ["a", "b"], "ignore_eos": true, "stream": true,
           "stream_options": {"include_usage": true}, "user": "somebody",
+          "min_p": 0.125, "repetition_penalty": 1.5, "presence_penalty": -1.5,
+          "frequency_penalty": 2, "logit_bias": {"17": -100, "3": 0.5},
           "tools": [{"type": "function", "function": {"name": "f", "a": 1}}], "tool_choice": "auto",
           "documents": [{"text": "t"}], "chat_template_kwargs": {"think": false}})",
       kLimits);
@@ -68,6 +70,13 @@ TEST(Request, ReadsEveryField) {
   EXPECT_EQ(*g.maxTokens, 9u);
   EXPECT_THAT(g.stops, ElementsAre("a", "b"));
   EXPECT_TRUE(g.ignoreEos && g.stream && g.includeUsage);
+  EXPECT_EQ(g.minP, 0.125f);
+  EXPECT_EQ(g.repetitionPenalty, 1.5f);
+  EXPECT_EQ(g.presencePenalty, -1.5f);
+  EXPECT_EQ(g.frequencyPenalty, 2.0f);
+  ASSERT_EQ(g.bias.size(), 2u);
+  EXPECT_TRUE(g.bias[0].token == 17 && g.bias[0].bias == -100);
+  EXPECT_TRUE(g.bias[1].token == 3 && g.bias[1].bias == 0.5f);
   // Keys keep their order: templates write objects as they came.
   EXPECT_EQ(chat.conversation.messages, R"([{"content":"hi","role":"user"}])");
   EXPECT_EQ(chat.conversation.tools, R"([{"type":"function","function":{"name":"f","a":1}}])");
@@ -123,6 +132,16 @@ TEST(Request, WhatIsOutOfRangeNamesTheFieldAndTheRange) {
       {R"("stream_options": {"include_usage": true})", "stream is not true"},
       {R"("stream": true, "stream_options": {"other": 1})", "stream_options.other is not known"},
       {R"("stream": true, "stream_options": [])", "stream_options is a list, not an object"},
+      {R"("min_p": 1.5)", "min_p is 1.5, not a number from 0 to 1"},
+      {R"("repetition_penalty": 0)", "not a number from 0.01 to 100"},
+      {R"("presence_penalty": 2.5)", "not a number from -2 to 2"},
+      {R"("frequency_penalty": -3)", "not a number from -2 to 2"},
+      {R"("logit_bias": [1])", "logit_bias is a list, not an object of tokens"},
+      {R"("logit_bias": {"x": 1})", "logit_bias has \"x\", not a token"},
+      {R"("logit_bias": {"1.5": 1})", "not a token"},
+      {R"("logit_bias": {"-1": 1})", "not a token"},
+      {R"("logit_bias": {"99999999999": 1})", "not a token"},
+      {R"("logit_bias": {"7": 101})", "logit_bias.7 is 101, not a number from -100 to 100"},
       {R"("user": 3)", "user is 3, not a string"},
       {R"("model": 3)", "model is 3, not a string"},
   };
@@ -132,11 +151,6 @@ TEST(Request, WhatIsOutOfRangeNamesTheFieldAndTheRange) {
 
 TEST(Request, WhatIsNotThereIsRefusedAndItsNeutralValueTaken) {
   const std::pair<const char *, const char *> cases[] = {
-      {R"("min_p": 0.1)", R"("min_p": 0)"},
-      {R"("presence_penalty": 1)", R"("presence_penalty": 0.0)"},
-      {R"("frequency_penalty": -1)", R"("frequency_penalty": 0)"},
-      {R"("repetition_penalty": 1.1)", R"("repetition_penalty": 1.0)"},
-      {R"("logit_bias": {"1": 2})", R"("logit_bias": {})"},
       {R"("best_of": 2)", R"("best_of": 1)"},
       {R"("response_format": {"type": "json_object"})", R"("response_format": {"type": "text"})"},
   };
@@ -147,12 +161,34 @@ TEST(Request, WhatIsNotThereIsRefusedAndItsNeutralValueTaken) {
     EXPECT_EQ(completionRefusal(neutral), "");
   }
   for (const char *asks :
-       {R"("logprobs": true)", R"("top_logprobs": 2)", R"("functions": [1])",
-        R"("function_call": "auto")", R"("reasoning_effort": "low")", R"("store": true)",
-        R"("tool_choice": "required")", R"("parallel_tool_calls": false)"})
+       {R"("functions": [1])", R"("function_call": "auto")", R"("reasoning_effort": "low")",
+        R"("store": true)", R"("tool_choice": "required")", R"("parallel_tool_calls": false)"})
     EXPECT_THAT(chatRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
-  for (const char *asks : {R"("logprobs": 0)", R"("echo": true)", R"("suffix": "a")"})
-    EXPECT_THAT(completionRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
+  EXPECT_THAT(completionRefusal(R"("suffix": "a")"), HasSubstr(" unsupported_parameter: "));
+}
+
+TEST(Request, Logprobs) {
+  const auto topOf = [](const std::string &fields) {
+    return parseChat(R"({"messages": [{"role": "user", "content": "hi"}])" + fields + "}", kLimits)
+        .generation.top;
+  };
+  EXPECT_EQ(topOf(""), -1);
+  EXPECT_EQ(topOf(R"(, "logprobs": false, "top_logprobs": 0)"), -1);
+  EXPECT_EQ(topOf(R"(, "logprobs": true)"), 0);
+  EXPECT_EQ(topOf(R"(, "logprobs": true, "top_logprobs": 20)"), 20);
+  EXPECT_THAT(chatRefusal(R"("top_logprobs": 2)"), HasSubstr("logprobs is not true"));
+  EXPECT_THAT(chatRefusal(R"("logprobs": true, "top_logprobs": 21)"), HasSubstr("from 0 to 20"));
+  EXPECT_THAT(chatRefusal(R"("logprobs": 3)"), HasSubstr("not true or false"));
+  const auto completion = [](const std::string &fields) {
+    return parseCompletion(R"({"prompt": "a")" + fields + "}", kLimits).generation;
+  };
+  EXPECT_EQ(completion("").top, -1);
+  EXPECT_EQ(completion(R"(, "logprobs": 0)").top, 0);
+  EXPECT_EQ(completion(R"(, "logprobs": 5, "echo": true, "max_tokens": 0)").top, 5);
+  EXPECT_EQ(completion(R"(, "echo": true, "max_tokens": 0)").maxTokens, 0u);
+  EXPECT_THAT(completionRefusal(R"("max_tokens": 0)"), HasSubstr("max_tokens"));
+  EXPECT_THAT(completionRefusal(R"("logprobs": true)"), HasSubstr("from 0 to 20"));
+  EXPECT_THAT(chatRefusal(R"("echo": true)"), HasSubstr("echo unknown_parameter"));
 }
 
 TEST(Request, WhatIsUnknownIsRefusedByName) {

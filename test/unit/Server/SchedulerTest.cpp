@@ -3,6 +3,7 @@
 #include "runtime/server/Scheduler.h"
 #include "runtime/base/Error.h"
 #include "test/unit/Runtime/TestBundle.h"
+#include <cmath>
 #include <future>
 #include <gmock/gmock.h>
 #include <random>
@@ -16,6 +17,8 @@ using testing::HasSubstr;
 /// What came of a job.
 struct Outcome {
   std::string text;
+  std::vector<TokenScore> scores;
+  size_t cached = 0;
   Update last;
   bool operator==(const Outcome &other) const {
     return text == other.text && last.tokens == other.last.tokens &&
@@ -38,6 +41,8 @@ public:
       Outcome &outcome = outcomes_[job];
       EXPECT_FALSE(outcome.last.finished) << "an update after the end";
       outcome.text += update.text;
+      outcome.cached += update.cachedTokens;
+      outcome.scores.insert(outcome.scores.end(), update.scores.begin(), update.scores.end());
       outcome.last = update;
       if (update.finished)
         order.push_back(job);
@@ -73,7 +78,7 @@ struct Scheduling : testing::Test {
   }
   SchedulerOptions options(uint32_t slots, uint64_t pages = 0, size_t queue = 256) {
     SchedulerOptions given;
-    given.session = {2, slots, 0, pages * TEST_PAGE_BYTES, "cpu"};
+    given.session = {2, slots, 0, pages * TEST_PAGE_BYTES, "cpu", true};
     given.queue = queue;
     return given;
   }
@@ -104,12 +109,25 @@ Model *Scheduling::model;
 Job randomJob(std::mt19937 &random) {
   auto below = [&](uint32_t n) { return random() % n; };
   Job job;
-  const size_t length = 1 + below(40);
-  for (size_t i = 0; i < length; ++i)
-    job.prompt.push_back(int32_t(below(test::kTokens)));
+  const size_t length = 1 + below(40), common = below(2) ? below(40) : 0;
+  for (size_t i = 0; i < length; ++i) // many begin alike
+    job.prompt.push_back(int32_t(i < common ? i : below(test::kTokens)));
   job.maxTokens = 1 + below(uint32_t(test::kContext - length));
   if (below(3))
-    job.sampling = {below(2) ? 1.0f : 0.3f, below(2) ? 1.0f : 0.9f, below(2) ? 0u : 20u, random()};
+    job.sampling = {.temperature = below(2) ? 1.0f : 0.3f,
+                    .topP = below(2) ? 1.0f : 0.9f,
+                    .topK = below(2) ? 0u : 20u,
+                    .seed = random(),
+                    .minP = below(3) ? 0.0f : 0.02f};
+  if (below(4) == 0)
+    job.sampling.repetitionPenalty = 1.3f;
+  if (below(4) == 0)
+    job.sampling.presencePenalty = 0.5f;
+  if (below(4) == 0)
+    job.sampling.bias = {{int32_t(below(test::kTokens)), 4}};
+  if (below(3) == 0)
+    job.top = int(below(4));
+  job.scoresPrompt = below(2);
   for (uint32_t i = below(3); i > 0; --i)
     job.stops.push_back(std::string(1, char('a' + below(26))));
   if (below(4) == 0)
@@ -168,6 +186,92 @@ TEST_F(Scheduling, AnswersDoNotDependOnOthers) {
     scheduler->stop();
     EXPECT_EQ(metrics.freePages, metrics.pages);
   }
+}
+
+// Scores are those of the logits that a session gives for the same tokens.
+TEST_F(Scheduling, Scores) {
+  std::mt19937 random(11);
+  const size_t vocab = size_t(model->info().vocab);
+  start(options(4, 7)); // too few pages for all
+  constexpr size_t kJobs = 24;
+  Outcomes outcomes(kJobs);
+  std::vector<Job> jobs;
+  for (size_t i = 0; i < kJobs; ++i) {
+    Job job = randomJob(random);
+    job.stops.clear(), job.ignoreEos = true;
+    job.top = int(i % 5) - 1;
+    job.scoresPrompt = i % 2;
+    if (i % 6 == 5)
+      job.maxTokens = 0;
+    jobs.push_back(job);
+    job.onUpdate = outcomes.of(i);
+    ASSERT_TRUE(submit(std::move(job)));
+  }
+  for (size_t i = 0; i < kJobs; ++i) {
+    const Job &job = jobs[i];
+    const Outcome outcome = outcomes.finished(i);
+    EXPECT_FALSE(outcome.last.error);
+    if (job.top < 0) {
+      EXPECT_TRUE(outcome.scores.empty());
+      continue;
+    }
+    const size_t echoed = job.scoresPrompt ? job.prompt.size() : 0;
+    ASSERT_EQ(outcome.scores.size(), echoed + job.maxTokens) << "job " << i;
+    std::vector<int32_t> text = job.prompt;
+    for (size_t t = echoed; t < outcome.scores.size(); ++t)
+      text.push_back(outcome.scores[t].token);
+    for (size_t t = 0; t < outcome.scores.size(); ++t) {
+      const size_t place = t + job.prompt.size() - echoed;
+      const TokenScore &score = outcome.scores[t];
+      EXPECT_EQ(score.token, text[place]);
+      if (place == 0) {
+        EXPECT_TRUE(std::isnan(score.logprob) && score.top.empty());
+        continue;
+      }
+      const std::vector<float> logits = test::expectedLogits({text.data(), place});
+      double sum = 0;
+      for (float logit : logits)
+        sum += std::exp(double(logit));
+      EXPECT_NEAR(score.logprob, logits[size_t(score.token)] - std::log(sum), 1e-5);
+      ASSERT_EQ(score.top.size(), std::min(size_t(job.top), vocab));
+      for (const auto &[token, logprob] : score.top)
+        EXPECT_NEAR(logprob, logits[size_t(token)] - std::log(sum), 1e-5);
+      if (!score.top.empty())
+        EXPECT_EQ(score.top[0].first,
+                  std::max_element(logits.begin(), logits.end()) - logits.begin());
+    }
+  }
+  scheduler->stop();
+  EXPECT_EQ(metrics.freePages, metrics.pages);
+}
+
+// A prompt that begins like an earlier one computes only what is new, with the same answer.
+TEST_F(Scheduling, PromptsThatBeginAlike) {
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 40; ++i)
+    prompt.push_back(i);
+  std::string texts[2];
+  for (const bool shares : {false, true}) {
+    SchedulerOptions given = options(2);
+    given.session.prefixCache = shares;
+    const uint64_t computed = metrics.promptTokens, hits = metrics.prefixHits;
+    start(given);
+    Outcomes outcomes(3);
+    for (size_t i = 0; i < 3; ++i) {
+      Job job = simple(prompt, 10);
+      job.prompt.back() = int32_t(i);
+      job.onUpdate = outcomes.of(i);
+      ASSERT_TRUE(submit(std::move(job)));
+      const Outcome outcome = outcomes.finished(i); // one after the other
+      texts[shares] += outcome.text;
+      EXPECT_EQ(outcome.cached, shares && i > 0 ? 32u : 0u);
+    }
+    EXPECT_EQ(metrics.promptTokens - computed, shares ? 40u + 8 + 8 : 120u);
+    EXPECT_EQ(metrics.prefixHits - hits, shares ? 64u : 0u);
+    scheduler->stop();
+    EXPECT_EQ(metrics.freePages, metrics.pages);
+  }
+  EXPECT_EQ(texts[0], texts[1]);
 }
 
 TEST_F(Scheduling, TakesNoMoreThanItsQueue) {

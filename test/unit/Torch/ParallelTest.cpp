@@ -63,6 +63,24 @@ TEST_F(ParallelTest, CarriesExceptions) {
                  std::runtime_error);
 }
 
+// Each index once; what libtorch computes in it is not shared out again, however few they are.
+TEST_F(ParallelTest, SharesOut) {
+  for (const int threads : {1, 2, 8})
+    for (const int64_t count : {0, 1, 2, 5, 17}) {
+      at::set_num_threads(threads);
+      std::vector<std::atomic<int>> seen(static_cast<size_t>(count));
+      std::atomic<int> alone = 0;
+      shareOut(count, [&](int64_t i) {
+        ++seen[size_t(i)];
+        alone += at::in_parallel_region() || at::get_num_threads() == 1;
+      });
+      for (const auto &times : seen)
+        ASSERT_EQ(times, 1);
+      EXPECT_EQ(alone, count);
+    }
+  EXPECT_THROW(shareOut(3, [](int64_t i) { TORCH_CHECK(i != 1, "this one"); }), c10::Error);
+}
+
 // A second OpenMP runtime would have threads of its own.
 TEST_F(ParallelTest, OneRuntime) {
   parallel(2, 1, [](int64_t, int64_t) {});

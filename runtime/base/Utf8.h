@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace retort::tok {
+namespace retort {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD"; // U+FFFD
 
@@ -106,4 +106,10 @@ inline void appendRepaired(std::string &out, std::string_view text) {
   }
 }
 
-} // namespace retort::tok
+inline std::string repaired(std::string_view text) {
+  std::string out;
+  appendRepaired(out, text);
+  return out;
+}
+
+} // namespace retort
