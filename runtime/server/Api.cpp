@@ -416,6 +416,7 @@ void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &ge
                       .bias = generation.bias};
       job.top = generation.top;
       job.scoresPrompt = generation.echo;
+      job.goesOn = !chat;
       job.stops = generation.stops;
       job.ignoreEos = generation.ignoreEos;
       if (options_.requestTime.count() > 0)

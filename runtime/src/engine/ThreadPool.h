@@ -4,12 +4,14 @@
 #include <atomic>
 #include <functional>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace retort::engine {
 
 /// Runs `work` on the calling thread and `threads` - 1 others, and waits for all. If threads are
-/// refused, fewer run it: `work` must take its share from a common counter. It must not throw.
+/// refused, fewer run it: `work` must take its share from a common counter. Of what it throws, one is
+/// thrown on.
 void runOnThreads(unsigned threads, const std::function<void()> &work);
 
 /// A fixed set of threads that run one job together again and again: steps follow each other within
@@ -20,7 +22,8 @@ public:
   using Job = void (*)(const void *argument, int32_t thread);
 
   /// `threads` counts the caller of run(). Throws Error (Resources) if threads are refused. The
-  /// threads block all signals, so an application's handlers run on its own threads.
+  /// threads block signals, so that an application's handlers run on its own threads, but not those
+  /// of a thread's own faults and of profilers.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;
@@ -28,13 +31,14 @@ public:
 
   unsigned threads() const { return unsigned(workers_.size()) + 1; }
   /// Calls job(argument, i) for each thread i, thread 0 being the caller; returns when all have
-  /// returned.
+  /// returned. Throws Error (Usage) in a process that was forked since.
   void run(Job job, const void *argument);
 
 private:
   void work(int32_t thread);
   void stop();
 
+  const pid_t process_ = ::getpid();
   std::vector<std::thread> workers_;
   alignas(64) std::atomic<uint32_t> generation_{0}; ///< counts jobs
   Job job_ = nullptr;                               ///< nullptr: end
