@@ -3,6 +3,7 @@
 #include "retort.hpp"
 #include "test/unit/Runtime/TestBundle.h"
 
+#include <algorithm>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <numeric>

@@ -4,8 +4,8 @@
 #include "runtime/src/engine/Model.h"
 #include "runtime/src/engine/ThreadPool.h"
 #include "test/unit/Runtime/TestBundle.h"
-
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <optional>
