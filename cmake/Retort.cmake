@@ -85,7 +85,7 @@ endfunction()
 # retort_mlir_target(NAME): retort_mlir_flags(), and the headers that nearly every such file includes.
 function(retort_mlir_target name)
   if(NOT TARGET RetortMLIRHeaders)
-    retort_headers(RetortMLIRHeaders mlir-headers.h)
+    retort_headers(RetortMLIRHeaders mlir-headers.h ${RETORT_SAME_HEADERS})
     retort_mlir_flags(RetortMLIRHeaders)
   endif()
   retort_mlir_flags(${name})
