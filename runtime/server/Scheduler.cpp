@@ -29,6 +29,8 @@ struct Scheduler::Task {
       : job(std::move(given)), arrival(arrival), tokens(job.prompt), sampler(job.sampling),
         decoder(model) {
     decoder.setStops(job.stops);
+    if (job.goesOn)
+      decoder.follow(job.prompt);
     sampler.see(job.prompt);
     if (scoresPrompt())
       news.scores.push_back({job.prompt[0], std::numeric_limits<float>::quiet_NaN(), {}});

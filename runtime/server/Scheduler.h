@@ -54,6 +54,8 @@ struct Job {
   bool scoresPrompt = false; ///< if there are scores: also of the prompt's tokens
   std::vector<std::string> stops;
   bool ignoreEos = false;
+  bool goesOn =
+      false; ///< the answer goes on with the prompt's text: its first word keeps its space
   Clock::time_point deadline = Clock::time_point::max();
   /// Once true, the answer ends before the next step and no update follows.
   std::shared_ptr<const std::atomic<bool>> cancelled;

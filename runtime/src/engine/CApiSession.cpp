@@ -42,6 +42,7 @@ GenerateOptions readGenerate(const retort_generate_options *given) {
   options.ignoreStopTokens = values.ignore_stop_tokens != 0;
   options.cancel = values.cancel;
   options.onText = values.on_text;
+  options.onToken = values.on_token;
   options.user = values.user;
   return options;
 }

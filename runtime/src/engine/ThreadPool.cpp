@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <mutex>
+#include <new>
 #include <pthread.h>
 #include <signal.h>
 #include <string>
@@ -45,13 +48,16 @@ void waitFor(const std::atomic<uint32_t> &value, retort_patience &patience, cons
 /// The affinity of threads does not change often: one look in so many jobs costs nothing.
 constexpr unsigned kJobsALook = 16;
 
-/// Blocks all signals for the threads that are made while it lives.
+/// Blocks signals for the threads that are made while it lives: but not those that a thread's own faults
+/// raise, which an application's handler reports, nor its profiler's.
 class BlockSignals {
 public:
   BlockSignals() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
+      sigdelset(&blocked, own);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
   }
   ~BlockSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
@@ -62,38 +68,60 @@ private:
 } // namespace
 
 void runOnThreads(unsigned threads, const std::function<void()> &work) {
+  std::exception_ptr failure;
+  std::mutex mutex;
+  const auto run = [&] {
+    try {
+      work();
+    } catch (...) {
+      std::lock_guard lock(mutex);
+      failure = std::current_exception();
+    }
+  };
   std::vector<std::thread> others;
   {
     BlockSignals block;
     try {
       while (others.size() + 1 < threads)
-        others.emplace_back(work);
+        others.emplace_back(run);
     } catch (const std::system_error &) { // fewer threads do the same work
+    } catch (const std::bad_alloc &) {
     }
   }
-  work();
+  run();
   for (std::thread &thread : others)
     thread.join();
+  if (failure)
+    std::rethrow_exception(failure);
 }
 
 ThreadPool::ThreadPool(unsigned threads) {
   BlockSignals block;
+  std::string reason = "no memory";
   try {
     workers_.reserve(threads - 1);
     for (unsigned i = 1; i < threads; ++i)
       workers_.emplace_back([this, i] { work(int32_t(i)); });
+    return;
   } catch (const std::system_error &error) {
-    const size_t made = workers_.size() + 1;
-    stop();
-    fail(ExitCode::Resources, "only " + std::to_string(made) + " of " + std::to_string(threads) +
-                                  " threads could be made (" + error.code().message() +
-                                  "): ask for fewer threads");
+    reason = error.code().message();
+  } catch (const std::bad_alloc &) {
   }
+  const size_t made = workers_.size() + 1;
+  stop();
+  fail(ExitCode::Resources, "only " + std::to_string(made) + " of " + std::to_string(threads) +
+                                " threads could be made (" + reason + "): ask for fewer threads");
 }
 
 ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::stop() {
+  if (::getpid() != process_) { // a fork's child has no threads but the one that forked
+    for (std::thread &worker : workers_)
+      worker.detach();
+    workers_.clear();
+    return;
+  }
   job_ = nullptr;
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
@@ -123,6 +151,10 @@ unsigned ThreadPool::ready() {
 void ThreadPool::run(Job job, const void *argument, unsigned threads) {
   if (threads == 1)
     return job(argument, 0);
+  if (::getpid() != process_)
+    fail(ExitCode::Usage,
+         "the session was made before this process was forked, and its threads are "
+         "the parent's: make sessions after the fork");
   job_ = job;
   argument_ = argument;
   jobThreads_ = threads;

@@ -5,12 +5,14 @@
 #include <atomic>
 #include <functional>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace retort::engine {
 
 /// Runs `work` on the calling thread and `threads` - 1 others, and waits for all. If threads are
-/// refused, fewer run it: `work` must take its share from a common counter. It must not throw.
+/// refused, fewer run it: `work` must take its share from a common counter. Of what it throws, one is
+/// thrown on.
 void runOnThreads(unsigned threads, const std::function<void()> &work);
 
 /// A fixed set of threads that run one job together again and again: steps follow each other within
@@ -22,7 +24,8 @@ public:
   using Job = void (*)(const void *argument, int32_t thread);
 
   /// `threads` counts the caller of run(). Throws Error (Resources) if threads are refused. The
-  /// threads block all signals, so an application's handlers run on its own threads.
+  /// threads block signals, so that an application's handlers run on its own threads, but not those
+  /// of a thread's own faults and of profilers.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;
@@ -33,13 +36,14 @@ public:
   /// the process since the pool was made. It looks once in some jobs.
   unsigned ready();
   /// Calls job(argument, i) for each i below `threads`, thread 0 being the caller; returns when all
-  /// have returned.
+  /// have returned. Throws Error (Usage) where a process that was forked since needs others.
   void run(Job job, const void *argument, unsigned threads);
 
 private:
   void work(int32_t thread);
   void stop();
 
+  const pid_t process_ = ::getpid();
   std::vector<std::thread> workers_;
   unsigned asked_ = 0, ready_ = 0;                  ///< of ready()
   alignas(64) std::atomic<uint32_t> generation_{0}; ///< counts jobs

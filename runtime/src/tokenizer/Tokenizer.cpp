@@ -81,6 +81,11 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skipSpecial) co
   return validPrefix(text) == text.size() ? text : repaired(text);
 }
 
+void StreamDecoder::follow(std::span<const int32_t> ids) {
+  const Tables &t = tokenizer_->tables();
+  first_ = ids.empty() || !t.inRange(ids.back()) || (t.flags[ids.back()] & kSpecial) != 0;
+}
+
 std::string StreamDecoder::push(int32_t id) {
   const Tables &t = tokenizer_->tables();
   if (!t.inRange(id) || (skipSpecial_ && (t.flags[id] & kSpecial)))
