@@ -273,8 +273,9 @@ void RK(rk_attention_f8e4m3)(const float *q, int64_t heads, int64_t kvHeads, int
 /*===--- The threads' barrier -------------------------------------------------------------===*/
 struct retort_cpu_barrier;
 /* Waits until all `threads` threads have called it; what they wrote before is seen after. Spins for
- * some 20 microseconds, then sleeps (Linux's futex, as a bare system call), so that a machine with
- * other work, or too few cores, does not stall it. threads 1: returns at once. */
+ * some 20 microseconds, unless that has not helped lately (runtime/src/abi/patience.h), then sleeps
+ * (Linux's futex, as a bare system call), so that a machine with other work, or too few cores, does
+ * not stall it. threads 1: returns at once. */
 void RK(rk_barrier)(struct retort_cpu_barrier *barrier, int32_t threads);
 
 #ifdef __cplusplus

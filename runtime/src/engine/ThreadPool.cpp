@@ -28,16 +28,25 @@ void relax() {
 #endif
 }
 
-/// Looks until `done` or the time is over; then waits on `value`, which was `seen`, to change.
-template <typename Done> void waitFor(const std::atomic<uint32_t> &value, const Done &done) {
-  const auto until = std::chrono::steady_clock::now() + kSpinTime;
-  for (uint32_t seen; !done(seen = value.load(std::memory_order_acquire));) {
-    for (int i = 0; i < 32 && value.load(std::memory_order_relaxed) == seen; ++i)
-      relax();
-    if (std::chrono::steady_clock::now() >= until)
-      value.wait(seen, std::memory_order_acquire);
+/// Waits until `done` says so of `value`: looks for kSpinTime where that helps, then sleeps.
+template <typename Done>
+void waitFor(const std::atomic<uint32_t> &value, retort_patience &patience, const Done &done) {
+  uint32_t seen = value.load(std::memory_order_acquire);
+  if (!done(seen) && retort_patience_looks(&patience)) {
+    const auto until = std::chrono::steady_clock::now() + kSpinTime;
+    do
+      for (int i = 0; i < 32 && value.load(std::memory_order_relaxed) == seen; ++i)
+        relax();
+    while (!done(seen = value.load(std::memory_order_acquire)) &&
+           std::chrono::steady_clock::now() < until);
+    retort_patience_learn(&patience, done(seen));
   }
+  for (; !done(seen); seen = value.load(std::memory_order_acquire))
+    value.wait(seen, std::memory_order_acquire);
 }
+
+/// The affinity of threads does not change often: one look in so many jobs costs nothing.
+constexpr unsigned kJobsALook = 16;
 
 /// Blocks signals for the threads that are made while it lives: but not those that a thread's own faults
 /// raise, which an application's handler reports, nor its profiler's.
@@ -121,8 +130,26 @@ void ThreadPool::stop() {
   workers_.clear();
 }
 
-void ThreadPool::run(Job job, const void *argument) {
-  if (workers_.empty())
+unsigned ThreadPool::ready() {
+  if (asked_++ % kJobsALook != 0)
+    return ready_;
+  cpu_set_t cores, of;
+  CPU_ZERO(&cores);
+  auto add = [&](pthread_t thread) {
+    if (pthread_getaffinity_np(thread, sizeof of, &of) != 0)
+      return false;
+    CPU_OR(&cores, &cores, &of);
+    return true;
+  };
+  // Of all threads: somebody may have given each a core of its own.
+  const bool known =
+      add(pthread_self()) && std::all_of(workers_.begin(), workers_.end(),
+                                         [&](auto &worker) { return add(worker.native_handle()); });
+  return ready_ = known ? std::min(threads(), unsigned(CPU_COUNT(&cores))) : threads();
+}
+
+void ThreadPool::run(Job job, const void *argument, unsigned threads) {
+  if (threads == 1)
     return job(argument, 0);
   if (::getpid() != process_)
     fail(ExitCode::Usage,
@@ -130,19 +157,21 @@ void ThreadPool::run(Job job, const void *argument) {
          "the parent's: make sessions after the fork");
   job_ = job;
   argument_ = argument;
+  jobThreads_ = threads;
   running_.store(uint32_t(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all(); // a system call only if a thread sleeps
   job(argument, 0);
-  waitFor(running_, [](uint32_t running) { return running == 0; });
+  waitFor(running_, endPatience_, [](uint32_t running) { return running == 0; });
 }
 
 void ThreadPool::work(int32_t thread) {
   for (uint32_t seen = 0;; ++seen) {
-    waitFor(generation_, [&](uint32_t generation) { return generation != seen; });
+    waitFor(generation_, jobPatience_, [&](uint32_t generation) { return generation != seen; });
     if (!job_)
       return;
-    job_(argument_, thread);
+    if (unsigned(thread) < jobThreads_)
+      job_(argument_, thread);
     if (running_.fetch_sub(1, std::memory_order_release) == 1)
       running_.notify_one(); // a system call only if the caller of run() sleeps
   }

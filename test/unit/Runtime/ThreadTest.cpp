@@ -6,9 +6,11 @@
 #include "test/unit/Runtime/TestBundle.h"
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <optional>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <thread>
@@ -81,16 +83,68 @@ TEST(Threads, IdlePoolUsesNoCpu) {
     ++*static_cast<std::atomic<int> *>(const_cast<void *>(counter));
   };
   for (int i = 0; i < 100; ++i)
-    pool.run(job, &calls);
+    pool.run(job, &calls, 4);
   std::this_thread::sleep_for(std::chrono::milliseconds(50)); // they fall asleep
   const double before = cpuSeconds();
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_LT(cpuSeconds() - before, 0.02);
   for (int i = 0; i < 100; ++i) { // and wake again, asleep or not
     std::this_thread::sleep_for(std::chrono::microseconds(i * 5));
-    pool.run(job, &calls);
+    pool.run(job, &calls, 4);
   }
   EXPECT_EQ(calls, 200 * 4);
+  pool.run(job, &calls, 3); // and not all of them have to
+  pool.run(job, &calls, 1);
+  EXPECT_EQ(calls, 200 * 4 + 4);
+}
+
+/// Sets the affinity of every thread of this process, as `taskset -a -p` does.
+void setAffinity(const cpu_set_t &cores) {
+  for (const auto &thread : std::filesystem::directory_iterator("/proc/self/task"))
+    ASSERT_EQ(sched_setaffinity(std::stoi(thread.path().filename()), sizeof cores, &cores), 0);
+}
+
+TEST(Threads, CoresThatAreTakenLater) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  if (CPU_COUNT(&before) < 2)
+    GTEST_SKIP() << "needs two cores";
+  engine::ThreadPool pool(2);
+  auto readySoon = [&] {
+    unsigned ready = 0;
+    for (int i = 0; i < 100; ++i)
+      ready = pool.ready();
+    return ready;
+  };
+  EXPECT_EQ(pool.ready(), 2u);
+  CPU_ZERO(&one);
+  for (int core = 0; CPU_COUNT(&one) == 0; ++core)
+    if (CPU_ISSET(core, &before))
+      CPU_SET(core, &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0); // the caller's alone: the other has its own
+  EXPECT_EQ(readySoon(), 2u);
+  setAffinity(one);
+  EXPECT_EQ(readySoon(), 1u);
+  setAffinity(before);
+  EXPECT_EQ(readySoon(), 2u);
+}
+
+TEST(Threads, PatienceEndsWhereLookingIsInVain) {
+  retort_patience patience = {};
+  auto waits = [&](int count, bool helps) { // how many of them looked
+    int looks = 0;
+    for (int i = 0; i < count; ++i)
+      if (retort_patience_looks(&patience)) {
+        ++looks;
+        retort_patience_learn(&patience, helps);
+      }
+    return looks;
+  };
+  EXPECT_EQ(waits(1000, true), 1000);
+  EXPECT_LE(waits(1000, false), 20);
+  EXPECT_GE(waits(1000, true), 800); // it is tried again, and comes back
+  for (int i = 0; i < 1000; ++i)     // one look in vain of four is no reason
+    EXPECT_EQ(waits(1, i % 4 != 0), 1);
 }
 
 // An application's handler reports a thread's own faults, and its profiler samples every thread.
@@ -107,7 +161,7 @@ TEST(Threads, WorkersTakeTheirOwnFaultsSignals) {
         for (int others : {SIGINT, SIGTERM, SIGUSR1, SIGCHLD, SIGALRM})
           bad += thread != 0 && sigismember(&mask, others) == 0;
       },
-      &wrong);
+      &wrong, 3);
   EXPECT_EQ(wrong, 0);
 }
 
