@@ -66,6 +66,7 @@ inline ExitCode exitCodeOf(retort_status status) {
   case RETORT_E_UNSUPPORTED:
     return ExitCode::Unsupported;
   case RETORT_E_RESOURCES:
+  case RETORT_E_PAGES:
   case RETORT_E_CONTEXT:
     return ExitCode::Resources;
   case RETORT_E_IO:

@@ -28,6 +28,8 @@ public:
 
   uint32_t at(int64_t row, int64_t column) const {
     auto r = static_cast<uint64_t>(row), c = static_cast<uint64_t>(column);
+    if (bits_ == 3)
+      return crossing(r, c);
     uint64_t &packed = alongRows_ ? r : c;
     int place = static_cast<int>(packed) & (perWord_ - 1);
     packed >>= log2PerWord_;
@@ -45,6 +47,21 @@ public:
   }
 
 private:
+  /// A code of a run of bits over words.
+  uint32_t crossing(uint64_t r, uint64_t c) const {
+    uint64_t &packed = alongRows_ ? r : c;
+    const uint64_t bit = packed * static_cast<uint64_t>(bits_), shift = bit % 32;
+    packed = bit / 32;
+    const uint64_t at = r * rowStride_ + c * columnStride_;
+    uint32_t low = 0, high = 0;
+    std::memcpy(&low, data_ + at * sizeof low, sizeof low);
+    if (shift + static_cast<uint64_t>(bits_) > 32)
+      std::memcpy(&high, data_ + (at + (alongRows_ ? rowStride_ : columnStride_)) * sizeof high,
+                  sizeof high);
+    const uint64_t both = uint64_t(high) << 32 | low;
+    return (static_cast<uint32_t>(both >> shift) + increment_) & mask_;
+  }
+
   const uint8_t *data_;
   uint64_t rowStride_, columnStride_;
   uint32_t increment_, mask_;
@@ -64,7 +81,7 @@ float scaleAt(const CodedMatrix &matrix, uint64_t index) {
     return number * numberAt(nested->scales, index / static_cast<uint64_t>(nested->block)) +
            nested->offset;
   }
-  return numberAt(matrix.scales, index) / matrix.scaleDivisor;
+  return numberAt(matrix.scales, index) * matrix.scaleFactor / matrix.scaleDivisor;
 }
 
 template <typename Visit> void forEachTensor(const CodedMatrix &matrix, Visit visit) {

@@ -19,12 +19,12 @@ namespace retort {
 /// Codes that lie in bytes or in words of 32 bits, several to a word.
 struct Codes {
   CheckpointTensor tensor;
-  int bits = 8;              ///< of a code: 2, 4 or 8
+  int bits = 8;              ///< of a code: 2, 4 or 8; or 3, on end, so that some cross words
   int wordBytes = 1;         ///< 1 or 4
   bool alongRows = false;    ///< a word holds codes of several rows, else of several columns
   uint64_t rowStride = 0;    ///< words from a row (or a word of rows) to the next
   uint64_t columnStride = 1; ///< and from a column to the next
-  uint32_t increment = 0;    ///< added to each word before it is taken apart
+  uint32_t increment = 0;    ///< added to each word before it is taken apart; of 3 bits, to a code
   bool isAwq = false;        ///< AutoAWQ's order within a word: 0, 2, 4, 6, 1, 3, 5, 7
   bool isHighFirst = false;  ///< the first code of a byte is its high half
 
@@ -50,7 +50,7 @@ struct CodedMatrix {
   int64_t rowsPerScale = 1, columnsPerScale = 1;
   bool scalesByColumn = false; ///< the scales of a group of columns lie together
   bool scalesOnEnd = false;    ///< groups are cut from all rows on end, not from each row
-  float scaleDivisor = 1;
+  float scaleFactor = 1, scaleDivisor = 1; ///< of every scale
   std::optional<NestedScales> nested;
 
   std::optional<Codes> zeros; ///< a zero point for each scale

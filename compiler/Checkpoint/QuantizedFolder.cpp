@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One function a method: how its files lay a matrix out (GPTQ and GPTQModel, AutoAWQ,
-// compressed-tensors, transformers' fp8 and mxfp4, bitsandbytes).
+// compressed-tensors, transformers' fp8 and mxfp4, bitsandbytes, ModelOpt, Quark).
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/Checkpoint/QuantizedFolder.h"
@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <set>
@@ -23,6 +24,7 @@ namespace {
 using nlohmann::json;
 using Shape = std::vector<int64_t>;
 
+constexpr uint64_t kMaxConfigBytes = 16 << 20;
 constexpr float kE2m1[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
 
 std::string shapeText(const Shape &shape) {
@@ -53,6 +55,8 @@ private:
   void fp8();
   void mxfp4();
   void bitsandbytes();
+  void modelopt();
+  void quark();
 
   std::shared_ptr<CodedMatrix> gptqMatrix(const std::string &stem);
   std::shared_ptr<CodedMatrix> packedMatrix(const std::string &stem);
@@ -60,6 +64,7 @@ private:
   std::shared_ptr<CodedMatrix> plainMatrix(const std::string &stem, const CheckpointTensor &weight,
                                            const CheckpointTensor &scales, const Shape &block);
   std::shared_ptr<CodedMatrix> nf4Matrix(const std::string &name, std::string_view type);
+  void addByType();
 
   //===- Tensors ------------------------------------------------------------===//
 
@@ -235,6 +240,9 @@ uint64_t words(int64_t count, int perWord) {
   return static_cast<uint64_t>((count + perWord - 1) / perWord);
 }
 
+/// Of 32 bits, for codes that lie on end.
+int64_t wordsOf(int64_t count, int64_t bits) { return (count * bits + 31) / 32; }
+
 //===- GPTQ ---------------------------------------------------------------===//
 
 /// qweight [columns / n, rows], qzeros [groups, rows / n], scales [groups, rows], g_idx [columns].
@@ -253,12 +261,11 @@ std::shared_ptr<CodedMatrix> Joiner::gptqMatrix(const std::string &stem) {
   const int64_t rows = matrix->rows = scales.shape[1], groups = scales.shape[0];
   expectShape(codes, {codes.shape[0], rows});
   const int64_t bits = zeros.shape[1] * 32 / rows;
-  if (bits != 2 && bits != 4 && bits != 8)
+  if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
     unsupported("matrix " + quote(matrix->name) + " has GPTQ codes of " + std::to_string(bits) +
-                " bits, of which Retort reads 2, 4 and 8");
-  const int perWord = static_cast<int>(32 / bits);
-  expectShape(zeros, {groups, static_cast<int64_t>(words(rows, perWord))});
-  matrix->columns = codes.shape[0] * perWord;
+                " bits, of which Retort reads 2, 3, 4 and 8");
+  expectShape(zeros, {groups, wordsOf(rows, bits)});
+  matrix->columns = codes.shape[0] * 32 / bits;
   matrix->columnsPerScale = groupSize(scales, matrix->columns, groups);
   if (!config_.contains("dynamic")) // which has other numbers for some matrices
     checkGroups(matrix->name, bits, matrix->columnsPerScale, matrix->columns,
@@ -273,9 +280,10 @@ std::shared_ptr<CodedMatrix> Joiner::gptqMatrix(const std::string &stem) {
   matrix->scales = scales;
   matrix->scalesByColumn = true;
   // Rows of the matrix are columns of qzeros; the groups are its rows.
-  matrix->zeros = {zeros, static_cast<int>(bits), 4, true, 1, words(rows, perWord)};
+  matrix->zeros = {
+      zeros, static_cast<int>(bits), 4, true, 1, static_cast<uint64_t>(zeros.shape[1])};
   if (text(config_, "checkpoint_format") != "gptq_v2") // the first format stores zeros less one
-    for (int at = 0; at < 32; at += static_cast<int>(bits))
+    for (int at = 0; at < (bits == 3 ? 1 : 32); at += static_cast<int>(bits))
       matrix->zeros->increment |= 1u << at;
   return matrix;
 }
@@ -428,7 +436,7 @@ std::shared_ptr<CodedMatrix> Joiner::packedMatrix(const std::string &stem) {
   return matrix;
 }
 
-/// weight_packed [rows, columns / 2], weight_scale [rows, groups]: E4M3 with a divisor of all
+/// `codes` [rows, columns / 2], weight_scale [rows, groups]: E4M3 with a divisor or a factor of all
 /// (NVFP4), or exponents (MXFP4).
 std::shared_ptr<CodedMatrix> Joiner::fp4Matrix(const std::string &stem,
                                                const CheckpointTensor &codes) {
@@ -449,11 +457,15 @@ std::shared_ptr<CodedMatrix> Joiner::fp4Matrix(const std::string &stem,
     matrix->scales.type = DType::F8_E8M0;
     return matrix;
   }
-  const CheckpointTensor &divisor = need(stem + ".weight_global_scale", matrix->name);
-  expect(divisor, {DType::F32});
-  expectShape(divisor, {1});
-  std::memcpy(&matrix->scaleDivisor, divisor.bytes.data(), sizeof(float));
-  used_.insert(std::string(divisor.name));
+  const CheckpointTensor *factor = find(stem + ".weight_scale_2"); // as ModelOpt has it
+  const CheckpointTensor &ofAll =
+      factor ? *factor : need(stem + ".weight_global_scale", matrix->name);
+  expect(ofAll, {DType::F32});
+  if (ofAll.elements() != 1)
+    expectShape(ofAll, {1});
+  std::memcpy(factor ? &matrix->scaleFactor : &matrix->scaleDivisor, ofAll.bytes.data(),
+              sizeof(float));
+  used_.insert(std::string(ofAll.name));
   return matrix;
 }
 
@@ -609,6 +621,44 @@ void Joiner::bitsandbytes() {
   });
 }
 
+//===- ModelOpt and Quark -------------------------------------------------===//
+
+/// Matrices in the place of their weights, of what type the tensor says: fp8 or int8 with scales of
+/// the whole, of rows or of groups, or fp4.
+void Joiner::addByType() {
+  forEachEnding(".weight", [&](const std::string &stem, const CheckpointTensor &weight) {
+    const CheckpointTensor *scales = find(stem + ".weight_scale");
+    if (!scales)
+      return;
+    for (const char *ending : {".weight_zero_point", ".pre_quant_scale"})
+      if (find(stem + ending))
+        unsupported("matrix " + quote(stem + ".weight") + " with a tensor " + quote(ending) +
+                    " is not supported");
+    if (weight.type == DType::U8)
+      return add(fp4Matrix(stem, weight));
+    if (weight.type != DType::I8 && weight.type != DType::F8_E4M3)
+      unsupported("matrix " + quote(stem + ".weight") + " of " + std::string(name(weight.type)) +
+                  " codes is not supported");
+    add(plainMatrix(stem, weight, *scales, {}));
+  });
+}
+
+void Joiner::modelopt() {
+  const std::string method = text(config_, "quant_algo");
+  for (const char *known : {"FP8", "FP8_PER_CHANNEL_PER_TOKEN", "NVFP4", "MIXED_PRECISION"})
+    if (method == known)
+      return addByType();
+  unsupported("ModelOpt's " + quote(method) + " is not supported");
+}
+
+void Joiner::quark() {
+  if (const auto out = config_.find("export"); out != config_.end() && out->is_object())
+    if (const std::string format = text(*out, "weight_format");
+        !format.empty() && format != "real_quantized")
+      unsupported("Quark's weights in the format " + quote(format) + " are not supported");
+  addByType();
+}
+
 //===- All of them --------------------------------------------------------===//
 
 /// Endings of tensors that say how activations, and keys and values, were quantised, or how codes lie
@@ -632,6 +682,8 @@ void Joiner::join() {
       {"fbgemm_fp8", &Joiner::fp8},
       {"mxfp4", &Joiner::mxfp4},
       {"bitsandbytes", &Joiner::bitsandbytes},
+      {"modelopt", &Joiner::modelopt},
+      {"quark", &Joiner::quark},
   };
   std::string name = text(config_, "quant_method");
   if (name.empty() && (config_.contains("load_in_4bit") || config_.contains("load_in_8bit")))
@@ -661,13 +713,28 @@ const json *quantization(const json &config) {
   return inner == config.end() ? nullptr : quantization(*inner);
 }
 
+/// ModelOpt's first versions describe the quantisation in a file of its own.
+void joinOlderModelOpt(const std::string &path, std::vector<CheckpointTensor> &tensors) {
+  const std::string file = path + "/hf_quant_config.json";
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored))
+    return;
+  const json document = parseJson(readTextFile(file, kMaxConfigBytes), file);
+  const auto found = document.is_object() ? document.find("quantization") : document.end();
+  if (!document.is_object() || found == document.end() || !found->is_object())
+    fail(ExitCode::BadInput, file + ": has no object 'quantization': the file is damaged");
+  json config = *found;
+  config["quant_method"] = "modelopt";
+  Joiner(config, path, tensors).join();
+}
+
 } // namespace
 
 void joinQuantized(const std::string &configJson, const std::string &path,
                    std::vector<CheckpointTensor> &tensors) {
   if (configJson.find("quantization_config") == std::string::npos &&
       configJson.find("compression_config") == std::string::npos)
-    return;
+    return joinOlderModelOpt(path, tensors);
   const json config = parseJson(configJson, path + "/config.json");
   if (const json *quantized = quantization(config))
     Joiner(*quantized, path, tensors).join();

@@ -5,6 +5,7 @@
 #include "runtime/base/Json.h"
 #include "runtime/base/SmallFloat.h"
 #include "runtime/base/SystemError.h"
+#include <algorithm>
 #include <fcntl.h>
 #include <unistd.h>
 

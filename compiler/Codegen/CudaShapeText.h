@@ -29,6 +29,8 @@ inline std::string literal(Activation act) {
     return "Activation::GeluTanh";
   case Activation::Gelu:
     return "Activation::Gelu";
+  case Activation::Sigmoid:
+    return "Activation::Sigmoid";
   }
   return {};
 }

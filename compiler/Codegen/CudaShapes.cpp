@@ -136,18 +136,24 @@ CudaCall CudaShapes::call(kernel::EmbedOp op) {
           ""};
 }
 
-CudaCall CudaShapes::call(kernel::AnglesOp op) {
+std::string CudaShapes::table(const std::string &base, FlatSymbolRefAttr constant) {
   SmallVector<float> values(
-      llvm::cast<DenseElementsAttr>(*buffer(op.getInvFreqAttr()).getValue()).getValues<float>());
-  std::string list, half = std::to_string(values.size());
+      llvm::cast<DenseElementsAttr>(*buffer(constant).getValue()).getValues<float>());
+  std::string list, count = std::to_string(values.size());
   for (auto [i, value] : llvm::enumerate(values))
     list += (i == 0 ? "" : i % 6 ? ", " : ",\n    ") + literal(value);
-  std::string table =
-      intern("invFreq_" + half, "RETORT_CONSTANT float NAME[" + half + "] = {\n    " + list + "};");
-  cuda::AnglesShape angles{.half = narrow(values.size()), .scale = op.getScale().convertToFloat()};
+  return intern(base + count, "RETORT_CONSTANT float NAME[" + count + "] = {\n    " + list + "};");
+}
+
+CudaCall CudaShapes::call(kernel::AnglesOp op) {
+  cuda::AnglesShape angles{.half = narrow(columns(op.getInvFreqAttr())),
+                           .scale = op.getScale().convertToFloat(),
+                           .every = narrow(op.getEvery().value_or(0))};
+  std::string frequencies = table("invFreq_", op.getInvFreqAttr());
+  std::string steps = op.getSteps() ? table("steps_", op.getStepsAttr()) : "nullptr";
   return {"angles",
-          intern("Angles_" + half, angles),
-          {address(op.getPositionsAttr()), table, address(op.getDestAttr())},
+          intern("Angles_" + std::to_string(angles.half), angles),
+          {address(op.getPositionsAttr()), frequencies, steps, address(op.getDestAttr())},
           ""};
 }
 
@@ -240,11 +246,18 @@ template <typename Op> cuda::AppendShape CudaShapes::append(Op op) {
           .qNorm = op.getQNorm().has_value(),
           .kNorm = op.getKNorm().has_value(),
           .normOffset = op.getOffset(),
+          .normLast = op.getNormLast(),
           .eps = op.getEps().convertToFloat()};
 }
 template <typename Op> std::vector<std::string> CudaShapes::appendArguments(Op op) {
-  return {address(op.getQAttr()),     address(op.getKAttr()),     address(op.getVAttr()),
-          address(op.getQNormAttr()), address(op.getKNormAttr()), address(op.getAnglesAttr()),
+  FlatSymbolRefAttr angles = op.getAnglesAttr();
+  return {address(op.getQAttr()),
+          address(op.getKAttr()),
+          address(op.getVAttr()),
+          address(op.getQNormAttr()),
+          address(op.getKNormAttr()),
+          address(op.getQAngles() ? op.getQAnglesAttr() : angles),
+          address(angles),
           address(op.getCacheAttr())};
 }
 
@@ -261,10 +274,12 @@ CudaCall CudaShapes::call(kernel::AttendOp op) {
                           .maxRows = narrow(program.getMaxRows()),
                           .window = narrow(op.getWindow().value_or(0)),
                           .scale = op.getScale().convertToFloat(),
-                          .softCap = orZero(op.getSoftCap())};
+                          .softCap = orZero(op.getSoftCap()),
+                          .sinks = op.getSinks().has_value()};
   shape.countersAt += narrow(program.flaggedBytes() / 4);
   CudaCall call{"attend", intern(headsName("Attend_", op), shape), appendArguments(op), "",
                 address(op.getCacheAttr())};
+  call.arguments.push_back(address(op.getSinksAttr()));
   call.arguments.push_back(address(op.getPartialsAttr()));
   call.arguments.push_back(address(op.getDestAttr()));
   return call;
@@ -281,10 +296,12 @@ CudaCall CudaShapes::call(kernel::AttentionOp op) {
                              .qAt = narrow(op.getQAt()),
                              .window = narrow(op.getWindow().value_or(0)),
                              .scale = op.getScale().convertToFloat(),
-                             .softCap = orZero(op.getSoftCap())};
+                             .softCap = orZero(op.getSoftCap()),
+                             .sinks = op.getSinks().has_value()};
   return {"attention",
           intern(headsName("Attention_", op), shape),
-          {address(op.getQAttr()), address(op.getCacheAttr()), address(op.getDestAttr())},
+          {address(op.getQAttr()), address(op.getCacheAttr()), address(op.getSinksAttr()),
+           address(op.getDestAttr())},
           ""};
 }
 

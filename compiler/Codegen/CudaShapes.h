@@ -54,6 +54,9 @@ private:
   /// The name of a shape, or of a table by its declaration.
   template <IsShape Shape> std::string intern(const std::string &base, const Shape &shape);
   std::string intern(const std::string &base, const std::string &declaration);
+  /// The name of a table in constant memory of what a constant buffer holds; its length follows
+  /// `base`.
+  std::string table(const std::string &base, mlir::FlatSymbolRefAttr constant);
 
   cuda::ProductShape product(kernel::StageOp stage, mlir::FlatSymbolRefAttr matrix,
                              mlir::FlatSymbolRefAttr dest);

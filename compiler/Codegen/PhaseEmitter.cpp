@@ -15,7 +15,7 @@ namespace {
 
 static_assert(RK_ACT_SILU == int(Activation::Silu) &&
               RK_ACT_GELU_TANH == int(Activation::GeluTanh) &&
-              RK_ACT_GELU == int(Activation::Gelu));
+              RK_ACT_GELU == int(Activation::Gelu) && RK_ACT_SIGMOID == int(Activation::Sigmoid));
 
 int64_t roundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -188,7 +188,8 @@ private:
         builder.getInt32Ty(), pointer(offsetof(retort_cpu_step, positions)), begin);
     call("rk_rope_table",
          {positions, builder.CreateSub(end, begin), data(op.getInvFreqAttr()), i64(dims / 2),
-          f32(op.getScale()), floatsAt(data(op.getDestAttr()), begin, dims)});
+          f32(op.getScale()), data(op.getStepsAttr()), i64(op.getEvery().value_or(1)),
+          floatsAt(data(op.getDestAttr()), begin, dims)});
   }
 
   void emit(kernel::StageOp op) {
@@ -308,18 +309,26 @@ private:
       llvm::Value *q = floatsAt(data(op.getQAttr()), r, columns(op.getQAttr()), op.getQAt());
       llvm::Value *k = floatsAt(data(op.getKAttr()), r, columns(op.getKAttr()), op.getKAt());
       llvm::Value *v = floatsAt(data(op.getVAttr()), r, columns(op.getVAttr()), op.getVAt());
-      if (op.getQNorm())
-        call("rk_rms_norm_groups",
-             {q, data(op.getQNormAttr()), offset, heads, dims, f32(op.getEps()), q});
-      if (op.getKNorm())
-        call("rk_rms_norm_groups",
-             {k, data(op.getKNormAttr()), offset, kvHeads, dims, f32(op.getEps()), k});
-      if (op.getAngles()) {
-        int64_t rotated = columns(op.getAnglesAttr());
-        llvm::Value *angles = floatsAt(data(op.getAnglesAttr()), r, rotated);
-        call("rk_rope", {q, heads, dims, i64(rotated), angles});
-        call("rk_rope", {k, kvHeads, dims, i64(rotated), angles});
-      }
+      auto norm = [&](FlatSymbolRefAttr gain, llvm::Value *x, llvm::Value *count) {
+        if (gain)
+          call("rk_rms_norm_groups", {x, data(gain), offset, count, dims, f32(op.getEps()), x});
+      };
+      auto rotate = [&](FlatSymbolRefAttr angles, llvm::Value *x, llvm::Value *count) {
+        if (angles)
+          call("rk_rope",
+               {x, count, dims, i64(columns(angles)), floatsAt(data(angles), r, columns(angles))});
+      };
+      auto prepare = [&](FlatSymbolRefAttr gain, FlatSymbolRefAttr angles, llvm::Value *x,
+                         llvm::Value *count) {
+        if (op.getNormLast())
+          rotate(angles, x, count);
+        norm(gain, x, count);
+        if (!op.getNormLast())
+          rotate(angles, x, count);
+      };
+      prepare(op.getQNormAttr(), op.getQAngles() ? op.getQAnglesAttr() : op.getAnglesAttr(), q,
+              heads);
+      prepare(op.getKNormAttr(), op.getAnglesAttr(), k, kvHeads);
       call("rk_cache_append_" + cacheSuffix(op.getCacheAttr()),
            {k, v, kvHeads, dims, pointer(offsetof(retort_cpu_step, cache)), pageTable(r),
             i64(*program.getPageBytes()), data(op.getCacheAttr()),
@@ -343,7 +352,7 @@ private:
             i64(op.getKvHeads()), i64(op.getDims()), pointer(offsetof(retort_cpu_step, cache)),
             pageTable(r), i64(*program.getPageBytes()), data(op.getCacheAttr()),
             stepElement(offsetof(retort_cpu_step, positions), r), i64(op.getWindow().value_or(0)),
-            f32(op.getScale()), cap, head, builder.CreateAdd(head, count),
+            f32(op.getScale()), cap, data(op.getSinksAttr()), head, builder.CreateAdd(head, count),
             floatsAt(data(op.getDestAttr()), r, heads * op.getDims())});
       return builder.CreateAdd(tile, count);
     });

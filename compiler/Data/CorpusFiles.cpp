@@ -37,6 +37,16 @@ Kind kindOf(const std::string &path) {
   return Kind::Unknown;
 }
 
+/// Counts a file or folder that is not read, and says why. Where it is this process that lacks something
+/// (open files, memory), the others would be missed too, and nothing is wrong with the corpus: that throws.
+void countUnreadable(CorpusCounts &counts, const std::string &path, const std::string &shown,
+                     int error) {
+  if (exitCodeOf(error) == ExitCode::Resources)
+    failSystem(path, "the corpus cannot be read", error);
+  ++counts.unreadableFiles;
+  counts.note(repaired(shown.empty() ? path : shown) + ": " + std::strerror(error));
+}
+
 /// Walks folders depth first, by name.
 class Walker {
 public:
@@ -69,8 +79,7 @@ private:
       names.push_back(it->path().filename().string());
     if (error) {
       ++counts_.files;
-      ++counts_.unreadableFiles;
-      counts_.note(repaired(prefix) + ": " + error.message());
+      countUnreadable(counts_, path, prefix, error.value());
     }
     std::sort(names.begin(), names.end());
     for (const std::string &name : names)
@@ -79,7 +88,8 @@ private:
 
   void entry(const std::string &path, const std::string &shown, const std::string &name) {
     struct stat info;
-    const bool there = ::stat(path.c_str(), &info) == 0;
+    const int error = ::stat(path.c_str(), &info) == 0 ? 0 : errno;
+    const bool there = error == 0;
     if (there && S_ISDIR(info.st_mode)) {
       if (name[0] != '.')
         folder(path, shown + "/", info);
@@ -88,10 +98,9 @@ private:
     if (there && !S_ISREG(info.st_mode))
       return; // a pipe, a socket or a device
     ++counts_.files;
-    if (!there) { // a link to nowhere
-      ++counts_.unreadableFiles;
-      counts_.note(repaired(shown) + ": " + std::strerror(errno));
-    } else if (name[0] == '.')
+    if (!there) // a link to nowhere
+      countUnreadable(counts_, path, shown, error);
+    else if (name[0] == '.')
       ++counts_.hiddenFiles;
     else if (kindOf(name) == Kind::Unknown)
       ++counts_.unknownTypeFiles;
@@ -270,9 +279,7 @@ void readCorpusFile(const CorpusFile &file, const CorpusOptions &options, Corpus
   if (!handle) {
     if (file.named)
       failSystem(file.path, "the corpus cannot be read");
-    ++counts.unreadableFiles;
-    counts.note(file.name + ": " + std::strerror(errno));
-    return;
+    return countUnreadable(counts, file.path, file.name, errno);
   }
   const Kind kind = kindOf(file.path);
   if (kind == Kind::JsonLines) {

@@ -72,6 +72,19 @@ public:
       positive(what + "rope scaling's attention factor", *rope.attentionFactor);
   }
 
+  void lengthScale(const LengthScale &scale, const ModelConfig &config) const {
+    if (!std::isfinite(scale.factor) || scale.factor < 0)
+      refuse("the scale of queries grows by " + std::to_string(scale.factor) +
+             ", not by a number of at least 0");
+    if (scale.every != std::floor(scale.every) || scale.every < 1 ||
+        scale.every > static_cast<double>(kMaxContext))
+      refuse("the scale of queries grows every " + std::to_string(scale.every) +
+             " positions, not every whole number of them");
+    if (config.rope.dims != config.headDim)
+      refuse("scales queries by their position but rotates " + std::to_string(config.rope.dims) +
+             " of a head's " + std::to_string(config.headDim) + " features");
+  }
+
 private:
   const std::string &where_;
 };
@@ -96,12 +109,18 @@ void checkModelConfig(const ModelConfig &config, const std::string &where) {
                    " key/value heads");
     check.range("the FFN size" + in, layer.ffn, 1, kMaxFfn);
     check.range("the attention window" + in, layer.window, 0, kMaxContext);
+    if (layer.ropeBase != 0)
+      check.positive("the rope base" + in, layer.ropeBase);
     anyLocal |= layer.localRope;
   }
   if (!std::isfinite(config.normEps) || config.normEps < 0 || config.normEps > 1)
     check.refuse("the norms' epsilon is " + std::to_string(config.normEps) +
                  ", not between 0 and 1");
+  if (!std::isfinite(config.postNormEps) || config.postNormEps < 0 || config.postNormEps > 1)
+    check.refuse("the epsilon of norms of what attention and FFN give is " +
+                 std::to_string(config.postNormEps) + ", not between 0 and 1");
   check.positive("the embedding's scale", config.embedScale);
+  check.positive("the queries' scale", config.queryFactor);
   check.positive("the attention's scale", config.attentionScale);
   check.positive("the residuals' scale", config.residualScale);
   check.positive("the logits' scale", config.logitScale);
@@ -110,6 +129,8 @@ void checkModelConfig(const ModelConfig &config, const std::string &where) {
   if (config.logitSoftCap)
     check.positive("the logits' soft cap", *config.logitSoftCap);
   check.rope("", config.rope, config.headDim);
+  if (config.lengthScale)
+    check.lengthScale(*config.lengthScale, config);
   if (anyLocal)
     check.rope("local ", config.ropeLocal, config.headDim);
 }

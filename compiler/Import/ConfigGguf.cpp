@@ -108,6 +108,8 @@ private:
     } else if (type == "longrope") {
       unsupportedScaling("'longrope' without its tables ('rope_factors_long.weight')");
     }
+    if (family_.lengthScale)
+      readLengthScale();
   }
 
   void readYarn(RopeConfig &rope) const {
@@ -116,13 +118,26 @@ private:
                                .value_or(static_cast<double>(config_.context));
     rope.betaFast = number("rope.scaling.yarn_beta_fast").value_or(32);
     rope.betaSlow = number("rope.scaling.yarn_beta_slow").value_or(1);
-    if (number("rope.scaling.yarn_ext_factor").value_or(1) != 1 ||
-        number("rope.scaling.yarn_log_multiplier").value_or(0) != 0)
-      unsupported("yarn with an extrapolation factor or a log multiplier is not supported");
-    const double amplitude = number("rope.scaling.attn_factor").value_or(1) *
-                             number("rope.scaling.yarn_attn_factor").value_or(1);
+    if (number("rope.scaling.yarn_ext_factor").value_or(1) != 1)
+      unsupported("yarn with an extrapolation factor is not supported");
+    const double growth = rope.factor > 1 ? 0.1 * std::log(rope.factor) : 0;
+    double amplitude = number("rope.scaling.attn_factor").value_or(1) *
+                       number("rope.scaling.yarn_attn_factor").value_or(1);
+    // The log multiplier is transformers' mscale_all_dim where mscale is 1.
+    if (const double all = number("rope.scaling.yarn_log_multiplier").value_or(0); all != 0)
+      amplitude /= growth * all + 1;
     if (amplitude != 1)
-      rope.attentionFactor = amplitude * (rope.factor > 1 ? 0.1 * std::log(rope.factor) + 1 : 1.0);
+      rope.attentionFactor = amplitude * (growth + 1);
+  }
+
+  /// llama.cpp counts in original contexts where the file does not say.
+  void readLengthScale() {
+    const double factor = number("attention.temperature_scale").value_or(0);
+    if (factor == 0)
+      return;
+    const double original = number("rope.scaling.original_context_length")
+                                .value_or(static_cast<double>(config_.context));
+    config_.lengthScale = {factor, number("attention.temperature_length").value_or(original)};
   }
 
   /// Llama 3's scaling, and Phi's for short and for long contexts, are tables: what each pair's
@@ -154,11 +169,28 @@ private:
     // Newer files say which layers they are, by a number or a list.
     const GgufFile::Value *value = file_.find(name("attention.sliding_window_pattern"));
     if (!value || !value->isArray)
-      return patternLayers();
-    if (value->type != GgufFile::Type::Bool || value->count != count)
-      fail(ExitCode::BadInput, path_ + ": key " + quote(value->key) + " is not " +
+      return patternLayers(WideLayers::Last);
+    return flags(*value);
+  }
+
+  /// A boolean for each layer.
+  std::vector<bool> flags(const GgufFile::Value &value) const {
+    const size_t count = config_.layers.size();
+    if (!value.isArray || value.type != GgufFile::Type::Bool || value.count != count)
+      fail(ExitCode::BadInput, path_ + ": key " + quote(value.key) + " is not " +
                                    std::to_string(count) + " booleans: the file is damaged");
-    return {value->bytes.begin(), value->bytes.end()};
+    return {value.bytes.begin(), value.bytes.end()};
+  }
+
+  std::vector<double> layerBases() const override {
+    std::vector<double> bases(config_.layers.size(), config_.rope.base);
+    const GgufFile::Value *pattern = file_.find(name("attention.rope_pattern"));
+    const std::vector<bool> rotates =
+        pattern ? flags(*pattern) : std::vector<bool>(bases.size(), true);
+    for (size_t i = 0; i < bases.size(); ++i)
+      if (family_.ggufRotatesInWindows ? config_.layers[i].window == 0 : !rotates[i])
+        bases[i] = 0;
+    return bases;
   }
 
   void readStructure() override {

@@ -140,6 +140,8 @@ private:
     // Where both generations' keys are there, the old one counts.
     const auto scaling = keys_.object("rope_scaling");
     const auto parameters = keys_.object("rope_parameters");
+    if (family_.lengthScale)
+      return readLengthScale(scaling ? scaling : parameters);
     if (scaling && !family_.localRope)
       return readScaling(*scaling, config_.rope);
     if (!parameters) {
@@ -158,6 +160,17 @@ private:
     // A family with a base of its own for windows reads only what is said for each kind of layer.
     if (!full && !sliding && !family_.localRope)
       readScaling(*parameters, config_.rope);
+  }
+
+  /// What scales queries by their position stands among the numbers of the rotation.
+  void readLengthScale(const std::optional<JsonObject> &scaling) {
+    if (!scaling)
+      keys_.missing("rope_parameters");
+    readScaling(*scaling, config_.rope);
+    const bool isScaled = config_.rope.scaling != RopeConfig::Scaling::None;
+    config_.lengthScale = {scaling->requiredNumber("llama_4_scaling_beta"),
+                           isScaled ? config_.rope.originalContext
+                                    : scaling->requiredNumber("original_max_position_embeddings")};
   }
 
   /// One rope_scaling or rope_parameters object.
@@ -189,6 +202,9 @@ private:
       rope.scaling = RopeConfig::Scaling::Yarn;
       rope.factor = scaling.number("factor").value_or(context / rope.originalContext);
       readYarn(scaling, rope);
+    } else if (type == "dynamic" && family_.ropeAlpha && scaling.number("alpha").value_or(0) != 0) {
+      const double dims = static_cast<double>(config_.headDim);
+      rope.base *= std::pow(*scaling.number("alpha"), dims / (dims - 2));
     } else {
       unsupportedScaling(quote(type));
     }
@@ -237,7 +253,7 @@ private:
     if (const json *types = keys_.find("layer_types"))
       return layersOfType(*types);
     if (family_.windows == Windows::Pattern)
-      return patternLayers();
+      return patternLayers(family_.wideLayers);
     if (family_.rotation == Rotation::Listed) { // the layers that see all are the ones that rotate
       std::vector<bool> sliding = rotatingLayers();
       sliding.flip();
@@ -268,6 +284,22 @@ private:
     return rotating;
   }
 
+  std::vector<double> layerBases() const override {
+    const size_t count = config_.layers.size();
+    std::vector<double> bases(count, config_.rope.base);
+    const json *list = keys_.find("layer_rope_theta");
+    if (!list) { // the layers that see all do not rotate, where the bases are all one
+      const std::vector<bool> sliding = patternLayers(family_.wideLayers);
+      for (size_t i = 0; i < count && !family_.layerBases; ++i)
+        bases[i] = sliding[i] ? bases[i] : 0;
+      return bases;
+    }
+    if (!list->is_array() || list->size() != count ||
+        !std::ranges::all_of(*list, [](const json &entry) { return entry.is_number(); }))
+      keys_.wrong("layer_rope_theta", "a list with a number for each layer");
+    return list->get<std::vector<double>>();
+  }
+
   std::vector<bool> layersOfType(const json &types) const {
     const size_t count = config_.layers.size();
     if (!types.is_array() || types.size() != count)
@@ -294,6 +326,10 @@ private:
                       family_.queryScale == 0
                           ? headDim
                           : keys_.number("query_pre_attn_scalar").value_or(family_.queryScale));
+    if (family_.queryFactor != 0)
+      config_.queryFactor = keys_.number("qk_scale_factor").value_or(family_.queryFactor);
+    if (family_.postNormEps != 0)
+      config_.postNormEps = keys_.number("post_norm_eps").value_or(family_.postNormEps);
     config_.embedScale = rounded(config_.embedScale);
     config_.activation = activation();
     config_.normOffset = family_.normOffset;

@@ -26,7 +26,6 @@ constexpr ConfigKey kLogitSoftCap{"final_logit_softcapping", "final_logit_softca
 constexpr ConfigKey kEmbeddingScale{"embedding_multiplier", "embedding_scale"};
 constexpr ConfigKey kResidualScale{"residual_multiplier", "residual_scale"};
 constexpr ConfigKey kLogitDivisor{"logits_scaling", "logit_scale"};
-constexpr ConfigKey kLogitScale{"logit_scale", "logit_scale"};
 
 constexpr int64_t kMaxLayers = 1 << 10; // before anything is made for each layer
 
@@ -96,6 +95,7 @@ void ConfigReader::readSizes() {
   if (!normEps && defaults_.normEps == 0)
     missing(epsKey);
   config_.normEps = normEps.value_or(defaults_.normEps);
+  config_.postNormEps = family_.postNormEps != 0 ? family_.postNormEps : config_.normEps;
 }
 
 void ConfigReader::readWindows() {
@@ -120,6 +120,12 @@ void ConfigReader::readRotation() {
     const std::vector<bool> rotates = rotatingLayers();
     for (size_t i = 0; i < layers.size(); ++i)
       layers[i].rotates = rotates[i];
+  } else if (family_.rotation == Rotation::ByBase) {
+    const std::vector<double> bases = layerBases();
+    for (size_t i = 0; i < layers.size(); ++i) {
+      layers[i].rotates = bases[i] != 0;
+      layers[i].ropeBase = family_.layerBases ? bases[i] : 0;
+    }
   }
 }
 
@@ -130,16 +136,22 @@ void ConfigReader::readMultipliers() {
     config_.logitScale = 1 / number(kLogitDivisor).value_or(1);
   }
   if (family_.logitScale != 0)
-    config_.logitScale = number(kLogitScale).value_or(family_.logitScale);
+    config_.logitScale =
+        number(ConfigKey{family_.logitScaleKey, "logit_scale"}).value_or(family_.logitScale);
 }
 
-std::vector<bool> ConfigReader::patternLayers() const {
+std::vector<bool> ConfigReader::patternLayers(WideLayers wide) const {
   const int64_t pattern = family_.windowPatternKey
                               ? integer(kWindowPattern).value_or(family_.windowPattern)
                               : family_.windowPattern;
   if (pattern < 1)
     refuse(kWindowPattern, pattern, "at least 1");
-  return allButEvery(pattern);
+  const auto count = static_cast<int64_t>(config_.layers.size());
+  std::vector<bool> sliding = allButEvery(pattern);
+  for (int64_t i = 0; i < count && wide != WideLayers::Last; ++i)
+    sliding[static_cast<size_t>(i)] =
+        (wide == WideLayers::First ? i : count - 1 - i) % pattern != 0;
+  return sliding;
 }
 
 std::vector<bool> ConfigReader::allButEvery(int64_t nth) const {

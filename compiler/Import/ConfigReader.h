@@ -45,8 +45,11 @@ protected:
   /// Scale of attention, activation, biases, tied embeddings, and how tensors are stored.
   virtual void readStructure() = 0;
 
-  /// All layers but every nth, by the file's n or the family's.
-  std::vector<bool> patternLayers() const;
+  /// The rotary base of each layer of a family that says it layer by layer; 0: it does not rotate.
+  virtual std::vector<double> layerBases() const = 0;
+
+  /// All layers but `wide` ones, by the file's n or the family's.
+  std::vector<bool> patternLayers(WideLayers wide) const;
   /// All layers but every nth.
   std::vector<bool> allButEvery(int64_t nth) const;
   [[noreturn]] void unsupported(const std::string &what) const;

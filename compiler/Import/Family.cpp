@@ -30,6 +30,11 @@ constexpr TensorName kSeedOssNorms[] = {
     {"ffn_norm", "post_attention_layernorm", "post_attention_norm"},
 };
 
+constexpr TensorName kHunyuanNorms[] = {
+    {"attn_q_norm", "self_attn.query_layernorm"},
+    {"attn_k_norm", "self_attn.key_layernorm"},
+};
+
 /// What the versions of Gemma have in common.
 constexpr Family gemma(Family row) {
   row.normOffset = true;
@@ -48,6 +53,15 @@ constexpr Family laterGemma(Family row) {
   row.norms = BlockNorms::Around;
   row.activationKey = "hidden_activation";
   row.logitSoftCapKey = true;
+  return row;
+}
+
+/// What versions of Granite have in common.
+constexpr Family granite(Family row) {
+  row.interleavedRows = true;
+  row.multipliers = true;
+  row.qkvBiasKey = row.outputBiasKey = "attention_bias";
+  row.ffnBiasKey = "mlp_bias";
   return row;
 }
 
@@ -75,6 +89,27 @@ constexpr Family kFamilies[] = {
      .defaults = {.context = 131072, .kvHeads = 8},
      .windows = Windows::Every,
      .interleavedRows = true},
+    {.name = "ministral3",
+     .architecture = "mistral3",
+     .defaults = {.vocab = 131072,
+                  .context = 262144,
+                  .heads = 32,
+                  .kvHeads = 8,
+                  .headDim = 128,
+                  .window = 0,
+                  .normEps = 1e-5},
+     .windows = Windows::Every,
+     .lengthScale = true,
+     .interleavedRows = true},
+    {.name = "hunyuan_v1_dense",
+     .architecture = "hunyuan-dense",
+     .defaults = {.vocab = 290943, .context = 2048, .normEps = 1e-5},
+     .tensorNames = kHunyuanNorms,
+     .qkNorms = QueryKeyNorms::Heads,
+     .rotatesBeforeNorms = true,
+     .ropeAlpha = true,
+     .qkvBiasKey = "attention_bias",
+     .outputBiasKey = "attention_bias"},
     {.name = "qwen2",
      .architecture = "qwen2",
      .defaults = {.context = 32768},
@@ -142,14 +177,56 @@ constexpr Family kFamilies[] = {
      .qkvBiasKey = "attention_bias",
      .outputBiasKey = "attention_bias",
      .ffnBiasKey = "mlp_bias"},
-    {.name = "granite",
-     .architecture = "granite",
-     .defaults = {.vocab = 32000, .context = 2048},
+    granite({.name = "granite",
+             .architecture = "granite",
+             .defaults = {.vocab = 32000, .context = 2048}}),
+    granite({.name = "granite_swa",
+             .architecture = "granite_swa",
+             .defaults = {.vocab = 100352,
+                          .context = 8192,
+                          .heads = 20,
+                          .kvHeads = 4,
+                          .window = 128,
+                          .normEps = 1e-5},
+             .windows = Windows::Pattern,
+             .windowPattern = 4,
+             .wideLayers = WideLayers::First,
+             .rotation = Rotation::ByBase,
+             .layerBases = true,
+             .sinks = true,
+             .tiedEmbeddings = true}),
+    {.name = "muse_glimmer",
+     .architecture = "muse-glimmer",
+     .textModelType = "muse_glimmer_text",
+     .defaults = {.vocab = 202048,
+                  .context = 131072,
+                  .heads = 32,
+                  .kvHeads = 2,
+                  .headDim = 128,
+                  .window = 2048,
+                  .normEps = 1e-5},
+     .tensorNames = kSandwichNorms,
+     .windows = Windows::Pattern,
+     .windowPattern = 4,
+     .wideLayers = WideLayers::FromEnd,
+     .rotation = Rotation::ByBase,
+     .ggufRotatesInWindows = true,
+     .qkNorms = QueryKeyNorms::Heads,
+     .queryFactor = 3.87,
+     .outputGate = true,
      .interleavedRows = true,
-     .multipliers = true,
+     .normOffset = true,
+     .norms = BlockNorms::Around,
+     .plainLastNorm = true,
+     .embeddingNorm = true,
+     .postNormEps = 1e-8,
+     .activationKey = "hidden_activation",
+     .logitSoftCapKey = true,
+     .logitSoftCap = 20,
+     .logitScale = 0.19611613513818404,
+     .logitScaleKey = "output_multiplier",
      .qkvBiasKey = "attention_bias",
-     .outputBiasKey = "attention_bias",
-     .ffnBiasKey = "mlp_bias"},
+     .outputBiasKey = "attention_bias"},
     olmo({.name = "olmo3",
           .architecture = "olmo2",
           .defaults = {.ropeBase = 500000, .localRopeBase = 500000},

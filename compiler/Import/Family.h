@@ -32,7 +32,15 @@ enum class Windows {
 enum class Rotation {
   Every,
   InWindows, ///< those with a window; every one of a model without windows
-  Listed     ///< those that "no_rope_layers" has a 1 for; without the key all but every 4th
+  Listed,    ///< those that "no_rope_layers" has a 1 for; without the key all but every 4th
+  ByBase     ///< those whose number in "layer_rope_theta" is not 0
+};
+
+/// Which layers of a window pattern of n have no window.
+enum class WideLayers {
+  Last,   ///< n - 1, 2n - 1, ...
+  First,  ///< 0, n, ...
+  FromEnd ///< the model's last, and each nth before it
 };
 
 /// Where a block has norms.
@@ -50,6 +58,7 @@ enum class QueryKeyNorms { None, Heads, Rows };
 /// of GGUF where that is another.
 struct TensorName {
   std::string_view parameter, huggingFace, gguf = "";
+  bool isBare = false; ///< Hugging Face's has no ".weight" at its end
 };
 
 /// How one family differs from a plain decoder: RMS norms before attention and before a gated FFN,
@@ -69,12 +78,25 @@ struct Family {
   // Attention.
   Windows windows = Windows::None;
   int64_t windowPattern = 0;
+  WideLayers wideLayers = WideLayers::Last;
   bool windowPatternKey = false; ///< config.json may have another in "sliding_window_pattern"
   int64_t ggufWindow = 0;        ///< window of GGUF files without the key; 0: none
   bool localRope = false;        ///< layers with a window rotate by a base of their own
   int64_t ggufLocalRopeBase = 0; ///< FamilyDefaults::localRopeBase of GGUF files
   Rotation rotation = Rotation::Every;
-  QueryKeyNorms qkNorms = QueryKeyNorms::None; ///< before rope
+  bool layerBases = false; ///< Rotation::ByBase: a layer's number is its rotary base
+  bool ggufRotatesInWindows =
+      false; ///< Rotation::ByBase: GGUF files do not say which layers rotate
+  QueryKeyNorms qkNorms = QueryKeyNorms::None; ///< before rope, unless the next says otherwise
+  bool rotatesBeforeNorms = false;
+  /// Norms of heads have no gains; 0: they have. Else the default of "qk_scale_factor", which
+  /// multiplies queries. GGUF files have gains that say so.
+  double queryFactor = 0;
+  bool lengthScale = false; ///< queries grow with their position, by "llama_4_scaling_beta"
+  /// Reads "alpha" of rope scaling "dynamic": the base grows by it once and for all.
+  bool ropeAlpha = false;
+  bool sinks = false;      ///< each query head has an attention sink
+  bool outputGate = false; ///< a sigmoid of a projection lets attention's output through
   /// Default of "query_pre_attn_scalar", whose root divides scores; 0: the head size's root does.
   double queryScale = 0;
   /// The number of layers of the model whose scale is by hidden / heads in GGUF files that do not
@@ -87,6 +109,10 @@ struct Family {
   // Norms, activation, embedding, logits.
   bool normOffset = false; ///< Hugging Face checkpoints store gains as w, meaning 1 + w
   BlockNorms norms = BlockNorms::Before;
+  bool plainLastNorm = false; ///< the last norm's gain is stored as it is, whatever `normOffset`
+  bool embeddingNorm = false; ///< rows of the embedding are normed, without gain
+  double postNormEps = 0;     ///< default of "post_norm_eps", of norms of what attention and FFN
+                              ///< give; 0: as of the others
   bool layerNorms = false;    ///< norms take the mean away
   bool layerNormBias = false; ///< and have a bias
   Activation activation = Activation::Silu;
@@ -99,7 +125,8 @@ struct Family {
   double attentionSoftCap = 0, logitSoftCap = 0; ///< their defaults; 0: none
   /// Reads multipliers of embedding, attention scores and residuals, and a divisor of logits.
   bool multipliers = false;
-  double logitScale = 0; ///< default of "logit_scale", which multiplies logits; 0: there is none
+  double logitScale = 0; ///< default of the next, which multiplies logits; 0: there is none
+  const char *logitScaleKey = "logit_scale";
 
   // Biases, and the keys that say whether they are there; null: always as the field before says.
   bool qkvBias = false;

@@ -219,12 +219,13 @@ private:
                                             adapter->changes("embed_tokens.weight")));
   }
 
-  /// A vector of zeros, for what an op reads and the family does without.
-  StringRef zeros(const std::string &name, int64_t size) {
+  /// A vector of one number, for what an op reads and the family does without.
+  StringRef constant(const std::string &name, int64_t size, double number) {
     auto type = RankedTensorType::get({size}, builder_.getF32Type());
     auto op = newParam(NameLoc::get(builder_.getStringAttr(name)), name, type);
     ImplicitLocOpBuilder program = op.getProgramBuilder();
-    Value value = program.create<weight::ConstantOp>(DenseFPElementsAttr::get(type, 0.0f));
+    Value value = program.create<weight::ConstantOp>(
+        DenseFPElementsAttr::get(type, static_cast<float>(number)));
     program.create<weight::YieldOp>(value);
     return op.getSymName();
   }
@@ -295,26 +296,45 @@ private:
     return builder_.create<lm::LinearOp>(rows(outputs), input, weight, biasRef);
   }
 
-  /// The norm of rows called `name`, times `scale`.
-  Value norm(Value input, const std::string &name, double scale = 1) {
-    if (!config_.family->layerNorms)
-      return rmsNorm(input, name, 1, scale);
-    const int64_t size = lm::features(input);
-    FlatSymbolRefAttr gain = reference(param(name + ".weight", {size}, {.scale = scale}));
-    FlatSymbolRefAttr bias =
-        reference(config_.family->layerNormBias ? param(name + ".bias", {size}, {.scale = scale})
-                                                : zeros(name + ".bias", size));
-    return builder_.create<lm::LayerNormOp>(input.getType(), input, gain, bias,
-                                            builder_.getF64FloatAttr(config_.normEps));
+  /// A norm of rows: what its result is multiplied by, and what it differs in from the others.
+  struct NormKind {
+    double scale = 1, eps = 0;
+    bool offset = false;
+  };
+  NormKind usual() const { return {1, config_.normEps, config_.normOffset}; }
+  NormKind post() const { return {1, config_.postNormEps, config_.normOffset}; }
+  NormKind last() const {
+    return {config_.logitScale, config_.normEps,
+            config_.normOffset && !config_.family->plainLastNorm};
   }
 
-  Value rmsNorm(Value input, const std::string &name, int64_t groups, double scale = 1) {
-    FlatSymbolRefAttr gain =
-        reference(param(name + ".weight", {lm::features(input) / groups}, {.scale = scale}));
-    return builder_.create<lm::NormOp>(input.getType(), input, gain,
-                                       builder_.getF64FloatAttr(config_.normEps),
-                                       builder_.getI64IntegerAttr(groups),
-                                       config_.normOffset ? builder_.getUnitAttr() : UnitAttr());
+  Value norm(Value input, const std::string &name, const NormKind &kind) {
+    if (!config_.family->layerNorms)
+      return rmsNorm(input, param(name + ".weight", {lm::features(input)}, {.scale = kind.scale}),
+                     1, kind);
+    const int64_t size = lm::features(input);
+    FlatSymbolRefAttr gain = reference(param(name + ".weight", {size}, {.scale = kind.scale}));
+    FlatSymbolRefAttr bias = reference(config_.family->layerNormBias
+                                           ? param(name + ".bias", {size}, {.scale = kind.scale})
+                                           : constant(name + ".bias", size, 0));
+    return builder_.create<lm::LayerNormOp>(input.getType(), input, gain, bias,
+                                            builder_.getF64FloatAttr(kind.eps));
+  }
+
+  Value rmsNorm(Value input, StringRef gain, int64_t groups, const NormKind &kind) {
+    return builder_.create<lm::NormOp>(
+        input.getType(), input, reference(gain), builder_.getF64FloatAttr(kind.eps),
+        builder_.getI64IntegerAttr(groups), kind.offset ? builder_.getUnitAttr() : UnitAttr());
+  }
+
+  /// The norm of each of `groups` runs of query or key features, `scale` in the place of a gain if
+  /// the checkpoint has none.
+  Value headNorm(Value input, const std::string &name, int64_t groups, double scale) {
+    const std::string gain = name + ".weight";
+    const int64_t size = lm::features(input) / groups;
+    if (config_.family->queryFactor == 0 || checkpoint_.gguf())
+      return rmsNorm(input, param(gain, {size}), groups, usual());
+    return rmsNorm(input, constant(gain, size, scale), groups, {.eps = config_.normEps});
   }
 
   lm::RopeScalingAttr scaling(const RopeConfig &rope) {
@@ -361,10 +381,13 @@ private:
                                     fields.getDictionary(&context_));
   }
 
-  Value rope(Value input, int64_t heads, const RopeConfig &config) {
-    return builder_.create<lm::RopeOp>(input.getType(), input, builder_.getI64IntegerAttr(heads),
-                                       builder_.getI64IntegerAttr(config.dims),
-                                       builder_.getF64FloatAttr(config.base), scaling(config));
+  Value rope(Value input, int64_t heads, const RopeConfig &config,
+             const std::optional<LengthScale> &growth = std::nullopt) {
+    return builder_.create<lm::RopeOp>(
+        input.getType(), input, builder_.getI64IntegerAttr(heads),
+        builder_.getI64IntegerAttr(config.dims), builder_.getF64FloatAttr(config.base),
+        scaling(config), growth ? builder_.getF64FloatAttr(growth->factor) : FloatAttr(),
+        growth ? builder_.getI64IntegerAttr(static_cast<int64_t>(growth->every)) : IntegerAttr());
   }
 
   FloatAttr optionalNumber(const std::optional<double> &number) {
@@ -372,7 +395,9 @@ private:
   }
 
   Value attention(Value input, const std::string &block, const Layer &layer) {
-    const RopeConfig &positions = layer.localRope ? config_.ropeLocal : config_.rope;
+    RopeConfig positions = layer.localRope ? config_.ropeLocal : config_.rope;
+    if (layer.ropeBase != 0)
+      positions.base = layer.ropeBase;
     const int64_t heads = layer.heads, kvHeads = layer.kvHeads, dim = config_.headDim;
     const int64_t all = (heads + 2 * kvHeads) * dim;
     // One tensor may hold the three.
@@ -384,21 +409,33 @@ private:
                      {.heads = kvHeads, .tensor = fused, .begin = heads * dim, .rows = all});
     Value v = linear(input, block + "attn_v", kvHeads * dim, config_.qkvBias,
                      {.tensor = fused, .begin = (heads + kvHeads) * dim, .rows = all});
-    if (const QueryKeyNorms norms = config_.family->qkNorms; norms != QueryKeyNorms::None) {
-      const bool byHead = norms == QueryKeyNorms::Heads;
-      q = rmsNorm(q, block + "attn_q_norm", byHead ? heads : 1);
-      k = rmsNorm(k, block + "attn_k_norm", byHead ? kvHeads : 1);
-    }
+    auto normed = [&] {
+      const bool byHead = config_.family->qkNorms == QueryKeyNorms::Heads;
+      if (config_.family->qkNorms == QueryKeyNorms::None)
+        return;
+      q = headNorm(q, block + "attn_q_norm", byHead ? heads : 1, config_.queryFactor);
+      k = headNorm(k, block + "attn_k_norm", byHead ? kvHeads : 1, 1);
+    };
+    if (!config_.family->rotatesBeforeNorms)
+      normed();
     if (layer.rotates) {
-      q = rope(q, heads, positions);
+      q = rope(q, heads, positions, config_.lengthScale);
       k = rope(k, kvHeads, positions);
     }
+    if (config_.family->rotatesBeforeNorms)
+      normed();
     Value o = builder_.create<lm::AttentionOp>(
         q.getType(), q, k, v, builder_.getI64IntegerAttr(heads),
         builder_.getI64IntegerAttr(kvHeads), builder_.getF64FloatAttr(config_.attentionScale),
         layer.window != 0 ? builder_.getI64IntegerAttr(layer.window) : IntegerAttr(),
         optionalNumber(config_.attentionSoftCap),
+        config_.family->sinks ? reference(param(block + "attn_sinks.weight", {heads}))
+                              : FlatSymbolRefAttr(),
         lm::CacheFormatAttr::get(&context_, CacheFormat::F32));
+    if (config_.family->outputGate) {
+      Value gate = linear(input, block + "attn_gate", heads * dim, false);
+      o = builder_.create<lm::GateOp>(o.getType(), o, gate, Activation::Sigmoid);
+    }
     return linear(o, block + "attn_output", config_.hidden, config_.outputBias,
                   {.scale = config_.residualScale});
   }
@@ -440,16 +477,16 @@ private:
     const bool before = norms != BlockNorms::After;
     const bool after = norms == BlockNorms::After || norms == BlockNorms::Around;
     Value stream = block.getEntry();
-    Value read = before ? norm(stream, prefix + "attn_norm") : stream;
+    Value read = before ? norm(stream, prefix + "attn_norm", usual()) : stream;
     Value output = attention(read, prefix, layer);
     if (after)
-      output = norm(output, prefix + "post_attention_norm");
+      output = norm(output, prefix + "post_attention_norm", post());
     stream = residual(stream, output);
     if (norms != BlockNorms::Shared)
-      read = before ? norm(stream, prefix + "ffn_norm") : stream;
+      read = before ? norm(stream, prefix + "ffn_norm", usual()) : stream;
     output = feedForward(read, prefix, layer);
     if (after)
-      output = norm(output, prefix + "post_ffw_norm");
+      output = norm(output, prefix + "post_ffw_norm", post());
     builder_.create<lm::YieldOp>(residual(stream, output));
     return block.getResult();
   }
@@ -460,12 +497,15 @@ private:
         reference(param("token_embd.weight", {config_.vocab, config_.hidden}));
     Value stream = builder_.create<lm::EmbedOp>(rows(config_.hidden), forward_.getTokens(), table,
                                                 builder_.getF64FloatAttr(config_.embedScale));
+    if (config_.family->embeddingNorm)
+      stream = rmsNorm(stream, constant("token_embd_norm.weight", config_.hidden, 1), 1,
+                       {.eps = config_.normEps});
     for (size_t i = 0; i < config_.layers.size(); ++i)
       stream = transformerBlock(stream, i);
-    Value last = norm(stream, "output_norm", config_.logitScale);
+    Value normed = norm(stream, "output_norm", last());
     if (!isTied())
       table = reference(param("output.weight", {config_.vocab, config_.hidden}));
-    Value logits = builder_.create<lm::LogitsOp>(rows(config_.vocab), last, table,
+    Value logits = builder_.create<lm::LogitsOp>(rows(config_.vocab), normed, table,
                                                  optionalNumber(config_.logitSoftCap));
     builder_.create<lm::ReturnOp>(logits);
   }

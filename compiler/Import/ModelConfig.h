@@ -25,6 +25,12 @@ struct RopeConfig {
   std::vector<double> factors = {}; ///< Factors: dims / 2 of them; `attentionFactor` may be set
 };
 
+/// Queries grow with their position: lm.rope's length_scale.
+struct LengthScale {
+  double factor = 0;
+  double every = 0; ///< positions
+};
+
 struct Family;
 
 /// What a model's IR is built from: its family's row and the numbers of one checkpoint, all
@@ -36,6 +42,7 @@ struct ModelConfig {
     int64_t window = 0;     ///< latest rows seen by attention; 0: all
     bool localRope = false; ///< rotates by `ropeLocal`
     bool rotates = true;    ///< query and key are rotated at all
+    double ropeBase = 0;    ///< in place of the rope's; 0: as that
   };
 
   const Family *family = nullptr; ///< never null once read
@@ -45,14 +52,17 @@ struct ModelConfig {
   Activation activation = Activation::Silu;
 
   double normEps = 1e-6;
-  bool normOffset = false; ///< gains are stored as w, meaning 1 + w
+  double postNormEps = 1e-6; ///< of norms of what attention and FFN give
+  bool normOffset = false;   ///< gains are stored as w, meaning 1 + w
 
   double embedScale = 1;
+  double queryFactor = 1;    ///< multiplies queries, after a norm of heads without gains
   double residualScale = 1;  ///< multiplies what attention and FFN add to the stream
   double logitScale = 1;     ///< multiplies logits before the soft cap
   double attentionScale = 0; ///< multiplies scores before the soft cap
   std::optional<double> attentionSoftCap, logitSoftCap;
   RopeConfig rope, ropeLocal;
+  std::optional<LengthScale> lengthScale;
   /// Query and key rows are stored with each rotated pair side by side.
   bool interleavedRope = false;
 

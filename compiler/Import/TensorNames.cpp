@@ -10,13 +10,21 @@ namespace {
 
 /// The names that most families share; a family's own come first.
 constexpr TensorName kCommonNames[] = {
-    {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
-    {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
-    {"attn_output", "self_attn.o_proj"}, {"attn_q_norm", "self_attn.q_norm"},
-    {"attn_k_norm", "self_attn.k_norm"}, {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
-    {"ffn_down", "mlp.down_proj"},       {"attn_qkv", "self_attn.qkv_proj"},
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"attn_q_norm", "self_attn.q_norm"},
+    {"attn_k_norm", "self_attn.k_norm"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+    {"attn_qkv", "self_attn.qkv_proj"},
     {"ffn_gate_up", "mlp.gate_up_proj"},
+    {"attn_gate", "self_attn.gate_proj"},
+    {"attn_sinks", "self_attn.sinks", "", true},
 };
 
 /// Parts of checkpoints that are not imported, by a word of their tensors' names.
@@ -33,6 +41,8 @@ constexpr LeftOut kLeftOut[] = {
     {"mm_projector", Unused::Vision},
     {"vision_language_adapter", Unused::Vision},
     {"patch_merger", Unused::Vision},
+    {"vision_adapter", Unused::Vision},
+    {"vision_projection", Unused::Vision},
     {"embed_vision", Unused::Vision},
     {"image_newline", Unused::Vision},
     {"embed_tokens_extend", Unused::Vision},
@@ -123,16 +133,16 @@ std::string TensorNames::inTransformers(const std::string &parameter) const {
     return "lm_head.weight";
   const size_t number = 4, name = parameter.find('.', number) + 1;
   const size_t suffix = parameter.rfind('.');
-  return "layers." + parameter.substr(number, name - number) +
-         layerTensor(std::string_view(parameter).substr(name, suffix - name)) +
-         parameter.substr(suffix);
+  const TensorName &known = layerTensor(std::string_view(parameter).substr(name, suffix - name));
+  return "layers." + parameter.substr(number, name - number) + std::string(known.huggingFace) +
+         (known.isBare ? "" : parameter.substr(suffix));
 }
 
-std::string TensorNames::layerTensor(std::string_view parameter) const {
+const TensorName &TensorNames::layerTensor(std::string_view parameter) const {
   for (std::span names : {family_.tensorNames, std::span<const TensorName>(kCommonNames)})
     for (const TensorName &name : names)
       if (name.parameter == parameter)
-        return std::string(name.huggingFace);
+        return name;
   fail(ExitCode::Internal, "parameter '" + std::string(parameter) + "' of " +
                                std::string(family_.name) + " has no name in Hugging Face's files");
 }

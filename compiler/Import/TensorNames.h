@@ -37,7 +37,7 @@ public:
 private:
   void findPrefix(const Checkpoint &checkpoint);
   void findHead(const Checkpoint &checkpoint, bool tiedByConfig);
-  std::string layerTensor(std::string_view parameter) const;
+  const TensorName &layerTensor(std::string_view parameter) const;
 
   const Family &family_;
   bool gguf_, tied_;

@@ -32,7 +32,7 @@ struct Plan {
       : rows(rows), count(rows.count()), heads(op.integer("heads")),
         kvHeads(op.integer("kv_heads")), group(heads / kvHeads), headDim(features / heads),
         step(std::clamp<int64_t>(384 / group, 64, 256)), window(int64_t(op.number("window", 0))),
-        rule{float(op.number("scale")), float(op.number("soft_cap", 0))} {}
+        rule{float(op.number("scale")), float(op.number("soft_cap", 0)), kNoSink} {}
 
   /// The first key that a row sees.
   int64_t firstKey(int64_t row) const {
@@ -76,8 +76,9 @@ void forScoreRows(const Plan &plan, int64_t begin, int64_t end, int64_t keys, co
 }
 
 struct AttentionFunction : Function<AttentionFunction> {
+  /// `sinks` [heads], or null.
   static Tensor forward(AutogradContext *ctx, const Tensor &query, const Tensor &key,
-                        const Tensor &value, const Node *op, const Rows *rows) {
+                        const Tensor &value, Weight *sinks, const Node *op, const Rows *rows) {
     const Plan plan(*op, *rows, query.size(1));
     const Tensor keys = byHead(key, plan.kvHeads), values = byHead(value, plan.kvHeads);
     Tensor out = at::empty_like(query);
@@ -86,25 +87,29 @@ struct AttentionFunction : Function<AttentionFunction> {
       const int64_t end = std::min(plan.count, begin + plan.step), lo = plan.firstKeyOf(begin);
       const Tensor seen = keys.narrow(1, lo, end - lo);
       const Tensor scores = product(stack(plan, query, begin, end), seen.transpose(1, 2));
-      softmax(plan, scores, logSums, begin, end, lo);
+      softmax(plan, scores, sinks, logSums, begin, end, lo);
       unstack(plan, product(scores, values.narrow(1, lo, end - lo)), out, begin, end);
     }
     ctx->save_for_backward({query, key, value, out, logSums});
+    ctx->saved_data["sinks"] = reinterpret_cast<int64_t>(sinks);
     ctx->saved_data["op"] = reinterpret_cast<int64_t>(op);
     ctx->saved_data["rows"] = reinterpret_cast<int64_t>(rows);
     return out;
   }
 
-  static void softmax(const Plan &plan, const Tensor &scores, const Tensor &logSums, int64_t begin,
-                      int64_t end, int64_t lo) {
+  static void softmax(const Plan &plan, const Tensor &scores, const Weight *sinks,
+                      const Tensor &logSums, int64_t begin, int64_t end, int64_t lo) {
     const int64_t width = end - lo;
     float *sums = data<float>(logSums);
+    const float *sink = sinks ? data<float>(sinks->value) : nullptr;
     withType(scores.scalar_type(), [&](auto zero) {
       using T = decltype(zero);
       T *score = data<T>(scores);
       forScoreRows(plan, begin, end, width, [&](int64_t r, int64_t row, int64_t head) {
+        ScoreRule rule = plan.rule;
+        rule.sink = sink ? sink[head] : kNoSink;
         sums[head * plan.count + row] = kernels<T>().softmaxRow(
-            score + r * width, width, plan.firstKey(row) - lo, row + 1 - lo, plan.rule);
+            score + r * width, width, plan.firstKey(row) - lo, row + 1 - lo, rule);
       });
     });
   }
@@ -122,6 +127,9 @@ struct AttentionFunction : Function<AttentionFunction> {
                              .sum(2)
                              .t()
                              .contiguous();
+    // A sink's share of a row is exp(sink - log(sum)); it takes from all keys alike, which delta sums.
+    if (auto *sinks = reinterpret_cast<Weight *>(ctx->saved_data["sinks"].toInt()); sinks)
+      sinks->accumulate((sinks->value.view({-1, 1}) - saved[4]).exp_().mul_(delta).sum(1).neg_());
     Tensor gradQuery = at::empty_like(query);
     Tensor gradKeys = at::zeros(keys.sizes(), at::kFloat), gradValues = at::zeros_like(gradKeys);
     for (int64_t begin = 0; begin < plan.count; begin += plan.step) {
@@ -139,7 +147,7 @@ struct AttentionFunction : Function<AttentionFunction> {
     auto back = [&](const Tensor &grad) {
       return grad.permute({1, 0, 2}).to(query.scalar_type()).reshape({plan.count, -1});
     };
-    return {gradQuery, back(gradKeys), back(gradValues), Tensor(), Tensor()};
+    return {gradQuery, back(gradKeys), back(gradValues), Tensor(), Tensor(), Tensor()};
   }
 
   static void softmaxBackward(const Plan &plan, const Tensor &scores, const Tensor &gradScores,
@@ -182,7 +190,8 @@ std::vector<Tensor> ops::attention(const Call &call) {
   const bool rounds = !at::GradMode::is_enabled();
   const Tensor key = rounds ? cached(call.in(1), format) : call.in(1);
   const Tensor value = rounds ? cached(call.in(2), format) : call.in(2);
-  return {AttentionFunction::apply(call.in(0), key, value, &call.node, &call.rows)};
+  return {AttentionFunction::apply(call.in(0), key, value, call.weight("sinks"), &call.node,
+                                   &call.rows)};
 }
 
 } // namespace retort::exec

@@ -123,6 +123,9 @@ template <Activation Act> inline Gate gateOf(float x) {
   if constexpr (Act == Silu) {
     const float s = 1.0f / (1.0f + exponential(-x));
     return {x * s, s + x * s * (1.0f - s)};
+  } else if constexpr (Act == Sigmoid) {
+    const float s = 1.0f / (1.0f + exponential(-x));
+    return {s, s * (1.0f - s)};
   } else if constexpr (Act == Gelu) {
     const float phi = 0.5f * (1.0f + errorFunction(x * 0.70710678f));
     return {x * phi, phi + x * 0.39894228f * exponential(-0.5f * x * x)};
@@ -202,9 +205,10 @@ void gluOf(const T *gate, const T *up, T *out, int64_t begin, int64_t end) {
 
 template <typename T>
 void glu(const T *gate, const T *up, T *out, int64_t begin, int64_t end, Activation act) {
-  act == Silu   ? gluOf<Silu>(gate, up, out, begin, end)
-  : act == Gelu ? gluOf<Gelu>(gate, up, out, begin, end)
-                : gluOf<GeluTanh>(gate, up, out, begin, end);
+  act == Silu      ? gluOf<Silu>(gate, up, out, begin, end)
+  : act == Gelu    ? gluOf<Gelu>(gate, up, out, begin, end)
+  : act == Sigmoid ? gluOf<Sigmoid>(gate, up, out, begin, end)
+                   : gluOf<GeluTanh>(gate, up, out, begin, end);
 }
 
 template <Activation Act, typename T>
@@ -221,9 +225,10 @@ void gluBackwardOf(const T *gate, const T *up, const T *gradOut, T *gradGate, T 
 template <typename T>
 void gluBackward(const T *gate, const T *up, const T *gradOut, T *gradGate, T *gradUp,
                  int64_t begin, int64_t end, Activation act) {
-  act == Silu   ? gluBackwardOf<Silu>(gate, up, gradOut, gradGate, gradUp, begin, end)
-  : act == Gelu ? gluBackwardOf<Gelu>(gate, up, gradOut, gradGate, gradUp, begin, end)
-                : gluBackwardOf<GeluTanh>(gate, up, gradOut, gradGate, gradUp, begin, end);
+  act == Silu      ? gluBackwardOf<Silu>(gate, up, gradOut, gradGate, gradUp, begin, end)
+  : act == Gelu    ? gluBackwardOf<Gelu>(gate, up, gradOut, gradGate, gradUp, begin, end)
+  : act == Sigmoid ? gluBackwardOf<Sigmoid>(gate, up, gradOut, gradGate, gradUp, begin, end)
+                   : gluBackwardOf<GeluTanh>(gate, up, gradOut, gradGate, gradUp, begin, end);
 }
 
 template <typename T>
@@ -241,8 +246,10 @@ template <bool Capped> inline float scoreOf(float product, ScoreRule rule) {
 
 template <bool Capped, typename T>
 float softmaxOf(T *row, int64_t keys, int64_t lo, int64_t hi, ScoreRule rule) {
-  const float top = largest(lo, hi, [&](int64_t i) { return scoreOf<Capped>(load(row[i]), rule); });
-  float sum = 0;
+  const float most =
+      largest(lo, hi, [&](int64_t i) { return scoreOf<Capped>(load(row[i]), rule); });
+  const float top = most > rule.sink ? most : rule.sink;
+  float sum = exponential(rule.sink - top);
 #pragma clang loop vectorize(enable) interleave_count(4)
   for (int64_t i = lo; i < hi; ++i)
     sum += exponential(scoreOf<Capped>(load(row[i]), rule) - top);

@@ -19,11 +19,13 @@ struct Bf16 {
   uint16_t bits;
 };
 
-/// Which rows of keys a query row sees, and how scores are made of products.
+/// How scores are made of products, and the score of a key without a value beside them.
 struct ScoreRule {
   float scale;
   float softCap; ///< 0: none
+  float sink;    ///< kNoSink: none
 };
+constexpr float kNoSink = -1e30f;
 
 /// What the loss of one row is made of; see Losses in Executor.h.
 struct LossRule {
@@ -63,7 +65,7 @@ template <typename T> struct KernelTable {
   /// out = stream + output.
   void (*residual)(const float *stream, const T *output, float *out, int64_t begin, int64_t end);
   /// One row of attention scores over `keys` keys, of which [lo, hi) are seen: products in,
-  /// probabilities out, 0 for keys not seen. Returns log(sum(exp(score))).
+  /// probabilities out, 0 for keys not seen. Returns log(sum(exp(score))), the sink's with it.
   float (*softmaxRow)(T *row, int64_t keys, int64_t lo, int64_t hi, ScoreRule rule);
   /// From products and the gradients of probabilities to probabilities and the gradients of
   /// products. `delta` is the sum over features of output * gradient of output.

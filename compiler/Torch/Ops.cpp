@@ -247,29 +247,34 @@ struct MatchFunction : Function<MatchFunction> {
     return {grads[0] + ctx->get_saved_variables()[0], Tensor(), Tensor(), Tensor()};
   }
 };
-RopeTable ropeTable(const std::vector<double> &frequencies, double amplitude, int64_t positions) {
+/// `growth`, `every`: an lm.rope's length_scale, 0 and 1 without one.
+RopeTable ropeTable(const std::vector<double> &frequencies, double amplitude, double growth,
+                    int64_t every, int64_t positions) {
   const int64_t half = int64_t(frequencies.size());
   RopeTable table{at::empty({positions, half}, at::kFloat),
                   at::empty({positions, half}, at::kFloat)};
   float *c = data<float>(table.cosines), *s = data<float>(table.sines);
-  for (int64_t p = 0; p < positions; ++p)
+  for (int64_t p = 0; p < positions; ++p) {
+    const double scale = amplitude * (1 + growth * std::log1p(double(p / every)));
     for (int64_t i = 0; i < half; ++i) {
       const double angle = double(p) * frequencies[size_t(i)];
-      c[p * half + i] = float(std::cos(angle) * amplitude);
-      s[p * half + i] = float(std::sin(angle) * amplitude);
+      c[p * half + i] = float(std::cos(angle) * scale);
+      s[p * half + i] = float(std::sin(angle) * scale);
     }
+  }
   return table;
 }
 } // namespace
 
 const RopeTable &RopeTables::get(const Node &rope, int64_t positions) {
   const std::vector<double> &frequencies = rope.numbers("inverse_frequencies");
-  const double amplitude = rope.number("amplitude");
+  const double amplitude = rope.number("amplitude"), growth = rope.number("length_scale", 0);
+  const double every = rope.number("every", 1);
   std::vector<double> key = frequencies;
-  key.push_back(amplitude);
+  key.insert(key.end(), {amplitude, growth, every});
   RopeTable &table = tables_[std::move(key)];
   if (!table.cosines.defined() || table.cosines.size(0) < positions)
-    table = ropeTable(frequencies, amplitude, positions);
+    table = ropeTable(frequencies, amplitude, growth, int64_t(every), positions);
   return table;
 }
 
@@ -313,6 +318,10 @@ std::vector<Tensor> rope(const Call &call) {
 
 std::vector<Tensor> glu(const Call &call) {
   return {GluFunction::apply(call.in(0), call.in(1), call.node.integer("act"))};
+}
+
+std::vector<Tensor> gate(const Call &call) {
+  return {GluFunction::apply(call.in(1), call.in(0), call.node.integer("act"))};
 }
 
 std::vector<Tensor> residual(const Call &call) {

@@ -25,7 +25,7 @@ public:
   const RopeTable &get(const Node &rope, int64_t positions);
 
 private:
-  std::map<std::vector<double>, RopeTable> tables_; ///< by frequencies and amplitude
+  std::map<std::vector<double>, RopeTable> tables_; ///< by all that a rope's table depends on
 };
 
 /// A run's values by ValueId, those that are still to be read.

@@ -159,7 +159,7 @@ void watchNode(const Node &node, const Values &values, BlockSums &sums) {
   } else if (node.op == OpKind::Residual && node.ins[1] == sums.attended) {
     sums.attention = sums.attention.value_or(0) + turned(values[size_t(node.ins[0])], result);
     sums.attended = kNone;
-  } else if (node.ins.size() == 1 && node.ins[0] == sums.attended) {
+  } else if ((node.ins.size() == 1 || node.op == OpKind::Gate) && node.ins[0] == sums.attended) {
     sums.attended = node.outs[0];
   }
 }

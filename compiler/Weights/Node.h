@@ -9,6 +9,7 @@
 #pragma once
 #include "compiler/Checkpoint/Checkpoint.h"
 #include "compiler/Weights/Pack.h"
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>

@@ -103,7 +103,8 @@ void RopeAppendOp::addCost(const Buffers &buffers, PhaseCost &cost) {
   int64_t values = (getHeads() + 2 * getKvHeads()) * getDims();
   cost.activationBytes += 8 * values;
   cost.flops += 3 * values;
-  addBytes(buffers[getAnglesAttr()], cost);
+  for (FlatSymbolRefAttr name : {getAnglesAttr(), getQAnglesAttr()})
+    addBytes(buffers[name], cost);
 }
 
 void AttentionOp::addCost(const Buffers &buffers, PhaseCost &cost) {
@@ -118,7 +119,8 @@ void AttendOp::addCost(const Buffers &buffers, PhaseCost &cost) {
   int64_t values = (getHeads() + 2 * getKvHeads()) * getDims();
   cost.activationBytes += 4 * values + 8 * buffers.columns(getPartialsAttr());
   cost.flops += 3 * values;
-  for (FlatSymbolRefAttr name : {getDestAttr(), getAnglesAttr(), getQNormAttr(), getKNormAttr()})
+  for (FlatSymbolRefAttr name : {getDestAttr(), getAnglesAttr(), getQAnglesAttr(), getQNormAttr(),
+                                 getKNormAttr(), getSinksAttr()})
     addBytes(buffers[name], cost);
 }
 

@@ -191,11 +191,15 @@ def Kernel_AnglesOp : Kernel_TileOp<"angles"> {
   let description = [{
     `dest[r][i] = scale * cos(positions[r] * inv_freq[i])` for the first half of the columns, sine
     for the second (RoFormer, arXiv:2104.09864). `scale` is yarn's attention factor, else 1.
+    With `steps` a row is multiplied by `steps[positions[r] / every]` as well.
     - (C1) `dest` is max_rows x twice the length of `inv_freq`, f32.
+    - (C2) `steps` is a constant vector, and comes with `every`.
   }];
   let arguments = (ins Buffer<ReadOwn>:$positions, Buffer<Read>:$inv_freq,
-                       Buffer<WriteOwn>:$dest, F32Attr:$scale);
-  let assemblyFormat = "$positions `,` $inv_freq `->` $dest `scale` $scale attr-dict";
+                       Buffer<WriteOwn>:$dest, F32Attr:$scale,
+                       OptionalBuffer<Read>:$steps, OptionalAttr<PositiveI64>:$every);
+  let assemblyFormat = "$positions `,` $inv_freq `->` $dest `scale` $scale "
+                       "(`steps` $steps^ `every` $every)? attr-dict";
 }
 
 def Kernel_StageOp : Kernel_TileOp<"stage", ["getTileSpace"]> {
@@ -328,26 +332,29 @@ def Kernel_RopeAppendOp : Kernel_TileOp<"rope_append"> {
   let description = [{
     The row's heads of Q start at column `q_at` of `q`, likewise K and V. A head is first normed if
     its gain is given (q/k norm), then rotated by `angles` if given: `y[i] = x[i] cos[i] - x[i +
-    d/2] sin[i]`, `y[i + d/2] = x[i + d/2] cos[i] + x[i] sin[i]`. K and V go to the page of the
-    row's slot and position.
+    d/2] sin[i]`, `y[i + d/2] = x[i + d/2] cos[i] + x[i] sin[i]`; the other way round with
+    `norm_last`. Q is rotated by `q_angles` where that is given. K and V go to the page of the row's
+    slot and position.
     - (C1) `q`, `k`, `v` have the columns that the offsets, heads and dims reach.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims.
     - (C3) The phase has one tile per row.
     - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
-      gain has dims elements.
+      gain has dims elements. `q_angles` has as many columns as `angles`.
   }];
   let arguments = (ins Buffer<UpdateOwn>:$q, NaturalI64:$q_at, Buffer<UpdateOwn>:$k,
                        NaturalI64:$k_at,
                        Buffer<ReadOwn>:$v, NaturalI64:$v_at, Buffer<WriteOwn>:$cache,
                        PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims,
-                       OptionalBuffer<ReadOwn>:$angles,
+                       OptionalBuffer<ReadOwn>:$angles, OptionalBuffer<ReadOwn>:$q_angles,
                        OptionalBuffer<Read>:$q_norm, OptionalBuffer<Read>:$k_norm,
-                       DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset);
+                       DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset,
+                       UnitAttr:$norm_last);
   let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `->` $cache `heads` "
                        "$heads "
-                       "`kv_heads` $kv_heads `dims` $dims (`angles` $angles^)? (`q_norm` "
-                       "$q_norm^)? "
-                       "(`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` $offset^)? attr-dict";
+                       "`kv_heads` $kv_heads `dims` $dims (`angles` $angles^)? "
+                       "(`q_angles` $q_angles^)? (`q_norm` $q_norm^)? "
+                       "(`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` $offset^)? "
+                       "(`norm_last` $norm_last^)? attr-dict";
 }
 
 def Kernel_AttentionOp : Kernel_TileOp<"attention", ["getTileSpace"]> {
@@ -355,19 +362,21 @@ def Kernel_AttentionOp : Kernel_TileOp<"attention", ["getTileSpace"]> {
   let description = [{
     `softmax(cap(scale * q . K^T)) V` over the positions up to the row's own, only the latest
     `window` ones if given. Query head `h` reads key/value head `h / (heads / kv_heads)`
-    (arXiv:2305.13245).
+    (arXiv:2305.13245). `sinks[h]` is the score of one more key, whose value is zero
+    (arXiv:2309.17453).
     - (C1) `heads` is a multiple of `kv_heads`.
     - (C2) `cache` is 2 x kv_heads x page_rows x dims; `dest` has heads * dims columns.
     - (C3) The phase has `heads` tiles per row; with `row_tile` a tile is 128 queries (`row_parts`)
       that share a key/value head.
+    - (C4) `sinks` has `heads` elements.
   }];
   let arguments = (ins Buffer<Read>:$q, NaturalI64:$q_at, Buffer<Read>:$cache,
                        Buffer<WriteOwn>:$dest, PositiveI64:$heads, PositiveI64:$kv_heads,
                        PositiveI64:$dims, F32Attr:$scale, OptionalAttr<PositiveI64>:$window,
-                       OptionalAttr<F32Attr>:$soft_cap);
+                       OptionalAttr<F32Attr>:$soft_cap, OptionalBuffer<Read>:$sinks);
   let assemblyFormat = "$q `at` $q_at `,` $cache `->` $dest `heads` $heads `kv_heads` $kv_heads "
                        "`dims` $dims `scale` $scale (`window` $window^)? (`soft_cap` $soft_cap^)? "
-                       "attr-dict";
+                       "(`sinks` $sinks^)? attr-dict";
 }
 
 def Kernel_AttendOp : Kernel_TileOp<"attend", ["getTileSpace"]> {
@@ -391,8 +400,9 @@ def Kernel_AttendOp : Kernel_TileOp<"attend", ["getTileSpace"]> {
     - (C3) The phase has `splits` tiles per row for each key/value head and up to 8 of its query
       heads.
     - (C4) `angles` has at most dims columns: that many features of each head are rotated. A norm's
-      gain has dims elements.
-    - (C5) `heads` is a multiple of `kv_heads`; `dest` has heads * dims columns.
+      gain has dims elements. `q_angles` has as many columns as `angles`.
+    - (C5) `heads` is a multiple of `kv_heads`; `dest` has heads * dims columns; `sinks` has `heads`
+      elements.
     - (C6) `partials` has splits * heads * (dims + 2) columns of f32.
     - (C7) The program is a CUDA decode step.
   }];
@@ -402,17 +412,19 @@ def Kernel_AttendOp : Kernel_TileOp<"attend", ["getTileSpace"]> {
                        PositiveI64:$heads, PositiveI64:$kv_heads, PositiveI64:$dims,
                        PositiveI64:$splits,
                        F32Attr:$scale, OptionalAttr<PositiveI64>:$window,
-                       OptionalAttr<F32Attr>:$soft_cap,
-                       OptionalBuffer<Read>:$angles,
+                       OptionalAttr<F32Attr>:$soft_cap, OptionalBuffer<Read>:$sinks,
+                       OptionalBuffer<Read>:$angles, OptionalBuffer<Read>:$q_angles,
                        OptionalBuffer<Read>:$q_norm, OptionalBuffer<Read>:$k_norm,
-                       DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset);
+                       DefaultValuedAttr<F32Attr, "0.0f">:$eps, UnitAttr:$offset,
+                       UnitAttr:$norm_last);
   let assemblyFormat = "$q `at` $q_at `,` $k `at` $k_at `,` $v `at` $v_at `,` $cache `,` $partials "
                        "`->` $dest "
                        "`heads` $heads `kv_heads` $kv_heads `dims` $dims `splits` $splits `scale` "
                        "$scale "
-                       "(`window` $window^)? (`soft_cap` $soft_cap^)? (`angles` $angles^)? "
+                       "(`window` $window^)? (`soft_cap` $soft_cap^)? (`sinks` $sinks^)? "
+                       "(`angles` $angles^)? (`q_angles` $q_angles^)? "
                        "(`q_norm` $q_norm^)? (`k_norm` $k_norm^)? (`eps` $eps^)? (`offset` "
-                       "$offset^)? attr-dict";
+                       "$offset^)? (`norm_last` $norm_last^)? attr-dict";
 }
 
 def Kernel_NormOp : Kernel_TileOp<"norm"> {

@@ -50,16 +50,22 @@ template <typename Op> static void addHeads(Op op, Words &words) {
 /// What becomes of the heads before they are used.
 template <typename Op> static void addHeadPrologue(Op op, Words &words) {
   addHeads(op, words);
-  if (op.getQNorm() || op.getKNorm())
+  const bool norms = op.getQNorm() || op.getKNorm();
+  if (norms && !op.getNormLast())
     words.push_back("head norms");
   if (op.getAngles())
     words.push_back("rope");
+  if (norms && op.getNormLast())
+    words.push_back("head norms");
   words.push_back("append");
 }
 
-static void addWindow(std::optional<uint64_t> window, Words &words) {
-  if (window)
-    words.push_back("window " + std::to_string(*window));
+/// Which keys are seen, and what stands beside them.
+template <typename Op> static void addKeys(Op op, Words &words) {
+  if (op.getWindow())
+    words.push_back("window " + std::to_string(*op.getWindow()));
+  if (op.getSinks())
+    words.push_back("sinks");
 }
 
 void EmbedOp::describe(const Buffers &buffers, Words &words) {
@@ -115,14 +121,14 @@ void SampleOp::describe(const Buffers &buffers, Words &words) {
 void AttendOp::describe(const Buffers &, Words &words) {
   addHeadPrologue(*this, words);
   words.push_back(std::to_string(getSplits()) + " splits");
-  addWindow(getWindow(), words);
+  addKeys(*this, words);
 }
 
 void RopeAppendOp::describe(const Buffers &, Words &words) { addHeadPrologue(*this, words); }
 
 void AttentionOp::describe(const Buffers &, Words &words) {
   addHeads(*this, words);
-  addWindow(getWindow(), words);
+  addKeys(*this, words);
 }
 
 void NormOp::describe(const Buffers &buffers, Words &words) {

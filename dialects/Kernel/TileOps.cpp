@@ -172,6 +172,8 @@ template <typename Op> static LogicalResult checkHeads(Op op, const Buffers &buf
   int64_t rotated = op.getAngles() ? buffers.columns(op.getAnglesAttr()) : 0;
   if (rotated > dims)
     return op.emitOpError() << "rotates " << rotated << " features of heads of " << dims;
+  if (failed(checkColumns(op, buffers[op.getQAnglesAttr()], rotated)))
+    return failure();
   if (failed(checkElements(op, buffers[op.getQNormAttr()], dims)))
     return failure();
   return checkElements(op, buffers[op.getKNormAttr()], dims);
@@ -184,6 +186,9 @@ LogicalResult EmbedOp::verifyBuffers(const Buffers &buffers) {
 }
 
 LogicalResult AnglesOp::verifyBuffers(const Buffers &buffers) {
+  if (getSteps().has_value() != getEvery().has_value() ||
+      (getSteps() && buffers[getStepsAttr()].getKind() != BufferKind::Constant)) // (C2)
+    return emitOpError("needs constant steps with every, or neither");
   return checkColumns(*this, buffers[getDestAttr()], 2 * buffers.columns(getInvFreqAttr())); // (C1)
 }
 
@@ -298,7 +303,8 @@ LogicalResult AttentionOp::verifyBuffers(const Buffers &buffers) {
   int64_t features = getHeads() * getDims();
   if (failed(checkGroups(*this, getHeads(), getKvHeads())) || // (C1)
       failed(checkCache(*this, buffers[getCacheAttr()], getKvHeads(), getDims())) ||
-      failed(checkColumns(*this, buffers[getDestAttr()], features))) // (C2)
+      failed(checkColumns(*this, buffers[getDestAttr()], features)) ||   // (C2)
+      failed(checkElements(*this, buffers[getSinksAttr()], getHeads()))) // (C4)
     return failure();
   return checkColumns(*this, buffers[getQAttr()], getQAt() + features, false);
 }
@@ -307,9 +313,10 @@ LogicalResult AttendOp::verifyBuffers(const Buffers &buffers) {
   int64_t heads = getHeads(), dims = getDims();
   if (!programOf(*this).isDecode()) // (C7)
     return emitOpError("is only allowed in a CUDA decode step");
-  if (failed(checkGroups(*this, heads, getKvHeads())) ||                 // (C5)
-      failed(checkHeads(*this, buffers)) ||                              // (C1), (C2), (C4)
-      failed(checkColumns(*this, buffers[getDestAttr()], heads * dims))) // (C5)
+  if (failed(checkGroups(*this, heads, getKvHeads())) ||                   // (C5)
+      failed(checkHeads(*this, buffers)) ||                                // (C1), (C2), (C4)
+      failed(checkColumns(*this, buffers[getDestAttr()], heads * dims)) || // (C5)
+      failed(checkElements(*this, buffers[getSinksAttr()], heads)))        // (C5)
     return failure();
   return checkColumns(*this, buffers[getPartialsAttr()], getSplits() * heads * (dims + 2)); // (C6)
 }

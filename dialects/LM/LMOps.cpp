@@ -342,6 +342,10 @@ LogicalResult SplitOp::fold(FoldAdaptor, SmallVectorImpl<OpFoldResult> &results)
   return success();
 }
 
+LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return getSinks() ? verifyParamUses(*this, symbols) : success(); // (C4)
+}
+
 LogicalResult AttentionOp::verify() {
   int64_t heads = getHeads(), kvHeads = getKvHeads();
   if (heads < 1 || kvHeads < 1 || heads % kvHeads != 0)

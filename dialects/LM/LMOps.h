@@ -51,6 +51,7 @@ enum class ParamRole {
   Bias,   ///< adds it to the result; the op may do without
   Gain,   ///< scales features by it
   Table,  ///< looks rows up in it
+  Sinks,  ///< takes its numbers for scores beside those of keys
   Opaque, ///< anything else: passes that round or cut parameters refuse the op
 };
 
@@ -58,14 +59,17 @@ enum class ParamRole {
 struct ParamAxis {
   enum class Kind {
     Features, ///< of `rows`, an operand or result of the op
+    Heads,    ///< the `runs` equal runs of the features of `rows`
     Tokens,   ///< of the vocabulary: all of the model's, or those that `rows` scores
     Inner,    ///< nothing outside of the op
   };
   Kind kind = Kind::Inner;
   mlir::Value rows;
-  int64_t runs = 1; ///< Features: the axis spans one of so many equal runs, which all share it
+  /// Features: the axis spans one of so many equal runs, which all share it.
+  int64_t runs = 1;
 
   static ParamAxis over(mlir::Value rows, int64_t runs = 1) { return {Kind::Features, rows, runs}; }
+  static ParamAxis heads(mlir::Value rows, int64_t runs) { return {Kind::Heads, rows, runs}; }
   static ParamAxis tokens(mlir::Value logits = {}) { return {Kind::Tokens, logits, 1}; }
 };
 

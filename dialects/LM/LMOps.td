@@ -338,22 +338,29 @@ def LM_RopeOp : LM_Op<"rope", [
   let description = [{
     Rotary embeddings (arXiv:2104.09864) in half-split order: of each head's first `dims` features,
     features `i` and `i + dims/2` are a pair, turned by `position * base^(-2i/dims)` radians
-    (`scaling` changes that: see `#lm.rope_scaling`). The remaining features pass unchanged.
+    (`scaling` changes that: see `#lm.rope_scaling`). The remaining features pass unchanged. With
+    `length_scale b every n` what is rotated is multiplied by
+    `1 + b ln(1 + floor(position / n))`, so that attention to long contexts stays sharp (Llama 4,
+    Ministral 3).
     ```mlir
     %r = lm.rope %q heads 2 dims 4 base 1.0e4 : tensor<?x8xf32>
     %s = lm.rope %q heads 2 dims 4 base 5.0e5 scaling <linear, factor = 8.0> : tensor<?x8xf32>
+    %t = lm.rope %q heads 2 dims 4 base 1.0e6 length_scale 0.1 every 16384 : tensor<?x8xf32>
     ```
     - (C1) `heads` is at least 1 and divides the features.
     - (C2) `dims` is even, at least 2 and at most features / heads.
     - (C3) `base` is finite and above 0.
     - (C4) `factors` scaling has dims / 2 factors.
+    - (C5) `length_scale` is finite and not negative, and `every` at least 1; one comes with the
+      other.
   }];
   let arguments = (ins LM_Rows:$input, Retort_Int:$heads, Retort_Int:$dims, Retort_Float:$base,
-                       OptionalAttr<LM_RopeScalingAttr>:$scaling);
+                       OptionalAttr<LM_RopeScalingAttr>:$scaling,
+                       OptionalAttr<Retort_Float>:$length_scale, OptionalAttr<Retort_Int>:$every);
   let results = (outs LM_Rows:$result);
   let assemblyFormat = [{
-    $input `heads` $heads `dims` $dims `base` $base (`scaling` $scaling^)? attr-dict
-    `:` type($result)
+    $input `heads` $heads `dims` $dims `base` $base (`scaling` $scaling^)?
+    (`length_scale` $length_scale^ `every` $every)? attr-dict `:` type($result)
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
@@ -364,37 +371,49 @@ def LM_RopeOp : LM_Op<"rope", [
     ::llvm::SmallVector<double> getInverseFrequencies();
     /// What the rotated features are multiplied by besides.
     double getAmplitude();
+    /// What `length_scale` multiplies them by at positions 0, every, 2 every, ... below
+    /// `positions`; empty without it.
+    ::llvm::SmallVector<double> getLengthSteps(int64_t positions);
   }];
 }
 
 def LM_AttentionOp : LM_Op<"attention", [
     Pure, // The cache is a function of the K and V rows: equal operands, equal cache.
-    AllTypesMatch<["query", "result"]>, AllTypesMatch<["key", "value"]>]> {
+    AllTypesMatch<["query", "result"]>, AllTypesMatch<["key", "value"]>,
+    DeclareOpInterfaceMethods<LM_ParamUserOpInterface>,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "Causal grouped-query attention over a sequence's rows";
   let description = [{
     Each row attends to its sequence's earlier rows and itself, for each query head:
     `softmax(scale * Q K^T) V`. Query head `h` reads key/value head `h / (heads / kv_heads)`
     (arXiv:2305.13245). With `window`, only the latest `window` rows are seen, itself included
     (arXiv:2310.06825, section 2). With `soft_cap c` the scores become `c * tanh(score / c)`
-    before the softmax (arXiv:2408.00118, section 2). Keys and values of earlier rows come from a
-    cache, kept in the format `cache` (f32 unless said), rounded to nearest even. `f8e4m3` has no
-    scale and saturates at 448, as vLLM's cache of that name does without calibration.
+    before the softmax (arXiv:2408.00118, section 2). `sinks` has a number for each query head, the
+    score of one more key whose value is zero (arXiv:2309.17453): it takes a part of the softmax
+    and gives nothing. Neither `scale` nor `soft_cap` touches it. Keys and values of earlier rows
+    come from a cache, kept in the format `cache` (f32 unless said), rounded to nearest even.
+    `f8e4m3` has no scale and saturates at 448, as vLLM's cache of that name does without
+    calibration.
     ```mlir
     %o = lm.attention %q, %k, %v heads 2 kv_heads 1 scale 0.5 window 4096 soft_cap 5.0e+1 cache f16
+         : tensor<?x8xf32>, tensor<?x4xf32>
+    %p = lm.attention %q, %k, %v heads 2 kv_heads 1 scale 0.5 sinks @blk.0.attn_sinks.weight
          : tensor<?x8xf32>, tensor<?x4xf32>
     ```
     - (C1) `heads` and `kv_heads` are at least 1, and `heads` is a multiple of `kv_heads`.
     - (C2) `query` is rows x (heads * head_dim), `key` and `value` are rows x (kv_heads * head_dim).
     - (C3) `scale` is finite; `soft_cap` is finite and above 0; `window` is at least 1.
+    - (C4) `sinks` is a vector of `heads` numbers.
   }];
   let arguments = (ins LM_Rows:$query, LM_Rows:$key, LM_Rows:$value, Retort_Int:$heads,
                        Retort_Int:$kv_heads, Retort_Float:$scale, OptionalAttr<Retort_Int>:$window,
                        OptionalAttr<Retort_Float>:$soft_cap,
+                       OptionalAttr<FlatSymbolRefAttr>:$sinks,
                        DefaultValuedAttr<LM_CacheFormatAttr, "::retort::CacheFormat::F32">:$cache);
   let results = (outs LM_Rows:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value `heads` $heads `kv_heads` $kv_heads `scale` $scale
-    (`window` $window^)? (`soft_cap` $soft_cap^)? (`cache` $cache^)? attr-dict
+    (`window` $window^)? (`soft_cap` $soft_cap^)? (`sinks` $sinks^)? (`cache` $cache^)? attr-dict
     `:` type($query) `,` type($key)
   }];
   let hasVerifier = 1;
@@ -407,7 +426,7 @@ def LM_GluOp : LM_Op<"glu", [Pure, SameOperandsAndResultType]> {
   let summary = "Gate by a non-linearity";
   let description = [{
     `act(gate) * up`, feature by feature (arXiv:2002.05202). `silu(x) = x / (1 + e^-x)`, `gelu` is
-    exact (by erf), `gelu_tanh` its approximation by tanh.
+    exact (by erf), `gelu_tanh` its approximation by tanh, `sigmoid(x) = 1 / (1 + e^-x)`.
     ```mlir
     %g = lm.glu %gate, %up act silu : tensor<?x16xf32>
     ```
@@ -415,6 +434,21 @@ def LM_GluOp : LM_Op<"glu", [Pure, SameOperandsAndResultType]> {
   let arguments = (ins LM_Rows:$gate, LM_Rows:$up, LM_ActivationAttr:$act);
   let results = (outs LM_Rows:$result);
   let assemblyFormat = "$gate `,` $up `act` $act attr-dict `:` type($result)";
+}
+
+def LM_GateOp : LM_Op<"gate", [Pure, SameOperandsAndResultType]> {
+  let summary = "Let an output through as far as a gate opens";
+  let description = [{
+    `act(gate) * input`, feature by feature, as `lm.glu` computes it. That one makes the channels of
+    an FFN out of two projections; this one stands behind a whole computation, as the gate on
+    attention's output does (arXiv:2505.06708), and belongs to it.
+    ```mlir
+    %g = lm.gate %o by %gate act sigmoid : tensor<?x8xf32>
+    ```
+  }];
+  let arguments = (ins LM_Rows:$input, LM_Rows:$gate, LM_ActivationAttr:$act);
+  let results = (outs LM_Rows:$result);
+  let assemblyFormat = "$input `by` $gate `act` $act attr-dict `:` type($result)";
 }
 
 def LM_ResidualOp : LM_Op<"residual", [Pure, SameOperandsAndResultType]> {

@@ -38,6 +38,15 @@ SmallVector<ParamUse, 2> LinearOp::getParamUses() {
   return uses;
 }
 
+SmallVector<ParamUse, 2> AttentionOp::getParamUses() {
+  if (!getSinksAttr())
+    return {};
+  return {{getSinksAttrName(),
+           getSinksAttr(),
+           ParamRole::Sinks,
+           {ParamAxis::heads(getResult(), getHeads())}}};
+}
+
 SmallVector<ParamUse, 2> LogitsOp::getParamUses() {
   return {{getWeightAttrName(),
            getWeightAttr(),
@@ -57,6 +66,8 @@ static StringRef wordOf(ParamRole role) {
     return "gain";
   case ParamRole::Table:
     return "table";
+  case ParamRole::Sinks:
+    return "sinks";
   case ParamRole::Opaque:
     return "parameter";
   }
@@ -68,6 +79,8 @@ static int64_t lengthOf(const ParamAxis &axis, ModelOp model) {
   switch (axis.kind) {
   case ParamAxis::Kind::Features:
     return features(axis.rows) / axis.runs;
+  case ParamAxis::Kind::Heads:
+    return axis.runs;
   case ParamAxis::Kind::Tokens:
     return axis.rows ? features(axis.rows) : int64_t(model.getVocab());
   case ParamAxis::Kind::Inner:

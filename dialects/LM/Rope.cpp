@@ -203,6 +203,12 @@ LogicalResult RopeOp::verify() {
       int64_t(getScaling()->getFactors().size()) != getDims() / 2)
     return emitOpError() << "has " << getScaling()->getFactors().size() << " factors for "
                          << getDims() / 2 << " pairs"; // (C4)
+  if (getLengthScale().has_value() != getEvery().has_value())
+    return emitOpError("length_scale and every come together"); // (C5)
+  if (getLengthScale() && (!std::isfinite(*getLengthScale()) || *getLengthScale() < 0))
+    return emitOpError("length_scale must be finite and not negative"); // (C5)
+  if (getEvery() && *getEvery() < 1)
+    return emitOpError() << "every must be at least 1, is " << *getEvery(); // (C5)
   return success();
 }
 
@@ -258,6 +264,14 @@ SmallVector<double> RopeOp::getInverseFrequencies() {
                     ? stretchLlama3(scaling, frequency)
                     : frequency / scaling.getFactors()[i];
   return frequencies;
+}
+
+SmallVector<double> RopeOp::getLengthSteps(int64_t positions) {
+  SmallVector<double> steps;
+  if (getLengthScale())
+    for (int64_t i = 0; i <= (positions - 1) / int64_t(*getEvery()); ++i)
+      steps.push_back(1 + *getLengthScale() * std::log1p(double(i)));
+  return steps;
 }
 
 double RopeOp::getAmplitude() { return getScaling() ? getScaling()->getAmplitude() : 1.0; }

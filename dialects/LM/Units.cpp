@@ -77,16 +77,22 @@ Addition lm::additionOf(Value output) {
 Unit::Unit(Operation *core, int64_t parts) : core(core), parts(parts) {
   for (Value operand : core->getOperands())
     inputs.push_back(projectionOf(operand));
-  Value result = core->getResult(0);
-  if (result.hasOneUse()) {
-    Operation *user = *result.user_begin();
+  if (Value result = core->getResult(0); result.hasOneUse())
+    if (auto user = dyn_cast<GateOp>(*result.user_begin()); user && user.getInput() == result) {
+      gate = user;
+      inputs.push_back(projectionOf(gate.getGate()));
+    }
+  if (result().hasOneUse()) {
+    Operation *user = *result().user_begin();
     if (isProduct(user))
       output = cast<ParamUserOpInterface>(user);
     else
       other = user;
   }
-  addition = additionOf(output ? output->getResult(0) : result);
+  addition = additionOf(output ? output->getResult(0) : result());
 }
+
+Value Unit::result() const { return gate ? gate->getResult(0) : core->getResult(0); }
 
 AttentionUnit::AttentionUnit(AttentionOp attention) : Unit(attention, attention.getKvHeads()) {}
 
@@ -125,6 +131,7 @@ void Units::addMembers(const Unit &unit) {
       members.try_emplace(op, &unit);
   };
   add(unit.core);
+  add(unit.gate);
   for (const Projection &input : unit.inputs) {
     add(input.op);
     add(input.split);
@@ -188,18 +195,22 @@ SmallVector<UnitAxis> Unit::axes() const {
     if (!user)
       return;
     for (const ParamUse &use : user.getParamUses())
-      for (auto [index, axis] : llvm::enumerate(use.axes))
-        if (axis.kind == ParamAxis::Kind::Features && axis.rows == rows && axis.runs == 1)
+      for (auto [index, axis] : llvm::enumerate(use.axes)) {
+        const bool isHeads = axis.kind == ParamAxis::Kind::Heads;
+        if (axis.rows == rows &&
+            (isHeads || (axis.kind == ParamAxis::Kind::Features && axis.runs == 1)))
           found.push_back({user, lookupParam(op, use.param.getValue()),
                            index == 0 ? weight::Axis::Rows : weight::Axis::Columns,
-                           features(rows) / parts});
+                           (isHeads ? axis.runs : features(rows)) / parts});
+      }
   };
   for (const Projection &input : inputs) {
     add(input.op, input.rows);
     for (Operation *op : input.between)
       add(op, op->getResult(0));
   }
-  add(output, core->getResult(0));
+  add(core, core->getResult(0));
+  add(output, result());
   return found;
 }
 
@@ -213,6 +224,8 @@ void Unit::setParts(int64_t count) const {
     }
   }
   narrow(core->getResult(0));
+  if (gate)
+    narrow(result());
   if (auto attention = dyn_cast<AttentionOp>(core)) {
     attention.setHeads(int64_t(attention.getHeads()) / parts * count);
     attention.setKvHeads(count);

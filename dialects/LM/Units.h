@@ -4,7 +4,8 @@
 // Attentions and gated units, found in the ops of a block by what those ops declare, not by names.
 // A unit works on parts that do not see each other: an attention on key/value heads with the query
 // heads that read them, a gated unit on channels. Its inputs are products, whose outputs are cut
-// into the parts; its result goes into one more product, whose inputs are.
+// into the parts; its result, let through by a gate if there is one, goes into one more product,
+// whose inputs are.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -61,10 +62,14 @@ struct Obstacle {
 struct Unit {
   mlir::Operation *core = nullptr;         ///< the lm.attention or lm.glu
   int64_t parts = 0;                       ///< key/value heads or channels
-  llvm::SmallVector<Projection, 3> inputs; ///< of the core's operands
+  GateOp gate;                             ///< what lets the core's result through, or null
+  llvm::SmallVector<Projection, 3> inputs; ///< of the core's operands, then of the gate
   ParamUserOpInterface output;             ///< the product that alone reads the result, or null
   mlir::Operation *other = nullptr;        ///< what alone reads the result if it is no product
-  Addition addition;                       ///< of the output, or the core's result without one
+  Addition addition;                       ///< of the output, or the result without one
+
+  /// The core's result, or the gate's.
+  mlir::Value result() const;
 
   /// Why parts cannot be taken from the inputs: each must have a product of its own, with nothing
   /// after it that mixes parts.

@@ -88,15 +88,16 @@ RK_INLINE void addValues(const float (*weights)[16], const float *decay, const u
   }
 }
 
-/* Attention of `heads` (1 to 4, a constant) query heads at q, results at out. */
+/* Attention of `heads` (1 to 4, a constant) query heads at q, results at out. A sink's weight is in
+ * the total from the start. */
 RK_INLINE void attendHeads(const float *q, Cache cache, Format format, int64_t begin,
-                           int64_t position, float scale, float softCap, const int heads,
-                           float *out) {
+                           int64_t position, float scale, float softCap, const float *sinks,
+                           const int heads, float *out) {
   const i32x16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const float none = -3e38f;
   float most[4], total[4], decay[4], weights[4][16];
   for (int h = 0; h < heads; ++h)
-    most[h] = none, total[h] = 0;
+    most[h] = sinks ? sinks[h] : none, total[h] = sinks ? 1 : 0;
   for (int64_t i = 0; i < heads * cache.headDim; i += 16)
     store16(out + i, splat(0));
   prefetchPage(cache, begin / 16, format);
@@ -133,21 +134,23 @@ RK_INLINE void attendHeads(const float *q, Cache cache, Format format, int64_t b
 RK_INLINE void attend(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                       const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                       int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
-                      float softCap, int64_t head0, int64_t head1, Format format, float *out) {
+                      float softCap, const float *sinks, int64_t head0, int64_t head1,
+                      Format format, float *out) {
   int64_t headBytes = headDim * RK_PAGE_ROWS * elementBytes(format);
   int64_t keyOffset = layerOffsetBytes + head0 / (heads / kvHeads) * headBytes;
   Cache view = {cache, pageTable, pageBytes, keyOffset, keyOffset + kvHeads * headBytes, headDim};
   int64_t begin = window > 0 && position >= window ? position - window + 1 : 0;
   for (int64_t h = head0; h < head1;) {
     int64_t left = head1 - h, d = h * headDim;
+    const float *sink = sinks ? sinks + h : sinks;
     if (left >= 4)
-      attendHeads(q + d, view, format, begin, position, scale, softCap, 4, out + d);
+      attendHeads(q + d, view, format, begin, position, scale, softCap, sink, 4, out + d);
     else if (left == 3)
-      attendHeads(q + d, view, format, begin, position, scale, softCap, 3, out + d);
+      attendHeads(q + d, view, format, begin, position, scale, softCap, sink, 3, out + d);
     else if (left == 2)
-      attendHeads(q + d, view, format, begin, position, scale, softCap, 2, out + d);
+      attendHeads(q + d, view, format, begin, position, scale, softCap, sink, 2, out + d);
     else
-      attendHeads(q + d, view, format, begin, position, scale, softCap, 1, out + d);
+      attendHeads(q + d, view, format, begin, position, scale, softCap, sink, 1, out + d);
     h += left >= 4 ? 4 : left;
   }
 }
@@ -165,12 +168,13 @@ RK_INLINE void attend(const float *q, int64_t heads, int64_t kvHeads, int64_t he
       for (int64_t d = 0; d < headDim; ++d)                                                        \
         values[(h * 16 + row) * headDim + d] = round##name(v[h * headDim + d]);                    \
   }                                                                                                \
-  void RK(rk_attention_##name)(                                                                    \
-      const float *q, int64_t heads, int64_t kvHeads, int64_t headDim, const uint8_t *cache,       \
-      const int32_t *pageTable, int64_t pageBytes, int64_t layerOffsetBytes, int64_t position,     \
-      int64_t window, float scale, float softCap, int64_t head0, int64_t head1, float *out) {      \
+  void RK(rk_attention_##name)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,    \
+                               const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,  \
+                               int64_t layerOffsetBytes, int64_t position, int64_t window,         \
+                               float scale, float softCap, const float *sinks, int64_t head0,      \
+                               int64_t head1, float *out) {                                        \
     attend(q, heads, kvHeads, headDim, cache, pageTable, pageBytes, layerOffsetBytes, position,    \
-           window, scale, softCap, head0, head1, format, out);                                     \
+           window, scale, softCap, sinks, head0, head1, format, out);                              \
   }
 
 RK_CACHE_KERNELS(f32, float, F32)

@@ -36,10 +36,15 @@ void RK(rk_barrier)(struct retort_cpu_barrier *barrier, int32_t threads) {
       futex(&barrier->generation, RK_WAKE_PRIVATE, threads);
     return;
   }
-  for (int spins = 0; spins < RK_SPINS; ++spins) {
-    if (__atomic_load_n(&barrier->generation, __ATOMIC_ACQUIRE) != generation)
-      return;
-    _mm_pause();
+  if (retort_patience_looks(&barrier->patience)) {
+    for (int spins = 0; spins < RK_SPINS; ++spins) {
+      if (__atomic_load_n(&barrier->generation, __ATOMIC_ACQUIRE) != generation) {
+        retort_patience_learn(&barrier->patience, 1);
+        return;
+      }
+      _mm_pause();
+    }
+    retort_patience_learn(&barrier->patience, 0);
   }
   __atomic_fetch_add(&barrier->sleeping, 1, __ATOMIC_SEQ_CST);
   while (__atomic_load_n(&barrier->generation, __ATOMIC_ACQUIRE) == generation)

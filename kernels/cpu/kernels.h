@@ -84,6 +84,7 @@ extern "C" {
 #define RK_ACT_SILU 0      /* x / (1 + exp(-x)) */
 #define RK_ACT_GELU_TANH 1 /* x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))) */
 #define RK_ACT_GELU 2      /* x/2 * (1 + erf(x / sqrt(2))) */
+#define RK_ACT_SIGMOID 3   /* 1 / (1 + exp(-x)) */
 
 /* Bytes of one quantised row: roundup(kp + 8*kp/group, 64). A function of constants: folds. */
 static inline int64_t rk_quant_row_bytes(int64_t in, int64_t group) {
@@ -204,10 +205,10 @@ void RK(rk_glu)(const float *gate, const float *up, int64_t n, int64_t act,
 /*===--- Rotary embedding (arXiv:2104.09864, half-split order) --------------------------------===*/
 /* Angles of one step: for each row r and i < half: a = (float)positions[r] * invFreq[i], rounded to
  * f32 as Hugging Face does; table[r][i] = factor * cos(a), table[r][half + i] = factor * sin(a).
- * |a| <= 1e5: error below 1 ulp. factor is YaRN's attention factor, else 1. Stride of a row:
- * 2*half. */
+ * |a| <= 1e5: error below 1 ulp. factor is YaRN's attention factor, else 1; where steps is not null
+ * a row's is multiplied by steps[positions[r] / every]. Stride of a row: 2*half. */
 void RK(rk_rope_table)(const int32_t *positions, int64_t rows, const float *invFreq, int64_t half,
-                       float factor, float *table);
+                       float factor, const float *steps, int64_t every, float *table);
 /* Rotates the first `dims` elements of each of `heads` heads of one row, in place: with h = dims/2,
  * x[i], x[i+h] = x[i]*cos[i] - x[i+h]*sin[i], x[i+h]*cos[i] + x[i]*sin[i].
  * tableRow = table + r*dims. */
@@ -245,31 +246,36 @@ void RK(rk_cache_append_f8e4m3)(const float *k, const float *v, int64_t kvHeads,
 /* Attention of one row for query heads head0..head1-1, which share one key/value head: with
  * G = heads/kvHeads, head1 <= (head0/G + 1) * G; best all G of them. Positions
  * max(0, position-window+1)..position (window 0: from 0), online softmax in steps of a page,
- * s = scale * q.k; softCap != 0: s = softCap * tanh(s / softCap). q and out are the row's
- * [heads*headDim] f32; writes out[head0*headDim .. head1*headDim) and uses it as accumulator; out
+ * s = scale * q.k; softCap != 0: s = softCap * tanh(s / softCap). sinks [heads], if not null: the
+ * score of one more key, whose value is zero. q and out are the row's [heads*headDim] f32; writes out[head0*headDim .. head1*headDim) and uses it as accumulator; out
  * does not overlap q. headDim: a multiple of 16. Traffic: K and V of the positions once a call. */
 void RK(rk_attention_f32)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
-                          float softCap, int64_t head0, int64_t head1, float *out);
+                          float softCap, const float *sinks, int64_t head0, int64_t head1,
+                          float *out);
 void RK(rk_attention_f16)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                           const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                           int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
-                          float softCap, int64_t head0, int64_t head1, float *out);
+                          float softCap, const float *sinks, int64_t head0, int64_t head1,
+                          float *out);
 void RK(rk_attention_bf16)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                            const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                            int64_t layerOffsetBytes, int64_t position, int64_t window, float scale,
-                           float softCap, int64_t head0, int64_t head1, float *out);
+                           float softCap, const float *sinks, int64_t head0, int64_t head1,
+                           float *out);
 void RK(rk_attention_f8e4m3)(const float *q, int64_t heads, int64_t kvHeads, int64_t headDim,
                              const uint8_t *cache, const int32_t *pageTable, int64_t pageBytes,
                              int64_t layerOffsetBytes, int64_t position, int64_t window,
-                             float scale, float softCap, int64_t head0, int64_t head1, float *out);
+                             float scale, float softCap, const float *sinks, int64_t head0,
+                             int64_t head1, float *out);
 
 /*===--- The threads' barrier -------------------------------------------------------------===*/
 struct retort_cpu_barrier;
 /* Waits until all `threads` threads have called it; what they wrote before is seen after. Spins for
- * some 20 microseconds, then sleeps (Linux's futex, as a bare system call), so that a machine with
- * other work, or too few cores, does not stall it. threads 1: returns at once. */
+ * some 20 microseconds, unless that has not helped lately (runtime/src/abi/patience.h), then sleeps
+ * (Linux's futex, as a bare system call), so that a machine with other work, or too few cores, does
+ * not stall it. threads 1: returns at once. */
 void RK(rk_barrier)(struct retort_cpu_barrier *barrier, int32_t threads);
 
 #ifdef __cplusplus

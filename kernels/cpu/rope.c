@@ -33,9 +33,10 @@ RK_INLINE void sincos8(f64x8 x, f64x8 *sine, f64x8 *cosine) {
 }
 
 void RK(rk_rope_table)(const int32_t *positions, int64_t rows, const float *invFreq, int64_t half,
-                       float factor, float *table) {
+                       float factor, const float *steps, int64_t every, float *table) {
   for (int64_t r = 0; r < rows; ++r) {
     float position = (float)positions[r], *row = table + r * 2 * half;
+    float scale = steps ? factor * steps[positions[r] / every] : factor;
     for (int64_t i = 0; i < half; i += 8) {
       int64_t count = half - i < 8 ? half - i : 8;
       f64x8 x = (f64x8)(0.0), sine, cosine;
@@ -43,8 +44,8 @@ void RK(rk_rope_table)(const int32_t *positions, int64_t rows, const float *invF
         x[j] = (double)(position * invFreq[i + j]);
       sincos8(x, &sine, &cosine);
       for (int64_t j = 0; j < count; ++j) {
-        row[i + j] = (float)cosine[j] * factor;
-        row[half + i + j] = (float)sine[j] * factor;
+        row[i + j] = (float)cosine[j] * scale;
+        row[half + i + j] = (float)sine[j] * scale;
       }
     }
   }

@@ -155,6 +155,8 @@ RK_INLINE f32x16 softCap16(f32x16 x, float cap) { return cap * tanh16(x / cap); 
 RK_INLINE f32x16 activate16(f32x16 x, int64_t act) {
   if (act == RK_ACT_SILU)
     return x / (1.0f + exp16(-x));
+  if (act == RK_ACT_SIGMOID)
+    return 1.0f / (1.0f + exp16(-x));
   if (act == RK_ACT_GELU_TANH) {
     f32x16 inner = 0.7978845608028654f * fma16(x * x * x, splat(0.044715f), x);
     return 0.5f * x * (1.0f + tanh16(inner));

@@ -23,6 +23,8 @@ RETORT_DEVICE float erfOf(float x) {
 template <Activation A> RETORT_DEVICE float activate(float x) {
   if constexpr (A == Activation::Silu)
     return x * rcpApprox(1.0f + expApprox(-x));
+  else if constexpr (A == Activation::Sigmoid)
+    return rcpApprox(1.0f + expApprox(-x));
   else if constexpr (A == Activation::GeluTanh)
     return 0.5f * x * (1.0f + tanhOf(0.7978845608f * (x + 0.044715f * x * x * x)));
   else

@@ -99,7 +99,7 @@ template <AttendShape P> struct Attend {
     return warpMost(t.minePosition == position ? int(laneIndex()) : 0);
   }
 
-  const float *q, *k, *v, *qNorm, *kNorm, *angles;
+  const float *q, *k, *v, *qNorm, *kNorm, *qAngles, *kAngles, *sinks;
   CachePages<kCache> cache;
   float *partials, *dest;
 
@@ -114,7 +114,7 @@ template <AttendShape P> struct Attend {
         constexpr float kScale = P.softCap != 0 ? P.scale : P.scale * kLog2e;
         const float *x = q + int64_t(t.row) * kAppend.qStride + kAppend.qAt + (t.head + i) * kDims;
         constexpr float kMost = Factors<Cache>::kMost;
-        normRotate<kAppend, kAppend.qNorm>(x, qNorm, angles + int64_t(t.row) * kAppend.rotaryDims,
+        normRotate<kAppend, kAppend.qNorm>(x, qNorm, qAngles + int64_t(t.row) * kAppend.rotaryDims,
                                            scratch, [&](int d, float y) {
                                              y *= kScale;
                                              y = y > kMost ? kMost : y < -kMost ? -kMost : y;
@@ -126,10 +126,10 @@ template <AttendShape P> struct Attend {
       }
       const int n = (i - kHeads) % numNew, r = rowOf(t, t.firstNew + n);
       if (i - kHeads < numNew) {
-        normRotate<kAppend, kAppend.kNorm>(k + int64_t(r) * kAppend.kStride + kAppend.kAt +
-                                               t.kvHead * kDims,
-                                           kNorm, angles + int64_t(r) * kAppend.rotaryDims, scratch,
-                                           [&](int d, float y) { newKey(work, n)[d] = Cache(y); });
+        normRotate<kAppend, kAppend.kNorm>(
+            k + int64_t(r) * kAppend.kStride + kAppend.kAt + t.kvHead * kDims, kNorm,
+            kAngles + int64_t(r) * kAppend.rotaryDims, scratch,
+            [&](int d, float y) { newKey(work, n)[d] = Cache(y); });
       } else {
         const float *x = v + int64_t(r) * kAppend.vStride + kAppend.vAt + t.kvHead * kDims;
         for (int d = int(laneIndex()); d < kDims; d += 32)
@@ -416,6 +416,17 @@ template <AttendShape P> struct Attend {
     }
   }
 
+  /// Sums of all keys of a head, to the result. A sink is one more key, of value zero.
+  RETORT_DEVICE float result(int head, float o, float m, float l) const {
+    if constexpr (P.sinks) {
+      const float sink = asFloat(ldGlobalNc32(sinks + head)) * kLog2e;
+      const float most = sink > m ? sink : m, decay = exp2Approx(m - most);
+      o *= decay;
+      l = l * decay + exp2Approx(sink - most);
+    }
+    return o / l;
+  }
+
   RETORT_DEVICE float *partial(const Tile &t, int head, int split) const {
     return partials + ((int64_t(t.row) * kAppend.heads + head) * P.splits + split) * P.sumFloats();
   }
@@ -462,7 +473,7 @@ template <AttendShape P> struct Attend {
             o, m, l);
         const int head = tile.head + first + h;
         if (tile.splits == 1) {
-          dest[(int64_t(tile.row) * kAppend.heads + head) * kDims + d] = o / l;
+          dest[(int64_t(tile.row) * kAppend.heads + head) * kDims + d] = result(head, o, m, l);
           continue;
         }
         float *to = partial(tile, head, tile.split);
@@ -495,7 +506,7 @@ template <AttendShape P> struct Attend {
       combine(
           t.splits, [&](int i) { return at(i, kDims); }, [&](int i) { return at(i, kDims + 1); },
           [&](int i) { return at(i, d); }, o, m, l);
-      dest[(int64_t(t.row) * kAppend.heads + h) * kDims + d] = o / l;
+      dest[(int64_t(t.row) * kAppend.heads + h) * kDims + d] = result(h, o, m, l);
     }
   }
 
@@ -514,7 +525,8 @@ template <AttendShape P> struct Attend {
 /// dest[r] = attention of row r over its slot's positions up to its own; appends the row's K and V
 /// to the cache.
 ///   q, k, v [rows][qStride, kStride, vStride] f32, heads from qAt, kAt, vAt on; may be one buffer
-///   qNorm, kNorm [dims] f32    angles [rows][rotaryDims] f32: cosines, then sines
+///   qNorm, kNorm [dims] f32    qAngles, kAngles [rows][rotaryDims] f32: cosines, then sines
+///   sinks [heads] f32 or unused
 ///   cacheOffset: of the layer in a page, bytes, a multiple of 16
 ///   partials [maxRows][heads][splits][dims + 2] f32 (unused if splits is 1)
 ///   dest [rows][heads * dims] f32
@@ -523,10 +535,13 @@ template <AttendShape P> struct Attend {
 /// one atomic a tile.
 template <AttendShape P>
 RETORT_PHASE void attend(Cta &cta, const float *q, const float *k, const float *v,
-                         const float *qNorm, const float *kNorm, const float *angles,
-                         int64_t cacheOffset, float *partials, float *dest) {
+                         const float *qNorm, const float *kNorm, const float *qAngles,
+                         const float *kAngles, int64_t cacheOffset, const float *sinks,
+                         float *partials, float *dest) {
   using A = Attend<P>;
-  const A attend = {q, k, v, qNorm, kNorm, angles, {cta.step.cache + cacheOffset}, partials, dest};
+  const A attend = {
+      q,        k,   v, qNorm, kNorm, qAngles, kAngles, sinks, {cta.step.cache + cacheOffset},
+      partials, dest};
   for (int i = int(ctaIndex()); i < A::numTiles(cta); i += int(ctaCount())) {
     if (threadIndex() == 0)
       countTile();

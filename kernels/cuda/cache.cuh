@@ -145,8 +145,9 @@ template <CacheShape C> struct CachePages {
   }
 };
 
-/// Norms (if Norm) and rotates (rotaryDims features, half-split order) one head: emit(i, value)
-/// for i = lane, lane + 32.. All lanes. scratch [dims] f32 of shared memory, this warp's.
+/// Norms (if Norm) and rotates (rotaryDims features, half-split order) one head, or rotates and norms
+/// it (P.normLast): emit(i, value) for i = lane, lane + 32.. All lanes. scratch [dims] f32 of shared
+/// memory, this warp's.
 ///   x [dims], global, activations    gain [dims] or unused    cosSin [rotaryDims], a row of angles
 template <AppendShape P, bool Norm, class Emit>
 RETORT_DEVICE void normRotate(const float *x, const float *gain, const float *cosSin,
@@ -160,14 +161,20 @@ RETORT_DEVICE void normRotate(const float *x, const float *gain, const float *co
     sum = fmaF32(v, v, sum);
     scratch[i] = v;
   }
-  if constexpr (Norm) {
+  const auto normed = [&](int i, float v, float scale) {
+    return v * scale * (asFloat(ldGlobalNc32(gain + i)) + float(P.normOffset));
+  };
+  const auto scaleOf = [&](float squares) {
     constexpr float kEps = P.eps;
-    const float scale = rsqrtApprox(warpSum(sum) * (1.0f / P.cache.dims) + kEps);
+    return rsqrtApprox(warpSum(squares) * (1.0f / P.cache.dims) + kEps);
+  };
+  if constexpr (Norm && !P.normLast) {
+    const float scale = scaleOf(sum);
     for (int i = lane; i < P.cache.dims; i += 32)
-      scratch[i] = scratch[i] * scale * (asFloat(ldGlobalNc32(gain + i)) + float(P.normOffset));
+      scratch[i] = normed(i, scratch[i], scale);
   }
   warpSync();
-  for (int i = lane; i < P.cache.dims; i += 32) {
+  const auto rotated = [&](int i) {
     float y = scratch[i];
     if constexpr (kHalf > 0) {
       if (i < kHalf)
@@ -177,7 +184,25 @@ RETORT_DEVICE void normRotate(const float *x, const float *gain, const float *co
         y = y * asFloat(ldGlobal32(cosSin + i - kHalf)) +
             scratch[i - kHalf] * asFloat(ldGlobal32(cosSin + i));
     }
-    emit(i, y);
+    return y;
+  };
+  if constexpr (Norm && P.normLast) {
+    constexpr int kEach = ceilDiv(P.cache.dims, 32);
+    float y[kEach];
+    sum = 0;
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      y[j] = lane + j * 32 < P.cache.dims ? rotated(lane + j * 32) : 0.0f;
+      sum = fmaF32(y[j], y[j], sum);
+    }
+    const float scale = scaleOf(sum);
+#pragma unroll
+    for (int j = 0; j < kEach; ++j)
+      if (const int i = lane + j * 32; i < P.cache.dims)
+        emit(i, normed(i, y[j], scale));
+  } else {
+    for (int i = lane; i < P.cache.dims; i += 32)
+      emit(i, rotated(i));
   }
 }
 

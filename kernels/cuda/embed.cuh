@@ -58,23 +58,26 @@ RETORT_PHASE void embed(Cta &cta, const int32_t *tokens, const uint8_t *table, f
   }
 }
 
-/// dest[r][i] = scale * cos(a), dest[r][half + i] = scale * sin(a), with a = positions[r] *
-/// invFreq[i] in f32 (RoFormer, arXiv:2104.09864).
-///   invFreq [half] f32, constant memory    dest [rows][2 half] f32
+/// dest[r][i] = s * cos(a), dest[r][half + i] = s * sin(a), with a = positions[r] * invFreq[i] in
+/// f32 (RoFormer, arXiv:2104.09864), and s = scale, times steps[positions[r] / every] if there are
+/// steps.
+///   invFreq [half], steps f32, constant memory    dest [rows][2 half] f32
 /// Tiles: 1 element a thread over the grid.
 template <AnglesShape P>
-RETORT_PHASE void angles(Cta &cta, const int32_t *positions, const float *invFreq, float *dest) {
-  constexpr float kScale = P.scale;
+RETORT_PHASE void angles(Cta &cta, const int32_t *positions, const float *invFreq,
+                         const float *steps, float *dest) {
   const int count = cta.step.num_rows * P.half;
   for (int i = int(ctaIndex()) * kThreads + int(threadIndex()); i < count;
        i += int(ctaCount()) * kThreads) {
     if (threadIndex() == 0)
       countTile();
     const int r = i / P.half, k = i % P.half;
-    float sine, cosine;
+    float sine, cosine, scale = P.scale;
+    if constexpr (P.every != 0)
+      scale *= steps[positions[r] / P.every];
     sinCos(float(positions[r]) * invFreq[k], sine, cosine);
-    dest[r * 2 * P.half + k] = kScale * cosine;
-    dest[r * 2 * P.half + P.half + k] = kScale * sine;
+    dest[r * 2 * P.half + k] = scale * cosine;
+    dest[r * 2 * P.half + P.half + k] = scale * sine;
   }
 }
 

@@ -7,11 +7,12 @@ namespace retort::cuda::prefill {
 
 /// Norms and rotates q in place, and k on its way to the cache; appends k and v.
 ///   q, k, v [rows][qStride, kStride, vStride] f32, heads from qAt, kAt, vAt on; may be one buffer
-///   qNorm, kNorm [dims] f32    angles [rows][rotaryDims] f32
+///   qNorm, kNorm [dims] f32    qAngles, kAngles [rows][rotaryDims] f32
 /// A warp a head. Traffic: q twice, k and v once.
 template <AppendShape P>
 RETORT_PHASE void ropeAppend(Cta &cta, float *q, const float *k, const float *v, const float *qNorm,
-                             const float *kNorm, const float *angles, int64_t cacheOffset) {
+                             const float *kNorm, const float *qAngles, const float *kAngles,
+                             int64_t cacheOffset) {
   constexpr int kUnits = P.tiles().rowParts; // of a row
   constexpr int kDims = P.cache.dims, kKvHeads = P.cache.kvHeads;
   using Cache = CacheElement<P.cache>;
@@ -22,10 +23,10 @@ RETORT_PHASE void ropeAppend(Cta &cta, float *q, const float *k, const float *v,
     if (laneIndex() == 0)
       countTile();
     const int r = i / kUnits, head = i % kUnits;
-    const float *cosSin = angles + int64_t(r) * P.rotaryDims;
+    const int64_t turn = int64_t(r) * P.rotaryDims;
     if (head < P.heads) {
       float *x = q + int64_t(r) * P.qStride + P.qAt + head * kDims;
-      normRotate<P, P.qNorm>(x, qNorm, cosSin, scratch, [&](int d, float y) { x[d] = y; });
+      normRotate<P, P.qNorm>(x, qNorm, qAngles + turn, scratch, [&](int d, float y) { x[d] = y; });
       continue;
     }
     const int kvHead = (head - P.heads) % kKvHeads, position = cta.step.positions[r];
@@ -33,8 +34,8 @@ RETORT_PHASE void ropeAppend(Cta &cta, float *q, const float *k, const float *v,
         cta.step.page_table + int64_t(cta.step.slots[r]) * cta.step.pages_per_slot;
     Cache *to = cache.keys(pages[position / 16], kvHead) + position % 16 * kDims;
     if (head < P.heads + kKvHeads) {
-      normRotate<P, P.kNorm>(k + int64_t(r) * P.kStride + P.kAt + kvHead * kDims, kNorm, cosSin,
-                             scratch, [&](int d, float y) { to[d] = Cache(y); });
+      normRotate<P, P.kNorm>(k + int64_t(r) * P.kStride + P.kAt + kvHead * kDims, kNorm,
+                             kAngles + turn, scratch, [&](int d, float y) { to[d] = Cache(y); });
     } else {
       const float *x = v + int64_t(r) * P.vStride + P.vAt + kvHead * kDims;
       for (int d = int(laneIndex()); d < kDims; d += 32)
@@ -77,6 +78,7 @@ template <AttentionShape P> struct Attention {
 
   const float *q;
   CachePages<P.cache> cache;
+  const float *sinks;
   float *dest;
 
   RETORT_DEVICE static uint8_t *arena() { return sharedArena() + kBarrierBytes; }
@@ -314,6 +316,10 @@ template <AttentionShape P> struct Attention {
       s.begin[i] = P.window > 0 && s.position[i] >= P.window ? s.position[i] - P.window + 1 : 0;
       s.m[i] = kNone;
       s.l[i] = 0;
+      if constexpr (P.sinks) { // its weight is in the sum from the start, a lane's of four
+        s.m[i] = asFloat(ldGlobalNc32(sinks + s.head[i])) * kLog2e;
+        s.l[i] = laneIndex() % 4 == 0 ? 1.0f : 0.0f;
+      }
     }
     const int end = firstQuery + P.kQueries < total ? firstQuery + P.kQueries : total;
     const int last = (end - 1) / kGroup;
@@ -358,12 +364,14 @@ template <AttentionShape P> struct Attention {
 
 /// dest[r] = attention of row r over its slot's positions up to its own, all of them in the cache
 /// (after ropeAppend and a wait).
-///   q [rows][qStride] f32, normed and rotated    dest [rows][heads * dims] f32
+///   q [rows][qStride] f32, normed and rotated    sinks [heads] f32 or unused
+///   dest [rows][heads * dims] f32
 /// Tiles: 128 queries x key/value heads. Traffic: K and V of the positions once a tile, through L2.
 template <AttentionShape P>
-RETORT_PHASE void attention(Cta &cta, const float *q, int64_t cacheOffset, float *dest) {
+RETORT_PHASE void attention(Cta &cta, const float *q, int64_t cacheOffset, const float *sinks,
+                            float *dest) {
   using A = Attention<P>;
-  const A attention = {q, {cta.step.cache + cacheOffset}, dest};
+  const A attention = {q, {cta.step.cache + cacheOffset}, sinks, dest};
   const int tiles = P.tiles().of(cta.step.num_rows), perHead = tiles / P.cache.kvHeads;
   // The longest tiles, those of the last rows, go first.
   for (int i = int(ctaIndex()); i < tiles; i += int(ctaCount())) {

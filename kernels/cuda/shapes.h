@@ -203,12 +203,14 @@ struct AppendShape {
   int rotaryDims = 0; ///< features of a head that are rotated
   int qStride = 0, qAt = 0, kStride = 0, kAt = 0, vStride = 0, vAt = 0;
   bool qNorm = false, kNorm = false, normOffset = false;
+  bool normLast = false; ///< heads are rotated first
   float eps = 0;
 
   template <class F> constexpr void members(const F &f) const {
     f("heads", heads), f("cache", cache), f("rotaryDims", rotaryDims), f("qStride", qStride);
     f("qAt", qAt), f("kStride", kStride), f("kAt", kAt), f("vStride", vStride), f("vAt", vAt);
-    f("qNorm", qNorm), f("kNorm", kNorm), f("normOffset", normOffset), f("eps", eps);
+    f("qNorm", qNorm), f("kNorm", kNorm), f("normOffset", normOffset), f("normLast", normLast);
+    f("eps", eps);
   }
   /// Query heads that share a key/value head.
   RETORT_HOST_DEVICE constexpr int group() const { return heads / cache.kvHeads; }
@@ -224,11 +226,12 @@ struct AttendShape {
   int splits = 1, maxRows = 0;
   int window = 0; ///< positions that a row sees; 0: all
   float scale = 0, softCap = 0;
+  bool sinks = false;
   int countersAt = kSyncReserved; ///< word of `sync` from which on arrivals of splits are counted
 
   template <class F> constexpr void members(const F &f) const {
     f("append", append), f("splits", splits), f("maxRows", maxRows), f("window", window);
-    f("scale", scale), f("softCap", softCap), f("countersAt", countersAt);
+    f("scale", scale), f("softCap", softCap), f("sinks", sinks), f("countersAt", countersAt);
   }
   /// Query heads of a tile: the largest divisor of the group up to 8, the columns of a product.
   RETORT_HOST_DEVICE constexpr int tileHeads() const {
@@ -314,10 +317,11 @@ struct AttentionShape {
   int qStride = 0, qAt = 0;
   int window = 0;
   float scale = 0, softCap = 0;
+  bool sinks = false;
 
   template <class F> constexpr void members(const F &f) const {
     f("heads", heads), f("cache", cache), f("qStride", qStride), f("qAt", qAt);
-    f("window", window), f("scale", scale), f("softCap", softCap);
+    f("window", window), f("scale", scale), f("softCap", softCap), f("sinks", sinks);
   }
   RETORT_HOST_DEVICE constexpr int group() const { return heads / cache.kvHeads; }
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const {
@@ -365,9 +369,10 @@ struct AnglesShape {
   static constexpr char kType[] = "AnglesShape";
   int half = 0;
   float scale = 1;
+  int every = 0; ///< positions of a step of the scale; 0: it has no steps
 
   template <class F> constexpr void members(const F &f) const {
-    f("half", half), f("scale", scale);
+    f("half", half), f("scale", scale), f("every", every);
   }
   RETORT_HOST_DEVICE constexpr TileSpace tiles() const { return elementTiles(half); }
 };

@@ -7,8 +7,9 @@ include "mlir/Pass/PassBase.td"
 def FuseQKV : Pass<"fuse-qkv", "::retort::lm::ModelOp"> {
   let summary = "Join query, key and value projections into one";
   let description = [{
-    The three linear layers that feed an attention read the same rows: their matrices become one
-    `weight.concat` by rows, `attn_qkv`, whose product `lm.split` cuts. Rows are quantised on their
+    The three linear layers that feed an attention read the same rows, and so does the fourth that
+    makes a gate on its result: their matrices become one `weight.concat` by rows, `attn_qkv`, whose
+    product `lm.split` cuts. Rows are quantised on their
     own, so matrices quantised in the same format are joined before they are quantised, and nothing
     changes in value. Layers that read different rows, have a bias only in part, differ in format or
     share a parameter with another op are left as they are, and so are those whose heads are normed

@@ -102,8 +102,8 @@ LogicalResult Lowering::lower(Block &block) {
         llvm::TypeSwitch<Operation *, LogicalResult>(&op)
             .Case<lm::NormOp, lm::RopeOp, lm::YieldOp>([](auto) { return success(); })
             .Case<lm::EmbedOp, lm::BlockOp, lm::LayerNormOp, lm::LinearOp, lm::SplitOp,
-                  lm::AttentionOp, lm::GluOp, lm::ResidualOp, lm::LogitsOp, lm::ReturnOp,
-                  lm::AllReduceOp>([&](auto op) { return lower(op); })
+                  lm::AttentionOp, lm::GluOp, lm::GateOp, lm::ResidualOp, lm::LogitsOp,
+                  lm::ReturnOp, lm::AllReduceOp>([&](auto op) { return lower(op); })
             .Default([](Operation *op) { return op->emitOpError("has no lowering to kernels"); });
     if (failed(result))
       return failure();
@@ -135,27 +135,46 @@ LogicalResult Lowering::lower(lm::EmbedOp op) {
 }
 
 LogicalResult Lowering::lowerAngles(lm::ForwardOp forward) {
-  SmallVector<std::tuple<SmallVector<float>, float, kernel::BufferOp>> tables;
-  forward.walk([&](lm::RopeOp op) {
-    SmallVector<float> frequencies;
-    for (double frequency : op.getInverseFrequencies())
-      frequencies.push_back(static_cast<float>(frequency));
-    float amplitude = static_cast<float>(op.getAmplitude());
-    for (auto &[known, factor, buffer] : tables)
-      if (known == frequencies && factor == amplitude) {
+  struct Table {
+    SmallVector<float> frequencies, steps;
+    float amplitude;
+    int64_t every;
+    bool operator==(const Table &) const = default;
+  };
+  auto floats = [](ArrayRef<double> values) {
+    return llvm::map_to_vector(values, [](double value) { return static_cast<float>(value); });
+  };
+  SmallVector<std::pair<Table, kernel::BufferOp>> tables;
+  WalkResult result = forward.walk([&](lm::RopeOp op) {
+    const int64_t context = model.getContext(), every = op.getEvery().value_or(context);
+    if (op.getLengthScale() && (context - 1) / every >= kMaxSteps) {
+      op.emitOpError() << "has a scale of " << (context - 1) / every + 1 << " steps over "
+                       << context << " positions: kernels know at most " << kMaxSteps;
+      return WalkResult::interrupt();
+    }
+    const Table table = {floats(op.getInverseFrequencies()), floats(op.getLengthSteps(context)),
+                         static_cast<float>(op.getAmplitude()), every};
+    for (auto &[known, buffer] : tables)
+      if (known == table) {
         angles[op] = buffer;
-        return;
+        return WalkResult::advance();
       }
-    kernel::BufferOp inverse = builder.constant(op.getLoc(), "rope.inv_freq", frequencies);
-    kernel::BufferOp dest = fresh(op, "rope.angles", 2 * static_cast<int64_t>(frequencies.size()));
+    kernel::BufferOp inverse = builder.constant(op.getLoc(), "rope.inv_freq", table.frequencies);
+    kernel::BufferOp steps;
+    if (!table.steps.empty())
+      steps = builder.constant(op.getLoc(), "rope.steps", table.steps);
+    kernel::BufferOp dest =
+        fresh(op, "rope.angles", 2 * static_cast<int64_t>(table.frequencies.size()));
     kernel::BufferOp positions = rowInput("positions");
     OpBuilder body = builder.phase(op.getLoc(), "rope.angles", "model");
     body.create<kernel::AnglesOp>(op.getLoc(), symbol(positions), symbol(inverse), symbol(dest),
-                                  f32(amplitude));
-    tables.emplace_back(frequencies, amplitude, dest);
+                                  f32(table.amplitude), symbol(steps),
+                                  steps ? i64(every) : IntegerAttr());
+    tables.push_back({table, dest});
     angles[op] = dest;
+    return WalkResult::advance();
   });
-  return success();
+  return failure(result.wasInterrupted());
 }
 
 LogicalResult Lowering::lowerNorm(lm::NormOp op, Value result, Value residual) {
@@ -209,14 +228,23 @@ LogicalResult Lowering::lower(lm::SplitOp op) {
 }
 
 LogicalResult Lowering::lower(lm::GluOp op) {
-  FailureOr<Columns> gate = place(op.getGate(), op), up = place(op.getUp(), op);
-  if (failed(gate) || failed(up))
+  return lowerGlu(op, label + ".glu", op.getGate(), op.getUp(), op.getAct());
+}
+
+LogicalResult Lowering::lower(lm::GateOp op) {
+  return lowerGlu(op, label + ".gate", op.getGate(), op.getInput(), op.getAct());
+}
+
+LogicalResult Lowering::lowerGlu(Operation *op, const std::string &name, Value gate, Value up,
+                                 Activation activation) {
+  FailureOr<Columns> gateAt = place(gate, op), upAt = place(up, op);
+  if (failed(gateAt) || failed(upAt))
     return failure();
-  kernel::BufferOp dest = fresh(op, label + ".glu", lm::features(op.getResult()));
-  OpBuilder body = builder.phase(op.getLoc(), label + ".glu", label);
-  body.create<kernel::GluOp>(op.getLoc(), symbol(gate->buffer), i64(gate->at), symbol(up->buffer),
-                             i64(up->at), symbol(dest), act(op.getAct()));
-  columns[op.getResult()] = whole(dest);
+  kernel::BufferOp dest = fresh(op, name, lm::features(op->getResult(0)));
+  OpBuilder body = builder.phase(op->getLoc(), name, label);
+  body.create<kernel::GluOp>(op->getLoc(), symbol(gateAt->buffer), i64(gateAt->at),
+                             symbol(upAt->buffer), i64(upAt->at), symbol(dest), act(activation));
+  columns[op->getResult(0)] = whole(dest);
   return success();
 }
 

@@ -14,6 +14,8 @@ namespace retort {
 
 /// Bounds what the combining CTA reads: one partial result a split.
 constexpr int64_t kMaxSplits = 64;
+/// Of a rope's length_scale: they are in constant memory.
+constexpr int64_t kMaxSteps = 4096;
 
 /// How decoding cuts a row's positions in ranges.
 struct SplitChoice {
@@ -141,6 +143,10 @@ private:
   mlir::LogicalResult lower(lm::LayerNormOp op);
   mlir::LogicalResult lower(lm::SplitOp op);
   mlir::LogicalResult lower(lm::GluOp op);
+  mlir::LogicalResult lower(lm::GateOp op);
+  /// A phase `name` that makes act(gate) * up, which is `op`'s result.
+  mlir::LogicalResult lowerGlu(mlir::Operation *op, const std::string &name, mlir::Value gate,
+                               mlir::Value up, Activation activation);
   mlir::LogicalResult lower(lm::ResidualOp op);
 
   //===--- Attention -----------------------------------------------------------------===//
@@ -151,17 +157,27 @@ private:
     lm::NormOp norm;
     lm::RopeOp rope;
     kernel::BufferOp gain;
+    bool normLast = false; ///< the norm comes after the rope
   };
+  /// The norm of single heads that makes `value`, deferred; null if it is no such norm.
+  lm::NormOp headNorm(mlir::Value value, lm::AttentionOp attention);
   mlir::FailureOr<Heads> heads(mlir::Value value, lm::AttentionOp attention);
   mlir::LogicalResult lower(lm::AttentionOp op);
   /// f32 is what the model did not ask to have smaller; CUDA kernels compute in f16 in any case.
   mlir::Type cacheElement(CacheFormat format);
   /// What the CUDA kernels' attention cannot do.
   mlir::LogicalResult checkCuda(lm::AttentionOp op);
+  /// The angles of keys, and of queries if those have others.
+  struct Angles {
+    kernel::BufferOp keys, queries;
+  };
+  mlir::FailureOr<Angles> anglesOf(lm::AttentionOp op, const Heads &q, const Heads &k);
   /// Decoding: rope, append and attention in one phase.
-  void lowerAttend(lm::AttentionOp op, Heads &q, Heads &k, Columns v, kernel::BufferOp cache);
-  void lowerAppend(lm::AttentionOp op, Heads &q, Heads &k, Columns v, kernel::BufferOp cache);
-  void lowerAttention(lm::AttentionOp op, Heads &q, kernel::BufferOp cache);
+  void lowerAttend(lm::AttentionOp op, Heads &q, Heads &k, Columns v, Angles turned,
+                   kernel::BufferOp cache, kernel::BufferOp sinks);
+  void lowerAppend(lm::AttentionOp op, Heads &q, Heads &k, Columns v, Angles turned,
+                   kernel::BufferOp cache);
+  void lowerAttention(lm::AttentionOp op, Heads &q, kernel::BufferOp cache, kernel::BufferOp sinks);
 };
 
 } // namespace retort

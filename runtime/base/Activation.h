@@ -11,6 +11,7 @@ enum class Activation : uint8_t {
   Silu,     ///< x / (1 + e^-x)
   GeluTanh, ///< Gelu's approximation by tanh
   Gelu,     ///< x / 2 * (1 + erf(x / sqrt(2)))
+  Sigmoid,  ///< 1 / (1 + e^-x)
 };
 
 } // namespace retort

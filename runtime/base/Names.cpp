@@ -61,6 +61,8 @@ std::string nameOf(Activation activation) {
     return "gelu_tanh";
   case Activation::Gelu:
     return "gelu";
+  case Activation::Sigmoid:
+    return "sigmoid";
   }
   return {};
 }
@@ -84,7 +86,7 @@ template <> const std::vector<MatrixLayout> &all() {
 }
 template <> const std::vector<Activation> &all() {
   static const std::vector<Activation> activations = {Activation::Silu, Activation::GeluTanh,
-                                                      Activation::Gelu};
+                                                      Activation::Gelu, Activation::Sigmoid};
   return activations;
 }
 

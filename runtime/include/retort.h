@@ -19,9 +19,9 @@
  *
  * Ownership. What a *_create or *_open returns is the caller's, to be given to the *_destroy of the
  * same type (NULL is allowed there). Sessions, decoders, grammars and what follows one keep what they
- * need of their model, so the order of destruction does not matter. Pointers passed in are not kept after the call. Strings
- * and arrays that a call returns belong to the object they came from; each call says how long they
- * live.
+ * need of their model, so the order of destruction does not matter. Pointers passed in are not kept
+ * after the call. Strings and arrays that a call returns belong to the object they came from; each
+ * call says how long they live.
  *
  * Errors. Every call that can fail returns a retort_status. The message is one line: what is wrong,
  * where, what to do; in retort_session_error() for calls on a session, else in the retort_error
@@ -64,11 +64,13 @@ typedef enum retort_status {
   RETORT_E_ARGUMENT = 2,    /**< an argument is out of range: nothing was done */
   RETORT_E_BAD_INPUT = 3,   /**< a bundle is damaged, or is none */
   RETORT_E_UNSUPPORTED = 4, /**< a good bundle that this library or this machine cannot run */
-  RETORT_E_RESOURCES = 5,   /**< memory or cache pages do not suffice; the message has the counts */
+  RETORT_E_RESOURCES = 5,   /**< memory or threads do not suffice; the message has the counts */
   RETORT_E_IO = 6,          /**< the operating system refused a file */
   RETORT_E_DEVICE = 7,      /**< a GPU failed at work: the session is lost, make another */
   RETORT_E_CONTEXT = 8,     /**< more tokens than the context holds; the message has both counts */
-  RETORT_E_CAPACITY = 9 /**< the caller's buffer is too small; the count says what it must hold */
+  RETORT_E_CAPACITY = 9, /**< the caller's buffer is too small; the count says what it must hold */
+  RETORT_E_PAGES = 10 /**< no page of the cache is free: another slot that is reset or truncated has
+                              some. The message has the counts */
 } retort_status;
 
 /** A message of a call that belongs to no session. The caller's. */
@@ -95,13 +97,26 @@ typedef struct retort_model_options {
   size_t struct_bytes;
   const char *isa;  /**< CPU code to use, "x86-64-v3" or "x86-64-v4"; NULL: the best this CPU has */
   uint32_t threads; /**< threads that check hashes while opening; 0: one a core */
+  int32_t weights;  /**< RETORT_WEIGHTS_*: how the bundle's bytes are had */
 } retort_model_options;
+
+/** Values of retort_model_options.weights. */
+enum {
+  RETORT_WEIGHTS_MAPPED =
+      0, /**< mapped: in memory once for all processes that use the file, which must
+                                  stay as it is: writing to it changes answers, cutting it short ends
+                                  the process (SIGBUS). Replace bundles by rename. */
+  RETORT_WEIGHTS_COPIED =
+      1, /**< read into memory of this process, in huge pages where there are some:
+                                  what becomes of the file does not matter */
+  RETORT_WEIGHTS_LOCKED = 2 /**< copied, and never paged out (RLIMIT_MEMLOCK must allow it) */
+};
 
 /**
  * Opens a bundle: a .retort file, or the directory form. Every part is checked against its SHA-256,
- * then weights are mapped (shared with other processes), never copied in the host's memory: memory
- * is only used for what the manifest's lists need. No GPU is touched before a session is
- * made. The file must not be changed while the model is open.
+ * then weights are mapped (shared with other processes), unless options->weights says otherwise: memory
+ * is only used for what the manifest's lists need. Code is checked once more where it will run, in a
+ * copy that cannot be changed. No GPU is touched before a session is made.
  *
  * @param path     NUL-terminated.
  * @param options  may be NULL.
@@ -110,7 +125,8 @@ typedef struct retort_model_options {
  *         RETORT_E_IO           the file cannot be opened or read;
  *         RETORT_E_BAD_INPUT    it is no bundle, or the part that the message names is damaged;
  *         RETORT_E_UNSUPPORTED  a newer bundle format, no code for options->isa, or for this CPU in
- *                               a bundle that has code for nothing else;
+ *                               a bundle that has code for nothing else; a machine that does not let
+ *                               the process run a bundle's code;
  *         RETORT_E_ARGUMENT.
  */
 RETORT_API retort_status retort_model_open(const char *path, const retort_model_options *options,
@@ -287,6 +303,15 @@ RETORT_API void retort_decoder_destroy(retort_decoder *decoder);
 RETORT_API retort_status retort_decoder_set_stops(retort_decoder *decoder, const char *const *stop,
                                                   size_t num_stop, retort_error *error);
 
+/**
+ * Says what stands before the text: [num_tokens], of which the last one counts. With tokenizers that leave
+ * out a text's first space (Llama 2's), the first word keeps its space after a text, as it does in
+ * retort_generate(); after a token without text, as those that begin an answer in a conversation, it does
+ * not. @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_decoder_follow(retort_decoder *decoder, const int32_t *tokens,
+                                               size_t num_tokens);
+
 /** 1 if the text has ended at a stop: no more comes. 0 again when the decoder starts anew. */
 RETORT_API int retort_decoder_stopped(const retort_decoder *decoder);
 
@@ -401,7 +426,7 @@ typedef struct retort_row {
  * @return RETORT_OK, or
  *         RETORT_E_ARGUMENT   a token, slot, position or index is out of range;
  *         RETORT_E_CONTEXT    a slot would be longer than max_context;
- *         RETORT_E_RESOURCES  too few free pages of cache: reset or truncate a slot and try again;
+ *         RETORT_E_PAGES      too few free pages of cache: reset or truncate a slot and try again;
  *                             in these three cases nothing ran and no slot changed;
  *         RETORT_E_DEVICE     the GPU failed, what the slots hold is lost: only
  *                             retort_session_destroy() may follow, every step fails the same way.
@@ -432,7 +457,7 @@ RETORT_API retort_status retort_step_sample(retort_session *session, const retor
  *
  * @param tokens  [num_tokens], at least 1, any number that the slot has room for.
  * @param logits  [vocab] of the last token, the caller's; NULL: not wanted.
- * @return as retort_step(). RETORT_E_ARGUMENT, RETORT_E_CONTEXT and RETORT_E_RESOURCES are found
+ * @return as retort_step(). RETORT_E_ARGUMENT, RETORT_E_CONTEXT and RETORT_E_PAGES are found
  *         before the first step, so then too nothing ran.
  */
 RETORT_API retort_status retort_prefill(retort_session *session, int32_t slot,
@@ -445,7 +470,7 @@ RETORT_API size_t retort_slot_length(const retort_session *session, int32_t slot
  * Forgets the positions from `length` on; pages that this empties are free for every slot.
  * @return RETORT_OK, or
  *         RETORT_E_ARGUMENT   there is no such slot, or it is shorter than that;
- *         RETORT_E_RESOURCES  only with a prefix cache, and where `length` lies within a page that
+ *         RETORT_E_PAGES      only with a prefix cache, and where `length` lies within a page that
  *                             other slots hold too: no page is free to copy it to. Nothing changed;
  *         RETORT_E_DEVICE     as retort_step(), in the same case.
  */
@@ -576,17 +601,25 @@ RETORT_API void retort_grammar_destroy(retort_grammar *grammar);
  * the host their logits). Tokens that end a text are allowed where the answer may end.
  *
  * @param grammar  NULL: any answer.
+ * @param before   [num_before] what the decoder of the answer was told by retort_decoder_follow(); NULL
+ *                 if num_before is 0.
  * @return RETORT_OK, RETORT_E_ARGUMENT.
  */
 RETORT_API retort_status retort_sampler_constrain(retort_sampler *sampler,
-                                                  const retort_grammar *grammar);
+                                                  const retort_grammar *grammar,
+                                                  const int32_t *before, size_t num_before);
 
 /** 1 if the sampler's grammar allows nothing to follow what was picked: the answer is complete. */
 RETORT_API int retort_sampler_done(const retort_sampler *sampler);
 
-/** Makes a matcher at the beginning of an answer, for loops that pick otherwise. @return RETORT_OK. */
-RETORT_API retort_status retort_matcher_create(const retort_grammar *grammar,
-                                               retort_matcher **matcher, retort_error *error);
+/**
+ * Makes a matcher at the beginning of an answer, for loops that pick otherwise.
+ * @param before  as in retort_sampler_constrain().
+ * @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_matcher_create(const retort_grammar *grammar, const int32_t *before,
+                                               size_t num_before, retort_matcher **matcher,
+                                               retort_error *error);
 RETORT_API void retort_matcher_destroy(retort_matcher *matcher);
 
 /**
@@ -618,7 +651,8 @@ typedef enum retort_finish {
   RETORT_FINISH_STOP = 0,    /**< a stop token, a stop string, or nothing that a grammar allows */
   RETORT_FINISH_LENGTH = 1,  /**< max_tokens */
   RETORT_FINISH_CONTEXT = 2, /**< the slot is full */
-  RETORT_FINISH_CANCELLED = 3
+  RETORT_FINISH_CANCELLED = 3,
+  RETORT_FINISH_FAILED = 4 /**< the call returned an error: what there was of the answer is known */
 } retort_finish;
 
 /**
@@ -629,6 +663,9 @@ typedef enum retort_finish {
  * @return 0 to go on, else the generation ends as cancelled. Must not throw or use the session.
  */
 typedef int (*retort_on_text)(void *user, const char *text, size_t text_bytes);
+
+/** Called with each token of the answer, before its text. @return as retort_on_text. */
+typedef int (*retort_on_token)(void *user, int32_t token);
 
 typedef struct retort_generate_options {
   size_t struct_bytes;
@@ -644,10 +681,9 @@ typedef struct retort_generate_options {
                                    the generation ends. Set it from another thread (an atomic int)
                                    or a signal handler. */
   retort_on_text on_text;     /**< may be NULL */
-  void *user;                 /**< for on_text */
-  const retort_grammar
-      *grammar; /**< that the answer meets, unless it ends for want of room, at a stop
-                                      string, or as cancelled; NULL: any answer */
+  void *user;                 /**< for on_text and on_token */
+  retort_on_token on_token;   /**< may be NULL */
+  const retort_grammar *grammar; /**< that the answer meets unless it is cut; NULL: any answer */
 } retort_generate_options;
 
 typedef struct retort_generation {
@@ -656,14 +692,15 @@ typedef struct retort_generation {
   size_t prompt_tokens;
   size_t tokens;          /**< of the answer, the stop token not counted */
   double prefill_seconds; /**< from the call to the first logits */
-  double decode_seconds;  /**< from there to the end; tokens - 1 steps, or tokens if it stopped */
+  double decode_seconds;  /**< from there to the end; about as many steps as tokens */
   size_t cached_tokens;   /**< of the prompt, that were in the prefix cache */
 } retort_generation;
 
 /**
- * Appends a prompt to a slot and then an answer, token by token. The slot keeps both (but the last
- * token of the answer, which was not run), so that a conversation goes on by giving what is new;
- * reset the slot to start anew. An empty slot of a session with a prefix cache begins with what that
+ * Appends a prompt to a slot and then an answer, token by token. The slot keeps both, so that a
+ * conversation goes on by giving what is new; reset the slot to start anew. (Not the token that ended
+ * the answer, nor the last one where a stop string or a full slot did.) Or give the whole conversation to
+ * an empty slot of a session with a prefix cache. An empty slot of a session with a prefix cache begins with what that
  * holds. If the bundle has no tokenizer, on_text is never called.
  *
  * @param prompt   [num_prompt] tokens, at least 1. Never cut.
@@ -671,7 +708,7 @@ typedef struct retort_generation {
  * @param result   [out] may be NULL.
  * @return RETORT_OK, cancelled or not, or
  *         RETORT_E_CONTEXT    the prompt is longer than the room in the slot: nothing ran;
- *         RETORT_E_RESOURCES  no free page of cache: before the first step nothing ran, later the
+ *         RETORT_E_PAGES      no free page of cache: before the first step nothing ran, later the
  *                             text so far has been given to on_text and `result` is filled;
  *         RETORT_E_ARGUMENT, RETORT_E_DEVICE  as retort_step().
  */

@@ -76,9 +76,12 @@ Buffer fill(size_t guess, const retort_error &error, Call call) {
 /// A bundle, opened. Copies share it; any number of threads may use it.
 class Model {
 public:
-  /// `isa`: empty for the best that the CPU has. `threads` check hashes; 0: one a core.
-  explicit Model(const std::string &path, const std::string &isa = {}, uint32_t threads = 0) {
-    retort_model_options options = {sizeof options, isa.empty() ? nullptr : isa.c_str(), threads};
+  /// `isa`: empty for the best that the CPU has. `threads` check hashes; 0: one a core. `weights`:
+  /// RETORT_WEIGHTS_MAPPED, _COPIED or _LOCKED.
+  explicit Model(const std::string &path, const std::string &isa = {}, uint32_t threads = 0,
+                 int32_t weights = RETORT_WEIGHTS_MAPPED) {
+    retort_model_options options = {sizeof options, isa.empty() ? nullptr : isa.c_str(), threads,
+                                    weights};
     retort_model *model = nullptr;
     retort_error error;
     detail::check(retort_model_open(path.c_str(), &options, &model, &error), error);
@@ -212,6 +215,10 @@ public:
     detail::check(retort_decoder_set_stops(handle_.get(), texts.data(), texts.size(), &error),
                   error);
   }
+  /// What stands before the text, as retort_decoder_follow().
+  void follow(std::span<const int32_t> tokens) {
+    retort_decoder_follow(handle_.get(), tokens.data(), tokens.size());
+  }
   bool stopped() const { return retort_decoder_stopped(handle_.get()) != 0; }
   std::string_view finish() {
     const char *text = "";
@@ -244,10 +251,13 @@ private:
 /// Follows an answer in its grammar.
 class Matcher {
 public:
-  explicit Matcher(const Grammar &grammar) {
+  /// `before`: as in retort_sampler_constrain().
+  explicit Matcher(const Grammar &grammar, std::span<const int32_t> before = {}) {
     retort_matcher *matcher = nullptr;
     retort_error error;
-    detail::check(retort_matcher_create(grammar.get(), &matcher, &error), error);
+    detail::check(
+        retort_matcher_create(grammar.get(), before.data(), before.size(), &matcher, &error),
+        error);
     handle_.reset(matcher);
   }
   /// False: the token may not follow.
@@ -310,8 +320,9 @@ public:
       throw Failure(RETORT_E_RESOURCES, "no memory");
   }
   /// From now on it picks what an answer may hold, as retort_sampler_constrain().
-  void constrain(const Grammar &grammar) {
-    if (retort_sampler_constrain(handle_.get(), grammar.get()) != RETORT_OK)
+  void constrain(const Grammar &grammar, std::span<const int32_t> before = {}) {
+    if (retort_sampler_constrain(handle_.get(), grammar.get(), before.data(), before.size()) !=
+        RETORT_OK)
       throw Failure(RETORT_E_RESOURCES, "no memory");
   }
   bool done() const { return retort_sampler_done(handle_.get()) != 0; }
@@ -356,6 +367,7 @@ struct GenerateOptions {
   const std::atomic<int> *cancel = nullptr;
   /// Returns whether to go on. What it throws comes out of generate().
   std::function<bool(std::string_view)> onText = {};
+  std::function<bool(int32_t)> onToken = {};
   const Grammar *grammar = nullptr; ///< of the answer
 };
 
@@ -440,6 +452,7 @@ public:
     given.ignore_stop_tokens = options.ignoreStopTokens;
     given.cancel = reinterpret_cast<const int *>(options.cancel);
     given.on_text = options.onText ? onText<Call> : nullptr;
+    given.on_token = options.onToken ? onToken<Call> : nullptr;
     given.user = &call;
     given.grammar = options.grammar ? options.grammar->get() : nullptr;
     retort_generation result = {};
@@ -456,10 +469,17 @@ public:
 
 private:
   template <class Call> static int onText(void *user, const char *text, size_t bytes) {
+    return kept<Call>(user, [&](Call &call) { return call.options.onText({text, bytes}); });
+  }
+  template <class Call> static int onToken(void *user, int32_t token) {
+    return kept<Call>(user, [&](Call &call) { return call.options.onToken(token); });
+  }
+  /// Exceptions must not pass through C.
+  template <class Call, class Body> static int kept(void *user, Body body) {
     Call &call = *static_cast<Call *>(user);
     try {
-      return call.options.onText(std::string_view(text, bytes)) ? 0 : 1;
-    } catch (...) { // exceptions must not pass through C
+      return body(call) ? 0 : 1;
+    } catch (...) {
       call.thrown = std::current_exception();
       return 1;
     }

@@ -7,9 +7,20 @@
 
 namespace retort::server {
 
+/// What is made of a request's jobs. Any thread.
+class AnswerSink {
+public:
+  virtual ~AnswerSink() = default;
+  /// Calls `submit`, which gives jobs to the scheduler, and begins the stream before any update is
+  /// written. False if `submit` says so: then nothing was sent.
+  virtual bool begin(const std::function<bool()> &submit) = 0;
+  virtual void update(size_t choice, Update update) = 0;
+  /// What the request's jobs look at.
+  virtual std::shared_ptr<const std::atomic<bool>> cancelled() const = 0;
+};
+
 /// Gathers what jobs make for one request, and writes it as OpenAI's objects: whole, or as a stream.
-/// Any thread.
-class Answer {
+class Answer : public AnswerSink {
 public:
   struct Options {
     bool chat = false, stream = false, includeUsage = false;
@@ -22,12 +33,9 @@ public:
   };
   Answer(std::shared_ptr<Exchange> exchange, const Model &model, Options options);
 
-  /// Calls `submit`, which gives jobs to the scheduler, and begins the stream before any update is
-  /// written. False if `submit` says so: then nothing was sent.
-  bool begin(const std::function<bool()> &submit);
-  void update(size_t choice, Update update);
-  /// What the request's jobs look at.
-  std::shared_ptr<const std::atomic<bool>> cancelled() const { return cancelled_; }
+  bool begin(const std::function<bool()> &submit) override;
+  void update(size_t choice, Update update) override;
+  std::shared_ptr<const std::atomic<bool>> cancelled() const override { return cancelled_; }
 
 private:
   struct Choice {

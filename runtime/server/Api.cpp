@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/server/Api.h"
 #include "runtime/base/SystemError.h"
-#include "runtime/server/Answer.h"
 #include "runtime/server/Page.h"
+#include "runtime/server/ResponseAnswer.h"
 
 #include <algorithm>
 #include <ctime>
@@ -82,6 +82,7 @@ const Api::Route Api::kRoutes[] = {
     {"GET", "/v1/models/", &Api::models, false, false},
     {"POST", "/v1/chat/completions", &Api::chat, false, true},
     {"POST", "/v1/completions", &Api::completions, false, true},
+    {"POST", "/v1/responses", &Api::responses, false, true},
     {"POST", "/tokenize", &Api::tokenize, false, true},
     {"POST", "/detokenize", &Api::detokenize, false, true},
     {"POST", "/apply-template", &Api::applyTemplate, false, true},
@@ -337,6 +338,18 @@ void Api::chat(const std::shared_ptr<Exchange> &exchange) {
   answer(exchange, request.generation, true, {std::move(tokens)});
 }
 
+void Api::responses(const std::shared_ptr<Exchange> &exchange) {
+  const ResponseRequest request = parseResponse(exchange->request.body);
+  requireModel(request.generation.model);
+  std::vector<int32_t> tokens = asClientsFault("input", [&] {
+    requireChat(request.conversation);
+    return model_->chatTokens(request.conversation);
+  });
+  const auto sink =
+      std::make_shared<ResponseAnswer>(exchange, request, options_.name, tokens.size());
+  submit(sink, request.generation, "input", {std::move(tokens)});
+}
+
 std::vector<int32_t> Api::promptTokens(const Prompt &prompt) const {
   if (const std::string *text = std::get_if<std::string>(&prompt))
     return asClientsFault("prompt", [&] { return model_->tokenize(*text); });
@@ -393,6 +406,12 @@ void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &ge
     if (generation.echo)
       options.echoes.push_back(model_->detokenize(prompt));
   }
+  submit(std::make_shared<Answer>(exchange, *model_, options), generation,
+         chat ? "messages" : "prompt", prompts);
+}
+
+void Api::submit(const std::shared_ptr<AnswerSink> &sink, const Generation &generation,
+                 const char *field, const std::vector<std::vector<int32_t>> &prompts) {
   for (const retort_logit_bias &bias : generation.bias)
     if (bias.token >= info_.vocab)
       refuseField("logit_bias", "has token " + std::to_string(bias.token) +
@@ -401,13 +420,11 @@ void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &ge
   if (generation.constraint)
     grammar = asClientsFault(generation.constraint->field.c_str(),
                              [&] { return grammars_.find(*model_, *generation.constraint); });
-  const auto answer = std::make_shared<Answer>(exchange, *model_, options);
   std::vector<Job> jobs;
-  for (std::vector<int32_t> &prompt : prompts)
+  for (const std::vector<int32_t> &prompt : prompts)
     for (uint32_t i = 0; i < generation.choices; ++i) {
       Job job;
-      job.maxTokens = roomFor(generation, prompt.size(), scheduler_.load()->context(),
-                              chat ? "messages" : "prompt");
+      job.maxTokens = roomFor(generation, prompt.size(), scheduler_.load()->context(), field);
       job.prompt = prompt;
       job.sampling = {.temperature = generation.temperature,
                       .topP = generation.topP,
@@ -420,18 +437,19 @@ void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &ge
                       .bias = generation.bias};
       job.top = generation.top;
       job.scoresPrompt = generation.echo;
+      job.goesOn = std::string_view(field) == "prompt";
       job.stops = generation.stops;
       job.ignoreEos = generation.ignoreEos;
       job.grammar = grammar;
       if (options_.requestTime.count() > 0)
         job.deadline = Clock::now() + options_.requestTime;
-      job.cancelled = answer->cancelled();
-      job.onUpdate = [answer, index = jobs.size()](Update update) {
-        answer->update(index, std::move(update));
+      job.cancelled = sink->cancelled();
+      job.onUpdate = [sink, index = jobs.size()](Update update) {
+        sink->update(index, std::move(update));
       };
       jobs.push_back(std::move(job));
     }
-  if (!answer->begin([&] { return scheduler_.load()->submit(std::move(jobs)); })) {
+  if (!sink->begin([&] { return scheduler_.load()->submit(std::move(jobs)); })) {
     requireReady();
     throw ApiError{429,
                    "queue_full",

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
+#include "runtime/server/Answer.h"
 #include "runtime/server/Grammars.h"
 #include "runtime/server/Http.h"
 #include "runtime/server/Keys.h"
@@ -65,6 +66,7 @@ private:
   void report(const std::shared_ptr<Exchange> &exchange);
   void models(const std::shared_ptr<Exchange> &exchange);
   void chat(const std::shared_ptr<Exchange> &exchange);
+  void responses(const std::shared_ptr<Exchange> &exchange);
   void completions(const std::shared_ptr<Exchange> &exchange);
   void tokenize(const std::shared_ptr<Exchange> &exchange);
   void detokenize(const std::shared_ptr<Exchange> &exchange);
@@ -76,6 +78,9 @@ private:
   std::vector<int32_t> promptTokens(const Prompt &prompt) const;
   void answer(const std::shared_ptr<Exchange> &exchange, const Generation &generation, bool chat,
               std::vector<std::vector<int32_t>> prompts);
+  /// Gives the scheduler a job for each choice of each prompt, which `field` of the request made.
+  void submit(const std::shared_ptr<AnswerSink> &sink, const Generation &generation,
+              const char *field, const std::vector<std::vector<int32_t>> &prompts);
   std::string retryAfter() const;
 
   enum class State { Loading, Ready, Draining };

@@ -5,6 +5,7 @@
 #include <boost/asio/ssl/context.hpp>
 #include <functional>
 #include <memory>
+#include <string>
 
 namespace retort::server {
 

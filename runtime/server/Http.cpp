@@ -13,6 +13,7 @@
 #include <boost/beast/http/string_body.hpp>
 #include <csignal>
 #include <set>
+#include <string_view>
 #include <sys/random.h>
 
 namespace retort::server {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/server/Log.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <ctime>

@@ -287,6 +287,72 @@ Conversation readConversation(Fields &fields) {
   return conversation;
 }
 
+/// The text of an item's content: a text, or parts of which each is one.
+std::string readInputText(const Json &content, const std::string &name) {
+  if (!content.is_array())
+    return requireText(content, name);
+  std::string text;
+  for (size_t i = 0; i < content.size(); ++i) {
+    Fields part(content[i], indexed(name, i) + ".");
+    const std::string &type = requireText(part.require("type"), part.path("type"));
+    if (type != "input_text" && type != "output_text")
+      refuseField(part.path("type"),
+                  "is " + shown(type) + ", which is not supported: this model reads text only",
+                  "unsupported_parameter");
+    text += requireText(part.require("text"), part.path("text"));
+    for (const char *empty : {"annotations", "logprobs"}) // as answers that are sent back have them
+      part.unsupported(empty, Json::array(), "leave it out");
+    part.finish();
+  }
+  return text;
+}
+
+/// An item of `input` as a message for templates.
+Json readInputItem(const Json &item, const std::string &name) {
+  Fields fields(item, name + ".");
+  if (const auto type = fields.text("type"); type && *type != "message")
+    refuseField(fields.path("type"),
+                "is " + shown(*type) + ", which is not supported: give messages",
+                "unsupported_parameter");
+  const std::string &role = requireText(fields.require("role"), fields.path("role"));
+  if (role != "user" && role != "assistant" && role != "system" && role != "developer")
+    refuseField(fields.path("role"),
+                "is " + shown(role) + ", not user, assistant, system or developer");
+  for (const char *ignored : {"id", "status", "phase"}) // of answers that are sent back
+    fields.text(ignored);
+  const std::string text = readInputText(fields.require("content"), fields.path("content"));
+  fields.finish();
+  return {{"role", role == "developer" ? "system" : role}, {"content", text}};
+}
+
+std::string readInput(const Json &input, const std::string &instructions) {
+  Json messages = Json::array();
+  if (!instructions.empty())
+    messages.push_back({{"role", "system"}, {"content", instructions}});
+  if (input.is_string()) {
+    messages.push_back({{"role", "user"}, {"content", input}});
+    return dumped(messages);
+  }
+  if (!input.is_array() || input.empty())
+    refuseField("input", "is " + std::string(input.is_array() ? "empty" : shown(input)) +
+                             ", not a text or a list of messages");
+  for (size_t i = 0; i < input.size(); ++i)
+    messages.push_back(readInputItem(input[i], indexed("input", i)));
+  return dumped(messages);
+}
+
+/// Notes of the client's, of which nothing is read: up to 16 texts.
+std::string readMetadata(Fields &fields) {
+  const Json *field = fields.find("metadata");
+  if (!field)
+    return "{}";
+  if (!field->is_object() || field->size() > 16)
+    refuseField("metadata", "is " + shown(*field) + ", not an object of at most 16 texts");
+  for (const auto &[name, value] : field->items())
+    requireText(value, "metadata." + name);
+  return dumped(*field);
+}
+
 std::vector<Prompt> readPrompts(const Json &field) {
   if (field.is_string())
     return {field.get<std::string>()};
@@ -354,6 +420,45 @@ ChatRequest parseChat(std::string_view body, const RequestLimits &limits) {
   fields.unsupported("reasoning_effort", nullptr, "give it in chat_template_kwargs");
   fields.unsupported("store", false, "leave it out or give false");
   request.conversation = readConversation(fields);
+  fields.finish();
+  return request;
+}
+
+ResponseRequest parseResponse(std::string_view body) {
+  const Json object = parseBody(body);
+  Fields fields(object);
+  ResponseRequest request;
+  request.generation = readGeneration(fields, {1});
+  if (auto most = fields.whole("max_output_tokens", 1, kMostTokens))
+    request.generation.maxTokens = *most;
+  request.instructions = fields.text("instructions").value_or("");
+  request.metadata = readMetadata(fields);
+  request.conversation.messages = readInput(fields.require("input"), request.instructions);
+  if (const Json *variables = fields.find("chat_template_kwargs")) {
+    if (!variables->is_object())
+      refuseField("chat_template_kwargs", "is " + shown(*variables) + ", not an object");
+    request.conversation.variables = dumped(*variables);
+  }
+  const char *whole = "nothing is stored here: give the whole conversation in input";
+  fields.unsupported("store", false, "answers are not stored: leave it out or give false");
+  fields.unsupported("previous_response_id", nullptr, whole);
+  fields.unsupported("conversation", nullptr, whole);
+  fields.unsupported("background", false, "leave it out or give false");
+  fields.unsupported("tools", Json::array(), "leave it out");
+  fields.unsupported("tool_choice", "auto", "leave it out");
+  fields.unsupported("parallel_tool_calls", true, "leave it out");
+  fields.unsupported("truncation", "disabled", "a prompt is never cut: leave it out");
+  fields.unsupported("include", Json::array(), "leave it out");
+  fields.unsupported("top_logprobs", 0, "ask /v1/chat/completions for them");
+  fields.unsupported("reasoning", nullptr, "give it in chat_template_kwargs");
+  if (const Json *text = fields.find("text")) {
+    Fields inner(*text, "text.");
+    inner.unsupported("format", {{"type", "text"}}, "answers are free text: leave it out");
+    inner.unsupported("verbosity", nullptr, "leave it out");
+    inner.finish();
+  }
+  for (const char *ignored : {"safety_identifier", "prompt_cache_key"}) // they change no answer
+    fields.text(ignored);
   fields.finish();
   return request;
 }

@@ -54,6 +54,12 @@ struct ChatRequest {
   Generation generation;
   Conversation conversation;
 };
+/// A request of OpenAI's responses, whose conversation is given whole each time.
+struct ResponseRequest {
+  Generation generation;
+  Conversation conversation;
+  std::string instructions, metadata; ///< to be given back; metadata as JSON
+};
 struct TokenizeRequest {
   std::string model;
   std::optional<Conversation> conversation; ///< or
@@ -77,6 +83,7 @@ struct RequestLimits {
 /// Each throws ApiError (400) that names the field and its range.
 CompletionRequest parseCompletion(std::string_view body, const RequestLimits &limits);
 ChatRequest parseChat(std::string_view body, const RequestLimits &limits);
+ResponseRequest parseResponse(std::string_view body);
 TokenizeRequest parseTokenize(std::string_view body);
 DetokenizeRequest parseDetokenize(std::string_view body);
 TemplateRequest parseTemplate(std::string_view body);

@@ -29,9 +29,12 @@ struct Scheduler::Task {
       : job(std::move(given)), arrival(arrival), tokens(job.prompt), sampler(job.sampling),
         decoder(model) {
     decoder.setStops(job.stops);
+    if (job.goesOn)
+      decoder.follow(job.prompt);
     sampler.see(job.prompt);
     if (job.grammar)
-      sampler.constrain(*job.grammar);
+      sampler.constrain(*job.grammar, job.goesOn ? std::span<const int32_t>(job.prompt)
+                                                 : std::span<const int32_t>());
     if (scoresPrompt())
       news.scores.push_back({job.prompt[0], std::numeric_limits<float>::quiet_NaN(), {}});
   }

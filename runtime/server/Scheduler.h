@@ -55,6 +55,8 @@ struct Job {
   std::vector<std::string> stops;
   bool ignoreEos = false;
   std::optional<Grammar> grammar; ///< that the answer meets
+  bool goesOn =
+      false; ///< the answer goes on with the prompt's text: its first word keeps its space
   Clock::time_point deadline = Clock::time_point::max();
   /// Once true, the answer ends before the next step and no update follows.
   std::shared_ptr<const std::atomic<bool>> cancelled;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/server/Serve.h"
 #include "runtime/base/SystemError.h"
+#include "runtime/server/Notify.h"
 
 #include <csignal>
 #include <cstdio>
@@ -82,7 +83,7 @@ private:
 
   void load() {
     const Clock::time_point start = Clock::now();
-    const Model model(options_.bundle);
+    const Model model(options_.bundle, {}, 0, options_.weights);
     if (model.info().tokenizer_vocab == 0)
       fail(ExitCode::Unsupported, options_.bundle + ": has no tokenizer, and a server reads text: "
                                                     "compile it from a checkpoint with one");
@@ -106,6 +107,7 @@ private:
                 options_.api.name.c_str(), url.c_str(), info.device, info.threads, info.slots,
                 scheduler_->context(), megabytes(info.cache_bytes).c_str());
     std::fflush(stdout);
+    notifyManager("READY=1\nSTATUS=" + url);
     log_.write("listening",
                Json{{"url", url}, {"model", options_.api.name}, {"load_seconds", seconds}});
   }
@@ -114,6 +116,7 @@ private:
     if (signalled_) // somebody does not want to wait
       ::_exit(int(ExitCode::Interrupted));
     signalled_ = true;
+    notifyManager("STOPPING=1");
     log_.write("draining", Json{{"seconds", options_.drainTime.count()}});
     api_.drain();
     http_.drain([this] { http_.stop(); });

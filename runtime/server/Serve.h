@@ -9,6 +9,7 @@ namespace retort::server {
 
 struct ServeOptions {
   std::string bundle, keyFile;
+  int32_t weights = RETORT_WEIGHTS_MAPPED; ///< how the bundle's bytes are had
   HttpOptions http;
   ApiOptions api; ///< its keys come from keyFile, an empty name from the bundle's file
   SchedulerOptions scheduler;

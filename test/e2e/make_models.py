@@ -60,10 +60,51 @@ OLMO3_ROPES = {
     ),
     "sliding_attention": rope(500000.0),
 }
+# Queries grow within the lengths that tests run.
+MINISTRAL3 = rope(
+    1000000.0,
+    rope_type="yarn",
+    factor=8.0,
+    original_max_position_embeddings=32,
+    beta_fast=32.0,
+    beta_slow=1.0,
+    mscale=1.0,
+    mscale_all_dim=0.5,
+    llama_4_scaling_beta=0.5,
+)
 GEMMA3_ROPES = {
     "full_attention": rope(1000000.0, rope_type="linear", factor=8.0),
     "sliding_attention": rope(10000.0),
 }
+
+
+def muse_glimmer(text):
+    """With the smallest tower: transformers has no model of the text alone."""
+    return {
+        "text_config": text,
+        "vision_config": {
+            "num_hidden_layers": 1,
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_attention_heads": 2,
+            "layer_types": ["full_attention"],
+        },
+        "out_hidden_size": 128,
+        "projector_hidden_size": 32,
+    }
+
+
+def granite_swa(bases):
+    return base(
+        num_hidden_layers=5,
+        sliding_window=8,
+        layer_rope_theta=bases,
+        residual_multiplier=0.375,
+        attention_multiplier=0.25,
+        attention_bias=True,
+        tie_word_embeddings=True,
+    )
+
 
 # name -> (configuration class, its arguments)
 MODELS = {
@@ -76,6 +117,16 @@ MODELS = {
         base(rope_parameters=rope(10000.0, rope_type="linear", factor=4.0)),
     ),
     "mistral": ("MistralConfig", base(sliding_window=8, head_dim=16)),
+    "ministral3": ("Ministral3Config", base(head_dim=32, rope_parameters=MINISTRAL3)),
+    "hunyuan": (
+        "HunYuanDenseV1Config",
+        base(
+            head_dim=32,
+            attention_bias=True,
+            tie_word_embeddings=True,
+            rope_parameters=rope(10000.0, rope_type="dynamic", factor=1.0, alpha=50.0),
+        ),
+    ),
     "qwen2": ("Qwen2Config", base(rope_parameters=rope(1000000.0), tie_word_embeddings=True)),
     "qwen2_window": (
         "Qwen2Config",
@@ -111,6 +162,12 @@ MODELS = {
             mlp_bias=True,
             tie_word_embeddings=True,
         ),
+    ),
+    "granite_swa": ("GraniteSWAConfig", granite_swa([10000.0, 0, 10000.0, 10000.0, 0])),
+    "granite_swa_bases": ("GraniteSWAConfig", granite_swa([10000.0, 0, 20000.0, 50000.0, 0])),
+    "muse_glimmer": (
+        "MuseGlimmerConfig",
+        muse_glimmer(base(num_hidden_layers=5, sliding_window=8, head_dim=32)),
     ),
     "olmo2": ("Olmo2Config", base(rms_norm_eps=1e-5)),
     "olmo3": (
@@ -170,6 +227,15 @@ MODELS = {
 }
 
 
+# GGUF's metadata has no windows of some layers for qwen2, and no rotary base of each layer.
+WITHOUT_GGUF = ("qwen2_window", "granite_swa_bases")
+
+
+def has_offset(name, key):
+    """Whether the norm's gain is stored as w, meaning 1 + w."""
+    return name.startswith("gemma") or (name.startswith("muse") and key.endswith("layernorm.weight"))
+
+
 def make(name, directory, seed=0, dtype=torch.float32):
     """Writes the model `name` into `directory` and returns it, in eval mode."""
     import transformers
@@ -179,13 +245,17 @@ def make(name, directory, seed=0, dtype=torch.float32):
     config = getattr(transformers, class_name)(**arguments)
     config._attn_implementation = "eager"  # the only one with soft caps and windows everywhere
     torch.manual_seed(seed)
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    auto = transformers.AutoModelForCausalLM
+    if "text_config" in arguments:
+        config.text_config._attn_implementation = "eager"
+        auto = transformers.AutoModelForImageTextToText
+    model = auto.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for key, value in model.named_parameters():
             # Larger than initialisers make them, so that every part of the model matters.
             spread = 0.3 if value.dim() == 1 else 1.5 / math.sqrt(value.shape[-1])
             noise = torch.randn(value.shape) * spread
-            is_gain = key.endswith("norm.weight") and not name.startswith("gemma")
+            is_gain = key.endswith("norm.weight") and not has_offset(name, key)
             value.copy_(noise + 1 if is_gain else noise)
     model = model.to(dtype).eval()
     model.save_pretrained(directory)
@@ -208,6 +278,9 @@ LAYER_NAMES = {
     "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
+    "self_attn.query_layernorm": "attn_q_norm",
+    "self_attn.key_layernorm": "attn_k_norm",
+    "self_attn.gate_proj": "attn_gate",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
@@ -219,10 +292,19 @@ LAYER_NAMES = {
     "mlp.gate_up_proj": "ffn_up",
 }
 # Where post_attention_layernorm comes after the attention, or is called so in GGUF files.
-NORM_AFTER_ATTENTION = ("gemma2", "gemma3", "olmo2", "olmo3", "exaone4")
-ARCHITECTURES = {"mistral": "llama", "olmo3": "olmo2"}
-INTERLEAVED = ("llama", "smollm3", "granite")
-WINDOWED = ("mistral", "gemma2", "gemma3", "phi3", "olmo3", "exaone4", "cohere2")
+NORM_AFTER_ATTENTION = ("gemma2", "gemma3", "olmo2", "olmo3", "exaone4", "muse_glimmer")
+ARCHITECTURES = {
+    "mistral": "llama",
+    "olmo3": "olmo2",
+    "ministral3": "mistral3",
+    "hunyuan_v1_dense": "hunyuan-dense",
+    "muse_glimmer": "muse-glimmer",
+}
+INTERLEAVED = ("llama", "smollm3", "granite", "mistral3", "granite_swa", "muse-glimmer")
+WINDOWED = (
+    "mistral", "gemma2", "gemma3", "phi3", "olmo3", "exaone4", "cohere2", "granite_swa",
+    "muse_glimmer",
+)  # fmt: skip
 
 
 def parameter_name(key, family):
@@ -234,6 +316,8 @@ def parameter_name(key, family):
     if key == "lm_head.weight":
         return "output.weight"
     _, _, layer, rest = key.split(".", 3)
+    if rest == "self_attn.sinks":
+        return f"blk.{layer}.attn_sinks.weight"
     module, suffix = rest.rsplit(".", 1)
     if module == "post_attention_layernorm":
         local = "post_attention_norm" if family in NORM_AFTER_ATTENTION else "ffn_norm"
@@ -288,7 +372,18 @@ def write_metadata(writer, config, family):
     writer.add_rope_dimension_count(int(config["head_dim"] * rotated))
     if family in WINDOWED and config.get("sliding_window"):
         writer.add_sliding_window(config["sliding_window"])
-    if family == "granite":
+    if family in ("granite_swa", "muse_glimmer"):
+        writer.add_sliding_window_pattern(
+            [kind == "sliding_attention" for kind in config["layer_types"]]
+        )
+    if family == "granite_swa":
+        writer.add_array(
+            "granite_swa.attention.rope_pattern", [theta != 0 for theta in config["layer_rope_theta"]]
+        )
+    if family == "muse_glimmer":
+        writer.add_logit_scale(config["output_multiplier"])
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+    if family in ("granite", "granite_swa"):
         writer.add_embedding_scale(config["embedding_multiplier"])
         writer.add_residual_scale(config["residual_multiplier"])
         writer.add_attention_scale(config["attention_multiplier"])
@@ -302,11 +397,15 @@ def write_metadata(writer, config, family):
         writer.add_final_logit_softcapping(config["final_logit_softcapping"])
 
 
-def write_rope(writer, parameters, context):
+def write_rope(writer, parameters, context, dims):
     import gguf
 
     parameters = parameters.get("full_attention", parameters)
-    writer.add_rope_freq_base(parameters["rope_theta"])
+    growth = parameters.get("alpha", 1) ** (dims / (dims - 2))
+    writer.add_rope_freq_base(parameters["rope_theta"] * growth)
+    if "llama_4_scaling_beta" in parameters:
+        writer.add_rope_scaling_yarn_log_mul(parameters["mscale_all_dim"])
+        writer.add_attn_temperature_scale(parameters["llama_4_scaling_beta"])
     if parameters["rope_type"] in ("linear", "yarn"):
         kind = "LINEAR" if parameters["rope_type"] == "linear" else "YARN"
         writer.add_rope_scaling_type(gguf.RopeScalingType[kind])
@@ -349,23 +448,28 @@ def write_gguf(directory, path, quantisation=None, pre=None):
     from safetensors import safe_open
 
     config = json.loads((pathlib.Path(directory) / "config.json").read_text())
+    config = config.get("text_config", config)
     config.setdefault("head_dim", None)
     if config["head_dim"] is None:
         config["head_dim"] = config["hidden_size"] // config["num_attention_heads"]
     family = config["model_type"].removesuffix("_text")
-    gemma = family.startswith("gemma")
     arch = ARCHITECTURES.get(family, family)
     writer = gguf.GGUFWriter(str(path), arch)
     writer.add_name("test")
     write_metadata(writer, config, family)
-    write_rope(writer, config["rope_parameters"], config["max_position_embeddings"])
+    write_rope(
+        writer, config["rope_parameters"], config["max_position_embeddings"], config["head_dim"]
+    )
     if pre:
         write_tokenizer(writer, pathlib.Path(directory), pre)
     with safe_open(str(pathlib.Path(directory) / "model.safetensors"), "pt") as tensors:
         for key in tensors.keys():
+            if key.startswith("model.vision"):
+                continue
             value = tensors.get_tensor(key).to(torch.float32).numpy()
+            key = key.replace("model.language_model.", "model.")
             name = gguf_name(key, family)
-            if gemma and name.endswith("norm.weight"):
+            if key.endswith("norm.weight") and has_offset(family, key):
                 value = value + np.float32(1)
             if arch in INTERLEAVED and ".attn_q." in name:
                 value = permute(value, config["num_attention_heads"])
@@ -377,6 +481,11 @@ def write_gguf(directory, path, quantisation=None, pre=None):
                 writer.add_tensor(name, value, raw_dtype=quantisation)
             else:
                 writer.add_tensor(name, value)
+    if family == "muse_glimmer":
+        for layer in range(config["num_hidden_layers"]):
+            for part, gain in (("q", config["qk_scale_factor"]), ("k", 1)):
+                gains = np.full(config["head_dim"], gain, dtype=np.float32)
+                writer.add_tensor(f"blk.{layer}.attn_{part}_norm.weight", gains)
     if config["rope_parameters"].get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_factors(config, config["rope_parameters"]))
     writer.write_header_to_file()
@@ -395,8 +504,7 @@ def main():
         directory = options.out / name
         directory.mkdir(parents=True, exist_ok=True)
         make(name, directory)
-        # GGUF's metadata has no per-layer windows for qwen2.
-        if not options.no_gguf and name != "qwen2_window":
+        if not options.no_gguf and name not in WITHOUT_GGUF:
             write_gguf(directory, options.out / f"{name}.gguf")
         print(name, flush=True)
 

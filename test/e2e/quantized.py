@@ -34,6 +34,15 @@ def words(codes, bits, axis, order=None):
     return torch.from_numpy(np.moveaxis(packed, -1, axis).copy().view(np.int32))
 
 
+def stream(codes, bits, axis):
+    """int32 words of the codes along `axis` on end, bit after bit from the lowest of the first word."""
+    codes = np.moveaxis(codes.astype(np.uint32), axis, -1)
+    each_bit = codes[..., None] >> np.arange(bits, dtype=np.uint32) & 1
+    each_bit = each_bit.reshape(codes.shape[0], -1, 32)
+    packed = (each_bit << np.arange(32, dtype=np.uint32)).sum(-1, dtype=np.uint32)
+    return torch.from_numpy(np.moveaxis(packed, -1, axis).copy().view(np.int32))
+
+
 def scales_of(rng, shape, dtype, spread=0.02):
     numbers = np.asarray(rng.random(shape) * spread + spread / 2, np.float32)
     numbers = torch.from_numpy(numbers).to(dtype)
@@ -56,12 +65,16 @@ def gptq(bits=4, group=32, version=1, act_order=False, biased=False):
         order = np.arange(columns) // (columns // groups)
         if act_order:
             order = rng.permutation(order)
-        stored = words(zeros, bits, 1).numpy().view(np.uint32)
-        if version == 1:
+        pack = stream if bits == 3 else words
+        if bits == 3 and version == 1:
+            stored = stream((zeros - 1) % 8, 3, 1).numpy().view(np.uint32)
+        else:
+            stored = pack(zeros, bits, 1).numpy().view(np.uint32)
+        if version == 1 and bits != 3:
             ones = np.uint32(sum(1 << at for at in range(0, 32, bits)))
             stored = stored - ones
         tensors = {
-            f"{stem}.qweight": words(codes.T, bits, 0),
+            f"{stem}.qweight": pack(codes.T, bits, 0),
             f"{stem}.qzeros": torch.from_numpy(stored.view(np.int32)),
             f"{stem}.scales": scales,
             f"{stem}.g_idx": torch.from_numpy(order.astype(np.int32)),
@@ -140,6 +153,8 @@ def bytes_with_scales(name, method, scale_shape, block=None, type="float", scale
             codes = torch.from_numpy(rng.integers(-128, 128, shape).astype(np.int8))
         if block:
             numbers = np.repeat(np.repeat(numbers, block[0], 0)[:rows], block[1], 1)[:, :columns]
+        elif at == (rows,):
+            numbers = numbers[:, None]
         elif len(at) == 2:
             numbers = each(numbers, columns // at[1], columns)
         tensors = {f"{stem}.weight": codes, f"{stem}.{scale}": scales,
@@ -155,18 +170,22 @@ def bytes_with_scales(name, method, scale_shape, block=None, type="float", scale
 
 
 def fp4(kind):
-    size = 16 if kind == "nvfp4" else 32
+    size = 16 if kind in ("nvfp4", "modelopt") else 32
 
     def encode(stem, shape, rng):
         rows, columns = shape
         codes = rng.integers(0, 16, shape).astype(np.uint8)
         nibbles = torch.from_numpy(codes[:, ::2] | codes[:, 1::2] << 4)
-        if kind == "nvfp4":
+        if size == 16:
             scales = torch.from_numpy((rng.random((rows, columns // size)) * 300 + 1).astype(np.float32))
             scales = scales.to(torch.float8_e4m3fn)
             divisor = np.float32(2688 / 0.9)
             numbers = scales.float().numpy() / divisor
             more = {f"{stem}.weight_global_scale": torch.tensor([divisor])}
+            if kind == "modelopt":  # has a factor instead
+                factor = np.float32(1 / divisor)
+                numbers = scales.float().numpy() * factor
+                more = {f"{stem}.weight_scale_2": torch.tensor(factor)}
         else:
             scales = torch.from_numpy(rng.integers(117, 124, (rows, columns // size)).astype(np.uint8))
             numbers = np.exp2(scales.numpy() - 127.0).astype(np.float32)
@@ -175,8 +194,14 @@ def fp4(kind):
         if kind == "gpt-oss":
             blocks = nibbles.reshape(rows, columns // 32, 16)
             return {f"{stem}.weight_blocks": blocks, f"{stem}.weight_scales": scales}, weights
+        if kind in ("modelopt", "quark"):
+            return {f"{stem}.weight": nibbles, f"{stem}.weight_scale": scales, **more}, weights
         return {f"{stem}.weight_packed": nibbles, f"{stem}.weight_scale": scales, **more}, weights
 
+    if kind == "modelopt":
+        return {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}, encode
+    if kind == "quark":
+        return {"quant_method": "quark", "exclude": ["lm_head"]}, encode
     if kind == "gpt-oss":
         return {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}, encode
     return compressed(f"{kind}-pack-quantized", {"num_bits": 4, "type": "float", "symmetric": True,
@@ -240,6 +265,8 @@ METHODS = {
     "gptq-8bit": gptq(bits=8),
     "gptq-2bit": gptq(bits=2, group=16),
     "gptq-v2": gptq(version=2),
+    "gptq-3": gptq(bits=3),
+    "gptq-3-v2-act-order": gptq(bits=3, version=2, act_order=True),
     "gptq-one-group": gptq(group=-1),
     "gptq-act-order": gptq(act_order=True),
     "awq": awq(),
@@ -265,4 +292,12 @@ METHODS = {
     "bnb-nf4-nested": bitsandbytes(nested=True),
     "bnb-fp4-stored-as-bf16": bitsandbytes(kind="fp4", storage=torch.bfloat16, block=128),
     "bnb-int8": int8_rows(),
+    "modelopt-fp8": bytes_with_scales("", "modelopt", lambda rows, columns: (), quant_algo="FP8"),
+    "modelopt-fp8-rows": bytes_with_scales("", "modelopt", lambda rows, columns: (rows,),
+                                           quant_algo="FP8_PER_CHANNEL_PER_TOKEN"),
+    "modelopt-nvfp4": fp4("modelopt"),
+    "quark-fp8": bytes_with_scales("", "quark", lambda rows, columns: (),
+                                   export={"weight_format": "real_quantized"}),
+    "quark-int8": bytes_with_scales("", "quark", lambda rows, columns: (rows,), type="int"),
+    "quark-mxfp4": fp4("quark"),
 }  # fmt: skip

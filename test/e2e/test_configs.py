@@ -72,6 +72,14 @@ def windows(**more):
     }
 
 
+GROWING = [
+    {"rope_type": "yarn", "rope_theta": 1e6, "factor": 8.0, "original_max_position_embeddings": 32,
+     "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.3},
+    {"type": "yarn", "rope_theta": 1e4, "factor": 8.0, "original_max_position_embeddings": 16,
+     "llama_4_scaling_beta": 0.1},
+    {"rope_type": "default", "rope_theta": 1e4, "original_max_position_embeddings": 24,
+     "llama_4_scaling_beta": 0.5},
+]  # fmt: skip
 GEMMA = {
     "hidden_act": [ABSENT, "gelu"],
     "hidden_activation": [ABSENT, "gelu_pytorch_tanh", "silu"],
@@ -97,6 +105,16 @@ FAMILIES = {
     ),
     "granite": {"embedding_multiplier": [ABSENT, 2.0], "logits_scaling": [ABSENT, 4],
                 "residual_multiplier": [ABSENT, 0.5], "attention_multiplier": [0.1, 0.25]},
+    "granite_swa": {"embedding_multiplier": [ABSENT, 2.0], "logits_scaling": [ABSENT, 4],
+                    "residual_multiplier": [ABSENT, 0.5], "attention_multiplier": [0.1, 0.25],
+                    "layer_rope_theta": [ABSENT, None, [0, 10000.0, 50000, 0, 10000.0]],
+                    "sliding_window": [ABSENT, 8], "head_dim": [ABSENT]},
+    "ministral3": {"rope_scaling": [ABSENT, ABSENT, None, GROWING[1]], "rope_parameters": [ABSENT, *GROWING],
+                   "sliding_window": [ABSENT, None, 8]},
+    "hunyuan_v1_dense": {"head_dim": [16, 32], "rope_parameters": [
+        ABSENT, {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 1.0, "alpha": 50.0},
+        {"type": "dynamic", "rope_theta": 10000.0, "factor": 2.0, "alpha": 8},
+        {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}]},
     "olmo2": {},
     "olmo3": {},
     "glm4": {"partial_rotary_factor": [ABSENT, 0.5, 1.0]},

@@ -36,7 +36,9 @@ CLASSES = {"llama": "LlamaConfig", "qwen3": "Qwen3Config", "gemma2": "Gemma2Conf
            "phi3": "Phi3Config", "smollm3": "SmolLM3Config", "granite": "GraniteConfig",
            "olmo2": "Olmo2Config", "olmo3": "Olmo3Config", "glm4": "Glm4Config",
            "ernie4_5": "Ernie4_5Config", "seed_oss": "SeedOssConfig", "exaone4": "Exaone4Config",
-           "cohere2": "Cohere2Config", "gemma": "GemmaConfig", "stablelm": "StableLmConfig"}
+           "cohere2": "Cohere2Config", "gemma": "GemmaConfig", "stablelm": "StableLmConfig",
+           "ministral3": "Ministral3Config", "hunyuan": "HunYuanDenseV1Config",
+           "granite_swa": "GraniteSWAConfig", "muse_glimmer": "MuseGlimmerConfig"}
 FAMILIES = list(CLASSES)
 
 
@@ -57,20 +59,25 @@ def configuration(family, rng):
         head_dim=rng.choice([64, 128, 16, 48, 80, 112]),
         tie_word_embeddings=family.startswith("gemma") or rng.random() < 0.5,
     )
-    if family in ("qwen2", "phi3", "cohere2", "stablelm"):  # head size is hidden_size / heads
+    if family in ("qwen2", "phi3", "cohere2", "stablelm", "granite_swa"):  # head size is hidden_size / heads
         config["hidden_size"] = heads * rng.choice([16, 32, 64] if heads < 8 else [16, 32])
         del config["head_dim"]
     if family == "llama":
         config |= {"attention_bias": rng.random() < 0.5, "rms_norm_eps": 1e-5,
                    "rope_parameters": rng.choice([make_models.rope(), make_models.LLAMA3,
                                                   make_models.YARN])}
-    if family in ("mistral", "gemma2", "gemma3", "phi3", "olmo3", "exaone4", "cohere2"):
+    if family in ("mistral", "gemma2", "gemma3", "phi3", "olmo3", "exaone4", "cohere2", "granite_swa",
+                  "muse_glimmer"):
         config["sliding_window"] = rng.choice([3, 8, 17, 33])
-    if family in ("olmo3", "exaone4", "cohere2"):
+    if family in ("olmo3", "exaone4", "cohere2", "granite_swa", "muse_glimmer"):
         config["layer_types"] = ["sliding_attention", "full_attention", "sliding_attention"][:layers]
     if family == "smollm3":
         config["no_rope_layer_interval"] = 2
-    if family == "granite":
+    if family == "granite_swa":
+        config["layer_rope_theta"] = [10000.0, rng.choice([0, 10000.0]), 50000.0][:layers]
+    if family == "muse_glimmer":
+        config["layer_rope_theta"] = [10000.0, 0, 10000.0][:layers]
+    if family.startswith("granite"):
         config |= {"embedding_multiplier": 12.0, "residual_multiplier": 0.25,
                    "attention_multiplier": 0.0625, "logits_scaling": 4.0}
     if family in ("granite", "seed_oss", "ernie4_5", "glm4"):
@@ -84,6 +91,11 @@ def configuration(family, rng):
         config |= {"rope_parameters": make_models.rope(
             rope_type="longrope", short_factor=factors, long_factor=factors),
             "original_max_position_embeddings": 64}
+    if family == "ministral3":
+        config["rope_parameters"] = make_models.MINISTRAL3
+    if family == "hunyuan":
+        config["rope_parameters"] = make_models.rope(
+            rope_type="dynamic", factor=1.0, alpha=rng.choice([8.0, 1000.0]))
     if family in ("gemma2", "gemma3"):
         config["query_pre_attn_scalar"] = rng.choice([16, 24, 64])
     if family == "gemma2":
@@ -94,12 +106,14 @@ def configuration(family, rng):
     return config
 
 
-def formats(config, blocks, rng):
+def formats(family, config, blocks, rng):
     """Passes that give each matrix a format of its own; what none names stays f32."""
     passes = []
     names = [f"blk.{block}.{part}.weight" for block in blocks
-             for part in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")]
-    joint = {"attn_k": "attn_q", "attn_v": "attn_q", "ffn_up": "ffn_gate"}  # mostly: then they are fused
+             for part in ("attn_q", "attn_k", "attn_v", "attn_gate", "attn_output", "ffn_gate", "ffn_up",
+                          "ffn_down")
+             if part != "attn_gate" or family == "muse_glimmer"]
+    joint = {"attn_k": "attn_q", "attn_v": "attn_q", "attn_gate": "attn_q", "ffn_up": "ffn_gate"}  # mostly: then they are fused
     chosen = {}
     for name in [*names, "token_embd.weight", "output.weight"]:
         prefix, _, part = name.removesuffix(".weight").rpartition(".")
@@ -143,7 +157,7 @@ def recipe(family, config, folder, rng):
     dropped = rng.randrange(layers) if layers > 2 and rng.random() < 0.5 else None
     if dropped is not None:
         passes.append(f"prune-depth{{drop={dropped}}}")
-    passes += formats(config, [b for b in range(layers) if b != dropped], rng)
+    passes += formats(family, config, [b for b in range(layers) if b != dropped], rng)
     if rng.random() < 0.8:
         passes.append(f"cache-format{{format={rng.choice(['f16', 'bf16', 'f8e4m3'])}}}")
     if rng.random() < 0.3:  # and one block another
@@ -176,7 +190,8 @@ def check(seed, sim, folder):
     config = configuration(family, rng)
     model = folder / "model"
     model.mkdir()
-    make_models.MODELS[f"{family}-random"] = (CLASSES[family], config)
+    arguments = make_models.muse_glimmer(config) if family == "muse_glimmer" else config
+    make_models.MODELS[f"{family}-random"] = (CLASSES[family], arguments)
     make_models.make(f"{family}-random", model, seed=seed)
     make_sparse_model.write_tokenizer(model, config["vocab_size"])
     pipeline = recipe(family, config, folder, rng)

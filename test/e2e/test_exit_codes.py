@@ -286,6 +286,19 @@ def resources(b):
     if not named:
         b.failures += 1
         print("FAILED: no limit of open files was too low")
+    # A folder within the corpus that cannot be opened for want of files is no corpus without text.
+    (b.work / "deep" / "er").mkdir(parents=True)
+    (b.work / "deep" / "er" / "a.txt").write_text("some text\n" * 50)
+    seen = set()
+    for files in range(3, 12):
+        process = b.run("corpus", b.work / "deep", before=f"ulimit -n {files};")
+        seen.add(process.returncode)
+        if process.returncode not in (OK, 127) and "Too many open files" in process.stderr:
+            b.expect(f"a corpus with {files} files", RESOURCES, "Too many open files", "corpus", b.work / "deep",
+                     before=f"ulimit -n {files};")
+    if RESOURCES not in seen or 3 in seen:
+        b.failures += 1
+        print("FAILED: codes of a corpus with too few files:", seen)
     with SmallDisk(b.work / "tmp", "64k") as disk:
         if disk.ok:
             b.compile("a full disk of temporary files", RESOURCES, "No space left.*TMPDIR", hf, "--recipe", "int8",

@@ -120,12 +120,12 @@ def main():
             directory = folder / model_name
             directory.mkdir()
             model = make_models.make(model_name, directory)
-            vocab = model.config.vocab_size
+            vocab = model.config.get_text_config().vocab_size
             lengths = LENGTHS.get(model_name, [[1], [100], [7, 40, 1, 33], [200]])
             sequences = random_sequences(vocab, lengths, 1)
             theirs = transformers_logits(model, sequences)
             checkpoints = {model_name: directory}
-            if model_name != "qwen2_window":
+            if model_name not in make_models.WITHOUT_GGUF:
                 make_models.write_gguf(directory, folder / f"{model_name}.gguf")
                 checkpoints[model_name + ".gguf"] = folder / f"{model_name}.gguf"
             for label, checkpoint in checkpoints.items():

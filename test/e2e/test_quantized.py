@@ -89,6 +89,24 @@ def check_logits(tool, library, method, base, folder, weights, work):
     return worst(method, ours, transformers_logits(model, sequences)) <= LIMIT
 
 
+def check_older_modelopt(dump, work):
+    """ModelOpt's first versions describe the quantisation in a file of its own."""
+    folder = changed(work / "modelopt-nvfp4", work / "older")
+    settings = json.loads((folder / "config.json").read_text())
+    quantization = settings.pop("quantization_config")
+    (folder / "config.json").write_text(json.dumps(settings))
+    described = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": quantization["quant_algo"]}}
+    (folder / "hf_quant_config.json").write_text(json.dumps(described))
+    dumps = []
+    for source in (folder, work / "modelopt-nvfp4"):
+        subprocess.run([dump, str(source), str(work / "dump.safetensors")], check=True)
+        dumps.append(load_file(str(work / "dump.safetensors")))
+    assert dumps[0].keys() == dumps[1].keys()
+    assert all(torch.equal(value, dumps[1][name]) for name, value in dumps[0].items())
+    (folder / "hf_quant_config.json").write_text("[]")
+    assert "has no object 'quantization'" in refusal(dump, folder, 3)
+
+
 def refusal(dump, folder, code):
     done = subprocess.run([dump, str(folder), "/dev/null"], capture_output=True, text=True)
     assert done.returncode == code, (done.returncode, done.stderr)
@@ -129,7 +147,12 @@ def check_refusals(dump, dump_params, work):
         ("gptq", 3, {"tensors": {".scales": lambda t: t.int()}}, "is stored as I32, not as F16"),
         ("gptq", 3, {"tensors": {".scales": lambda t: t[:, 1:]}}, "but its matrix needs"),
         ("gptq", 3, {"tensors": {".g_idx": lambda t: t[1:]}}, ".g_idx' is"),
-        ("gptq", 4, {"tensors": {".qzeros": lambda t: t[:, : t.shape[1] * 3 // 4]}}, "codes of 3 bits"),
+        ("gptq", 4, {"tensors": {".qzeros": lambda t: t.repeat(1, 2)[:, : t.shape[1] * 5 // 4]}}, "codes of 5 bits"),
+        ("gptq-3", 3, {"tensors": {".qweight": lambda t: t[1:]}}, "which do not divide the 85 columns"),
+        ("modelopt-fp8", 4, {"config": {"quant_algo": "W4A8_AWQ"}}, "ModelOpt's 'W4A8_AWQ'"),
+        ("modelopt-nvfp4", 3, {"drop": [".weight_scale_2"]}, ".weight_global_scale', which belongs to"),
+        ("quark-fp8", 4, {"config": {"export": {"weight_format": "fake_quantized"}}}, "in the format 'fake_quantized'"),
+        ("quark-mxfp4", 4, {"tensors": {".o_proj.weight": lambda t: t.int()}}, "of I32 codes"),
         ("awq", 3, {"tensors": {".qweight": lambda t: t[:-1]}}, "which do not divide the"),
         ("awq", 3, {"tensors": {".scales": lambda t: t[0]}}, "not a matrix"),
         ("ct-int4", 3, {"tensors": {".weight_shape": lambda t: t * 2}}, "which are no codes of 2, 4 or 8"),
@@ -184,6 +207,7 @@ def main():
                     assert torch.allclose(ours, value, rtol=1e-2, atol=1e-6), (method, key)
             if not check_logits(tool, library, method, base, folder, weights, work):
                 failed.append(method)
+        check_older_modelopt(dump, work)
         check_refusals(dump, dump_params, work)
     if failed:
         sys.exit(f"more than {LIMIT} differs: {', '.join(failed)}")

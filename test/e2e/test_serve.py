@@ -177,6 +177,38 @@ def openai_package(t):
         t.check("SIGTERM with nothing to do", s.end() == 0)
 
 
+def responses(t):
+    """OpenAI's newer endpoint, as far as nothing is stored."""
+    with Server(t) as s:
+        ask = lambda **fields: s.client.responses.create(model="m", store=False, **fields)
+        chat = s.client.chat.completions.create(
+            model="m", messages=[{"role": "system", "content": "be brief"}, *HELLO], max_tokens=12, temperature=0)
+        whole = ask(instructions="be brief", input="hello", max_output_tokens=12, temperature=0, metadata={"a": "b"})
+        t.check("an answer", whole.output_text == chat.choices[0].message.content and whole.status == "incomplete"
+                and whole.incomplete_details.reason == "max_output_tokens" and whole.metadata == {"a": "b"}, whole)
+        t.check("usage", whole.usage.output_tokens == 12 and whole.usage.input_tokens == chat.usage.prompt_tokens
+                and whole.usage.input_tokens_details.cached_tokens > 0, whole.usage)
+        events = list(ask(instructions="be brief", input="hello", max_output_tokens=12, temperature=0, stream=True))
+        t.check("events are counted", [e.sequence_number for e in events] == list(range(len(events))), events)
+        text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
+        t.check("a stream says the same", text == whole.output_text == events[-1].response.output_text
+                and events[0].type == "response.created" and events[-1].type == "response.incomplete", events)
+        stop = {"stop": [whole.output_text[2:4]]}
+        with s.client.responses.stream(model="m", store=False, instructions="be brief", input="hello", temperature=0,
+                                       max_output_tokens=12, extra_body=stop) as stream:
+            for _ in stream:
+                pass
+            final = stream.get_final_response()
+            t.check("the package's own reading of it", final.status == "completed"
+                    and final.output_text == whole.output_text.split(stop["stop"][0])[0], final)
+        again = ask(input=[{"role": "user", "content": "hello"}, *[o.to_dict() for o in whole.output],
+                           {"role": "user", "content": [{"type": "input_text", "text": "and"}]}], max_output_tokens=4)
+        t.check("a conversation that goes on", again.usage.output_tokens == 4, again)
+        t.refused("stored answers", openai.BadRequestError, lambda: s.client.responses.create(
+            model="m", input="a", previous_response_id="resp_1"), "whole conversation")
+        t.refused("too long", openai.BadRequestError, lambda: ask(input="word " * 5000), "context holds 1024", "input")
+
+
 def log_probabilities(t):
     """As lm-evaluation-harness asks for them, against transformers."""
     import torch
@@ -365,6 +397,53 @@ def draining(t):
         t.check("a second SIGTERM", s.end() == 130, s.process.returncode)
 
 
+def operated(t):
+    """By a service manager, and with options from a file."""
+    path = t.work / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(20)
+        with Server(t, NOTIFY_SOCKET=str(path)) as s:
+            t.check("ready", manager.recv(1000) == f"READY=1\nSTATUS={s.url}".encode())
+            t.check("ends", s.end() == 0)
+            t.check("stopping", manager.recv(1000) == b"STOPPING=1")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as abstract:
+            abstract.bind("\0retort-test-" + str(os.getpid()))
+            abstract.settimeout(20)
+            with Server(t, NOTIFY_SOCKET="@retort-test-" + str(os.getpid())):
+                t.check("by a name that is no file's", abstract.recv(1000).startswith(b"READY=1"))
+        with Server(t, NOTIFY_SOCKET=str(t.work / "nobody")) as s:
+            t.check("a manager that is gone", s.chat(max_tokens=1))
+    config = t.work / "serve.toml"
+    config.write_text('# comments\nname = "by-file"\nslots = 3\ninsecure = true\nhost = "0.0.0.0"\ncors-origin = ["http://a", "http://b"]\n')
+    with Server(t, "--config", config) as s:
+        t.check("a file", s.client.models.list().data[0].id == "by-file")
+    with Server(t, "--config", config, "--name", "by-line", RETORT_SERVE_QUEUE="7") as s:
+        t.check("the command line before it", s.client.models.list().data[0].id == "by-line")
+    for text, words in (('slot = 3\n', "slot"), ('slots = "many"\n', "slots"), ("slots = \n= 3\n", "")):
+        config.write_text(text)
+        process = t.command("serve", t.bundle, "--config", config)
+        t.check(f"refused: {text!r}", process.returncode == 2 and process.stderr.count("\n") == 1 and words in process.stderr, process)
+    process = t.command("serve", t.bundle, "--config", t.work / "nothing.toml")
+    t.check("no file", process.returncode != 0 and "nothing.toml" in process.stderr and process.stderr.count("\n") == 1, process)
+
+
+def weights(t):
+    """What is served is replaced in place."""
+    bundle = t.work / "copied.retort"
+    shutil.copy(t.bundle, bundle)
+    first = t.bundle
+    t.bundle = bundle
+    with Server(t, "--weights", "copied", "--no-prefix-cache") as s:
+        ask = lambda: s.client.completions.create(model="copied", prompt="a", max_tokens=8, temperature=0).choices[0].text
+        before = ask()
+        with open(bundle, "r+b") as f:
+            f.write(b"\x55" * bundle.stat().st_size)
+            f.truncate(100)
+        t.check("a bundle that is overwritten", ask() == before)
+    t.bundle = first
+
+
 def framing(t):
     """Bytes in which two servers could see different requests end the connection with one reply."""
     get, body = b"GET /live HTTP/1.1\r\nHost: localhost\r\n", b'{"prompt": "a"}'
@@ -513,7 +592,7 @@ def the_log(t):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="retort-serve-") as work:
         test = Test(sys.argv[1], pathlib.Path(work))
-        for part in (openai_package, log_probabilities, prefixes, retries, curl, the_same_bytes, clients_that_go, draining, framing, slow_clients,
+        for part in (openai_package, responses, log_probabilities, prefixes, retries, curl, the_same_bytes, clients_that_go, draining, operated, weights, framing, slow_clients,
                      refused_to_start, the_log):
             start = time.time()
             part(test)

@@ -54,7 +54,7 @@ class Library:
 
     def meets(self, grammar, text):
         matcher = ctypes.c_void_p()
-        assert self.c.retort_matcher_create(grammar, ctypes.byref(matcher), self.error) == 0
+        assert self.c.retort_matcher_create(grammar, None, ctypes.c_size_t(0), ctypes.byref(matcher), self.error) == 0
         good = all(self.c.retort_matcher_accept(matcher, token) == 0 for token in self.tokens(text))
         good = good and self.c.retort_matcher_complete(matcher) == 1
         self.c.retort_matcher_destroy(matcher)

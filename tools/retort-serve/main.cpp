@@ -25,6 +25,10 @@ struct CommandLine {
     app.add_option("BUNDLE", options.bundle, "What `retort compile` made")
         ->required()
         ->envname("RETORT_SERVE_BUNDLE");
+    app.set_config("--config", "", "These options from a TOML file: port = 8443")
+        ->type_name("FILE")
+        ->envname("RETORT_SERVE_CONFIG");
+    app.allow_config_extras(CLI::config_extras_mode::error);
     addNetwork();
     addAccess();
     addModel();
@@ -106,6 +110,16 @@ struct CommandLine {
                          "Keys and values of all answers together, 512MB (default: enough)"),
           group, "SIZE")
         ->default_str("");
+    named(app.add_option(
+              "--weights", options.weights,
+              "mapped: shared, the file must stay as it is; copied; locked: never paged out"),
+          group, "HOW")
+        ->transform(CLI::CheckedTransformer(
+                        std::map<std::string, int32_t>{{"mapped", RETORT_WEIGHTS_MAPPED},
+                                                       {"copied", RETORT_WEIGHTS_COPIED},
+                                                       {"locked", RETORT_WEIGHTS_LOCKED}})
+                        .description(""))
+        ->default_str("mapped");
     named(app.add_flag("--no-prefix-cache", noPrefixCache,
                        "Compute each prompt anew, also where it begins like another"),
           group, nullptr);

@@ -7,18 +7,20 @@
  * here. */
 #ifndef RETORT_ABI_CPU_PROGRAM_H
 #define RETORT_ABI_CPU_PROGRAM_H
+#include "runtime/src/abi/patience.h"
 #include <stdint.h>
 
 #define RETORT_CPU_ABI_VERSION 1 /* entry.abi */
 #define RETORT_ALIGN64 __attribute__((aligned(64)))
 
-/* The threads' barrier: generation-counting; a thread spins for a while and then sleeps. Zeroed once
- * by the runtime when it makes the pool. Padded so that what arriving threads write shares no cache
+/* The threads' barrier: generation-counting; a thread spins for a while, where that helps, and then
+ * sleeps. Zeroed once by the runtime when it makes the pool. Padded so that what arriving threads write shares no cache
  * line with what waiting ones read. */
 typedef struct retort_cpu_barrier {
   RETORT_ALIGN64 uint32_t arrived;
   RETORT_ALIGN64 uint32_t generation;
   uint32_t sleeping; /* threads that wait in the kernel */
+  retort_patience patience;
 } retort_cpu_barrier;
 
 typedef struct retort_cpu_step {

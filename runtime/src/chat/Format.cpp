@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/chat/Interpreter.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 

@@ -60,7 +60,7 @@ void CpuDevice::run(const KvCache &cache, const StepRows &rows, const StepResult
   step.barrier = &barrier_;
   step.num_rows = int32_t(rows.tokens.size());
   step.num_wanted = int32_t(rows.wanted.size());
-  step.num_threads = int32_t(pool_.threads());
+  step.num_threads = int32_t(pool_.ready());
   step.pages_per_slot = int32_t(cache.pagesPerSlot());
   const std::pair<retort_cpu_entry, const retort_cpu_step *> call{model_->program()->entry(),
                                                                   &step};
@@ -69,7 +69,7 @@ void CpuDevice::run(const KvCache &cache, const StepRows &rows, const StepResult
         const auto &[entry, cpuStep] = *static_cast<const decltype(call) *>(argument);
         entry(cpuStep, thread);
       },
-      &call);
+      &call, unsigned(step.num_threads));
 }
 
 void CpuDevice::copyPage(int32_t from, int32_t to) {

@@ -106,13 +106,17 @@ Manifest readBundleFile(std::span<const uint8_t> file, const std::string &where)
   return manifest;
 }
 
-BundleReader BundleReader::open(const std::string &path) {
+BundleReader BundleReader::open(const std::string &path, Weights weights) {
+  const auto openFile = [weights](const std::string &name) {
+    return weights == Weights::Mapped ? MappedFile::open(name)
+                                      : MappedFile::copy(name, weights == Weights::Locked);
+  };
   BundleReader reader;
   reader.path_ = path;
   struct stat info;
   reader.isDirectory_ = ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
   if (!reader.isDirectory_) {
-    reader.files_.push_back(MappedFile::open(path));
+    reader.files_.push_back(openFile(path));
     reader.manifest_ = readBundleFile(reader.files_[0].bytes(), path);
     return reader;
   }
@@ -125,7 +129,7 @@ BundleReader BundleReader::open(const std::string &path) {
   checkManifestHash(textOf(manifest.bytes()), readManifestSum(path + "/manifest.sha256"), path);
   reader.manifest_ = parseManifest(textOf(manifest.bytes()), manifestPath, std::nullopt);
   for (const Manifest::Part &part : reader.manifest_.parts) {
-    reader.files_.push_back(MappedFile::open(path + "/" + part.name));
+    reader.files_.push_back(openFile(path + "/" + part.name));
     if (reader.files_.back().bytes().size() != part.bytes)
       fail(ExitCode::BadInput, path + ": the part " + part.name + " has " +
                                    std::to_string(reader.files_.back().bytes().size()) +

@@ -32,11 +32,15 @@ BundleHeader readBundleHeader(std::span<const uint8_t> file, const std::string &
 Manifest readBundleFile(std::span<const uint8_t> file, const std::string &where);
 
 /// A bundle, mapped. Movable; spans stay valid for the life of the object.
+/// How a bundle's bytes are had: mapped, and so shared with others who do; or copied, so that nobody who
+/// writes to the file changes them; or that, and never paged out.
+enum class Weights { Mapped, Copied, Locked };
+
 class BundleReader {
 public:
-  /// Maps the bundle and reads its manifest. Throws Error (Io, BadInput, Unsupported); the message
+  /// Maps or copies the bundle and reads its manifest. Throws Error (Io, BadInput, Unsupported); the message
   /// begins with the path.
-  static BundleReader open(const std::string &path);
+  static BundleReader open(const std::string &path, Weights weights = Weights::Mapped);
 
   const Manifest &manifest() const { return manifest_; }
   const std::string &path() const { return path_; }

@@ -86,6 +86,9 @@ template <class Where, class Body> retort_status guard(Where *where, Body &&body
     } catch (const ContextError &error) {
       put(where, error.message);
       return RETORT_E_CONTEXT;
+    } catch (const PagesError &error) {
+      put(where, error.message);
+      return RETORT_E_PAGES;
     } catch (const std::bad_alloc &) {
       put(where, "no memory");
       return RETORT_E_RESOURCES;

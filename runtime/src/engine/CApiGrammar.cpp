@@ -31,13 +31,14 @@ retort_status retort_grammar_create(const retort_model *model, retort_grammar_ki
 
 void retort_grammar_destroy(retort_grammar *grammar) { delete grammar; }
 
-retort_status retort_matcher_create(const retort_grammar *grammar, retort_matcher **matcher,
+retort_status retort_matcher_create(const retort_grammar *grammar, const int32_t *before,
+                                    size_t num_before, retort_matcher **matcher,
                                     retort_error *error) {
   if (matcher)
     *matcher = nullptr;
   return guard(error, [&] {
-    require(grammar && matcher, "a pointer is NULL");
-    *matcher = new retort_matcher{grammar::Matcher(grammar->grammar)};
+    require(grammar && matcher && (before || num_before == 0), "a pointer is NULL");
+    *matcher = new retort_matcher{grammar::Matcher(grammar->grammar, {before, num_before})};
   });
 }
 

@@ -101,6 +101,8 @@ const char *retort_status_name(int status) {
     return "RETORT_E_CONTEXT";
   case RETORT_E_CAPACITY:
     return "RETORT_E_CAPACITY";
+  case RETORT_E_PAGES:
+    return "RETORT_E_PAGES";
   }
   return "RETORT_E_?";
 }
@@ -112,7 +114,10 @@ retort_status retort_model_open(const char *path, const retort_model_options *op
   return guard(error, [&] {
     require(path && model, "path or model is NULL");
     auto given = optionsOr(options, "retort_model_options.struct_bytes is not set");
-    *model = new retort_model{Model::open(path, given.isa ? given.isa : "", given.threads)};
+    require(given.weights >= RETORT_WEIGHTS_MAPPED && given.weights <= RETORT_WEIGHTS_LOCKED,
+            "retort_model_options.weights is none of its values");
+    *model = new retort_model{
+        Model::open(path, given.isa ? given.isa : "", given.threads, Weights(given.weights))};
   });
 }
 
@@ -271,6 +276,14 @@ retort_status retort_decoder_set_stops(retort_decoder *decoder, const char *cons
       stops.emplace_back(stop[i]);
     }
     decoder->answer = AnswerText(decoder->model->tokenizer(), std::move(stops));
+  });
+}
+
+retort_status retort_decoder_follow(retort_decoder *decoder, const int32_t *tokens,
+                                    size_t num_tokens) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(decoder && (tokens || num_tokens == 0), "a pointer is NULL");
+    decoder->answer.follow({tokens, num_tokens});
   });
 }
 

@@ -42,6 +42,7 @@ GenerateOptions readGenerate(const retort_generate_options *given) {
   options.ignoreStopTokens = values.ignore_stop_tokens != 0;
   options.cancel = values.cancel;
   options.onText = values.on_text;
+  options.onToken = values.on_token;
   options.user = values.user;
   if (values.grammar)
     options.grammar = values.grammar->grammar;
@@ -172,10 +173,11 @@ retort_status retort_sampler_see(retort_sampler *sampler, const int32_t *tokens,
   });
 }
 
-retort_status retort_sampler_constrain(retort_sampler *sampler, const retort_grammar *grammar) {
+retort_status retort_sampler_constrain(retort_sampler *sampler, const retort_grammar *grammar,
+                                       const int32_t *before, size_t num_before) {
   return guard(static_cast<retort_error *>(nullptr), [&] {
-    require(sampler, "sampler is NULL");
-    sampler->sampler.constrain(grammar ? grammar->grammar : nullptr);
+    require(sampler && (before || num_before == 0), "a pointer is NULL");
+    sampler->sampler.constrain(grammar ? grammar->grammar : nullptr, {before, num_before});
   });
 }
 

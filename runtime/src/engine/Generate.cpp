@@ -20,15 +20,22 @@ double secondsSince(Clock::time_point start) {
 /// The answer's text on its way to the caller.
 class TextOutput {
 public:
-  TextOutput(const Model &model, const GenerateOptions &options) : options_(options) {
-    if (model.hasTokenizer())
-      text_.emplace(model.tokenizer(), options.stops);
-    else
+  TextOutput(const Model &model, const GenerateOptions &options, std::span<const int32_t> prompt)
+      : options_(options) {
+    if (!model.hasTokenizer()) {
       StopFinder check(options.stops);
+      return;
+    }
+    text_.emplace(model.tokenizer(), options.stops);
+    text_->follow(prompt);
   }
   bool isStop(int32_t token) const { return text_ && text_->isStop(token); }
   /// False if the answer ends here: a stop string (stopped()), or the caller does not want more.
-  bool push(int32_t token) { return !text_ || (show(text_->push(token)) && !text_->stopped()); }
+  bool push(int32_t token) {
+    if (options_.onToken && options_.onToken(options_.user, token) != 0)
+      return false;
+    return !text_ || (show(text_->push(token)) && !text_->stopped());
+  }
   bool finish() { return !text_ || show(text_->finish()); }
   bool stopped() const { return text_ && text_->stopped(); }
 
@@ -44,11 +51,11 @@ private:
 /// One generation: prompt, then token after token.
 class Generation {
 public:
-  Generation(Session &session, int32_t slot, const GenerateOptions &options,
-             retort_generation &result)
+  Generation(Session &session, int32_t slot, std::span<const int32_t> prompt,
+             const GenerateOptions &options, retort_generation &result)
       : session_(session), slot_(slot), options_(options), result_(result),
-        sampler_(options.sampling), output_(session.model(), options) {
-    sampler_.constrain(options.grammar);
+        sampler_(options.sampling), output_(session.model(), options, prompt) {
+    sampler_.constrain(options.grammar, prompt);
   }
 
   void run(std::span<const int32_t> prompt) {
@@ -64,7 +71,12 @@ public:
       double &seconds;
       ~Timer() { seconds = secondsSince(start); }
     } timer{start, result_.decode_seconds};
-    decode();
+    try {
+      decode();
+    } catch (...) { // what was held back is known, too
+      output_.finish();
+      throw;
+    }
   }
 
 private:
@@ -106,8 +118,10 @@ private:
         return end(output_.stopped() ? RETORT_FINISH_STOP : RETORT_FINISH_CANCELLED);
       if (sampler_.done())
         return end(RETORT_FINISH_STOP);
-      if (result_.tokens == options_.maxTokens)
+      if (result_.tokens == options_.maxTokens) {
+        keep(token);
         return end(RETORT_FINISH_LENGTH);
+      }
       if (session_.length(slot_) == session_.cache().maxContext())
         return end(RETORT_FINISH_CONTEXT);
       if (cancelled())
@@ -116,6 +130,17 @@ private:
       const size_t wanted = 0;
       session_.step({&row, 1}, {&wanted, 1}, outputs());
     }
+  }
+
+  /// Runs a token of which nobody wants to know what follows, so that the slot holds the answer whole;
+  /// where there is no room, it does not.
+  void keep(int32_t token) {
+    const size_t length = session_.length(slot_);
+    if (length == session_.cache().maxContext() ||
+        session_.cache().missingPages(slot_, 1) > session_.cache().freePages())
+      return;
+    const retort_row row = {token, slot_, int32_t(length)};
+    session_.step({&row, 1}, {}, {});
   }
 
   void end(retort_finish finish) {
@@ -173,6 +198,8 @@ AnswerText::AnswerText(const Tokenizer &tokenizer, std::vector<std::string> stop
       tokens_.push_back(token);
 }
 
+void AnswerText::follow(std::span<const int32_t> tokens) { decoder_.follow(tokens); }
+
 bool AnswerText::isStop(int32_t token) const {
   return std::find(tokens_.begin(), tokens_.end(), token) != tokens_.end();
 }
@@ -211,7 +238,8 @@ void generate(Session &session, int32_t slot, std::span<const int32_t> prompt,
   if (prompt.empty())
     fail(ExitCode::Usage, "the prompt has no tokens: give it at least one");
   session.requireTokens(slot, prompt);
-  Generation generation(session, slot, options, result);
+  result.finish = RETORT_FINISH_FAILED; // until it ends otherwise
+  Generation generation(session, slot, prompt, options, result);
   session.requireContext(slot, prompt.size(), "the prompt has");
   if (session.length(slot) == 0)
     result.cached_tokens = session.reuse(slot, prompt);
@@ -219,7 +247,7 @@ void generate(Session &session, int32_t slot, std::span<const int32_t> prompt,
     session.requirePages(slot, prompt.size() - result.cached_tokens,
                          result.cached_tokens ? "the prompt has, beside what is known,"
                                               : "the prompt has");
-  } catch (const Error &) {
+  } catch (...) {
     if (result.cached_tokens)
       session.truncate(slot, 0);
     result.cached_tokens = 0;

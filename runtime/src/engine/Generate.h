@@ -33,6 +33,8 @@ class AnswerText {
 public:
   /// Throws Error (Usage) as StopFinder. The tokenizer must live as long.
   AnswerText(const Tokenizer &tokenizer, std::vector<std::string> stops);
+  /// What stands before the answer; after a text, the answer's first word keeps its space.
+  void follow(std::span<const int32_t> tokens);
   /// Whether the token is a stop by its name.
   bool isStop(int32_t token) const;
   /// The text that is known with this token; stopped() tells whether the answer ends here. After a
@@ -58,6 +60,7 @@ struct GenerateOptions {
   bool ignoreStopTokens = false;
   const int *cancel = nullptr;
   retort_on_text onText = nullptr;
+  retort_on_token onToken = nullptr;
   void *user = nullptr;
 };
 

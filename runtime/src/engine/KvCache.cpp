@@ -73,28 +73,40 @@ void KvCache::wrote(int32_t slot, size_t position, int32_t token) {
   ++version_;
 }
 
+/// Whether the last page that stays is to be copied: it was full, others hold it or go on from it, and it
+/// will be written to again.
+bool KvCache::truncateCopies(int32_t slot, size_t length) const {
+  if (length >= lengths_[size_t(slot)] || length % pageRows_ == 0 || !prefixes_)
+    return false;
+  const int32_t page = table_[size_t(slot) * pagesPerSlot_ + pagesFor(length) - 1];
+  return prefixes_->isNode(page) && !prefixes_->isLast(page);
+}
+
+bool KvCache::canTruncate(int32_t slot, size_t length) const {
+  if (!truncateCopies(slot, length) || freePages() > 0)
+    return true;
+  // Pages behind it that nobody else holds become free.
+  const int32_t *const row = &table_[size_t(slot) * pagesPerSlot_];
+  return std::any_of(
+      row + pagesFor(length), row + pagesFor(lengths_[size_t(slot)]),
+      [&](int32_t page) { return !prefixes_->isNode(page) || prefixes_->holders(page) == 1; });
+}
+
 std::optional<KvCache::Copy> KvCache::truncate(int32_t slot, size_t length) {
   const size_t before = lengths_[size_t(slot)], kept = pagesFor(length);
   int32_t *const row = pagesOf(slot);
-  // The last page that stays, if it was full, will be written to again.
-  const bool copies = length < before && length % pageRows_ != 0 && prefixes_ &&
-                      prefixes_->isNode(row[kept - 1]) && !prefixes_->unseal(row[kept - 1]);
-  if (copies && freePages() == 0 &&
-      std::all_of(row + kept, row + pagesFor(before), [&](int32_t page) {
-        return prefixes_->isNode(page) && prefixes_->holders(page) > 1;
-      }))
-    fail(ExitCode::Resources, "slot " + std::to_string(slot) + " shares the page of position " +
-                                  std::to_string(length) + " with others, and none of " +
-                                  std::to_string(pages_) +
-                                  " pages is free to copy it to: reset a slot");
+  const bool copies = truncateCopies(slot, length);
   version_ += pagesFor(before) != kept;
   for (uint64_t i = pagesFor(before); i > kept; --i) {
     giveBack(row[i - 1]);
     row[i - 1] = 0;
   }
   lengths_[size_t(slot)] = length;
-  if (!copies)
+  if (!copies) {
+    if (length % pageRows_ != 0 && prefixes_ && prefixes_->isNode(row[kept - 1]))
+      prefixes_->unseal(row[kept - 1]);
     return std::nullopt;
+  }
   const Copy copy = {row[kept - 1], takePage()};
   prefixes_->copyRows(copy.from, copy.to, uint32_t(length % pageRows_));
   prefixes_->release(copy.from);

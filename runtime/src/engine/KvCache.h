@@ -45,8 +45,9 @@ public:
   struct Copy {
     int32_t from, to;
   };
-  /// Forgets positions from `length` on. Throws Error (Resources), then nothing changed, if a page must
-  /// be copied and none is free.
+  /// Whether the page that a truncation must copy, if any, finds a free one.
+  bool canTruncate(int32_t slot, size_t length) const;
+  /// Forgets positions from `length` on.
   std::optional<Copy> truncate(int32_t slot, size_t length);
   /// Gives an empty slot the pages that are known to hold its first tokens, whole ones, and leaves one
   /// of the tokens out at least. Returns how many positions that are; 0 without a prefix cache.
@@ -63,6 +64,7 @@ public:
 private:
   uint64_t pagesFor(size_t length) const { return (length + pageRows_ - 1) / pageRows_; }
   int32_t *pagesOf(int32_t slot) { return &table_[size_t(slot) * pagesPerSlot_]; }
+  bool truncateCopies(int32_t slot, size_t length) const;
   int32_t takePage();
   void giveBack(int32_t page);
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Model.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Sha256.h"
 
 namespace retort::engine {
 namespace {
@@ -22,8 +23,8 @@ std::optional<Tokenizer> openTokenizer(const BundleReader &bundle) {
 } // namespace
 
 std::shared_ptr<const Model> Model::open(const std::string &path, const std::string &isa,
-                                         unsigned threads) {
-  BundleReader bundle = BundleReader::open(path);
+                                         unsigned threads, Weights weights) {
+  BundleReader bundle = BundleReader::open(path, weights);
   bundle.verify(threads);
   // Every part is as it was made: only now is anything but the manifest parsed or run.
   std::optional<Tokenizer> tokenizer = openTokenizer(bundle);
@@ -31,8 +32,8 @@ std::shared_ptr<const Model> Model::open(const std::string &path, const std::str
   std::optional<Program> program;
   if (hasCodeForCpu(manifest) || !isa.empty() || manifest.cudaEntries.empty()) {
     const Manifest::Part *part = manifest.findPart("program.so");
-    program.emplace(Program::load(part ? bundle.bytes(*part) : std::span<const uint8_t>(), manifest,
-                                  isa, path));
+    program.emplace(part ? Program::load(bundle.bytes(*part), part->sha256, manifest, isa, path)
+                         : Program::load({}, sha256Hex(std::string_view()), manifest, isa, path));
   }
   std::optional<chat::Program> chat;
   if (const Manifest::Part *part = manifest.findPart("chat.bin"))

@@ -22,7 +22,7 @@ class Model {
 public:
   /// Throws Error as retort_model_open() says. `threads` check hashes (0: one a core).
   static std::shared_ptr<const Model> open(const std::string &path, const std::string &isa = {},
-                                           unsigned threads = 0);
+                                           unsigned threads = 0, Weights weights = Weights::Mapped);
 
   const Manifest &manifest() const { return bundle_.manifest(); }
   const std::string &path() const { return bundle_.path(); }

@@ -87,13 +87,6 @@ void PrefixCache::remove(int32_t page) {
   node(page) = {};
 }
 
-bool PrefixCache::unseal(int32_t page) {
-  if (node(page).holders != 1 || node(page).children != 0)
-    return false;
-  remove(page);
-  return true;
-}
-
 void PrefixCache::copyRows(int32_t from, int32_t page, uint32_t rows) {
   std::copy_n(&tokens_[size_t(from) * pageRows_], rows, &tokens_[size_t(page) * pageRows_]);
 }

@@ -37,9 +37,12 @@ public:
   int32_t find(int32_t parent, std::span<const int32_t> tokens) const;
   void hold(int32_t page);
   void release(int32_t page);
-  /// Makes a node that is held once, and that no other goes on from, the caller's page again; false:
-  /// it is none such.
-  bool unseal(int32_t page);
+  /// Whether a node is held once and no other goes on from it.
+  bool isLast(int32_t page) const {
+    return nodes_[size_t(page)].holders == 1 && nodes_[size_t(page)].children == 0;
+  }
+  /// Makes such a node the caller's page again.
+  void unseal(int32_t page) { remove(page); }
   /// Of the page's rows, the first `rows` are those of `from`.
   void copyRows(int32_t from, int32_t page, uint32_t rows);
 

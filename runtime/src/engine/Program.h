@@ -21,8 +21,9 @@ class Program {
 public:
   /// `isa` chooses the entry; empty: the best that the CPU runs. Throws Error: Unsupported if there
   /// is none; BadInput if the part cannot be loaded or lacks the symbol; Resources, Io.
-  static Program load(std::span<const uint8_t> sharedObject, const Manifest &manifest,
-                      const std::string &isa, const std::string &where);
+  /// `sha256` is of the code, and compared with what is loaded: a copy that nobody can change.
+  static Program load(std::span<const uint8_t> sharedObject, const std::string &sha256,
+                      const Manifest &manifest, const std::string &isa, const std::string &where);
   Program(Program &&other) noexcept;
   Program &operator=(Program &&) = delete;
   ~Program();
@@ -32,7 +33,6 @@ public:
 
 private:
   Program() = default;
-  int fd_ = -1; ///< kept open: its number is the name by which the loader knows the library
   void *handle_ = nullptr;
   retort_cpu_entry entry_ = nullptr;
   std::string isa_;

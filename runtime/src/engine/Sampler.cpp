@@ -45,17 +45,120 @@ uint64_t keepUntil(std::vector<Candidate> &candidates, uint64_t target) {
   return before + candidates.back().mass;
 }
 
+/// Elements that are computed at a time, into arrays that stay in the cache.
+constexpr size_t kBlock = 256;
+
+/// Where the first of the largest logits is: its key, and the beginning of its block.
+struct LargestBlock {
+  uint32_t key = 0;
+  size_t begin = 0;
+};
+
+/// What a pass over the logits gathers: candidates that are nearer to the largest than `within`
+/// (sampling::distance), and the sum of the masses of all that min_p leaves. Those of no mass are none: no
+/// place in a running sum is theirs.
+struct Near {
+  float largest;
+  uint32_t topKey;
+  float scale;
+  uint64_t least;
+  uint32_t within;
+  uint64_t total;
+  std::vector<Candidate> &list;
+};
+
+// Loops without branches, which the compiler makes vectors of: once for every CPU, once with AVX2.
+[[gnu::always_inline]] inline LargestBlock largestBlock(std::span<const float> logits) {
+  LargestBlock best;
+  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const size_t count = std::min(kBlock, logits.size() - begin);
+    uint32_t key = 0;
+    for (size_t i = 0; i < count; ++i)
+      key = std::max(key, keyOf(logits[begin + i]));
+    if (key > best.key)
+      best = {key, begin};
+  }
+  return best;
+}
+
+[[gnu::always_inline]] inline void gather(std::span<const float> logits, Near &near) {
+  uint64_t total = 0, masses[kBlock];
+  uint32_t distances[kBlock];
+  near.list.clear();
+  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const size_t count = std::min(kBlock, logits.size() - begin);
+    uint32_t nearest = 0xffffffffu;
+    for (size_t i = 0; i < count; ++i) {
+      distances[i] = sampling::distance(near.largest, logits[begin + i], near.scale);
+      nearest = std::min(nearest, distances[i]);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t mass = sampling::mass(distances[i]);
+      masses[i] = mass >= near.least ? mass : 0;
+      total += masses[i];
+    }
+    if (nearest >= near.within)
+      continue;
+    for (size_t i = 0; i < count; ++i)
+      if (distances[i] < near.within && masses[i] != 0)
+        near.list.push_back(
+            {uint64_t(near.topKey - keyOf(logits[begin + i])) << 32 | (begin + i), masses[i]});
+  }
+  near.total = total;
+}
+
+LargestBlock largestBlockPlain(std::span<const float> logits) { return largestBlock(logits); }
+void gatherPlain(std::span<const float> logits, Near &near) { gather(logits, near); }
+#if defined(__x86_64__)
+[[gnu::target("avx2")]] LargestBlock largestBlockAvx2(std::span<const float> logits) {
+  return largestBlock(logits);
+}
+[[gnu::target("avx2")]] void gatherAvx2(std::span<const float> logits, Near &near) {
+  gather(logits, near);
+}
+template <class Function> Function *vectorised(Function *avx2, Function *plain) {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") ? avx2 : plain;
+}
+#else
+constexpr auto largestBlockAvx2 = largestBlockPlain;
+constexpr auto gatherAvx2 = gatherPlain;
+template <class Function> Function *vectorised(Function *, Function *plain) { return plain; }
+#endif
+
+/// The token that `choice` draws, or -1 if that needs candidates that are not near.
+int32_t drawNear(const Near &near, const retort_choice &choice) {
+  std::vector<Candidate> &list = near.list;
+  uint64_t total = near.total;
+  if (choice.top_k && choice.top_k <= list.size()) {
+    std::nth_element(list.begin(), list.begin() + (choice.top_k - 1), list.end(), isBefore);
+    list.resize(choice.top_k);
+    total = totalMass(list);
+  } else if (choice.top_k && near.within != 0xffffffffu) {
+    return -1;
+  }
+  uint64_t listed = totalMass(list);
+  if (choice.top_p) {
+    const uint64_t target = sampling::nucleus(total, choice.top_p) - 1;
+    if (target >= listed)
+      return -1;
+    total = listed = keepUntil(list, target);
+  }
+  const uint64_t target = sampling::drawn(total, choice.random);
+  if (target >= listed)
+    return -1;
+  keepUntil(list, target);
+  return int32_t(uint32_t(list.back().order));
+}
+
 } // namespace
 
 int32_t largestLogit(std::span<const float> logits) {
-  int32_t best = -1;
-  uint32_t bestKey = 0;
-  for (size_t i = 0; i < logits.size(); ++i)
-    if (const uint32_t key = keyOf(logits[i]); key > bestKey) {
-      bestKey = key;
-      best = int32_t(i);
-    }
-  return best;
+  const LargestBlock found = vectorised(largestBlockAvx2, largestBlockPlain)(logits);
+  for (size_t i = found.begin; found.key != 0 && i < logits.size(); ++i)
+    if (keyOf(logits[i]) == found.key)
+      return int32_t(i);
+  return -1;
 }
 
 int32_t drawToken(std::span<const float> logits, const retort_choice &choice,
@@ -63,26 +166,22 @@ int32_t drawToken(std::span<const float> logits, const retort_choice &choice,
   const int32_t best = largestLogit(logits);
   if (best < 0 || choice.scale == 0 || std::isinf(logits[size_t(best)]))
     return best;
-  const float largest = logits[size_t(best)];
-  const uint32_t topKey = keyOf(largest);
-  const uint64_t least = sampling::leastMass(choice.min_p);
-  candidates.clear();
-  for (size_t i = 0; i < logits.size(); ++i)
-    if (const uint32_t key = keyOf(logits[i])) {
-      const uint64_t mass = sampling::mass(sampling::distance(largest, logits[i], choice.scale));
-      if (mass >= least)
-        candidates.push_back({uint64_t(topKey - key) << 32 | i, mass});
-    }
-  if (choice.top_k && choice.top_k < candidates.size()) {
-    std::nth_element(candidates.begin(), candidates.begin() + choice.top_k, candidates.end(),
-                     isBefore);
-    candidates.resize(choice.top_k);
+  Near near = {logits[size_t(best)],
+               keyOf(logits[size_t(best)]),
+               choice.scale,
+               sampling::leastMass(choice.min_p),
+               0,
+               0,
+               candidates};
+  // Most of the mass lies on few candidates: all others are but summed, unless the place to be found is not
+  // among those few.
+  for (const uint32_t within : {12u << 26, 30u << 26, 0xffffffffu}) {
+    near.within = within;
+    vectorised(gatherAvx2, gatherPlain)(logits, near);
+    if (const int32_t token = drawNear(near, choice); token >= 0)
+      return token;
   }
-  uint64_t total = totalMass(candidates);
-  if (choice.top_p)
-    total = keepUntil(candidates, sampling::nucleus(total, choice.top_p) - 1);
-  keepUntil(candidates, sampling::drawn(total, choice.random));
-  return int32_t(uint32_t(candidates.back().order));
+  return best; // not reached: the last time all were near
 }
 
 void logProbabilities(std::span<const float> logits, std::span<const int32_t> tokens,
@@ -155,10 +254,11 @@ void Sampler::see(std::span<const int32_t> tokens) {
       counts_.try_emplace(token, 0);
 }
 
-void Sampler::constrain(std::shared_ptr<const grammar::Grammar> grammar) {
+void Sampler::constrain(std::shared_ptr<const grammar::Grammar> grammar,
+                        std::span<const int32_t> before) {
   matcher_.reset();
   if (grammar)
-    matcher_.emplace(std::move(grammar));
+    matcher_.emplace(std::move(grammar), before);
 }
 
 void Sampler::took(int32_t token) {

@@ -54,8 +54,9 @@ public:
   bool adjusts() const { return penalises_ || !options_.bias.empty() || matcher_; }
   /// Tokens that the text holds before the answer: a repetition penalty counts them.
   void see(std::span<const int32_t> tokens);
-  /// From now on an answer begins that the grammar allows; null: any answer.
-  void constrain(std::shared_ptr<const grammar::Grammar> grammar);
+  /// From now on an answer begins that the grammar allows, behind `before`; null: any answer.
+  void constrain(std::shared_ptr<const grammar::Grammar> grammar,
+                 std::span<const int32_t> before = {});
   /// A grammar allows nothing to follow the tokens taken.
   bool done() const { return matcher_ && matcher_->done(); }
   /// A token of the answer.

@@ -65,11 +65,10 @@ void Session::requireContext(int32_t slot, size_t tokens, const char *what) cons
 
 void Session::requirePages(int32_t slot, size_t tokens, const char *what) const {
   if (uint64_t need = cache_.missingPages(slot, tokens); need > cache_.freePages())
-    fail(ExitCode::Resources, std::string(what) + " " + std::to_string(tokens) +
-                                  " tokens, which need " + std::to_string(need) +
-                                  " pages of cache, and " + std::to_string(cache_.freePages()) +
-                                  " of " + std::to_string(cache_.pages()) +
-                                  " are free: reset a slot or give the session more cache_bytes");
+    throw PagesError{std::string(what) + " " + std::to_string(tokens) + " tokens, which need " +
+                     std::to_string(need) + " pages of cache, and " +
+                     std::to_string(cache_.freePages()) + " of " + std::to_string(cache_.pages()) +
+                     " are free: reset a slot or give the session more cache_bytes"};
 }
 
 void Session::truncate(int32_t slot, size_t length) {
@@ -78,6 +77,10 @@ void Session::truncate(int32_t slot, size_t length) {
     fail(ExitCode::Usage, "slot " + std::to_string(slot) + " holds " +
                               std::to_string(cache_.length(slot)) + " positions, fewer than " +
                               std::to_string(length));
+  if (!cache_.canTruncate(slot, length))
+    throw PagesError{"slot " + std::to_string(slot) + " shares the page of position " +
+                     std::to_string(length) + " with others, and none of " +
+                     std::to_string(cache_.pages()) + " pages is free to copy it to: reset a slot"};
   if (const std::optional<KvCache::Copy> copy = cache_.truncate(slot, length)) {
     requireDevice();
     onDevice([&] { device_->copyPage(copy->from, copy->to); });
@@ -179,10 +182,9 @@ void Session::step(std::span<const retort_row> rows, std::span<const size_t> wan
   for (int32_t slot : touched_)
     need += cache_.missingPages(slot, added_[size_t(slot)]);
   if (need > cache_.freePages())
-    fail(ExitCode::Resources, "the step needs " + std::to_string(need) + " pages of cache, and " +
-                                  std::to_string(cache_.freePages()) + " of " +
-                                  std::to_string(cache_.pages()) +
-                                  " are free: reset a slot or give the session more cache_bytes");
+    throw PagesError{"the step needs " + std::to_string(need) + " pages of cache, and " +
+                     std::to_string(cache_.freePages()) + " of " + std::to_string(cache_.pages()) +
+                     " are free: reset a slot or give the session more cache_bytes"};
   reserve(wanted.size(), outputs);
   for (int32_t slot : touched_)
     cache_.grow(slot, added_[size_t(slot)]);

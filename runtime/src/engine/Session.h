@@ -25,6 +25,11 @@ struct ContextError {
   std::string message;
 };
 
+/// No page of the cache is free, and one may be later. (retort.h: RETORT_E_PAGES)
+struct PagesError {
+  std::string message;
+};
+
 /// What a step is to give: one of the two, where rows are wanted.
 struct StepOutputs {
   float *logits = nullptr;   ///< [wanted][vocab]
@@ -45,7 +50,7 @@ public:
   const Device &device() const { return *device_; }
   size_t maxRows() const { return device_->limits().maxRows; }
 
-  /// retort_step() or retort_step_sample(). Throws Error (Usage, Resources) or ContextError, then
+  /// retort_step() or retort_step_sample(). Throws Error (Usage, Resources), PagesError or ContextError, then
   /// nothing ran; or Error (Device), then every later step throws it too.
   void step(std::span<const retort_row> rows, std::span<const size_t> wanted,
             const StepOutputs &outputs);
@@ -55,7 +60,7 @@ public:
   /// Throws ContextError unless `tokens` more fit into the slot; `what` names them in the message ("the
   /// prompt has").
   void requireContext(int32_t slot, size_t tokens, const char *what) const;
-  /// Throws Error (Resources) unless there are pages for them.
+  /// Throws PagesError unless there are pages for them.
   void requirePages(int32_t slot, size_t tokens, const char *what) const;
   /// Both.
   void requireRoom(int32_t slot, size_t tokens, const char *what) const {

@@ -83,9 +83,13 @@ void Walker::compact(std::vector<Place> &places) {
   frames_ = std::move(kept);
 }
 
-Matcher::Matcher(std::shared_ptr<const Grammar> grammar)
+Matcher::Matcher(std::shared_ptr<const Grammar> grammar, std::span<const int32_t> before)
     : grammar_(std::move(grammar)), walker_(grammar_->automaton()),
-      places_{{grammar_->automaton().start(), 0}} {}
+      places_{{grammar_->automaton().start(), 0}} {
+  const Vocabulary &vocabulary = grammar_->vocabulary();
+  began_ = !before.empty() && before.back() >= 0 && size_t(before.back()) < vocabulary.size() &&
+           !vocabulary.token(before.back()).text.empty();
+}
 
 /// Adds the places behind `text` to next_.
 void Matcher::follow(Place place, std::string_view text) {

@@ -84,7 +84,9 @@ private:
 /// Follows one answer. One thread at a time; a copy goes its own way.
 class Matcher {
 public:
-  explicit Matcher(std::shared_ptr<const Grammar> grammar);
+  /// `before`: tokens that stand before the answer. Behind one with text, the answer's first token adds
+  /// what others add.
+  explicit Matcher(std::shared_ptr<const Grammar> grammar, std::span<const int32_t> before = {});
   /// Takes the answer's next token. False: it may not follow, and nothing changed.
   bool accept(int32_t token);
   /// The tokens that may follow; those that end an answer where the text may end. `allowed` is made

@@ -98,6 +98,11 @@ std::string Tokenizer::firstTokenBytes(int32_t id) const {
   return bytes;
 }
 
+void StreamDecoder::follow(std::span<const int32_t> ids) {
+  const Tables &t = tokenizer_->tables();
+  first_ = ids.empty() || !t.inRange(ids.back()) || (t.flags[ids.back()] & kSpecial) != 0;
+}
+
 std::string StreamDecoder::push(int32_t id) {
   const Tables &t = tokenizer_->tables();
   if (!t.inRange(id) || (skipSpecial_ && (t.flags[id] & kSpecial)))

@@ -90,6 +90,9 @@ class StreamDecoder {
 public:
   explicit StreamDecoder(const Tokenizer &tokenizer, bool skipSpecial = true)
       : tokenizer_(&tokenizer), skipSpecial_(skipSpecial) {}
+  /// The text goes on after these tokens: it does not begin with the next one, unless the last of these
+  /// stands for no text. Decoders that leave out a text's first space then keep it.
+  void follow(std::span<const int32_t> ids);
   /// The text that is complete after this token; may be empty.
   std::string push(int32_t id);
   /// What is left at the end, U+FFFD for each broken part, and starts anew.

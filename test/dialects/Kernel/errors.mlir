@@ -326,6 +326,33 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
 
 // -----
 
+// rope_append C4
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @wide activation tensor<8x128xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf32>
+  kernel.buffer @angles activation tensor<8x16xf32>
+  kernel.buffer @others activation tensor<8x8xf32>
+  kernel.phase @p "blk.0" tiles 1 per_row {
+    // expected-error @below {{needs 16 columns of 'others', which has 8}}
+    kernel.rope_append @wide at 0, @wide at 32, @wide at 64 -> @c heads 2 kv_heads 2 dims 16 angles @angles q_angles @others
+  }
+}
+
+// -----
+
+// attention C4
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @c cache tensor<2x2x16x16xf32>
+  kernel.buffer @s weights tensor<2xf32> bytes 8
+  kernel.phase @p "blk.0" tiles 4 per_row {
+    // expected-error @below {{needs 4 elements of 's', which has 2}}
+    kernel.attention @x at 0, @c -> @x heads 4 kv_heads 2 dims 16 scale 1.0 sinks @s
+  }
+}
+
+// -----
+
 // attention C1
 kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.buffer @x activation tensor<8x64xf32>
@@ -458,6 +485,20 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 {
   kernel.phase @p "model" tiles 1 per_row {
     // expected-error @below {{needs 4 columns of 'y', which has 32}}
     kernel.angles @positions, @freq -> @y scale 1.0
+  }
+}
+
+// -----
+
+// angles C2
+kernel.program @m max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @y activation tensor<8x4xf32>
+  kernel.buffer @positions input tensor<8xi32>
+  kernel.buffer @freq constant tensor<2xf32> value dense<[1.0, 0.01]> : tensor<2xf32>
+  kernel.buffer @steps weights tensor<2xf32> bytes 8
+  kernel.phase @p "model" tiles 1 per_row {
+    // expected-error @below {{needs constant steps with every, or neither}}
+    kernel.angles @positions, @freq -> @y scale 1.0 steps @steps every 16
   }
 }
 
@@ -597,6 +638,21 @@ kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
   kernel.phase @run "blk.0" tiles 2 per_row {
     // expected-error @below {{has 3 query heads, not a multiple of its 2 key/value heads}}
     kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 3 kv_heads 2 dims 16 splits 2 scale 1.0
+  }
+}
+
+// -----
+
+// attend C5, sinks
+kernel.program @m target "cuda" step "decode" max_rows 8 page_rows 16 vocab 48 {
+  kernel.buffer @x activation tensor<8x64xf32>
+  kernel.buffer @y activation tensor<8x32xf32>
+  kernel.buffer @p activation tensor<8x72xf32>
+  kernel.buffer @c cache tensor<2x1x16x16xf16>
+  kernel.buffer @s weights tensor<3xf32> bytes 12
+  kernel.phase @run "blk.0" tiles 2 per_row {
+    // expected-error @below {{needs 2 elements of 's', which has 3}}
+    kernel.attend @x at 0, @x at 32, @x at 48, @c, @p -> @y heads 2 kv_heads 1 dims 16 splits 2 scale 1.0 sinks @s
   }
 }
 

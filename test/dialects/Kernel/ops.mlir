@@ -9,6 +9,9 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
   kernel.buffer @wanted input tensor<8xi32>
   // CHECK: kernel.buffer @freq constant tensor<2xf32> value dense<[1.000000e+00, 5.000000e-01]> : tensor<2xf32>
   kernel.buffer @freq constant tensor<2xf32> value dense<[1.0, 0.5]> : tensor<2xf32>
+  kernel.buffer @steps constant tensor<2xf32> value dense<[1.0, 1.5]> : tensor<2xf32>
+  kernel.buffer @sinks weights tensor<4xf32> bytes 16
+  kernel.buffer @q_angles activation tensor<8x4xf32>
   // CHECK: kernel.buffer @embd weights tensor<48x64xi4> format i4g32s layout rows16 bytes 1728 offset 0
   kernel.buffer @embd weights tensor<48x64xi4> format i4g32s layout rows16 bytes 1728 offset 0
   kernel.buffer @gain weights tensor<64xf32> bytes 256 offset 1728
@@ -28,9 +31,11 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
   // CHECK: kernel.phase @p0 "model" tiles 1 per_row {
   // CHECK-NEXT: kernel.embed @tokens, @embd -> @x scale 8.000000e+00
   // CHECK-NEXT: kernel.angles @positions, @freq -> @angles scale 1.000000e+00
+  // CHECK-NEXT: kernel.angles @positions, @freq -> @q_angles scale 1.000000e+00 steps @steps every 4
   kernel.phase @p0 "model" tiles 1 per_row {
     kernel.embed @tokens, @embd -> @x scale 8.0
     kernel.angles @positions, @freq -> @angles scale 1.0
+    kernel.angles @positions, @freq -> @q_angles scale 1.0 steps @steps every 4
   }
   // CHECK: kernel.wait @p0
   kernel.wait @p0
@@ -42,15 +47,15 @@ kernel.program @m max_rows 8 page_rows 16 vocab 48 page_bytes 4096 activation_by
     kernel.matmul %0, @qkv.w -> @qkv bias @bias : <64, f32, 0>
   }
   kernel.wait @p1
-  // CHECK: kernel.rope_append @qkv at 0, @qkv at 64, @qkv at 96 -> @cache heads 4 kv_heads 2 dims 16 angles @angles q_norm @head_gain k_norm @head_gain eps 9.99999997E-7 offset
+  // CHECK: kernel.rope_append @qkv at 0, @qkv at 64, @qkv at 96 -> @cache heads 4 kv_heads 2 dims 16 angles @angles q_angles @q_angles q_norm @head_gain k_norm @head_gain eps 9.99999997E-7 offset norm_last
   kernel.phase @p2 "blk.0" tiles 1 per_row {
     kernel.rope_append @qkv at 0, @qkv at 64, @qkv at 96 -> @cache heads 4 kv_heads 2 dims 16
-      angles @angles q_norm @head_gain k_norm @head_gain eps 1.0e-6 offset
+      angles @angles q_angles @q_angles q_norm @head_gain k_norm @head_gain eps 1.0e-6 offset norm_last
   }
   kernel.wait @p2
-  // CHECK: kernel.attention @qkv at 0, @cache -> @y heads 4 kv_heads 2 dims 16 scale 2.500000e-01 window 32 soft_cap 5.000000e+01
+  // CHECK: kernel.attention @qkv at 0, @cache -> @y heads 4 kv_heads 2 dims 16 scale 2.500000e-01 window 32 soft_cap 5.000000e+01 sinks @sinks
   kernel.phase @p3 "blk.0" tiles 4 per_row {
-    kernel.attention @qkv at 0, @cache -> @y heads 4 kv_heads 2 dims 16 scale 0.25 window 32 soft_cap 50.0
+    kernel.attention @qkv at 0, @cache -> @y heads 4 kv_heads 2 dims 16 scale 0.25 window 32 soft_cap 50.0 sinks @sinks
   }
   kernel.wait @p3
   // CHECK: kernel.norm @y, @gain -> @x eps 9.99999974E-6 residual @y
@@ -88,6 +93,7 @@ kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vo
   // CHECK: kernel.buffer @w weights tensor<128x64xbf16> format bf16 layout mma16 bytes 16384
   kernel.buffer @w weights tensor<128x64xbf16> format bf16 layout mma16 bytes 16384
   kernel.buffer @gain weights tensor<16xf32> bytes 64
+  kernel.buffer @sinks weights tensor<4xf32> bytes 16
   kernel.buffer @x activation tensor<16x64xf32>
   kernel.buffer @qkv activation tensor<16x128xf32>
   kernel.buffer @angles activation tensor<16x16xf32>
@@ -109,10 +115,10 @@ kernel.program @m.decode target "cuda" step "decode" max_rows 16 page_rows 16 vo
   }
   kernel.wait @p0
   // CHECK: kernel.phase @p1 "blk.0" tiles 4 per_row {
-  // CHECK-NEXT: kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @x heads 4 kv_heads 2 dims 16 splits 2 scale 2.500000e-01 window 32 soft_cap 5.000000e+01 angles @angles q_norm @gain k_norm @gain eps 9.99999997E-7 offset
+  // CHECK-NEXT: kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @x heads 4 kv_heads 2 dims 16 splits 2 scale 2.500000e-01 window 32 soft_cap 5.000000e+01 sinks @sinks angles @angles q_angles @angles q_norm @gain k_norm @gain eps 9.99999997E-7 offset norm_last
   kernel.phase @p1 "blk.0" tiles 4 per_row {
     kernel.attend @qkv at 0, @qkv at 64, @qkv at 96, @cache, @partials -> @x heads 4 kv_heads 2 dims 16
-      splits 2 scale 0.25 window 32 soft_cap 50.0 angles @angles q_norm @gain k_norm @gain eps 1.0e-6 offset
+      splits 2 scale 0.25 window 32 soft_cap 50.0 sinks @sinks angles @angles q_angles @angles q_norm @gain k_norm @gain eps 1.0e-6 offset norm_last
   }
 }
 

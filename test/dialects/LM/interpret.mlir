@@ -131,6 +131,7 @@ lm.model @split family "example" context 3 vocab 3 hidden 4 {
 // CHECK: lm.rope: [1.0000, 2.0000, 3.0000, 4.0000, 5.0000, 6.0000] [0.5403, -0.0998, 0.8415, 0.9950, 0.0000, 7.0000] [0.0770, 0.9801, 2.2347, 0.1987, 8.0000, 9.0000]
 // CHECK: lm.rope: [1.0000, 2.0000, 3.0000, 4.0000, 5.0000, 6.0000] [0.5403, 0.8415, 0.0000, 0.5403, 0.8415, 7.0000] [-1.7416, 1.4024, -1.0000, -7.2744, -3.3292, 9.0000]
 // CHECK: lm.rope: [1.0000, 2.0000, 3.0000, 4.0000, 5.0000, 6.0000] [0.8776, -0.0500, 0.4794, 0.9988, 0.0000, 7.0000] [1.9221, 0.9950, 1.1426, 0.0998, 8.0000, 9.0000]
+// CHECK: lm.rope: [1.0000, 2.0000, 3.0000, 4.0000, 5.0000, 6.0000] [0.5403, -0.0998, 0.8415, 0.9950, 0.0000, 7.0000] [0.1037, 1.3197, 3.0092, 0.2675, 8.0000, 9.0000]
 lm.model @rope family "example" context 3 vocab 3 hidden 6 {
   lm.param @rows : tensor<3x6xf32> {
     %0 = weight.constant dense<[[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 1.0, 0.0, 7.0], [2.0, 1.0, -1.0, 0.0, 8.0, 9.0]]> : tensor<3x6xf32>
@@ -142,6 +143,7 @@ lm.model @rope family "example" context 3 vocab 3 hidden 6 {
     %a = lm.rope %x heads 1 dims 4 base 100.0 : tensor<?x6xf32>
     %b = lm.rope %x heads 2 dims 2 base 100.0 : tensor<?x6xf32>
     %c = lm.rope %x heads 1 dims 4 base 100.0 scaling <linear, factor = 2.0> : tensor<?x6xf32>
+    %d = lm.rope %x heads 1 dims 4 base 100.0 length_scale 0.5 every 2 : tensor<?x6xf32>
     %l = lm.logits %x, @rows : tensor<?x6xf32> -> tensor<?x3xf32>
     lm.return %l : tensor<?x3xf32>
   }
@@ -160,6 +162,8 @@ lm.model @rope family "example" context 3 vocab 3 hidden 6 {
 // CHECK: lm.attention: [1.0000, 1.3000, 1.0000, 1.3000] [1.7271, -0.8814, 1.5622, -0.3867] [2.5144, 2.2330, 2.2756, 0.7735]
 // CHECK: lm.attention: [1.0000, 1.2500, 1.0000, 1.2500] [1.9047, -1.4640, 1.6514, -0.7041] [3.7193, 3.7022, 2.0477, -1.3147]
 // CHECK: lm.attention: [1.0000, 0.0000, 0.0000, 1.0000] [0.1192, 1.7616, 0.6225, 1.0000] [1.7738, -0.7497, 0.9720, 2.8519]
+// CHECK: lm.attention: [0.5622, 0.7308, 0.0180, 0.0234] [1.6596, -1.2403, 0.1683, -0.0682] [3.6070, 3.5084, 0.9182, -0.5864]
+// CHECK: lm.attention: [0.5337, 0.6939, 0.0180, 0.0234] [1.1912, -0.6079, 0.1143, -0.0283] [2.4330, 1.9541, 0.2156, 0.0426]
 lm.model @attention family "example" context 3 vocab 3 hidden 4 {
   lm.param @rows : tensor<3x4xf32> {
     %0 = weight.constant dense<[[1.0, 0.0, 0.0, 1.0], [0.0, 2.0, 1.0, 1.0], [2.0, -1.0, 1.0, 3.0]]> : tensor<3x4xf32>
@@ -173,6 +177,10 @@ lm.model @attention family "example" context 3 vocab 3 hidden 4 {
     %0 = weight.constant dense<[[0.0, 0.0, 1.0, 1.0], [1.0, -1.0, 0.0, 0.3]]> : tensor<2x4xf32>
     weight.yield %0 : tensor<2x4xf32>
   }
+  lm.param @sinks : tensor<2xf32> {
+    %0 = weight.constant dense<[0.5, 4.0]> : tensor<2xf32>
+    weight.yield %0 : tensor<2xf32>
+  }
   lm.forward {
   ^bb0(%tokens: tensor<?xi32>):
     %x = lm.embed %tokens, @rows : tensor<?x4xf32>
@@ -184,6 +192,8 @@ lm.model @attention family "example" context 3 vocab 3 hidden 4 {
     %d = lm.attention %x, %k, %v heads 2 kv_heads 1 scale 0.5 soft_cap 1.0 : tensor<?x4xf32>, tensor<?x2xf32>
     %e = lm.attention %x, %k, %v heads 2 kv_heads 1 scale 0.5 cache f8e4m3 : tensor<?x4xf32>, tensor<?x2xf32>
     %f = lm.attention %x, %x, %x heads 2 kv_heads 2 scale 0.5 : tensor<?x4xf32>, tensor<?x4xf32>
+    %g = lm.attention %x, %k, %v heads 2 kv_heads 1 scale 0.5 sinks @sinks : tensor<?x4xf32>, tensor<?x2xf32>
+    %h = lm.attention %x, %k, %v heads 2 kv_heads 1 scale 0.5 window 2 soft_cap 1.0 sinks @sinks : tensor<?x4xf32>, tensor<?x2xf32>
     %l = lm.logits %x, @rows : tensor<?x4xf32> -> tensor<?x3xf32>
     lm.return %l : tensor<?x3xf32>
   }
@@ -196,6 +206,8 @@ lm.model @attention family "example" context 3 vocab 3 hidden 4 {
 // CHECK: lm.glu: [1.4621, -0.2689] [0.0000, -3.5232] [0.1888, -8.5732]
 // CHECK: lm.glu: [1.6827, -0.1587] [0.0000, -3.9090] [0.1543, -8.9879]
 // CHECK: lm.glu: [1.6824, -0.1588] [0.0000, -3.9092] [0.1543, -8.9891]
+// CHECK: lm.glu: [1.4621, 0.2689] [0.0000, -1.7616] [-0.3775, -2.8577]
+// CHECK: lm.gate: [0.8808, -0.7311] [0.0000, 0.2384] [-0.1345, 0.1423]
 lm.model @glu family "example" context 3 vocab 3 hidden 2 {
   lm.param @rows : tensor<3x2xf32> {
     %0 = weight.constant dense<[[1.0, -1.0], [0.0, 2.0], [-0.5, 3.0]]> : tensor<3x2xf32>
@@ -212,6 +224,8 @@ lm.model @glu family "example" context 3 vocab 3 hidden 2 {
     %a = lm.glu %x, %u act silu : tensor<?x2xf32>
     %b = lm.glu %x, %u act gelu : tensor<?x2xf32>
     %c = lm.glu %x, %u act gelu_tanh : tensor<?x2xf32>
+    %d = lm.glu %x, %u act sigmoid : tensor<?x2xf32>
+    %e = lm.gate %x by %u act sigmoid : tensor<?x2xf32>
     %l = lm.logits %x, @rows : tensor<?x2xf32> -> tensor<?x3xf32>
     lm.return %l : tensor<?x3xf32>
   }

@@ -552,6 +552,60 @@ lm.model @m family "llama" context 64 vocab 16 hidden 8 {
 
 // -----
 
+// rope (C5)
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  lm.param @token_embd.weight : tensor<16x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>
+    weight.yield %0 : tensor<16x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    // expected-error @below {{length_scale and every come together}}
+    %r = "lm.rope"(%x) {heads = 2, dims = 4, base = 1.0e4 : f64, length_scale = 0.1 : f64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x16xf32>
+    lm.return %l : tensor<?x16xf32>
+  }
+}
+
+// -----
+
+// rope (C5)
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  lm.param @token_embd.weight : tensor<16x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>
+    weight.yield %0 : tensor<16x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    // expected-error @below {{length_scale must be finite and not negative}}
+    %r = lm.rope %x heads 2 dims 4 base 1.0e4 length_scale -0.1 every 8 : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x16xf32>
+    lm.return %l : tensor<?x16xf32>
+  }
+}
+
+// -----
+
+// rope (C5)
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  lm.param @token_embd.weight : tensor<16x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>
+    weight.yield %0 : tensor<16x8xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    // expected-error @below {{every must be at least 1, is 0}}
+    %r = lm.rope %x heads 2 dims 4 base 1.0e4 length_scale 0.1 every 0 : tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x16xf32>
+    lm.return %l : tensor<?x16xf32>
+  }
+}
+
+// -----
+
 // attention (C1)
 lm.model @m family "llama" context 64 vocab 16 hidden 8 {
   lm.param @token_embd.weight : tensor<16x8xf32> {
@@ -653,6 +707,29 @@ lm.model @m family "llama" context 64 vocab 16 hidden 8 {
     %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
     // expected-error @below {{scale must be finite}}
     %o = lm.attention %x, %x, %x heads 2 kv_heads 2 scale 0x7FF0000000000000 : tensor<?x8xf32>, tensor<?x8xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x16xf32>
+    lm.return %l : tensor<?x16xf32>
+  }
+}
+
+// -----
+
+// attention (C4)
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  lm.param @token_embd.weight : tensor<16x8xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<16x8xf32>
+    weight.yield %0 : tensor<16x8xf32>
+  }
+  // expected-note @below {{the parameter is declared here}}
+  lm.param @sinks : tensor<3xf32> {
+    %0 = weight.load "sinks" stored "F32" : tensor<3xf32>
+    weight.yield %0 : tensor<3xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    // expected-error @below {{sinks @sinks must be 4, is 3}}
+    %o = lm.attention %x, %x, %x heads 4 kv_heads 4 scale 1.0 sinks @sinks : tensor<?x8xf32>, tensor<?x8xf32>
     %l = lm.logits %x, @token_embd.weight : tensor<?x8xf32> -> tensor<?x16xf32>
     lm.return %l : tensor<?x16xf32>
   }

@@ -29,6 +29,11 @@ lm.model @full family "gemma3" context 128 vocab 16 hidden 8
     %0 = weight.load "blk.0.attn_qkv.bias" stored "F32" : tensor<16xf32>
     weight.yield %0 : tensor<16xf32>
   }
+  // CHECK: lm.param @blk.0.attn_sinks.weight : tensor<2xf32> {
+  lm.param @blk.0.attn_sinks.weight : tensor<2xf32> {
+    %0 = weight.load "blk.0.attn_sinks.weight" stored "F32" : tensor<2xf32>
+    weight.yield %0 : tensor<2xf32>
+  }
   // CHECK: lm.param @blk.0.attn_output.weight : tensor<8x8xi4, #weight.format<i4g32a>> {
   lm.param @blk.0.attn_output.weight : tensor<8x8xi4, #weight.format<i4g32a>> {
     %0 = weight.load "blk.0.attn_output.weight" stored "F32" : tensor<8x8xf32>
@@ -61,6 +66,12 @@ lm.model @full family "gemma3" context 128 vocab 16 hidden 8
       %kr = lm.rope %k heads 1 dims 4 base 1.0e4 scaling <factors, factors = [1.0, 8.0]> : tensor<?x4xf32>
       // CHECK-NEXT: lm.attention %{{.*}} heads 2 kv_heads 1 scale 5.000000e-01 window 64 soft_cap 5.000000e+01 cache f16 : tensor<?x8xf32>, tensor<?x4xf32>
       %o = lm.attention %qr, %kr, %v heads 2 kv_heads 1 scale 0.5 window 64 soft_cap 50.0 cache f16 : tensor<?x8xf32>, tensor<?x4xf32>
+      // CHECK-NEXT: lm.rope %{{.*}} heads 2 dims 4 base 1.000000e+04 length_scale 1.000000e-01 every 16384 : tensor<?x8xf32>
+      %ql = lm.rope %qn heads 2 dims 4 base 1.0e4 length_scale 0.1 every 16384 : tensor<?x8xf32>
+      // CHECK-NEXT: lm.attention %{{.*}} heads 2 kv_heads 1 scale 5.000000e-01 sinks @blk.0.attn_sinks.weight cache f16 : tensor<?x8xf32>, tensor<?x4xf32>
+      %os = lm.attention %ql, %kr, %v heads 2 kv_heads 1 scale 0.5 sinks @blk.0.attn_sinks.weight cache f16 : tensor<?x8xf32>, tensor<?x4xf32>
+      // CHECK-NEXT: lm.gate %{{.*}} by %[[A]] act sigmoid : tensor<?x8xf32>
+      %og = lm.gate %os by %a act sigmoid : tensor<?x8xf32>
       // CHECK-NEXT: lm.linear %{{.*}}, @blk.0.attn_output.weight : tensor<?x8xf32> -> tensor<?x8xf32>
       %p = lm.linear %o, @blk.0.attn_output.weight : tensor<?x8xf32> -> tensor<?x8xf32>
       // CHECK-NEXT: lm.glu %{{.*}}, %[[A]] act gelu_tanh : tensor<?x8xf32>

@@ -32,6 +32,8 @@ kernel.program @m.decode target "cuda" step "decode" device 0 of 2 logits_begin 
   kernel.buffer @gain2 weights tensor<32xf32> bytes 128 offset 43392
   kernel.buffer @half weights tensor<16xf32> bytes 64 offset 43520
   kernel.buffer @half2 weights tensor<16xf32> bytes 64 offset 43584
+  kernel.buffer @sinks weights tensor<4xf32> bytes 16 offset 43648
+  kernel.buffer @turned input tensor<4x16xf32>
   kernel.buffer @angles activation tensor<4x16xf32> offset 0
   kernel.buffer @angles2 activation tensor<4x16xf32> offset 256
   kernel.buffer @partials activation tensor<4x144xf32> offset 512
@@ -62,7 +64,7 @@ kernel.program @m.decode target "cuda" step "decode" device 0 of 2 logits_begin 
   kernel.buffer @cache_one cache tensor<2x1x16x16xf16> offset 4096
   kernel.buffer @cache_small cache tensor<2x2x16x8xf16> offset 5120
   kernel.phase @p_first "model" tiles 1 per_row {
-    kernel.angles @positions, @freq -> @angles scale 1.0
+    kernel.angles @positions, @freq -> @angles scale 1.0 steps @freq every 4
   }
   kernel.phase @p_embed "model" tiles 1 per_row {
     kernel.embed @tokens, @table -> @embedded scale 1.0
@@ -119,6 +121,7 @@ kernel.program @m.prefill target "cuda" step "prefill" max_rows 128 page_rows 16
   kernel.buffer @qkv2 input tensor<128x256xf32>
   kernel.buffer @q activation tensor<128x256xf32> offset 0
   kernel.buffer @q2 activation tensor<128x256xf32> offset 131072
+  kernel.buffer @sinks weights tensor<4xf32> bytes 16 offset 43648
   kernel.buffer @angles input tensor<128x16xf32>
   kernel.buffer @angles2 input tensor<128x16xf32>
   kernel.buffer @half weights tensor<16xf32> bytes 64 offset 43520

@@ -45,9 +45,11 @@ lm.model @m family "example" context 8 vocab 3 hidden 4 {
       %w = lm.rope %n heads 1 dims 4 base 100.0 scaling <linear, factor = 2.0> : tensor<?x4xf32>
       %u = lm.rope %n heads 1 dims 4 base 100.0 scaling <yarn, factor = 2.0, original_context = 64.0, beta_fast = 8.0, beta_slow = 0.1, truncate = false> : tensor<?x4xf32>
       %z = lm.rope %n heads 1 dims 4 base 100.0 scaling <llama3, factor = 2.0, original_context = 64.0, low_freq_factor = 0.5, high_freq_factor = 4.0> : tensor<?x4xf32>
+      %j = lm.rope %n heads 1 dims 4 base 100.0 length_scale 0.75 every 2 : tensor<?x4xf32>
       %o = lm.attention %q, %k, %v heads 2 kv_heads 1 scale 0.5 : tensor<?x4xf32>, tensor<?x2xf32>
       %g = lm.glu %w, %o act silu : tensor<?x4xf32>
-      %r = lm.residual %a, %g : tensor<?x4xf32>
+      %t = lm.gate %g by %o act sigmoid : tensor<?x4xf32>
+      %r = lm.residual %a, %t : tensor<?x4xf32>
       lm.yield %r : tensor<?x4xf32>
     } : tensor<?x4xf32>
     %l = lm.logits %y, @rows : tensor<?x4xf32> -> tensor<?x3xf32>

@@ -28,7 +28,7 @@
 // CHECK:      // blk.0.attend: 2 heads on 1 of 16 dims, rope, append, 4 splits; 4 tiles a row
 // CHECK:      RETORT_DEVICE void p003_blk0_attend_prefetch(Cta &cta) {
 // CHECK-NEXT:   attendPrefetch<Attend_2x1x16>(cta, 0);
-// CHECK:        attend<Attend_2x1x16>(cta, {{.*}}, nullptr, nullptr, cta.activation<float>({{[0-9]+}}), 0, cta.activation<float>({{[0-9]+}}), cta.activation<float>({{[0-9]+}}));
+// CHECK:        attend<Attend_2x1x16>(cta, {{.*}}, nullptr, nullptr, cta.activation<float>({{[0-9]+}}), cta.activation<float>({{[0-9]+}}), 0, nullptr, cta.activation<float>({{[0-9]+}}), cta.activation<float>({{[0-9]+}}));
 // CHECK:      // blk.0.ffn_gate_up: norm, 32 -> 2 x 40, bf16, silu; 12.3 kB of weights; 3 tiles
 // CHECK:      // logits: wanted rows, 32 -> 20, bf16, arg-max; 4.10 kB of weights; 2 tiles
 // CHECK:        matmulFetch<Matmul_32x20_bf16>(cta,

@@ -2,6 +2,23 @@
 // RUN:   --pass-pipeline='builtin.module(lower-to-kernel)'
 // What kernels cannot do is refused where it stands; the module is left as it was.
 
+lm.model @m family "llama" context 65536 vocab 20 hidden 32 {
+  lm.param @token_embd.weight : tensor<20x32xf32> {
+    %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
+    weight.yield %0 : tensor<20x32xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x32xf32>
+    // expected-error @below {{has a scale of 65536 steps over 65536 positions: kernels know at most 4096}}
+    %r = lm.rope %x heads 2 dims 16 base 1.0e4 length_scale 0.1 every 1 : tensor<?x32xf32>
+    %l = lm.logits %x, @token_embd.weight : tensor<?x32xf32> -> tensor<?x20xf32>
+    lm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
 lm.model @m family "llama" context 8 vocab 20 hidden 32 {
   lm.param @token_embd.weight : tensor<20x32xf32> {
     %0 = weight.load "token_embd.weight" stored "F32" : tensor<20x32xf32>
@@ -61,7 +78,7 @@ lm.model @m family "llama" context 8 vocab 20 hidden 32 {
     %k = lm.linear %x, @k.weight : tensor<?x32xf32> -> tensor<?x32xf32>
     %v = lm.linear %x, @v.weight : tensor<?x32xf32> -> tensor<?x32xf32>
     %qr = lm.rope %q heads 2 dims 16 base 1.0e4 : tensor<?x32xf32>
-    // expected-error @below {{rotates query and key by different angles}}
+    // expected-error @below {{rotates query and key by different numbers of features}}
     %o = lm.attention %qr, %k, %v heads 2 kv_heads 2 scale 0.25 : tensor<?x32xf32>, tensor<?x32xf32>
     %l = lm.logits %o, @token_embd.weight : tensor<?x32xf32> -> tensor<?x20xf32>
     lm.return %l : tensor<?x20xf32>

@@ -7,10 +7,12 @@
 #include "runtime/src/engine/Manifest.h"
 #include "test/unit/Runtime/TestBundle.h"
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <map>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -9,7 +9,7 @@ struct Shape {
   int heads, kvHeads, dims;
   int rotary = 0, window = 0, splits = 1;
   float softCap = 0;
-  bool norms = false;
+  bool norms = false, normLast = false, ownAngles = false, sinks = false;
   CacheFormat cache = CacheFormat::F16;
   float querySize = 1, keySize = 1; // how large the numbers are
 
@@ -29,6 +29,7 @@ struct Shape {
             .vAt = (heads + kvHeads) * dims,
             .qNorm = norms,
             .kNorm = norms,
+            .normLast = normLast,
             .eps = 1e-6f};
   }
   cuda::AttendShape attend() const {
@@ -37,7 +38,8 @@ struct Shape {
             .maxRows = 16,
             .window = window,
             .scale = scale(),
-            .softCap = softCap};
+            .softCap = softCap,
+            .sinks = sinks};
   }
   cuda::AttentionShape attention() const {
     return {.heads = heads,
@@ -45,24 +47,27 @@ struct Shape {
             .qStride = stride(),
             .window = window,
             .scale = scale(),
-            .softCap = softCap};
+            .softCap = softCap,
+            .sinks = sinks};
   }
   std::string text(const std::string &name, bool prefill) const {
     std::string s = prefill ? declaration(name + "_append", append()) + "\n" +
                                   declaration(name, attention()) + "\n"
                             : declaration(name, attend()) + "\n";
-    s +=
-        "RETORT_KERNEL(k_" + name +
-        ", kThreads, 1, const retort_cuda_step *step, float *x, const float *qNorm, "
-        "const float *kNorm, const float *angles, float *partials, float *y) {\n  Cta cta(step);\n";
+    s += "RETORT_KERNEL(k_" + name +
+         ", kThreads, 1, const retort_cuda_step *step, float *x, const float *qNorm, "
+         "const float *kNorm, const float *qAngles, const float *angles, const float *sinks, "
+         "float *partials, float *y) {\n  Cta cta(step);\n";
     const std::string offset = std::to_string(layerOffset());
     if (prefill)
-      s += "  prefill::ropeAppend<" + name + "_append>(cta, x, x, x, qNorm, kNorm, angles, " +
-           offset + ");\n  cta.wait();\n  prefill::attention<" + name + ">(cta, x, " + offset +
-           ", y);\n}\n";
+      s += "  prefill::ropeAppend<" + name +
+           "_append>(cta, x, x, x, qNorm, kNorm, qAngles, angles, " + offset +
+           ");\n  cta.wait();\n  prefill::attention<" + name + ">(cta, x, " + offset +
+           ", sinks, y);\n}\n";
     else
       s += "  attendPrefetch<" + name + ">(cta, " + offset + ");\n  attend<" + name +
-           ">(cta, x, x, x, qNorm, kNorm, angles, " + offset + ", partials, y);\n}\n";
+           ">(cta, x, x, x, qNorm, kNorm, qAngles, angles, " + offset +
+           ", sinks, partials, y);\n}\n";
     return s;
   }
 };
@@ -83,22 +88,33 @@ class Attention : public CudaKernels {
 protected:
   static constexpr int kMaxSlots = 3;
 
-  /// Normed and rotated head, as f32.
-  std::vector<float> turned(const Shape &s, const float *x, const float *gain, int position) {
+  static void norm(const Shape &s, std::vector<float> &y, const float *gain) {
+    double sum = 0;
+    for (float v : y)
+      sum += double(v) * v;
+    for (int i = 0; i < s.dims; ++i)
+      y[size_t(i)] *= float(1 / std::sqrt(sum / s.dims + 1e-6)) * gain[i];
+  }
+  /// What queries' angles are multiplied by, where they have their own.
+  static float grown(const Shape &s, int position) {
+    return s.ownAngles ? 1 + 0.25f * float(position / 20) : 1;
+  }
+  /// Normed and rotated head, or the other way round, as f32.
+  std::vector<float> turned(const Shape &s, const float *x, const float *gain, int position,
+                            bool isQuery) {
     std::vector<float> y(x, x + s.dims);
-    if (s.norms) {
-      double sum = 0;
-      for (float v : y)
-        sum += double(v) * v;
-      for (int i = 0; i < s.dims; ++i)
-        y[size_t(i)] *= float(1 / std::sqrt(sum / s.dims + 1e-6)) * gain[i];
-    }
+    if (s.norms && !s.normLast)
+      norm(s, y, gain);
+    const float scale = isQuery ? grown(s, position) : 1;
     for (int i = 0; i < s.rotary / 2; ++i) {
-      const float c = angle(s, position, i), n = angle(s, position, i + s.rotary / 2);
+      const float c = scale * angle(s, position, i),
+                  n = scale * angle(s, position, i + s.rotary / 2);
       const float a = y[size_t(i)], b = y[size_t(i + s.rotary / 2)];
       y[size_t(i)] = a * c - b * n;
       y[size_t(i + s.rotary / 2)] = b * c + a * n;
     }
+    if (s.norms && s.normLast)
+      norm(s, y, gain);
     return y;
   }
   static float angle(const Shape &s, int position, int i) {
@@ -152,14 +168,18 @@ protected:
       return row;
     };
     const auto qNorm = randomValues(size_t(s.dims), 1), kNorm = randomValues(size_t(s.dims), 2);
-    std::vector<float> x, angles;
+    const auto sinks = randomValues(size_t(s.heads), 4);
+    std::vector<float> x, angles, qAngles;
     for (int r = 0; r < rows; ++r) {
       const auto row = source(slots[size_t(r)], positions[size_t(r)]);
       x.insert(x.end(), row.begin(), row.end());
       for (int i = 0; i < s.rotary; ++i)
         angles.push_back(angle(s, positions[size_t(r)], i));
+      for (int i = 0; i < s.rotary; ++i)
+        qAngles.push_back(grown(s, positions[size_t(r)]) * angle(s, positions[size_t(r)], i));
     }
     angles.push_back(0);
+    qAngles.push_back(0);
     makeStep(slots, positions, {}, s.pageBytes(), pagesPerSlot);
     std::vector<uint8_t> pages(pageTable.size() * size_t(s.pageBytes()),
                                0xff); // NaN where nothing was appended
@@ -171,7 +191,7 @@ protected:
         std::vector<float> key, value;
         for (int h = 0; h < s.kvHeads; ++h) {
           const float *k = row.data() + (s.heads + h) * s.dims, *v = k + s.kvHeads * s.dims;
-          const auto t = turned(s, k, kNorm.data(), p);
+          const auto t = turned(s, k, kNorm.data(), p, false);
           for (int d = 0; d < s.dims; ++d) {
             key.push_back(rounded(s, t[size_t(d)]));
             value.push_back(rounded(s, v[d]));
@@ -189,15 +209,16 @@ protected:
     const CUdeviceptr y = upload(std::vector<float>(outputs, NAN));
     const CUdeviceptr partials =
         upload(std::vector<float>(size_t(rows * s.heads * s.splits * (s.dims + 2)), NAN));
-    const CUdeviceptr px = upload(x), pq = upload(qNorm), pk = upload(kNorm), pa = upload(angles);
-    run(module, "k_" + name, px, pq, pk, pa, partials, y);
+    const CUdeviceptr px = upload(x), pq = upload(qNorm), pk = upload(kNorm), pa = upload(angles),
+                      pqa = upload(qAngles), ps = upload(sinks);
+    run(module, "k_" + name, px, pq, pk, pqa, pa, ps, partials, y);
     auto got = download<float>(y, outputs);
     auto appended = download<uint8_t>(cache, pages.size());
     for (int r = 0; r < rows; ++r) {
       const int slot = slots[size_t(r)], position = positions[size_t(r)];
       for (int h = 0; h < s.heads; ++h) {
         const auto query =
-            turned(s, x.data() + r * s.stride() + h * s.dims, qNorm.data(), position);
+            turned(s, x.data() + r * s.stride() + h * s.dims, qNorm.data(), position, true);
         const int kvHead = h / (s.heads / s.kvHeads);
         const int begin = s.window > 0 ? std::max(0, position - s.window + 1) : 0;
         std::vector<double> score;
@@ -212,6 +233,10 @@ protected:
             dot = s.softCap * std::tanh(dot / s.softCap);
           score.push_back(dot);
           most = std::max(most, dot);
+        }
+        if (s.sinks) {
+          most = std::max(most, double(sinks[size_t(h)]));
+          total = std::exp(sinks[size_t(h)] - most);
         }
         for (double &v : score)
           total += v = std::exp(v - most);
@@ -279,7 +304,17 @@ const std::vector<Shape> kShapes = {
      .splits = 2,
      .norms = true,
      .cache = CacheFormat::BF16},
-    {.heads = 2, .kvHeads = 1, .dims = 256, .splits = 2, .cache = CacheFormat::F8E4M3}};
+    {.heads = 2, .kvHeads = 1, .dims = 256, .splits = 2, .cache = CacheFormat::F8E4M3},
+    {.heads = 6,
+     .kvHeads = 2,
+     .dims = 48,
+     .rotary = 48,
+     .splits = 3,
+     .norms = true,
+     .normLast = true},
+    {.heads = 8, .kvHeads = 1, .dims = 64, .rotary = 64, .splits = 2, .ownAngles = true},
+    {.heads = 6, .kvHeads = 3, .dims = 64, .rotary = 32, .window = 40, .splits = 1, .sinks = true},
+    {.heads = 16, .kvHeads = 2, .dims = 128, .splits = 4, .softCap = 2, .sinks = true}};
 /// What prefill's f16 queries are too coarse for, or its cache.
 const std::vector<Shape> kDecodeShapes = {
     // Scores far apart: the weights' reference moves often.

@@ -56,6 +56,8 @@ struct Shape {
 float activated(float x, Activation act) {
   if (act == Activation::Silu)
     return x / (1 + std::exp(-x));
+  if (act == Activation::Sigmoid)
+    return 1 / (1 + std::exp(-x));
   if (act == Activation::GeluTanh)
     return 0.5f * x * (1 + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x)));
   return 0.5f * x * (1 + std::erf(x * 0.7071067812f));

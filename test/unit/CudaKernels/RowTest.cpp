@@ -52,16 +52,21 @@ constexpr NormShape N = {.features = 96, .groups = 3, .normOffset = true, .eps =
 constexpr LayerNormShape L = {.features = 96, .eps = 1e-5f};
 constexpr GluShape G = {.channels = 40, .gateStride = 96, .gateAt = 8, .upStride = 96, .upAt = 50};
 constexpr SumShape R = {.features = 96};
-constexpr AnglesShape A = {.half = 8, .scale = 1.25f};
+constexpr GluShape S = {.channels = 40, .gateStride = 96, .upStride = 96, .act = Activation::Sigmoid};
+constexpr AnglesShape A = {.half = 8, .scale = 1.25f}, B = {.half = 8, .scale = 1.25f, .every = 9};
+RETORT_CONSTANT float steps[3] = {1, 1.5f, 0.25f};
 RETORT_CONSTANT float frequencies[8] = {1, 0.5f, 0.25f, 0.1f, 0.05f, 0.01f, 0.001f, 0.0001f};
 RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x, const float *gain, const float *z,
-              float *normed, float *layered, float *gated, float *sum, float *turned) {
+              float *normed, float *layered, float *gated, float *sum, float *turned, float *let,
+              float *stepped) {
   Cta cta(step);
   norm<N>(cta, x, gain, z, normed);
   layerNorm<L>(cta, x, z, z + 96, layered);
   glu<G>(cta, x, z, gated);
   residual<R>(cta, x, z, sum);
-  prefill::angles<A>(cta, cta.positions(), frequencies, turned);
+  glu<S>(cta, x, z, let);
+  prefill::angles<A>(cta, cta.positions(), frequencies, nullptr, turned);
+  prefill::angles<B>(cta, cta.positions(), frequencies, steps, stepped);
 })");
   ASSERT_TRUE(module);
   const int rows = 21;
@@ -70,11 +75,15 @@ RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x,
   makeRows(rows);
   const CUdeviceptr px = upload(x), pz = upload(z), pg = upload(gain);
   const CUdeviceptr pn = upload(x), pl = upload(x), pglu = upload(std::vector<float>(rows * 40)),
-                    ps = upload(x), pa = upload(std::vector<float>(rows * 16));
-  run(module, "k_rows", px, pg, pz, pn, pl, pglu, ps, pa);
+                    ps = upload(x), pa = upload(std::vector<float>(rows * 16)),
+                    plet = upload(std::vector<float>(rows * 40)),
+                    pstep = upload(std::vector<float>(rows * 16));
+  run(module, "k_rows", px, pg, pz, pn, pl, pglu, ps, pa, plet, pstep);
   const auto normed = download<float>(pn, rows * 96), layered = download<float>(pl, rows * 96),
              gated = download<float>(pglu, rows * 40), sum = download<float>(ps, rows * 96),
-             turned = download<float>(pa, rows * 16);
+             turned = download<float>(pa, rows * 16), let = download<float>(plet, rows * 40),
+             stepped = download<float>(pstep, rows * 16);
+  const float steps[3] = {1, 1.5f, 0.25f};
   const float frequencies[8] = {1, 0.5f, 0.25f, 0.1f, 0.05f, 0.01f, 0.001f, 0.0001f};
   for (size_t r = 0; r < rows; ++r) {
     double mean = 0, variance = 0;
@@ -98,7 +107,10 @@ RETORT_KERNEL(k_rows, kThreads, 1, const retort_cuda_step *step, const float *x,
     for (size_t i = 0; i < 40; ++i) {
       const float g = x[r * 96 + 8 + i];
       ASSERT_NEAR(gated[r * 40 + i], g / (1 + std::exp(-g)) * z[r * 96 + 50 + i], 1e-5);
+      ASSERT_NEAR(let[r * 40 + i], z[r * 96 + i] / (1 + std::exp(-x[r * 96 + i])), 1e-5);
     }
+    for (size_t i = 0; i < 16; ++i)
+      ASSERT_NEAR(stepped[r * 16 + i], steps[r / 9] * turned[r * 16 + i], 1e-6);
     for (size_t i = 0; i < 8; ++i) {
       ASSERT_NEAR(turned[r * 16 + i], 1.25f * std::cos(float(r) * frequencies[i]), 1e-6);
       ASSERT_NEAR(turned[r * 16 + 8 + i], 1.25f * std::sin(float(r) * frequencies[i]), 1e-6);

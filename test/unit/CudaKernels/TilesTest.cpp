@@ -136,8 +136,8 @@ TEST_F(Tiles, Attend) {
   std::vector<Case> cases;
   for (const cuda::AppendShape &append : {heads(9, 3, 16), heads(16, 1, 16), heads(14, 2, 32)}) {
     const cuda::AttendShape shape{.append = append, .splits = 4, .maxRows = 16};
-    cases.push_back(
-        caseOf(shape, shape.tiles(), "attend<NAME>(cta, x, x, x, f, f, f, 0, y, y + 65536);"));
+    cases.push_back(caseOf(shape, shape.tiles(),
+                           "attend<NAME>(cta, x, x, x, f, f, f, f, 0, f, y, y + 65536);"));
   }
   check(90, cases, {1, 5, 16});
   EXPECT_EQ(cases[0].tiles.of(5), 5 * 3 * 4);
@@ -148,7 +148,7 @@ TEST_F(Tiles, PrefillAttention) {
   for (const cuda::AppendShape &append : {heads(9, 3, 16), heads(4, 4, 8), heads(16, 2, 16)}) {
     const cuda::AttentionShape shape{
         .heads = append.heads, .cache = append.cache, .qStride = append.qStride};
-    cases.push_back(caseOf(shape, shape.tiles(), "prefill::attention<NAME>(cta, x, 0, y);"));
+    cases.push_back(caseOf(shape, shape.tiles(), "prefill::attention<NAME>(cta, x, 0, f, y);"));
   }
   check(90, cases, {1, 64, 100, 512});
   EXPECT_EQ(cases[0].tiles.of(512), 36);
@@ -157,7 +157,7 @@ TEST_F(Tiles, Append) {
   std::vector<Case> cases;
   for (const cuda::AppendShape &shape : {heads(9, 3, 16), heads(4, 4, 8)})
     cases.push_back(
-        caseOf(shape, shape.tiles(), "prefill::ropeAppend<NAME>(cta, x, x, x, f, f, f, 0);"));
+        caseOf(shape, shape.tiles(), "prefill::ropeAppend<NAME>(cta, x, x, x, f, f, f, f, 0);"));
   check(80, cases, {1, 30});
 }
 TEST_F(Tiles, Rows) {
@@ -169,7 +169,7 @@ TEST_F(Tiles, Rows) {
   const cuda::SumShape sum{.features = 301};
   check(80,
         {caseOf(embed, embed.tiles(), "embed<NAME>(cta, cta.tokens(), w, y);"),
-         caseOf(angles, angles.tiles(), "angles<NAME>(cta, cta.positions(), frequencies, y);"),
+         caseOf(angles, angles.tiles(), "angles<NAME>(cta, cta.positions(), frequencies, f, y);"),
          caseOf(norm, norm.tiles(), "norm<NAME>(cta, x, x, f, y);"),
          caseOf(layerNorm, layerNorm.tiles(), "layerNorm<NAME>(cta, x, x, x, y);"),
          caseOf(glu, glu.tiles(), "glu<NAME>(cta, x, x, y);"),

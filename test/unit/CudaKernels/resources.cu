@@ -173,7 +173,7 @@ RETORT_CONSTANT float frequencies[32] = {1, 2};
     attendPrefetch<attend_##name>(cta, 4096);                                                      \
     cta.wait();                                                                                    \
     attend<attend_##name>(cta, x, x, x, cta.weights<float>(0), cta.weights<float>(0), x + 4096,    \
-                          4096, x + 8192, x + 65536);                                              \
+                          x + 4096, 4096, nullptr, x + 8192, x + 65536);                           \
   }
 #define ATTENTION(name, ...)                                                                       \
   ATTENTION_DECODING(name, __VA_ARGS__)                                                            \
@@ -182,9 +182,9 @@ RETORT_CONSTANT float frequencies[32] = {1, 2};
     Cta cta(step);                                                                                 \
     float *x = cta.activation(0);                                                                  \
     prefill::ropeAppend<attend_##name.append>(cta, x, x, x, cta.weights<float>(0),                 \
-                                              cta.weights<float>(0), x + 4096, 4096);              \
+                                              cta.weights<float>(0), x + 4096, x + 4096, 4096);    \
     cta.wait();                                                                                    \
-    prefill::attention<attention_##name>(cta, x, 4096, x + 65536);                                 \
+    prefill::attention<attention_##name>(cta, x, 4096, nullptr, x + 65536);                        \
   }
 
 // SmolLM2's, an 8B model's, and odd ones; every format.
@@ -251,7 +251,7 @@ RETORT_KERNEL(rows, kThreads, 1, const retort_cuda_step *step) {
   Cta cta(step);
   float *x = cta.activation(0);
   embed<Table>(cta, cta.tokens(), cta.weights(0), x);
-  angles<Angles>(cta, cta.positions(), frequencies, x);
+  angles<Angles>(cta, cta.positions(), frequencies, nullptr, x);
   norm<Norm>(cta, x, cta.weights<float>(0), x, x);
   layerNorm<Layer>(cta, x, cta.weights<float>(0), cta.weights<float>(0), x);
   glu<Gated>(cta, x, x, x);

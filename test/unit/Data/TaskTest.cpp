@@ -3,6 +3,7 @@
 #include "compiler/Data/Task.h"
 #include "runtime/base/Error.h"
 
+#include <cmath>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -92,6 +92,11 @@ TEST(Vocabulary, FirstTokensAddWhatIsShown) {
   ASSERT_TRUE(matcher.accept(0));
   matcher.mask(allowed);
   EXPECT_EQ(allowed[0], 0b01010u);
+  const std::vector<int32_t> word = {3}, end = {4};
+  Matcher(grammar, word).mask(allowed); // goes on with a text: spaces are kept
+  EXPECT_EQ(allowed[0], 0b00010u);
+  Matcher(grammar, end).mask(allowed);
+  EXPECT_EQ(allowed[0], 0b00011u);
 }
 
 /// What the vocabulary cannot spell byte by byte is not promised.

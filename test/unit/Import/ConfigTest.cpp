@@ -135,6 +135,57 @@ TEST(HuggingFaceConfig, LayersThatDoNotRotate) {
               HasSubstr("'no_rope_layers' is not a list with an integer for each layer"));
 }
 
+TEST(HuggingFaceConfig, RotaryBaseOfEachLayer) {
+  ModelConfig config = read(fields("granite_swa", R"("layer_rope_theta":[0,1e4,5e4,0])"));
+  for (size_t i : {0, 3})
+    EXPECT_FALSE(config.layers[i].rotates) << i;
+  EXPECT_EQ(config.layers[1].ropeBase, 1e4);
+  EXPECT_EQ(config.layers[2].ropeBase, 5e4);
+  EXPECT_EQ(config.layers[0].window, 0); // of four layers the first sees all
+  EXPECT_EQ(config.layers[3].window, 128);
+  config = read(fields("granite_swa", R"("rope_theta":2e4)"));
+  EXPECT_EQ(config.layers[3].ropeBase, 2e4);
+  EXPECT_THAT(refused(fields("granite_swa", R"("layer_rope_theta":[1e4])")),
+              HasSubstr("'layer_rope_theta' is not a list with a number for each layer"));
+  EXPECT_THAT(refused(fields("granite_swa", R"("layer_rope_theta":[0,-1,0,0])")),
+              HasSubstr("the rope base of layer 1 is -1"));
+  // Muse Glimmer's numbers only say which layers rotate: all but those that see all.
+  config = read(fields("muse_glimmer_text"));
+  EXPECT_TRUE(config.layers[2].rotates);
+  EXPECT_FALSE(config.layers[3].rotates);
+  EXPECT_EQ(config.layers[2].ropeBase, 0);
+  EXPECT_EQ(config.postNormEps, 1e-8);
+  EXPECT_EQ(config.queryFactor, 3.87);
+}
+
+TEST(HuggingFaceConfig, QueriesThatGrow) {
+  const std::string yarn = R"("rope_type":"yarn","factor":4,"original_max_position_embeddings":64)";
+  auto with = [](const std::string &rope) {
+    return fields("ministral3", R"("head_dim":16,"rope_parameters":{)" + rope + "}");
+  };
+  ModelConfig config = read(with(yarn + R"(,"llama_4_scaling_beta":0.1)"));
+  ASSERT_TRUE(config.lengthScale);
+  EXPECT_EQ(config.lengthScale->factor, 0.1);
+  EXPECT_EQ(config.lengthScale->every, 64);
+  EXPECT_THAT(refused(with(yarn)), HasSubstr("'rope_parameters.llama_4_scaling_beta'"));
+  EXPECT_THAT(refused(fields("ministral3")), HasSubstr("has no key 'rope_parameters'"));
+  EXPECT_THAT(refused(with(yarn + R"(,"llama_4_scaling_beta":-1)")),
+              HasSubstr("the scale of queries grows by -1"));
+  EXPECT_THAT(refused(with(R"("llama_4_scaling_beta":1,"original_max_position_embeddings":0.5)")),
+              HasSubstr("the scale of queries grows every 0.5"));
+  EXPECT_THAT(refused(with(yarn + R"(,"llama_4_scaling_beta":1,"partial_rotary_factor":0.5)")),
+              HasSubstr("but rotates 8 of a head's 16 features"));
+}
+
+TEST(HuggingFaceConfig, AlphaOfTheRotaryBase) {
+  const std::string dynamic =
+      R"("head_dim":16,"rope_parameters":{"rope_type":"dynamic","factor":1)";
+  EXPECT_DOUBLE_EQ(read(fields("hunyuan_v1_dense", dynamic + R"(,"alpha":50})")).rope.base,
+                   10000 * std::pow(50.0, 16.0 / 14));
+  EXPECT_THAT(unsupported(fields("hunyuan_v1_dense", dynamic + "}")), HasSubstr("'dynamic'"));
+  EXPECT_THAT(unsupported(fields("llama", dynamic + R"(,"alpha":50})")), HasSubstr("'dynamic'"));
+}
+
 TEST(HuggingFaceConfig, LongRope) {
   const std::string scaling =
       R"("original_max_position_embeddings":32,"rope_scaling":{"type":"longrope",)"

@@ -12,6 +12,14 @@ struct Shape {
   int64_t heads, kvHeads, dim, length, window;
   float softCap;
   enum { F32, F16, BF16, F8 } cache = F32;
+  bool hasSinks = false;
+  /// Of query heads, from far below the scores to above them.
+  std::vector<float> sinks() const {
+    std::vector<float> result;
+    for (int64_t h = 0; hasSinks && h < heads; ++h)
+      result.push_back(float(h) - 3);
+    return result;
+  }
 };
 
 /// The kernels of the shape's cache, and what a value becomes in it.
@@ -64,11 +72,13 @@ protected:
                             int64_t position, int64_t step) {
     std::vector<float> out(q.size(), NAN);
     int64_t group = s.heads / s.kvHeads;
+    const std::vector<float> sinks = s.sinks();
     for (int64_t h = 0; h < s.heads;) {
       int64_t end = std::min({s.heads, h + step, (h / group + 1) * group});
-      RETORT_OF_CACHE(isa(), rk_attention, s)(
-          q.data(), s.heads, s.kvHeads, s.dim, slot.cache.data(), slot.pages.data(), slot.pageBytes,
-          slot.layerOffset, position, s.window, 0.17f, s.softCap, h, end, out.data());
+      RETORT_OF_CACHE(isa(), rk_attention,
+                      s)(q.data(), s.heads, s.kvHeads, s.dim, slot.cache.data(), slot.pages.data(),
+                         slot.pageBytes, slot.layerOffset, position, s.window, 0.17f, s.softCap,
+                         s.hasSinks ? sinks.data() : nullptr, h, end, out.data());
       h = end;
     }
     return out;
@@ -77,7 +87,8 @@ protected:
 
 /// Attention of one query head in double precision.
 std::vector<double> reference(const Shape &s, const float *q, const float *keys,
-                              const float *values, int64_t kvHead, int64_t position) {
+                              const float *values, int64_t head, int64_t position) {
+  const int64_t kvHead = head / (s.heads / s.kvHeads);
   int64_t width = s.kvHeads * s.dim,
           begin = s.window ? std::max<int64_t>(0, position - s.window + 1) : 0;
   std::vector<double> scores, out(s.dim);
@@ -92,6 +103,10 @@ std::vector<double> reference(const Shape &s, const float *q, const float *keys,
     scores.push_back(score);
     most = std::max(most, score);
   }
+  if (s.hasSinks) {
+    most = std::max(most, double(s.sinks()[size_t(head)]));
+    total = std::exp(s.sinks()[size_t(head)] - most);
+  }
   for (double score : scores)
     total += std::exp(score - most);
   for (int64_t t = begin; t <= position; ++t)
@@ -100,12 +115,14 @@ std::vector<double> reference(const Shape &s, const float *q, const float *keys,
   return out;
 }
 
-const Shape kShapes[] = {{9, 3, 64, 70, 0, 0, Shape::F32},    {9, 3, 64, 70, 0, 0, Shape::F16},
-                         {4, 4, 16, 33, 0, 0, Shape::F32},    {8, 1, 32, 100, 17, 0, Shape::F32},
-                         {14, 2, 64, 49, 16, 30, Shape::F16}, {2, 1, 256, 40, 5, 50, Shape::F32},
-                         {5, 1, 80, 16, 1, 0, Shape::F16},    {3, 3, 48, 1, 0, 0, Shape::F32},
-                         {9, 3, 64, 70, 0, 0, Shape::BF16},   {9, 3, 64, 70, 0, 0, Shape::F8},
-                         {6, 2, 48, 100, 17, 20, Shape::F8}};
+const Shape kShapes[] = {
+    {9, 3, 64, 70, 0, 0, Shape::F32},        {9, 3, 64, 70, 0, 0, Shape::F16},
+    {4, 4, 16, 33, 0, 0, Shape::F32},        {8, 1, 32, 100, 17, 0, Shape::F32},
+    {14, 2, 64, 49, 16, 30, Shape::F16},     {2, 1, 256, 40, 5, 50, Shape::F32},
+    {5, 1, 80, 16, 1, 0, Shape::F16},        {3, 3, 48, 1, 0, 0, Shape::F32},
+    {9, 3, 64, 70, 0, 0, Shape::BF16},       {9, 3, 64, 70, 0, 0, Shape::F8},
+    {6, 2, 48, 100, 17, 20, Shape::F8},      {9, 3, 64, 70, 0, 0, Shape::F32, true},
+    {7, 1, 32, 100, 17, 5, Shape::F16, true}};
 
 TEST_P(AttentionTest, MatchesDoublePrecision) {
   for (const Shape &s : kShapes) {
@@ -115,8 +132,7 @@ TEST_P(AttentionTest, MatchesDoublePrecision) {
       std::vector<float> out = attend(s, slot, q, position, s.heads);
       for (int64_t h = 0; h < s.heads; ++h) {
         std::vector<double> exact =
-            reference(s, &q[h * s.dim], slot.keys.data(), slot.values.data(),
-                      h / (s.heads / s.kvHeads), position);
+            reference(s, &q[h * s.dim], slot.keys.data(), slot.values.data(), h, position);
         for (int64_t d = 0; d < s.dim; ++d)
           ASSERT_NEAR(out[h * s.dim + d], exact[d], 3e-6)
               << "heads " << s.heads << " dim " << s.dim << " position " << position << " head "
@@ -163,7 +179,8 @@ TEST_P(AttentionTest, AppendRoundsToNearestEven) {
     RETORT_OF_CACHE(isa(), rk_cache_append, s)
     (edges.data(), edges.data(), 1, 1024, cacheBytes.data(), &page, 65536, 0, 0);
     RETORT_OF_CACHE(isa(), rk_attention, s)
-    (q.data(), 1, 1, 1024, cacheBytes.data(), &page, 65536, 0, 0, 0, 1, 0, 0, 1, out.data());
+    (q.data(), 1, 1, 1024, cacheBytes.data(), &page, 65536, 0, 0, 0, 1, 0, nullptr, 0, 1,
+     out.data());
     for (size_t i = 0; i < edges.size(); ++i)
       ASSERT_EQ(out[i], rounded(s, edges[i])) << "format " << cache << " of " << edges[i];
   }

@@ -180,13 +180,15 @@ double activated(double x, int64_t act) {
     return x / (1 + std::exp(-x));
   if (act == RK_ACT_GELU_TANH)
     return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+  if (act == RK_ACT_SIGMOID)
+    return 1 / (1 + std::exp(-x));
   return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
 }
 
 TEST_P(LinearTest, GatedMatchesDoublePrecision) {
   for (const NumberFormat &format : kFormats)
     for (int64_t ffn : {5, 16, 50, 96})
-      for (int64_t act : {RK_ACT_SILU, RK_ACT_GELU_TANH, RK_ACT_GELU}) {
+      for (int64_t act : {RK_ACT_SILU, RK_ACT_GELU_TANH, RK_ACT_GELU, RK_ACT_SIGMOID}) {
         int64_t cols = 160, rows = integer(1, 11), blocks = (ffn + 15) / 16;
         // Gate and up alternate by 16 rows, each padded with zero rows.
         std::vector<float> w(2 * blocks * 16 * cols, 0.0f);

@@ -113,7 +113,7 @@ TEST_P(RowTest, ActivationsMatchDoublePrecision) {
     x.push_back(v);
   const int64_t n = static_cast<int64_t>(x.size());
   std::vector<float> y(x.size()), ones(x.size(), 1.0f);
-  for (int64_t act : {RK_ACT_SILU, RK_ACT_GELU_TANH, RK_ACT_GELU}) {
+  for (int64_t act : {RK_ACT_SILU, RK_ACT_GELU_TANH, RK_ACT_GELU, RK_ACT_SIGMOID}) {
     isa().rk_glu(x.data(), ones.data(), n, act, y.data());
     for (size_t i = 0; i < x.size(); ++i) {
       double v = x[i],
@@ -121,9 +121,11 @@ TEST_P(RowTest, ActivationsMatchDoublePrecision) {
                  act == RK_ACT_SILU ? v / (1 + std::exp(-v))
                  : act == RK_ACT_GELU_TANH
                      ? 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)))
-                     : 0.5 * v * std::erfc(-v / std::sqrt(2.0));
+                 : act == RK_ACT_SIGMOID ? 1 / (1 + std::exp(-v))
+                                         : 0.5 * v * std::erfc(-v / std::sqrt(2.0));
       // Where 1 + tanh cancels, the error is relative to x.
-      ASSERT_NEAR(y[i], exact, 3e-7 * std::fabs(v) + 1e-30) << "act " << act << " x " << x[i];
+      const double size = act == RK_ACT_SIGMOID ? exact : std::fabs(v);
+      ASSERT_NEAR(y[i], exact, 3e-7 * size + 1e-30) << "act " << act << " x " << x[i];
     }
   }
   Bytes column = packMatrix({}, x, n, 1);
@@ -161,8 +163,8 @@ TEST_P(RowTest, RopeAnglesAreAccurateUpTo1e5Radians) {
   for (int i = 0; i < 200; ++i)
     positions.push_back(int32_t(integer(0, 100000)));
   std::vector<float> table(positions.size() * 2 * half);
-  isa().rk_rope_table(positions.data(), int64_t(positions.size()), inverse.data(), half, 1,
-                      table.data());
+  isa().rk_rope_table(positions.data(), int64_t(positions.size()), inverse.data(), half, 1, nullptr,
+                      1, table.data());
   for (size_t r = 0; r < positions.size(); ++r)
     for (int64_t i = 0; i < half; ++i) {
       float angle = float(positions[r]) * inverse[i];
@@ -170,8 +172,14 @@ TEST_P(RowTest, RopeAnglesAreAccurateUpTo1e5Radians) {
       ASSERT_LE(ulps(table[r * 2 * half + half + i], std::sin(double(angle))), 0.51) << angle;
     }
   std::vector<float> scaled(2 * half);
-  isa().rk_rope_table(positions.data() + 3, 1, inverse.data(), half, 1.25f, scaled.data());
+  isa().rk_rope_table(positions.data() + 3, 1, inverse.data(), half, 1.25f, nullptr, 1,
+                      scaled.data());
   EXPECT_EQ(scaled[1], 1.25f * table[3 * 2 * half + 1]);
+  const float steps[] = {1, 1.5f, 3, 0.25f}; // of 30 positions: position 100 is in the last
+  isa().rk_rope_table(positions.data() + 3, 1, inverse.data(), half, 1.25f, steps, 30,
+                      scaled.data());
+  EXPECT_EQ(scaled[1], 1.25f * 0.25f * table[3 * 2 * half + 1]);
+  EXPECT_EQ(scaled[half + 1], 1.25f * 0.25f * table[3 * 2 * half + half + 1]);
 }
 
 TEST_P(RowTest, RopeRotatesHalfSplitPairs) {
@@ -179,7 +187,7 @@ TEST_P(RowTest, RopeRotatesHalfSplitPairs) {
     const int64_t heads = 3, half = dims / 2;
     std::vector<float> x = floats(heads * dim), before = x, table(dims), inverse(half, 0.37f);
     int32_t position = 5;
-    isa().rk_rope_table(&position, 1, inverse.data(), half, 1, table.data());
+    isa().rk_rope_table(&position, 1, inverse.data(), half, 1, nullptr, 1, table.data());
     isa().rk_rope(x.data(), heads, dim, dims, table.data());
     for (int64_t h = 0; h < heads; ++h)
       for (int64_t i = 0; i < dim; ++i) {

@@ -24,6 +24,7 @@ struct ParsedModel : ::testing::Test {
                        param("gate", "12x8xf32") + param("up", "12x8xf32") +
                        param("gate_up", "24x8xf32") + param("down", "8x12xf32") +
                        param("left", "3x8xf32") + param("right", "12x3xf32") +
+                       param("opening", "8x8xf32") + param("sinks", "4xf32") +
                        "lm.forward {\n^bb0(%tokens: tensor<?xi32>):\n"
                        "%embedded = lm.embed %tokens, @e : tensor<?x8xf32>\n"
                        "%b = lm.block \"blk.0\"(%embedded) {\n^bb0(%a: tensor<?x8xf32>):\n" +

@@ -29,7 +29,8 @@ struct Rope : ::testing::Test {
     Value x = block.getArgument(0);
     return builder.create<lm::RopeOp>(UnknownLoc::get(&context), x.getType(), x,
                                       builder.getI64IntegerAttr(2), builder.getI64IntegerAttr(32),
-                                      builder.getF64FloatAttr(500000.0), attr);
+                                      builder.getF64FloatAttr(500000.0), attr, FloatAttr(),
+                                      IntegerAttr());
   }
 
   void expect(StringRef scaling, const std::vector<double> &frequencies, double amplitude) {

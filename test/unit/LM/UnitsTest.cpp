@@ -103,6 +103,31 @@ TEST_F(UnitsTest, qwen3) {
   EXPECT_THAT(axesOf(attention), ElementsAre("q rows 4", "k rows 2", "v rows 2", "o columns 4"));
 }
 
+// Sinks are numbers of query heads, and a gate on the result goes with its heads.
+TEST_F(UnitsTest, sinksAndGate) {
+  lm::Units units = unitsOf(R"(
+    %q = lm.linear %a, @q : tensor<?x8xf32> -> tensor<?x8xf32>
+    %k = lm.linear %a, @k : tensor<?x8xf32> -> tensor<?x4xf32>
+    %v = lm.linear %a, @v : tensor<?x8xf32> -> tensor<?x4xf32>
+    %g = lm.linear %a, @opening : tensor<?x8xf32> -> tensor<?x8xf32>
+    %o = lm.attention %q, %k, %v heads 4 kv_heads 2 scale 0.5 sinks @sinks : tensor<?x8xf32>, tensor<?x4xf32>
+    %t = lm.gate %o by %g act sigmoid : tensor<?x8xf32>
+    %p = lm.linear %t, @o : tensor<?x8xf32> -> tensor<?x8xf32>
+    %r = lm.residual %a, %p : tensor<?x8xf32>)");
+  const lm::AttentionUnit &attention = units.attentions().front();
+  EXPECT_FALSE(attention.whyNotFed());
+  EXPECT_FALSE(attention.whyNotFollowed());
+  ASSERT_TRUE(attention.addition.residual);
+  EXPECT_THAT(axesOf(attention), ElementsAre("q rows 4", "k rows 2", "v rows 2", "opening rows 4",
+                                             "sinks rows 2", "o columns 4"));
+  EXPECT_EQ(units.of(attention.gate), &attention);
+  EXPECT_THAT(units.strays(), IsEmpty());
+  attention.setParts(1);
+  EXPECT_EQ(int64_t(attention.attention().getHeads()), 2);
+  EXPECT_EQ(lm::features(attention.gate->getOperand(1)), 4);
+  EXPECT_EQ(lm::features(attention.result()), 4);
+}
+
 // A norm stands between the output projection and the stream, and attention is windowed.
 TEST_F(UnitsTest, gemma3) {
   lm::Units units = unitsOf(R"(

@@ -4,6 +4,7 @@
 #include "retort.hpp"
 #include "test/unit/Runtime/TestBundle.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <dlfcn.h>
 #include <gmock/gmock.h>

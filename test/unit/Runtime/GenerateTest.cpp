@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <thread>
@@ -50,7 +51,7 @@ TEST_F(GenerateTest, GreedyAnswerAndItsText) {
   EXPECT_EQ(result.finish, RETORT_FINISH_LENGTH);
   EXPECT_EQ(result.prompt_tokens, prompt.size());
   EXPECT_EQ(result.tokens, 20u);
-  EXPECT_EQ(session.length(0), prompt.size() + 19); // the last token was not run
+  EXPECT_EQ(session.length(0), prompt.size() + 20);
   EXPECT_GT(result.prefill_seconds, 0);
   EXPECT_GT(result.decode_seconds, 0);
 }
@@ -112,7 +113,7 @@ TEST_F(GenerateTest, GoesOnInTheSameSlot) {
   const auto prompt = model.tokenize("abc");
   session.generate(0, prompt, {.maxTokens = 4, .ignoreStopTokens = true});
   auto all = prompt;
-  for (int32_t token : greedyAnswer(prompt, 3))
+  for (int32_t token : greedyAnswer(prompt, 4))
     all.push_back(token);
   const auto more = model.tokenize("def");
   all.insert(all.end(), more.begin(), more.end());
@@ -235,8 +236,9 @@ TEST_F(GenerateTest, NoPageInTheMiddleKeepsTheResult) {
   retort_generation result = {};
   result.struct_bytes = sizeof result;
   const int32_t prompt[] = {65, 66};
-  EXPECT_EQ(retort_generate(session.get(), 0, prompt, 2, &options, &result), RETORT_E_RESOURCES);
+  EXPECT_EQ(retort_generate(session.get(), 0, prompt, 2, &options, &result), RETORT_E_PAGES);
   EXPECT_EQ(result.tokens, 15u); // 16 positions: the prompt and 14; the 15th token found no page
+  EXPECT_EQ(result.finish, RETORT_FINISH_FAILED);
   EXPECT_THAT(retort_session_error(session.get()), HasSubstr("0 of 1 are free"));
 }
 
@@ -279,6 +281,49 @@ TEST_F(GenerateTest, AnswersMeetTheirGrammar) {
   EXPECT_THROW(matcher.mask(none), Failure);
   EXPECT_THROW(Grammar(model, RETORT_GRAMMAR_REGEX, "("), Failure);
   EXPECT_THROW(Grammar(model, retort_grammar_kind(7), "a"), Failure);
+}
+
+// What may have become a stop string is given when it is sure that no more comes.
+TEST_F(GenerateTest, AFailureGivesTheTextThatWasHeldBack) {
+  Model model(folder / "m.retort");
+  const std::vector<int32_t> prompt = {65, 66}, answer = greedyAnswer(prompt, 15);
+  const std::string whole = model.detokenize(answer);
+  const std::string last = whole.substr(whole.size() - 4); // a character and U+FFFD
+  Session session(model, {.threads = 1, .slots = 2, .cacheBytes = TEST_PAGE_BYTES});
+  std::string text;
+  EXPECT_THAT(failureOf([&] {
+                session.generate(0, prompt,
+                                 {.stop = {last + "never"},
+                                  .ignoreStopTokens = true,
+                                  .onText = [&](std::string_view piece) {
+                                    text += piece;
+                                    return true;
+                                  }});
+              }),
+              HasSubstr("RETORT_E_PAGES"));
+  EXPECT_EQ(text, whole);
+}
+
+TEST_F(GenerateTest, TokensAreToldBeforeTheirText) {
+  Model model(folder / "m.retort");
+  Session session(model, {.threads = 1});
+  const auto prompt = model.tokenize("hello");
+  std::vector<int32_t> tokens;
+  session.generate(0, prompt,
+                   {.maxTokens = 9, .ignoreStopTokens = true, .onToken = [&](int32_t token) {
+                      tokens.push_back(token);
+                      return true;
+                    }});
+  EXPECT_EQ(tokens, greedyAnswer(prompt, 9));
+  session.reset(0);
+  tokens.clear();
+  const auto result = session.generate(
+      0, prompt, {.maxTokens = 9, .ignoreStopTokens = true, .onToken = [&](int32_t token) {
+                    tokens.push_back(token);
+                    return tokens.size() < 3;
+                  }});
+  EXPECT_EQ(tokens.size(), 3u);
+  EXPECT_EQ(result.finish, RETORT_FINISH_CANCELLED);
 }
 
 TEST_F(GenerateTest, SamplingIsDeterministic) {

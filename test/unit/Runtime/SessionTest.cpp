@@ -3,6 +3,7 @@
 #include "retort.hpp"
 #include "test/unit/Runtime/TestBundle.h"
 
+#include <algorithm>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <numeric>
@@ -114,14 +115,13 @@ TEST_F(Sessions, PagesAreTakenOnDemandAndGivenBack) {
   session.prefill(1, someTokens(16)); // 1
   EXPECT_EQ(session.info().free_pages, 1u);
   EXPECT_EQ(failureOf([&] { session.prefill(2, someTokens(17)); }),
-            "RETORT_E_RESOURCES: there are 17 tokens, which need 2 pages of cache, and 1 of 5 are "
+            "RETORT_E_PAGES: there are 17 tokens, which need 2 pages of cache, and 1 of 5 are "
             "free: reset a slot or give the session more cache_bytes");
   EXPECT_EQ(session.length(2), 0u);
   std::vector<retort_row> rows = {{1, 2, 0}, {1, 1, 16}};
-  EXPECT_EQ(
-      failureOf([&] { session.step(rows, {}, {}); }),
-      "RETORT_E_RESOURCES: the step needs 2 pages of cache, and 1 of 5 are free: reset a slot "
-      "or give the session more cache_bytes");
+  EXPECT_EQ(failureOf([&] { session.step(rows, {}, {}); }),
+            "RETORT_E_PAGES: the step needs 2 pages of cache, and 1 of 5 are free: reset a slot "
+            "or give the session more cache_bytes");
   EXPECT_EQ(session.length(1), 16u);
   session.truncate(0, 16);
   EXPECT_EQ(session.info().free_pages, 3u);
@@ -161,7 +161,7 @@ TEST_P(SessionTest, PrefixesAreShared) {
           session.truncate(slot, length);
           text.resize(length);
         } catch (const Failure &failure) {
-          ASSERT_EQ(failure.status(), RETORT_E_RESOURCES);
+          ASSERT_EQ(failure.status(), RETORT_E_PAGES);
           ASSERT_EQ(session.info().free_pages, 0u);
         }
       }
@@ -184,7 +184,7 @@ TEST_P(SessionTest, PrefixesAreShared) {
         text = more;
         ASSERT_EQ(logits, expectedLogits(text)) << "seed " << seed << ", turn " << i;
       } catch (const Failure &failure) {
-        ASSERT_EQ(failure.status(), RETORT_E_RESOURCES);
+        ASSERT_EQ(failure.status(), RETORT_E_PAGES);
         session.reset(slot);
         text.clear();
       }
@@ -240,10 +240,9 @@ TEST_F(Sessions, WhatPrefixesHold) {
   session.reset(0);
   session.prefill(0, std::span(tokens).first(33));
   const std::vector<int32_t> longer = someTokens(60, 1);
-  EXPECT_EQ(
-      failureOf([&] { session.generate(2, longer, {.maxTokens = 1}); }),
-      "RETORT_E_RESOURCES: the prompt has, beside what is known, 28 tokens, which need 2 pages "
-      "of cache, and 0 of 6 are free: reset a slot or give the session more cache_bytes");
+  EXPECT_EQ(failureOf([&] { session.generate(2, longer, {.maxTokens = 1}); }),
+            "RETORT_E_PAGES: the prompt has, beside what is known, 28 tokens, which need 2 pages "
+            "of cache, and 0 of 6 are free: reset a slot or give the session more cache_bytes");
   EXPECT_EQ(session.length(2), 0u);
 }
 
@@ -277,7 +276,7 @@ TEST_F(Sessions, TruncatingASharedPage) {
   full.prefill(0, std::span(tokens).first(32));
   ASSERT_EQ(full.reuse(1, tokens), 32u);
   EXPECT_EQ(failureOf([&] { full.truncate(1, 20); }),
-            "RETORT_E_RESOURCES: slot 1 shares the page of position 20 with others, and none of 2 "
+            "RETORT_E_PAGES: slot 1 shares the page of position 20 with others, and none of 2 "
             "pages is free to copy it to: reset a slot");
   EXPECT_EQ(full.length(1), 32u);
   full.reset(0);

@@ -312,6 +312,41 @@ TEST(Request, AnswersOfAllPromptsAreBounded) {
               HasSubstr("make 9 answers, more than 8"));
 }
 
+TEST(Request, Responses) {
+  const auto parse = [](const std::string &body) { return parseResponse(body); };
+  EXPECT_EQ(parse(R"({"input": "hi"})").conversation.messages,
+            R"([{"role":"user","content":"hi"}])");
+  const ResponseRequest request = parse(
+      R"({"instructions": "be brief", "max_output_tokens": 7, "metadata": {"a": "b"}, "store": false,
+          "input": [{"role": "developer", "content": "d"},
+                    {"type": "message", "role": "user",
+                     "content": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]},
+                    {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed",
+                     "content": [{"type": "output_text", "text": "c", "annotations": [], "logprobs": []}]}],
+          "text": {"format": {"type": "text"}}, "truncation": "disabled", "tools": [], "temperature": 0})");
+  EXPECT_EQ(request.conversation.messages,
+            R"([{"role":"system","content":"be brief"},{"role":"system","content":"d"},)"
+            R"({"role":"user","content":"ab"},{"role":"assistant","content":"c"}])");
+  EXPECT_EQ(request.metadata, R"({"a":"b"})");
+  EXPECT_EQ(*request.generation.maxTokens, 7u);
+  const std::pair<const char *, const char *> cases[] = {
+      {R"("input": 3)", "input invalid_value: input is 3, not a text or a list of messages"},
+      {R"("input": [])", "is empty, not a text"},
+      {R"("input": [{"role": "tool", "content": "x"}])", "input[0].role is \"tool\""},
+      {R"("input": [{"type": "function_call_output", "output": "x"}])", "input[0].type"},
+      {R"("input": [{"role": "user", "content": [{"type": "input_image"}]}])", "reads text only"},
+      {R"("input": "a", "store": true)", "answers are not stored"},
+      {R"("input": "a", "previous_response_id": "resp_1")", "give the whole conversation"},
+      {R"("input": "a", "tools": [{"type": "web_search"}])", "tools"},
+      {R"("input": "a", "truncation": "auto")", "never cut"},
+      {R"("input": "a", "n": 2)", "from 1 to 1"},
+      {R"("input": "a", "max_tokens": 2)", "max_tokens is not known"},
+      {R"("input": "a", "metadata": {"a": 1})", "metadata.a is 1, not a string"},
+      {R"("input": "a", "text": {"format": {"type": "json_object"}})", "text.format"}};
+  for (const auto &[fields, message] : cases)
+    EXPECT_THAT(refusal(parse, "{" + std::string(fields) + "}"), HasSubstr(message)) << fields;
+}
+
 TEST(Request, OtherEndpoints) {
   EXPECT_EQ(parseTokenize(R"({"prompt": "a", "add_special_tokens": false})").addSpecial, false);
   EXPECT_TRUE(parseTokenize(R"({"messages": [{"role": "user", "content": "a"}]})").conversation);

@@ -1,6 +1,7 @@
 //===- DriverTest.cpp - Streams, graphs, devices, limits, failures --------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "test/unit/Sim/Sim.h"
+#include <chrono>
 #include <thread>
 
 namespace retort::test {

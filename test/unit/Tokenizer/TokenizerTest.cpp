@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/tokenizer/TableFormat.h"
 #include "test/unit/Tokenizer/Tiny.h"
+#include <cstdio>
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -92,6 +93,47 @@ TEST(Tokenizer, StreamKeepsPartsOfCharacters) {
   EXPECT_EQ(stream.push(261), ""); // special
   EXPECT_EQ(stream.push(100000), "");
   EXPECT_EQ(stream.finish(), "\xEF\xBF\xBD");
+}
+
+/// As Llama 2's: bytes, then "▁", "t", "h", "th", "▁th", <s>.
+TokenizerSpec tinySentencePiece() {
+  TokenizerSpec s;
+  for (int b = 0; b < 256; ++b) {
+    char name[8];
+    std::snprintf(name, sizeof name, "<0x%02X>", unsigned(b));
+    s.tokens.push_back(name);
+  }
+  for (const char *piece : {"\u2581", "t", "h", "th", "\u2581th"}) // 256 to 260
+    s.tokens.push_back(piece);
+  s.merges = {{257, 258, 259}, {256, 259, 260}};
+  s.inModel.assign(s.tokens.size(), true);
+  s.added.push_back({261, "<s>", false, false, false, false, true});
+  s.tokens.push_back("<s>");
+  s.inModel.push_back(false);
+  s.normalizers = {{NormalizerStep::Prepend, "", "\u2581"},
+                   {NormalizerStep::Replace, " ", "\u2581"}};
+  s.decoder.kind = DecoderSpec::SentencePiece;
+  s.decoder.stripSpaces = 1;
+  s.byteFallback = true;
+  s.bos = 261;
+  s.prefix = {261};
+  s.source = "tiny";
+  return s;
+}
+
+TEST(Tokenizer, WhatFollowsATextKeepsItsSpace) {
+  Compiled c(tinySentencePiece());
+  ASSERT_EQ(c.tokenizer.encode("th th"), (Ids{261, 260, 260}));
+  EXPECT_EQ(c.tokenizer.decode(Ids{260, 260}), "th th");
+  StreamDecoder stream(c.tokenizer);
+  EXPECT_EQ(stream.push(260) + stream.push(260) + stream.finish(), "th th");
+  stream.follow(Ids{261, 260});
+  EXPECT_EQ(stream.push(260) + stream.push(260) + stream.finish(), " th th");
+  EXPECT_EQ(stream.push(260) + stream.finish(), "th") << "anew";
+  stream.follow(Ids{260, 261}); // what a special token begins
+  EXPECT_EQ(stream.push(260) + stream.finish(), "th");
+  stream.follow({});
+  EXPECT_EQ(stream.push(260) + stream.finish(), "th");
 }
 
 TEST(Tokenizer, BrokenUtf8IsReplaced) {

@@ -85,23 +85,27 @@ private:
       linear.params["bias"] = add(name + ".bias", 1, rows, true);
     return node(linear, rows);
   }
-  ValueId rope(ValueId in, int64_t heads) {
+  ValueId rope(ValueId in, int64_t heads, bool grows) {
     Node rope{OpKind::Rope, {in}};
     rope.attributes = {{"heads", {double(heads)}},
                        {"dims", {4}},
                        {"inverse_frequencies", {1.0, 0.1}},
                        {"amplitude", {1.1}}};
+    if (grows)
+      rope.attributes.insert({{"length_scale", {0.5}}, {"every", {3}}});
     return node(rope, heads * kHeadDim);
   }
   ValueId residual(ValueId stream, ValueId output) {
     return node({OpKind::Residual, {stream, output}}, kHidden);
   }
-  ValueId attention(ValueId query, ValueId key, ValueId value, bool capped) {
+  ValueId attention(ValueId query, ValueId key, ValueId value, ParamId sinks, bool capped) {
     Node attention{OpKind::Attention, {query, key, value}};
     attention.attributes = {{"heads", {kHeads}},
                             {"kv_heads", {kKvHeads}},
                             {"scale", {0.4}},
                             {"cache", {double(CacheFormat::F32)}}};
+    if (sinks != kNone)
+      attention.params["sinks"] = sinks;
     if (capped)
       attention.attributes.insert({{"window", {5}}, {"soft_cap", {3.0}}});
     return node(attention, kHeads * kHeadDim);
@@ -120,9 +124,16 @@ private:
       query = norm(query, name + ".attn_q_norm.weight", kHeadDim, kHeads, false);
       key = norm(key, name + ".attn_k_norm.weight", kHeadDim, kKvHeads, true);
     }
-    query = rope(query, kHeads);
-    key = rope(key, kKvHeads);
-    const ValueId attended = attention(query, key, value, index == 1);
+    query = rope(query, kHeads, index == 1);
+    key = rope(key, kKvHeads, false);
+    const ParamId sinks =
+        index == 1 ? add(name + ".attn_sinks.weight", 1, kHeads, true) : ParamId(kNone);
+    ValueId attended = attention(query, key, value, sinks, index == 1);
+    if (index == 1) {
+      const ValueId gate = linear(n, name + ".attn_gate", q, kHidden, false);
+      attended = node(
+          {OpKind::Gate, {attended, gate}, {}, {}, {{"act", {double(Activation::Sigmoid)}}}}, q);
+    }
     const ValueId output = linear(attended, name + ".attn_output", kHidden, q, false);
     const ValueId h = residual(in, output);
     const ValueId m = index == 0 ? norm(h, name + ".ffn_norm.weight", kHidden, 1, false)
