@@ -590,7 +590,7 @@ typedef enum retort_grammar_kind {
  *         RETORT_E_RESOURCES    its automaton would be too large;
  *         RETORT_E_UNSUPPORTED  the bundle has no tokenizer.
  */
-RETORT_API retort_status retort_grammar_create(const retort_model *model, retort_grammar_kind kind,
+RETORT_API retort_status retort_grammar_create(const retort_model *model, int32_t kind,
                                                const char *text, size_t text_bytes,
                                                retort_grammar **grammar, retort_error *error);
 RETORT_API void retort_grammar_destroy(retort_grammar *grammar);

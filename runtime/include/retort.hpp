@@ -234,7 +234,7 @@ private:
 /// What an answer may be. Copies share it; any number of threads may use it.
 class Grammar {
 public:
-  Grammar(const Model &model, retort_grammar_kind kind, std::string_view text) {
+  Grammar(const Model &model, int32_t kind, std::string_view text) {
     retort_grammar *grammar = nullptr;
     retort_error error;
     detail::check(

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/Error.h"
 #include "runtime/src/grammar/Grammar.h"
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 

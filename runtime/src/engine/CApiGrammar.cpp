@@ -11,8 +11,8 @@ struct retort_matcher {
   grammar::TokenSet allowed = {};
 };
 
-retort_status retort_grammar_create(const retort_model *model, retort_grammar_kind kind,
-                                    const char *text, size_t text_bytes, retort_grammar **grammar,
+retort_status retort_grammar_create(const retort_model *model, int32_t kind, const char *text,
+                                    size_t text_bytes, retort_grammar **grammar,
                                     retort_error *error) {
   if (grammar)
     *grammar = nullptr;

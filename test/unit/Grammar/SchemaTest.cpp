@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/base/Json.h"
 #include "test/unit/Grammar/TestGrammar.h"
+#include <optional>
 
 namespace retort::grammar::test {
 namespace {

@@ -4,6 +4,7 @@
 #include "runtime/base/Error.h"
 #include "runtime/src/grammar/Grammar.h"
 #include <gmock/gmock.h>
+#include <optional>
 #include <random>
 
 namespace retort::grammar::test {

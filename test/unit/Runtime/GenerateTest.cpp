@@ -280,7 +280,7 @@ TEST_F(GenerateTest, AnswersMeetTheirGrammar) {
   std::vector<uint64_t> none;
   EXPECT_THROW(matcher.mask(none), Failure);
   EXPECT_THROW(Grammar(model, RETORT_GRAMMAR_REGEX, "("), Failure);
-  EXPECT_THROW(Grammar(model, retort_grammar_kind(7), "a"), Failure);
+  EXPECT_THROW(Grammar(model, 7, "a"), Failure);
 }
 
 // What may have become a stop string is given when it is sure that no more comes.
