@@ -5,6 +5,7 @@
 #include "compiler/Torch/Checks.h"
 #include "compiler/Torch/Forward.h"
 #include "compiler/Torch/Loss.h"
+#include "runtime/base/Mix.h"
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -14,12 +15,7 @@ namespace {
 using at::Tensor;
 
 /// SplitMix64 (Steele et al., OOPSLA 2014).
-uint64_t nextRandom(uint64_t &state) {
-  uint64_t z = (state += 0x9e3779b97f4a7c15);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
-}
+uint64_t nextRandom(uint64_t &state) { return mix64(state += 0x9e3779b97f4a7c15); }
 
 /// The teacher, resident, without gradients. Its tokens are the student's, by vocabKept where the
 /// student has fewer; so are its logits.

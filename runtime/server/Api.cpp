@@ -328,23 +328,24 @@ void Api::requireChat(const Conversation &conversation) const {
                 "unsupported_parameter");
 }
 
+std::vector<int32_t> Api::chatTokens(const char *field, const Conversation &conversation) const {
+  return asClientsFault(field, [&] {
+    requireChat(conversation);
+    return model_->chatTokens(conversation);
+  });
+}
+
 void Api::chat(const std::shared_ptr<Exchange> &exchange) {
   const ChatRequest request = parseChat(exchange->request.body, limits());
   requireModel(request.generation.model);
-  std::vector<int32_t> tokens = asClientsFault("messages", [&] {
-    requireChat(request.conversation);
-    return model_->chatTokens(request.conversation);
-  });
+  std::vector<int32_t> tokens = chatTokens("messages", request.conversation);
   answer(exchange, request.generation, true, {std::move(tokens)});
 }
 
 void Api::responses(const std::shared_ptr<Exchange> &exchange) {
   const ResponseRequest request = parseResponse(exchange->request.body);
   requireModel(request.generation.model);
-  std::vector<int32_t> tokens = asClientsFault("input", [&] {
-    requireChat(request.conversation);
-    return model_->chatTokens(request.conversation);
-  });
+  std::vector<int32_t> tokens = chatTokens("input", request.conversation);
   const auto sink =
       std::make_shared<ResponseAnswer>(exchange, request, options_.name, tokens.size());
   submit(sink, request.generation, "input", {std::move(tokens)});
@@ -470,12 +471,11 @@ void Api::tokenize(const std::shared_ptr<Exchange> &exchange) {
   const TokenizeRequest request = parseTokenize(exchange->request.body);
   requireModel(request.model);
   const std::vector<int32_t> tokens =
-      asClientsFault(request.conversation ? "messages" : "prompt", [&] {
-        if (!request.conversation)
-          return model_->tokenize(request.text, request.addSpecial ? 0 : RETORT_NO_SPECIAL);
-        requireChat(*request.conversation);
-        return model_->chatTokens(*request.conversation);
-      });
+      request.conversation
+          ? chatTokens("messages", *request.conversation)
+          : asClientsFault("prompt", [&] {
+              return model_->tokenize(request.text, request.addSpecial ? 0 : RETORT_NO_SPECIAL);
+            });
   Json reply = {{"count", tokens.size()},
                 {"max_model_len", scheduler_.load()->context()},
                 {"tokens", tokens}};

@@ -75,6 +75,8 @@ private:
   RequestLimits limits() const;
   void requireModel(const std::string &name) const;
   void requireChat(const Conversation &conversation) const;
+  /// `field` is what the conversation was made from.
+  std::vector<int32_t> chatTokens(const char *field, const Conversation &conversation) const;
   std::vector<int32_t> promptTokens(const Prompt &prompt) const;
   void answer(const std::shared_ptr<Exchange> &exchange, const Generation &generation, bool chat,
               std::vector<std::vector<int32_t>> prompts);

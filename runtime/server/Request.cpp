@@ -269,6 +269,14 @@ std::string readTools(Fields &fields) {
   return wanted ? dumped(*tools) : std::string();
 }
 
+/// A template's switches, as it gets them; empty: none.
+std::string readVariables(Fields &fields) {
+  const Json *variables = fields.find("chat_template_kwargs");
+  if (variables && !variables->is_object())
+    refuseField("chat_template_kwargs", "is " + shown(*variables) + ", not an object");
+  return variables ? dumped(*variables) : std::string();
+}
+
 /// All that a template reads.
 Conversation readConversation(Fields &fields) {
   Conversation conversation;
@@ -279,11 +287,7 @@ Conversation readConversation(Fields &fields) {
       refuseField("documents", "is " + shown(*documents) + ", not a list");
     conversation.documents = dumped(*documents);
   }
-  if (const Json *variables = fields.find("chat_template_kwargs")) {
-    if (!variables->is_object())
-      refuseField("chat_template_kwargs", "is " + shown(*variables) + ", not an object");
-    conversation.variables = dumped(*variables);
-  }
+  conversation.variables = readVariables(fields);
   return conversation;
 }
 
@@ -434,11 +438,7 @@ ResponseRequest parseResponse(std::string_view body) {
   request.instructions = fields.text("instructions").value_or("");
   request.metadata = readMetadata(fields);
   request.conversation.messages = readInput(fields.require("input"), request.instructions);
-  if (const Json *variables = fields.find("chat_template_kwargs")) {
-    if (!variables->is_object())
-      refuseField("chat_template_kwargs", "is " + shown(*variables) + ", not an object");
-    request.conversation.variables = dumped(*variables);
-  }
+  request.conversation.variables = readVariables(fields);
   const char *whole = "nothing is stored here: give the whole conversation in input";
   fields.unsupported("store", false, "answers are not stored: leave it out or give false");
   fields.unsupported("previous_response_id", nullptr, whole);

@@ -308,11 +308,13 @@ void Scheduler::sampleRows() {
 
 TokenScore Scheduler::scoreOf(const Task &task, int32_t token,
                               std::span<const float> logits) const {
-  const std::vector<int32_t> top = topTokens(logits, size_t(task.job.top));
-  const std::vector<float> likely = logprobs(logits, top);
-  TokenScore score = {token, logprobs(logits, {&token, 1})[0], {}};
-  for (size_t i = 0; i < top.size(); ++i)
-    score.top.emplace_back(top[i], likely[i]);
+  std::vector<int32_t> tokens = topTokens(logits, size_t(task.job.top));
+  const size_t top = tokens.size();
+  tokens.push_back(token); // all at once: the sum over the vocabulary is what takes time
+  const std::vector<float> likely = logprobs(logits, tokens);
+  TokenScore score = {token, likely[top], {}};
+  for (size_t i = 0; i < top; ++i)
+    score.top.emplace_back(tokens[i], likely[i]);
   return score;
 }
 

@@ -52,7 +52,6 @@ public:
   /// Gives an empty slot the pages that are known to hold its first tokens, whole ones, and leaves one
   /// of the tokens out at least. Returns how many positions that are; 0 without a prefix cache.
   size_t reuse(int32_t slot, std::span<const int32_t> tokens);
-  bool sharesPrefixes() const { return prefixes_.has_value(); }
 
   /// Of all pages together.
   uint64_t bytes() const { return bytes_; }

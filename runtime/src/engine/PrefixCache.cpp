@@ -1,6 +1,7 @@
 //===- PrefixCache.cpp - Which pages hold the same tokens -----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/PrefixCache.h"
+#include "runtime/base/Mix.h"
 
 #include <algorithm>
 #include <bit>
@@ -14,12 +15,6 @@ uint64_t randomSalt() {
   return uint64_t(device()) << 32 | device();
 }
 
-uint64_t mixed(uint64_t z) { // the last steps of SplitMix64
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
-  return z ^ z >> 31;
-}
-
 } // namespace
 
 PrefixCache::PrefixCache(uint64_t pages, uint32_t pageRows)
@@ -27,9 +22,9 @@ PrefixCache::PrefixCache(uint64_t pages, uint32_t pageRows)
       buckets_(std::bit_ceil(pages), kNone) {}
 
 size_t PrefixCache::bucketOf(int32_t parent, std::span<const int32_t> tokens) const {
-  uint64_t hash = mixed(salt_ ^ uint32_t(parent));
+  uint64_t hash = mix64(salt_ ^ uint32_t(parent));
   for (int32_t token : tokens)
-    hash = mixed(hash + salt_ + uint32_t(token));
+    hash = mix64(hash + salt_ + uint32_t(token));
   return hash & (buckets_.size() - 1);
 }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/Sampler.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Mix.h"
 
 #include <algorithm>
 #include <bit>
@@ -304,11 +305,8 @@ void Sampler::adjust(std::span<float> logits) {
 retort_choice Sampler::next() {
   if (greedy())
     return choice_;
-  uint64_t z = state_ += 0x9E3779B97F4A7C15ull;
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
   retort_choice choice = choice_;
-  choice.random = z ^ z >> 31;
+  choice.random = mix64(state_ += 0x9E3779B97F4A7C15ull);
   return choice;
 }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/grammar/Automaton.h"
 #include "runtime/base/Error.h"
+#include "runtime/base/Mix.h"
 
 #include <algorithm>
 #include <map>
@@ -14,9 +15,7 @@ constexpr uint32_t kUndefined = UINT32_MAX;
 constexpr uint32_t kNever = UINT32_MAX / 2; ///< height of states from which no end is reached
 
 uint64_t mixed(uint64_t seed, uint64_t value) {
-  uint64_t z = seed * 0xD6E8FEB86659FD93ull + (value + 1) * 0x9E3779B97F4A7C15ull;
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-  return z ^ z >> 27;
+  return mix64(seed * 0xD6E8FEB86659FD93ull + (value + 1) * 0x9E3779B97F4A7C15ull);
 }
 
 } // namespace
