@@ -8,6 +8,7 @@
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
+#include <future>
 
 using namespace mlir;
 namespace retort {
@@ -49,8 +50,6 @@ ModelLayout layOut(kernel::ProgramOp program) {
   return layout;
 }
 
-std::vector<std::string> cpuIsas() { return {"x86-64-v3", "x86-64-v4"}; }
-
 std::string emitCpuText(kernel::ProgramOp program, const std::string &isa) {
   llvm::LLVMContext context;
   llvm::Module module("program", context);
@@ -61,17 +60,20 @@ std::string emitCpuText(kernel::ProgramOp program, const std::string &isa) {
   return text;
 }
 
-CompiledProgram emitCpu(kernel::ProgramOp program, const CpuOptions &options) {
+CompiledProgram emitCpu(kernel::ProgramOp program, const std::vector<std::string> &isas) {
   if (!program.getPageBytes() || !program.getActivationBytes() || !program.getWeightBytes())
     fail(ExitCode::Internal, "codegen: '" + program.getSymName().str() +
                                  "' has no planned buffers: run plan-buffers first");
   CompiledProgram result;
   static_cast<ModelLayout &>(result) = layOut(program);
+  std::vector<std::future<std::string>> compiled; // each with a context of LLVM of its own
+  for (const std::string &isa : isas)
+    compiled.push_back(std::async(std::launch::async, compileFor, program, isa));
   std::vector<std::string> objects, symbols;
-  for (const std::string &isa : options.isas) {
-    objects.push_back(compileFor(program, isa));
-    symbols.push_back(codegen::entrySymbol(isa));
-    result.entries.push_back({isa, symbols.back()});
+  for (size_t i = 0; i < isas.size(); ++i) {
+    objects.push_back(compiled[i].get());
+    symbols.push_back(codegen::entrySymbol(isas[i]));
+    result.entries.push_back({isas[i], symbols.back()});
   }
   result.sharedObject = codegen::linkShared(objects, symbols);
   result.activationBytes = *program.getActivationBytes();

@@ -47,19 +47,12 @@ struct CompiledProgram : ModelLayout {
   int64_t bytesPerToken = 0;         ///< weight bytes read to decode one token
 };
 
-struct CpuOptions {
-  /// Instruction sets to compile for, best last. Every name must be one of cpuIsas().
-  std::vector<std::string> isas = {"x86-64-v3", "x86-64-v4"};
-};
-
-/// The instruction sets that this build has microkernels for.
-std::vector<std::string> cpuIsas();
-
-/// Compiles a planned program (after plan-buffers) for the CPU. The bytes depend on the program and
-/// on this build alone. Throws retort::Error: Usage for an unknown instruction set, Internal for a
+/// Compiles a planned program (after plan-buffers) for the CPU: for each of `isas`, which are of
+/// cpuIsas() (Targets.h), best last, in a thread of its own. The bytes depend on the program and on
+/// this build alone. Throws retort::Error: Usage for an unknown instruction set, Internal for a
 /// program that is not planned or that the emitter cannot express, Io if a temporary file cannot be
 /// written.
-CompiledProgram emitCpu(kernel::ProgramOp program, const CpuOptions &options = {});
+CompiledProgram emitCpu(kernel::ProgramOp program, const std::vector<std::string> &isas);
 
 /// The LLVM IR that the emitter makes of `program` for one instruction set, before the microkernels
 /// are linked in: text, for tests and for reading.

@@ -8,7 +8,7 @@
 namespace retort {
 namespace {
 
-constexpr const char *kExample = "write cpu, cuda:sm_80,sm_90 or cpu,cuda:sm_90";
+constexpr const char *kExample = "write cpu, cpu:x86-64-v3, cuda:sm_80,sm_90 or cpu,cuda:sm_90";
 
 /// "8.0" of 80, "12.0" of 120.
 std::string capability(int number) {
@@ -31,21 +31,41 @@ CudaArch parseArch(std::string_view text) {
   return *arch;
 }
 
+const std::string &parseIsa(std::string_view text) {
+  static const std::vector<std::string> known = cpuIsas();
+  const auto isa = std::ranges::find(known, text);
+  if (isa == known.end()) {
+    std::string names;
+    for (const std::string &name : known)
+      names += (names.empty() ? "" : " or ") + name;
+    fail(ExitCode::Usage, "--target: '" + std::string(text) +
+                              "' is no instruction set that there are kernels for: write " + names);
+  }
+  return *isa;
+}
+
 } // namespace
+
+std::vector<std::string> cpuIsas() { return {"x86-64-v3", "x86-64-v4"}; }
 
 CompileTargets parseTargets(std::string_view text) {
   CompileTargets targets;
-  bool inCuda = false;
+  enum { Neither, Cpu, Cuda } listed = Neither; // what an architecture belongs to
   while (true) {
     const size_t comma = text.find(',');
     std::string_view word = text.substr(0, comma);
     if (word == "cpu") {
-      targets.cpu = true;
-      inCuda = false;
+      targets.cpu = cpuIsas();
+      listed = Neither;
+    } else if (word.starts_with("cpu:")) {
+      listed = Cpu;
+      targets.cpu.push_back(parseIsa(word.substr(4)));
     } else if (word.starts_with("cuda:")) {
-      inCuda = true;
+      listed = Cuda;
       targets.cuda.push_back(parseArch(word.substr(5)));
-    } else if (inCuda) {
+    } else if (listed == Cpu) {
+      targets.cpu.push_back(parseIsa(word));
+    } else if (listed == Cuda) {
       targets.cuda.push_back(parseArch(word));
     } else if (word == "cuda") {
       fail(ExitCode::Usage, "--target cuda: name the architectures, for example cuda:sm_80,sm_90");
@@ -56,9 +76,13 @@ CompileTargets parseTargets(std::string_view text) {
       break;
     text.remove_prefix(comma + 1);
   }
-  std::ranges::sort(targets.cuda);
-  const auto repeated = std::ranges::unique(targets.cuda);
-  targets.cuda.erase(repeated.begin(), repeated.end());
+  const auto sortOnce = [](auto &list) {
+    std::ranges::sort(list);
+    const auto repeated = std::ranges::unique(list);
+    list.erase(repeated.begin(), repeated.end());
+  };
+  sortOnce(targets.cpu); // whose names ascend as cpuIsas()
+  sortOnce(targets.cuda);
   return targets;
 }
 

@@ -26,10 +26,11 @@ std::string resourcesText(const CompiledCuda &cuda) {
          ", at most " + std::to_string(most) + " registers";
 }
 
-CompiledTarget compileCpu(LoweredTarget &lowered, Progress &progress) {
+CompiledTarget compileCpu(LoweredTarget &lowered, const CompileTargets &targets,
+                          Progress &progress) {
   CompiledTarget result{{{&lowered, "weights.bin"}}, {}, {}};
   progress.begin("emit code");
-  result.cpu = emitCpu(lowered.programs.front());
+  result.cpu = emitCpu(lowered.programs.front(), targets.cpu);
   progress.end(formatBytes(result.cpu->sharedObject.size()));
   return result;
 }
@@ -60,7 +61,7 @@ std::vector<CompiledTarget> compileAll(LoweredModel &lowered, const CompileTarge
   std::vector<LoweredTarget *> devices;
   for (LoweredTarget &target : lowered.targets)
     if (target.name == "cpu")
-      compiled.push_back(compileCpu(target, progress));
+      compiled.push_back(compileCpu(target, targets, progress));
     else
       devices.push_back(&target);
   if (!devices.empty())

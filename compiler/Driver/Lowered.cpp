@@ -52,7 +52,7 @@ LoweredTarget lowerFor(CompilerContext &context, lm::ModelOp model, const std::s
 LoweredModel lowerModel(CompilerContext &context, lm::ModelOp model, const CompileTargets &targets,
                         unsigned devices) {
   LoweredModel lowered;
-  if (targets.cpu)
+  if (!targets.cpu.empty())
     lowered.targets.push_back(lowerFor(context, model, "cpu"));
   for (unsigned device = 0; !targets.cuda.empty() && device < devices; ++device)
     lowered.targets.push_back(

@@ -19,7 +19,7 @@ fail() { echo "test.sh: $*" >&2; exit 1; }
 case $cc in
 gcc*)
   cmake -S "$source/../.." -B "$build/runtime-$cc" -DRETORT_BUILD_MLIR=OFF -DRETORT_BUILD_TESTS=OFF \
-    -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG" -DCMAKE_C_COMPILER="$cc" \
+    -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O0 -DNDEBUG" -DCMAKE_C_COMPILER="$cc" \
     -DCMAKE_CXX_COMPILER="$cxx" $(command -v ccache >/dev/null &&
       echo -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache) \
     >"$work/configure.log" 2>&1 || fail "$(cat "$work/configure.log")"

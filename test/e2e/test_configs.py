@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from make_models import LONG, base
 from test_logits import LIMIT, executor_logits, random_sequences, transformers_logits
+from thorough import often
 
 ABSENT = object()
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
@@ -193,7 +194,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("tool")
     parser.add_argument("library")
-    parser.add_argument("--cases", type=int, default=12, help="of each family")
+    parser.add_argument("--cases", type=int, default=often(6, 12), help="of each family")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only")
     options = parser.parse_args()

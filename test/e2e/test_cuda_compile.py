@@ -3,7 +3,7 @@
 """test_cuda_compile.py RETORT TEACHER
 
 1. `--target cuda:sm_80,sm_90` makes a bundle with both cubins and PTX of the newest, no kernel uses local
-   memory, and 1 CTA of it fits a multiprocessor; a compile for one architecture takes at most 60 s.
+   memory, and 1 CTA of it fits a multiprocessor; a compile takes at most 60 s an architecture.
 2. The machine code loads weights 128 bits at a time and multiplies on tensor cores.
 3. The same command gives the same bytes; the graph form has a kernel for each of its launches.
 4. What cannot be compiled is refused in one line.
@@ -94,14 +94,15 @@ def check_code(bundle):
     assert {arch for arch, _ in counts} == {"sm_80", "sm_90a"}, counts.keys()
 
 
-def check_time(folder):
+def compile_in_time(out, target):
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    compile_bundle(folder / "one", "cuda:sm_90")
+    compile_bundle(out, target)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Of the processor, since others may be using this machine: two nvcc run at a time.
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"sm_90: {seconds:.1f} s of the processor, {time.monotonic() - start:.1f} s")
-    assert seconds <= LIMIT_SECONDS, f"compiling for one architecture took {seconds:.0f} s"
+    print(f"{target}: {seconds:.1f} s of the processor, {time.monotonic() - start:.1f} s")
+    limit = LIMIT_SECONDS * len(target.split(","))
+    assert seconds <= limit, f"compiling for {target} took {seconds:.0f} s"
 
 
 def check_bundle(bundle):
@@ -158,7 +159,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         check_refusals(folder)
-        compile_bundle(folder / "first", "cuda:sm_80,sm_90")
+        compile_in_time(folder / "first", "cuda:sm_80,sm_90")
         compile_bundle(folder / "again", "cuda:sm_90,sm_80")
         for part in ("program.cu", "program.fatbin", "weights.cuda.bin", "program.mlir", "manifest.json"):
             assert (folder / "first" / part).read_bytes() == (folder / "again" / part).read_bytes(), \
@@ -166,7 +167,6 @@ def main():
         check_bundle(folder / "first")
         assert len(check_resources(folder / "first")) == 8  # decode, prefill, and what draws, twice
         check_code(folder / "first")
-        check_time(folder)
         check_graph(folder, folder / "first")
 
 

@@ -1,6 +1,6 @@
 # Random small models whose layers all differ, on the simulated GPU or the CPU, against the executor.
 # SPDX-License-Identifier: Apache-2.0
-"""test_cuda_random.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH [--seeds N] [--first SEED]
+"""test_cuda_random.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH [--seeds N [N]] [--first SEED]
                     [--device cuda --target cuda:sm_90] [--device cpu --target cpu] [--devices 2]
 
 For each seed a model that transformers makes, of the families in turn, with random width, head size and count, biases, windows, soft caps and vocabulary; then pruned so that every block
@@ -25,7 +25,9 @@ os.environ["TQDM_DISABLE"] = "1"
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import make_models
 import make_sparse_model
+import tiny
 from bundles import Session, Sim, Timer, executor_logits, retort
+from thorough import often
 
 # Of differences' root mean square to the logits', or to 1, and a tenth of the largest's: activations
 # are f16, and the attention of random models is sharp, which makes much of their rounding. That rounding
@@ -253,13 +255,16 @@ def main():
 parser = argparse.ArgumentParser(description=__doc__)
 for name in ("retort", "libretort", "executor_tool", "libretort_torch"):
     parser.add_argument(name)
-parser.add_argument("--seeds", type=int, default=6)
+parser.add_argument("--seeds", type=int, nargs="+", default=[6], help="how many; a second number is for thorough tests")
 parser.add_argument("--first", type=int, default=0)
 parser.add_argument("--every", type=int, default=1, help="from a seed to the next; families go round with seeds")
 parser.add_argument("--device", default="sim", help="as `retort run` takes it; a GPU needs nvcc")
 parser.add_argument("--target", default="cuda:sm_80")
 parser.add_argument("--devices", type=int, default=1, choices=(1, 2))
 options = parser.parse_args()
+if options.target == "cpu":
+    options.target = tiny.HOST_TARGET
+options.seeds = often(options.seeds[0], options.seeds[-1])
 RETORT, LIBRARY, TOOL, TORCH = (options.retort, options.libretort, options.executor_tool,
                                 options.libretort_torch)
 main()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """test_cuda_sim.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH TEACHER
 
-1. Greedy text of 32 tokens after a prompt that went through prefill, and after one that went through
+1. Greedy text (8 tokens, 32 if thorough) after a prompt that went through prefill, and after one that went through
    decode, is the executor's but for near-ties, and the CPU program's but where that is further from the
    executor than the two tokens are apart. Logits of all rows are within 2e-2 of the executor's on the same
    quantised weights, 4e-3 rms (of logits of about 10 rms). Both forms give the same bits.
@@ -22,6 +22,7 @@ import tiny
 from bundles import Session, Sim, Timer
 from smollm2 import (MOST_WAITS, PROMPT, Tools, check_text, compile_bundle, ideal_bytes, no_findings,
                      sim_logits)
+from thorough import often
 
 TOOLS = Tools(*sys.argv[1:])
 LIBRARY = TOOLS.library
@@ -132,7 +133,7 @@ def main():
         check_orders(sim, persistent)
         check_text(TOOLS, folder, persistent,
                    {bundle.stem: lambda prompt, tokens, bundle=bundle: sim_logits(TOOLS, bundle, prompt, tokens)
-                    for bundle in (persistent, graph)}, count=32)
+                    for bundle in (persistent, graph)}, count=often(8, 32))
 
 
 if __name__ == "__main__":

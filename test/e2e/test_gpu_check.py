@@ -14,9 +14,13 @@ import subprocess
 import sys
 import tempfile
 
+from thorough import often
+
 GPU_CHECK, BUILD = sys.argv[1:]
 # One product test is enough here: they all run as unit tests.
-SIMULATE = ["--simulate", "--kernel-tests", "Rows.EmbeddingIsExact"]
+RECIPES = often(["int4"], ["int4", "bf16"])
+PROGRAMS = len(RECIPES) * 4  # two forms, on one GPU and on two
+SIMULATE = ["--recipes", ",".join(RECIPES), "--simulate", "--kernel-tests", "Rows.EmbeddingIsExact"]
 
 
 def gpu_check(folder, *arguments):
@@ -42,9 +46,9 @@ def check_report(folder):
     assert [row["passed"] for row in report["tests"][:3]] == [True] * 3, report["tests"]
     forms = {"persistent", "graph"}
     assert report["peer_access"] and len(report["gpus"]) == 2 and report["made"]["retort"].startswith("retort ")
-    assert len(report["logits"]) == 8 and all(row["passed"] and row["same_bits_again"] for row in report["logits"])
+    assert len(report["logits"]) == PROGRAMS and all(row["passed"] and row["same_bits_again"] for row in report["logits"])
     decode = {(row["recipe"], row["form"], row["devices"], row["rows"], row["context"]) for row in report["decode"]}
-    assert decode == {(recipe, form, devices, rows, context) for recipe in ("int4", "bf16") for form in forms
+    assert decode == {(recipe, form, devices, rows, context) for recipe in RECIPES for form in forms
                       for devices in (1, 2) for rows in (1, 2) for context in (16, 40)}
     assert {row["device"].count("sim:") for row in report["decode"] if row["devices"] == 2} == {2}, \
         report["decode"][-1]["device"]
@@ -56,7 +60,7 @@ def check_report(folder):
     one, two = (by_rows["int4", "graph", 40, rows] for rows in (1, 2))
     assert one["cache_bytes"] == 40 * by_rows["int4", "graph", 16, 1]["cache_bytes"] // 16
     assert two["cache_bytes"] == 2 * one["cache_bytes"] and two["weight_bytes"] == one["weight_bytes"]
-    assert {row["prompt"] for row in report["prefill"]} == {20} and len(report["prefill"]) == 8
+    assert {row["prompt"] for row in report["prefill"]} == {20} and len(report["prefill"]) == PROGRAMS
     assert {row["engine"] for row in report["others"]} == {"llama.cpp", "vLLM"}
     shown = (folder / "gpu-report.md").read_text()
     assert shown.strip() == done.stdout.strip() and "mean nothing" in shown and "Nothing failed." in shown
@@ -66,7 +70,7 @@ def check_report(folder):
 def check_failure(folder):
     done = gpu_check(folder, *SIMULATE, "--only", "logits", "--limit", "1e-9")
     report = json.loads((folder / "gpu-report.json").read_text())
-    assert done.returncode == 1 and len(report["failures"]) == 8, (done.returncode, report["failures"])
+    assert done.returncode == 1 and len(report["failures"]) == PROGRAMS, (done.returncode, report["failures"])
     assert "FAILED logits: tiny int4 persistent on 1: differ by" in done.stdout, done.stdout
 
 

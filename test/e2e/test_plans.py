@@ -136,7 +136,7 @@ class Bench:
     def judge(self, what, teacher, *arguments, corpus="corpus"):
         """Compiled, or refused alike by the plan and the compile."""
         command = ["compile", teacher, "--corpus", self.work / corpus, "--small-corpus", "--workspace",
-                   self.work / "workspace", "--threads", 1, *arguments]
+                   self.work / "workspace", "--threads", 1, "--target", tiny.HOST_TARGET, *arguments]
         out = self.work / "out.retort"
         plan, done = self.run(*command, "--dry-run"), self.run(*command, "-o", out, "--force")
         lines = [l for l in done.stderr.splitlines() if l.startswith("retort: ") and not l.startswith("retort: note:")]

@@ -26,9 +26,10 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import tiny
+from thorough import often
 
 failures = 0
-STAGES = ["read the corpus", "score the teacher", "tune the teacher", "observe the teacher",
+STAGES = ["read the corpus", "score the teacher", "train the teacher", "observe the teacher",
           "distil the student", "emit code"]
 
 
@@ -63,7 +64,7 @@ class Compile:
     def start(self):
         command = [self.options.retort, "compile", self.work / "hf", "--corpus",
                    self.work / "corpus", "-o", self.output, "--force", "--small-corpus",
-                   "--workspace", self.workspace, "--recipe", self.work / "small.pipeline", "--threads", 1]
+                   "--workspace", self.workspace, "--recipe", self.work / "small.pipeline", "--threads", 1, "--target", tiny.HOST_TARGET]
         return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, errors="replace")
 
@@ -223,7 +224,7 @@ def test_full_disk(options, work):
         compile_ = Compile(options, work, "spacefull")
         compile_.workspace = disk.path / "workspace"
         process = compile_.start()
-        reaches(process, "tune the teacher")
+        reaches(process, "train the teacher")
         disk.fill()
         _, stderr = process.communicate(timeout=600)
         judge_full("a workspace's disk that fills", process, stderr, disk.path, keep=("workspace",))
@@ -237,8 +238,8 @@ def test_full_disk(options, work):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("retort")
-    parser.add_argument("--kills", type=int, default=6)
-    parser.add_argument("--tokens", type=int, default=8000)
+    parser.add_argument("--kills", type=int, default=often(6, 40))
+    parser.add_argument("--tokens", type=int, default=often(3000, 8000))
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)

@@ -50,7 +50,7 @@ def main():
         for blocks in (6, 48):
             directory = pathlib.Path(name) / str(blocks)
             write_model(directory, blocks)
-            command = [tool, library, directory, "memory", "2048"]
+            command = [tool, library, directory, "memory", "512"]
             result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
             assert result["blocks"] == blocks
             peaks.append(result["peak_kib"] / 1024)

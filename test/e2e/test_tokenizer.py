@@ -4,7 +4,7 @@
 
     test_tokenizer.py TOOL [--teacher FILE.gguf] [--strings N] [--kinds K,...] [--work DIR]
 
-For each kind of vocabulary, N seeded strings (default 100,000): vocabulary words, code, CJK, emoji,
+For each kind of vocabulary, N seeded strings (20,000; 100,000 if thorough): vocabulary words, code, CJK, emoji,
 combining marks, every code point, spaces, control characters, special tokens with stripping, random
 unicode and invalid UTF-8. Both sides encode them; both decode the ids; valid text must come back.
 The reference is built with tokenizers' own Python API from the same source, not through Retort; the
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 
+from thorough import often
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         processors, trainers)
 
@@ -512,7 +513,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tool")
     parser.add_argument("--teacher", help="SmolLM2 as GGUF")
-    parser.add_argument("--strings", type=int, default=100000, help="per kind (default 100000)")
+    parser.add_argument("--strings", type=int, default=often(20000, 100000), help="per kind (default %(default)s)")
     parser.add_argument("--kinds", default="")
     parser.add_argument("--seed", type=int, default=20260726)
     parser.add_argument("--work", default="/tmp/retort-tokenizers")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """test_two_devices_smollm2.py RETORT LIBRETORT EXECUTOR_TOOL LIBRETORT_TORCH TEACHER
 
-1. As test_cuda_sim.py on one GPU: greedy text of 10 tokens, after a prompt that went through prefill and one that
+1. As test_cuda_sim.py on one GPU: greedy text (4 tokens, 10 if thorough), after a prompt that went through prefill and one that
    went through decode, is the CPU program's up to near-ties, and logits are as near to the executor's. Both forms, with
    peer access and through host memory, give the same bits.
 2. By the simulator's counters each GPU reads at most 0.52 of the weights that one GPU alone reads in a decoding
@@ -16,6 +16,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from bundles import Session, Sim, Timer
 from smollm2 import MOST_WAITS, PROMPT, Tools, check_text, compile_bundle, no_findings, sim_logits
+from thorough import often
 
 TOOLS = Tools(*sys.argv[1:])
 MOST_SHARE = 0.52
@@ -98,7 +99,7 @@ def main():
             return logits
 
         check_text(TOOLS, folder, one, {"persistent with peers": run(bundles[0], 1),
-                                        "graph through host memory": run(bundles[1], 0)}, count=10)
+                                        "graph through host memory": run(bundles[1], 0)}, count=often(4, 10))
 
 
 if __name__ == "__main__":

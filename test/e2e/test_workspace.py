@@ -61,7 +61,8 @@ class Bench:
 
     def command(self, workspace, out, *options):
         return [str(part) for part in
-                (self.retort, "compile", self.work / "hf", "--workspace", workspace, "-o", out, "--force", *options)]
+                (self.retort, "compile", self.work / "hf", "--workspace", workspace, "-o", out, "--force", "--target",
+                 tiny.HOST_TARGET, *options)]
 
     def specialist(self, workspace, out, *options):
         return self.command(workspace, out, "--corpus", self.work / "corpus", "--small-corpus", "--recipe",

@@ -15,6 +15,9 @@ import sys
 import numpy as np
 
 HIDDEN, FFN, BLOCKS, HEADS, KV_HEADS, HEAD_DIM, VOCAB, CONTEXT = 128, 256, 6, 4, 2, 32, 384, 1024
+# Code for this machine alone takes half the time to emit.
+V4 = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"}
+HOST_TARGET = "cpu:x86-64-" + ("v4" if V4 <= set(pathlib.Path("/proc/cpuinfo").read_text().split()) else "v3")
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 # -- documents -----------------------------------------------------------------------------------

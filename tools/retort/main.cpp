@@ -93,7 +93,7 @@ struct CommandLine {
     c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")
         ->type_name("OUT.retort");
     c->add_option("--target", compile.target,
-                  "What to emit code for: cpu, cuda:sm_80,sm_90 or cpu,cuda:sm_90")
+                  "What to emit code for: cpu, cpu:x86-64-v3, cuda:sm_80,sm_90 or cpu,cuda:sm_90")
         ->type_name("TARGET");
     c->add_option("--devices", compile.devices, "GPUs that share the model")->type_name("N");
     c->add_option(

@@ -8,7 +8,10 @@ namespace retort {
 namespace {
 
 std::string codes(const CompileTargets &targets) {
-  std::string text = targets.cpu ? "cpu" : "";
+  std::string text = targets.cpu == cpuIsas() ? "cpu" : "";
+  if (text.empty())
+    for (const std::string &isa : targets.cpu)
+      text += " " + isa;
   for (const CudaArch &arch : targets.cuda)
     text += " " + arch.text();
   return text;
@@ -31,6 +34,13 @@ TEST(Targets, ListsTargetsAndArchitectures) {
   EXPECT_EQ(codes(parseTargets("cuda:sm_86,cpu,cuda:sm_100a")), "cpu sm_86 sm_100a");
 }
 
+TEST(Targets, ListsInstructionSets) {
+  EXPECT_EQ(codes(parseTargets("cpu:x86-64-v3")), " x86-64-v3");
+  EXPECT_EQ(codes(parseTargets("cuda:sm_80,cpu:x86-64-v4")), " x86-64-v4 sm_80");
+  EXPECT_EQ(codes(parseTargets("cpu:x86-64-v4,x86-64-v3,cuda:sm_80")), "cpu sm_80");
+  EXPECT_EQ(codes(parseTargets("cpu:x86-64-v3,cpu")), "cpu");
+}
+
 TEST(Targets, NineZeroHasItsOwnFeatures) {
   EXPECT_EQ(codes(parseTargets("cuda:sm_90,sm_90a")), " sm_90a");
   EXPECT_EQ(parseTargets("cuda:sm_90").cuda[0].withoutSuffix().text("compute_"), "compute_90");
@@ -38,10 +48,12 @@ TEST(Targets, NineZeroHasItsOwnFeatures) {
 
 TEST(Targets, RefusesWhatIsNoTarget) {
   for (const char *text : {"", "gpu", "cpu,", "sm_90", "cpu,sm_90", "cuda", "cuda:", "cuda:90",
-                           "cuda:sm_", "cuda:sm_90x", "cuda:sm_9", "cuda:sm_90,", "cuda:sm_99999"})
+                           "cuda:sm_", "cuda:sm_90x", "cuda:sm_9", "cuda:sm_90,", "cuda:sm_99999",
+                           "cpu:", "cpu:x86-64-v2", "cpu:x86-64-v3,sm_80", "cuda:sm_80,x86-64-v3"})
     EXPECT_EQ(errorOf(text).code, ExitCode::Usage) << text << ": " << errorOf(text).message;
   EXPECT_THAT(errorOf("cuda:sm_90,gpu").message,
               testing::HasSubstr("'gpu' is no GPU architecture"));
+  EXPECT_THAT(errorOf("cpu:neon").message, testing::HasSubstr("'neon' is no instruction set"));
 }
 
 TEST(Targets, RefusesOldCardsWithBothNumbers) {

@@ -3,7 +3,7 @@
 """Compiles resources.cu with nvcc and reads ptxas's report, in which no kernel may spill, and the machine code: weights
 come 128 bits at a time or in bulk, products are tensor cores'.
 
-Usage: resources.py ROOT ARCH... . Exits with 77, which ctest takes for skipped, if there is no nvcc. That a kernel of 256
+Usage: resources.py ROOT ARCH[,ARCH]... [ARCH[,ARCH]...]: the second list is for thorough tests. Exits with 77, which ctest takes for skipped, if there is no nvcc. That a kernel of 256
 threads is resident follows from its compiling: its launch bounds hold it to 255 registers. The machine code is looked at
 if there is a cuobjdump: of the Python that runs this (scripts/requirements.txt), or on the PATH.
 """
@@ -17,6 +17,9 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "e2e"))
+from thorough import often
 
 
 def find_nvcc():
@@ -99,7 +102,8 @@ def check(nvcc, root, arch, tools):
 
 
 def main():
-    root, arches = sys.argv[1], sys.argv[2:]
+    root, *lists = sys.argv[1:]
+    arches = ",".join(often(lists[:1], lists)).split(",")
     nvcc = find_nvcc()
     if not nvcc:
         print("skipped: no nvcc in CUDACXX, PATH or /usr/local/cuda/bin")
