@@ -110,4 +110,13 @@ struct ImportOptions {
 };
 void importCommand(const ImportOptions &options);
 
+struct ExportOptions {
+  std::string bundle, output;
+  std::string format = "gguf"; ///< or "safetensors"
+  std::string type = "f16";    ///< of matrices: f16, bf16 or f32
+  bool force = false, quiet = false;
+};
+/// Writes a bundle's model for other engines: one GGUF file, or a Hugging Face folder.
+void exportCommand(const ExportOptions &options);
+
 } // namespace retort

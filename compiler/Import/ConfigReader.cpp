@@ -8,25 +8,6 @@
 namespace retort {
 namespace {
 
-constexpr ConfigKey kHidden{"hidden_size", "embedding_length"};
-constexpr ConfigKey kContext{"max_position_embeddings", "context_length"};
-constexpr ConfigKey kLayers{"num_hidden_layers", "block_count"};
-constexpr ConfigKey kHeads{"num_attention_heads", "attention.head_count"};
-constexpr ConfigKey kKvHeads{"num_key_value_heads", "attention.head_count_kv"};
-constexpr ConfigKey kHeadDim{"head_dim", "attention.key_length"};
-constexpr ConfigKey kFfn{"intermediate_size", "feed_forward_length"};
-constexpr ConfigKey kNormEps{"rms_norm_eps", "attention.layer_norm_rms_epsilon"};
-constexpr ConfigKey kLayerNormEps{"layer_norm_eps", "attention.layer_norm_epsilon"};
-constexpr ConfigKey kRopeBase{"rope_theta", "rope.freq_base"};
-constexpr ConfigKey kLocalRopeBase{"rope_local_base_freq", "rope.freq_base_swa"};
-constexpr ConfigKey kWindow{"sliding_window", "attention.sliding_window"};
-constexpr ConfigKey kWindowPattern{"sliding_window_pattern", "attention.sliding_window_pattern"};
-constexpr ConfigKey kAttentionSoftCap{"attn_logit_softcapping", "attn_logit_softcapping"};
-constexpr ConfigKey kLogitSoftCap{"final_logit_softcapping", "final_logit_softcapping"};
-constexpr ConfigKey kEmbeddingScale{"embedding_multiplier", "embedding_scale"};
-constexpr ConfigKey kResidualScale{"residual_multiplier", "residual_scale"};
-constexpr ConfigKey kLogitDivisor{"logits_scaling", "logit_scale"};
-
 constexpr int64_t kMaxLayers = 1 << 10; // before anything is made for each layer
 
 } // namespace

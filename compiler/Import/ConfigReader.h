@@ -1,6 +1,7 @@
 //===- ConfigReader.h - What the readers of both worlds share ---*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "compiler/Import/ConfigKeys.h"
 #include "compiler/Import/Family.h"
 #include "compiler/Import/ModelConfig.h"
 #include <optional>
@@ -8,11 +9,6 @@
 #include <vector>
 
 namespace retort {
-
-/// What a number is called in config.json, and in GGUF's metadata after "<architecture>.".
-struct ConfigKey {
-  const char *huggingFace, *gguf;
-};
 
 /// Fills a ModelConfig from a family's row and the keys that both worlds have. The reader of a
 /// world refuses what no row can say, looks keys up and adds what only its files say.

@@ -61,7 +61,41 @@ bool areEqual(const CheckpointTensor &a, const CheckpointTensor &b) {
   return equal;
 }
 
+const TensorName &layerTensor(const Family &family, std::string_view parameter) {
+  for (std::span names : {family.tensorNames, std::span<const TensorName>(kCommonNames)})
+    for (const TensorName &name : names)
+      if (name.parameter == parameter)
+        return name;
+  fail(ExitCode::Internal, "parameter '" + std::string(parameter) + "' of " +
+                               std::string(family.name) + " has no name in Hugging Face's files");
+}
+
 } // namespace
+
+std::string nameInGguf(const Family &family, const std::string &parameter) {
+  // "blk.N.<name>.<weight or bias>"
+  const size_t name = parameter.find('.', 4) + 1, suffix = parameter.rfind('.');
+  if (parameter.starts_with("blk."))
+    for (const TensorName &known : family.tensorNames)
+      if (!known.gguf.empty() && parameter.substr(name, suffix - name) == known.parameter)
+        return parameter.substr(0, name) + std::string(known.gguf) + parameter.substr(suffix);
+  return parameter;
+}
+
+std::string nameInTransformers(const Family &family, const std::string &parameter) {
+  if (parameter == "token_embd.weight")
+    return "embed_tokens.weight";
+  if (parameter.starts_with("output_norm."))
+    return parameter.substr(parameter.find('_') + 1);
+  if (parameter == "output.weight")
+    return "lm_head.weight";
+  const size_t number = 4, name = parameter.find('.', number) + 1;
+  const size_t suffix = parameter.rfind('.');
+  const TensorName &known =
+      layerTensor(family, std::string_view(parameter).substr(name, suffix - name));
+  return "layers." + parameter.substr(number, name - number) + std::string(known.huggingFace) +
+         (known.isBare ? "" : parameter.substr(suffix));
+}
 
 TensorNames::TensorNames(const Checkpoint &checkpoint, const ModelConfig &config)
     : family_(*config.family), gguf_(checkpoint.gguf()), tied_(config.tiedEmbeddings) {
@@ -108,43 +142,13 @@ void TensorNames::findHead(const Checkpoint &checkpoint, bool tiedByConfig) {
 }
 
 std::string TensorNames::inCheckpoint(const std::string &parameter) const {
-  if (gguf_) {
-    // "blk.N.<name>.<weight or bias>"
-    const size_t name = parameter.find('.', 4) + 1, suffix = parameter.rfind('.');
-    if (parameter.starts_with("blk."))
-      for (const TensorName &known : family_.tensorNames)
-        if (!known.gguf.empty() && parameter.substr(name, suffix - name) == known.parameter)
-          return parameter.substr(0, name) + std::string(known.gguf) + parameter.substr(suffix);
-    return parameter;
-  }
+  if (gguf_)
+    return nameInGguf(family_, parameter);
   if (parameter == "token_embd.weight")
     return embedding_;
   if (parameter == "output.weight")
     return head_;
   return prefix_ + inTransformers(parameter);
-}
-
-std::string TensorNames::inTransformers(const std::string &parameter) const {
-  if (parameter == "token_embd.weight")
-    return "embed_tokens.weight";
-  if (parameter.starts_with("output_norm."))
-    return parameter.substr(parameter.find('_') + 1);
-  if (parameter == "output.weight")
-    return "lm_head.weight";
-  const size_t number = 4, name = parameter.find('.', number) + 1;
-  const size_t suffix = parameter.rfind('.');
-  const TensorName &known = layerTensor(std::string_view(parameter).substr(name, suffix - name));
-  return "layers." + parameter.substr(number, name - number) + std::string(known.huggingFace) +
-         (known.isBare ? "" : parameter.substr(suffix));
-}
-
-const TensorName &TensorNames::layerTensor(std::string_view parameter) const {
-  for (std::span names : {family_.tensorNames, std::span<const TensorName>(kCommonNames)})
-    for (const TensorName &name : names)
-      if (name.parameter == parameter)
-        return name;
-  fail(ExitCode::Internal, "parameter '" + std::string(parameter) + "' of " +
-                               std::string(family_.name) + " has no name in Hugging Face's files");
 }
 
 Unused TensorNames::unusedKind(std::string_view tensor) const {

@@ -15,6 +15,13 @@ enum class Unused {
   NextTokens ///< of a head that guesses further tokens
 };
 
+/// A parameter's place in transformers' model of the family, without what stands before the layers:
+/// "layers.3.self_attn.q_proj.weight" of "blk.3.attn_q.weight".
+std::string nameInTransformers(const Family &family, const std::string &parameter);
+
+/// A parameter's name in GGUF files of the family: its own, but for a few.
+std::string nameInGguf(const Family &family, const std::string &parameter);
+
 /// Maps a parameter's name (GGUF's, as everywhere in the IR) to its tensor's in the checkpoint.
 class TensorNames {
 public:
@@ -24,9 +31,9 @@ public:
   /// Face checkpoint.
   std::string inCheckpoint(const std::string &parameter) const;
 
-  /// The parameter's place in transformers' model, without what stands before the layers:
-  /// "layers.3.self_attn.q_proj.weight".
-  std::string inTransformers(const std::string &parameter) const;
+  std::string inTransformers(const std::string &parameter) const {
+    return nameInTransformers(family_, parameter);
+  }
 
   /// Whether logits are made by the embedding table: by the checkpoint's word, unless it has a head
   /// of its own with other numbers.
@@ -37,7 +44,6 @@ public:
 private:
   void findPrefix(const Checkpoint &checkpoint);
   void findHead(const Checkpoint &checkpoint, bool tiedByConfig);
-  const TensorName &layerTensor(std::string_view parameter) const;
 
   const Family &family_;
   bool gguf_, tied_;

@@ -9,6 +9,7 @@
 #include "compiler/Tokenizer/Internal.h"
 #include "runtime/base/Error.h"
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 namespace retort {
@@ -333,6 +334,66 @@ private:
 
 TokenizerSpec tokenizerFromGguf(const GgufTokenizer &gguf, const std::string &source) {
   return GgufReader(gguf, source).run();
+}
+
+namespace {
+
+/// The splits that a tokenizer's steps come to, if they are those of a byte-level one; nothing if not.
+std::optional<std::vector<std::string>> splitsOf(const TokenizerSpec &spec) {
+  std::vector<std::string> splits;
+  bool isByteLevel = false;
+  for (const PreTokenizerStep &step : spec.preTokenizers) {
+    if (isByteLevel)
+      return std::nullopt;
+    if (step.kind == PreTokenizerStep::Split && step.isRegex && !step.invert &&
+        step.behavior == SplitBehavior::Isolated) {
+      splits.push_back(step.pattern);
+    } else if (step.kind == PreTokenizerStep::Digits && step.individualDigits) {
+      splits.push_back(R"(\p{N})");
+    } else if (step.kind == PreTokenizerStep::ByteLevel && !step.addPrefixSpace) {
+      isByteLevel = true;
+      if (step.useRegex)
+        splits.push_back(kGpt2Pattern);
+    } else {
+      return std::nullopt;
+    }
+  }
+  return isByteLevel ? std::optional(splits) : std::nullopt;
+}
+
+std::string preTokeniserOf(const TokenizerSpec &spec) {
+  const auto splits = splitsOf(spec);
+  const bool nfc = spec.normalizers.size() == 1 && spec.normalizers[0].kind == NormalizerStep::Nfc;
+  if (splits && (nfc || spec.normalizers.empty()))
+    for (const PreTokeniser &known : kPreTokenisers)
+      if (std::ranges::equal(known.splits, *splits, {},
+                             [](const char *text) { return std::string_view(text); }) &&
+          known.ignoreMerges == spec.ignoreMerges && known.nfc == nfc)
+        return std::string(*known.names.begin());
+  fail(ExitCode::Unsupported, spec.source +
+                                  ": GGUF has no name for how its tokenizer splits text: export to "
+                                  "safetensors, which has tokenizer.json");
+}
+
+} // namespace
+
+WrittenGgufTokenizer ggufTokenizerOf(const TokenizerSpec &spec, int64_t rows) {
+  if (spec.model != TokenizerSpec::Model::Bpe || !spec.byteLevel())
+    fail(ExitCode::Unsupported,
+         spec.source + ": export to GGUF writes byte-level tokenizers, and this one is "
+                       "not: export to safetensors, which has tokenizer.json");
+  WrittenGgufTokenizer out{"gpt2", preTokeniserOf(spec), spec.tokens, {}, {}};
+  out.types.assign(spec.tokens.size(), Normal);
+  for (const AddedToken &token : spec.added)
+    out.types.at(static_cast<size_t>(token.id)) = token.special ? Control : UserDefined;
+  for (int64_t id = spec.vocabSize(); id < rows; ++id) {
+    out.tokens.push_back("[PAD" + std::to_string(id) + "]");
+    out.types.push_back(Unused);
+  }
+  for (const auto &[left, right, result] : spec.merges)
+    out.merges.push_back(spec.tokens[static_cast<size_t>(left)] + " " +
+                         spec.tokens[static_cast<size_t>(right)]);
+  return out;
 }
 
 } // namespace retort

@@ -19,6 +19,17 @@ struct GgufTokenizer {
   ChatSource chat;
 };
 
+/// What a GGUF file says of a byte-level tokenizer.
+struct WrittenGgufTokenizer {
+  std::string model, pre;
+  std::vector<std::string> tokens, merges;
+  std::vector<int32_t> types;
+};
+
+/// The inverse of the next: `rows` tokens, those beyond the tokenizer's unused. Throws Error (Unsupported)
+/// for a tokenizer that is not byte-level, or whose pre-tokeniser GGUF has no name for.
+WrittenGgufTokenizer ggufTokenizerOf(const TokenizerSpec &spec, int64_t rows);
+
 /// What Hugging Face's converted tokenizer.json would say. Throws Error.
 TokenizerSpec tokenizerFromGguf(const GgufTokenizer &gguf, const std::string &source);
 

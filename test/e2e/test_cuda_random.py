@@ -205,7 +205,8 @@ def check(seed, sim, folder):
     try:
         bundle = folder / "random.retort"
         gpu = [] if options.target == "cpu" else ["--form", form, "--devices", options.devices]
-        done = retort(RETORT, "compile", model, "--passes", pipeline, "--target", options.target,
+        done = retort(RETORT, "compile", model, "--passes", pipeline, "--target",
+                      tiny.HOST_TARGET if options.target == "cpu" else options.target,
                       *gpu, "-q", "-o", bundle, check=False, fake_nvcc=sim is not None)
         if options.devices > 1 and "partition: " in done.stderr:
             print(f"  {done.stderr.strip()}", flush=True)
@@ -262,8 +263,6 @@ parser.add_argument("--device", default="sim", help="as `retort run` takes it; a
 parser.add_argument("--target", default="cuda:sm_80")
 parser.add_argument("--devices", type=int, default=1, choices=(1, 2))
 options = parser.parse_args()
-if options.target == "cpu":
-    options.target = tiny.HOST_TARGET
 options.seeds = often(options.seeds[0], options.seeds[-1])
 RETORT, LIBRARY, TOOL, TORCH = (options.retort, options.libretort, options.executor_tool,
                                 options.libretort_torch)

@@ -44,6 +44,7 @@ struct CommandLine {
   BenchOptions bench;
   InspectOptions inspect;
   ImportOptions import;
+  ExportOptions exported;
   std::string budget, described;
 
   CommandLine() {
@@ -58,6 +59,7 @@ struct CommandLine {
     addBench();
     addInspect();
     addImport();
+    addExport();
     addRecipes();
     addServe();
     for (CLI::App *command : app.get_subcommands({}))
@@ -400,6 +402,24 @@ struct CommandLine {
         ->required()
         ->type_name("model.mlir");
     c->callback([this] { importCommand(import); });
+  }
+
+  void addExport() {
+    auto *c = app.add_subcommand("export", "Write a bundle's model for other engines");
+    c->add_option("BUNDLE", exported.bundle, "A bundle")->required();
+    c->add_option("-o,--output", exported.output, "A .gguf file, or the folder of safetensors")
+        ->required()
+        ->type_name("OUT");
+    c->add_option("--format", exported.format,
+                  "gguf (llama.cpp), or safetensors (transformers, vLLM): a folder")
+        ->check(CLI::IsMember({"gguf", "safetensors"}))
+        ->type_name("FORMAT");
+    c->add_option("--type", exported.type, "Of matrices: f16, bf16 or f32")
+        ->check(CLI::IsMember({"f16", "bf16", "f32"}))
+        ->type_name("TYPE");
+    c->add_flag("--force", exported.force, "Replace the output if it exists");
+    c->add_flag("-q,--quiet", exported.quiet, "Print errors only");
+    c->callback([this] { exportCommand(exported); });
   }
 
   void addServe() { // for the list of commands: becomeServer() has its options
