@@ -358,7 +358,8 @@ TEST_F(ParamStreamTest, NamesWhatIsWrong) {
     }
     return "";
   };
-  EXPECT_THAT(messageOf(load("%0", 9, type(2, 2))), HasSubstr("has no tensor 'w9'"));
+  EXPECT_THAT(messageOf(load("%0", 9, type(2, 2))),
+              HasSubstr("has no tensor 'w9': compile with the checkpoint it came from"));
   EXPECT_THAT(messageOf(load("%a", 0, type(3, 2)) + "%0 = weight.slice %a rows offset 0 size 2 : " +
                         type(3, 2) + " -> " + type(2, 2) + "\n"),
               HasSubstr("tensor 'w0' is 2x2, but the program loads 3x2"));
