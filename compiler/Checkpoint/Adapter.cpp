@@ -39,6 +39,8 @@ public:
     const double alpha = pattern("alpha_pattern", module).value_or(number("lora_alpha", 8));
     return alpha / (isSet("use_rslora") ? std::sqrt(rank) : rank);
   }
+  /// Whether updated rows are scaled to lengths of their own.
+  bool setsNorms() const { return isSet("use_dora"); }
 
 private:
   [[noreturn]] void unsupported(const std::string &what) const {
@@ -57,7 +59,7 @@ private:
     if (task != config_.end() && task->is_string() && *task != "CAUSAL_LM")
       unsupported("an adapter for the task " + quote(task->get<std::string>()));
     for (const char *key :
-         {"use_dora", "use_qalora", "lora_bias", "layer_replication", "trainable_token_indices",
+         {"use_qalora", "lora_bias", "layer_replication", "trainable_token_indices",
           "target_parameters", "megatron_config", "alora_invocation_tokens", "arrow_config"})
       if (isSet(key))
         unsupported("a LoRA with " + quote(key));
@@ -142,13 +144,14 @@ std::unique_ptr<Adapter> Adapter::of(const std::string &config, SafetensorsFile 
     adapter->tensors_[tensor.name] = {
         tensor.name,  tensor.type, tensor.shape, tensor.bytes, &adapter->file_->file(),
         tensor.offset};
-  constexpr std::string_view up = ".lora_B.weight", down = ".lora_A.weight";
+  constexpr std::string_view up = ".lora_B.weight", down = ".lora_A.weight",
+                             norms = ".lora_magnitude_vector";
   const std::string prefix(kPrefix);
   auto other = [&](const std::string &name) {
     const CheckpointTensor *tensor = adapter->find(name);
     if (!tensor)
       fail(ExitCode::BadInput, path + ": has no tensor " + quote(name) +
-                                   ", the other half of an update: the adapter is not a whole one");
+                                   ", a part of an update: the adapter is not a whole one");
     return tensor;
   };
   auto twice = [&](const std::string &name) {
@@ -157,7 +160,8 @@ std::unique_ptr<Adapter> Adapter::of(const std::string &config, SafetensorsFile 
                                     "models in one is not supported");
   };
   for (const auto &[name, tensor] : adapter->tensors_)
-    if (name.find(".lora_") != std::string::npos && !name.ends_with(up) && !name.ends_with(down))
+    if (name.find(".lora_") != std::string::npos && !name.ends_with(up) && !name.ends_with(down) &&
+        !(lora.setsNorms() && name.ends_with(norms)))
       fail(ExitCode::Unsupported,
            path + ": tensor " + quote(name) +
                " is of a variant of LoRA that is not supported: merge the adapter with peft's "
@@ -168,7 +172,9 @@ std::unique_ptr<Adapter> Adapter::of(const std::string &config, SafetensorsFile 
                                       " is not named as PEFT names an adapter's: save the adapter "
                                       "with peft's save_pretrained");
     const std::string inner = name.substr(kPrefix.size());
-    if (inner.ends_with(up)) {
+    if (inner.ends_with(norms)) {
+      other(prefix + inner.substr(0, inner.size() - norms.size()) + std::string(down));
+    } else if (inner.ends_with(up)) {
       other(prefix + inner.substr(0, inner.size() - up.size()) + std::string(down));
     } else if (inner.ends_with(down)) {
       const std::string module = inner.substr(0, inner.size() - down.size());
@@ -180,9 +186,11 @@ std::unique_ptr<Adapter> Adapter::of(const std::string &config, SafetensorsFile 
                                      " is not of the rank that adapter_config.json says, " +
                                      std::to_string(rank) +
                                      ": the files are of different adapters");
+      const CheckpointTensor *lengths =
+          lora.setsNorms() ? other(prefix + module + std::string(norms)) : nullptr;
       if (!adapter->updates_
                .try_emplace(withoutPrefix(module + ".weight"),
-                            Update{b, &tensor, lora.scale(module)})
+                            Update{b, &tensor, lora.scale(module), lengths})
                .second)
         twice(name);
     } else {

@@ -11,13 +11,15 @@
 namespace retort {
 
 /// A folder that PEFT saved: adapter_config.json and adapter_model.safetensors. Weights of its base
-/// are added to, W + scale * up * down (arXiv:2106.09685), or are others.
+/// are added to, W + scale * up * down (arXiv:2106.09685), and then perhaps given rows of another
+/// length (arXiv:2402.09353), or are others.
 class Adapter {
 public:
   struct Update {
     const CheckpointTensor *up = nullptr;   ///< rows x rank
     const CheckpointTensor *down = nullptr; ///< rank x columns
     double scale = 1;
+    const CheckpointTensor *norms = nullptr; ///< the rows' lengths; null: as they come out
   };
 
   /// Throws Error: Io; BadInput (a tensor without its other half, or of another rank than the config

@@ -106,8 +106,7 @@ private:
         (replacement ? config_.family->interleavedHuggingFace : config_.interleavedRope))
       value = program.create<weight::TakeOp>(type, value, weight::Axis::Rows,
                                              halfSplitRows(making.heads));
-    if (Value update = updateOf(place, storedShape, making, shape, program))
-      value = program.create<weight::AddOp>(type, value, update);
+    value = updated(value, place, storedShape, making, program);
     if (making.scale != 1)
       value = program.create<weight::ScaleOp>(type, value, program.getF64FloatAttr(making.scale));
     program.create<weight::YieldOp>(value);
@@ -157,21 +156,22 @@ private:
     return &tensor;
   }
 
-  /// What the adapter adds to the weight at `place`, or to the part of it that `making` takes; null if
-  /// nothing.
-  Value updateOf(const std::string &place, ArrayRef<int64_t> whole, const Making &making,
-                 ArrayRef<int64_t> shape, ImplicitLocOpBuilder &program) {
+  /// The weight, or part of one that `making` takes, as the adapter changes it. `whole`: the shape
+  /// of the weight at `place`.
+  Value updated(Value value, const std::string &place, ArrayRef<int64_t> whole,
+                const Making &making, ImplicitLocOpBuilder &program) {
     if (!checkpoint_.adapter())
-      return {};
+      return value;
     const auto &all = checkpoint_.adapter()->updates();
     const auto it = all.find(place);
     if (it == all.end())
-      return {};
+      return value;
     const Adapter::Update &update = it->second;
-    const int64_t rank = update.down->shape[0];
     const SmallVector<int64_t> given{update.up->shape[0], update.down->shape[1]};
     if (ArrayRef<int64_t>(given) != whole)
       refuseUpdate(*update.up, given, place, whole);
+    if (update.norms && ArrayRef<int64_t>(update.norms->shape) != whole.take_front())
+      refuseUpdate(*update.norms, update.norms->shape, place, whole.take_front());
     auto load = [&](const CheckpointTensor &tensor) -> Value {
       if (!tensor.isOfWeights())
         fail(ExitCode::Unsupported,
@@ -181,16 +181,27 @@ private:
       auto type = RankedTensorType::get(tensor.shape, builder_.getF32Type());
       return program.create<weight::LoadOp>(type, tensor.name, tensor.format(), StringAttr());
     };
-    Value up = load(*update.up);
-    const auto part = RankedTensorType::get({shape[0], rank}, builder_.getF32Type());
-    if (!making.tensor.empty())
-      up = program.create<weight::SliceOp>(part, up, weight::Axis::Rows, making.begin, shape[0]);
-    if (making.heads != 0 && config_.family->interleavedHuggingFace)
-      up =
-          program.create<weight::TakeOp>(part, up, weight::Axis::Rows, halfSplitRows(making.heads));
-    const auto type = RankedTensorType::get(shape, builder_.getF32Type());
-    Value product = program.create<weight::ProductOp>(type, up, load(*update.down));
-    return program.create<weight::ScaleOp>(type, product, program.getF64FloatAttr(update.scale));
+    const auto type = cast<RankedTensorType>(value.getType());
+    // The rows that the part has, in its order.
+    auto rowsOf = [&](Value rows) -> Value {
+      SmallVector<int64_t> shape(cast<RankedTensorType>(rows.getType()).getShape());
+      shape[0] = type.getDimSize(0);
+      const auto part = type.clone(shape);
+      if (!making.tensor.empty())
+        rows =
+            program.create<weight::SliceOp>(part, rows, weight::Axis::Rows, making.begin, shape[0]);
+      if (making.heads != 0 && config_.family->interleavedHuggingFace)
+        rows = program.create<weight::TakeOp>(part, rows, weight::Axis::Rows,
+                                              halfSplitRows(making.heads));
+      return rows;
+    };
+    Value product =
+        program.create<weight::ProductOp>(type, rowsOf(load(*update.up)), load(*update.down));
+    Value change =
+        program.create<weight::ScaleOp>(type, product, program.getF64FloatAttr(update.scale));
+    Value sum = program.create<weight::AddOp>(type, value, change);
+    return update.norms ? program.create<weight::SetNormsOp>(type, sum, rowsOf(load(*update.norms)))
+                        : sum;
   }
 
   void refuseUnusedUpdates() {

@@ -321,6 +321,34 @@ private:
   std::vector<float> factor_, buffer_;
 };
 
+class SetNorms : public Node {
+public:
+  SetNorms(NodePtr input, NodePtr norms, Precision precision)
+      : Node(input->rows(), input->columns()), input_(std::move(input)), norms_(std::move(norms)),
+        precision_(precision) {}
+  void read(int64_t begin, int64_t end, float *out) override {
+    input_->read(begin, end, out);
+    lengths_.resize(size(end - begin, 1));
+    norms_->read(begin, end, lengths_.data());
+    for (float length : lengths_) {
+      const std::span<float> row(out, size(1, columns_));
+      double squares = 0;
+      for (float value : row)
+        squares += double(value) * value;
+      const double factor = squares == 0 ? 0 : length / std::sqrt(squares);
+      for (float &value : row)
+        value = static_cast<float>(value * factor);
+      roundTo(precision_, row);
+      out += columns_;
+    }
+  }
+
+private:
+  NodePtr input_, norms_;
+  Precision precision_;
+  std::vector<float> lengths_;
+};
+
 class Quantize : public Node {
 public:
   Quantize(NodePtr input, NumberFormat format)
@@ -386,6 +414,9 @@ NodePtr makeAdd(NodePtr left, NodePtr right, Precision precision) {
 }
 NodePtr makeProduct(NodePtr left, NodePtr right, Precision precision) {
   return std::make_shared<Product>(std::move(left), std::move(right), precision);
+}
+NodePtr makeSetNorms(NodePtr input, NodePtr norms, Precision precision) {
+  return std::make_shared<SetNorms>(std::move(input), std::move(norms), precision);
 }
 NodePtr makeQuantize(NodePtr input, NumberFormat format) {
   return std::make_shared<Quantize>(std::move(input), format);

@@ -63,6 +63,8 @@ NodePtr makeScale(NodePtr input, float factor, Precision precision);
 NodePtr makeAdd(NodePtr left, NodePtr right, Precision precision);
 /// left * right, rounded; `right` is held whole once a row is read.
 NodePtr makeProduct(NodePtr left, NodePtr right, Precision precision);
+/// Each row scaled to the length that `norms`, a vector, has for it, and rounded. Zeros stay zeros.
+NodePtr makeSetNorms(NodePtr input, NodePtr norms, Precision precision);
 /// Rounds every row to what `format` stores of it.
 NodePtr makeQuantize(NodePtr input, NumberFormat format);
 

@@ -82,6 +82,9 @@ private:
         .Case([&](weight::ProductOp op) {
           return makeProduct(node(op.getLeft()), node(op.getRight()), precisionOf(op.getType()));
         })
+        .Case([&](weight::SetNormsOp op) {
+          return makeSetNorms(node(op.getInput()), node(op.getNorms()), precisionOf(op.getType()));
+        })
         .Case([&](weight::QuantizeOp op) {
           return makeQuantize(node(op.getInput()), op.getFormat().getValue());
         })

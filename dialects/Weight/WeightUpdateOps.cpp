@@ -28,3 +28,13 @@ LogicalResult ProductOp::verify() {
     return emitOpError() << "multiplies " << left << " by " << right; // (C2)
   return success();
 }
+
+LogicalResult SetNormsOp::verify() {
+  RankedTensorType input = getInput().getType(), norms = getNorms().getType();
+  if (norms.getRank() != 1 || norms.getDimSize(0) != input.getDimSize(0))
+    return emitOpError() << "gives " << norms << " as the norms of " << input.getDimSize(0)
+                         << " rows"; // (C1)
+  if (norms.getElementType() != input.getElementType())
+    return emitOpError() << "scales " << input << " to norms of " << norms; // (C2)
+  return success();
+}

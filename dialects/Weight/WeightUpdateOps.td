@@ -39,4 +39,21 @@ def Weight_AddOp : Weight_Op<"add", [
   let assemblyFormat = "$left `,` $right attr-dict `:` type($result)";
 }
 
+def Weight_SetNormsOp : Weight_Op<"set_norms", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "Scale each row to a given length";
+  let description = [{
+    Row i of the result is row i of `input` times `norms[i]` over the row's Euclidean norm: what a
+    DoRA adapter (arXiv:2402.09353) makes of a weight and its update. A row of zeros stays one.
+    ```mlir
+    %2 = weight.set_norms %0 to %1 : tensor<6x4xf32>, tensor<6xf32>
+    ```
+    - (C1) `norms` has a number for each row.
+    - (C2) Both have the same element type.
+  }];
+  let arguments = (ins Weight_Matrix:$input, Weight_Tensor:$norms);
+  let results = (outs Weight_Matrix:$result);
+  let assemblyFormat = "$input `to` $norms attr-dict `:` type($result) `,` type($norms)";
+  let hasVerifier = 1;
+}
+
 #endif // RETORT_DIALECTS_WEIGHT_WEIGHTUPDATEOPS_TD

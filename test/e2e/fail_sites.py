@@ -1,7 +1,8 @@
 # Where the code fails: every call of fail() and refuse() that names an exit code.
 # SPDX-License-Identifier: Apache-2.0
-"""sites() yields (file, line, codes, fragments of the message); unknown() those whose words are neither in
-`seen`, the lines that a test saw, nor in another test's text."""
+"""sites() yields (file, line, codes, fragments of the message); unknown() those that are neither seen with one
+of their codes nor named by another test. A place is told by words that no other place has: a whole fragment of
+its message, or three words in a row."""
 import pathlib
 import re
 
@@ -37,29 +38,43 @@ def sites():
                 fragments = ["".join(re.findall(LITERAL, joined[0])).replace('\\"', '"')
                              for joined in re.finditer(rf"(?:{LITERAL}\s*)+", arguments)]
                 if codes:
-                    yield path.relative_to(ROOT), text[:match.start()].count("\n") + 1, codes, fragments
+                    yield path.relative_to(ROOT), text[:match.start()].count("\n") + 1, codes, list(map(trimmed, fragments))
 
 
-def words(fragment):
-    """What is looked for: the fragment, if it says enough, else nothing."""
-    fragment = fragment.strip(" :'\"(),")
-    return fragment if len(fragment) >= 8 else ""
+def trimmed(fragment):
+    return fragment.strip(" :'\"(),")
+
+
+def runs(fragments):
+    """Whole fragments that say enough, and every three words in a row."""
+    for fragment in fragments:
+        if len(fragment) >= 8:
+            yield fragment
+        parts = fragment.split()
+        yield from (" ".join(parts[i:i + 3]) for i in range(len(parts) - 2))
+
+
+def numbers():
+    """The number of each exit code's name."""
+    enum = re.search(r"enum class ExitCode : int \{(.*?)\};", (ROOT / "runtime/base/Error.h").read_text(), re.S)
+    return {name: int(value) for name, value in re.findall(r"(\w+)\s*=\s*(\d+)", enum[1])}
 
 
 def unknown(seen):
-    seen = "\n".join(seen)
+    """Places of `seen`'s (exit code, stderr) or of the other tests' texts are known, the others are yielded."""
     tests = "\n".join(p.read_text(errors="replace") for p in sorted((ROOT / "test").rglob("*"))
                       if p.suffix in (".py", ".cpp", ".h", ".mlir", ".sh", ".test", ".txt")
-                      and p.name != "test_exit_codes.py").replace('\\"', '"')
-
-    def known(fragment):
-        if fragment in seen or fragment in tests:
-            return True
-        parts = fragment.split()  # a test may name a few words of it
-        return any(" ".join(parts[i:i + 3]) in tests for i in range(len(parts) - 2))
-
-    for path, line, codes, fragments in sites():
-        said = [w for w in map(words, fragments) if w]
+                      and p.name not in ("test_exit_codes.py", "fail_sites.py")).replace('\\"', '"')
+    number, places = numbers(), list(sites())
+    texts = ["\n".join(fragments) for _, _, _, fragments in places]
+    for at, (path, line, codes, fragments) in enumerate(places):
+        said = set(runs(fragments))
         # A bug's message has no test; one without words of its own passes on what another place says.
-        if codes != {"Internal"} and said and not any(map(known, said)):
-            yield path, line, codes, said
+        if codes == {"Internal"} or not said:
+            continue
+        own = {run for run in said if not any(run in text for i, text in enumerate(texts) if i != at)}
+        errors = "\n".join(text for code, text in seen if code in {number[name] for name in codes})
+        # Where two places say the same, all of it has to be said.
+        if not any(run in errors or run in tests for run in own) and (
+                own or not all(f in errors or f in tests for f in fragments if len(f) >= 8)):
+            yield path, line, codes, [f for f in fragments if f]

@@ -37,6 +37,9 @@ CASES = {
     "pairs-side-by-side": ("ernie4_5", {"target_modules": LINEAR}),
     "residual-scale": ("granite", {"target_modules": ["o_proj", "down_proj", "k_proj"]}),
     "gains-less-one": ("gemma", {"target_modules": ["o_proj", "q_proj"]}),
+    "dora": ("llama3_rope", {"target_modules": LINEAR, "use_dora": True, "use_rslora": True}),
+    "dora-fused": ("phi3", {"target_modules": ["qkv_proj", "gate_up_proj"], "use_dora": True}),
+    "dora-pairs": ("ernie4_5", {"target_modules": ["q_proj", "o_proj"], "use_dora": True}),
     "layers": ("llama", {"target_modules": ["q_proj"], "layers_to_transform": [1]}),
 }  # fmt: skip
 
@@ -134,7 +137,8 @@ def check_refusals(tool, retort, root):
     cases = [
         (4, {"config": {"peft_type": "LOHA"}}, "an adapter of 'LOHA' is not supported"),
         (4, {"config": {"task_type": "SEQ_CLS"}}, "for the task 'SEQ_CLS'"),
-        (4, {"config": {"use_dora": True}}, "a LoRA with 'use_dora'"),
+        (4, {"config": {"lora_bias": True}}, "a LoRA with 'lora_bias'"),
+        (3, {"config": {"use_dora": True}}, "q_proj.lora_magnitude_vector', a part of an update"),
         (4, {"config": {"init_lora_weights": "pissa_niter_4"}}, "begins as 'pissa_niter_4'"),
         (4, {"config": {"rank_pattern": {".*q_proj": 4}}}, "has an expression ('.*q_proj')"),
         (4, {"config": {"alpha_pattern": {"q_proj": 4, "self_attn.q_proj": 5}}}, "two entries of 'alpha_pattern'"),
@@ -142,14 +146,20 @@ def check_refusals(tool, retort, root):
         (4, {"rename": lambda key: key.removeprefix("base_model.model.")}, "is not named as PEFT"),
         (3, {"config": {"r": 5}}, "is not of the rank that adapter_config.json says, 5"),
         (3, {"config": {"lora_alpha": "12"}}, "key 'lora_alpha' is no number above 0"),
-        (3, {"drop": ["layers.0.self_attn.q_proj.lora_A.weight"]}, "lora_A.weight', the other half of an update"),
+        (3, {"drop": ["layers.0.self_attn.q_proj.lora_A.weight"]}, "lora_A.weight', a part of an update"),
         (3, {"change": longer}, "q_proj.lora_B.weight' is for a weight of 128x64, but 'layers.0.self_attn.q_proj.weight'"),
         (3, {"rename": lambda key: key.replace("layers.1.", "layers.7.")}, "layers.7.self_attn.q_proj.lora_A.weight' has no place in the llama model"),
         (3, {"rename": lambda key: key.replace("base_model.model.model.", "base_model.model.vision_tower.")}, "q_proj.lora_A.weight' has no place"),
         (3, {"rename": lambda key: key.replace("q_proj", "qkv_proj")}, "qkv_proj.lora_A.weight' has no place"),
     ]  # fmt: skip
-    for code, change, message in cases:
-        folder = altered(plain, root / "altered", **change)
+    dora = [
+        (4, {"config": {"use_dora": False}}, "lora_magnitude_vector' is of a variant of LoRA"),
+        (3, {"drop": ["q_proj.lora_A.weight", "q_proj.lora_B.weight"]}, "q_proj.lora_A.weight', a part of an update"),
+        (3, {"change": lambda key, value: value[1:] if "magnitude" in key else value}, "lora_magnitude_vector' is for a weight of 63, but"),
+    ]  # fmt: skip
+    cases = [(plain, *case) for case in cases] + [(root / "dora", *case) for case in dora]
+    for source, code, change, message in cases:
+        folder = altered(source, root / "altered", **change)
         line = refusal([tool, base, "/dev/null", "/dev/null", folder], code)
         assert message in line, line
     # By the commands: a folder that is none, an adapter in the place of a model, one beside a bundle.

@@ -122,7 +122,7 @@ def truncated_gguf(b):
     for size in (0, 3, 4, 20, 30, 1000, len(whole) // 2, len(whole) - 100):
         path = b.work / "bad.gguf"
         path.write_bytes(whole[:size])
-        b.compile_fails(f"GGUF cut to {size} bytes", path, BAD_INPUT, "bad.gguf")
+        b.compile_fails(f"GGUF cut to {size} bytes", path, BAD_INPUT, "bad.gguf: .*the file is damaged, download it again")
 
 
 @case
@@ -145,7 +145,7 @@ def gguf_counts_and_offsets(b):
     for dims in ((2**32, 2**32), (2**62, 4), (2**63, 1), (0, 256)):
         b.gguf_fails(f"shape {dims}", BAD_INPUT, "ffn_up", dims={"blk.0.ffn_up.weight": dims})
     b.gguf_fails("type 999", (BAD_INPUT, UNSUPPORTED), "ffn_up", types={"blk.0.ffn_up.weight": 999})
-    b.gguf_fails("version 99", (BAD_INPUT, UNSUPPORTED), "99", version=99)
+    b.gguf_fails("version 99", UNSUPPORTED, "GGUF version 99 is not read", version=99)
 
 
 @case
@@ -238,7 +238,7 @@ def numbers_out_of_range_in_config(b):
                        ("max_position_embeddings", 0), ("rms_norm_eps", -1e-5)]:
         folder = b.hf_copy()
         (folder / "config.json").write_text(json.dumps(tiny.CONFIG | {key: value}))
-        b.compile_fails(f"config.json with {key} = {value}", folder, BAD_INPUT)
+        b.compile_fails(f"config.json with {key} = {value}", folder, BAD_INPUT, "the file is damaged")
     folder = b.hf_copy()
     (folder / "config.json").write_text("{" * 100000)
     b.compile_fails("config.json nested without end", folder, BAD_INPUT, "config.json")
@@ -252,14 +252,14 @@ def numbers_out_of_range_in_config(b):
 @case
 def missing_and_misshapen_tensors(b):
     tensors = [t for t in tiny.gguf_tensors() if t[0] != "blk.2.ffn_down.weight"]
-    b.gguf_fails("missing tensor", BAD_INPUT, r"blk\.2\.ffn_down\.weight", tensors=tensors)
+    b.gguf_fails("missing tensor", BAD_INPUT, r"blk\.2\.ffn_down\.weight.*the checkpoint is not a whole one, or is named otherwise", tensors=tensors)
     tensors = [(n, v[:-1] if n == "blk.1.ffn_up.weight" else v) for n, v in tiny.gguf_tensors()]
     b.gguf_fails("wrong shape", BAD_INPUT, r"blk\.1\.ffn_up\.weight", tensors=tensors)
 
 
 @case
 def unknown_architecture(b):
-    b.gguf_fails("GGUF of an unknown architecture", UNSUPPORTED, "mamba", metadata=b.metadata_with(
+    b.gguf_fails("GGUF of an unknown architecture", UNSUPPORTED, "architecture 'mamba' is not supported: use a model of", metadata=b.metadata_with(
         general__architecture=(tiny.STRING, "mamba")))
     folder = b.hf_copy()
     (folder / "config.json").write_text(json.dumps(
@@ -273,7 +273,7 @@ def teachers_that_are_none(b):
     (b.work / "text.gguf").write_text("not a model\n" * 100)
     b.compile_fails("a text file", b.work / "text.gguf", BAD_INPUT, "text.gguf")
     (b.work / "hollow").mkdir(exist_ok=True)
-    b.compile_fails("an empty folder", b.work / "hollow", (BAD_INPUT, IO), "hollow")
+    b.compile_fails("an empty folder", b.work / "hollow", IO, "hollow: has no config.json: give a .gguf file")
 
 
 @case
@@ -299,8 +299,8 @@ def bad_corpora(b):
 def bad_commands(b):
     b.check("no such command", b.run("frobnicate"), USAGE)
     b.check("no such option", b.run("compile", b.gguf, "-o", b.out, "--no-such"), USAGE, "--help")
-    b.compile_fails("no such recipe", b.gguf, USAGE, "int4", options=("--recipe", "int44"))
-    b.compile_fails("no such target", b.gguf, (USAGE, UNSUPPORTED), "quantum",
+    b.compile_fails("no such recipe", b.gguf, USAGE, "neither a file nor a built-in recipe.*int4", options=("--recipe", "int44"))
+    b.compile_fails("no such target", b.gguf, USAGE, "'quantum' is no target",
                     options=("--recipe", "int8", "--target", "quantum"))
     b.compile_fails("a budget that is no size", b.gguf, USAGE, "lots",
                     options=("--recipe", "int8", "--budget", "lots"))
@@ -320,7 +320,7 @@ def bad_commands(b):
 def impossible_budgets(b):
     b.compile_fails("a budget for int8", b.gguf, RESOURCES, "budget",
                     options=("--recipe", "int8", "--budget", "1kB"))
-    b.compile_fails("a budget for the specialist", b.gguf, RESOURCES, "budget",
+    b.compile_fails("a budget for the specialist", b.gguf, RESOURCES, "no shape meets the budget of",
                     options=("--corpus", b.corpus, "--small-corpus", "--budget", "1kB"))
 
 
@@ -330,13 +330,13 @@ def unwritable_outputs(b):
         process = b.run("compile", b.gguf, "-o", output, "--recipe", "int8")
         b.check(what, process, codes, *patterns)
 
-    fails("an output in a folder that is not there", b.work / "no" / "dir" / "x.retort", "no/dir")
+    fails("an output in a folder that is not there", b.work / "no" / "dir" / "x.retort", "no/dir: is no folder, so")
     fails("an output under /proc", "/proc/x.retort", "/proc", codes=(RESOURCES, IO))
     (b.work / "file").write_text("x")
     fails("an output below a file", b.work / "file" / "x.retort", "file")
     keep = b.work / "keep.retort"
     keep.write_text("precious")
-    fails("an output that exists", keep, "keep.retort", "--force", codes=(USAGE, IO))
+    fails("an output that exists", keep, "keep.retort: exists: add --force to replace it", codes=USAGE)
     if keep.read_text() != "precious":
         b.failures += 1
         print("FAILED: an output that exists was overwritten without --force")

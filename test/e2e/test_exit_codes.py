@@ -23,18 +23,42 @@ import numpy as np
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import fail_sites
+import failing_files
 import test_plans
 import tiny
 from bundles import FAKE_NVCC
+from failing import (BAD_INPUT, DEVICE, GATE, INTERNAL, INTERRUPTED, IO, OK, RESOURCES, UNSUPPORTED, USAGE, Bench)
 from test_resume import SmallDisk
 
-OK, INTERNAL, USAGE, BAD_INPUT, UNSUPPORTED, RESOURCES, IO, DEVICE, GATE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 130
 FFN = "model.layers.2.mlp.up_proj.weight"
-# Words of places that no test on this machine can reach, and why.
+# Words of places that no test on this machine can reach, after the file's name where others say them too, and why.
 UNREACHED = {
     "the output has no name": "the command line refuses an empty -o before",
     "codegen: no CPU kernels for": "the command line names no other CPUs",
     "sequences need at least one token": "the dialect refuses such ops",
+    "is not writable, so": "root may write everywhere",
+    "linking program.so": "needs a disk that is full between the objects and their program",
+    "cannot be read as MLIR": "MLIR says what is wrong with it",
+    "the compile needs about": "needs a machine with little memory",
+    "changed while it was read": "needs a teacher that changes in the moment that it is read",
+    "became shorter while": "likewise",
+    "it does not end in its only lm.logits": "no pass makes such a model",
+    "does not read the block before it": "no pass makes such a model",
+    "hidden features, the teacher": "no pass changes how wide a model is",
+    "choose one of these": "the dialect refuses other formats",
+    "overflows: the checkpoint's shapes are wrong": "the readers refuse such shapes",
+    "cannot hold it: choose another layout": "the dialect refuses such packs",
+    "the chat program is damaged": "a program is verified when it is opened",
+    "chat/Program.cpp: compile the model again": "a part is compared with its SHA-256 before; fuzz_chat_program.cpp",
+    "is no chat program: compile": "likewise", "program.so cannot be loaded": "ManifestTest, by its code",
+    "logits is a number above": "SamplerTest, in the words of retort.hpp",
+    "the bundle's code cannot be loaded": "needs a driver that knows no such code",
+    "compile the model again, with --target cuda": "a manifest that names code for GPUs has its part",
+    "the CUDA driver is too old": "needs such a driver",
+    "has no cooperative launch": "needs such a GPU", "the driver has no use for the bundle's code": "needs such a driver",
+    "bytes of shared memory for a CTA": "CudaTest, by the number that is needed",
+    "allowed: the bundle is damaged": "the reader of a file's end refuses it before",
+    "the model has no chat template: give it a prompt": "the commands look before",
     "documents to pack have no tokens": "documents without text are left out before",
     "is damaged: delete it and run again": "an object is compared with its SHA-256 before",
     "pruning the vocabulary": "prune-vocabulary keeps what a tokenizer needs",
@@ -56,57 +80,6 @@ UNREACHED = {
     "variables: is no object": "ChatTest, by its code",
     "or folders of them": "corpora without documents: test_bad_input.py, by its code",
 }
-
-
-class Bench:
-    def __init__(self, retort, broken_executor, work):
-        self.retort, self.broken_executor, self.work, self.failures = retort, broken_executor, work, 0
-        self.seen, self.lines = set(), []
-        tiny.write_all(work)
-        self.out = work / "out.retort"
-
-    def run(self, *arguments, before="", stdin=""):
-        environment = dict(os.environ, RETORT_WORKSPACE=str(self.work / "workspace"))
-        return subprocess.run(["bash", "-c", f'{before} exec "$0" "$@"', self.retort, *map(str, arguments)],
-                              input=stdin, capture_output=True, text=True, errors="replace",
-                              timeout=300, env=environment)
-
-    def expect(self, what, code, pattern, *arguments, **options):
-        process = self.run(*arguments, **options)
-        errors = [l for l in process.stderr.splitlines()
-                  if l.startswith("retort: ") and not l.startswith("retort: note:")]
-        good = process.returncode == code and (
-            code in (OK, INTERRUPTED) or len(errors) == 1 and re.search(pattern, errors[0])
-            and (code == INTERNAL or "a bug" not in errors[0]) and "exception" not in errors[0])
-        if code != OK and self.out.exists():
-            good = False
-            self.out.unlink()
-        self.seen.add(code)
-        self.lines.append(process.stderr)
-        if not good:
-            self.failures += 1
-            print(f"FAILED: {what}: exit code {process.returncode}, expected {code} and /{pattern}/: "
-                  f"{process.stderr[-400:]!r}")
-        return process
-
-    def compile(self, what, code, pattern, teacher, *options, **more):
-        return self.expect(what, code, pattern, "compile", teacher, "-o", self.out, *options, **more)
-
-    def template(self, text):
-        path = self.work / "template.jinja"
-        path.write_text(text)
-        return path
-
-    def teacher(self, name, change=None, **config):
-        """A Hugging Face folder like the good one, with weights changed and a configuration."""
-        from safetensors.numpy import load_file, save_file
-        folder = self.work / name
-        shutil.copytree(self.work / "hf", folder, dirs_exist_ok=True)
-        if change:
-            tensors = load_file(str(folder / "model.safetensors"))
-            save_file(change(tensors) or tensors, str(folder / "model.safetensors"))
-        (folder / "config.json").write_text(json.dumps(tiny.CONFIG | config))
-        return folder
 
 
 def put(value):
@@ -138,12 +111,18 @@ def usage(b):
             ("a gate that is none", "compares nothing", ["--gate", "better", "-o", b.out]),
             ("another anchor", "anchored on", ["--passes", "lm.model(cse)", "-o", b.out]),
             ("an option that is none", "see `retort compile --help`", ["--nothing"]),
+            ("an output that is a device", "is neither a file nor a folder: name another output", ["-o", "/dev/null"]),
+            ("another target", "is no target", ["--target", "quantum", "-o", b.out]),
+            ("a form without a GPU", "is about GPUs: name one with --target", ["--form", "graph", "-o", b.out]),
             ("no temperature", "temperature of forward_kl must be finite and above 0",
              [*corpus, "-o", b.out, "--passes", "builtin.module(derive-student,insert-distillation{tokens=500 temperature=0},run-data-work)"])):
         b.expect(what, USAGE, pattern, "compile", hf, *options)
+    b.compile("a fit to a teacher that adds less", USAGE, "adds to the stream", hf, *corpus, "--passes",
+              f"builtin.module({test_plans.PIPELINES['teacher smaller']})")
     for what, pattern, text in (("a declaration", "declares nothing", "// s\n// parameter a = 1\nbuiltin.module()"),
                                 ("a default", "the default of 'a'",
-                                 "// s\n// parameter a = 2: whole from 0 to 1: x\nbuiltin.module()")):
+                                 "// s\n// parameter a = 2: whole from 0 to 1: x\nbuiltin.module()"),
+                                ("a name", "the pipeline names 'b', which is no parameter", "// s\nbuiltin.module(prune-depth{drop=${b}})")):
         (b.work / "bad.pipeline").write_text(text)
         b.compile(f"a recipe with {what} that is none", USAGE, pattern, hf, "--recipe", b.work / "bad.pipeline")
     silent = b.teacher("silent", bos_token_id=None, eos_token_id=None)
@@ -152,6 +131,8 @@ def usage(b):
     b.compile("a teacher whose texts have no beginning", OK, "", silent, "--recipe", "int8")
     b.out.rename(b.work / "silent.retort")
     b.expect("a prompt without text", USAGE, "the prompt is empty", "run", b.work / "silent.retort", "-p", "")
+    b.expect("an adapter beside a bundle", USAGE, "is merged into a checkpoint, but", "eval", bundle, "--adapter", hf, "--corpus",
+             b.work / "corpus")
     b.expect("nothing to eval", USAGE, "name documents", "eval", bundle)
     (b.work / "talk.json").write_text('[{"role": "user", "content": "hi"}]')
     b.expect("a variable that is none", USAGE, "write it as NAME=VALUE", "chat-render", bundle, b.work / "talk.json", "--chat-var", "x",
@@ -173,14 +154,13 @@ def usage(b):
 
 def numbers_that_are_none(b):
     """NaN and infinity are refused where weights are read, updates kept, scores printed or gated."""
-    for name, value in (("nan", np.nan), ("inf", np.inf)):
+    where = f"'{FFN}' has .*row 3, column 5"
+    for name, value, recipes in (("nan", np.nan, ("none", "int8", "fp8", "int4")), ("inf", np.inf, ("none", "int4"))):
         bad = b.teacher(name, put(value))
-        where = f"'{FFN}' has .*row 3, column 5"
-        for recipe in ("none", "int8", "fp8", "int4"):
+        for recipe in recipes:
             b.compile(f"{name} in a weight, {recipe}", BAD_INPUT, where, bad, "--recipe", recipe)
-        b.expect(f"{name} in a weight, eval", BAD_INPUT, where, "eval", bad, "--corpus", b.work / "corpus")
-        b.compile(f"{name} in a weight, specialist", BAD_INPUT, where, bad, "--corpus", b.work / "corpus",
-                  "--small-corpus")
+    b.expect("inf in a weight, eval", BAD_INPUT, where, "eval", bad, "--corpus", b.work / "corpus")
+    b.compile("inf in a weight, specialist", BAD_INPUT, where, bad, "--corpus", b.work / "corpus", "--small-corpus")
     beyond = b.teacher("beyond", lambda t: {k: v if k == FFN else v.astype(np.float16) for k, v in t.items()}
                        | {FFN: np.full_like(t[FFN], 1e5)})
     b.compile("a value that f16 cannot hold", BAD_INPUT, "65504", beyond, "--recipe", "none")
@@ -249,6 +229,12 @@ def unsupported(b):
                 tensors[name] = value[:, : value.shape[1] * 24 // 32].copy()
     b.compile("a head size that no kernel has", UNSUPPORTED, "24 features", b.teacher("odd", heads, **half),
               "--recipe", "none")
+    for what, model, words in (("teacher", b.work / "silent", "neither a beginning nor an end token, so no text can be scored"),
+                               ("bundle", b.work / "silent.retort", "neither a beginning nor an end token")):
+        b.expect(f"a score by a {what} whose texts have no beginning", UNSUPPORTED, words, "eval", model, "--corpus", b.work / "corpus")
+    b.compile("an old GPU", UNSUPPORTED, "and the kernels need 8.0", b.work / "hf", "--recipe", "int8", "--target", "cuda:sm_70")
+    b.compile("an nvcc that is none", UNSUPPORTED, "which is no program: set it to nvcc's path", b.work / "hf", "--recipe", "int8",
+              "--target", "cuda:sm_80", before="export CUDACXX=/nonexistent;")
     test_plans.model(b.work / "one", max_position_embeddings=1)
     b.compile("a context of one token", UNSUPPORTED, "none can be predicted", b.work / "one", "--recipe", "specialist",
               "--corpus", b.work / "corpus", "--small-corpus")
@@ -305,13 +291,15 @@ def resources(b):
                       before=f"export TMPDIR={disk.path};")
         else:
             print("skipped: a tmpfs cannot be mounted here")
-
-
+    (b.work / "long.jsonl").write_text(json.dumps({"prompt": "int", "choices": ["word " * 3000, "a"], "answer": 0}))
+    b.expect("an answer longer than the context", RESOURCES, "a continuation of", "eval", bundle, "--task", b.work / "long.jsonl")
     (b.work / "talk.json").write_text('[{"role": "user", "content": "hi"}]')
     for pattern, text in (("takes more than", "{% set s = 'x' * 1000000 %}{% for a in range(9999) %}{% if 'y' in s %}{% endif %}{% endfor %}"),
                           ("macros call each other", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
                           ("the template needs more than",
-                           "{% set n = namespace(x='xxxxxxxxxxxxxxxx') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}")):
+                           "{% set n = namespace(x='xxxxxxxxxxxxxxxx') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}"),
+                          ("the template nests lists deeper than",
+                           "{% set n = namespace(x=[]) %}{% for a in range(9999) %}{% set n.x = [n.x] %}{% endfor %}")):
         b.expect(f"a template that {pattern}", RESOURCES, pattern, "chat-render", hf, b.work / "talk.json", "--chat-template",
                  b.template(text))
 
@@ -340,6 +328,11 @@ def io(b):
     (adapter / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     b.compile("an adapter without weights", IO, "has no adapter_model.safetensors: save", b.work / "hf", "--adapter", adapter)
     b.expect("a task that is a folder", IO, "is a folder", "eval", b.work / "good.retort", "--task", b.work / "corpus")
+    b.expect("a bundle that is a device", IO, "is not a regular file", "run", "/dev/null", "-p", "x")
+    b.expect("a corpus that is a device", IO, "is neither a file nor a folder: name files", "corpus", "/dev/null")
+    b.compile("a library that is no executor", IO, "it is not Retort's executor", b.work / "hf", "--corpus", b.work / "corpus",
+              "--small-corpus", "--passes", "builtin.module(insert-score{tokens=500},run-data-work)",
+              before="export RETORT_TORCH_LIBRARY=libm.so.6;")
     b.compile("an executor that is not there", IO, "cannot be loaded", b.work / "hf", "--corpus", b.work / "corpus", "--small-corpus",
               "--passes", "builtin.module(insert-score{tokens=500},run-data-work)",
               before="export RETORT_TORCH_LIBRARY=/nonexistent;")
@@ -376,8 +369,9 @@ def interrupted(b):
             else:  # once it generates
                 process.stdout.read(1)
             process.send_signal(name)
-            process.communicate(timeout=60)
+            errors = process.communicate(timeout=60)[1].decode(errors="replace")
             b.seen.add(process.returncode)
+            b.lines.append((process.returncode, errors))
             # A short answer may have ended before the signal.
             good = (INTERRUPTED, OK) if arguments[0] == "run" else (INTERRUPTED,)
             if process.returncode not in good or b.out.exists():
@@ -403,7 +397,7 @@ def the_lists_agree(b):
 def every_place_is_known(b):
     used = set()
     for path, line, codes, said in fail_sites.unknown(b.lines):
-        known = [words for words in UNREACHED if any(words in fragment or fragment in words for fragment in said)]
+        known = [words for words in UNREACHED if any(words in f"{path}: {fragment}" for fragment in said)]
         used.update(known)
         if not known:
             b.failures += 1
@@ -416,7 +410,7 @@ def every_place_is_known(b):
 def main():
     with tempfile.TemporaryDirectory(prefix="retort-codes-") as folder:
         b = Bench(sys.argv[1], sys.argv[2], pathlib.Path(folder))
-        for part in (good, usage, numbers_that_are_none, bad_input, unsupported, resources, internal, device, io, gates,
+        for part in (good, usage, numbers_that_are_none, bad_input, failing_files.checkpoints, failing_files.tokenizers, failing_files.bundles, failing_files.conversations, unsupported, resources, internal, device, io, gates,
                      interrupted, the_lists_agree, every_place_is_known):
             if len(sys.argv) < 4 or part is good or part.__name__ in sys.argv[3:]:
                 print(part.__name__, flush=True)

@@ -257,7 +257,8 @@ def clients(t):
         start = time.time()
         t.refused("a schema that explodes", openai.BadRequestError, lambda: s.chat(response_format={
             "type": "json_schema", "json_schema": {"name": "n", "schema": {
-                "type": "string", "pattern": "^(a|b)*a(a|b){24}$"}}}), "takes more than")
+                "type": "string", "pattern": "^(a|b)*a(a|b){24}$"}}}), "it takes more than",
+            "ask for less, with smaller counts or fewer alternatives")
         t.check("is refused soon", time.time() - start < 10)
 
 

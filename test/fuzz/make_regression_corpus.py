@@ -333,6 +333,9 @@ FOLDERS = {
              {"w.weight": ("I8", [8, 8]), "w.SCB": ("F32", [8])}),
     "lora": ({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "rank_pattern": {"k_proj": 3}},
              {LORA + "lora_A.weight": ("F32", [2, 8]), LORA + "lora_B.weight": ("F32", [8, 2])}),
+    "dora": ({"peft_type": "LORA", "r": 2, "use_dora": True},
+             {LORA + "lora_A.weight": ("F32", [2, 8]), LORA + "lora_B.weight": ("F32", [8, 2]),
+              LORA + "lora_magnitude_vector": ("F32", [8])}),
 }
 CONTENTS = {"w.weight.quant_state.bitsandbytes__nf4": STATE,
             "w.weight_shape": struct.pack("<QQ", 8, 8)}

@@ -144,3 +144,23 @@
 %1 = weight.cast %0 : tensor<4x4xf32> -> tensor<4x4xbf16>
 // expected-error @below {{multiplies 'tensor<4x4xf32>' by 'tensor<4x4xbf16>'}}
 %2 = "weight.product"(%0, %1) : (tensor<4x4xf32>, tensor<4x4xbf16>) -> tensor<4x4xf32>
+
+// -----
+
+%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
+%1 = weight.constant dense<1.0> : tensor<4xf32>
+// expected-error @below {{gives 'tensor<4xf32>' as the norms of 6 rows}}
+%2 = weight.set_norms %0 to %1 : tensor<6x4xf32>, tensor<4xf32>
+
+// -----
+
+%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
+// expected-error @below {{gives 'tensor<6x4xf32>' as the norms of 6 rows}}
+%1 = weight.set_norms %0 to %0 : tensor<6x4xf32>, tensor<6x4xf32>
+
+// -----
+
+%0 = weight.load "w" stored "F32" : tensor<6x4xf32>
+%1 = weight.constant dense<1.0> : tensor<6xbf16>
+// expected-error @below {{scales 'tensor<6x4xf32>' to norms of 'tensor<6xbf16>'}}
+%2 = weight.set_norms %0 to %1 : tensor<6x4xf32>, tensor<6xbf16>

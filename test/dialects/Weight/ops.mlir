@@ -30,6 +30,9 @@
 %update = weight.product %3, %low : tensor<64x33xf32>, tensor<33x96xf32> -> tensor<64x96xf32>
 // CHECK: weight.add %[[A]], %[[U]] : tensor<64x96xf32>
 %updated = weight.add %0, %update : tensor<64x96xf32>
+// CHECK: weight.set_norms %{{.*}} to %{{.*}} : tensor<64x96xf32>, tensor<64xf32>
+%norms = weight.constant dense<2.0> : tensor<64xf32>
+%dora = weight.set_norms %updated to %norms : tensor<64x96xf32>, tensor<64xf32>
 // CHECK: %[[P:.*]] = weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
 %14 = weight.quantize %0 : tensor<64x96xf32> -> tensor<64x96xi4, #weight.format<i4g32s>>
 // CHECK: weight.quantize %[[A]] : tensor<64x96xf32> -> tensor<64x96xf8E4M3FN, #weight.format<f8g128>>

@@ -141,7 +141,7 @@ TEST(Nvcc, ExplainsFailures) {
   EXPECT_THAT(messageOf("echo 'a.cuh(3): error: no'; exit 2\n", ExitCode::Internal),
               HasSubstr("compiling program.cu: a.cuh(3): error: no (exit code 2)"));
   EXPECT_THAT(messageOf("echo 'x: No space left on device' >&2; exit 1\n", ExitCode::Resources),
-              HasSubstr("TMPDIR"));
+              HasSubstr("the disk of temporary files is full"));
   EXPECT_THAT(messageOf("kill -9 $$\n", ExitCode::Internal), HasSubstr("exit code 137"));
 }
 
@@ -189,6 +189,7 @@ TEST(Processes, RunTwoAtATimeAndStop) {
     FAIL();
   } catch (const Error &error) {
     EXPECT_EQ(error.code, ExitCode::Interrupted);
+    EXPECT_EQ(error.message, "stopped: what was computed is kept, run again to go on");
   }
   EXPECT_LT(std::chrono::duration<double>(Clock::now() - begin).count(), 30);
 }

@@ -192,7 +192,12 @@ TEST_F(CorpusTest, RefusesMoreTextThanItMayHold) {
   write("b.txt", std::string(600, 'b'));
   CorpusOptions options;
   options.maxTextBytes = 1000;
-  EXPECT_EQ(errorOf([&] { read(options); }).code, ExitCode::Resources);
+  const Error error = errorOf([&] { read(options); });
+  EXPECT_EQ(error.code, ExitCode::Resources);
+  EXPECT_THAT(error.message, HasSubstr("with this document the corpus exceeds"));
+  options.containment = 0;
+  EXPECT_EQ(errorOf([&] { read(options); }).message,
+            "the share of contained shingles must be above 0");
   options.heldOutShare = 1;
   EXPECT_EQ(errorOf([&] { read(options); }).code, ExitCode::Usage);
 }

@@ -105,7 +105,7 @@ TEST(Pattern, RefusesWhatItDoesNotKnow) {
   };
   for (const auto &[pattern, message] : wrong)
     EXPECT_THAT(refusal(Kind::Pattern, pattern), HasSubstr(message)) << pattern;
-  EXPECT_THAT(refusal(Kind::Pattern, "\xFF"), HasSubstr("not UTF-8"));
+  EXPECT_THAT(refusal(Kind::Pattern, "\xFF"), HasSubstr("it is not UTF-8"));
   EXPECT_THAT(refusal(Kind::Pattern, std::string(200, '(') + std::string(200, ')')),
               HasSubstr("nested"));
 }

@@ -182,7 +182,8 @@ TEST_F(ManifestTest, MissingKeysAndWrongTypes) {
     EXPECT_THAT(openWith(changed.dump()), HasSubstr("RETORT_E_BAD_INPUT")) << key;
   }
   EXPECT_THAT(openWith("/parts/weights.bin/sha256", "abc"), HasSubstr("64 hexadecimal digits"));
-  EXPECT_THAT(openWith("[1]"), HasSubstr("not an object"));
+  EXPECT_THAT(openWith("[1]"),
+              HasSubstr("not an object: the bundle is damaged, make or copy it again"));
   EXPECT_THAT(openWith("{\"format\":"), HasSubstr("byte 11: is not valid JSON"));
   EXPECT_THAT(openWith("{\"format\":1e999}"), HasSubstr("number that is out of range"));
   EXPECT_THAT(openWith(std::string(100'000, '[')), HasSubstr("nested deeper than 64"));
@@ -205,6 +206,9 @@ TEST_F(ManifestTest, BuffersThatDoNotFit) {
   ASSERT_EQ(openWith("/cache/page_bytes", uint64_t(1) << 40), "ok");
   Model model(path);
   EXPECT_THROW(Session(model, {.slots = 65536}), Failure);
+  ASSERT_EQ(openWith("/model/context", 1 << 20), "ok");
+  EXPECT_THAT(failureOf([&] { Session(Model(path), {.slots = 65536}); }),
+              HasSubstr("pages: ask for fewer slots or a shorter max_context"));
 }
 
 TEST_F(ManifestTest, EntriesThatDoNotSuit) {

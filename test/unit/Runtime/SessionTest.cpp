@@ -292,6 +292,8 @@ TEST_F(Sessions, RefusedStepsChangeNothing) {
   auto step = [&](std::vector<retort_row> rows, std::vector<size_t> wanted = {}) {
     return failureOf([&] { session.step(rows, wanted, logits); });
   };
+  EXPECT_THAT(failureOf([&] { session.prefill(1, std::vector<int32_t>{1, kVocab}); }),
+              HasSubstr("token 1 is 260, not one of the vocabulary's 260"));
   EXPECT_THAT(step({}), HasSubstr("a step has 0 rows, not 1 to 8"));
   EXPECT_THAT(step(rowsOf(someTokens(9), 1, 0, 9)), HasSubstr("a step has 9 rows"));
   EXPECT_THAT(step({{kVocab, 0, 3}}), HasSubstr("row 0 has token 260, not one of"));

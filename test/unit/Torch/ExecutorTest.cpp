@@ -672,7 +672,7 @@ TEST_F(ExecutorTest, RefusesWhatItCannotRun) {
     return executor->score(tiny.model(), nullptr, sequences, {}, {}, scores);
   };
   EXPECT_EQ(score({{{1, 37}, {}}}).message, "sequence 0: token 37 is not in the vocabulary of 37");
-  EXPECT_EQ(score({{{}, {}}}).code, ExitCode::BadInput);
+  EXPECT_EQ(score({{{}, {}}}).message, "sequence 0: it has no tokens");
   EXPECT_EQ(score({{{1, 2, 3}, {0, 2, 2}}}).code, ExitCode::BadInput);
   EXPECT_EQ(score({{{1, 2, 3}, {1}}}).code, ExitCode::BadInput);
   EXPECT_EQ(score({{{1, 2, 3}, {0, 4}}}).code, ExitCode::BadInput);
@@ -682,8 +682,15 @@ TEST_F(ExecutorTest, RefusesWhatItCannotRun) {
   train.losses.forwardKl = 1;
   EXPECT_EQ(executor->train(tiny.model(), nullptr, data(8), train, {}, result).code,
             ExitCode::Usage);
-  EXPECT_EQ(executor->train(tiny.model(), nullptr, {}, options("out"), {}, result).code,
-            ExitCode::BadInput);
+  train.losses.temperature = 0;
+  EXPECT_EQ(executor->train(tiny.model(), nullptr, data(8), train, {}, result).message,
+            "training: the temperature must be above 0");
+  train = options("out");
+  train.batchTokens = 0;
+  EXPECT_EQ(executor->train(tiny.model(), nullptr, data(8), train, {}, result).message,
+            "training: token counts must be above 0");
+  EXPECT_EQ(executor->train(tiny.model(), nullptr, {}, options("out"), {}, result).message,
+            "training: there are no sequences");
   tiny.values[2][0] = std::nanf("");
   EXPECT_EQ(executor->train(tiny.model(), nullptr, data(8), options("out"), {}, result).code,
             ExitCode::BadInput);

@@ -283,6 +283,17 @@ TEST_F(ParamStreamTest, Vectors) {
   EXPECT_EQ(*reinterpret_cast<float *>(bytes.data()), 7.0f);
 }
 
+TEST_F(ParamStreamTest, SetNorms) {
+  const Matrix m{3, 2, {3, 4, 0, 0, -6, 8}};
+  write({m});
+  ParamStream made =
+      stream(type(3, 2), load("%0", 0, type(3, 2)) +
+                             "%1 = weight.constant dense<[10.0, 7.0, 5.0]> : tensor<3xf32>\n"
+                             "%2 = weight.set_norms %0 to %1 : tensor<3x2xf32>, tensor<3xf32>\n"
+                             "weight.yield %2 : tensor<3x2xf32>\n");
+  expectEqual(readAll(made), {3, 2, {6, 8, 0, 0, -3, 4}}, 1e-6f);
+}
+
 TEST_F(ParamStreamTest, Constants) {
   write({random(1, 1)});
   ParamStream matrix = stream(
@@ -358,7 +369,8 @@ TEST_F(ParamStreamTest, NamesWhatIsWrong) {
     }
     return "";
   };
-  EXPECT_THAT(messageOf(load("%0", 9, type(2, 2))), HasSubstr("has no tensor 'w9'"));
+  EXPECT_THAT(messageOf(load("%0", 9, type(2, 2))),
+              HasSubstr("has no tensor 'w9': compile with the checkpoint it came from"));
   EXPECT_THAT(messageOf(load("%a", 0, type(3, 2)) + "%0 = weight.slice %a rows offset 0 size 2 : " +
                         type(3, 2) + " -> " + type(2, 2) + "\n"),
               HasSubstr("tensor 'w0' is 2x2, but the program loads 3x2"));
