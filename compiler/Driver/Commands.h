@@ -37,6 +37,13 @@ struct CompileOptions {
 };
 void compileCommand(const CompileOptions &options);
 
+struct SweepOptions {
+  CompileOptions compile;                                ///< of each; its output is the folder
+  std::vector<std::pair<std::string, uint64_t>> budgets; ///< as written, and in bytes
+};
+/// Compiles for each budget and writes one report of them all.
+void sweepCommand(const SweepOptions &options);
+
 /// Lists the recipes, or describes the one of this name or file, with its parameters.
 void recipesCommand(const std::string &nameOrFile);
 

@@ -1,10 +1,10 @@
 //===- Compile.cpp - `retort compile` ----------------------------------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/Driver/Compile.h"
 #include "compiler/Bundle/BundleWriter.h"
 #include "compiler/Codegen/Nvcc.h"
 #include "compiler/Data/Task.h"
 #include "compiler/Driver/Assemble.h"
-#include "compiler/Driver/Commands.h"
 #include "compiler/Driver/Gate.h"
 #include "compiler/Driver/Inputs.h"
 #include "compiler/Driver/Layers.h"
@@ -204,12 +204,15 @@ public:
       fail(ExitCode::Usage, "--gate on bits_per_byte is about documents: name them with --corpus");
   }
 
-  void run() {
-    const std::string text = context_.normalise(pipeline());
-    if (options_.printPipeline) {
-      output::print("%s\n", onePassALine(text).c_str());
-      return;
-    }
+  void printPipeline() {
+    output::print("%s\n", onePassALine(context_.normalise(pipeline())).c_str());
+  }
+
+  void printPlan() { planned_.print(); }
+
+  /// Everything that can be refused before work on data.
+  void prepare() {
+    context_.normalise(pipeline());
     workspace_.create();
     gates_.putTasks(workspace_);
     if (options_.output.empty() && !options_.dryRun)
@@ -220,18 +223,49 @@ public:
     }
     if (!teacher_.chatNote().empty())
       progress_.note(teacher_.chatNote());
-    writeTokenizerJson(teacher_.tokenizer().spec); // which refuses what a bundle cannot hold
+    // Which refuses what a bundle cannot hold.
+    const LoadedTokenizer &tokenizer = teacher_.tokenizer();
+    tokenizerBytesPerToken_ =
+        static_cast<double>(writeTokenizerJson(tokenizer.spec).size() + tokenizer.tables.size()) /
+        std::max(1, tokenizer.spec.vocabSize());
     planned_ = plan();
     if (options_.budgetBytes)
       fitBudget();
     if (options_.minutes > 0)
       fitMinutes();
     if (options_.dryRun)
-      return planned_.print();
+      return;
     if (!targets_.cuda.empty())
       findNvcc();
     planned_.check(workspace_.dir(), options_.output);
-    make();
+  }
+
+  /// Does the work that prepare() planned, writes the bundle and returns its report.
+  Report make() {
+    auto module = importModel(context_.mlir(), teacher_.checkpoint());
+    auto original = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
+    DataWork work(teacher_, corpus_, workspace_, progress_, {.threads = options_.threads});
+    context_.run(*module, pipeline(), &work);
+    lm::ModelOp model = context_.finalModel(*module);
+    LoweredModel lowered = lowerModel(context_, model, targets_, options_.devices);
+    BundleInfo info;
+    info.provenance = provenance();
+    info.teacher = context_.finalModel(*original);
+    // What was made, not what was planned: a plan prunes by stand-in statistics.
+    Report report = reportOf(info.provenance, *module, model, work, workspace_);
+    info.name = report.title;
+    info.report = &report;
+    report.curves = work.curves();
+    report.layers = layersOf(model, info.teacher);
+    if (const Corpus *corpus = corpus_.known())
+      report.corpus = corpus->counts();
+    report.gates = work.gates();
+    checkGates(report);
+    if (options_.form.empty() && !targets_.cuda.empty())
+      form_ = fasterForm(lowered.targets.back().programs, targets_.cuda);
+    teacher_.checkUnchanged();
+    writeBundle(options_.output, lowered, teacher_, targets_, form_, info, progress_);
+    return report;
   }
 
 private:
@@ -267,9 +301,12 @@ private:
     DataWork work(teacher_, corpus_, workspace_, silent,
                   {.threads = options_.threads, .planOnly = true});
     context_.run(*module, pipeline(), &work);
-    LoweredModel lowered =
-        lowerModel(context_, context_.finalModel(*module), targets_, options_.devices);
-    return planOf(work.plan(), lowered, targets_);
+    lm::ModelOp model = context_.finalModel(*module);
+    LoweredModel lowered = lowerModel(context_, model, targets_, options_.devices);
+    const double tokens = std::min<double>(static_cast<double>(model.getVocab()),
+                                           teacher_.tokenizer().spec.vocabSize());
+    return planOf(work.plan(), lowered, targets_,
+                  static_cast<uint64_t>(tokens * tokenizerBytesPerToken_));
   }
 
   bool meetsBudget() const { return planned_.bundleBytes() <= options_.budgetBytes; }
@@ -338,32 +375,6 @@ private:
             .corpus = corpus_.known() ? corpus_.known()->identity() : ""};
   }
 
-  void make() {
-    auto module = importModel(context_.mlir(), teacher_.checkpoint());
-    auto original = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
-    DataWork work(teacher_, corpus_, workspace_, progress_, {.threads = options_.threads});
-    context_.run(*module, pipeline(), &work);
-    lm::ModelOp model = context_.finalModel(*module);
-    LoweredModel lowered = lowerModel(context_, model, targets_, options_.devices);
-    BundleInfo info;
-    info.provenance = provenance();
-    info.teacher = context_.finalModel(*original);
-    // What was made, not what was planned: a plan prunes by stand-in statistics.
-    Report report = reportOf(info.provenance, *module, model, work, workspace_);
-    info.name = report.title;
-    info.report = &report;
-    report.curves = work.curves();
-    report.layers = layersOf(model, info.teacher);
-    if (const Corpus *corpus = corpus_.known())
-      report.corpus = corpus->counts();
-    report.gates = work.gates();
-    checkGates(report);
-    if (options_.form.empty() && !targets_.cuda.empty())
-      form_ = fasterForm(lowered.targets.back().programs, targets_.cuda);
-    teacher_.checkUnchanged();
-    writeBundle(options_.output, lowered, teacher_, targets_, form_, info, progress_);
-  }
-
   /// Fails if a gate did; the report, which no bundle carries then, stays in the workspace.
   void checkGates(const Report &report) {
     const std::string failures = failureOf(report.gates);
@@ -386,6 +397,7 @@ private:
   Teacher teacher_;
   FieldCorpus corpus_;
   Gates gates_;
+  double tokenizerBytesPerToken_ = 0;
   Plan planned_;
 };
 
@@ -393,7 +405,25 @@ private:
 
 void compileCommand(const CompileOptions &options) {
   Progress::handleSignals();
-  Compile(options).run();
+  Compile compile(options);
+  if (options.printPipeline)
+    return compile.printPipeline();
+  compile.prepare();
+  if (options.dryRun)
+    return compile.printPlan();
+  compile.make();
+}
+
+void planCompile(const CompileOptions &options) {
+  CompileOptions silent = options;
+  silent.quiet = true;
+  Compile(silent).prepare();
+}
+
+Report compileBundle(const CompileOptions &options) {
+  Compile compile(options);
+  compile.prepare();
+  return compile.make();
 }
 
 } // namespace retort

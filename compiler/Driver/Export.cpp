@@ -45,8 +45,9 @@ std::vector<uint8_t> inType(std::span<const float> values, DType type, const std
   for (size_t i = 0; i < values.size(); ++i) {
     const uint16_t bits = type == DType::F16 ? toHalf(values[i]) : toBFloat16(values[i]);
     if (type == DType::F16 && std::isinf(fromHalf(bits)))
-      fail(ExitCode::BadInput, "'" + tensor + "' has values beyond 65504, the largest of f16: export with "
-                                              "--type bf16 or f32");
+      fail(ExitCode::BadInput, "'" + tensor +
+                                   "' has values beyond 65504, the largest of f16: export with "
+                                   "--type bf16 or f32");
     std::memcpy(bytes.data() + 2 * i, &bits, 2);
   }
   return bytes;
@@ -64,7 +65,8 @@ public:
       const auto parts = unfuse(model_);
       model = structureOf(model_, parts);
     } catch (const Error &error) {
-      fail(error.code, options.bundle + ": cannot be written as " + options.format + ": " + error.message);
+      fail(error.code,
+           options.bundle + ": cannot be written as " + options.format + ": " + error.message);
     }
     readTokenizer(options.bundle);
   }
@@ -89,8 +91,9 @@ private:
     weightsPart = target == "cpu" ? "weights.bin" : "weights.cuda.bin";
     auto models = scope.getOps<lm::ModelOp>();
     if (models.empty() || !bundle.manifest().findPart(weightsPart))
-      fail(ExitCode::Unsupported, path + ": its model is cut over GPUs: export the one compiled for cpu or for "
-                                         "one GPU");
+      fail(ExitCode::Unsupported,
+           path + ": its model is cut over GPUs: export the one compiled for cpu or for "
+                  "one GPU");
     model_ = *models.begin();
   }
 
@@ -149,12 +152,15 @@ public:
       const Checkpoint checkpoint = Checkpoint::open(path);
       auto module = importModel(context.mlir(), checkpoint);
       lm::ModelOp again = context.finalModel(*module);
-      difference = firstDifference(source_.forward(), *again.getBody()->getOps<lm::ForwardOp>().begin());
+      difference =
+          firstDifference(source_.forward(), *again.getBody()->getOps<lm::ForwardOp>().begin());
     } catch (const Error &error) {
-      difference = error.message.substr(error.message.starts_with(path + ": ") ? path.size() + 2 : 0); // a file of ours
+      difference = error.message.substr(
+          error.message.starts_with(path + ": ") ? path.size() + 2 : 0); // a file of ours
     }
     if (!difference.empty())
-      fail(ExitCode::Unsupported, options_.bundle + ": " + options_.format + " of " + std::string(family_.name) +
+      fail(ExitCode::Unsupported, options_.bundle + ": " + options_.format + " of " +
+                                      std::string(family_.name) +
                                       " cannot say this model: " + difference);
   }
 
@@ -163,7 +169,8 @@ public:
     uint64_t all = 0, done = 0;
     for (const ExportedTensor &tensor : source_.model.tensors)
       all += sizeOf(tensor);
-    auto each = [&](const ExportedTensor &tensor, const std::function<void(std::span<const uint8_t>)> &sink) {
+    auto each = [&](const ExportedTensor &tensor,
+                    const std::function<void(std::span<const uint8_t>)> &sink) {
       stream(tensor, weights, [&](std::span<const uint8_t> bytes) {
         if (Progress::interrupted())
           fail(ExitCode::Interrupted, "stopped: nothing is written");
@@ -218,7 +225,8 @@ private:
 
   GgufWriter ggufWriter(OutputFile &file) const {
     GgufWriter writer([&file](std::string_view bytes) { file.write(bytes); });
-    addGgufMetadata(source_.model, source_.tokenizer, source_.bundle.manifest().name, type_, writer);
+    addGgufMetadata(source_.model, source_.tokenizer, source_.bundle.manifest().name, type_,
+                    writer);
     if (hasRopeTable(source_.model)) {
       const int64_t pairs = static_cast<int64_t>(source_.model.ropeFactors.size());
       writer.addTensor(kRopeTable, DType::F32, std::span(&pairs, 1));
@@ -232,7 +240,8 @@ private:
   void writeRopeTable(GgufWriter &writer) const {
     if (!hasRopeTable(source_.model))
       return;
-    const std::vector<float> factors(source_.model.ropeFactors.begin(), source_.model.ropeFactors.end());
+    const std::vector<float> factors(source_.model.ropeFactors.begin(),
+                                     source_.model.ropeFactors.end());
     writer.append(inType(factors, DType::F32, kRopeTable));
   }
 
@@ -274,7 +283,8 @@ private:
       const std::vector<float> read = weights.read(tensor.param, tensor.begin + begin, count);
       std::vector<float> values(read.size());
       for (int64_t row = 0; row < count; ++row)
-        std::copy_n(read.data() + (storedRow(tensor, begin + row) - begin) * cols, cols, values.data() + row * cols);
+        std::copy_n(read.data() + (storedRow(tensor, begin + row) - begin) * cols, cols,
+                    values.data() + row * cols);
       const bool lessOne = family_.normOffset && !gguf_; // GGUF stores gains whole
       if (tensor.gain != ExportedTensor::NoGain)
         for (float &value : values)

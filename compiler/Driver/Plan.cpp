@@ -12,8 +12,9 @@
 namespace retort {
 namespace {
 
-/// Bytes of a bundle besides weights: code for two instruction sets, tokenizer, IR and report.
-constexpr uint64_t kBundleOverheadBytes = 6'000'000;
+/// Bytes of a bundle besides weights and tokenizer: what is there once (tables of characters, curves and
+/// scores of the report), for each block (IR, manifest and report), and code for each instruction set.
+constexpr uint64_t kBundleBytes = 400'000, kBlockBytes = 16'000, kIsaBytes = 150'000;
 /// Bytes of a GPU program for one architecture and, once, of its PTX and its text.
 constexpr uint64_t kCudaArchBytes = 2'000'000;
 /// Memory of one nvcc, of which two run at a time, and seconds that it takes for each distinct
@@ -39,13 +40,17 @@ size_t cudaShapes(LoweredModel &lowered) {
 } // namespace
 
 Plan planOf(const std::vector<PlannedWork> &work, LoweredModel &lowered,
-            const CompileTargets &targets) {
+            const CompileTargets &targets, uint64_t tokenizerBytes) {
+  uint64_t blocks = 0;
+  for (const LoweredTarget &target : lowered.targets)
+    target.model->walk([&](lm::BlockOp) { ++blocks; });
   // An nvcc for each architecture and one for PTX.
   const size_t compilers = targets.cuda.empty() ? 0 : targets.cuda.size() + 1;
   Plan plan{.work = work,
             .weightBytes = lowered.weightBytes,
             .bytesPerToken = lowered.bytesPerToken,
-            .codeBytes = kBundleOverheadBytes + compilers * kCudaArchBytes,
+            .codeBytes = kBundleBytes + tokenizerBytes + blocks * kBlockBytes +
+                         targets.cpu.size() * kIsaBytes + compilers * kCudaArchBytes,
             .emitMemory = kCompileBytes,
             .emitSeconds = kCompileSeconds};
   if (compilers) {

@@ -27,8 +27,9 @@ struct Plan {
   void check(const std::string &workspace, const std::string &output) const;
 };
 
-/// The plan of a compile whose data work and final model are known.
+/// The plan of a compile whose data work and final model are known. `tokenizerBytes` are those of its
+/// tokenizer in the bundle.
 Plan planOf(const std::vector<PlannedWork> &work, LoweredModel &lowered,
-            const CompileTargets &targets);
+            const CompileTargets &targets, uint64_t tokenizerBytes);
 
 } // namespace retort

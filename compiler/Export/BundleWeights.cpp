@@ -13,16 +13,19 @@ BundleWeights::BundleWeights(const engine::BundleReader &bundle, const std::stri
     : bundle_(bundle), part_(part) {
   const engine::Manifest::Part *found = bundle.manifest().findPart(part);
   if (!found)
-    fail(ExitCode::BadInput, bundle.path() + ": has no part " + part + ": it was not compiled by this Retort");
+    fail(ExitCode::BadInput,
+         bundle.path() + ": has no part " + part + ": it was not compiled by this Retort");
   bundle.verify(*found);
   bytes_ = bundle.bytes(*found);
 }
 
-std::vector<float> BundleWeights::read(const std::string &param, int64_t begin, int64_t rows) const {
+std::vector<float> BundleWeights::read(const std::string &param, int64_t begin,
+                                       int64_t rows) const {
   const engine::Manifest &manifest = bundle_.manifest();
-  const auto found = std::ranges::find_if(manifest.params, [&](const engine::Manifest::Param &each) {
-    return each.name == param && manifest.partOf(each) == part_;
-  });
+  const auto found =
+      std::ranges::find_if(manifest.params, [&](const engine::Manifest::Param &each) {
+        return each.name == param && manifest.partOf(each) == part_;
+      });
   auto bad = [&](const std::string &what) {
     fail(ExitCode::BadInput, bundle_.path() + ": parameter '" + param + "' " + what);
   };
@@ -39,8 +42,10 @@ std::vector<float> BundleWeights::read(const std::string &param, int64_t begin, 
   const std::optional<NumberFormat> format = named<NumberFormat>(found->format);
   const std::optional<MatrixLayout> layout = named<MatrixLayout>(found->layout);
   if (!format || !layout)
-    bad("has the format " + found->format + " in the layout '" + found->layout + "', which is not known");
-  const int64_t cols = found->shape[1], parts = layout->gated ? 2 : 1, partRows = found->shape[0] / parts;
+    bad("has the format " + found->format + " in the layout '" + found->layout +
+        "', which is not known");
+  const int64_t cols = found->shape[1], parts = layout->gated ? 2 : 1,
+                partRows = found->shape[0] / parts;
   const int64_t blockBytes = weight::blockBytes(*layout, *format, cols);
   std::vector<float> out(static_cast<size_t>(rows * cols));
   std::vector<float> block(static_cast<size_t>(weight::kBlockRows * cols));
@@ -52,11 +57,13 @@ std::vector<float> BundleWeights::read(const std::string &param, int64_t begin, 
     if ((index + 1) * blockBytes > static_cast<int64_t>(packed.size()))
       bad("has fewer rows than the program reads");
     if (index != held)
-      weight::unpackBlock(*layout, *format,
-                          packed.subspan(static_cast<size_t>(index * blockBytes), static_cast<size_t>(blockBytes)),
-                          cols, block.data());
+      weight::unpackBlock(
+          *layout, *format,
+          packed.subspan(static_cast<size_t>(index * blockBytes), static_cast<size_t>(blockBytes)),
+          cols, block.data());
     held = index;
-    std::copy_n(block.data() + own % weight::kBlockRows * cols, cols, out.data() + (row - begin) * cols);
+    std::copy_n(block.data() + own % weight::kBlockRows * cols, cols,
+                out.data() + (row - begin) * cols);
   }
   return out;
 }

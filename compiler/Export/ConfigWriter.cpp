@@ -30,7 +30,8 @@ constexpr std::pair<std::string_view, const char *> kClasses[] = {
     {"seed_oss", "SeedOssForCausalLM"}};
 
 const char *classOf(const Family &family) {
-  const auto *known = std::ranges::find(kClasses, family.name, [](const auto &row) { return row.first; });
+  const auto *known =
+      std::ranges::find(kClasses, family.name, [](const auto &row) { return row.first; });
   if (known != std::end(kClasses))
     return known->second;
   std::string names;
@@ -82,21 +83,20 @@ private:
 
   void writeBiases() {
     // One key may stand for two of them.
-    auto write = [&](const char *key, bool flag, bool always) {
-      if (!key && flag != always)
-        fail(ExitCode::Unsupported, "its biases are none that " + std::string(family_.name) + " has");
+    auto write = [&](const char *key, bool flag) {
       if (key)
         out_[key] = out_.value(key, false) || flag;
     };
-    write(family_.qkvBiasKey, config_.qkvBias, family_.qkvBias);
-    write(family_.outputBiasKey, config_.outputBias, false);
-    write(family_.ffnBiasKey, config_.ffnBias, false);
+    write(family_.qkvBiasKey, config_.qkvBias);
+    write(family_.outputBiasKey, config_.outputBias);
+    write(family_.ffnBiasKey, config_.ffnBias);
   }
 
   json scaling(const RopeConfig &rope) const {
     json out = {{"rope_type", "default"}, {"rope_theta", rope.base}};
     if (rope.dims != config_.headDim)
-      out["partial_rotary_factor"] = static_cast<double>(rope.dims) / static_cast<double>(config_.headDim);
+      out["partial_rotary_factor"] =
+          static_cast<double>(rope.dims) / static_cast<double>(config_.headDim);
     if (rope.attentionFactor)
       out["attention_factor"] = *rope.attentionFactor;
     if (rope.scaling == Scaling::None)
@@ -180,7 +180,8 @@ private:
   /// transformers wants an integer where it is one.
   static json whole(double number) {
     const double rounded = std::round(number);
-    return std::abs(number - rounded) < 1e-9 * rounded ? json(static_cast<int64_t>(rounded)) : json(number);
+    return std::abs(number - rounded) < 1e-9 * rounded ? json(static_cast<int64_t>(rounded))
+                                                       : json(number);
   }
 
   const ModelConfig &config_;
@@ -191,7 +192,8 @@ private:
 
 } // namespace
 
-std::string huggingFaceConfig(const ExportedModel &model, const TokenizerSpec &tokenizer, DType type) {
+std::string huggingFaceConfig(const ExportedModel &model, const TokenizerSpec &tokenizer,
+                              DType type) {
   json out = HuggingFaceWriter(model, type).write();
   out["bos_token_id"] = idOf(tokenizer.bos);
   out["eos_token_id"] = tokenizer.stop.size() > 1 ? json(tokenizer.stop) : idOf(tokenizer.eos);
@@ -219,7 +221,8 @@ std::string tokenizerConfig(const TokenizerSpec &tokenizer, int64_t context) {
 //===- GGUF -------------------------------------------------------------------===//
 
 bool hasRopeTable(const ExportedModel &model) {
-  return model.config.rope.scaling == Scaling::Llama3 || model.config.rope.scaling == Scaling::Factors;
+  return model.config.rope.scaling == Scaling::Llama3 ||
+         model.config.rope.scaling == Scaling::Factors;
 }
 
 namespace {
@@ -231,8 +234,9 @@ void addTokenizer(const TokenizerSpec &tokenizer, int64_t rows, GgufWriter &writ
   writer.add("tokenizer.ggml.tokens", written.tokens);
   writer.add("tokenizer.ggml.token_type", written.types);
   writer.add("tokenizer.ggml.merges", written.merges);
-  for (const auto &[key, id] : {std::pair("bos_token_id", tokenizer.bos), std::pair("eos_token_id", tokenizer.eos),
-                                std::pair("padding_token_id", tokenizer.pad)})
+  for (const auto &[key, id] :
+       {std::pair("bos_token_id", tokenizer.bos), std::pair("eos_token_id", tokenizer.eos),
+        std::pair("padding_token_id", tokenizer.pad)})
     if (id >= 0)
       writer.add(std::string("tokenizer.ggml.") + key, static_cast<uint32_t>(id));
   // llama.cpp knows one more token that ends a turn.
@@ -254,19 +258,21 @@ void addRope(const ModelConfig &config, const std::function<std::string(const ch
     writer.add(key(kLocalRopeBase.gguf), static_cast<float>(config.ropeLocal.base));
   if (rope.scaling != Scaling::Linear && rope.scaling != Scaling::Yarn)
     return;
-  writer.add(key("rope.scaling.type"), std::string(rope.scaling == Scaling::Linear ? "linear" : "yarn"));
+  writer.add(key("rope.scaling.type"),
+             std::string(rope.scaling == Scaling::Linear ? "linear" : "yarn"));
   writer.add(key("rope.scaling.factor"), static_cast<float>(rope.factor));
   if (rope.scaling == Scaling::Linear)
     return;
-  writer.add(key("rope.scaling.original_context_length"), static_cast<uint32_t>(rope.originalContext));
+  writer.add(key("rope.scaling.original_context_length"),
+             static_cast<uint32_t>(rope.originalContext));
   writer.add(key("rope.scaling.yarn_beta_fast"), static_cast<float>(rope.betaFast));
   writer.add(key("rope.scaling.yarn_beta_slow"), static_cast<float>(rope.betaSlow));
 }
 
 } // namespace
 
-void addGgufMetadata(const ExportedModel &model, const TokenizerSpec &tokenizer, const std::string &name,
-                     DType type, GgufWriter &writer) {
+void addGgufMetadata(const ExportedModel &model, const TokenizerSpec &tokenizer,
+                     const std::string &name, DType type, GgufWriter &writer) {
   const ModelConfig &config = model.config;
   const Family &family = *config.family;
   classOf(family);

@@ -12,7 +12,8 @@ class GgufWriter;
 
 /// config.json of a model of the family, as transformers 4 and 5 read it, for weights of `type`. Throws
 /// Error (Unsupported) for a family or a number that it cannot say.
-std::string huggingFaceConfig(const ExportedModel &model, const TokenizerSpec &tokenizer, DType type);
+std::string huggingFaceConfig(const ExportedModel &model, const TokenizerSpec &tokenizer,
+                              DType type);
 
 /// generation_config.json and tokenizer_config.json.
 std::string generationConfig(const TokenizerSpec &tokenizer);

@@ -12,7 +12,9 @@ namespace {
 using namespace mlir;
 
 /// GGUF holds numbers as f32.
-bool isNear(double a, double b) { return std::abs(a - b) <= 1e-6 * std::max(std::abs(a), std::abs(b)); }
+bool isNear(double a, double b) {
+  return std::abs(a - b) <= 1e-6 * std::max(std::abs(a), std::abs(b));
+}
 
 std::string textOf(Attribute attribute) {
   if (!attribute)
@@ -34,7 +36,8 @@ public:
       if (std::string found = compare(*ours, *theirs, place); !found.empty())
         return found;
     if (ours != a.end() || theirs != b.end())
-      return place + (ours != a.end() ? ours : theirs)->getName().getStringRef().str() + " is in only one";
+      return place + (ours != a.end() ? ours : theirs)->getName().getStringRef().str() +
+             " is in only one";
     return "";
   }
 
@@ -57,7 +60,8 @@ private:
       return found;
     for (auto [ours, theirs] : llvm::zip(a.getRegions(), b.getRegions())) {
       auto block = dyn_cast<lm::BlockOp>(a);
-      if (std::string found = run(ours.front(), theirs.front(), block ? block.getLabel().str() + ": " : place);
+      if (std::string found =
+              run(ours.front(), theirs.front(), block ? block.getLabel().str() + ": " : place);
           !found.empty())
         return found;
     }
@@ -69,7 +73,8 @@ private:
     auto inLayer = [](StringRef name) {
       return name.consume_front("blk.") ? name.split('.').second : name;
     };
-    return inLayer(ours) == inLayer(theirs) && params_.try_emplace(ours, theirs).first->second == theirs;
+    return inLayer(ours) == inLayer(theirs) &&
+           params_.try_emplace(ours, theirs).first->second == theirs;
   }
 
   std::string compareAttributes(Operation &a, Operation &b, const std::string &at) {
@@ -77,20 +82,25 @@ private:
     if (ours && !llvm::equal(ours.getInverseFrequencies(), theirs.getInverseFrequencies(), isNear))
       return at + ": other frequencies";
     if (ours && !isNear(ours.getAmplitude(), theirs.getAmplitude()))
-      return at + ": amplitude " + std::to_string(ours.getAmplitude()) + ", not " + std::to_string(theirs.getAmplitude());
+      return at + ": amplitude " + std::to_string(ours.getAmplitude()) + ", not " +
+             std::to_string(theirs.getAmplitude());
     NamedAttrList all(a.getAttrDictionary());
     for (NamedAttribute attribute : b.getAttrDictionary())
       all.set(attribute.getName(), attribute.getValue());
     for (NamedAttribute attribute : all) {
       const StringRef name = attribute.getName();
-      if (name == "label" || name == "cache" || name == "offset" || (ours && (name == "base" || name == "scaling")))
+      if (name == "label" || name == "cache" || name == "offset" ||
+          (ours && (name == "base" || name == "scaling")))
         continue;
       const Attribute mine = a.getAttr(name), other = b.getAttr(name);
-      auto param = dyn_cast_or_null<FlatSymbolRefAttr>(mine), otherParam = dyn_cast_or_null<FlatSymbolRefAttr>(other);
+      auto param = dyn_cast_or_null<FlatSymbolRefAttr>(mine),
+           otherParam = dyn_cast_or_null<FlatSymbolRefAttr>(other);
       if (param && otherParam && isSameParam(param.getValue(), otherParam.getValue()))
         continue;
-      auto number = dyn_cast_or_null<FloatAttr>(mine), otherNumber = dyn_cast_or_null<FloatAttr>(other);
-      if (number && otherNumber ? isNear(number.getValueAsDouble(), otherNumber.getValueAsDouble()) : mine == other)
+      auto number = dyn_cast_or_null<FloatAttr>(mine),
+           otherNumber = dyn_cast_or_null<FloatAttr>(other);
+      if (number && otherNumber ? isNear(number.getValueAsDouble(), otherNumber.getValueAsDouble())
+                                : mine == other)
         continue;
       return at + ": " + name.str() + " is " + textOf(mine) + ", not " + textOf(other);
     }

@@ -10,7 +10,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF is little-endian");
 
-constexpr uint64_t kAlignment = 32;                                                  // the format's default
+constexpr uint64_t kAlignment = 32; // the format's default
 enum ValueType : uint32_t { Uint32 = 4, Int32 = 5, Float32 = 6, Bool = 7, String = 8, Array = 9 };
 
 uint64_t aligned(uint64_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }
@@ -111,9 +111,7 @@ void GgufWriter::begin() {
   pad(metadata_.size());
 }
 
-void GgufWriter::pad(uint64_t written) {
-  sink_(std::string(aligned(written) - written, '\0'));
-}
+void GgufWriter::pad(uint64_t written) { sink_(std::string(aligned(written) - written, '\0')); }
 
 void GgufWriter::append(std::span<const uint8_t> bytes) {
   if (current_ == tensors_.size() || written_ + bytes.size() > tensors_[current_].bytes)

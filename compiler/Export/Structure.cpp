@@ -70,7 +70,9 @@ public:
   }
 
 private:
-  std::string layerPrefix() const { return "blk." + std::to_string(result_.config.layers.size()) + "."; }
+  std::string layerPrefix() const {
+    return "blk." + std::to_string(result_.config.layers.size()) + ".";
+  }
 
   ExportedTensor &add(StringRef name) {
     ExportedTensor tensor;
@@ -149,7 +151,8 @@ private:
     }
     if (attentions != 1 || units != 1)
       refuse(block.getLabel().str() + " has " + std::to_string(attentions) + " attentions and " +
-             std::to_string(units) + " gated units, and the format has one of each a layer: drop whole "
+             std::to_string(units) +
+             " gated units, and the format has one of each a layer: drop whole "
              "blocks where a part is pruned away");
     layer.rotates = rope.has_value();
     readRope(layer, rope);
@@ -176,8 +179,7 @@ private:
     layer.kvHeads = static_cast<int64_t>(attention.getKvHeads());
     layer.window = static_cast<int64_t>(attention.getWindow().value_or(0));
     same(config.headDim, lm::features(attention.getQuery()) / layer.heads, isFirst, "head size");
-    same(config.attentionScale, attention.getScale(), isFirst,
-         "the scale of attention");
+    same(config.attentionScale, attention.getScale(), isFirst, "the scale of attention");
     std::optional<double> cap;
     if (auto own = attention.getSoftCap())
       cap = *own;
@@ -199,9 +201,9 @@ private:
     const bool hasBias = linear.getBias().has_value();
     if (hasBias)
       add(*linear.getBias());
-    bool &flag = stem.starts_with("ffn_")  ? config.ffnBias
-                 : stem == "attn_output" ? config.outputBias
-                                         : config.qkvBias;
+    bool &flag = stem.starts_with("ffn_") ? config.ffnBias
+                 : stem == "attn_output"  ? config.outputBias
+                                          : config.qkvBias;
     flag = flag || hasBias;
   }
 
@@ -295,13 +297,12 @@ std::map<std::string, ExportedTensor> unfuse(lm::ModelOp model) {
     int64_t begin = 0;
     for (auto [i, result] : llvm::enumerate(split->getResults())) {
       const int64_t rows = lm::features(result);
-      auto weight =
-          cut(product.getWeight(), i, begin, {rows, lm::features(product.getInput())});
+      auto weight = cut(product.getWeight(), i, begin, {rows, lm::features(product.getInput())});
       FlatSymbolRefAttr bias;
       if (product.getBias())
         bias = cut(*product.getBias(), i, begin, {rows});
-      result.replaceAllUsesWith(builder.create<lm::LinearOp>(
-          product.getLoc(), result.getType(), product.getInput(), weight, bias));
+      result.replaceAllUsesWith(builder.create<lm::LinearOp>(product.getLoc(), result.getType(),
+                                                             product.getInput(), weight, bias));
       begin += rows;
     }
     split.erase();

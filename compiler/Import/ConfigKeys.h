@@ -21,7 +21,8 @@ inline constexpr ConfigKey kLayerNormEps{"layer_norm_eps", "attention.layer_norm
 inline constexpr ConfigKey kRopeBase{"rope_theta", "rope.freq_base"};
 inline constexpr ConfigKey kLocalRopeBase{"rope_local_base_freq", "rope.freq_base_swa"};
 inline constexpr ConfigKey kWindow{"sliding_window", "attention.sliding_window"};
-inline constexpr ConfigKey kWindowPattern{"sliding_window_pattern", "attention.sliding_window_pattern"};
+inline constexpr ConfigKey kWindowPattern{"sliding_window_pattern",
+                                          "attention.sliding_window_pattern"};
 inline constexpr ConfigKey kAttentionSoftCap{"attn_logit_softcapping", "attn_logit_softcapping"};
 inline constexpr ConfigKey kLogitSoftCap{"final_logit_softcapping", "final_logit_softcapping"};
 inline constexpr ConfigKey kEmbeddingScale{"embedding_multiplier", "embedding_scale"};

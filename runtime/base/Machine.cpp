@@ -28,10 +28,13 @@ std::optional<double> numberIn(const fs::path &path) {
 /// The value of the line "KEY VALUE"; 0 if there is none.
 uint64_t valueOf(const fs::path &path, const std::string &key) {
   std::ifstream file(path);
-  uint64_t value = 0;
-  for (std::string name; file >> name >> value;)
-    if (name == key)
+  for (std::string line; std::getline(file, line);) { // a unit may follow
+    std::istringstream words(line);
+    std::string name;
+    uint64_t value = 0;
+    if (words >> name >> value && name == key)
       return value;
+  }
   return 0;
 }
 

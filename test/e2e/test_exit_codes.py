@@ -402,9 +402,10 @@ def every_place_is_known(b):
         if not known:
             b.failures += 1
             print(f"FAILED: {path}:{line}: no test makes this fail, or names it: {codes} {said}")
-    if set(UNREACHED) - used:
+    reached = sorted(words for words in set(UNREACHED) - used if "chance" not in UNREACHED[words])
+    if reached:
         b.failures += 1
-        print("FAILED: places that a test reaches, or that are gone:", sorted(set(UNREACHED) - used))
+        print("FAILED: places that a test reaches, or that are gone:", reached)
 
 
 def main():

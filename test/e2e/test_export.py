@@ -96,6 +96,7 @@ def check_family(name, folder):
     file = folder / "model.gguf"
     if name in NOT_IN_GGUF:
         error = refused(UNSUPPORTED, NOT_IN_GGUF[name], file, bundle, "--type", "f32")
+        assert "cannot say this model" in error, error
         print(f"{name}: safetensors {apart:.1e}; {error.split('.retort: ')[-1]}", flush=True)
         return
     run("export", bundle, "--type", "f32", "-o", file)
@@ -146,7 +147,7 @@ def check_types(work):
             assert other.encode(text, add_special_tokens=False) == wanted, (text, wanted, other.encode(text))
     assert slow.eos_token == from_gguf.eos_token == "<|endoftext|>"
     error = run("export", bundle, "--type", "f16", "-o", file, code=USAGE)
-    assert "--force" in error, error
+    assert "exists: give --force to replace it" in error, error
     before = file.read_bytes()
     run("export", bundle, "--type", "bf16", "-o", file, "--force")
     assert file.read_bytes() == before, "the same command gave other bytes"
@@ -165,6 +166,26 @@ def check_refusals(work, bundle):
             work / f"{keep}.retort")
         for format in ("gguf", "safetensors"):
             refused(UNSUPPORTED, words, out, work / f"{keep}.retort", "--format", format)
+    other = work / "other"
+    other.mkdir()
+    make_models.make("ernie4_5", other)
+    make_sparse_model.write_tokenizer(other, make_models.VOCAB)
+    run("compile", other, "--recipe", "none", "--target", tiny.HOST_TARGET, "-q", "-o", work / "other.retort")
+    refused(UNSUPPORTED, "its family is ernie4_5, and export writes", out, work / "other.retort")
+    words = work / "words"
+    words.mkdir()
+    for file in (work / "hf").iterdir():
+        (words / file.name).write_bytes(file.read_bytes())
+    unigram = tokenizers.Tokenizer(tokenizers.models.Unigram(
+        [("<unk>", 0.0)] + [(letter, -1 - i / 8) for i, letter in enumerate("\u2581abcdefghijklmnop")], unk_id=0))
+    unigram.pre_tokenizer, unigram.decoder = tokenizers.pre_tokenizers.Metaspace(), tokenizers.decoders.Metaspace()
+    unigram.save(str(words / "tokenizer.json"))
+    (words / "tokenizer_config.json").write_text('{"eos_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast"}')
+    run("compile", words, "--recipe", "none", "--target", tiny.HOST_TARGET, "-q", "-o", work / "words.retort")
+    refused(UNSUPPORTED, "export to GGUF writes byte-level tokenizers", out, work / "words.retort")
+    run("export", work / "words.retort", "--format", "safetensors", "-o", work / "words-hf")
+    pieces = transformers.AutoTokenizer.from_pretrained(str(work / "words-hf"))
+    assert pieces.encode("abba deaf") == unigram.encode("abba deaf").ids
     cut = work / "cut.retort"
     run("compile", work / "hf", "--recipe", "int4", "--target", "cuda:sm_80", "--devices", "2", "-q", "-o", cut, CUDACXX=FAKE_NVCC)
     refused(UNSUPPORTED, "cut over GPUs", out, cut)

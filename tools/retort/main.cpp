@@ -45,6 +45,7 @@ struct CommandLine {
   InspectOptions inspect;
   ImportOptions import;
   ExportOptions exported;
+  std::vector<std::string> budgets;
   std::string budget, described;
 
   CommandLine() {
@@ -60,6 +61,7 @@ struct CommandLine {
     addInspect();
     addImport();
     addExport();
+    addSweep();
     addRecipes();
     addServe();
     for (CLI::App *command : app.get_subcommands({}))
@@ -85,6 +87,45 @@ struct CommandLine {
 
   void addCompile() {
     auto *c = app.add_subcommand("compile", "Make a bundle from a teacher and documents");
+    c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")
+        ->type_name("OUT.retort");
+    addHowToCompile(c);
+    c->add_flag("--print-pipeline", compile.printPipeline, "Print the pipeline in use and stop");
+    c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")
+        ->type_name("SIZE")
+        ->default_str("");
+    c->add_flag("--dry-run", compile.dryRun,
+                "Print stages, cache, memory, disk and time, and stop");
+    c->callback([this] {
+      if (!budget.empty())
+        compile.budgetBytes = parseSize(budget);
+      compileCommand(compile);
+    });
+  }
+
+  void addSweep() {
+    auto *c =
+        app.add_subcommand("sweep", "Make a bundle for each of several budgets, and one report");
+    c->add_option("--budgets", budgets, "Most bytes of each bundle, for example 20MB,40MB")
+        ->required()
+        ->type_name("SIZE,...")
+        ->allow_extra_args(false)
+        ->delimiter(',')
+        ->default_str("");
+    c->add_option("-o,--output", compile.output, "The folder of the bundles and the report")
+        ->required()
+        ->type_name("DIR");
+    addHowToCompile(c);
+    c->callback([this] {
+      SweepOptions sweep{compile, {}};
+      for (const std::string &each : budgets)
+        sweep.budgets.emplace_back(each, parseSize(each));
+      sweepCommand(sweep);
+    });
+  }
+
+  /// What compile and sweep have in common.
+  void addHowToCompile(CLI::App *c) {
     c->add_option("TEACHER", compile.teacher, "A .gguf file or a Hugging Face folder")->required();
     addAdapter(c, compile.adapter, "TEACHER");
     c->add_option("--corpus", compile.corpus, "Documents of the field: files or folders")
@@ -92,8 +133,6 @@ struct CommandLine {
         ->default_str("");
     c->add_flag("--small-corpus", compile.smallCorpus,
                 "Go on with a corpus that holds out fewer than 50 documents");
-    c->add_option("-o,--output", compile.output, "The bundle; a folder if it ends in '/'")
-        ->type_name("OUT.retort");
     c->add_option("--target", compile.target,
                   "What to emit code for: cpu, cpu:x86-64-v3, cuda:sm_80,sm_90 or cpu,cuda:sm_90")
         ->type_name("TARGET");
@@ -131,10 +170,6 @@ struct CommandLine {
         ->type_name("PIPELINE")
         ->default_str("");
     addChatSource(c, compile.chat);
-    c->add_flag("--print-pipeline", compile.printPipeline, "Print the pipeline in use and stop");
-    c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")
-        ->type_name("SIZE")
-        ->default_str("");
     c->add_option("--minutes", compile.minutes,
                   "What the compile may take on this machine: how long to train (default: the "
                   "recipe's numbers of tokens)")
@@ -155,15 +190,8 @@ struct CommandLine {
         "--baselines",
         [this] { compile.settings.push_back({"--baselines", "baselines", "true", {}}); },
         "Also train the honest baselines, for the report (doubles the time)");
-    c->add_flag("--dry-run", compile.dryRun,
-                "Print stages, cache, memory, disk and time, and stop");
     c->add_flag("--force", compile.force, "Replace the output if it exists");
     c->add_flag("-q,--quiet", compile.quiet, "No progress");
-    c->callback([this] {
-      if (!budget.empty())
-        compile.budgetBytes = parseSize(budget);
-      compileCommand(compile);
-    });
   }
 
   /// An option that sets the recipe's parameter of the same name.

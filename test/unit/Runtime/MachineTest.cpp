@@ -9,6 +9,7 @@
 #include <fstream>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 namespace fs = std::filesystem;
@@ -104,6 +105,13 @@ TEST(Machine, AGroupOutsideTheMountIsTheMountsRoot) {
 }
 
 /// Threads without a core are not made, whatever is asked for.
+TEST(Machine, FreeMemoryIsOfThisMachine) {
+  struct sysinfo machine{};
+  ASSERT_EQ(sysinfo(&machine), 0);
+  EXPECT_GT(availableMemoryBytes(), 1'000'000u);
+  EXPECT_LT(availableMemoryBytes(), static_cast<uint64_t>(machine.totalram) * machine.mem_unit);
+}
+
 TEST(Machine, ASessionHasNoMoreThreadsThanCores) {
   cpu_set_t before, one;
   ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
