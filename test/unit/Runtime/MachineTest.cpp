@@ -37,6 +37,12 @@ private:
 
 const std::string kVersion2 = "30 1 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw";
 
+TEST(Machine, MemoryIsNoMoreThanThereIs) {
+  const auto whole = uint64_t(::sysconf(_SC_PHYS_PAGES)) * uint64_t(::sysconf(_SC_PAGESIZE));
+  EXPECT_GT(availableMemoryBytes(), 0u);
+  EXPECT_LE(availableMemoryBytes(), whole);
+}
+
 TEST(Machine, NoGroupsNoLimits) {
   const GroupLimits limits = Machine().limits();
   EXPECT_TRUE(std::isinf(limits.cores));
