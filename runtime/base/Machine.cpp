@@ -25,14 +25,14 @@ std::optional<double> numberIn(const fs::path &path) {
   return file >> value && value >= 0 ? std::optional(value) : std::nullopt;
 }
 
-/// The value of the line "KEY VALUE"; 0 if there is none.
+/// The value of the line "KEY VALUE", after which a unit may stand; 0 if there is none.
 uint64_t valueOf(const fs::path &path, const std::string &key) {
   std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) { // a unit may follow
-    std::istringstream words(line);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields(line);
     std::string name;
     uint64_t value = 0;
-    if (words >> name >> value && name == key)
+    if (fields >> name >> value && name == key)
       return value;
   }
   return 0;
