@@ -5,10 +5,10 @@
 // of: scoring and tuning of the teacher, and observations of it, are done once.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/Driver/Workspace.h"
 #include "compiler/Data/Numbers.h"
 #include "compiler/Driver/Compile.h"
 #include "compiler/Driver/Progress.h"
+#include "compiler/Driver/Workspace.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/Output.h"
 #include "runtime/base/SystemError.h"
@@ -61,9 +61,10 @@ bool isCommon(const ModelFigures &model, const std::vector<Point> &points) {
   return std::ranges::all_of(points, [&](const Point &point) {
     const ModelFigures *own = find(point.report, model.name);
     return own && model.name != point.report.specialist &&
-           std::ranges::equal(own->scores, model.scores, [](const DocumentScore &a, const DocumentScore &b) {
-             return a.textBytes == b.textBytes && a.nll == b.nll;
-           });
+           std::ranges::equal(own->scores, model.scores,
+                              [](const DocumentScore &a, const DocumentScore &b) {
+                                return a.textBytes == b.textBytes && a.nll == b.nll;
+                              });
   });
 }
 
@@ -100,8 +101,9 @@ void printTable(const std::vector<Point> &points) {
   output::print("%-12s %12s %12s  %s\n", "budget", "bundle", "bits/byte", "file");
   for (const Point &point : points) {
     const ModelFigures *specialist = find(point.report, point.report.specialist);
-    const std::string bits =
-        specialist && specialist->bitsPerByte ? fixedDecimals(specialist->bitsPerByte->value, 4) : "-";
+    const std::string bits = specialist && specialist->bitsPerByte
+                                 ? fixedDecimals(specialist->bitsPerByte->value, 4)
+                                 : "-";
     output::print("%-12s %12s %12s  %s\n", point.budget.c_str(),
                   formatBytes(fs::file_size(point.options.output)).c_str(), bits.c_str(),
                   point.options.output.c_str());
@@ -132,12 +134,13 @@ void sweepCommand(const SweepOptions &options) {
     planCompile(point.options);
   Progress progress(options.compile.quiet);
   for (Point &point : points) {
-    progress.note("budget " + point.budget + ", " + std::to_string(&point - points.data() + 1) + " of " +
-                  std::to_string(points.size()));
+    progress.note("budget " + point.budget + ", " + std::to_string(&point - points.data() + 1) +
+                  " of " + std::to_string(points.size()));
     point.report = compileBundle(point.options);
   }
   const Report front = frontOf(points);
-  writeFileAtomically((fs::path(options.compile.output) / "report.json").string(), front.toJson().dump(1) + "\n");
+  writeFileAtomically((fs::path(options.compile.output) / "report.json").string(),
+                      front.toJson().dump(1) + "\n");
   writeFileAtomically(page, front.toHtml());
   printTable(points);
 }

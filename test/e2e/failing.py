@@ -43,7 +43,8 @@ class Bench:
         return process
 
     def compile(self, what, code, pattern, teacher, *options, **more):
-        return self.expect(what, code, pattern, "compile", teacher, "-o", self.out, *options, **more)
+        target = () if "--target" in options else ("--target", tiny.HOST_TARGET)
+        return self.expect(what, code, pattern, "compile", teacher, "-o", self.out, *target, *options, **more)
 
     def template(self, text):
         path = self.work / "template.jinja"

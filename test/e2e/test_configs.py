@@ -202,15 +202,16 @@ def main():
     failures = 0
     for family in [options.only] if options.only else FAMILIES:
         rng = random.Random(f"{family} {options.seed}")
-        options.compared = 0
-        for _ in range(options.cases):
+        options.compared, cases = 0, 0
+        while cases < options.cases or options.compared == 0 and cases < 10 * options.cases:
+            cases += 1
             config = config_of(family, rng)
             with tempfile.TemporaryDirectory() as name:
                 wrong = check(options, config, pathlib.Path(name))
             if wrong:
                 failures += 1
                 print(f"{family}: {wrong}: {json.dumps(config)}", flush=True)
-        print(f"{family}: {options.compared} of {options.cases} compared", flush=True)
+        print(f"{family}: {options.compared} of {cases} compared", flush=True)
         if options.compared == 0:
             failures += 1
     if failures:

@@ -88,12 +88,12 @@ def check_tiny(sim, folder):
     no_findings(sim, "tiny, both forms")
     sim.set(check=0)
     assert bits[0] == bits[1], "tiny: the forms' bits differ"
-    for seed in (1, 2, 3, 4):
+    for seed in often([1, 2], [1, 2, 3, 4]):
         sim.set(seed=seed)
         for bundle in bundles:
             assert drive_tiny(bundle) == bits[0], f"{bundle.stem}: seed {seed} gives other bits"
     sim.set(seed=0)
-    print("tiny: five orders of CTAs and warps, both forms: the same bits", flush=True)
+    print("tiny: other orders of CTAs and warps, both forms: the same bits", flush=True)
 
 
 def check_orders(sim, bundle):
@@ -104,7 +104,7 @@ def check_orders(sim, bundle):
                 return session.step([(2355, 0)]).tobytes()
 
     first = bits()
-    for seed in (11, 12):
+    for seed in often([11], [11, 12]):
         sim.set(seed=seed)
         assert bits() == first, f"SmolLM2: seed {seed} gives other bits"
     sim.set(seed=0)

@@ -44,7 +44,9 @@ def commands(work):
         "bench": bench, "bench --json": bench + ["--json"],
         "chat-render": ["chat-render", work / "chatty", work / "turns.json"],
         "corpus": ["corpus", corpus],
-        "serve --help": ["serve", "--help"],
+        "serve --help": ["serve", "--help"], "export --help": ["export", "--help"],
+        "sweep": ["sweep", teacher, "--recipe", "int8", "--budgets", "10MB", "-o", work / "front", "--force", "-q", "--target",
+                  tiny.HOST_TARGET],
         "recipes": ["recipes"], "recipes NAME": ["recipes", "specialist"],
     }
 

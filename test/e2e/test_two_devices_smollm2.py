@@ -59,8 +59,8 @@ def check_findings(sim, bundle):
             if peers:
                 with Timer("17 rows of prefill, checked"):
                     session.step([(504 + i, 0) for i in range(17)], [16])
-            with Timer("two steps of two rows, checked"):
-                for token in (282, 2355):
+            with Timer("steps of two rows, checked"):
+                for token in often([282], [282, 2355]):
                     session.step([(token, 0), (504, 1)])
         no_findings(sim, f"{bundle.stem}, {'peers' if peers else 'host memory'}")
     sim.set(check=0, peers=1)
@@ -73,7 +73,8 @@ def check_orders(sim, bundles):
             return session.step([(504, 0), (2355, 0)]).tobytes() + session.step([(282, 0)]).tobytes()
 
     first = bits(bundles[0])
-    for bundle, peers, seed in ((bundles[0], 0, 5), (bundles[1], 1, 6), (bundles[1], 0, 0), (bundles[0], 1, 7)):
+    orders = [(bundles[0], 0, 5), (bundles[1], 1, 6), (bundles[1], 0, 0), (bundles[0], 1, 7)]
+    for bundle, peers, seed in often(orders[:2], orders):
         sim.set(peers=peers, seed=seed)
         assert bits(bundle) == first, f"{bundle.stem}, peers {peers}, seed {seed}: other bits"
     sim.set(peers=1, seed=0)
