@@ -33,7 +33,7 @@ PREFILL, DECODE = (8, 8, 8, 40), 6
 FORMATS = {"i8g32": (-127, 127), "i4g32a": (-8, 7)}
 # Its text is longer than the table that it takes.
 LEFT_OUT = ("phi3_long",)
-SOME = ("gemma2", "cohere2", "granite_swa", "muse_glimmer", "hunyuan")
+SOME = ("gemma2", "cohere2", "granite_swa", "muse_glimmer", "hunyuan", "gemma4")
 
 
 def coded(shape, codes, rng):
