@@ -312,6 +312,13 @@ RETORT_API retort_status retort_decoder_set_stops(retort_decoder *decoder, const
 RETORT_API retort_status retort_decoder_follow(retort_decoder *decoder, const int32_t *tokens,
                                                size_t num_tokens);
 
+/**
+ * Special tokens whose names the decoder's text holds, [num_tokens], such as those that a model writes around
+ * the calls of functions. All others are left out. @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_decoder_show(retort_decoder *decoder, const int32_t *tokens,
+                                             size_t num_tokens);
+
 /** 1 if the text has ended at a stop: no more comes. 0 again when the decoder starts anew. */
 RETORT_API int retort_decoder_stopped(const retort_decoder *decoder);
 
@@ -574,7 +581,13 @@ RETORT_API retort_status retort_top_tokens(const float *logits, size_t num_logit
 typedef enum retort_grammar_kind {
   RETORT_GRAMMAR_JSON_SCHEMA = 0, /**< a JSON Schema: JSON texts that it allows */
   RETORT_GRAMMAR_REGEX = 1,       /**< a regular expression that matches the whole text */
-  RETORT_GRAMMAR_CHOICE = 2       /**< a JSON list of texts: one of them */
+  RETORT_GRAMMAR_CHOICE = 2,      /**< a JSON list of texts: one of them */
+  /** JSON that puts texts, special tokens and grammars together, as the calls of functions need it:
+   *  "TEXT"; {"token": "NAME OF A SPECIAL TOKEN"}; {"schema": {...}}; {"regex": "..."}; [PART, ...] in
+   *  order; {"any": [PART, ...]} one of them; {"repeat": PART} any number, or none;
+   *  {"until": MARK, "then": PART} any text that does not hold MARK, a text or a token, or that, MARK and
+   *  the part; {"unless": "TEXT", "then": PART} any text that does not begin so, or TEXT and the part. */
+  RETORT_GRAMMAR_STRUCTURE = 3
 } retort_grammar_kind;
 
 /**

@@ -219,6 +219,10 @@ public:
   void follow(std::span<const int32_t> tokens) {
     retort_decoder_follow(handle_.get(), tokens.data(), tokens.size());
   }
+  /// Special tokens whose names the text holds, as retort_decoder_show().
+  void show(std::span<const int32_t> tokens) {
+    retort_decoder_show(handle_.get(), tokens.data(), tokens.size());
+  }
   bool stopped() const { return retort_decoder_stopped(handle_.get()) != 0; }
   std::string_view finish() {
     const char *text = "";

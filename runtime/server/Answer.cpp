@@ -18,10 +18,13 @@ static double finite(float logprob) { return std::max(double(logprob), -9999.0);
 Answer::Answer(std::shared_ptr<Exchange> exchange, const Model &model, Options options)
     : exchange_(std::move(exchange)), model_(model), options_(std::move(options)),
       cancelled_(std::make_shared<std::atomic<bool>>(false)), open_(options_.choices) {
-  for (size_t i = 0; i < options_.choices; ++i)
+  for (size_t i = 0; i < options_.choices; ++i) {
     choices_.push_back(
         {options_.echoes.empty() ? "" : options_.echoes[i / options_.choicesOfPrompt], "", 0, 0,
-         nullptr, Decoder(model_), 0});
+         nullptr, Decoder(model_), 0, std::nullopt});
+    if (options_.tools)
+      choices_.back().parser.emplace(*options_.tools);
+  }
   exchange_->promptTokens = options_.promptTokens;
   exchange_->whenGone([cancelled = cancelled_] { *cancelled = true; });
 }
@@ -51,13 +54,14 @@ void Answer::update(size_t index, Update update) {
   exchange_->answerTokens += update.tokens - choice.tokens;
   choice.tokens = update.tokens;
   choice.cached += update.cachedTokens;
-  const Json scores = scoresOf(choice, update.scores);
+  const Json scores = scoresOf(choice, update.scores), calls = takeCalls(choice, update);
   if (update.finished) {
-    choice.finish = update.length ? "length" : "stop";
+    const bool called = choice.parser && choice.parser->whole();
+    choice.finish = update.length ? "length" : called ? "tool_calls" : "stop";
     --open_;
   }
   if (options_.stream)
-    writePiece(index, update, scores);
+    writePiece(index, update, calls, scores);
   else
     choice.text += update.text;
   if (!options_.stream && options_.scores)
@@ -68,6 +72,34 @@ void Answer::update(size_t index, Update update) {
     }
   if (open_ == 0)
     complete();
+}
+
+Json Answer::takeCalls(Choice &choice, Update &update) const {
+  Json deltas = Json::array();
+  if (!choice.parser)
+    return deltas;
+  std::string content;
+  std::vector<ToolPiece> pieces;
+  choice.parser->push(update.text, content, pieces);
+  if (update.finished)
+    choice.parser->finish(content);
+  update.text = std::move(content);
+  for (const ToolPiece &piece : pieces) {
+    if (!piece.name.empty()) {
+      const Json call = {{"id", newCallId(*options_.tools)},
+                         {"type", "function"},
+                         {"function", {{"name", piece.name}, {"arguments", ""}}}};
+      Json delta = {{"index", choice.calls.size()}};
+      delta.update(call);
+      choice.calls.push_back(call);
+      deltas.push_back(delta);
+      continue;
+    }
+    choice.calls.back()["function"]["arguments"].get_ref<std::string &>() += piece.arguments;
+    deltas.push_back(
+        {{"index", choice.calls.size() - 1}, {"function", {{"arguments", piece.arguments}}}});
+  }
+  return deltas;
 }
 
 Json Answer::object(const char *kind) const {
@@ -155,9 +187,14 @@ Json Answer::chunk(size_t choice, const Json &delta, const Json &scores,
 
 void Answer::writeEvent(const Json &event) { exchange_->write("data: " + dumped(event) + "\n\n"); }
 
-void Answer::writePiece(size_t index, const Update &update, const Json &scores) {
-  if (!update.text.empty() || !update.scores.empty())
-    writeEvent(chunk(index, {{"content", update.text}}, scores, ""));
+void Answer::writePiece(size_t index, const Update &update, const Json &calls, const Json &scores) {
+  Json delta = Json::object();
+  if (!update.text.empty() || (!update.scores.empty() && calls.empty()))
+    delta["content"] = update.text;
+  if (!calls.empty())
+    delta["tool_calls"] = calls;
+  if (!delta.empty())
+    writeEvent(chunk(index, delta, scores, ""));
   if (update.finished)
     writeEvent(chunk(index, Json::object(), nullptr, choices_[index].finish));
 }
@@ -187,9 +224,14 @@ void Answer::complete() {
   Json whole = object(options_.chat ? "chat.completion" : "text_completion");
   for (size_t i = 0; i < choices_.size(); ++i) {
     Json entry = {{"index", i}};
-    if (options_.chat)
+    if (options_.chat) {
       entry["message"] = {{"role", "assistant"}, {"content", choices_[i].text}};
-    else
+      if (!choices_[i].calls.empty()) {
+        if (choices_[i].text.empty())
+          entry["message"]["content"] = nullptr;
+        entry["message"]["tool_calls"] = choices_[i].calls;
+      }
+    } else
       entry["text"] = choices_[i].text;
     entry["logprobs"] = choices_[i].scores;
     entry["finish_reason"] = choices_[i].finish;

@@ -4,6 +4,7 @@
 #include "runtime/server/Fields.h"
 #include "runtime/server/Http.h"
 #include "runtime/server/Scheduler.h"
+#include "runtime/server/ToolCalls.h"
 
 namespace retort::server {
 
@@ -28,8 +29,9 @@ public:
     int64_t created = 0;
     size_t choices = 1, promptTokens = 0;
     size_t choicesOfPrompt = 1;
-    bool scores = false;             ///< log-probabilities are wanted
-    std::vector<std::string> echoes; ///< of each prompt, if its text is wanted
+    bool scores = false;                     ///< log-probabilities are wanted
+    std::vector<std::string> echoes;         ///< of each prompt, if its text is wanted
+    std::shared_ptr<const ToolSyntax> tools; ///< of calls that answers may hold; null: none
   };
   Answer(std::shared_ptr<Exchange> exchange, const Model &model, Options options);
 
@@ -44,6 +46,8 @@ private:
     Json scores;       ///< log-probabilities so far, as OpenAI has them; null: none
     Decoder pieces;    ///< where in the text each of their tokens begins
     size_t offset = 0; ///< characters before the next one
+    std::optional<ToolParser> parser;
+    Json calls = Json::array(); ///< so far
   };
   Json scoresOf(Choice &choice, const std::vector<TokenScore> &scores) const;
   Json chatScore(const TokenScore &score) const;
@@ -51,7 +55,9 @@ private:
   Json usage() const;
   Json chunk(size_t choice, const Json &delta, const Json &scores, const std::string &finish) const;
   void writeEvent(const Json &event);
-  void writePiece(size_t choice, const Update &update, const Json &scores);
+  /// Takes calls out of what is new. Returns them as the deltas of a stream have them.
+  Json takeCalls(Choice &choice, Update &update) const;
+  void writePiece(size_t choice, const Update &update, const Json &calls, const Json &scores);
   void fail(const ApiError &error);
   void complete();
 

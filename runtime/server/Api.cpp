@@ -4,6 +4,7 @@
 #include "runtime/base/SystemError.h"
 #include "runtime/server/Page.h"
 #include "runtime/server/ResponseAnswer.h"
+#include "runtime/server/ToolCalls.h"
 
 #include <algorithm>
 #include <ctime>
@@ -74,6 +75,7 @@ uint64_t randomSeed() {
 const Api::Route Api::kRoutes[] = {
     {"GET", "/", &Api::page, true, false},
     {"GET", "/report", &Api::report, false, false},
+    {"GET", "/report/", &Api::report, false, false},
     {"GET", "/health", &Api::health, true, false},
     {"GET", "/live", &Api::live, true, false},
     {"GET", "/metrics", &Api::metrics, false, false},
@@ -88,13 +90,10 @@ const Api::Route Api::kRoutes[] = {
     {"POST", "/apply-template", &Api::applyTemplate, false, true},
 };
 
-Api::Api(const ApiOptions &options, Metrics &metrics, Log &log)
-    : options_(options), metrics_(metrics), log_(log), created_(std::time(nullptr)) {}
+Api::Api(const ApiOptions &options, const ServedModels &models, Metrics &metrics, Log &log)
+    : options_(options), models_(models), metrics_(metrics), log_(log) {}
 
-void Api::begin(const Model &model, Scheduler &scheduler) {
-  model_ = model;
-  info_ = model.info();
-  scheduler_ = &scheduler;
+void Api::begin() {
   State loading = State::Loading; // or it drains already
   state_.compare_exchange_strong(loading, State::Ready);
 }
@@ -154,8 +153,9 @@ void Api::requireReady() const {
     throw ApiError{503, "loading", "the model is being loaded: try again in a moment", {}};
   if (state_ == State::Draining)
     throw ApiError{503, "draining", "the server stops: ask another, or try again later", {}};
-  if (const std::string lost = scheduler_.load()->lost(); !lost.empty())
-    throw ApiError{503, "device_lost", lost, {}};
+  for (const ServedModel &model : models_.all())
+    if (const std::string lost = model->scheduler.lost(); !lost.empty())
+      throw ApiError{503, "device_lost", lost, {}};
 }
 
 std::optional<HttpReply> Api::refuse(const HttpRequest &head) {
@@ -260,8 +260,7 @@ void Api::live(const std::shared_ptr<Exchange> &exchange) {
 }
 
 void Api::metrics(const std::shared_ptr<Exchange> &exchange) {
-  exchange->reply(
-      {200, metrics_.text(options_.name, log_.dropped()), {}, "text/plain; version=0.0.4"});
+  exchange->reply({200, metrics_.text(log_.dropped()), {}, "text/plain; version=0.0.4"});
 }
 
 void Api::version(const std::shared_ptr<Exchange> &exchange) {
@@ -270,49 +269,58 @@ void Api::version(const std::shared_ptr<Exchange> &exchange) {
 
 void Api::page(const std::shared_ptr<Exchange> &exchange) {
   requireReady();
-  const Scheduler &scheduler = *scheduler_;
-  exchange->reply(
-      chatPage({{"name", options_.name},
-                {"device", scheduler.sessionInfo().device},
-                {"context", scheduler.context()},
-                {"chat", info_.has_chat != 0},
-                {"report", reportOf(*model_) && options_.keys.empty()}, // a link sends no key
-                {"keys", !options_.keys.empty()}}));
+  Json models = Json::array();
+  for (const ServedModel &model : models_.all())
+    models.push_back(
+        {{"name", model->name},
+         {"device", model->scheduler.sessionInfo().device},
+         {"context", model->scheduler.context()},
+         {"chat", model->info.has_chat != 0},
+         {"report", reportOf(model->model) && options_.keys.empty()}}); // a link sends no key
+  exchange->reply(chatPage({{"models", models}, {"keys", !options_.keys.empty()}}));
+}
+
+/// What follows a path that names a model; empty: none does.
+static std::string modelOf(const HttpRequest &request, const std::string &prefix) {
+  return request.path.starts_with(prefix) ? request.path.substr(prefix.size()) : std::string();
 }
 
 void Api::report(const std::shared_ptr<Exchange> &exchange) {
   requireReady();
-  const std::optional<std::string_view> html = reportOf(*model_);
+  const ServedModel model = models_.find(modelOf(exchange->request, "/report/"));
+  const std::optional<std::string_view> html = reportOf(model->model);
   if (!html)
     throw ApiError{404, "not_found", "this bundle has no report", {}};
   exchange->reply(reportPage(std::string(*html)));
 }
 
+static Json describe(const Served &model) {
+  return {{"id", model.name},
+          {"object", "model"},
+          {"created", model.created},
+          {"owned_by", "retort"},
+          {"max_model_len", model.scheduler.context()}};
+}
+
 void Api::models(const std::shared_ptr<Exchange> &exchange) {
-  Json model = {
-      {"id", options_.name}, {"object", "model"}, {"created", created_}, {"owned_by", "retort"}};
-  if (const Scheduler *scheduler = scheduler_)
-    model["max_model_len"] = scheduler->context();
-  const std::string path = exchange->request.path, prefix = "/v1/models/";
-  if (!path.starts_with(prefix))
-    return exchange->reply(replyOf(Json{{"object", "list"}, {"data", Json::array({model})}}));
-  requireModel(path.substr(prefix.size()));
-  exchange->reply(replyOf(model));
+  if (const std::string name = modelOf(exchange->request, "/v1/models/"); !name.empty())
+    return exchange->reply(replyOf(describe(*models_.find(name))));
+  Json list = Json::array();
+  for (const ServedModel &model : models_.all())
+    list.push_back(describe(*model));
+  exchange->reply(replyOf(Json{{"object", "list"}, {"data", list}}));
 }
 
-RequestLimits Api::limits() const {
-  return {uint32_t(std::min<size_t>(128, scheduler_.load()->capacity()))};
+/// Answers to one request at most: no more than any model takes at a time.
+static RequestLimits limitsOf(const ServedModels &models) {
+  size_t most = 128;
+  for (const ServedModel &model : models.all())
+    most = std::min(most, model->scheduler.capacity());
+  return {uint32_t(most)};
 }
 
-void Api::requireModel(const std::string &name) const {
-  if (!name.empty() && name != options_.name)
-    throw ApiError{404, "model_not_found",
-                   "model " + shown(name) + " is not served here: this is '" + options_.name + "'",
-                   "model"};
-}
-
-void Api::requireChat(const Conversation &conversation) const {
-  if (!info_.has_chat)
+static void requireChat(const Served &model, const Conversation &conversation) {
+  if (!model.info.has_chat)
     refuseField("messages",
                 "need a chat template, which this bundle does not have: use /v1/completions, or "
                 "compile it with --chat-template",
@@ -321,54 +329,83 @@ void Api::requireChat(const Conversation &conversation) const {
     return;
   Conversation without = conversation;
   without.tools.clear();
-  if (model_->chatText(conversation) == model_->chatText(without))
+  if (model.model.chatText(conversation) == model.model.chatText(without))
     refuseField("tools",
                 "are given, but this model's chat template does not read them: leave them "
                 "out",
                 "unsupported_parameter");
 }
 
-std::vector<int32_t> Api::chatTokens(const char *field, const Conversation &conversation) const {
+/// `field` is what the conversation was made from.
+static std::vector<int32_t> chatTokens(const Served &model, const char *field,
+                                       const Conversation &conversation) {
   return asClientsFault(field, [&] {
-    requireChat(conversation);
-    return model_->chatTokens(conversation);
+    requireChat(model, conversation);
+    return model.model.chatTokens(conversation);
   });
 }
 
+/// Lets an answer call functions, if the request has some: its grammar then allows that. Null: it has
+/// none.
+static std::shared_ptr<const ToolSyntax> useTools(Served &model, ToolUse &tools,
+                                                  Generation &generation) {
+  if (tools.functions.empty())
+    return nullptr;
+  std::shared_ptr<const ToolSyntax> syntax = model.toolSyntax();
+  if (!syntax)
+    refuseField("tools",
+                "are given, but this model's chat template does not write calls in a way that is "
+                "known here: leave them out, or give tool_choice \"none\"",
+                "unsupported_parameter");
+  for (ToolFunction &function : tools.functions)
+    try {
+      model.grammars.find(model.model, {RETORT_GRAMMAR_JSON_SCHEMA, function.schema, {}});
+    } catch (const Failure &failure) {
+      if (function.strict)
+        throw errorOf(failure, function.field.c_str());
+      function.schema = R"({"type": "object"})";
+    }
+  generation.constraint = callsGrammar(*syntax, tools, generation.constraint);
+  generation.shown = syntax->tokens;
+  return syntax;
+}
+
 void Api::chat(const std::shared_ptr<Exchange> &exchange) {
-  const ChatRequest request = parseChat(exchange->request.body, limits());
-  requireModel(request.generation.model);
-  std::vector<int32_t> tokens = chatTokens("messages", request.conversation);
-  answer(exchange, request.generation, true, {std::move(tokens)});
+  ChatRequest request = parseChat(exchange->request.body, limitsOf(models_));
+  const ServedModel model = models_.find(request.generation.model);
+  std::vector<int32_t> tokens = chatTokens(*model, "messages", request.conversation);
+  std::shared_ptr<const ToolSyntax> tools = useTools(*model, request.tools, request.generation);
+  answer(model, exchange, request.generation, true, std::move(tools), {std::move(tokens)});
 }
 
 void Api::responses(const std::shared_ptr<Exchange> &exchange) {
-  const ResponseRequest request = parseResponse(exchange->request.body);
-  requireModel(request.generation.model);
-  std::vector<int32_t> tokens = chatTokens("input", request.conversation);
-  const auto sink =
-      std::make_shared<ResponseAnswer>(exchange, request, options_.name, tokens.size());
-  submit(sink, request.generation, "input", {std::move(tokens)});
+  ResponseRequest request = parseResponse(exchange->request.body);
+  const ServedModel model = models_.find(request.generation.model);
+  std::vector<int32_t> tokens = chatTokens(*model, "input", request.conversation);
+  std::shared_ptr<const ToolSyntax> tools = useTools(*model, request.tools, request.generation);
+  const auto sink = std::make_shared<ResponseAnswer>(exchange, request, model->name,
+                                                     std::move(tools), tokens.size());
+  submit(model, sink, request.generation, "input", {std::move(tokens)});
 }
 
-std::vector<int32_t> Api::promptTokens(const Prompt &prompt) const {
+static std::vector<int32_t> promptTokens(const Served &model, const Prompt &prompt) {
   if (const std::string *text = std::get_if<std::string>(&prompt))
-    return asClientsFault("prompt", [&] { return model_->tokenize(*text); });
+    return asClientsFault("prompt", [&] { return model.model.tokenize(*text); });
   const std::vector<int32_t> &tokens = std::get<std::vector<int32_t>>(prompt);
   for (int32_t token : tokens)
-    if (token >= info_.vocab)
+    if (token >= model.info.vocab)
       refuseField("prompt", "has token " + std::to_string(token) + ", and the vocabulary has " +
-                                std::to_string(info_.vocab));
+                                std::to_string(model.info.vocab));
   return tokens;
 }
 
 void Api::completions(const std::shared_ptr<Exchange> &exchange) {
-  const CompletionRequest request = parseCompletion(exchange->request.body, limits());
-  requireModel(request.generation.model);
+  const CompletionRequest request = parseCompletion(exchange->request.body, limitsOf(models_));
+  const ServedModel model = models_.find(request.generation.model);
   std::vector<std::vector<int32_t>> prompts;
   for (const Prompt &prompt : request.prompts)
-    prompts.push_back(promptTokens(prompt));
-  answer(exchange, request.generation, false, std::move(prompts));
+    prompts.push_back(promptTokens(*model, prompt));
+  answer(model, exchange, request.generation, false, nullptr, std::move(prompts));
 }
 
 /// Throws ApiError unless the prompt and its answer fit. Returns the most tokens of the answer.
@@ -391,13 +428,15 @@ static size_t roomFor(const Generation &generation, size_t prompt, size_t contex
   return most;
 }
 
-void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &generation, bool chat,
+void Api::answer(const ServedModel &model, const std::shared_ptr<Exchange> &exchange,
+                 const Generation &generation, bool chat, std::shared_ptr<const ToolSyntax> tools,
                  std::vector<std::vector<int32_t>> prompts) {
   Answer::Options options;
+  options.tools = std::move(tools);
   options.chat = chat;
   options.stream = generation.stream;
   options.includeUsage = generation.includeUsage;
-  options.model = options_.name;
+  options.model = model->name;
   options.created = std::time(nullptr);
   options.choices = prompts.size() * generation.choices;
   options.choicesOfPrompt = generation.choices;
@@ -405,27 +444,30 @@ void Api::answer(const std::shared_ptr<Exchange> &exchange, const Generation &ge
   for (const std::vector<int32_t> &prompt : prompts) {
     options.promptTokens += prompt.size();
     if (generation.echo)
-      options.echoes.push_back(model_->detokenize(prompt));
+      options.echoes.push_back(model->model.detokenize(prompt));
   }
-  submit(std::make_shared<Answer>(exchange, *model_, options), generation,
+  submit(model, std::make_shared<Answer>(exchange, model->model, options), generation,
          chat ? "messages" : "prompt", prompts);
 }
 
-void Api::submit(const std::shared_ptr<AnswerSink> &sink, const Generation &generation,
-                 const char *field, const std::vector<std::vector<int32_t>> &prompts) {
+void Api::submit(const ServedModel &model, const std::shared_ptr<AnswerSink> &sink,
+                 const Generation &generation, const char *field,
+                 const std::vector<std::vector<int32_t>> &prompts) {
+  const int64_t vocab = model->info.vocab;
   for (const retort_logit_bias &bias : generation.bias)
-    if (bias.token >= info_.vocab)
+    if (bias.token >= vocab)
       refuseField("logit_bias", "has token " + std::to_string(bias.token) +
-                                    ", and the vocabulary has " + std::to_string(info_.vocab));
+                                    ", and the vocabulary has " + std::to_string(vocab));
   std::optional<Grammar> grammar;
   if (generation.constraint)
-    grammar = asClientsFault(generation.constraint->field.c_str(),
-                             [&] { return grammars_.find(*model_, *generation.constraint); });
+    grammar = asClientsFault(generation.constraint->field.c_str(), [&] {
+      return model->grammars.find(model->model, *generation.constraint);
+    });
   std::vector<Job> jobs;
   for (const std::vector<int32_t> &prompt : prompts)
     for (uint32_t i = 0; i < generation.choices; ++i) {
       Job job;
-      job.maxTokens = roomFor(generation, prompt.size(), scheduler_.load()->context(), field);
+      job.maxTokens = roomFor(generation, prompt.size(), model->scheduler.context(), field);
       job.prompt = prompt;
       job.sampling = {.temperature = generation.temperature,
                       .topP = generation.topP,
@@ -442,6 +484,7 @@ void Api::submit(const std::shared_ptr<AnswerSink> &sink, const Generation &gene
       job.stops = generation.stops;
       job.ignoreEos = generation.ignoreEos;
       job.grammar = grammar;
+      job.shown = generation.shown;
       if (options_.requestTime.count() > 0)
         job.deadline = Clock::now() + options_.requestTime;
       job.cancelled = sink->cancelled();
@@ -450,39 +493,42 @@ void Api::submit(const std::shared_ptr<AnswerSink> &sink, const Generation &gene
       };
       jobs.push_back(std::move(job));
     }
-  if (!sink->begin([&] { return scheduler_.load()->submit(std::move(jobs)); })) {
+  if (!sink->begin([&] { return model->scheduler.submit(std::move(jobs)); })) {
     requireReady();
     throw ApiError{429,
                    "queue_full",
                    "the server has as many requests as it takes (" +
-                       std::to_string(scheduler_.load()->capacity()) + "): try again later",
+                       std::to_string(model->scheduler.capacity()) + "): try again later",
                    {}};
   }
 }
 
 /// Seconds after which a place may be free: a guess from how many there are and how long one takes.
 std::string Api::retryAfter() const {
-  const Scheduler *scheduler = scheduler_;
-  const double waves = scheduler ? double(scheduler->inFlight()) / double(scheduler->slots()) : 1;
-  return std::to_string(int(std::clamp(waves * metrics_.latency.mean(), 1.0, 60.0)));
+  double seconds = 1;
+  for (const ServedModel &model : models_.all()) {
+    const Scheduler &scheduler = model->scheduler;
+    const double waves = double(scheduler.inFlight()) / double(scheduler.slots());
+    seconds = std::max(seconds, waves * model->metrics.latency.mean());
+  }
+  return std::to_string(int(std::min(seconds, 60.0)));
 }
 
 void Api::tokenize(const std::shared_ptr<Exchange> &exchange) {
   const TokenizeRequest request = parseTokenize(exchange->request.body);
-  requireModel(request.model);
+  const ServedModel model = models_.find(request.model);
   const std::vector<int32_t> tokens =
-      request.conversation
-          ? chatTokens("messages", *request.conversation)
-          : asClientsFault("prompt", [&] {
-              return model_->tokenize(request.text, request.addSpecial ? 0 : RETORT_NO_SPECIAL);
-            });
-  Json reply = {{"count", tokens.size()},
-                {"max_model_len", scheduler_.load()->context()},
-                {"tokens", tokens}};
+      request.conversation ? chatTokens(*model, "messages", *request.conversation)
+                           : asClientsFault("prompt", [&] {
+                               return model->model.tokenize(
+                                   request.text, request.addSpecial ? 0 : RETORT_NO_SPECIAL);
+                             });
+  Json reply = {
+      {"count", tokens.size()}, {"max_model_len", model->scheduler.context()}, {"tokens", tokens}};
   if (request.withPieces) {
     Json pieces = Json::array();
     for (int32_t token : tokens)
-      pieces.push_back(model_->detokenize({&token, 1}, true));
+      pieces.push_back(model->model.detokenize({&token, 1}, true));
     reply["token_strs"] = pieces;
   }
   exchange->reply(replyOf(reply));
@@ -490,18 +536,18 @@ void Api::tokenize(const std::shared_ptr<Exchange> &exchange) {
 
 void Api::detokenize(const std::shared_ptr<Exchange> &exchange) {
   const DetokenizeRequest request = parseDetokenize(exchange->request.body);
-  requireModel(request.model);
+  const ServedModel model = models_.find(request.model);
   exchange->reply(replyOf(Json{{"prompt", asClientsFault("tokens", [&] {
-                                  return model_->detokenize(request.tokens, true);
+                                  return model->model.detokenize(request.tokens, true);
                                 })}}));
 }
 
 void Api::applyTemplate(const std::shared_ptr<Exchange> &exchange) {
   const TemplateRequest request = parseTemplate(exchange->request.body);
-  requireModel(request.model);
+  const ServedModel model = models_.find(request.model);
   exchange->reply(replyOf(Json{{"prompt", asClientsFault("messages", [&] {
-                                  requireChat(request.conversation);
-                                  return model_->chatText(request.conversation);
+                                  requireChat(*model, request.conversation);
+                                  return model->model.chatText(request.conversation);
                                 })}}));
 }
 

@@ -7,19 +7,17 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 #include "runtime/server/Answer.h"
-#include "runtime/server/Grammars.h"
 #include "runtime/server/Http.h"
 #include "runtime/server/Keys.h"
 #include "runtime/server/Log.h"
 #include "runtime/server/Metrics.h"
 #include "runtime/server/Request.h"
-#include "runtime/server/Scheduler.h"
+#include "runtime/server/Served.h"
 #include "runtime/server/Workers.h"
 
 namespace retort::server {
 
 struct ApiOptions {
-  std::string name;                 ///< of the model
   Keys keys;                        ///< none: whoever reaches the server may ask
   std::vector<std::string> origins; ///< of web pages that may ask; "*": all
   bool localNames = true; ///< requests must name this machine: a page elsewhere may not, by a name
@@ -29,10 +27,10 @@ struct ApiOptions {
 
 class Api : public HttpService {
 public:
-  Api(const ApiOptions &options, Metrics &metrics, Log &log);
+  Api(const ApiOptions &options, const ServedModels &models, Metrics &metrics, Log &log);
 
-  /// Until now requests get 503. Both must live until stop().
-  void begin(const Model &model, Scheduler &scheduler);
+  /// Until now requests get 503.
+  void begin();
   /// From now on new requests get 503.
   void drain();
 
@@ -72,28 +70,20 @@ private:
   void detokenize(const std::shared_ptr<Exchange> &exchange);
   void applyTemplate(const std::shared_ptr<Exchange> &exchange);
 
-  RequestLimits limits() const;
-  void requireModel(const std::string &name) const;
-  void requireChat(const Conversation &conversation) const;
-  /// `field` is what the conversation was made from.
-  std::vector<int32_t> chatTokens(const char *field, const Conversation &conversation) const;
-  std::vector<int32_t> promptTokens(const Prompt &prompt) const;
-  void answer(const std::shared_ptr<Exchange> &exchange, const Generation &generation, bool chat,
+  void answer(const ServedModel &model, const std::shared_ptr<Exchange> &exchange,
+              const Generation &generation, bool chat, std::shared_ptr<const ToolSyntax> tools,
               std::vector<std::vector<int32_t>> prompts);
   /// Gives the scheduler a job for each choice of each prompt, which `field` of the request made.
-  void submit(const std::shared_ptr<AnswerSink> &sink, const Generation &generation,
-              const char *field, const std::vector<std::vector<int32_t>> &prompts);
+  void submit(const ServedModel &model, const std::shared_ptr<AnswerSink> &sink,
+              const Generation &generation, const char *field,
+              const std::vector<std::vector<int32_t>> &prompts);
   std::string retryAfter() const;
 
   enum class State { Loading, Ready, Draining };
   const ApiOptions options_;
+  const ServedModels &models_;
   Metrics &metrics_;
   Log &log_;
-  const int64_t created_;
-  std::optional<Model> model_;
-  Grammars grammars_;
-  retort_model_info info_ = {};
-  std::atomic<Scheduler *> scheduler_{nullptr};
   std::atomic<State> state_{State::Loading};
   Workers workers_{2}; ///< last, so that it ends before what its tasks use
 };

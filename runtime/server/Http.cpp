@@ -69,7 +69,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   HttpService &service;
   asio::io_context io{1};
   tcp::acceptor acceptor{io};
-  asio::signal_set signals{io};
+  asio::signal_set signals{io}, hangups{io};
   asio::steady_timer retry{io};
   std::unique_ptr<asio::ssl::context> tls;
   std::set<std::shared_ptr<Connection>> connections;
@@ -654,6 +654,17 @@ void HttpServer::onSignal(std::function<void()> callback) {
   });
 }
 
+void HttpServer::onHangup(std::function<void()> callback) {
+  error_code ignored; // it is there already
+  impl_->hangups.add(SIGHUP, ignored);
+  impl_->hangups.async_wait([this, callback](error_code error, int) {
+    if (error)
+      return;
+    callback();
+    onHangup(callback);
+  });
+}
+
 void HttpServer::run() {
   impl_->io.run();
   impl_->io.restart();
@@ -684,6 +695,7 @@ void HttpServer::stop() {
     impl->acceptor.close(ignored);
     impl->retry.cancel();
     impl->signals.cancel(ignored);
+    impl->hangups.cancel(ignored);
     impl->closeAll();
     impl->io.stop();
   });

@@ -96,6 +96,8 @@ public:
   uint16_t port() const;
   /// Calls `callback` on the network's thread for each SIGTERM and SIGINT from now on.
   void onSignal(std::function<void()> callback);
+  /// Calls `callback` there for each SIGHUP.
+  void onHangup(std::function<void()> callback);
   /// Serves until stop().
   void run();
   /// Connections end with their replies; `whenIdle` is called once no request is under way.

@@ -59,71 +59,122 @@ double Histogram::mean() const {
   return count ? sum_ / double(count) : 0;
 }
 
-void Histogram::write(std::string &out, const std::string &name, const std::string &help) const {
+void Histogram::write(std::string &out, const std::string &name, const std::string &labels) const {
   std::lock_guard lock(mutex_);
-  head(out, name, "histogram", help);
   uint64_t total = 0;
   for (size_t i = 0; i < counts_.size(); ++i) {
     total += counts_[i];
-    out += name + "_bucket{le=\"" + (i < bounds_.size() ? spelled(bounds_[i]) : "+Inf") + "\"} " +
-           std::to_string(total) + "\n";
+    out += name + "_bucket{" + labels + ",le=\"" +
+           (i < bounds_.size() ? spelled(bounds_[i]) : "+Inf") + "\"} " + std::to_string(total) +
+           "\n";
   }
-  out += name + "_sum " + spelled(sum_) + "\n" + name + "_count " + std::to_string(total) + "\n";
+  out += name + "_sum{" + labels + "} " + spelled(sum_) + "\n" + name + "_count{" + labels + "} " +
+         std::to_string(total) + "\n";
 }
 
-Metrics::Metrics()
+ModelMetrics::ModelMetrics()
     : firstToken(kFirstToken), tokenGap(kTokenGap), latency(kLatency), queueTime(kLatency),
       stepRows(kStepRows) {}
+
+ModelMetrics &Metrics::of(const std::string &model) {
+  std::lock_guard lock(mutex_);
+  return models_[model];
+}
 
 void Metrics::countReply(const std::string &path, int status) {
   std::lock_guard lock(mutex_);
   ++replies_[{path, status}];
 }
 
-std::string Metrics::text(const std::string &model, uint64_t droppedLogs) const {
+namespace {
+
+using M = ModelMetrics;
+
+double cacheUse(const M &m) {
+  const uint64_t all = m.pages, used = all - std::min<uint64_t>(all, m.freePages);
+  return all ? double(used) / double(all) : 0;
+}
+
+struct Counter {
+  const char *name, *help;
+  std::atomic<uint64_t> M::*value;
+  const char *type = "counter";
+};
+constexpr Counter kCounters[] = {
+    {"num_requests_running", "Answers that are being computed.", &M::running, "gauge"},
+    {"num_requests_waiting", "Answers that wait for a slot or for cache.", &M::waiting, "gauge"},
+    {"prompt_tokens_total", "Tokens of prompts computed.", &M::promptTokens},
+    {"prefix_cache_queries_total", "Tokens of prompts that were looked for in the cache.",
+     &M::prefixQueries},
+    {"prefix_cache_hits_total", "Tokens of prompts that the cache held.", &M::prefixHits},
+    {"generation_tokens_total", "Tokens of answers.", &M::answerTokens},
+    {"num_preemptions_total", "Answers that gave their cache to an older one.", &M::preemptions},
+    {"num_cancelled_total", "Answers whose client went away.", &M::cancelled},
+    {"num_failed_total", "Answers that ended with an error.", &M::failed},
+    {"engine_steps_total", "Steps of the model.", &M::steps},
+    {"reloads_total", "Bundles that took the place of another.", &M::reloads},
+    {"failed_reloads_total", "Bundles that were refused in the place of another.",
+     &M::failedReloads},
+};
+struct Distribution {
+  const char *name, *help;
+  Histogram M::*value;
+};
+constexpr Distribution kDistributions[] = {
+    {"time_to_first_token_seconds", "From arrival to the first token.", &M::firstToken},
+    {"inter_token_latency_seconds", "Between two tokens of an answer.", &M::tokenGap},
+    {"e2e_request_latency_seconds", "From arrival to an answer's end.", &M::latency},
+    {"request_queue_time_seconds", "From arrival to the first step.", &M::queueTime},
+    {"iteration_tokens_total", "Rows of a step.", &M::stepRows},
+};
+
+} // namespace
+
+std::string Metrics::text(uint64_t droppedLogs) const {
   std::string out;
-  auto gauge = [&](const char *name, const char *help, const std::string &value) {
-    one(out, std::string("retort:") + name, "gauge", help, value);
+  const std::string prefix = "retort:";
+  one(out, prefix + "http_connections", "gauge", "Open connections.", std::to_string(connections));
+  one(out, prefix + "log_lines_dropped_total", "counter", "Lines that the log could not take.",
+      std::to_string(droppedLogs));
+  std::lock_guard lock(mutex_);
+  // A family's lines stand together.
+  const auto forEach = [&](auto write) {
+    for (const auto &[name, model] : models_)
+      write(model, "model_name=\"" + label(name) + "\"");
   };
-  auto counter = [&](const char *name, const char *help, uint64_t value) {
-    one(out, std::string("retort:") + name, "counter", help, std::to_string(value));
+  const auto line = [&](const char *name, const std::string &labels, const std::string &value) {
+    out += prefix + name + "{" + labels + "} " + value + "\n";
   };
-  const uint64_t all = pages, used = all - std::min<uint64_t>(all, freePages);
-  gauge("num_requests_running", "Answers that are being computed.", std::to_string(running));
-  gauge("num_requests_waiting", "Answers that wait for a slot or for cache.",
-        std::to_string(waiting));
-  gauge("kv_cache_usage_perc", "Share of the cache's pages in use, 0 to 1.",
-        spelled(all ? double(used) / double(all) : 0));
-  gauge("http_connections", "Open connections.", std::to_string(connections));
-  counter("prompt_tokens_total", "Tokens of prompts computed.", promptTokens);
-  counter("prefix_cache_queries_total", "Tokens of prompts that were looked for in the cache.",
-          prefixQueries);
-  counter("prefix_cache_hits_total", "Tokens of prompts that the cache held.", prefixHits);
-  counter("generation_tokens_total", "Tokens of answers.", answerTokens);
-  counter("num_preemptions_total", "Answers that gave their cache to an older one.", preemptions);
-  counter("num_cancelled_total", "Answers whose client went away.", cancelled);
-  counter("num_failed_total", "Answers that ended with an error.", failed);
-  counter("engine_steps_total", "Steps of the model.", steps);
-  counter("log_lines_dropped_total", "Lines that the log could not take.", droppedLogs);
-  head(out, "retort:request_success_total", "counter", "Answers that ended, by why.");
-  for (const auto &[reason, count] :
-       {std::pair{"stop", finishedStop.load()}, {"length", finishedLength.load()}})
-    out += std::string("retort:request_success_total{finished_reason=\"") + reason + "\"} " +
-           std::to_string(count) + "\n";
-  firstToken.write(out, "retort:time_to_first_token_seconds", "From arrival to the first token.");
-  tokenGap.write(out, "retort:inter_token_latency_seconds", "Between two tokens of an answer.");
-  latency.write(out, "retort:e2e_request_latency_seconds", "From arrival to an answer's end.");
-  queueTime.write(out, "retort:request_queue_time_seconds", "From arrival to the first step.");
-  stepRows.write(out, "retort:iteration_tokens_total", "Rows of a step.");
-  head(out, "retort:http_requests_total", "counter", "Replies, by path and status.");
-  {
-    std::lock_guard lock(mutex_);
-    for (const auto &[reply, count] : replies_)
-      out += "retort:http_requests_total{handler=\"" + label(reply.first) + "\",status=\"" +
-             std::to_string(reply.second) + "\"} " + std::to_string(count) + "\n";
+  for (const Counter &counter : kCounters) {
+    head(out, prefix + counter.name, counter.type, counter.help);
+    forEach([&](const M &m, const std::string &labels) {
+      line(counter.name, labels, std::to_string((m.*counter.value).load()));
+    });
   }
-  head(out, "retort:model_info", "gauge", "The model that is served.");
-  out += "retort:model_info{model_name=\"" + label(model) + "\"} 1\n";
+  head(out, prefix + "kv_cache_usage_perc", "gauge", "Share of the cache's pages in use, 0 to 1.");
+  forEach([&](const M &m, const std::string &labels) {
+    line("kv_cache_usage_perc", labels, spelled(cacheUse(m)));
+  });
+  head(out, prefix + "request_success_total", "counter", "Answers that ended, by why.");
+  forEach([&](const M &m, const std::string &labels) {
+    line("request_success_total", labels + ",finished_reason=\"stop\"",
+         std::to_string(m.finishedStop));
+    line("request_success_total", labels + ",finished_reason=\"length\"",
+         std::to_string(m.finishedLength));
+  });
+  for (const Distribution &distribution : kDistributions) {
+    head(out, prefix + distribution.name, "histogram", distribution.help);
+    forEach([&](const M &m, const std::string &labels) {
+      (m.*distribution.value).write(out, prefix + distribution.name, labels);
+    });
+  }
+  head(out, prefix + "model_info", "gauge", "The models that are served.");
+  forEach([&](const M &, const std::string &labels) { line("model_info", labels, "1"); });
+  head(out, prefix + "http_requests_total", "counter", "Replies, by path and status.");
+  for (const auto &[reply, count] : replies_)
+    line("http_requests_total",
+         "handler=\"" + label(reply.first) + "\",status=\"" + std::to_string(reply.second) + "\"",
+         std::to_string(count));
   return out;
 }
 

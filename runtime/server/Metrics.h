@@ -26,7 +26,8 @@ public:
       : bounds_(bounds), counts_(bounds.size() + 1) {}
   void observe(double value);
   double mean() const; ///< 0 before the first
-  void write(std::string &out, const std::string &name, const std::string &help) const;
+  /// Its lines; `labels`: of each, `model_name="m"`.
+  void write(std::string &out, const std::string &name, const std::string &labels) const;
 
 private:
   std::span<const double> bounds_;
@@ -35,21 +36,30 @@ private:
   double sum_ = 0;
 };
 
-struct Metrics {
-  Metrics();
+/// Of one model. While a bundle takes another's place both count here: gauges are sums.
+struct ModelMetrics {
+  ModelMetrics();
   std::atomic<uint64_t> running{0}, waiting{0}, pages{0}, freePages{0}, steps{0};
   std::atomic<uint64_t> promptTokens{0}, answerTokens{0}, preemptions{0}, cancelled{0};
   std::atomic<uint64_t> prefixQueries{0}, prefixHits{0}; ///< tokens of prompts
-  std::atomic<uint64_t> finishedStop{0}, finishedLength{0}, failed{0}, connections{0};
+  std::atomic<uint64_t> finishedStop{0}, finishedLength{0}, failed{0};
+  std::atomic<uint64_t> reloads{0}, failedReloads{0};
   Histogram firstToken, tokenGap, latency, queueTime, stepRows;
+};
 
+class Metrics {
+public:
+  std::atomic<uint64_t> connections{0};
+  /// Those of the model of that name, which live as long as this.
+  ModelMetrics &of(const std::string &model);
   /// A reply was sent.
   void countReply(const std::string &path, int status);
-  /// All of it; `model` is a label, `droppedLogs` comes from the log.
-  std::string text(const std::string &model, uint64_t droppedLogs) const;
+  /// All of it; `droppedLogs` comes from the log.
+  std::string text(uint64_t droppedLogs) const;
 
 private:
   mutable std::mutex mutex_;
+  std::map<std::string, ModelMetrics> models_;
   std::map<std::pair<std::string, int>, uint64_t> replies_;
 };
 

@@ -11,7 +11,7 @@
 
 namespace retort::server {
 
-/// `config` is what the page's script knows: name, device, context, chat, report, keys.
+/// `config` is what the page's script knows: keys, and of each of `models` name, device, context, chat, report.
 HttpReply chatPage(const Json &config);
 /// The report.html of a bundle.
 HttpReply reportPage(std::string html);

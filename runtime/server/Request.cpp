@@ -1,7 +1,9 @@
 //===- Request.cpp - Bodies of requests, read and checked -----------------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/server/Request.h"
-#include "runtime/server/Fields.h"
+#include "runtime/base/Error.h"
+#include "runtime/base/Json.h"
+#include "runtime/server/ToolSyntax.h"
 
 #include <algorithm>
 #include <charconv>
@@ -92,22 +94,27 @@ std::vector<retort_logit_bias> readBias(Fields &fields) {
   return result;
 }
 
-/// response_format, as OpenAI has it.
-std::optional<Constraint> readResponseFormat(Fields &fields) {
-  const Json *field = fields.find("response_format");
+Constraint readNamedSchema(Fields &fields) {
+  requireText(fields.require("name"), fields.path("name"));
+  fields.text("description");     // for models that read it
+  fields.boolean("strict", true); // answers always meet the schema
+  return {RETORT_GRAMMAR_JSON_SCHEMA, dumped(fields.require("schema")), fields.path("schema")};
+}
+
+/// response_format of chats, or the flat format of responses, as OpenAI has them.
+std::optional<Constraint> readFormat(const Json *field, const std::string &name, bool flat) {
   if (!field)
     return std::nullopt;
-  Fields format(*field, "response_format.");
+  Fields format(*field, name + ".");
   const std::string &type = requireText(format.require("type"), format.path("type"));
   std::optional<Constraint> result;
   if (type == "json_object") {
-    result = {RETORT_GRAMMAR_JSON_SCHEMA, R"({"type": "object"})", "response_format"};
+    result = {RETORT_GRAMMAR_JSON_SCHEMA, R"({"type": "object"})", name};
+  } else if (type == "json_schema" && flat) {
+    result = readNamedSchema(format);
   } else if (type == "json_schema") {
     Fields inner(format.require("json_schema"), format.path("json_schema") + ".");
-    requireText(inner.require("name"), inner.path("name"));
-    inner.text("description");     // for models that read it
-    inner.boolean("strict", true); // answers always meet the schema
-    result = {RETORT_GRAMMAR_JSON_SCHEMA, dumped(inner.require("schema")), inner.path("schema")};
+    result = readNamedSchema(inner);
     inner.finish();
   } else if (type != "text") {
     refuseField(format.path("type"),
@@ -148,7 +155,8 @@ std::optional<Constraint> readStructuredOutputs(Fields &fields) {
 }
 
 std::optional<Constraint> readConstraint(Fields &fields) {
-  std::optional<Constraint> format = readResponseFormat(fields);
+  std::optional<Constraint> format =
+      readFormat(fields.find("response_format"), "response_format", false);
   std::optional<Constraint> vllm = readStructuredOutputs(fields);
   if (format && vllm)
     refuseField("structured_outputs", "and response_format both say what the answer may be: give "
@@ -202,7 +210,23 @@ void checkContent(const Json &content, const std::string &name) {
   }
 }
 
-void checkToolCalls(const Json &calls, const std::string &name) {
+/// The arguments of a call that was made: an object, or its text as OpenAI has it. Templates get the object.
+Json readArguments(const Json &given, const std::string &name) {
+  Json object = given;
+  if (const std::string *text = given.get_ptr<const std::string *>()) {
+    try {
+      checkJson(*text, name, "give an object"); // bounds its depth, too
+      object = Json::parse(*text);
+    } catch (const Error &) {
+      object = text->empty() ? Json::object() : Json(); // some clients' way to give none
+    }
+  }
+  if (!object.is_object())
+    refuseField(name, "is " + shown(given) + ", not an object of JSON or the text of one");
+  return object;
+}
+
+void readToolCalls(Json &calls, const std::string &name) {
   if (!calls.is_array())
     refuseField(name, "is " + shown(calls) + ", not a list");
   for (size_t i = 0; i < calls.size(); ++i) {
@@ -210,20 +234,21 @@ void checkToolCalls(const Json &calls, const std::string &name) {
     call.text("id"), call.text("type"), call.whole("index", 0, kMostTokens);
     Fields function(call.require("function"), call.path("function") + ".");
     requireText(function.require("name"), function.path("name"));
-    function.find("arguments"); // a text or an object, as the template wants it
+    if (const Json *arguments = function.find("arguments"))
+      calls[i]["function"]["arguments"] = readArguments(*arguments, function.path("arguments"));
     function.finish();
     call.finish();
   }
 }
 
-void checkMessage(const Json &message, const std::string &name) {
+void readMessage(Json &message, const std::string &name) {
   Fields fields(message, name + ".");
   requireText(fields.require("role"), fields.path("role"));
   const Json *content = fields.find("content"), *calls = fields.find("tool_calls");
   if (content)
     checkContent(*content, fields.path("content"));
   if (calls)
-    checkToolCalls(*calls, fields.path("tool_calls"));
+    readToolCalls(message["tool_calls"], fields.path("tool_calls"));
   if (!content && !calls)
     refuseField(fields.path("content"), "is missing", "missing_required_parameter");
   for (const char *text : {"name", "tool_call_id", "reasoning_content", "reasoning", "thinking"})
@@ -235,38 +260,123 @@ void checkMessage(const Json &message, const std::string &name) {
   fields.finish();
 }
 
-std::string readMessages(const Json &messages) {
+std::string readMessages(Json messages) {
   if (!messages.is_array() || messages.empty())
     refuseField("messages", "is " + std::string(messages.is_array() ? "empty" : shown(messages)) +
                                 ", not a list of messages");
   for (size_t i = 0; i < messages.size(); ++i)
-    checkMessage(messages[i], indexed("messages", i));
+    readMessage(messages[i], indexed("messages", i));
   return dumped(messages);
 }
 
-/// The functions that a model may call, as the template gets them; empty: none.
-std::string readTools(Fields &fields) {
-  const Json *tools = fields.find("tools"), *choice = fields.find("tool_choice");
-  fields.unsupported("parallel_tool_calls", true, "leave it out or give true");
-  if (choice && *choice != "none" && *choice != "auto")
-    refuseField("tool_choice",
-                "is " + shown(*choice) + ", which is not supported: give \"auto\" or \"none\"",
+void checkName(const std::string &name, const std::string &field) {
+  if (name.empty() || name.size() > 64 || !std::all_of(name.begin(), name.end(), isNameCharacter))
+    refuseField(field, "is " + shown(name) + ", not 1 to 64 letters, digits, _ and -");
+}
+
+/// The schema of a function's arguments, which are an object.
+std::string readParameters(Fields &function) {
+  const Json *given = function.find("parameters");
+  if (!given)
+    return R"({"type": "object", "additionalProperties": false})";
+  const std::string name = function.path("parameters");
+  if (!given->is_object())
+    refuseField(name, "is " + shown(*given) + ", not a JSON Schema");
+  Json schema = *given;
+  if (schema.contains("type") && schema["type"] != "object")
+    refuseField(name + ".type", "is " + shown(schema["type"]) + ", not \"object\"");
+  schema["type"] = "object";
+  return dumped(schema);
+}
+
+/// A function. What else there is of it the template may read.
+ToolFunction readFunction(Fields &function) {
+  ToolFunction result;
+  result.name = requireText(function.require("name"), function.path("name"));
+  checkName(result.name, function.path("name"));
+  function.text("description"); // for the model
+  result.strict = function.boolean("strict", false);
+  result.schema = readParameters(function);
+  result.field = function.path("parameters");
+  return result;
+}
+
+ToolFunction readTool(const Json &given, const std::string &name, bool chat) {
+  Fields tool(given, name + ".");
+  const std::string &type = requireText(tool.require("type"), tool.path("type"));
+  if (type != "function")
+    refuseField(tool.path("type"), "is " + shown(type) + ", not \"function\"");
+  if (!chat) // the responses' are flat
+    return readFunction(tool);
+  Fields function(tool.require("function"), tool.path("function") + ".");
+  tool.finish();
+  return readFunction(function);
+}
+
+/// Which functions may be called, or must be.
+void readToolChoice(ToolUse &tools, const Json &choice, bool chat) {
+  tools.choice = choice;
+  if (choice == "none")
+    return tools.functions.clear();
+  tools.required = choice != "auto";
+  if (choice == "auto" || choice == "required")
+    return;
+  const char *wanted = "\"none\", \"auto\", \"required\" or an object that names a function";
+  if (!choice.is_object())
+    refuseField("tool_choice", "is " + shown(choice) + ", not " + wanted);
+  Fields fields(choice, "tool_choice.");
+  if (const std::string &type = requireText(fields.require("type"), fields.path("type"));
+      type != "function")
+    refuseField(fields.path("type"), "is " + shown(type) + ", not \"function\"",
                 "unsupported_parameter");
-  if (!tools)
-    return {};
-  if (!tools->is_array())
-    refuseField("tools", "is " + shown(*tools) + ", not a list");
-  for (size_t i = 0; i < tools->size(); ++i) {
-    Fields tool((*tools)[i], indexed("tools", i) + ".");
-    const std::string &type = requireText(tool.require("type"), tool.path("type"));
-    if (type != "function")
-      refuseField(tool.path("type"), "is " + shown(type) + ", not \"function\"");
-    Fields function(tool.require("function"), tool.path("function") + ".");
-    requireText(function.require("name"), function.path("name"));
-    tool.finish();
+  std::string name;
+  if (chat) {
+    Fields function(fields.require("function"), fields.path("function") + ".");
+    name = requireText(function.require("name"), function.path("name"));
+    function.finish();
+  } else {
+    name = requireText(fields.require("name"), fields.path("name"));
   }
-  const bool wanted = !tools->empty() && !(choice && *choice == "none");
-  return wanted ? dumped(*tools) : std::string();
+  fields.finish();
+  std::erase_if(tools.functions, [&](const ToolFunction &f) { return f.name != name; });
+  if (tools.functions.empty())
+    refuseField("tool_choice", "names " + shown(name) + ", which tools does not have");
+}
+
+/// The functions that a model may call.
+ToolUse readTools(Fields &fields, bool chat) {
+  ToolUse tools;
+  const Json *given = fields.find("tools"), *choice = fields.find("tool_choice");
+  tools.parallel = fields.boolean("parallel_tool_calls", true);
+  if (given && !given->is_array())
+    refuseField("tools", "is " + shown(*given) + ", not a list");
+  for (size_t i = 0; given && i < given->size(); ++i) {
+    tools.functions.push_back(readTool((*given)[i], indexed("tools", i), chat));
+    for (size_t j = 0; j < i; ++j)
+      if (tools.functions[j].name == tools.functions[i].name)
+        refuseField(indexed("tools", i),
+                    "has the name " + shown(tools.functions[i].name) + ", which another has too");
+  }
+  if (given)
+    tools.given = *given;
+  if (tools.functions.empty() && choice && *choice != "none" && *choice != "auto")
+    refuseField("tool_choice", "is " + shown(*choice) + ", but tools has no function");
+  readToolChoice(tools, choice ? *choice : Json("auto"), chat);
+  return tools;
+}
+
+/// As templates get them; empty: none.
+std::string toolsOfTemplate(const ToolUse &tools, bool chat) {
+  if (tools.functions.empty())
+    return {};
+  if (chat)
+    return dumped(tools.given);
+  Json list = Json::array();
+  for (Json tool : tools.given) {
+    tool.erase("type");
+    list.push_back({{"type", "function"}, {"function", std::move(tool)}});
+  }
+  return dumped(list);
 }
 
 /// A template's switches, as it gets them; empty: none.
@@ -278,10 +388,11 @@ std::string readVariables(Fields &fields) {
 }
 
 /// All that a template reads.
-Conversation readConversation(Fields &fields) {
+Conversation readConversation(Fields &fields, ToolUse &tools) {
   Conversation conversation;
   conversation.messages = readMessages(fields.require("messages"));
-  conversation.tools = readTools(fields);
+  tools = readTools(fields, true);
+  conversation.tools = toolsOfTemplate(tools, true);
   if (const Json *documents = fields.find("documents")) {
     if (!documents->is_array())
       refuseField("documents", "is " + shown(*documents) + ", not a list");
@@ -311,12 +422,49 @@ std::string readInputText(const Json &content, const std::string &name) {
   return text;
 }
 
-/// An item of `input` as a message for templates.
-Json readInputItem(const Json &item, const std::string &name) {
+/// A call that an answer made, as a message of its own or as one more of the message before.
+void readInputCall(Fields &fields, Json &messages) {
+  Json call = {{"id", requireText(fields.require("call_id"), fields.path("call_id"))},
+               {"type", "function"}};
+  call["function"] = {
+      {"name", requireText(fields.require("name"), fields.path("name"))},
+      {"arguments", readArguments(fields.require("arguments"), fields.path("arguments"))}};
+  for (const char *ignored : {"id", "status", "caller", "namespace"})
+    fields.text(ignored);
+  if (messages.empty() || messages.back()["role"] != "assistant")
+    messages.push_back({{"role", "assistant"}, {"content", ""}});
+  messages.back()["tool_calls"].push_back(std::move(call));
+}
+
+/// What a function gave back.
+void readInputResult(Fields &fields, Json &messages) {
+  const std::string &id = requireText(fields.require("call_id"), fields.path("call_id"));
+  Json message = {{"role", "tool"}, {"tool_call_id", id}};
+  message["content"] = readInputText(fields.require("output"), fields.path("output"));
+  for (const char *ignored : {"id", "status"})
+    fields.text(ignored);
+  for (const Json &earlier : messages)
+    for (const Json &call : earlier.value("tool_calls", Json::array()))
+      if (call["id"] == id)
+        message["name"] = call["function"]["name"];
+  if (!message.contains("name"))
+    refuseField(fields.path("call_id"), "is " + shown(id) + ", which no function_call before has");
+  messages.push_back(std::move(message));
+}
+
+/// Adds an item of `input` to the messages for templates.
+void readInputItem(const Json &item, const std::string &name, Json &messages) {
   Fields fields(item, name + ".");
-  if (const auto type = fields.text("type"); type && *type != "message")
+  const std::string type = fields.text("type").value_or("message");
+  if (type == "function_call" || type == "function_call_output") {
+    (type == "function_call" ? readInputCall : readInputResult)(fields, messages);
+    return fields.finish();
+  }
+  if (type != "message")
     refuseField(fields.path("type"),
-                "is " + shown(*type) + ", which is not supported: give messages",
+                "is " + shown(type) +
+                    ", which is not supported: give messages, function_call and "
+                    "function_call_output",
                 "unsupported_parameter");
   const std::string &role = requireText(fields.require("role"), fields.path("role"));
   if (role != "user" && role != "assistant" && role != "system" && role != "developer")
@@ -326,7 +474,7 @@ Json readInputItem(const Json &item, const std::string &name) {
     fields.text(ignored);
   const std::string text = readInputText(fields.require("content"), fields.path("content"));
   fields.finish();
-  return {{"role", role == "developer" ? "system" : role}, {"content", text}};
+  messages.push_back({{"role", role == "developer" ? "system" : role}, {"content", text}});
 }
 
 std::string readInput(const Json &input, const std::string &instructions) {
@@ -341,7 +489,7 @@ std::string readInput(const Json &input, const std::string &instructions) {
     refuseField("input", "is " + std::string(input.is_array() ? "empty" : shown(input)) +
                              ", not a text or a list of messages");
   for (size_t i = 0; i < input.size(); ++i)
-    messages.push_back(readInputItem(input[i], indexed("input", i)));
+    readInputItem(input[i], indexed("input", i), messages);
   return dumped(messages);
 }
 
@@ -423,7 +571,7 @@ ChatRequest parseChat(std::string_view body, const RequestLimits &limits) {
   fields.unsupported("function_call", nullptr, "use tool_choice");
   fields.unsupported("reasoning_effort", nullptr, "give it in chat_template_kwargs");
   fields.unsupported("store", false, "leave it out or give false");
-  request.conversation = readConversation(fields);
+  request.conversation = readConversation(fields, request.tools);
   fields.finish();
   return request;
 }
@@ -439,21 +587,26 @@ ResponseRequest parseResponse(std::string_view body) {
   request.metadata = readMetadata(fields);
   request.conversation.messages = readInput(fields.require("input"), request.instructions);
   request.conversation.variables = readVariables(fields);
+  request.tools = readTools(fields, false);
+  request.conversation.tools = toolsOfTemplate(request.tools, false);
   const char *whole = "nothing is stored here: give the whole conversation in input";
   fields.unsupported("store", false, "answers are not stored: leave it out or give false");
   fields.unsupported("previous_response_id", nullptr, whole);
   fields.unsupported("conversation", nullptr, whole);
   fields.unsupported("background", false, "leave it out or give false");
-  fields.unsupported("tools", Json::array(), "leave it out");
-  fields.unsupported("tool_choice", "auto", "leave it out");
-  fields.unsupported("parallel_tool_calls", true, "leave it out");
   fields.unsupported("truncation", "disabled", "a prompt is never cut: leave it out");
   fields.unsupported("include", Json::array(), "leave it out");
   fields.unsupported("top_logprobs", 0, "ask /v1/chat/completions for them");
   fields.unsupported("reasoning", nullptr, "give it in chat_template_kwargs");
   if (const Json *text = fields.find("text")) {
     Fields inner(*text, "text.");
-    inner.unsupported("format", {{"type", "text"}}, "answers are free text: leave it out");
+    if (std::optional<Constraint> format = readFormat(inner.find("format"), "text.format", true)) {
+      if (request.generation.constraint)
+        refuseField("text.format", "and " + request.generation.constraint->field +
+                                       " both say what the answer may be: give one of them");
+      request.generation.constraint = std::move(format);
+      request.format = dumped((*text)["format"]);
+    }
     inner.unsupported("verbosity", nullptr, "leave it out");
     inner.finish();
   }
@@ -468,8 +621,9 @@ TokenizeRequest parseTokenize(std::string_view body) {
   Fields fields(object);
   TokenizeRequest request;
   request.model = fields.text("model").value_or("");
+  ToolUse tools;
   if (fields.find("messages"))
-    request.conversation = readConversation(fields);
+    request.conversation = readConversation(fields, tools);
   else
     request.text = requireText(fields.require("prompt"), "prompt");
   request.withPieces = fields.boolean("return_token_strs", false);
@@ -497,7 +651,8 @@ TemplateRequest parseTemplate(std::string_view body) {
   Fields fields(object);
   TemplateRequest request;
   request.model = fields.text("model").value_or("");
-  request.conversation = readConversation(fields);
+  ToolUse tools;
+  request.conversation = readConversation(fields, tools);
   fields.finish();
   return request;
 }

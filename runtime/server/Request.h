@@ -9,6 +9,7 @@
 #pragma once
 #include "retort.hpp"
 #include "runtime/server/Error.h"
+#include "runtime/server/Fields.h"
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -26,6 +27,20 @@ struct Constraint {
   std::string field;
 };
 
+/// A function that the model may call.
+struct ToolFunction {
+  std::string name, schema; ///< of its arguments, an object: a JSON Schema
+  bool strict = false;      ///< it must be one that grammars support; else any object will do, too
+  std::string field;        ///< that gave the schema
+};
+
+/// Calls that an answer may hold.
+struct ToolUse {
+  std::vector<ToolFunction> functions; ///< none: no calls
+  bool required = false, parallel = true;
+  Json given = Json::array(), choice = "auto"; ///< as the request has them
+};
+
 /// How answers are made; the same for chat and completions.
 struct Generation {
   std::string model; ///< that was asked for; empty: any
@@ -40,7 +55,8 @@ struct Generation {
   std::vector<retort_logit_bias> bias; ///< of tokens that need not be in the vocabulary
   int top = -1;                        ///< likeliest tokens that each log-probability has; -1: none
   std::optional<Constraint> constraint;
-  bool echo = false; ///< the prompt comes before the answer
+  bool echo = false;          ///< the prompt comes before the answer
+  std::vector<int32_t> shown; ///< special tokens whose names the answer's text holds
 };
 
 /// A text to continue, or its tokens.
@@ -52,13 +68,16 @@ struct CompletionRequest {
 };
 struct ChatRequest {
   Generation generation;
+  ToolUse tools;
   Conversation conversation;
 };
 /// A request of OpenAI's responses, whose conversation is given whole each time.
 struct ResponseRequest {
   Generation generation;
+  ToolUse tools;
   Conversation conversation;
-  std::string instructions, metadata; ///< to be given back; metadata as JSON
+  std::string instructions; ///< to be given back, as is what follows, of JSON
+  std::string metadata, format = R"({"type": "text"})";
 };
 struct TokenizeRequest {
   std::string model;

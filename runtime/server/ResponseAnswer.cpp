@@ -12,10 +12,10 @@ Json orNull(const std::string &text) { return text.empty() ? Json(nullptr) : Jso
 } // namespace
 
 ResponseAnswer::ResponseAnswer(std::shared_ptr<Exchange> exchange, const ResponseRequest &request,
-                               const std::string &model, size_t promptTokens)
+                               const std::string &model, std::shared_ptr<const ToolSyntax> tools,
+                               size_t promptTokens)
     : exchange_(std::move(exchange)), cancelled_(std::make_shared<std::atomic<bool>>(false)),
-      stream_(request.generation.stream), item_("msg_" + exchange_->id),
-      promptTokens_(promptTokens) {
+      tools_(std::move(tools)), stream_(request.generation.stream), promptTokens_(promptTokens) {
   const Generation &generation = request.generation;
   base_ = {
       {"id", "resp_" + exchange_->id},
@@ -25,41 +25,51 @@ ResponseAnswer::ResponseAnswer(std::shared_ptr<Exchange> exchange, const Respons
       {"instructions", orNull(request.instructions)},
       {"max_output_tokens", generation.maxTokens ? Json(*generation.maxTokens) : Json(nullptr)},
       {"metadata", Json::parse(request.metadata)},
-      {"parallel_tool_calls", true},
+      {"parallel_tool_calls", request.tools.parallel},
       {"previous_response_id", nullptr},
       {"store", false},
       {"temperature", generation.temperature},
-      {"text", {{"format", {{"type", "text"}}}}},
-      {"tool_choice", "auto"},
-      {"tools", Json::array()},
+      {"text", {{"format", Json::parse(request.format)}}},
+      {"tool_choice", request.tools.choice},
+      {"tools", request.tools.given},
       {"top_p", generation.topP},
       {"truncation", "disabled"}};
+  if (tools_)
+    parser_.emplace(*tools_);
   exchange_->promptTokens = promptTokens;
   exchange_->whenGone([cancelled = cancelled_] { *cancelled = true; });
 }
 
-Json ResponseAnswer::textPart() const {
+Json ResponseAnswer::textPart(const Item &item) {
   return {{"type", "output_text"},
-          {"text", text_},
+          {"text", item.text},
           {"annotations", Json::array()},
           {"logprobs", Json::array()}};
 }
 
-Json ResponseAnswer::message(const char *status) const {
-  Json item = {{"id", item_}, {"type", "message"}, {"status", status}, {"role", "assistant"}};
-  item["content"] =
-      std::string_view(status) == "in_progress" ? Json::array() : Json::array({textPart()});
-  return item;
+Json ResponseAnswer::itemOf(const Item &item, const char *status) const {
+  Json result = {{"id", item.id}, {"type", "message"}, {"status", status}};
+  if (!item.call.empty()) {
+    result["type"] = "function_call";
+    result.update({{"call_id", item.call}, {"name", item.name}, {"arguments", item.text}});
+    return result;
+  }
+  result["role"] = "assistant";
+  result["content"] =
+      std::string_view(status) == "in_progress" ? Json::array() : Json::array({textPart(item)});
+  return result;
 }
 
 Json ResponseAnswer::response(const char *status) const {
   const std::string_view state = status;
-  Json result = base_;
+  Json result = base_, output = Json::array();
+  for (const Item &item : items_) // of an incomplete answer the last one is
+    output.push_back(itemOf(item, &item == &items_.back() ? status : "completed"));
   result["status"] = status;
   result["error"] = nullptr;
   result["incomplete_details"] =
       state == "incomplete" ? Json{{"reason", "max_output_tokens"}} : Json(nullptr);
-  result["output"] = state == "in_progress" ? Json::array() : Json::array({message(status)});
+  result["output"] = output;
   result["usage"] =
       state == "in_progress"
           ? Json(nullptr)
@@ -72,19 +82,22 @@ Json ResponseAnswer::response(const char *status) const {
 }
 
 void ResponseAnswer::event(const char *type, Json fields) {
+  if (!stream_)
+    return;
   Json all = {{"type", type}, {"sequence_number", events_++}};
   all.update(fields);
   exchange_->write(std::string("event: ") + type + "\ndata: " + dumped(all) + "\n\n");
 }
 
 void ResponseAnswer::itemEvent(const char *type, Json fields) {
-  fields["output_index"] = 0;
+  fields["output_index"] = items_.size() - 1;
   event(type, std::move(fields));
 }
 
 void ResponseAnswer::textEvent(const char *type, Json fields) {
-  fields["item_id"] = item_;
-  fields["content_index"] = 0;
+  fields["item_id"] = items_.back().id;
+  if (items_.back().call.empty())
+    fields["content_index"] = 0;
   itemEvent(type, std::move(fields));
 }
 
@@ -97,9 +110,46 @@ bool ResponseAnswer::begin(const std::function<bool()> &submit) {
   exchange_->startStream();
   event("response.created", {{"response", response("in_progress")}});
   event("response.in_progress", {{"response", response("in_progress")}});
-  itemEvent("response.output_item.added", {{"item", message("in_progress")}});
-  textEvent("response.content_part.added", {{"part", textPart()}});
   return true;
+}
+
+/// Begins a message, or with a name a call.
+void ResponseAnswer::openItem(const std::string &name) {
+  closeItem("completed");
+  const std::string number = items_.empty() ? "" : "_" + std::to_string(items_.size());
+  items_.push_back({(name.empty() ? "msg_" : "fc_") + exchange_->id + number, "", name,
+                    name.empty() ? "" : newCallId(*tools_)});
+  itemEvent("response.output_item.added", {{"item", itemOf(items_.back(), "in_progress")}});
+  if (name.empty())
+    textEvent("response.content_part.added", {{"part", textPart(items_.back())}});
+}
+
+void ResponseAnswer::closeItem(const char *status) {
+  if (items_.empty())
+    return;
+  const Item &item = items_.back();
+  if (item.call.empty()) {
+    textEvent("response.output_text.done", {{"text", item.text}, {"logprobs", Json::array()}});
+    textEvent("response.content_part.done", {{"part", textPart(item)}});
+  } else {
+    textEvent("response.function_call_arguments.done",
+              {{"arguments", item.text}, {"name", item.name}});
+  }
+  itemEvent("response.output_item.done", {{"item", itemOf(item, status)}});
+}
+
+void ResponseAnswer::addText(const std::string &text) {
+  if (items_.empty() || !items_.back().call.empty())
+    openItem({});
+  items_.back().text += text;
+  textEvent("response.output_text.delta", {{"delta", text}, {"logprobs", Json::array()}});
+}
+
+void ResponseAnswer::addPiece(const ToolPiece &piece) {
+  if (!piece.name.empty())
+    return openItem(piece.name);
+  items_.back().text += piece.arguments;
+  textEvent("response.function_call_arguments.delta", {{"delta", piece.arguments}});
 }
 
 void ResponseAnswer::update(size_t, Update update) {
@@ -111,9 +161,18 @@ void ResponseAnswer::update(size_t, Update update) {
   exchange_->answerTokens += update.tokens - tokens_;
   tokens_ = update.tokens;
   cached_ += update.cachedTokens;
-  text_ += update.text;
-  if (stream_ && !update.text.empty())
-    textEvent("response.output_text.delta", {{"delta", update.text}, {"logprobs", Json::array()}});
+  std::string content = update.text;
+  std::vector<ToolPiece> pieces;
+  if (parser_) {
+    content.clear();
+    parser_->push(update.text, content, pieces);
+    if (update.finished)
+      parser_->finish(content);
+  }
+  if (!content.empty())
+    addText(content);
+  for (const ToolPiece &piece : pieces)
+    addPiece(piece);
   if (update.finished)
     complete(update.length);
 }
@@ -131,11 +190,11 @@ void ResponseAnswer::fail(const ApiError &error) {
 void ResponseAnswer::complete(bool length) {
   over_ = true;
   const char *status = length ? "incomplete" : "completed";
+  if (items_.empty())
+    openItem({}); // an answer has something, if only no text
+  closeItem(status);
   if (!stream_)
     return exchange_->reply({200, dumped(response(status))});
-  textEvent("response.output_text.done", {{"text", text_}, {"logprobs", Json::array()}});
-  textEvent("response.content_part.done", {{"part", textPart()}});
-  itemEvent("response.output_item.done", {{"item", message(status)}});
   event(length ? "response.incomplete" : "response.completed", {{"response", response(status)}});
   exchange_->endStream();
 }

@@ -29,6 +29,7 @@ struct Scheduler::Task {
       : job(std::move(given)), arrival(arrival), tokens(job.prompt), sampler(job.sampling),
         decoder(model) {
     decoder.setStops(job.stops);
+    decoder.show(job.shown);
     if (job.goesOn)
       decoder.follow(job.prompt);
     sampler.see(job.prompt);
@@ -54,7 +55,7 @@ struct Scheduler::Task {
   Decoder decoder;
 };
 
-Scheduler::Scheduler(const Model &model, const SchedulerOptions &options, Metrics &metrics)
+Scheduler::Scheduler(const Model &model, const SchedulerOptions &options, ModelMetrics &metrics)
     : model_(model), metrics_(metrics), session_(model, options.session), info_(session_.info()),
       slots_(info_.slots), capacity_(slots_ + options.queue), maxRows_(info_.max_rows),
       prefillRows_(options.prefillRows ? std::min(options.prefillRows, maxRows_) : maxRows_),
@@ -70,7 +71,11 @@ Scheduler::Scheduler(const Model &model, const SchedulerOptions &options, Metric
   report();
 }
 
-Scheduler::~Scheduler() { stop(); }
+Scheduler::~Scheduler() {
+  stop();
+  report(metrics_.pages, ours_.pages, 0);
+  report(metrics_.freePages, ours_.freePages, 0);
+}
 
 void Scheduler::start() {
   thread_ = std::thread([this] { loop(); });
@@ -407,10 +412,10 @@ void Scheduler::end(Task &task) {
     }
     freeSlots_.push_back(task.slot);
     task.slot = -1;
-    --metrics_.running;
-    metrics_.freePages = freePages_;
+    report(metrics_.running, ours_.running, ours_.running - 1);
+    report(metrics_.freePages, ours_.freePages, freePages_);
   } else {
-    --metrics_.waiting;
+    report(metrics_.waiting, ours_.waiting, ours_.waiting - 1);
   }
   task.ended = true;
   Update &news = task.news;
@@ -445,10 +450,15 @@ void Scheduler::failRunning(const ApiError &error) {
 
 /// The gauges.
 void Scheduler::report() {
-  metrics_.running = running_.size();
-  metrics_.waiting = waiting_.size();
-  metrics_.pages = info_.pages;
-  metrics_.freePages = freePages_;
+  report(metrics_.running, ours_.running, running_.size());
+  report(metrics_.waiting, ours_.waiting, waiting_.size());
+  report(metrics_.pages, ours_.pages, info_.pages);
+  report(metrics_.freePages, ours_.freePages, freePages_);
+}
+
+void Scheduler::report(std::atomic<uint64_t> &gauge, uint64_t &ours, uint64_t now) {
+  gauge += now - ours; // also where it is less: they count modulo 2^64
+  ours = now;
 }
 
 } // namespace retort::server

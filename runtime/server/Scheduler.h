@@ -55,6 +55,7 @@ struct Job {
   std::vector<std::string> stops;
   bool ignoreEos = false;
   std::optional<Grammar> grammar; ///< that the answer meets
+  std::vector<int32_t> shown;     ///< special tokens whose names the text holds
   bool goesOn =
       false; ///< the answer goes on with the prompt's text: its first word keeps its space
   Clock::time_point deadline = Clock::time_point::max();
@@ -74,7 +75,7 @@ struct SchedulerOptions {
 class Scheduler {
 public:
   /// Throws Failure as Session, or Error (Usage) for more slots than a step has rows.
-  Scheduler(const Model &model, const SchedulerOptions &options, Metrics &metrics);
+  Scheduler(const Model &model, const SchedulerOptions &options, ModelMetrics &metrics);
   ~Scheduler();
 
   /// Takes all the jobs, or none and returns false: too many wait.
@@ -119,9 +120,10 @@ private:
   TokenScore scoreOf(const Task &task, int32_t token, std::span<const float> logits) const;
   void countPages() { freePages_ = session_.info().free_pages; }
   void report();
+  void report(std::atomic<uint64_t> &gauge, uint64_t &ours, uint64_t now);
 
   const Model model_;
-  Metrics &metrics_;
+  ModelMetrics &metrics_;
   Session session_;
   retort_session_info info_;
   size_t slots_, capacity_, maxRows_, prefillRows_, pageRows_, context_;
@@ -130,6 +132,9 @@ private:
   Tasks waiting_, running_; ///< by arrival
   std::vector<int32_t> freeSlots_;
   uint64_t freePages_ = 0;
+  struct {
+    uint64_t running = 0, waiting = 0, pages = 0, freePages = 0;
+  } ours_;                  ///< what the gauges have of this scheduler
   bool deviceLost_ = false; ///< the session may only be destroyed
   std::vector<retort_row> rows_;
   std::vector<size_t> wanted_;

@@ -3,6 +3,7 @@
 #include "runtime/server/Serve.h"
 #include "runtime/base/SystemError.h"
 #include "runtime/server/Notify.h"
+#include "runtime/server/Reloader.h"
 
 #include <csignal>
 #include <cstdio>
@@ -48,6 +49,14 @@ void requireDescriptors(size_t connections) {
     failSystem("RLIMIT_NOFILE", "cannot be raised");
 }
 
+/// What a service manager is told; it wants to know since when.
+std::string reloadingState() {
+  timespec now = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return "RELOADING=1\nMONOTONIC_USEC=" +
+         std::to_string(uint64_t(now.tv_sec) * 1'000'000 + uint64_t(now.tv_nsec) / 1000);
+}
+
 std::string megabytes(uint64_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f MB", double(bytes) / 1e6);
@@ -58,8 +67,10 @@ std::string megabytes(uint64_t bytes) {
 class Service {
 public:
   explicit Service(const ServeOptions &options)
-      : options_(options), api_(options.api, metrics_, log_), http_(options.http, api_) {
+      : options_(options), models_(options.models, options.scheduler, served_, metrics_, log_),
+        api_(options.api, served_, metrics_, log_), http_(options.http, api_) {
     http_.onSignal([this] { onSignal(); });
+    http_.onHangup([this] { onHangup(); });
   }
 
   void run() {
@@ -72,8 +83,8 @@ public:
       throw;
     }
     network.join();
-    scheduler_->stop();
-    if (const std::string lost = scheduler_->lost(); !lost.empty())
+    models_.stop();
+    if (const std::string lost = models_.lost(); !lost.empty())
       fail(ExitCode::Device, lost);
     log_.write("stopped", Json::object());
   }
@@ -83,33 +94,37 @@ private:
 
   void load() {
     const Clock::time_point start = Clock::now();
-    const Model model(options_.bundle, {}, 0, options_.weights);
-    if (model.info().tokenizer_vocab == 0)
-      fail(ExitCode::Unsupported, options_.bundle + ": has no tokenizer, and a server reads text: "
-                                                    "compile it from a checkpoint with one");
-    scheduler_ = std::make_unique<Scheduler>(model, options_.scheduler, metrics_);
-    scheduler_->onLost = [this] { http_.after(kFarewell, [this] { http_.stop(); }); };
-    api_.begin(model, *scheduler_);
-    scheduler_->start();
-    running_ = scheduler_.get();
+    models_.open();
+    models_.start([this] { http_.after(kFarewell, [this] { http_.stop(); }); });
+    api_.begin();
     announce(std::chrono::duration<double>(Clock::now() - start).count());
+    loaded_ = true;
   }
 
-  /// The line that says where it listens, with what.
+  /// The line of each model that says where it listens, with what.
   void announce(double seconds) {
-    const retort_session_info info = scheduler_->sessionInfo();
     const HttpOptions &http = options_.http;
     const bool v6 = http.address.find(':') != http.address.npos;
-    const std::string url = std::string(http.certificate.empty() ? "http" : "https") + "://" +
-                            (v6 ? "[" + http.address + "]" : http.address) + ":" +
-                            std::to_string(http_.port());
-    std::printf("retort serve: %s at %s (%s, %u threads, %u slots of %zu tokens, %s of cache)\n",
-                options_.api.name.c_str(), url.c_str(), info.device, info.threads, info.slots,
-                scheduler_->context(), megabytes(info.cache_bytes).c_str());
+    url_ = std::string(http.certificate.empty() ? "http" : "https") + "://" +
+           (v6 ? "[" + http.address + "]" : http.address) + ":" + std::to_string(http_.port());
+    Json names = Json::array();
+    for (const ServedModel &model : served_.all()) {
+      const retort_session_info info = model->scheduler.sessionInfo();
+      std::printf("retort serve: %s at %s (%s, %u threads, %u slots of %zu tokens, %s of cache)\n",
+                  model->name.c_str(), url_.c_str(), info.device, info.threads, info.slots,
+                  model->scheduler.context(), megabytes(info.cache_bytes).c_str());
+      names.push_back(model->name);
+    }
     std::fflush(stdout);
-    notifyManager("READY=1\nSTATUS=" + url);
-    log_.write("listening",
-               Json{{"url", url}, {"model", options_.api.name}, {"load_seconds", seconds}});
+    notifyManager("READY=1\nSTATUS=" + url_);
+    log_.write("listening", Json{{"url", url_}, {"models", names}, {"load_seconds", seconds}});
+  }
+
+  void onHangup() {
+    if (!loaded_ || signalled_)
+      return;
+    notifyManager(reloadingState());
+    models_.reload([this] { notifyManager("READY=1\nSTATUS=" + url_); });
   }
 
   void onSignal() {
@@ -125,18 +140,17 @@ private:
 
   /// What is not done by now is told so.
   void cut() {
-    Scheduler *scheduler = running_;
-    log_.write("cut", Json{{"answers", scheduler ? scheduler->inFlight() : 0}});
-    if (scheduler)
-      scheduler->stop();
+    log_.write("cut", Json{{"answers", loaded_ ? models_.stop() : 0}});
     http_.after(kFarewell, [this] { http_.stop(); });
   }
 
   const ServeOptions &options_;
   Metrics metrics_;
   Log log_{STDERR_FILENO};
-  std::unique_ptr<Scheduler> scheduler_;
-  std::atomic<Scheduler *> running_{nullptr}; ///< once it has started
+  ServedModels served_;
+  Reloader models_;
+  std::atomic<bool> loaded_{false};
+  std::string url_; ///< once it is loaded
   Api api_;
   HttpServer http_;
   bool signalled_ = false; ///< of the network's thread
@@ -144,17 +158,37 @@ private:
 
 } // namespace
 
+std::vector<ServedFile> namedFiles(const std::vector<std::string> &bundles,
+                                   const std::string &name) {
+  if (!name.empty() && bundles.size() > 1)
+    fail(ExitCode::Usage, "--name names one model, and there are " +
+                              std::to_string(bundles.size()) + ": give each as NAME=FILE");
+  std::vector<ServedFile> files;
+  for (const std::string &bundle : bundles) {
+    const size_t equals = bundle.find('=');
+    const bool named = equals != bundle.npos && bundle.find('/') > equals; // else a folder has it
+    ServedFile file = {name, named ? bundle.substr(equals + 1) : bundle};
+    std::filesystem::path path = file.path;
+    if (!path.has_filename()) // "man.retort/", the directory form
+      path = path.parent_path();
+    if (name.empty())
+      file.name = named ? bundle.substr(0, equals) : path.stem().string();
+    if (file.name.empty() || file.path.empty())
+      fail(ExitCode::Usage, "'" + bundle + "' is not FILE or NAME=FILE");
+    for (const ServedFile &other : files)
+      if (other.name == file.name)
+        fail(ExitCode::Usage, "'" + other.path + "' and '" + file.path +
+                                  "' would both be called '" + file.name + "': give NAME=FILE");
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
 void serve(ServeOptions options) {
   check(options);
   if (!options.keyFile.empty())
     options.api.keys = Keys::read(options.keyFile);
   options.api.localNames = isLoopback(options.http.address) && options.api.keys.empty();
-  if (options.api.name.empty()) {
-    std::filesystem::path path = options.bundle;
-    if (!path.has_filename()) // "man.retort/", the directory form
-      path = path.parent_path();
-    options.api.name = path.stem().string();
-  }
   requireDescriptors(options.http.connections);
   std::signal(SIGPIPE, SIG_IGN); // clients that go away are met by the calls that fail
   Service(options).run();

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -36,10 +37,11 @@ HELLO = [{"role": "user", "content": "hello"}]
 class Server:
     """`retort serve` on a free port."""
 
-    def __init__(self, test, *arguments, port=0, **environment):
+    def __init__(self, test, *arguments, port=0, bundles=(), **environment):
         self.log = open(test.work / "log.jsonl", "ab")
+        bundles = bundles or [test.bundle]
         self.process = subprocess.Popen(
-            [test.retort, "serve", str(test.bundle), "--port", str(port), *map(str, arguments)],
+            [test.retort, "serve", *map(str, bundles), "--port", str(port), *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=self.log, text=True, env=dict(os.environ) | environment)
         line = self.process.stdout.readline()
         assert line.startswith("retort serve: "), (line, self.process.wait(5))
@@ -75,8 +77,9 @@ class Server:
             return everything(s)
 
     def metric(self, name):
+        """Of all models together."""
         reply = self.raw(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").decode()
-        return float(next(line.split()[1] for line in reply.splitlines() if line.startswith(f"retort:{name} ")))
+        return sum(float(line.split()[1]) for line in reply.splitlines() if re.match(f"retort:{name}[ {{]", line))
 
     def await_metric(self, name, good):
         until = time.time() + 20
@@ -105,11 +108,11 @@ def post(path, body, extra=""):
 
 
 class Test:
-    def __init__(self, retort, work):
+    def __init__(self, retort, work, template=TEMPLATE):
         self.retort, self.work, self.failures = retort, work, 0
         tiny.write_hf(work / "hf")
         settings = json.loads((work / "hf/tokenizer_config.json").read_text())
-        (work / "hf/tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": TEMPLATE}))
+        (work / "hf/tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": template}))
         self.bundle = work / "m.retort"
         process = self.command("compile", work / "hf", "--recipe", "none", "-o", self.bundle)
         assert process.returncode == 0, process.stderr
@@ -444,6 +447,46 @@ def weights(t):
     t.bundle = first
 
 
+def several_models(t):
+    """Two bundles, of which one is replaced while it answers, and then by one that is damaged."""
+    first, second = t.work / "first.retort", t.work / "second.retort"
+    for path in (first, second):
+        shutil.copy(t.bundle, path)
+    with Server(t, "--slots", 2, bundles=[first, f"b={second}"]) as s:
+        t.check("both", [m.id for m in s.client.models.list()] == ["first", "b"])
+        ask = lambda model, **more: s.client.completions.create(model=model, prompt="a", temperature=0, **more)
+        texts = [ask(model, max_tokens=8).choices[0].text for model in ("first", "b")]
+        t.check("the same weights", texts[0] == texts[1], texts)
+        t.refused("another", openai.NotFoundError, lambda: ask("second"), "'first', 'b'")
+        t.refused("none", openai.BadRequestError, lambda: s.client.post("/completions", cast_to=object, body={"prompt": "a"}), "several")
+
+        def replace(data):
+            new = t.work / "new"
+            new.write_bytes(data)
+            new.rename(second)
+            s.process.send_signal(signal.SIGHUP)
+
+        long = ask("b", max_tokens=600, stream=True, extra_body={"ignore_eos": True})
+        next(long)
+        replace(t.bundle.read_bytes())
+        t.check("it is read again", s.await_metric("reloads_total", lambda n: n == 1))
+        t.check("the old one goes on", s.await_metric("num_requests_running", lambda n: n >= 1))
+        t.check("the new one answers", ask("b", max_tokens=8).choices[0].text == texts[1])
+        t.check("to the end", sum(1 for _ in long) > 100)
+        t.check("and then goes", s.await_metric("num_requests_running", lambda n: n == 0))
+        replace(t.bundle.read_bytes()[:-5000])
+        t.check("a damaged one is refused", s.await_metric("failed_reloads_total", lambda n: n == 1))
+        t.check("and the other goes on", ask("b", max_tokens=8).choices[0].text == texts[1])
+        s.process.send_signal(signal.SIGHUP)
+        t.check("nothing new", s.end() == 0)
+    lines = [json.loads(line) for line in (t.work / "log.jsonl").read_text().splitlines()]
+    t.check("the log says so", [l["model"] for l in lines if l["event"] in ("reloaded", "reload failed")] == ["b", "b"], lines[-4:])
+    for bundles, words in (([first, first], "both be called 'first'"), ([first, second, "--name", "x"], "--name names one"),
+                           (["=x"], "NAME=FILE")):
+        process = t.command("serve", *bundles)
+        t.check(words, process.returncode == 2 and words in process.stderr and process.stderr.count("\n") == 1, process)
+
+
 def framing(t):
     """Bytes in which two servers could see different requests end the connection with one reply."""
     get, body = b"GET /live HTTP/1.1\r\nHost: localhost\r\n", b'{"prompt": "a"}'
@@ -592,7 +635,7 @@ def the_log(t):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="retort-serve-") as work:
         test = Test(sys.argv[1], pathlib.Path(work))
-        for part in (openai_package, responses, log_probabilities, prefixes, retries, curl, the_same_bytes, clients_that_go, draining, operated, weights, framing, slow_clients,
+        for part in (openai_package, responses, log_probabilities, prefixes, retries, curl, the_same_bytes, clients_that_go, draining, operated, weights, several_models, framing, slow_clients,
                      refused_to_start, the_log):
             start = time.time()
             part(test)

@@ -17,6 +17,7 @@ static std::shared_ptr<const Vocabulary> makeVocabulary() {
        {"{\"", "\": ", "\",\"", "[[[", "]]", "}}", "12", "ab", "\xC3\xA9", "\\u00", "  "})
     tokens.push_back({text, text, false});
   tokens.push_back({{}, {}, true});
+  tokens.push_back({"<s>", {}, false, true});
   return std::make_shared<const Vocabulary>(std::move(tokens));
 }
 
@@ -33,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   const std::string_view all(reinterpret_cast<const char *>(data + 1), size - 1);
   const size_t end = std::min(all.find('\0'), all.size());
-  const Kind kind = Kind(data[0] % 3);
+  const Kind kind = Kind(data[0] % 4);
   std::shared_ptr<const Grammar> grammar;
   try {
     grammar = std::make_shared<const Grammar>(vocabulary, kind, all.substr(0, end));

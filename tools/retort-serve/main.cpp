@@ -16,13 +16,16 @@ using namespace retort::server;
 struct CommandLine {
   CLI::App app{"Answers over HTTP as OpenAI's API does, many requests at a time.", "retort serve"};
   ServeOptions options;
-  std::string cache;
+  std::string cache, name;
+  std::vector<std::string> bundles;
   bool noPrefixCache = false;
+  int32_t weights = RETORT_WEIGHTS_MAPPED;
 
   CommandLine() {
     app.set_version_flag("--version", std::string("retort " RETORT_VERSION));
     app.option_defaults()->always_capture_default();
-    app.add_option("BUNDLE", options.bundle, "What `retort compile` made")
+    app.add_option("BUNDLE", bundles,
+                   "What `retort compile` made, or several; NAME=FILE gives a name for clients")
         ->required()
         ->envname("RETORT_SERVE_BUNDLE");
     app.set_config("--config", "", "These options from a TOML file: port = 8443")
@@ -94,8 +97,7 @@ struct CommandLine {
     const char *group = "Model";
     SessionOptions &session = options.scheduler.session;
     session.slots = 16;
-    named(app.add_option("--name", options.api.name,
-                         "The model's name for clients (default: the file's)"),
+    named(app.add_option("--name", name, "The one model's name for clients (default: the file's)"),
           group, "NAME")
         ->default_str("");
     named(app.add_option("--device", session.device,
@@ -111,7 +113,7 @@ struct CommandLine {
           group, "SIZE")
         ->default_str("");
     named(app.add_option(
-              "--weights", options.weights,
+              "--weights", weights,
               "mapped: shared, the file must stay as it is; copied; locked: never paged out"),
           group, "HOW")
         ->transform(CLI::CheckedTransformer(
@@ -155,6 +157,9 @@ void run(CommandLine &line, int argc, char **argv) {
   } catch (const CLI::ParseError &e) {
     fail(ExitCode::Usage, std::string(e.what()) + ": see `retort serve --help`");
   }
+  line.options.models = namedFiles(line.bundles, line.name);
+  for (ServedFile &file : line.options.models)
+    file.weights = line.weights;
   line.options.scheduler.session.prefixCache = !line.noPrefixCache;
   if (!line.cache.empty())
     line.options.scheduler.session.cacheBytes = parseSize(line.cache);

@@ -11,6 +11,21 @@ struct retort_matcher {
   grammar::TokenSet allowed = {};
 };
 
+static grammar::Kind kindOf(int32_t kind) {
+  switch (kind) {
+  case RETORT_GRAMMAR_JSON_SCHEMA:
+    return grammar::Kind::JsonSchema;
+  case RETORT_GRAMMAR_REGEX:
+    return grammar::Kind::Pattern;
+  case RETORT_GRAMMAR_CHOICE:
+    return grammar::Kind::Choice;
+  case RETORT_GRAMMAR_STRUCTURE:
+    return grammar::Kind::Structure;
+  default:
+    fail(ExitCode::Usage, "there is no such kind of grammar");
+  }
+}
+
 retort_status retort_grammar_create(const retort_model *model, int32_t kind, const char *text,
                                     size_t text_bytes, retort_grammar **grammar,
                                     retort_error *error) {
@@ -18,14 +33,8 @@ retort_status retort_grammar_create(const retort_model *model, int32_t kind, con
     *grammar = nullptr;
   return guard(error, [&] {
     require(model && grammar && (text || text_bytes == 0), "a pointer is NULL");
-    require(kind == RETORT_GRAMMAR_JSON_SCHEMA || kind == RETORT_GRAMMAR_REGEX ||
-                kind == RETORT_GRAMMAR_CHOICE,
-            "there is no such kind of grammar");
-    const grammar::Kind compiled = kind == RETORT_GRAMMAR_JSON_SCHEMA ? grammar::Kind::JsonSchema
-                                   : kind == RETORT_GRAMMAR_REGEX     ? grammar::Kind::Pattern
-                                                                      : grammar::Kind::Choice;
     *grammar = new retort_grammar{
-        model->model->compileGrammar(compiled, std::string_view(text ? text : "", text_bytes))};
+        model->model->compileGrammar(kindOf(kind), std::string_view(text ? text : "", text_bytes))};
   });
 }
 

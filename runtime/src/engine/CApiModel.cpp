@@ -11,6 +11,7 @@ struct retort_decoder {
   std::shared_ptr<const Model> model;
   AnswerText answer;
   std::string text;
+  std::vector<int32_t> shown = {};
 };
 
 namespace {
@@ -276,6 +277,16 @@ retort_status retort_decoder_set_stops(retort_decoder *decoder, const char *cons
       stops.emplace_back(stop[i]);
     }
     decoder->answer = AnswerText(decoder->model->tokenizer(), std::move(stops));
+    decoder->answer.show(decoder->shown);
+  });
+}
+
+retort_status retort_decoder_show(retort_decoder *decoder, const int32_t *tokens,
+                                  size_t num_tokens) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(decoder && (tokens || num_tokens == 0), "a pointer is NULL");
+    decoder->shown.assign(tokens, tokens + num_tokens);
+    decoder->answer.show(decoder->shown);
   });
 }
 

@@ -35,6 +35,8 @@ public:
   AnswerText(const Tokenizer &tokenizer, std::vector<std::string> stops);
   /// What stands before the answer; after a text, the answer's first word keeps its space.
   void follow(std::span<const int32_t> tokens);
+  /// Special tokens whose names the text holds.
+  void show(std::vector<int32_t> tokens) { decoder_.show(std::move(tokens)); }
   /// Whether the token is a stop by its name.
   bool isStop(int32_t token) const;
   /// The text that is known with this token; stopped() tells whether the answer ends here. After a

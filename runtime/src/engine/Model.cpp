@@ -74,8 +74,10 @@ std::shared_ptr<const grammar::Grammar> Model::compileGrammar(grammar::Kind kind
   const auto vocabulary = shared<grammar::Vocabulary>("vocabulary", [&] {
     std::vector<grammar::Vocabulary::Token> tokens;
     for (int32_t id = 0; id < pickable(); ++id)
-      if (known.isSpecial(id) || known.isStop(id))
-        tokens.push_back({{}, {}, known.isStop(id)});
+      if (known.isStop(id))
+        tokens.push_back({{}, {}, true});
+      else if (known.isSpecial(id))
+        tokens.push_back({std::string(known.tokenBytes(id)), {}, false, true});
       else
         tokens.push_back({std::string(known.tokenBytes(id)), known.firstTokenBytes(id), false});
     return new grammar::Vocabulary(std::move(tokens));

@@ -6,6 +6,7 @@
 #include "runtime/base/Utf8.h"
 #include "runtime/src/grammar/Pattern.h"
 #include "runtime/src/grammar/Schema.h"
+#include "runtime/src/grammar/Structure.h"
 
 #include <algorithm>
 #include <chrono>
@@ -42,7 +43,7 @@ Expr readChoice(std::string_view text) {
   return choice(std::move(choices));
 }
 
-Automaton compile(Kind kind, std::string_view text, const ByteSet &alphabet) {
+Automaton compile(Kind kind, std::string_view text, const Vocabulary &vocabulary) {
   if (text.size() > kMostBytes)
     fail(ExitCode::Resources, "it has " + std::to_string(text.size()) + " bytes, more than " +
                                   std::to_string(kMostBytes));
@@ -50,16 +51,18 @@ Automaton compile(Kind kind, std::string_view text, const ByteSet &alphabet) {
     fail(ExitCode::Usage, "it is not UTF-8");
   Budget budget;
   if (kind == Kind::JsonSchema)
-    return compileSchema(text, budget, alphabet);
+    return compileSchema(text, budget, vocabulary.alphabet());
+  if (kind == Kind::Structure)
+    return compileStructure(text, budget, vocabulary);
   return compileExpression(kind == Kind::Pattern ? compilePattern(text, Spelling::Plain)
                                                  : readChoice(text),
-                           budget, alphabet);
+                           budget, vocabulary.alphabet());
 }
 
 } // namespace
 
 Grammar::Grammar(std::shared_ptr<const Vocabulary> vocabulary, Kind kind, std::string_view text)
-    : vocabulary_(std::move(vocabulary)), automaton_(compile(kind, text, vocabulary_->alphabet())) {
+    : vocabulary_(std::move(vocabulary)), automaton_(compile(kind, text, *vocabulary_)) {
   std::unordered_map<uint64_t, uint32_t> known;
   for (uint64_t kindOfState : automaton_.alike(vocabulary_->trie().longest())) {
     const auto [at, isNew] = known.try_emplace(kindOfState, uint32_t(states_.size()));

@@ -17,7 +17,8 @@ namespace retort::grammar {
 enum class Kind {
   JsonSchema, ///< JSON that a JSON Schema allows
   Pattern,    ///< texts that a regular expression matches as a whole
-  Choice      ///< one of a JSON list of texts
+  Choice,     ///< one of a JSON list of texts
+  Structure   ///< texts, tokens and grammars put together (Structure.h)
 };
 
 /// Tokens that may follow in a state, whatever follows its rule.

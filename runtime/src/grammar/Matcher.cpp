@@ -87,8 +87,10 @@ Matcher::Matcher(std::shared_ptr<const Grammar> grammar, std::span<const int32_t
     : grammar_(std::move(grammar)), walker_(grammar_->automaton()),
       places_{{grammar_->automaton().start(), 0}} {
   const Vocabulary &vocabulary = grammar_->vocabulary();
-  began_ = !before.empty() && before.back() >= 0 && size_t(before.back()) < vocabulary.size() &&
-           !vocabulary.token(before.back()).text.empty();
+  if (before.empty() || before.back() < 0 || size_t(before.back()) >= vocabulary.size())
+    return;
+  const Vocabulary::Token &last = vocabulary.token(before.back());
+  began_ = !last.special && !last.text.empty();
 }
 
 /// Adds the places behind `text` to next_.

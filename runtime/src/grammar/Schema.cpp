@@ -101,8 +101,8 @@ struct NameTrie {
 
 class Compiler {
 public:
-  Compiler(const Json &root, Budget &budget, const ByteSet &alphabet)
-      : merger_(root), budget_(budget), builder_(budget, alphabet) {
+  Compiler(const Json &root, Budget &budget, AutomatonBuilder &builder)
+      : merger_(root), budget_(budget), builder_(builder) {
     space_ = builder_.add();
     escaped_ = builder_.add();
     plain_ = builder_.add();
@@ -111,15 +111,16 @@ public:
     definePlain();
   }
 
-  Automaton compile(const Json &root) {
-    const uint32_t start = builder_.add();
-    Nfa nfa(budget_);
-    const uint32_t end = nfa.emit(nfa.add(), sequence({space(), call(rule({root, ""}))}));
-    builder_.define(start, nfa, end, true);
+  /// The rule of the schema's values.
+  uint32_t compile(const Json &root) {
+    const uint32_t values = rule({root, ""});
     for (; !todo_.empty(); todo_.pop_front())
       define(todo_.front().first, todo_.front().second);
-    return builder_.finish(start);
+    return values;
   }
+  /// Between tokens: nothing, a space, or a new line with an indent. Bounded, so that no answer is lost
+  /// in it.
+  Expr space() const { return optional(call(space_)); }
 
 private:
   /// The rule of a schema's values, which is defined in time.
@@ -134,9 +135,6 @@ private:
     return at->second;
   }
 
-  /// Between tokens: nothing, a space, or a new line with an indent. Bounded, so that no answer is lost
-  /// in it.
-  Expr space() const { return optional(call(space_)); }
   void defineSpace() {
     Nfa nfa(budget_);
     const uint32_t end = nfa.emit(
@@ -488,7 +486,7 @@ private:
 
   SchemaMerger merger_;
   Budget &budget_;
-  AutomatonBuilder builder_;
+  AutomatonBuilder &builder_;
   uint32_t space_, escaped_, plain_;
   std::map<std::string, uint32_t> rules_; ///< by the schema
   std::deque<std::pair<uint32_t, Located>> todo_;
@@ -499,7 +497,18 @@ private:
 Automaton compileSchema(std::string_view text, Budget &budget, const ByteSet &alphabet) {
   checkJson(text, "the schema", "give a JSON Schema");
   const Json root = Json::parse(text.begin(), text.end());
-  return Compiler(root, budget, alphabet).compile(root);
+  AutomatonBuilder builder(budget, alphabet);
+  Compiler compiler(root, budget, builder);
+  const uint32_t start = builder.add();
+  Nfa nfa(budget);
+  const uint32_t end =
+      nfa.emit(nfa.add(), sequence({compiler.space(), call(compiler.compile(root))}));
+  builder.define(start, nfa, end, true);
+  return builder.finish(start);
+}
+
+uint32_t addSchema(const Json &root, Budget &budget, AutomatonBuilder &builder) {
+  return Compiler(root, budget, builder).compile(root);
 }
 
 } // namespace retort::grammar

@@ -14,6 +14,9 @@ using Json = nlohmann::ordered_json; // properties are written in the schema's o
 /// for what is wrong, not supported or cannot be met, with the place as a JSON pointer.
 Automaton compileSchema(std::string_view text, Budget &budget, const ByteSet &alphabet);
 
+/// Adds the rules of a schema's values, and returns the one of all of them. Throws as compileSchema().
+uint32_t addSchema(const Json &root, Budget &budget, AutomatonBuilder &builder);
+
 /// A schema, and where it stands.
 struct Located {
   Json schema;

@@ -5,6 +5,25 @@
 #include <algorithm>
 
 namespace retort::grammar {
+namespace {
+
+/// No byte of UTF-8 is as large; special tokens are spelt with those.
+constexpr uint8_t kFirstForeign = 0xF5, kMark = 0xFF;
+
+/// A mark, and the number to base 8.
+std::string spelledSpecial(int32_t id) {
+  std::string text(1, char(kMark));
+  for (int shift = 27; shift >= 0; shift -= 3)
+    text += char(kFirstForeign + (id >> shift & 7));
+  return text;
+}
+
+bool isForeign(const std::string &text) {
+  return std::any_of(text.begin(), text.end(),
+                     [](char byte) { return uint8_t(byte) >= kFirstForeign; });
+}
+
+} // namespace
 
 Trie::Trie(std::vector<std::pair<std::string_view, int32_t>> texts) {
   std::sort(texts.begin(), texts.end());
@@ -33,10 +52,18 @@ Vocabulary::Vocabulary(std::vector<Token> tokens) : tokens_(std::move(tokens)) {
   std::vector<std::pair<std::string_view, int32_t>> texts, firsts;
   bool differ = false;
   for (int32_t id = 0; size_t(id) < tokens_.size(); ++id) {
-    const Token &token = tokens_[size_t(id)];
+    Token &token = tokens_[size_t(id)];
     if (token.stop) {
       stops_.push_back(id);
       continue;
+    }
+    if (token.special && !token.text.empty()) {
+      specials_.emplace(token.text, id);
+      token.text = token.first = spelledSpecial(id);
+      for (int byte = kFirstForeign; byte <= kMark; ++byte)
+        alphabet_[size_t(byte)] = true;
+    } else if (isForeign(token.text) || isForeign(token.first)) {
+      token.text = token.first = {}; // in no text that is UTF-8
     }
     differ |= token.text != token.first;
     if (!token.text.empty())
@@ -49,6 +76,11 @@ Vocabulary::Vocabulary(std::vector<Token> tokens) : tokens_(std::move(tokens)) {
   trie_ = Trie(std::move(texts));
   if (differ)
     first_ = Trie(std::move(firsts));
+}
+
+std::string_view Vocabulary::special(const std::string &name) const {
+  const auto at = specials_.find(name);
+  return at == specials_.end() ? std::string_view() : tokens_[size_t(at->second)].text;
 }
 
 } // namespace retort::grammar

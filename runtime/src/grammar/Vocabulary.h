@@ -4,6 +4,7 @@
 #include "runtime/src/grammar/Automaton.h"
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 namespace retort::grammar {
 
@@ -43,12 +44,17 @@ public:
     std::string text;  ///< that it adds; empty: none, and no answer may hold it
     std::string first; ///< that it adds as an answer's first token
     bool stop = false; ///< it ends an answer
+    /// It has a name and no text: `text` and `first` are its name until it is in a vocabulary, and then
+    /// bytes that stand for it in automata, of which UTF-8 has none.
+    bool special = false;
   };
   explicit Vocabulary(std::vector<Token> tokens);
 
   size_t size() const { return tokens_.size(); }
   const Token &token(int32_t id) const { return tokens_[size_t(id)]; }
   const std::vector<int32_t> &stops() const { return stops_; }
+  /// The bytes that stand for the special token of that name; empty: there is none, or it ends answers.
+  std::string_view special(const std::string &name) const;
   const Trie &trie() const { return trie_; }
   /// Of what tokens add when they are first; null: the same.
   const Trie *firstTrie() const { return first_.nodes().empty() ? nullptr : &first_; }
@@ -58,6 +64,7 @@ public:
 private:
   std::vector<Token> tokens_;
   std::vector<int32_t> stops_;
+  std::unordered_map<std::string, int32_t> specials_; ///< by name
   Trie trie_, first_;
   ByteSet alphabet_;
 };

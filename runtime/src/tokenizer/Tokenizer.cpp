@@ -105,7 +105,8 @@ void StreamDecoder::follow(std::span<const int32_t> ids) {
 
 std::string StreamDecoder::push(int32_t id) {
   const Tables &t = tokenizer_->tables();
-  if (!t.inRange(id) || (skipSpecial_ && (t.flags[id] & kSpecial)))
+  if (!t.inRange(id) || (skipSpecial_ && (t.flags[id] & kSpecial) &&
+                         std::find(shown_.begin(), shown_.end(), id) == shown_.end()))
     return {};
   if (first_)
     pending_ = tokenizer_->firstTokenBytes(id);

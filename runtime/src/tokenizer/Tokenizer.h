@@ -93,6 +93,8 @@ public:
   /// The text goes on after these tokens: it does not begin with the next one, unless the last of these
   /// stands for no text. Decoders that leave out a text's first space then keep it.
   void follow(std::span<const int32_t> ids);
+  /// Special tokens whose names the text holds, though others are left out.
+  void show(std::vector<int32_t> ids) { shown_ = std::move(ids); }
   /// The text that is complete after this token; may be empty.
   std::string push(int32_t id);
   /// What is left at the end, U+FFFD for each broken part, and starts anew.
@@ -103,6 +105,7 @@ private:
   bool skipSpecial_;
   bool first_ = true;
   std::string pending_;
+  std::vector<int32_t> shown_;
 };
 
 } // namespace retort

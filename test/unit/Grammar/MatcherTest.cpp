@@ -16,6 +16,9 @@ TEST(Masks, AreTheTokensThatAreAccepted) {
       {Kind::JsonSchema,
        R"({"anyOf": [{"type": "array", "items": {"type": "array", "items": {"type": "string"}}}, {"type": "array", "items": {"$ref": "#"}}]})"},
       {Kind::Pattern, "(a|ab|abc)*name(\xC3\xA9|\xE2\x82\xAC){0,3}"},
+      {Kind::Structure,
+       R"({"until": "aab", "then": [{"schema": {"type": "array", "items": {"type": "integer"}}}, {"repeat": [{"any": ["name", ["a", {"regex": "b+"}]]}]}]})"},
+      {Kind::Structure, R"({"unless": "na", "then": "me"})"},
   };
   for (const auto &[kind, text] : grammars) {
     const auto grammar = compiled(kind, text);

@@ -24,6 +24,8 @@ inline std::shared_ptr<const Vocabulary> vocabulary() {
           "\\\"", "d800", "-1",      "1e",       "}]",       "{}",       "[]",   "{\"a\":",
           "],",   "},{",  "\"\"",    "\":\"",    "\xC3",     "e\xCC"})
       add(text);
+    for (const char *name : {"[CALL]", "[OTHER]"})
+      tokens.push_back({name, {}, false, true});
     tokens.push_back({{}, {}, true});
     return std::make_shared<const Vocabulary>(std::move(tokens));
   }();
@@ -56,7 +58,8 @@ inline bool meets(const std::shared_ptr<const Grammar> &grammar, std::string_vie
   while (!text.empty()) {
     std::vector<int32_t> fits;
     for (int32_t token = 0; token < stopToken(); ++token)
-      if (text.starts_with(vocabulary()->token(token).text))
+      if (const std::string &own = vocabulary()->token(token).text;
+          !own.empty() && text.starts_with(own))
         fits.push_back(token);
     const int32_t token = fits[random() % fits.size()];
     matcher.mask(allowed);

@@ -33,14 +33,6 @@ std::string spelling(int byte) {
   return {char(0xC0 | code >> 6), char(0x80 | (code & 63))};
 }
 
-constexpr const char *kTestTemplate =
-    "{%- for m in messages %}{%- if m.role not in ['user', 'assistant'] %}"
-    "{{ raise_exception('no ' + m.role) }}{%- endif %}{{- '<|' + m.role + '|>' + m.content + '\\n' "
-    "}}"
-    "{%- endfor %}{%- if date is defined %}{{- strftime_now('%d') + date }}{%- endif %}"
-    "{%- if tools %}{{- tools | tojson }}{%- endif %}"
-    "{%- if add_generation_prompt %}{{- '<|answer|>' }}{%- endif %}";
-
 TokenizerSpec testTokenizer() {
   TokenizerSpec spec;
   for (int byte = 0; byte < 256; ++byte)
@@ -64,6 +56,14 @@ TokenizerSpec testTokenizer() {
 }
 
 } // namespace
+
+const char *const kTestTemplate =
+    "{%- for m in messages %}{%- if m.role not in ['user', 'assistant'] %}"
+    "{{ raise_exception('no ' + m.role) }}{%- endif %}{{- '<|' + m.role + '|>' + m.content + '\\n' "
+    "}}"
+    "{%- endfor %}{%- if date is defined %}{{- strftime_now('%d') + date }}{%- endif %}"
+    "{%- if tools %}{{- tools | tojson }}{%- endif %}"
+    "{%- if add_generation_prompt %}{{- '<|answer|>' }}{%- endif %}";
 
 TempFolder::TempFolder() {
   std::string name = (std::filesystem::temp_directory_path() / "retort-test-XXXXXX").string();
@@ -106,7 +106,7 @@ nlohmann::json testManifest() {
 }
 
 void writeTestBundle(const std::string &path, const nlohmann::json &manifest, uint64_t weightBytes,
-                     bool tokenizer, bool chat) {
+                     bool tokenizer, bool chat, const std::string &chatTemplate) {
   BundleWriter writer(path);
   writer.beginPart("weights.bin");
   std::string weights(weightBytes, 'w');
@@ -117,7 +117,7 @@ void writeTestBundle(const std::string &path, const nlohmann::json &manifest, ui
     const TokenizerSpec spec = testTokenizer();
     writer.addPart("tokenizer.bin", compileTokenizer(spec));
     if (chat)
-      writer.addPart("chat.bin", compileChatTemplate(kTestTemplate, spec).toBytes());
+      writer.addPart("chat.bin", compileChatTemplate(chatTemplate, spec).toBytes());
   }
   writer.addPart("report.json", std::string_view("{\"format\": 1}\n"));
   writer.commit(manifest);

@@ -28,10 +28,12 @@ constexpr int32_t kEnd = 256, kUser = 257, kAnswer = 258, kTokens = 259;
 
 /// The manifest that the driver would write for the test program, without "format" and "parts".
 nlohmann::json testManifest();
+extern const char *const kTestTemplate;
 /// The parts: weights.bin (`weightBytes`, 7 first), program.so, tokenizer.bin and chat.bin unless left
 /// out.
 void writeTestBundle(const std::string &path, const nlohmann::json &manifest = testManifest(),
-                     uint64_t weightBytes = 5000, bool tokenizer = true, bool chat = true);
+                     uint64_t weightBytes = 5000, bool tokenizer = true, bool chat = true,
+                     const std::string &chatTemplate = kTestTemplate);
 
 /// A bundle of the test program for GPUs.
 struct CudaTest {

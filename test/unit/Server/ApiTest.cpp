@@ -55,19 +55,21 @@ private:
 struct Endpoints : testing::Test {
   explicit Endpoints(uint32_t slots = 2, size_t queue = 256, bool chat = true) {
     test::writeTestBundle(folder / "m.retort", test::testManifest(), 5000, true, chat);
-    model.emplace(folder / "m.retort");
-    SchedulerOptions given;
     given.session = {1, slots, 0, 0, "cpu", true};
     given.queue = queue;
-    scheduler = std::make_unique<Scheduler>(*model, given, metrics);
-    options.name = "test";
+    serve("test");
     restart(true);
-    scheduler->start();
+  }
+  void serve(const std::string &name) {
+    const auto served =
+        std::make_shared<Served>(ServedFile{name, folder / "m.retort"}, given, metrics.of(name));
+    served->scheduler.start();
+    models.put(served);
   }
   void restart(bool ready) {
-    api = std::make_unique<Api>(options, metrics, log);
+    api = std::make_unique<Api>(options, models, metrics, log);
     if (ready)
-      api->begin(*model, *scheduler);
+      api->begin();
   }
   HttpReply ask(HttpRequest request) {
     if (request.host.empty())
@@ -92,10 +94,10 @@ struct Endpoints : testing::Test {
   }
 
   test::TempFolder folder;
-  std::optional<Model> model;
   Metrics metrics;
   Log log{::open("/dev/null", O_WRONLY)};
-  std::unique_ptr<Scheduler> scheduler;
+  SchedulerOptions given;
+  ServedModels models;
   ApiOptions options;
   std::unique_ptr<Api> api;
 };
@@ -328,6 +330,31 @@ TEST_F(Endpoints, ModelsAreNamed) {
   EXPECT_EQ(get("/v1/models/other").status, 404);
 }
 
+TEST_F(Endpoints, ModelsAreChosen) {
+  serve("other");
+  const Json list = Json::parse(get("/v1/models").body)["data"];
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[1]["id"], "other");
+  EXPECT_EQ(get("/v1/models/other").status, 200);
+  const HttpReply reply = post("/v1/completions", R"({"model": "other", "prompt": "a"})");
+  EXPECT_EQ(Json::parse(reply.body)["model"], "other");
+  const std::string names = "'test', 'other'";
+  EXPECT_THAT(
+      errorOf(post("/v1/completions", R"({"prompt": "a"})")),
+      HasSubstr("400 \"model\" missing_required_parameter: model is missing, and several are "
+                "served here: " +
+                names));
+  EXPECT_THAT(
+      errorOf(post("/tokenize", R"({"model": "x", "prompt": "a"})")),
+      HasSubstr("404 \"model\" model_not_found: model \"x\" is not served here: these are " +
+                names));
+  const std::string text = get("/metrics").body;
+  for (const char *line :
+       {"retort:request_success_total{model_name=\"other\",finished_reason=\"length\"} 1\n",
+        "retort:generation_tokens_total{model_name=\"test\"} 0\n"})
+    EXPECT_THAT(text, HasSubstr(line));
+}
+
 TEST_F(Endpoints, TokensAndTexts) {
   const Json tokens =
       Json::parse(post("/tokenize", R"({"prompt": "ab", "return_token_strs": true})").body);
@@ -414,8 +441,6 @@ TEST_F(Endpoints, PagesOfOtherOriginsMayNotAsk) {
 }
 
 TEST_F(Endpoints, ThePageAsksOnlyThisServer) {
-  options.name = "</script><b>";
-  restart(true);
   const HttpReply reply = get("/");
   ASSERT_EQ(reply.status, 200) << reply.body;
   EXPECT_EQ(reply.contentType, "text/html; charset=utf-8");
@@ -427,11 +452,13 @@ TEST_F(Endpoints, ThePageAsksOnlyThisServer) {
   const size_t nonce = policy.find("'nonce-") + 7;
   EXPECT_THAT(reply.body, HasSubstr("<script nonce=\"" + policy.substr(nonce, 32) + "\">"));
   EXPECT_NE(get("/").body, reply.body) << "another nonce each time";
-  EXPECT_THAT(reply.body, HasSubstr(R"("context":64,"chat":true,"report":false,"keys":false})"));
-  EXPECT_EQ(reply.body.find("</script><b>"), std::string::npos);
+  EXPECT_THAT(reply.body, HasSubstr(R"("context":64,"chat":true,"report":false}],"keys":false})"));
   for (const char *outside : {"http://", "https://", "//cdn", "@import", "url("})
     EXPECT_EQ(reply.body.find(outside), std::string::npos) << outside;
-  EXPECT_EQ(errorOf(get("/report")), "404 null not_found: this bundle has no report");
+  for (const char *path : {"/report", "/report/test"})
+    EXPECT_EQ(errorOf(get(path)), "404 null not_found: this bundle has no report");
+  serve("</script><b>");
+  EXPECT_EQ(get("/").body.find("</script><b>"), std::string::npos);
   EXPECT_EQ(get("/nothing").status, 404);
   restart(false);
   EXPECT_EQ(get("/").status, 503);
@@ -441,13 +468,17 @@ TEST_F(Endpoints, MetricsCount) {
   post("/v1/completions", R"({"prompt": "abc", "max_tokens": 5, "ignore_eos": true})");
   const std::string text = get("/metrics").body;
   for (const char *line :
-       {"retort:prompt_tokens_total 3\n", "retort:generation_tokens_total 5\n",
-        "retort:request_success_total{finished_reason=\"length\"} 1\n",
-        "retort:time_to_first_token_seconds_count 1\n",
-        "retort:time_to_first_token_seconds_bucket{le=\"+Inf\"} 1\n",
-        "retort:inter_token_latency_seconds_count 4\n", "retort:num_requests_running 0\n",
-        "retort:kv_cache_usage_perc 0\n", "retort:model_info{model_name=\"test\"} 1\n"})
-    EXPECT_THAT(text, HasSubstr(line));
+       {"prompt_tokens_total{MODEL} 3\n", "generation_tokens_total{MODEL} 5\n",
+        "request_success_total{MODEL,finished_reason=\"length\"} 1\n",
+        "time_to_first_token_seconds_count{MODEL} 1\n",
+        "time_to_first_token_seconds_bucket{MODEL,le=\"+Inf\"} 1\n",
+        "inter_token_latency_seconds_count{MODEL} 4\n", "num_requests_running{MODEL} 0\n",
+        "kv_cache_usage_perc{MODEL} 0\n", "model_info{MODEL} 1\n"}) {
+    std::string full = std::string("retort:") + line;
+    if (const size_t at = full.find("MODEL"); at != full.npos)
+      full.replace(at, 5, "model_name=\"test\"");
+    EXPECT_THAT(text, HasSubstr(full));
+  }
 }
 
 struct FewPlaces : Endpoints {
@@ -469,7 +500,7 @@ TEST_F(FewPlaces, AFullQueueIsA429) {
   };
   std::vector<Job> jobs;
   jobs.push_back(std::move(job));
-  ASSERT_TRUE(scheduler->submit(std::move(jobs)));
+  ASSERT_TRUE(models.find("test")->scheduler.submit(std::move(jobs)));
   const HttpReply full = post("/v1/completions", R"({"prompt": "a"})");
   *stop = true;
   EXPECT_THAT(errorOf(full), HasSubstr("429 null queue_full: the server has as many requests as it "

@@ -80,6 +80,9 @@ TEST(Request, ReadsEveryField) {
   // Keys keep their order: templates write objects as they came.
   EXPECT_EQ(chat.conversation.messages, R"([{"content":"hi","role":"user"}])");
   EXPECT_EQ(chat.conversation.tools, R"([{"type":"function","function":{"name":"f","a":1}}])");
+  ASSERT_EQ(chat.tools.functions.size(), 1u);
+  EXPECT_EQ(chat.tools.functions[0].name, "f");
+  EXPECT_TRUE(chat.tools.parallel && !chat.tools.required);
   EXPECT_EQ(chat.conversation.documents, R"([{"text":"t"}])");
   EXPECT_EQ(chat.conversation.variables, R"({"think":false})");
 }
@@ -159,9 +162,8 @@ TEST(Request, WhatIsNotThereIsRefusedAndItsNeutralValueTaken) {
     EXPECT_THAT(completionRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
     EXPECT_EQ(completionRefusal(neutral), "");
   }
-  for (const char *asks :
-       {R"("functions": [1])", R"("function_call": "auto")", R"("reasoning_effort": "low")",
-        R"("store": true)", R"("tool_choice": "required")", R"("parallel_tool_calls": false)"})
+  for (const char *asks : {R"("functions": [1])", R"("function_call": "auto")",
+                           R"("reasoning_effort": "low")", R"("store": true)"})
     EXPECT_THAT(chatRefusal(asks), HasSubstr(" unsupported_parameter: ")) << asks;
   EXPECT_THAT(completionRefusal(R"("suffix": "a")"), HasSubstr(" unsupported_parameter: "));
 }
@@ -290,8 +292,63 @@ TEST(Request, ToolsOfNoUseAreNotGivenToTheTemplate) {
   };
   EXPECT_EQ(tools("\"none\""), "");
   EXPECT_NE(tools("\"auto\""), "");
-  EXPECT_THAT(chatRefusal(R"("tools": [{"type": "web"}])"), HasSubstr("tools[0].type is \"web\""));
-  EXPECT_THAT(chatRefusal(R"("tools": {})"), HasSubstr("tools is an object, not a list"));
+}
+
+TEST(Request, ToolsAreChecked) {
+  const auto f = [](const std::string &more) {
+    return R"("tools": [{"type": "function", "function": {"name": "f")" + more + "}}]";
+  };
+  const auto read = [&](const std::string &fields) {
+    return parseChat(R"({"messages": [{"role": "user", "content": "a"}], )" + fields + "}", kLimits)
+        .tools;
+  };
+  const ToolUse plain = read(f(""));
+  EXPECT_EQ(plain.functions[0].schema, R"({"type": "object", "additionalProperties": false})");
+  const ToolUse named = read(
+      f(R"(, "strict": true, "parameters": {"properties": {}})") +
+      R"(, "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false)");
+  EXPECT_EQ(named.functions[0].schema, R"({"properties":{},"type":"object"})");
+  EXPECT_EQ(named.functions[0].field, "tools[0].function.parameters");
+  EXPECT_TRUE(named.functions[0].strict && named.required && !named.parallel);
+  EXPECT_TRUE(read(f("") + R"(, "tool_choice": "required")").required);
+  const std::pair<std::string, const char *> cases[] = {
+      {R"("tools": [{"type": "web"}])", "tools[0].type is \"web\""},
+      {R"("tools": {})", "tools is an object, not a list"},
+      {R"("tools": [{"type": "function", "function": {"name": "a b"}}])",
+       "tools[0].function.name is \"a b\", not 1 to 64"},
+      {f(R"(, "parameters": {"type": "array"})"), "parameters.type is \"array\", not \"object\""},
+      {f(R"(, "parameters": [])"), "parameters is a list, not a JSON Schema"},
+      {f(R"(, "strict": 1)"), "tools[0].function.strict is 1"},
+      {R"("tools": [{"type": "function", "function": {"name": "f"}},
+                    {"type": "function", "function": {"name": "f"}}])",
+       "tools[1] has the name \"f\", which another has"},
+      {R"("tool_choice": "required")", "tool_choice is \"required\", but tools has no function"},
+      {f("") + R"(, "tool_choice": "any")", "tool_choice is \"any\", not \"none\", \"auto\""},
+      {f("") + R"(, "tool_choice": {"type": "custom"})", "tool_choice.type is \"custom\""},
+      {f("") + R"(, "tool_choice": {"type": "function", "function": {"name": "g"}})",
+       "tool_choice names \"g\", which tools does not have"},
+  };
+  for (const auto &[fields, message] : cases)
+    EXPECT_THAT(chatRefusal(fields), HasSubstr(message)) << fields;
+}
+
+TEST(Request, TemplatesGetTheArgumentsOfCallsAsObjects) {
+  const auto messages = [](const std::string &arguments) {
+    return R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": )" +
+           arguments + "}}]}]";
+  };
+  const auto read = [&](const std::string &arguments) {
+    const Json all = Json::parse(
+        parseChat(R"({"messages": )" + messages(arguments) + "}", kLimits).conversation.messages);
+    return all[0]["tool_calls"][0]["function"]["arguments"].dump();
+  };
+  EXPECT_EQ(read(R"("{\"b\": 1, \"a\": {}}")"), R"({"b":1,"a":{}})");
+  EXPECT_EQ(read(R"({"a": 1})"), R"({"a":1})");
+  EXPECT_EQ(read(R"("")"), "{}");
+  const std::string deep = "\"" + std::string(200, '[') + "\"";
+  for (const std::string &bad :
+       {std::string("3"), std::string("\"[1]\""), std::string("\"{\""), deep})
+    EXPECT_THAT(messagesRefusal(messages(bad)), HasSubstr("function.arguments is ")) << bad;
 }
 
 TEST(Request, JsonIsChecked) {
@@ -333,7 +390,11 @@ TEST(Request, Responses) {
       {R"("input": 3)", "input invalid_value: input is 3, not a text or a list of messages"},
       {R"("input": [])", "is empty, not a text"},
       {R"("input": [{"role": "tool", "content": "x"}])", "input[0].role is \"tool\""},
-      {R"("input": [{"type": "function_call_output", "output": "x"}])", "input[0].type"},
+      {R"("input": [{"type": "reasoning"}])", "input[0].type"},
+      {R"("input": [{"type": "function_call_output", "call_id": "c", "output": "x"}])",
+       "input[0].call_id is \"c\", which no function_call before has"},
+      {R"("input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "x"}])",
+       "input[0].arguments is \"x\""},
       {R"("input": [{"role": "user", "content": [{"type": "input_image"}]}])", "reads text only"},
       {R"("input": "a", "store": true)", "answers are not stored"},
       {R"("input": "a", "previous_response_id": "resp_1")", "give the whole conversation"},
@@ -342,9 +403,33 @@ TEST(Request, Responses) {
       {R"("input": "a", "n": 2)", "from 1 to 1"},
       {R"("input": "a", "max_tokens": 2)", "max_tokens is not known"},
       {R"("input": "a", "metadata": {"a": 1})", "metadata.a is 1, not a string"},
-      {R"("input": "a", "text": {"format": {"type": "json_object"}})", "text.format"}};
+      {R"("input": "a", "text": {"format": {"type": "grammar"}})", "text.format.type"},
+      {R"("input": "a", "text": {"format": {"type": "json_object"}},
+          "response_format": {"type": "json_object"})",
+       "text.format and response_format both"}};
   for (const auto &[fields, message] : cases)
     EXPECT_THAT(refusal(parse, "{" + std::string(fields) + "}"), HasSubstr(message)) << fields;
+}
+
+TEST(Request, CallsOfResponses) {
+  const ResponseRequest request = parseResponse(
+      R"({"input": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+                    {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{\"x\":1}",
+                     "status": "completed"},
+                    {"type": "function_call", "call_id": "d", "name": "g", "arguments": "{}"},
+                    {"type": "function_call_output", "call_id": "d", "output": "r"}],
+          "tools": [{"type": "function", "name": "f", "parameters": {}, "strict": false}],
+          "tool_choice": {"type": "function", "name": "f"},
+          "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "null"}}}})");
+  EXPECT_EQ(request.conversation.messages,
+            R"([{"role":"user","content":"a"},{"role":"assistant","content":"b","tool_calls":[)"
+            R"({"id":"c","type":"function","function":{"name":"f","arguments":{"x":1}}},)"
+            R"({"id":"d","type":"function","function":{"name":"g","arguments":{}}}]},)"
+            R"({"role":"tool","tool_call_id":"d","content":"r","name":"g"}])");
+  EXPECT_EQ(request.conversation.tools,
+            R"([{"type":"function","function":{"name":"f","parameters":{},"strict":false}}])");
+  EXPECT_TRUE(request.tools.required);
+  EXPECT_EQ(request.generation.constraint->field, "text.format.schema");
 }
 
 TEST(Request, OtherEndpoints) {

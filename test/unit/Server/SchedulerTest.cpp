@@ -100,7 +100,7 @@ struct Scheduling : testing::Test {
   }
   static test::TempFolder *folder;
   static Model *model;
-  Metrics metrics;
+  ModelMetrics metrics;
   std::unique_ptr<Scheduler> scheduler;
 };
 test::TempFolder *Scheduling::folder;
@@ -144,9 +144,18 @@ TEST_F(Scheduling, AnswersDoNotDependOnOthers) {
   std::vector<Job> jobs;
   std::vector<Outcome> alone(kJobs);
   Session session(*model, {2, 1, 0, 0, "cpu"});
+  const Grammar grammars[] = {
+      Grammar(*model, RETORT_GRAMMAR_REGEX, "([a-m]{2}-){3,12}x"),
+      Grammar(*model, RETORT_GRAMMAR_JSON_SCHEMA,
+              R"({"type": "array", "items": {"type": "integer"}})"),
+      Grammar(*model, RETORT_GRAMMAR_STRUCTURE, R"({"until": "a", "then": {"repeat": "bc"}})")};
   for (size_t i = 0; i < kJobs; ++i) {
     jobs.push_back(randomJob(random));
     GenerateOptions options;
+    if (random() % 3 == 0) { // one that gives way is followed in its grammar all the same
+      options.grammar = &grammars[random() % std::size(grammars)];
+      jobs[i].grammar = *options.grammar;
+    }
     options.sampling = jobs[i].sampling;
     options.maxTokens = jobs[i].maxTokens;
     options.stop = jobs[i].stops;
