@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/Checkpoint/Cursor.h"
 #include "compiler/Import/Config.h"
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -96,8 +97,8 @@ void checkModelConfig(const ModelConfig &config, const std::string &where) {
   check.range("the hidden size", config.hidden, 1, kMaxHidden);
   check.range("the vocabulary's size", config.vocab, 1, kMaxVocab);
   check.range("the context length", config.context, 1, kMaxContext);
-  check.range("the head size", config.headDim, 2, kMaxHeadDim);
   bool anyLocal = false;
+  int64_t headDim = kMaxHeadDim, localHeadDim = kMaxHeadDim; // the least that each rope turns
   for (size_t i = 0; i < config.layers.size(); ++i) {
     const ModelConfig::Layer &layer = config.layers[i];
     const std::string in = " of layer " + std::to_string(i);
@@ -107,6 +108,9 @@ void checkModelConfig(const ModelConfig &config, const std::string &where) {
       check.refuse("layer " + std::to_string(i) + " has " + std::to_string(layer.heads) +
                    " heads, not a multiple of its " + std::to_string(layer.kvHeads) +
                    " key/value heads");
+    check.range("the head size" + in, layer.headDim, 2, kMaxHeadDim);
+    int64_t &least = layer.localRope ? localHeadDim : headDim;
+    least = std::min(least, layer.headDim);
     check.range("the FFN size" + in, layer.ffn, 1, kMaxFfn);
     check.range("the attention window" + in, layer.window, 0, kMaxContext);
     if (layer.ropeBase != 0)
@@ -128,11 +132,11 @@ void checkModelConfig(const ModelConfig &config, const std::string &where) {
     check.positive("the attention's soft cap", *config.attentionSoftCap);
   if (config.logitSoftCap)
     check.positive("the logits' soft cap", *config.logitSoftCap);
-  check.rope("", config.rope, config.headDim);
+  check.rope("", config.rope, headDim);
   if (config.lengthScale)
     check.lengthScale(*config.lengthScale, config);
   if (anyLocal)
-    check.rope("local ", config.ropeLocal, config.headDim);
+    check.rope("local ", config.ropeLocal, localHeadDim);
 }
 
 ModelConfig readModelConfig(const Checkpoint &checkpoint) {

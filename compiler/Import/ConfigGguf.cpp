@@ -80,13 +80,19 @@ private:
     if (family_.multipliers && !file_.boolean(name("rope.scaling.finetuned")).value_or(true))
       unsupported("a model without rotary positions (" + quote(name("rope.scaling.finetuned")) +
                   " is false) is not supported");
+    refusePerLayerInputs(integer("embedding_length_per_layer_input").value_or(0));
+    refuseSharedCaches(integer("attention.shared_kv_layers").value_or(0));
     if (checkpoint_.find("cls.output.weight") || checkpoint_.find("cls.weight"))
       unsupported("a classifier (tensor 'cls.*') is not supported: use a language model");
   }
 
   void readRopes() override {
     RopeConfig &rope = config_.rope;
-    rope.dims = config_.ropeLocal.dims = integer("rope.dimension_count").value_or(config_.headDim);
+    rope.dims = integer("rope.dimension_count").value_or(headDimOf(rope));
+    config_.ropeLocal.dims =
+        family_.wideHeads
+            ? integer("rope.dimension_count_swa").value_or(headDimOf(config_.ropeLocal))
+            : rope.dims;
     std::optional<std::string_view> type = file_.string(name("rope.scaling.type"));
     const double linear = number("rope.scale_linear").value_or(1); // files before rope.scaling.type
     rope.factor = number("rope.scaling.factor").value_or(linear == 0 ? 1 : linear);
@@ -182,6 +188,15 @@ private:
     return {value.bytes.begin(), value.bytes.end()};
   }
 
+  void readWideHeads() override {
+    const int64_t headDim = integer("attention.key_length").value_or(config_.headDim);
+    for (size_t i = 0; i < config_.layers.size(); ++i)
+      if (ModelConfig::Layer &layer = config_.layers[i]; layer.window == 0) {
+        layer.headDim = headDim;
+        layer.keysAreValues = !checkpoint_.find("blk." + std::to_string(i) + ".attn_v.weight");
+      }
+  }
+
   std::vector<double> layerBases() const override {
     std::vector<double> bases(config_.layers.size(), config_.rope.base);
     const GgufFile::Value *pattern = file_.find(name("attention.rope_pattern"));
@@ -194,21 +209,30 @@ private:
   }
 
   void readStructure() override {
-    const int64_t values = integer("attention.value_length").value_or(config_.headDim);
-    if (values != config_.headDim)
-      unsupported("value heads of another size than key heads are not supported (" +
-                  quote(name("attention.value_length")) + " is " + std::to_string(values) +
-                  ", not " + std::to_string(config_.headDim) + ")");
+    refuseOtherValues("attention.key_length", "attention.value_length");
+    if (family_.wideHeads)
+      refuseOtherValues("attention.key_length_swa", "attention.value_length_swa");
     const int64_t heads = std::max<int64_t>(config_.layers[0].heads, 1);
     const bool wide = config_.layers.size() == family_.ggufWideLayers;
     const double width = static_cast<double>(wide ? config_.hidden / heads : config_.headDim);
-    config_.attentionScale = number("attention.scale").value_or(1 / std::sqrt(width));
+    config_.attentionScale = family_.attentionScale != 0
+                                 ? family_.attentionScale
+                                 : number("attention.scale").value_or(1 / std::sqrt(width));
     config_.activation = family_.activation;
     config_.interleavedRope = family_.interleavedRows;
     config_.tiedEmbeddings = !checkpoint_.find("output.weight");
     config_.qkvBias = family_.qkvBias || checkpoint_.find("blk.0.attn_q.bias");
     config_.outputBias = checkpoint_.find("blk.0.attn_output.bias");
     config_.ffnBias = checkpoint_.find("blk.0.ffn_up.bias");
+  }
+
+  void refuseOtherValues(const char *keys, const char *values) const {
+    const int64_t headDim = integer(keys).value_or(config_.headDim);
+    const int64_t valueDim = integer(values).value_or(headDim);
+    if (valueDim != headDim)
+      unsupported("value heads of another size than key heads are not supported (" +
+                  quote(name(values)) + " is " + std::to_string(valueDim) + ", not " +
+                  std::to_string(headDim) + ")");
   }
 
   const Checkpoint &checkpoint_;

@@ -11,12 +11,15 @@
 #include "runtime/base/Json.h"
 #include "runtime/base/SmallFloat.h"
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 namespace retort {
 namespace {
 
 using nlohmann::json;
+
+constexpr int64_t kMaxPairs = 1 << 12; ///< of a head, before a factor is made for each
 
 /// Typed access to a JSON object: nothing for a key that is missing or null, an Error for a value of
 /// another kind.
@@ -117,31 +120,42 @@ private:
   }
 
   void refuseUnsupported() const {
-    if (keys_.boolean("use_bidirectional_attention").value_or(false))
+    // "vision": only where an image is.
+    const json *both = keys_.find("use_bidirectional_attention");
+    if (both && *both != false && *both != "vision")
       unsupported("attention in both directions ('use_bidirectional_attention') is not supported: "
                   "use a causal model");
     refuseParallelResidual(keys_.boolean("use_parallel_residual").value_or(false));
+    bool isMixture = keys_.boolean("enable_moe_block").value_or(false);
     for (const char *key : {"num_local_experts", "num_experts"})
-      if (keys_.integer(key).value_or(0) > 1)
-        unsupported("a mixture of experts is not supported: use a dense model");
+      isMixture |= keys_.integer(key).value_or(0) > 1;
+    if (isMixture)
+      unsupported("a mixture of experts is not supported: use a dense model");
+    refusePerLayerInputs(
+        keys_.integer("hidden_size_per_layer_input").value_or(defaults_.perLayerInputs));
+    refuseSharedCaches(keys_.integer("num_kv_shared_layers").value_or(0));
   }
 
-  int64_t rotated(double fraction) const {
+  /// Of a head of `headDim` features.
+  int64_t rotated(double fraction, int64_t headDim) const {
     if (!std::isfinite(fraction) || fraction <= 0 || fraction > 1)
       keys_.wrong("partial_rotary_factor", "above 0 and at most 1");
-    const double features = static_cast<double>(config_.headDim) * fraction;
+    const double features = static_cast<double>(headDim) * fraction;
     // checkModelConfig refuses heads that large; here the conversion must only not overflow.
-    return features < 1e9 ? static_cast<int64_t>(features) : config_.headDim;
+    return features < 1e9 ? static_cast<int64_t>(features) : headDim;
   }
 
   void readRopes() override {
-    config_.rope.dims = config_.ropeLocal.dims =
-        rotated(keys_.number("partial_rotary_factor").value_or(defaults_.rotated));
+    const double fraction = keys_.number("partial_rotary_factor").value_or(defaults_.rotated);
+    config_.rope.dims = rotated(fraction, headDimOf(config_.rope));
+    config_.ropeLocal.dims = rotated(fraction, headDimOf(config_.ropeLocal));
     // Where both generations' keys are there, the old one counts.
     const auto scaling = keys_.object("rope_scaling");
     const auto parameters = keys_.object("rope_parameters");
     if (family_.lengthScale)
       return readLengthScale(scaling ? scaling : parameters);
+    if (family_.wideHeads && !(parameters && parameters->find("full_attention")))
+      rotateSome(0.25, 1, config_.rope);
     if (scaling && !family_.localRope)
       return readScaling(*scaling, config_.rope);
     if (!parameters) {
@@ -173,11 +187,22 @@ private:
                                     : scaling->requiredNumber("original_max_position_embeddings")};
   }
 
+  /// The frequencies of the whole head, of which the first pairs turn and the others do not.
+  void rotateSome(double fraction, double factor, RopeConfig &rope) const {
+    constexpr float never = 1e30f; // as GGUF files say it
+    const int64_t headDim = headDimOf(rope);
+    rope.dims = headDim;
+    rope.scaling = RopeConfig::Scaling::Factors;
+    const auto pairs = static_cast<size_t>(std::clamp<int64_t>(headDim / 2, 0, kMaxPairs));
+    rope.factors.assign(pairs, never);
+    std::fill_n(rope.factors.begin(), rotated(fraction, headDim) / 2, factor);
+  }
+
   /// One rope_scaling or rope_parameters object.
   void readScaling(const JsonObject &scaling, RopeConfig &rope) const {
     rope.base = scaling.number("rope_theta").value_or(rope.base);
     if (auto fraction = scaling.number("partial_rotary_factor"))
-      rope.dims = rotated(*fraction);
+      rope.dims = rotated(*fraction, headDimOf(rope));
     // transformers puts its own "rope_type" beside an older "type" where layers differ in base.
     const std::optional<std::string> older =
         family_.localRope ? std::nullopt : scaling.string("type");
@@ -196,6 +221,9 @@ private:
       rope.factor = scaling.requiredNumber("factor");
       rope.lowFreqFactor = scaling.requiredNumber("low_freq_factor");
       rope.highFreqFactor = scaling.requiredNumber("high_freq_factor");
+    } else if (type == "proportional" && family_.wideHeads) {
+      rotateSome(scaling.number("partial_rotary_factor").value_or(1),
+                 scaling.number("factor").value_or(1), rope);
     } else if (type == "longrope" || type == "su") {
       readLongRope(scaling, rope);
     } else if (type == "yarn") {
@@ -250,10 +278,12 @@ private:
                              : family_.windows != Windows::None;
     if (!enabled || family_.windows == Windows::Every) // transformers ignores layer_types here
       return std::vector<bool>(count, enabled);
-    if (const json *types = keys_.find("layer_types"))
-      return layersOfType(*types);
-    if (family_.windows == Windows::Pattern)
-      return patternLayers(family_.wideLayers);
+    const json *types = keys_.find("layer_types");
+    if (types || family_.windows == Windows::Pattern) {
+      std::vector<bool> sliding = types ? layersOfType(*types) : patternLayers(family_.wideLayers);
+      sliding.back() = sliding.back() && !family_.lastIsWide;
+      return sliding;
+    }
     if (family_.rotation == Rotation::Listed) { // the layers that see all are the ones that rotate
       std::vector<bool> sliding = rotatingLayers();
       sliding.flip();
@@ -282,6 +312,47 @@ private:
     for (const json &entry : *list)
       rotating.push_back(entry != 0);
     return rotating;
+  }
+
+  void readWideHeads() override {
+    const bool keysAreValues = keys_.boolean("attention_k_eq_v").value_or(false);
+    const int64_t headDim = keys_.integer("global_head_dim").value_or(defaults_.wideHeadDim);
+    const std::optional<int64_t> kvHeads = keys_.integer("num_global_key_value_heads");
+    // transformers 5 saves what it makes of the keys above instead of them.
+    const json *overrides = keys_.find("per_layer_config");
+    for (ModelConfig::Layer &layer : config_.layers) {
+      if (layer.window != 0)
+        continue;
+      layer.keysAreValues = keysAreValues;
+      if (overrides)
+        continue;
+      layer.headDim = headDim;
+      if (keysAreValues)
+        layer.kvHeads = kvHeads.value_or(layer.kvHeads);
+    }
+    if (!overrides)
+      return;
+    if (!overrides->is_object())
+      keys_.wrong("per_layer_config", "a JSON object");
+    for (const auto &[number, numbers] : overrides->items())
+      readOverrides(number, numbers);
+  }
+
+  /// One layer's numbers in the place of the model's.
+  void readOverrides(const std::string &number, const json &numbers) {
+    size_t index = 0;
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), index);
+    if (error != std::errc() || end != number.data() + number.size() ||
+        index >= config_.layers.size() || !numbers.is_object())
+      keys_.wrong("per_layer_config", "numbers for some of the layers");
+    for (const auto &[key, value] : numbers.items())
+      if (key != "head_dim" && key != "num_key_value_heads")
+        unsupported("a layer with another " + quote(key) +
+                    " ('per_layer_config') is not supported");
+    const JsonObject layerKeys(numbers, path_, "per_layer_config." + number + ".");
+    ModelConfig::Layer &layer = config_.layers[index];
+    layer.headDim = layerKeys.integer("head_dim").value_or(layer.headDim);
+    layer.kvHeads = layerKeys.integer("num_key_value_heads").value_or(layer.kvHeads);
   }
 
   std::vector<double> layerBases() const override {
@@ -320,7 +391,8 @@ private:
   void readStructure() override {
     const double headDim = static_cast<double>(config_.headDim);
     config_.attentionScale =
-        family_.multipliers
+        family_.attentionScale != 0 ? family_.attentionScale
+        : family_.multipliers
             ? keys_.number("attention_multiplier").value_or(1)
             : 1 / std::sqrt(
                       family_.queryScale == 0

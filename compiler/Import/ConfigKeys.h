@@ -15,6 +15,7 @@ inline constexpr ConfigKey kLayers{"num_hidden_layers", "block_count"};
 inline constexpr ConfigKey kHeads{"num_attention_heads", "attention.head_count"};
 inline constexpr ConfigKey kKvHeads{"num_key_value_heads", "attention.head_count_kv"};
 inline constexpr ConfigKey kHeadDim{"head_dim", "attention.key_length"};
+inline constexpr ConfigKey kWindowHeadDim{"head_dim", "attention.key_length_swa"};
 inline constexpr ConfigKey kFfn{"intermediate_size", "feed_forward_length"};
 inline constexpr ConfigKey kNormEps{"rms_norm_eps", "attention.layer_norm_rms_epsilon"};
 inline constexpr ConfigKey kLayerNormEps{"layer_norm_eps", "attention.layer_norm_epsilon"};

@@ -23,8 +23,12 @@ ModelConfig ConfigReader::read() {
   config_.ropeLocal.base =
       number(kLocalRopeBase)
           .value_or(defaults_.localRopeBase != 0 ? defaults_.localRopeBase : config_.rope.base);
-  readRopes();
   readWindows();
+  for (ModelConfig::Layer &layer : config_.layers)
+    layer.headDim = config_.headDim;
+  if (family_.wideHeads)
+    readWideHeads();
+  readRopes();
   readRotation();
   if (family_.scaledEmbedding)
     config_.embedScale = std::sqrt(static_cast<float>(config_.hidden));
@@ -61,7 +65,7 @@ void ConfigReader::readSizes() {
   if (!read(kFfn, &ModelConfig::Layer::ffn))
     missing(kFfn);
 
-  std::optional<int64_t> headDim = integer(kHeadDim);
+  std::optional<int64_t> headDim = integer(family_.wideHeads ? kWindowHeadDim : kHeadDim);
   if (!headDim && defaults_.headDim != 0)
     headDim = defaults_.headDim;
   const int64_t heads = config_.layers[0].heads;
@@ -170,6 +174,25 @@ void ConfigReader::refuseParallelResidual(bool isParallel) const {
   if (isParallel)
     unsupported("attention and FFN that read the same norm ('use_parallel_residual') are not "
                 "supported: use a model whose FFN follows the attention");
+}
+
+void ConfigReader::refusePerLayerInputs(int64_t features) const {
+  if (features != 0)
+    unsupported("embeddings that each layer reads ('hidden_size_per_layer_input') are not "
+                "supported: use a model without them, as Gemma 4 12B and 31B are");
+}
+
+void ConfigReader::refuseSharedCaches(int64_t layers) const {
+  if (layers != 0)
+    unsupported("layers that read the keys and values of others ('num_kv_shared_layers') are not "
+                "supported: use a model without them, as Gemma 4 12B and 31B are");
+}
+
+int64_t ConfigReader::headDimOf(const RopeConfig &rope) const {
+  for (const ModelConfig::Layer &layer : config_.layers)
+    if (layer.localRope == (&rope == &config_.ropeLocal))
+      return layer.headDim;
+  return config_.headDim;
 }
 
 void ConfigReader::unsupportedScaling(const std::string &what) const {

@@ -41,6 +41,9 @@ protected:
   /// Scale of attention, activation, biases, tied embeddings, and how tensors are stored.
   virtual void readStructure() = 0;
 
+  /// Heads of layers without a window, of a family that may have others there; windows are there.
+  virtual void readWideHeads() = 0;
+
   /// The rotary base of each layer of a family that says it layer by layer; 0: it does not rotate.
   virtual std::vector<double> layerBases() const = 0;
 
@@ -51,6 +54,10 @@ protected:
   [[noreturn]] void unsupported(const std::string &what) const;
   [[noreturn]] void unsupportedScaling(const std::string &what) const;
   void refuseParallelResidual(bool isParallel) const;
+  void refusePerLayerInputs(int64_t features) const;
+  void refuseSharedCaches(int64_t layers) const;
+  /// The size of the heads that the rope turns, `config_.rope` or `config_.ropeLocal`.
+  int64_t headDimOf(const RopeConfig &rope) const;
 
   const Family &family_;
   const FamilyDefaults defaults_;

@@ -18,6 +18,12 @@ constexpr TensorName kSandwichNorms[] = {
     {"post_attention_norm", "post_attention_layernorm"},
     {"post_ffw_norm", "post_feedforward_layernorm"},
 };
+constexpr TensorName kGemma4Names[] = {
+    {"ffn_norm", "pre_feedforward_layernorm"},
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+    {"layer_output_scale", "layer_scalar", "", true},
+};
 constexpr TensorName kNormsAfter[] = {
     {"post_attention_norm", "post_attention_layernorm"},
     {"post_ffw_norm", "post_feedforward_layernorm"},
@@ -53,6 +59,33 @@ constexpr Family laterGemma(Family row) {
   row.norms = BlockNorms::Around;
   row.activationKey = "hidden_activation";
   row.logitSoftCapKey = true;
+  return row;
+}
+
+/// What the forms of Gemma 4 have in common.
+constexpr Family gemma4(Family row) {
+  row.architecture = "gemma4";
+  row.defaults.vocab = 262144;
+  row.defaults.heads = 8;
+  row.defaults.kvHeads = 4;
+  row.defaults.headDim = 256;
+  row.defaults.wideHeadDim = 512;
+  row.defaults.ropeBase = 1e6;
+  row.tensorNames = kGemma4Names;
+  row.windows = Windows::Pattern;
+  row.windowPattern = 6;
+  row.lastIsWide = true;
+  row.localRope = true;
+  row.ggufLocalRopeBase = 10000;
+  row.qkNorms = QueryKeyNorms::Heads;
+  row.valueNorms = row.wideHeads = row.layerScales = true;
+  row.attentionScale = 1;
+  row.norms = BlockNorms::Around;
+  row.activation = Activation::GeluTanh;
+  row.activationKey = "hidden_activation";
+  row.scaledEmbedding = row.tiedEmbeddings = true;
+  row.logitSoftCapKey = true;
+  row.qkvBiasKey = row.outputBiasKey = "attention_bias";
   return row;
 }
 
@@ -152,6 +185,12 @@ constexpr Family kFamilies[] = {
                 .ggufLocalRopeBase = 10000,
                 .qkNorms = QueryKeyNorms::Heads,
                 .ggufWideLayers = 62}),
+    gemma4({.name = "gemma4",
+            .textModelType = "gemma4_text",
+            .defaults = {.context = 131072, .perLayerInputs = 256, .window = 512}}),
+    gemma4({.name = "gemma4_unified",
+            .textModelType = "gemma4_unified_text",
+            .defaults = {.context = 262144, .window = 1024}}),
     {.name = "stablelm",
      .architecture = "stablelm",
      .defaults = {.vocab = 50304, .context = 4096, .normEps = 1e-5, .rotated = 0.25},

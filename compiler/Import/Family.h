@@ -14,6 +14,8 @@ namespace retort {
 struct FamilyDefaults {
   int64_t vocab = 0, context = 0;
   int64_t heads = 0, kvHeads = 0, headDim = 0;
+  int64_t wideHeadDim = 0;    ///< of layers without a window; 0: as the others
+  int64_t perLayerInputs = 0; ///< features of embeddings that each layer reads
   int64_t window = 4096;
   double normEps = 1e-6, ropeBase = 10000;
   double localRopeBase = 10000; ///< of layers with a window; 0: as the others
@@ -80,6 +82,7 @@ struct Family {
   int64_t windowPattern = 0;
   WideLayers wideLayers = WideLayers::Last;
   bool windowPatternKey = false; ///< config.json may have another in "sliding_window_pattern"
+  bool lastIsWide = false;       ///< the last layer has no window, whatever config.json says
   int64_t ggufWindow = 0;        ///< window of GGUF files without the key; 0: none
   bool localRope = false;        ///< layers with a window rotate by a base of their own
   int64_t ggufLocalRopeBase = 0; ///< FamilyDefaults::localRopeBase of GGUF files
@@ -95,10 +98,15 @@ struct Family {
   bool lengthScale = false; ///< queries grow with their position, by "llama_4_scaling_beta"
   /// Reads "alpha" of rope scaling "dynamic": the base grows by it once and for all.
   bool ropeAlpha = false;
+  bool valueNorms = false; ///< value heads are normed, without gains
+  /// Layers without a window may have heads of another size and number, and the keys' projection
+  /// for values as well.
+  bool wideHeads = false;
   bool sinks = false;      ///< each query head has an attention sink
   bool outputGate = false; ///< a sigmoid of a projection lets attention's output through
   /// Default of "query_pre_attn_scalar", whose root divides scores; 0: the head size's root does.
   double queryScale = 0;
+  double attentionScale = 0; ///< multiplies scores whatever a file says; 0: as it says
   /// The number of layers of the model whose scale is by hidden / heads in GGUF files that do not
   /// say. (llama.cpp knows Gemma's 27B models by it.)
   size_t ggufWideLayers = 0;
@@ -109,6 +117,7 @@ struct Family {
   // Norms, activation, embedding, logits.
   bool normOffset = false; ///< Hugging Face checkpoints store gains as w, meaning 1 + w
   BlockNorms norms = BlockNorms::Before;
+  bool layerScales = false;   ///< each layer multiplies the stream by a number that it has
   bool plainLastNorm = false; ///< the last norm's gain is stored as it is, whatever `normOffset`
   bool embeddingNorm = false; ///< rows of the embedding are normed, without gain
   double postNormEps = 0;     ///< default of "post_norm_eps", of norms of what attention and FFN

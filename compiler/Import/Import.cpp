@@ -9,6 +9,7 @@
 #include "dialects/Weight/WeightUpdateOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <filesystem>
 #include <unordered_set>
 
@@ -313,11 +314,13 @@ private:
     bool offset = false;
   };
   NormKind usual() const { return {1, config_.normEps, config_.normOffset}; }
-  NormKind post() const { return {1, config_.postNormEps, config_.normOffset}; }
+  /// Of the stream, which is `streamScale_` times smaller than the checkpoint's.
+  NormKind ofStream() const { return {1, streamEps(), config_.normOffset}; }
+  NormKind post() const { return {1 / streamScale_, config_.postNormEps, config_.normOffset}; }
   NormKind last() const {
-    return {config_.logitScale, config_.normEps,
-            config_.normOffset && !config_.family->plainLastNorm};
+    return {config_.logitScale, streamEps(), config_.normOffset && !config_.family->plainLastNorm};
   }
+  double streamEps() const { return config_.normEps / (streamScale_ * streamScale_); }
 
   Value norm(Value input, const std::string &name, const NormKind &kind) {
     if (!config_.family->layerNorms)
@@ -409,7 +412,7 @@ private:
     RopeConfig positions = layer.localRope ? config_.ropeLocal : config_.rope;
     if (layer.ropeBase != 0)
       positions.base = layer.ropeBase;
-    const int64_t heads = layer.heads, kvHeads = layer.kvHeads, dim = config_.headDim;
+    const int64_t heads = layer.heads, kvHeads = layer.kvHeads, dim = layer.headDim;
     const int64_t all = (heads + 2 * kvHeads) * dim;
     // One tensor may hold the three.
     const std::string fused =
@@ -419,7 +422,12 @@ private:
     Value k = linear(input, block + "attn_k", kvHeads * dim, config_.qkvBias,
                      {.heads = kvHeads, .tensor = fused, .begin = heads * dim, .rows = all});
     Value v = linear(input, block + "attn_v", kvHeads * dim, config_.qkvBias,
-                     {.tensor = fused, .begin = (heads + kvHeads) * dim, .rows = all});
+                     layer.keysAreValues
+                         ? Making{.tensor = block + "attn_k", .rows = kvHeads * dim}
+                         : Making{.tensor = fused, .begin = (heads + kvHeads) * dim, .rows = all});
+    if (config_.family->valueNorms)
+      v = rmsNorm(v, constant(block + "attn_v_norm.weight", dim, 1), kvHeads,
+                  {.eps = config_.normEps});
     auto normed = [&] {
       const bool byHead = config_.family->qkNorms == QueryKeyNorms::Heads;
       if (config_.family->qkNorms == QueryKeyNorms::None)
@@ -448,7 +456,7 @@ private:
       o = builder_.create<lm::GateOp>(o.getType(), o, gate, Activation::Sigmoid);
     }
     return linear(o, block + "attn_output", config_.hidden, config_.outputBias,
-                  {.scale = config_.residualScale});
+                  {.scale = addedScale()});
   }
 
   /// The tensor that holds gate and up projections, if one holds both.
@@ -471,7 +479,36 @@ private:
                       {.tensor = fused, .begin = layer.ffn, .rows = 2 * layer.ffn});
     Value gated = builder_.create<lm::GluOp>(gate.getType(), gate, up, config_.activation);
     return linear(gated, block + "ffn_down", config_.hidden, config_.ffnBias,
-                  {.scale = config_.residualScale});
+                  {.scale = addedScale()});
+  }
+
+  bool normsAfter() const {
+    return config_.family->norms == BlockNorms::After ||
+           config_.family->norms == BlockNorms::Around;
+  }
+  /// What multiplies the weights that make what is added to the stream, where no norm follows them.
+  double addedScale() const { return config_.residualScale / (normsAfter() ? 1 : streamScale_); }
+
+  /// The stream is kept as it would be without the numbers by which layers multiply it: all that is
+  /// added to it is divided by their product so far, and norms that read it have another epsilon. So
+  /// it costs nothing, and a layer that is pruned away takes its number with it.
+  void scaleStream(const std::string &block) {
+    if (!config_.family->layerScales)
+      return;
+    const std::string stored = names_.inCheckpoint(block + "layer_output_scale.weight");
+    if (!checkpoint_.find(stored))
+      return;
+    const CheckpointTensor &tensor = tensorOf(stored, {1});
+    float scale = 0;
+    dequantize(tensor.type, tensor.bytes.data(), 1, &scale);
+    streamScale_ *= scale;
+    // So that squares of the stream are numbers of f32.
+    if (!(scale > 0 && streamScale_ > 1e-10 && streamScale_ < 1e10))
+      fail(ExitCode::Unsupported, checkpoint_.path() + ": tensor " + quote(stored) + " is " +
+                                      std::to_string(scale) +
+                                      ", by which the layers have multiplied by " +
+                                      llvm::formatv("{0:e}", streamScale_).str() +
+                                      ": between 1e-10 and 1e10 is supported");
   }
 
   Value residual(Value stream, Value output) {
@@ -485,20 +522,20 @@ private:
     OpBuilder::InsertionGuard guard(builder_);
     builder_.setInsertionPointToEnd(block.getBody());
     const BlockNorms norms = config_.family->norms;
-    const bool before = norms != BlockNorms::After;
-    const bool after = norms == BlockNorms::After || norms == BlockNorms::Around;
+    const bool before = norms != BlockNorms::After, after = normsAfter();
     Value stream = block.getEntry();
-    Value read = before ? norm(stream, prefix + "attn_norm", usual()) : stream;
+    Value read = before ? norm(stream, prefix + "attn_norm", ofStream()) : stream;
     Value output = attention(read, prefix, layer);
     if (after)
       output = norm(output, prefix + "post_attention_norm", post());
     stream = residual(stream, output);
     if (norms != BlockNorms::Shared)
-      read = before ? norm(stream, prefix + "ffn_norm", usual()) : stream;
+      read = before ? norm(stream, prefix + "ffn_norm", ofStream()) : stream;
     output = feedForward(read, prefix, layer);
     if (after)
       output = norm(output, prefix + "post_ffw_norm", post());
     builder_.create<lm::YieldOp>(residual(stream, output));
+    scaleStream(prefix);
     return block.getResult();
   }
 
@@ -541,6 +578,7 @@ private:
   lm::ModelOp model_;
   lm::ForwardOp forward_;
   std::unordered_set<std::string_view> used_;
+  double streamScale_ = 1; ///< the product of the layers' numbers so far
 };
 
 } // namespace

@@ -38,16 +38,18 @@ struct Family;
 struct ModelConfig {
   /// One layer; pruned models have layers of different sizes.
   struct Layer {
-    int64_t heads = 0, kvHeads = 0, ffn = 0;
-    int64_t window = 0;     ///< latest rows seen by attention; 0: all
-    bool localRope = false; ///< rotates by `ropeLocal`
-    bool rotates = true;    ///< query and key are rotated at all
-    double ropeBase = 0;    ///< in place of the rope's; 0: as that
+    int64_t heads = 0, kvHeads = 0, headDim = 0, ffn = 0;
+    int64_t window = 0;         ///< latest rows seen by attention; 0: all
+    bool localRope = false;     ///< rotates by `ropeLocal`
+    bool rotates = true;        ///< query and key are rotated at all
+    double ropeBase = 0;        ///< in place of the rope's; 0: as that
+    bool keysAreValues = false; ///< before norms and rope: values have no weights of their own
   };
 
   const Family *family = nullptr; ///< never null once read
   std::string name;               ///< the model's own name; may be empty
-  int64_t hidden = 0, headDim = 0, vocab = 0, context = 0;
+  int64_t hidden = 0, vocab = 0, context = 0;
+  int64_t headDim = 0; ///< of layers that have no other
   std::vector<Layer> layers;
   Activation activation = Activation::Silu;
 

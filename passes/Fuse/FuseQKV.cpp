@@ -9,8 +9,12 @@ namespace retort {
 #include "passes/Fuse/Passes.h.inc"
 namespace {
 
-/// Whether a norm runs over all of a projection's rows: it needs them to itself.
+/// Whether a norm runs over all of a projection's rows, or over values, which attention does not
+/// norm by itself: it needs them to itself.
 bool normsWholeRows(const lm::AttentionUnit &unit) {
+  const lm::Projection &value = unit.inputs[2];
+  if (!value.between.empty())
+    return true;
   return llvm::any_of(unit.inputs, [&](const lm::Projection &input) {
     return llvm::any_of(input.between, [&](lm::HeadwiseOpInterface op) {
       return lm::features(op->getResult(0)) / op.getNumHeads() != unit.headDim();

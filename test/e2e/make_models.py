@@ -94,6 +94,17 @@ def muse_glimmer(text):
     }
 
 
+def gemma4(**changes):
+    return base(
+        num_hidden_layers=7,
+        head_dim=32,
+        global_head_dim=64,
+        sliding_window=8,
+        tie_word_embeddings=True,
+        **changes,
+    )
+
+
 def granite_swa(bases):
     return base(
         num_hidden_layers=5,
@@ -224,6 +235,16 @@ MODELS = {
             tie_word_embeddings=True,
         ),
     ),
+    "gemma4": (
+        "Gemma4TextConfig",
+        gemma4(
+            hidden_size_per_layer_input=0,
+            attention_k_eq_v=True,
+            num_global_key_value_heads=1,
+            final_logit_softcapping=3.0,
+        ),
+    ),
+    "gemma4_unified": ("Gemma4UnifiedTextConfig", gemma4()),
 }
 
 
@@ -233,7 +254,8 @@ WITHOUT_GGUF = ("qwen2_window", "granite_swa_bases")
 
 def has_offset(name, key):
     """Whether the norm's gain is stored as w, meaning 1 + w."""
-    return name.startswith("gemma") or (name.startswith("muse") and key.endswith("layernorm.weight"))
+    is_early = name.startswith("gemma") and not name.startswith("gemma4")
+    return is_early or (name.startswith("muse") and key.endswith("layernorm.weight"))
 
 
 def make(name, directory, seed=0, dtype=torch.float32):
@@ -257,9 +279,26 @@ def make(name, directory, seed=0, dtype=torch.float32):
             noise = torch.randn(value.shape) * spread
             is_gain = key.endswith("norm.weight") and not has_offset(name, key)
             value.copy_(noise + 1 if is_gain else noise)
+            if class_name.startswith("Gemma4") and key.endswith("q_norm.weight"):
+                value /= math.sqrt(value.numel())  # which nothing else divides scores by
+        for key, value in model.named_buffers():
+            if key.endswith("layer_scalar"):
+                value.copy_(0.4 + torch.rand(value.shape))
     model = model.to(dtype).eval()
     model.save_pretrained(directory)
+    if class_name == "Gemma4TextConfig":
+        publish_wide_heads(pathlib.Path(directory) / "config.json")
     return model
+
+
+def publish_wide_heads(path):
+    """Writes heads of layers without a window as published checkpoints do. transformers saves them
+    layer by layer."""
+    config = json.loads(path.read_text())
+    wide = next(iter(config.pop("per_layer_config").values()))
+    config["global_head_dim"] = wide["head_dim"]
+    config["num_global_key_value_heads"] = wide.get("num_key_value_heads")
+    path.write_text(json.dumps(config))
 
 
 def permute(weight, heads):
@@ -292,18 +331,21 @@ LAYER_NAMES = {
     "mlp.gate_up_proj": "ffn_up",
 }
 # Where post_attention_layernorm comes after the attention, or is called so in GGUF files.
-NORM_AFTER_ATTENTION = ("gemma2", "gemma3", "olmo2", "olmo3", "exaone4", "muse_glimmer")
+NORM_AFTER_ATTENTION = (
+    "gemma2", "gemma3", "gemma4", "gemma4_unified", "olmo2", "olmo3", "exaone4", "muse_glimmer",
+)  # fmt: skip
 ARCHITECTURES = {
     "mistral": "llama",
     "olmo3": "olmo2",
     "ministral3": "mistral3",
     "hunyuan_v1_dense": "hunyuan-dense",
     "muse_glimmer": "muse-glimmer",
+    "gemma4_unified": "gemma4",
 }
 INTERLEAVED = ("llama", "smollm3", "granite", "mistral3", "granite_swa", "muse-glimmer")
 WINDOWED = (
     "mistral", "gemma2", "gemma3", "phi3", "olmo3", "exaone4", "cohere2", "granite_swa",
-    "muse_glimmer",
+    "muse_glimmer", "gemma4", "gemma4_unified",
 )  # fmt: skip
 
 
@@ -318,6 +360,8 @@ def parameter_name(key, family):
     _, _, layer, rest = key.split(".", 3)
     if rest == "self_attn.sinks":
         return f"blk.{layer}.attn_sinks.weight"
+    if rest == "layer_scalar":
+        return f"blk.{layer}.layer_output_scale.weight"
     module, suffix = rest.rsplit(".", 1)
     if module == "post_attention_layernorm":
         local = "post_attention_norm" if family in NORM_AFTER_ATTENTION else "ffn_norm"
@@ -359,20 +403,23 @@ def write_metadata(writer, config, family):
     writer.add_block_count(layers)
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_head_count(heads)
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_key_length(config["head_dim"])
-    writer.add_value_length(config["head_dim"])
+    if family.startswith("gemma4"):
+        write_wide_heads(writer, config)
+    else:
+        writer.add_head_count_kv(config["num_key_value_heads"])
+        writer.add_key_length(config["head_dim"])
+        writer.add_value_length(config["head_dim"])
+        rotated = config["rope_parameters"].get("partial_rotary_factor", 1)
+        writer.add_rope_dimension_count(int(config["head_dim"] * rotated))
     if family == "stablelm":
         writer.add_parallel_residual(config["use_parallel_residual"])
     if "layer_norm_eps" in config:
         writer.add_layer_norm_eps(config["layer_norm_eps"])
     else:
         writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    rotated = config["rope_parameters"].get("partial_rotary_factor", 1)
-    writer.add_rope_dimension_count(int(config["head_dim"] * rotated))
     if family in WINDOWED and config.get("sliding_window"):
         writer.add_sliding_window(config["sliding_window"])
-    if family in ("granite_swa", "muse_glimmer"):
+    if family in ("granite_swa", "muse_glimmer", "gemma4", "gemma4_unified"):
         writer.add_sliding_window_pattern(
             [kind == "sliding_attention" for kind in config["layer_types"]]
         )
@@ -394,6 +441,35 @@ def write_metadata(writer, config, family):
         writer.add_attention_scale(config["query_pre_attn_scalar"] ** -0.5)
     if family == "gemma2":
         writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+
+
+def wide_heads(config):
+    """Of layers without a window: the size of heads, and how many keys have."""
+    saved = next(iter(config.get("per_layer_config", {}).values()), {})
+    kv_heads = saved.get("num_key_value_heads") or config.get("num_global_key_value_heads")
+    return saved.get("head_dim") or config["global_head_dim"], kv_heads
+
+
+def write_wide_heads(writer, config):
+    wide, kv_heads = wide_heads(config)
+    writer.add_head_count_kv([
+        kv_heads or config["num_key_value_heads"] if kind == "full_attention" else config["num_key_value_heads"]
+        for kind in config["layer_types"]
+    ])  # fmt: skip
+    writer.add_key_length(wide)
+    writer.add_value_length(wide)
+    writer.add_key_length_swa(config["head_dim"])
+    writer.add_value_length_swa(config["head_dim"])
+    writer.add_rope_dimension_count(wide)
+    writer.add_rope_dimension_count_swa(config["head_dim"])
+    writer.add_rope_freq_base_swa(config["rope_parameters"]["sliding_attention"]["rope_theta"])
+    pairs = int(wide * config["rope_parameters"]["full_attention"]["partial_rotary_factor"]) // 2
+    factors = [1.0] * pairs + [1e30] * (wide // 2 - pairs)
+    writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
+    writer.add_shared_kv_layers(0)
+    writer.add_embedding_length_per_layer_input(0)
+    if config["final_logit_softcapping"]:
         writer.add_final_logit_softcapping(config["final_logit_softcapping"])
 
 

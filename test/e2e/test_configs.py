@@ -90,6 +90,30 @@ GEMMA = {
     "sliding_window_pattern": [ABSENT, 2, 3],
     "rms_norm_eps": [ABSENT, 1e-5],
 }
+GEMMA4_ROPES = [
+    {"full_attention": {"rope_type": "proportional", "rope_theta": 1e5, "partial_rotary_factor": 0.5},
+     "sliding_attention": {"rope_type": "default", "rope_theta": 3e4}},
+    {"full_attention": {"rope_type": "proportional", "rope_theta": 1e5, "factor": 2.0},
+     "sliding_attention": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}},
+    {"full_attention": {"rope_type": "default", "rope_theta": 1e5},
+     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}},
+]  # fmt: skip
+GEMMA4 = {
+    "head_dim": [16, 32],
+    "global_head_dim": [32, 64],
+    "num_global_key_value_heads": [ABSENT, None, 1],
+    "attention_k_eq_v": [ABSENT, True, False],
+    "num_kv_shared_layers": [ABSENT, 0, 0, 2],
+    "use_double_wide_mlp": [ABSENT, True],
+    "use_bidirectional_attention": [ABSENT, None, "vision", "all"],
+    "rope_theta": [ABSENT],
+    "rope_scaling": [ABSENT],
+    "rope_parameters": [ABSENT, None, *GEMMA4_ROPES],
+    "sliding_window": [8],
+    "hidden_activation": [ABSENT, "silu"],
+    "final_logit_softcapping": [ABSENT, None, 3.0],
+    "per_layer_config": [ABSENT, ABSENT, {"0": {"head_dim": 48}, "3": {"num_key_value_heads": 1}}],
+}
 FAMILIES = {
     "llama": {"mlp_bias": [ABSENT, True], "rms_norm_eps": [ABSENT, 1e-5]},
     "mistral": {},
@@ -98,6 +122,8 @@ FAMILIES = {
     "gemma": {"hidden_act": [ABSENT, "gelu", "gelu_pytorch_tanh"]},
     "gemma2": GEMMA,
     "gemma3_text": GEMMA,
+    "gemma4_text": GEMMA4 | {"hidden_size_per_layer_input": [0, 0, 0, ABSENT]},
+    "gemma4_unified_text": GEMMA4,
     "stablelm": {"use_qkv_bias": [ABSENT, True], "partial_rotary_factor": [ABSENT, 0.5]},
     "phi3": {"partial_rotary_factor": [ABSENT, ABSENT, 1.0], "head_dim": [ABSENT], "rope_parameters": [ABSENT],
              "rope_scaling": [ABSENT, None, LONG], "original_max_position_embeddings": [256]},
@@ -151,7 +177,7 @@ def reference(config, folder):
         with torch.no_grad():
             for key, value in model.named_parameters():
                 noise = torch.randn(value.shape) * (0.2 if value.dim() == 1 else 0.15)
-                is_gain = key.endswith("norm.weight") and "gemma" not in config["model_type"]
+                is_gain = key.endswith("norm.weight") and not config["model_type"].startswith(("gemma2", "gemma3"))
                 value.copy_(noise + 1 if is_gain else noise)
         weights = {key: value.clone() for key, value in model.state_dict().items()}
         if made.tie_word_embeddings:

@@ -40,13 +40,14 @@ CLASSES = {"llama": "LlamaConfig", "qwen3": "Qwen3Config", "gemma2": "Gemma2Conf
            "ernie4_5": "Ernie4_5Config", "seed_oss": "SeedOssConfig", "exaone4": "Exaone4Config",
            "cohere2": "Cohere2Config", "gemma": "GemmaConfig", "stablelm": "StableLmConfig",
            "ministral3": "Ministral3Config", "hunyuan": "HunYuanDenseV1Config",
-           "granite_swa": "GraniteSWAConfig", "muse_glimmer": "MuseGlimmerConfig"}
+           "granite_swa": "GraniteSWAConfig", "muse_glimmer": "MuseGlimmerConfig",
+           "gemma4": "Gemma4TextConfig"}
 FAMILIES = list(CLASSES)
 
 
 def configuration(family, rng):
     """Arguments of the transformers configuration."""
-    layers = {"gemma3": 3, "gemma2": 3}.get(family, rng.choice([2, 3]))
+    layers = {"gemma3": 3, "gemma2": 3, "gemma4": 3}.get(family, rng.choice([2, 3]))
     kv_heads = rng.choice([1, 2, 3, 4])
     heads = kv_heads * rng.choice([1, 2, 3, 4, 7])
     # Gemma's configuration wants whole multiples of the heads, though its head size is its own.
@@ -69,10 +70,14 @@ def configuration(family, rng):
                    "rope_parameters": rng.choice([make_models.rope(), make_models.LLAMA3,
                                                   make_models.YARN])}
     if family in ("mistral", "gemma2", "gemma3", "phi3", "olmo3", "exaone4", "cohere2", "granite_swa",
-                  "muse_glimmer"):
+                  "muse_glimmer", "gemma4"):
         config["sliding_window"] = rng.choice([3, 8, 17, 33])
     if family in ("olmo3", "exaone4", "cohere2", "granite_swa", "muse_glimmer"):
         config["layer_types"] = ["sliding_attention", "full_attention", "sliding_attention"][:layers]
+    if family == "gemma4":
+        config |= {"layer_types": ["full_attention", "sliding_attention", "full_attention"],
+                   "global_head_dim": 2 * config["head_dim"], "hidden_size_per_layer_input": 0,
+                   "attention_k_eq_v": rng.random() < 0.5}
     if family == "smollm3":
         config["no_rope_layer_interval"] = 2
     if family == "granite_swa":

@@ -8,6 +8,7 @@ tensors as transformers saved them too, and the computation line by line.
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ def run(dump, source, out):
 
 
 # Families whose parameters are not just the saved tensors: parts, multiples, in another order.
-MADE = ("phi3", "granite", "glm4", "ernie4_5", "cohere2", "muse_glimmer")
+MADE = ("gemma4", "phi3", "granite", "glm4", "ernie4_5", "cohere2", "muse_glimmer")
 
 
 def computation(text, name):
@@ -42,7 +43,7 @@ def is_shifted(name, key):
     """Whether GGUF has the gain plus one."""
     block = ("attn_norm.weight", "ffn_norm.weight", "post_attention_norm.weight", "post_ffw_norm.weight")
     gains = {"gemma": "norm.weight", "muse": block}
-    return key.endswith(gains.get(re.match("[a-z]*", name).group(), ()))
+    return not name.startswith("gemma4") and key.endswith(gains.get(re.match("[a-z]*", name).group(), ()))
 
 
 def check_against_saved(name, directory, params):
@@ -186,6 +187,21 @@ def check_refusals(dump, root):
         path.write_bytes(corpus.model(**arguments))
         line = refusal(dump, path, code)
         assert message in line, line
+    check_layer_scales(dump, root)
+
+
+def check_layer_scales(dump, root):
+    """Layers' numbers that would leave a stream of zeros, or of more than f32 squares."""
+    folder = root / "scales"
+    shutil.copytree(root / "gemma4", folder)
+    saved = load_file(str(folder / "model.safetensors"))
+    for last, product in ((0, "0"), (-1, "-1"), (1e-12, "1")):
+        for key in saved:
+            if key.endswith("layer_scalar"):
+                saved[key][:] = last if ".6." in key else 1
+        save_file(saved, str(folder / "model.safetensors"))
+        line = refusal(dump, folder, 4)
+        assert "layers.6.layer_scalar' is " in line and f"multiplied by {product}" in line, line
 
 
 def main():

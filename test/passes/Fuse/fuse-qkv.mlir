@@ -182,6 +182,45 @@ lm.model @names family "llama" context 8 vocab 4 hidden 8 {
 
 // -----
 
+// Values that are normed are read alone: attention norms query and key as it rotates them, not values.
+// CHECK-LABEL: lm.model @values
+// CHECK-NOT:  attn_qkv
+lm.model @values family "gemma4" context 8 vocab 4 hidden 8 {
+  lm.param @token_embd.weight : tensor<4x8xf32> {
+    %0 = weight.load "e" stored "F32" : tensor<4x8xf32>
+    weight.yield %0 : tensor<4x8xf32>
+  }
+  lm.param @blk.0.attn_q.weight : tensor<8x8xf32> {
+    %0 = weight.load "q" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.param @blk.0.attn_k.weight : tensor<8x8xf32> {
+    %0 = weight.load "k" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.param @blk.0.attn_v.weight : tensor<8x8xf32> {
+    %0 = weight.load "v" stored "F32" : tensor<8x8xf32>
+    weight.yield %0 : tensor<8x8xf32>
+  }
+  lm.param @blk.0.attn_v_norm.weight : tensor<4xf32> {
+    %0 = weight.constant dense<1.0> : tensor<4xf32>
+    weight.yield %0 : tensor<4xf32>
+  }
+  lm.forward {
+  ^bb0(%tokens: tensor<?xi32>):
+    %x = lm.embed %tokens, @token_embd.weight : tensor<?x8xf32>
+    %q = lm.linear %x, @blk.0.attn_q.weight : tensor<?x8xf32> -> tensor<?x8xf32>
+    %k = lm.linear %x, @blk.0.attn_k.weight : tensor<?x8xf32> -> tensor<?x8xf32>
+    %v = lm.linear %x, @blk.0.attn_v.weight : tensor<?x8xf32> -> tensor<?x8xf32>
+    %n = lm.norm %v, @blk.0.attn_v_norm.weight eps 1.0e-5 groups 2 : tensor<?x8xf32>
+    %o = lm.attention %q, %k, %n heads 2 kv_heads 2 scale 0.5 : tensor<?x8xf32>, tensor<?x8xf32>
+    %l = lm.logits %o, @token_embd.weight : tensor<?x8xf32> -> tensor<?x4xf32>
+    lm.return %l : tensor<?x4xf32>
+  }
+}
+
+// -----
+
 // A norm over all heads together reads the rows of one projection: they stay alone.
 // CHECK-LABEL: lm.model @rows
 // CHECK-NOT:  attn_qkv

@@ -236,6 +236,54 @@ TEST(HuggingFaceConfig, Gemma) {
   EXPECT_EQ(three.family->qkNorms, QueryKeyNorms::Heads);
 }
 
+TEST(HuggingFaceConfig, Gemma4) {
+  const std::string sizes = R"("head_dim":16,"sliding_window":8,"layer_types":["full_attention",)"
+                            R"("sliding_attention","sliding_attention","sliding_attention"],)";
+  const std::string own = sizes + R"("hidden_size_per_layer_input":0,)";
+  const ModelConfig published =
+      read(fields("gemma4_text", own + R"("global_head_dim":32,"num_global_key_value_heads":1,)"
+                                       R"("attention_k_eq_v":true)"));
+  const ModelConfig saved =
+      read(fields("gemma4_text", own + R"("attention_k_eq_v":true,"per_layer_config":)"
+                                       R"({"00":{"head_dim":32,"num_key_value_heads":1},)"
+                                       R"("3":{"head_dim":32,"num_key_value_heads":1}})"));
+  for (const ModelConfig &config : {published, saved}) {
+    // The last layer has no window, whatever is said.
+    for (size_t i : {0, 3}) {
+      EXPECT_EQ(config.layers[i].headDim, 32);
+      EXPECT_EQ(config.layers[i].kvHeads, 1);
+      EXPECT_EQ(config.layers[i].window, 0);
+      EXPECT_TRUE(config.layers[i].keysAreValues);
+    }
+    EXPECT_EQ(config.layers[1].headDim, 16);
+    EXPECT_EQ(config.layers[1].window, 8);
+    EXPECT_FALSE(config.layers[1].keysAreValues);
+    EXPECT_EQ(config.attentionScale, 1);
+    EXPECT_EQ(config.rope.dims, 32);
+    EXPECT_EQ(config.ropeLocal.dims, 16);
+    EXPECT_EQ(config.rope.base, 1e6);
+    EXPECT_EQ(config.rope.factors[3], 1);
+    EXPECT_EQ(config.rope.factors[4], 1e30f);
+  }
+  // Without attention_k_eq_v the number of heads is one.
+  EXPECT_EQ(
+      read(fields("gemma4_text", own + R"("num_global_key_value_heads":1)")).layers[0].kvHeads,
+      read(fields("gemma4_text", own + R"("global_head_dim":32)")).layers[1].kvHeads);
+  read(fields("gemma4_unified_text", sizes + R"("use_bidirectional_attention":"vision")"));
+  const std::pair<const char *, const char *> refusals[] = {
+      {R"("use_bidirectional_attention":"all")", "attention in both directions"},
+      {R"("enable_moe_block":true)", "a mixture of experts"},
+      {R"("hidden_size_per_layer_input":8)", "'hidden_size_per_layer_input'"},
+      {R"("num_kv_shared_layers":1)", "'num_kv_shared_layers'"},
+      {R"("per_layer_config":{"1":{"sliding_window":4}})", "another 'sliding_window'"}};
+  for (const auto &[keys, words] : refusals)
+    EXPECT_THAT(unsupported(fields("gemma4_unified_text", sizes + keys)), HasSubstr(words));
+  EXPECT_THAT(unsupported(fields("gemma4_text", R"("head_dim":16)")),
+              HasSubstr("embeddings that each layer reads"));
+  EXPECT_THAT(refused(fields("gemma4_unified_text", sizes + R"("per_layer_config":{"4":{}})")),
+              HasSubstr("'per_layer_config' is not numbers for some of the layers"));
+}
+
 TEST(HuggingFaceConfig, StableLm) {
   const ModelConfig plain = read(fields("stablelm"));
   EXPECT_TRUE(plain.family->layerNorms);
@@ -399,6 +447,16 @@ TEST_F(GgufConfig, BothDirections) {
 TEST_F(GgufConfig, ParallelResidual) {
   values_.emplace_back([](Bytes &b) { b.key("llama.use_parallel_residual", 7).put<uint8_t>(1); });
   EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("'use_parallel_residual'"));
+}
+
+TEST_F(GgufConfig, OtherHeadsAndLayers) {
+  set("llama.attention.value_length", 24);
+  EXPECT_THAT(refused(ExitCode::Unsupported),
+              HasSubstr("'llama.attention.value_length' is 24, not 16"));
+  set("llama.attention.shared_kv_layers", 2);
+  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("'num_kv_shared_layers'"));
+  set("llama.embedding_length_per_layer_input", 8);
+  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("'hidden_size_per_layer_input'"));
 }
 
 TEST_F(GgufConfig, MissingKey) {
