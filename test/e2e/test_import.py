@@ -201,7 +201,7 @@ def check_layer_scales(dump, root):
                 saved[key][:] = last if ".6." in key else 1
         save_file(saved, str(folder / "model.safetensors"))
         line = refusal(dump, folder, 4)
-        assert "layers.6.layer_scalar' is " in line and f"multiplied by {product}" in line, line
+        assert "layers.6.layer_scalar' is " in line and f"by which the layers have multiplied by {product}" in line, line
 
 
 def main():

@@ -201,6 +201,15 @@ TEST_F(CApi, ModelsWithoutTokenizer) {
 }
 
 /// No call crashes on NULL.
+TEST_F(CApi, GrammarsOfNoKindAreRefused) {
+  Model model(folder / "m.retort");
+  retort_grammar *grammar = nullptr;
+  retort_error error{};
+  EXPECT_EQ(retort_grammar_create(model.get(), 99, "a", 1, &grammar, &error), RETORT_E_ARGUMENT);
+  EXPECT_EQ(grammar, nullptr);
+  EXPECT_THAT(error.message, HasSubstr("there is no such kind of grammar"));
+}
+
 TEST_F(CApi, NullIsAnArgumentError) {
   retort_error error;
   EXPECT_EQ(retort_model_open(nullptr, nullptr, nullptr, nullptr), RETORT_E_ARGUMENT);
