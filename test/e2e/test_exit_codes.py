@@ -77,6 +77,8 @@ UNREACHED = {
     "has no recipe for a compile": "the recipes that are installed have a default",
     "these losses need a teacher": "insert-distillation names one", "are beyond 16-bit scales": "PackTest, by its code",
     "variables: is no object": "ChatTest, by its code",
+    "a value is undefined": "each undefined value says what is missing",
+    "texts take more than 512 MB": "needs such texts",
     "or folders of them": "corpora without documents: test_bad_input.py, by its code",
 }
 
