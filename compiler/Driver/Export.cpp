@@ -280,7 +280,7 @@ private:
     const int64_t chunk = tensor.heads != 0 ? rows / tensor.heads : cols == 1 ? rows : kChunkRows;
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
-      const std::vector<float> read = weights.read(tensor.param, tensor.begin + begin, count);
+      const std::vector<float> read = weights.read(tensor.param, tensor.begin + begin, count, cols);
       std::vector<float> values(read.size());
       for (int64_t row = 0; row < count; ++row)
         std::copy_n(read.data() + (storedRow(tensor, begin + row) - begin) * cols, cols,

@@ -15,9 +15,10 @@ public:
   /// is kept. Throws Error (BadInput).
   BundleWeights(const engine::BundleReader &bundle, const std::string &part);
 
-  /// Rows [begin, begin + rows) of a matrix, or that many numbers of a vector, as float32. Throws Error
-  /// (BadInput) if the bundle has no such parameter or its layout is not known.
-  std::vector<float> read(const std::string &param, int64_t begin, int64_t rows) const;
+  /// Rows [begin, begin + rows) of a matrix of `cols` columns, or that many numbers of a vector (`cols` is
+  /// 1), as float32. Throws Error (BadInput) if the bundle has no such parameter or it has another shape.
+  std::vector<float> read(const std::string &param, int64_t begin, int64_t rows,
+                          int64_t cols) const;
 
 private:
   const engine::BundleReader &bundle_;

@@ -215,8 +215,30 @@ void Api::serve(std::shared_ptr<Exchange> exchange) {
 }
 
 void Api::run(const Route &route, const std::shared_ptr<Exchange> &exchange) {
+  attempt(exchange, [&] { (this->*route.handler)(exchange); });
+}
+
+static ApiError queueFull(const Served &model) {
+  return {429,
+          "queue_full",
+          "the server has as many requests as it takes (" +
+              std::to_string(model.scheduler.capacity()) + "): try again later",
+          {}};
+}
+
+void Api::aside(const Served &model, const std::shared_ptr<Exchange> &exchange,
+                std::function<void()> rest) {
+  if (compilers_.waiting() >= model.scheduler.capacity())
+    throw queueFull(model);
+  compilers_.post([this, exchange, rest = std::move(rest)] {
+    if (!exchange->gone())
+      attempt(exchange, rest);
+  });
+}
+
+void Api::attempt(const std::shared_ptr<Exchange> &exchange, const std::function<void()> &work) {
   try {
-    (this->*route.handler)(exchange);
+    work();
   } catch (const ApiError &error) {
     HttpReply reply = replyOf(error);
     if (error.status == 429 || error.status == 503)
@@ -370,22 +392,37 @@ static std::shared_ptr<const ToolSyntax> useTools(Served &model, ToolUse &tools,
   return syntax;
 }
 
+/// Whether a request may have grammars compiled, which takes up to seconds.
+static bool mayCompile(const Generation &generation, const ToolUse &tools) {
+  return generation.constraint || !tools.functions.empty();
+}
+
 void Api::chat(const std::shared_ptr<Exchange> &exchange) {
   ChatRequest request = parseChat(exchange->request.body, limitsOf(models_));
   const ServedModel model = models_.find(request.generation.model);
   std::vector<int32_t> tokens = chatTokens(*model, "messages", request.conversation);
-  std::shared_ptr<const ToolSyntax> tools = useTools(*model, request.tools, request.generation);
-  answer(model, exchange, request.generation, true, std::move(tools), {std::move(tokens)});
+  const bool compiles = mayCompile(request.generation, request.tools);
+  auto rest = [this, exchange, model, request = std::move(request),
+               tokens = std::move(tokens)]() mutable {
+    std::shared_ptr<const ToolSyntax> syntax = useTools(*model, request.tools, request.generation);
+    answer(model, exchange, request.generation, true, std::move(syntax), {std::move(tokens)});
+  };
+  compiles ? aside(*model, exchange, std::move(rest)) : rest();
 }
 
 void Api::responses(const std::shared_ptr<Exchange> &exchange) {
   ResponseRequest request = parseResponse(exchange->request.body);
   const ServedModel model = models_.find(request.generation.model);
   std::vector<int32_t> tokens = chatTokens(*model, "input", request.conversation);
-  std::shared_ptr<const ToolSyntax> tools = useTools(*model, request.tools, request.generation);
-  const auto sink = std::make_shared<ResponseAnswer>(exchange, request, model->name,
-                                                     std::move(tools), tokens.size());
-  submit(model, sink, request.generation, "input", {std::move(tokens)});
+  const bool compiles = mayCompile(request.generation, request.tools);
+  auto rest = [this, exchange, model, request = std::move(request),
+               tokens = std::move(tokens)]() mutable {
+    std::shared_ptr<const ToolSyntax> syntax = useTools(*model, request.tools, request.generation);
+    const auto sink = std::make_shared<ResponseAnswer>(exchange, request, model->name,
+                                                       std::move(syntax), tokens.size());
+    submit(model, sink, request.generation, "input", {std::move(tokens)});
+  };
+  compiles ? aside(*model, exchange, std::move(rest)) : rest();
 }
 
 static std::vector<int32_t> promptTokens(const Served &model, const Prompt &prompt) {
@@ -400,12 +437,17 @@ static std::vector<int32_t> promptTokens(const Served &model, const Prompt &prom
 }
 
 void Api::completions(const std::shared_ptr<Exchange> &exchange) {
-  const CompletionRequest request = parseCompletion(exchange->request.body, limitsOf(models_));
+  CompletionRequest request = parseCompletion(exchange->request.body, limitsOf(models_));
   const ServedModel model = models_.find(request.generation.model);
   std::vector<std::vector<int32_t>> prompts;
   for (const Prompt &prompt : request.prompts)
     prompts.push_back(promptTokens(*model, prompt));
-  answer(model, exchange, request.generation, false, nullptr, std::move(prompts));
+  const bool compiles = mayCompile(request.generation, {});
+  auto rest = [this, exchange, model, generation = std::move(request.generation),
+               prompts = std::move(prompts)]() mutable {
+    answer(model, exchange, generation, false, nullptr, std::move(prompts));
+  };
+  compiles ? aside(*model, exchange, std::move(rest)) : rest();
 }
 
 /// Throws ApiError unless the prompt and its answer fit. Returns the most tokens of the answer.
@@ -495,11 +537,7 @@ void Api::submit(const ServedModel &model, const std::shared_ptr<AnswerSink> &si
     }
   if (!sink->begin([&] { return model->scheduler.submit(std::move(jobs)); })) {
     requireReady();
-    throw ApiError{429,
-                   "queue_full",
-                   "the server has as many requests as it takes (" +
-                       std::to_string(model->scheduler.capacity()) + "): try again later",
-                   {}};
+    throw queueFull(*model);
   }
 }
 

@@ -55,6 +55,12 @@ private:
   bool originMayAsk(const HttpRequest &request) const;
   void requireReady() const;
   void run(const Route &route, const std::shared_ptr<Exchange> &exchange);
+  /// Does `work`; replies with the error that it throws.
+  void attempt(const std::shared_ptr<Exchange> &exchange, const std::function<void()> &work);
+  /// Does the rest of a request that may have grammars compiled in turn with others of its kind, so
+  /// that all others need not wait. Throws ApiError if too many wait already.
+  void aside(const Served &model, const std::shared_ptr<Exchange> &exchange,
+             std::function<void()> rest);
 
   void health(const std::shared_ptr<Exchange> &exchange);
   void live(const std::shared_ptr<Exchange> &exchange);
@@ -85,7 +91,9 @@ private:
   Metrics &metrics_;
   Log &log_;
   std::atomic<State> state_{State::Loading};
-  Workers workers_{2}; ///< last, so that it ends before what its tasks use
+  // Last, so that they end before what their tasks use.
+  Workers compilers_{2}; ///< for requests that may have grammars compiled, which may take seconds
+  Workers workers_{2};   ///< for what takes milliseconds; they give compilers_ tasks
 };
 
 } // namespace retort::server

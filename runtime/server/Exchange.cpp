@@ -23,4 +23,9 @@ void Exchange::markGone() {
     callback();
 }
 
+bool Exchange::gone() const {
+  std::lock_guard lock(mutex_);
+  return gone_;
+}
+
 } // namespace retort::server

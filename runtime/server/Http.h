@@ -54,9 +54,10 @@ public:
   /// any thread.
   void whenGone(std::function<void()> callback);
   void markGone();
+  bool gone() const;
 
 private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   bool gone_ = false;
   std::function<void()> callback_;
 };

@@ -17,11 +17,13 @@ public:
     for (unsigned i = 0; i < threads; ++i)
       threads_.emplace_back([this] { loop(); });
   }
-  /// Runs what was posted, then ends.
+  /// Waits for the tasks that run. Those that have not begun are dropped.
   ~Workers() {
+    std::deque<std::function<void()>> dropped; // ends outside the lock
     {
       std::lock_guard lock(mutex_);
       ending_ = true;
+      dropped.swap(tasks_);
       wake_.notify_all();
     }
     for (std::thread &thread : threads_)
@@ -31,6 +33,11 @@ public:
     std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
     wake_.notify_one();
+  }
+  /// The number of tasks that have not begun.
+  size_t waiting() const {
+    std::lock_guard lock(mutex_);
+    return tasks_.size();
   }
 
 private:
@@ -47,7 +54,7 @@ private:
       lock.lock();
     }
   }
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> tasks_;
   bool ending_ = false;

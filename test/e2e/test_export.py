@@ -11,6 +11,7 @@
 2. A pruned vocabulary, heads and FFN; a head of its own; f16 and bf16; ids by tokenizers and by transformers from GGUF.
 3. Refusals.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -154,6 +155,27 @@ def check_types(work):
     return bundle
 
 
+def check_lies(work):
+    """A manifest that says another thing of weights than the program does."""
+    folder = work / "lies"
+    run("compile", work / "hf", "--recipe", "int8", "--target", tiny.HOST_TARGET, "-q", "-o", f"{folder}/")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    sums = (folder / "manifest.sha256").read_text()
+    old = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    norm = next(i for i, p in enumerate(manifest["params"]) if p["name"] == "blk.0.attn_norm.weight")
+    down = next(i for i, p in enumerate(manifest["params"]) if p["name"] == "blk.0.ffn_down.weight")
+    for at, change, words in ((down, {"shape": [tiny.HIDDEN, tiny.FFN // 2]}, "has another shape in its program.mlir than in its manifest"),
+                              (norm, {"shape": [tiny.HIDDEN // 2]}, "has another shape in its program.mlir than in its manifest"),
+                              (down, {"format": "i4g32s"}, "bytes, which is no i4g32s in the layout 'rows16' of its shape"),
+                              (down, {"layout": "rows99"}, ""),
+                              (norm, {"name": "other"}, "of its program.mlir is not in weights.bin")):
+        told = manifest | {"params": [p | change if i == at else p for i, p in enumerate(manifest["params"])]}
+        (folder / "manifest.json").write_text(json.dumps(told))
+        new = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+        (folder / "manifest.sha256").write_text(sums.replace(old, new))
+        refused(BAD_INPUT, words, work / "export-out", folder)
+
+
 def check_refusals(work, bundle):
     out = work / "export-out"
     refused(IO, "No such file", out, work / "none.retort")
@@ -197,6 +219,7 @@ def check_refusals(work, bundle):
     names = [{t.name: np.array(t.data) for t in gguf.GGUFReader(work / f"{n}.gguf").tensors} for n in ("one", "cpu")]
     assert names[0].keys() == names[1].keys() and all(np.array_equal(names[0][k], names[1][k]) for k in names[0]), \
         "weights packed for a GPU and for a CPU mean other numbers"
+    check_lies(work)
     damaged = bytearray(bundle.read_bytes())
     damaged[8192] ^= 1
     (work / "damaged.retort").write_bytes(damaged)

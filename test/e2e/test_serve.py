@@ -324,7 +324,7 @@ def the_same_bytes(t):
 
     with Server(t, "--slots", 8) as s:
         alone = [ask(s, i) for i in range(60)]
-    with Server(t, "--slots", 8, "--cache", "1200kB", RETORT_SERVE_QUEUE="200") as s:
+    with Server(t, "--slots", 8, "--cache", "800kB", RETORT_SERVE_QUEUE="200") as s:
         order = list(range(60))
         rng.shuffle(order)
 

@@ -39,6 +39,10 @@ public:
     std::unique_lock lock(mutex_);
     ASSERT_TRUE(ended_.wait_for(lock, 30s, [this] { return done_; }));
   }
+  bool done() {
+    std::lock_guard lock(mutex_);
+    return done_;
+  }
   HttpReply got;
 
 private:
@@ -481,9 +485,55 @@ TEST_F(Endpoints, MetricsCount) {
   }
 }
 
+/// Asks for grammars that take long to be refused.
+std::vector<std::shared_ptr<Client>> askSlowly(Api &api) {
+  std::vector<std::shared_ptr<Client>> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(std::make_shared<Client>());
+    clients.back()->request = {"POST", "/v1/chat/completions", "", "", "localhost", "", "", "", ""};
+    // A field's name may be spelt with escapes.
+    clients.back()->request.body = chatBody(
+        R"("structured\u005foutputs": {"regex": "(a|b)*a(a|b){)" + std::to_string(20 + i) + "}\"}");
+    api.serve(clients.back());
+  }
+  return clients;
+}
+
+/// Schemas that take long, also to be refused, keep nobody waiting who has none.
+TEST_F(Endpoints, GrammarsAreCompiledAside) {
+  const std::vector<std::shared_ptr<Client>> slow = askSlowly(*api);
+  EXPECT_EQ(post("/v1/completions", R"({"prompt": "a", "max_tokens": 1})").status, 200);
+  EXPECT_FALSE(slow.back()->done());
+  for (const auto &client : slow) {
+    client->await();
+    EXPECT_THAT(errorOf(client->got), HasSubstr("400 \"structured_outputs.regex\""));
+  }
+}
+
+/// Whoever has gone, or is still there when the server ends, has no grammar compiled.
+TEST_F(Endpoints, GrammarsNobodyWaitsForAreLeft) {
+  const std::vector<std::shared_ptr<Client>> slow = askSlowly(*api);
+  slow.back()->markGone();
+  slow.front()->await();
+  api.reset();
+  EXPECT_FALSE(slow.back()->done());
+}
+
 struct FewPlaces : Endpoints {
   FewPlaces() : Endpoints(1, 0) {}
 };
+
+TEST_F(FewPlaces, SoManyWaitForAGrammar) {
+  size_t refused = 0;
+  for (const auto &client : askSlowly(*api)) {
+    client->await();
+    refused += client->got.status == 429;
+    EXPECT_THAT(errorOf(client->got), AnyOf(HasSubstr("429 null queue_full: the server has"),
+                                            HasSubstr("400 \"structured_outputs.regex\"")));
+  }
+  EXPECT_GE(refused, 1u);
+  EXPECT_LE(refused, 5u);
+}
 
 TEST_F(FewPlaces, AFullQueueIsA429) {
   EXPECT_THAT(errorOf(post("/v1/completions", R"({"prompt": "a", "n": 2})")),

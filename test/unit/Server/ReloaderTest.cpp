@@ -57,8 +57,8 @@ struct Reloading : testing::Test {
   test::TempFolder folder;
   const std::string path = folder / "a.retort";
   SchedulerOptions options;
+  Metrics metrics; // outlives the models, which count there to their end
   ServedModels models;
-  Metrics metrics;
   Log log{::open("/dev/null", O_WRONLY)};
   std::optional<Reloader> reloader;
 };
