@@ -153,6 +153,8 @@ TEST(TokenizerSpec, RefusesByName) {
       {"3 tiny: tokenizer: a listed token is -1", [](auto &s) { s.stop = {-1}; }},
       {"3 tiny: tokenizer: added token '<end>' is out of order or repeats an id",
        [](auto &s) { s.added[1].id = 260; }},
+      {"3 tiny: tokenizer: added token '<s>' has the id 300, but there are 262 tokens",
+       [](auto &s) { s.added[0].id = 300; }},
       {" do not make token 257", [](auto &s) { s.merges[0][2] = 257; }},
       {"3 tiny: tokenizer: 0 scores for 262 tokens",
        [&](auto &s) { unigram(s), s.scores.clear(); }},
@@ -190,6 +192,8 @@ TEST(TokenizerJson, RefusesBrokenJson) {
   EXPECT_THAT(error(std::string(100, '[') + std::string(100, ']')),
               HasSubstr("nested deeper than 64"));
   EXPECT_THAT(error("[]"), HasSubstr("has no 'model'"));
+  EXPECT_EQ(error(R"({"model": {"type": "Unigram", "vocab": [["a"]]}})"),
+            "3 t.json: model.vocab[0] is not a piece and its score");
 }
 
 GgufTokenizer tinyGguf() {
