@@ -123,8 +123,6 @@ public:
 private:
   std::string subject() const { return inMetadata_ ? "'__metadata__'" : "tensor " + quote(name_); }
   [[noreturn]] void unexpected(const char *what) const {
-    if (depth_ == 0)
-      damaged(std::string("the header is ") + what + ", not an object");
     damaged((depth_ == 1 ? "key " + quote(name_) : subject() + ", key " + quote(key_)) + " holds " +
             what);
   }

@@ -103,7 +103,6 @@ public:
       model.unsupported("the model " + inQuotes(type));
     if (root_.has("added_tokens"))
       addedTokens(root_.at("added_tokens"));
-    noHoles();
     if (root_.has("normalizer"))
       normalizer(root_.at("normalizer"), 0);
     if (root_.has("pre_tokenizer"))
@@ -126,7 +125,8 @@ private:
     spec_.tokens[id] = token;
   }
 
-  /// Room for the model's tokens and the added ones that are not of the model.
+  /// Room for the model's tokens and the added ones that are not of the model: each is placed once, so
+  /// no id is left without a token.
   void makeRoom(size_t modelTokens, const std::function<bool(const std::string &)> &inModel) {
     size_t total = modelTokens;
     if (root_.has("added_tokens"))
@@ -136,12 +136,6 @@ private:
     spec_.inModel.resize(total);
     filled_.resize(total);
     modelTokens_ = modelTokens;
-  }
-
-  void noHoles() const {
-    for (size_t i = 0; i < filled_.size(); ++i)
-      if (!filled_[i])
-        root_.at("model").bad("has no token with the id " + std::to_string(i));
   }
 
   void bpe(const Place &model) {

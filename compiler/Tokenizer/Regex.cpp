@@ -10,7 +10,7 @@
 namespace retort {
 namespace {
 
-constexpr size_t kMaxPattern = 8192, kMaxNodes = 20000, kMaxStates = 8000;
+constexpr size_t kMaxPattern = 8192, kMaxSteps = 20000, kMaxStates = 8000;
 constexpr int kMaxDepth = 50, kMaxRepeat = 256;
 
 /// The pattern as a tree. Children are indices into the pool.
@@ -74,9 +74,7 @@ private:
       refuse("a pattern that ends too early");
     return codes_[at_++];
   }
-  int add(Node node) {
-    if (nodes.size() >= kMaxNodes)
-      refuse("a pattern of this size");
+  int add(Node node) { // at most two for each character
     nodes.push_back(std::move(node));
     return static_cast<int>(nodes.size()) - 1;
   }
@@ -321,7 +319,7 @@ public:
 
 private:
   int emit(Step step) {
-    if (program_.size() >= kMaxNodes)
+    if (program_.size() >= kMaxSteps)
       parser_.refuse("a pattern of this size");
     program_.push_back(step);
     return static_cast<int>(program_.size()) - 1;

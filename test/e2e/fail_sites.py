@@ -1,4 +1,4 @@
-# Where the code fails: every call of fail() and refuse() that names an exit code.
+# Where the code fails: every call of fail() and of the helpers that add words to an exit code.
 # SPDX-License-Identifier: Apache-2.0
 """sites() yields (file, line, codes, fragments of the message); unknown() those that are neither seen with one
 of their codes nor named by another test. A place is told by words that no other place has: a whole fragment of
@@ -26,19 +26,80 @@ def call(text, begin):
     return text[begin:at - 1]
 
 
+# Where calls of helpers are counted.
+COUNTED = ("runtime/src/chat/", "compiler/Tokenizer/")
+
+
+def sources():
+    """The code's text by file."""
+    return {path.relative_to(ROOT).as_posix(): path.read_text()
+            for folder in ("compiler", "runtime/base", "runtime/src", "tools/retort")
+            for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".cpp", ".h")}
+
+
+class Helpers:
+    """The [[noreturn]] functions: they add words to an exit code."""
+
+    def __init__(self, texts):
+        self.texts = texts
+        self.includes = {file: [name for name in re.findall(r'#include "([^"]+)"', text) if name in texts]
+                         for file, text in texts.items()}
+        self.declared = {file: set(re.findall(r"\[\[noreturn\]\](?: \w+)*? void (\w+)\(", text)) - {"fail"}
+                         for file, text in texts.items()}
+        self.names = set().union(*self.declared.values())
+        self.known = {}
+
+    def file_of(self, file, name):
+        """Where the function is declared that a call in `file` means: there, or in what it includes."""
+        if f"auto {name} = [" in self.texts[file]:
+            return None  # a lambda
+        seen, level = {file}, [file]
+        while level:
+            for one in level:
+                if name in self.declared[one]:
+                    return one
+            level = [i for one in level for i in self.includes[one] if i not in seen and not seen.add(i)]
+        return None
+
+    def codes(self, file, name):
+        """What a call in `file` fails with: the codes in the function's body, and those of what it calls."""
+        home = self.file_of(file, name)
+        if home and (home, name) not in self.known:
+            codes = self.known[home, name] = set()
+            for own, text in self.texts.items():
+                if own != home and self.file_of(own, name) != home:
+                    continue
+                for match in re.finditer(rf"\bvoid (?:\w+::)*{name}\(", text):
+                    body = re.match(r"(?: \w+)* \{(.*?\n?)(?:\}\n|(?<=\n)  \}\n)", text[self.end(text, match.end()):], re.S)
+                    if body:
+                        codes |= self.codes_in(own, body[1])
+        return self.known.get((home, name), set())
+
+    @staticmethod
+    def end(text, begin):
+        return begin + len(call(text, begin)) + 1
+
+    def codes_in(self, file, body):
+        calls = re.findall(r"\b(\w+)\(", body)
+        codes = set(re.findall(r"ExitCode::(\w+)", body)).union(
+            *(self.codes(file, name) for name in calls if name in self.names))
+        return codes | ({"Resources", "Io"} if "exitCodeOf" in calls else set())
+
+
 def sites():
-    for folder in ("compiler", "runtime/base", "runtime/src", "tools/retort"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix not in (".cpp", ".h"):
-                continue
-            text = path.read_text()
-            for match in re.finditer(r"\b(?:fail|refuse)\(", text):
-                arguments = call(text, match.end())
-                codes = set(re.findall(r"ExitCode::(\w+)", arguments))
-                fragments = ["".join(re.findall(LITERAL, joined[0])).replace('\\"', '"')
-                             for joined in re.finditer(rf"(?:{LITERAL}\s*)+", arguments)]
-                if codes:
-                    yield path.relative_to(ROOT), text[:match.start()].count("\n") + 1, codes, list(map(trimmed, fragments))
+    texts = sources()
+    helpers = Helpers(texts)
+    pattern = re.compile(rf"(?<!void )(?<!::)\b(fail|{'|'.join(sorted(helpers.names))})\(")
+    for file, text in texts.items():
+        for match in pattern.finditer(text):
+            arguments = call(text, match.end())
+            codes = set(re.findall(r"ExitCode::(\w+)", arguments))
+            if not codes and file.startswith(COUNTED):
+                codes = helpers.codes(file, match[1])
+            fragments = ["".join(re.findall(LITERAL, joined[0])).replace('\\"', '"')
+                         for joined in re.finditer(rf"(?:{LITERAL}\s*)+", arguments)]
+            if codes:
+                yield file, text[:match.start()].count("\n") + 1, codes, list(map(trimmed, fragments))
 
 
 def trimmed(fragment):

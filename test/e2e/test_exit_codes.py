@@ -50,7 +50,6 @@ UNREACHED = {
     "the chat program is damaged": "a program is verified when it is opened",
     "chat/Program.cpp: compile the model again": "a part is compared with its SHA-256 before; fuzz_chat_program.cpp",
     "is no chat program: compile": "likewise", "program.so cannot be loaded": "ManifestTest, by its code",
-    "logits is a number above": "SamplerTest, in the words of retort.hpp",
     "the bundle's code cannot be loaded": "needs a driver that knows no such code",
     "compile the model again, with --target cuda": "a manifest that names code for GPUs has its part",
     "the CUDA driver is too old": "needs such a driver",
@@ -77,6 +76,8 @@ UNREACHED = {
     "has no recipe for a compile": "the recipes that are installed have a default",
     "these losses need a teacher": "insert-distillation names one", "are beyond 16-bit scales": "PackTest, by its code",
     "variables: is no object": "ChatTest, by its code",
+    "a value is undefined": "each undefined value says what is missing",
+    "texts take more than 512 MB": "needs such texts",
     "or folders of them": "corpora without documents: test_bad_input.py, by its code",
 }
 

@@ -1,5 +1,6 @@
 //===- Expressions.cpp - Evaluating a template's expressions --------------===//
 // SPDX-License-Identifier: Apache-2.0
+#include "runtime/src/chat/FilterParts.h"
 #include "runtime/src/chat/Nest.h"
 
 #include <algorithm>
@@ -9,12 +10,6 @@
 
 namespace retort::chat {
 namespace {
-
-/// What Jinja does with what is not there: an error that says what.
-void needDefined(const Value &value) {
-  if (value.is(Kind::Undefined))
-    refuse(value.string ? value.bytes() : "a value is undefined");
-}
 
 [[noreturn]] void badOperands(const char *op, const Value &a, const Value &b) {
   needDefined(a);

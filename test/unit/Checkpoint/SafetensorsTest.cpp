@@ -21,6 +21,9 @@ std::string messageOf(const Bytes &bytes) {
   } catch (const Error &error) {
     EXPECT_EQ(error.message.find('\n'), std::string::npos) << error.message;
     EXPECT_TRUE(error.message.starts_with("m.safetensors: ")) << error.message;
+    EXPECT_EQ(error.code, error.message.find("is stored as") == std::string::npos
+                              ? ExitCode::BadInput
+                              : ExitCode::Unsupported);
     return error.message;
   }
   ADD_FAILURE() << "was read";
@@ -50,11 +53,15 @@ TEST(Safetensors, RefusesHeaders) {
   EXPECT_THAT(messageOf(Bytes().put<uint64_t>(3).raw("{}")), HasSubstr("the header has 3 bytes"));
   EXPECT_THAT(messageOf(""), HasSubstr("does not start with '{'"));
   EXPECT_THAT(messageOf(" {}"), HasSubstr("does not start with '{'"));
-  EXPECT_THAT(messageOf("{"), HasSubstr("not valid JSON"));
-  EXPECT_THAT(messageOf(std::string_view("{}\0\0", 4), 0), HasSubstr("not valid JSON"));
-  EXPECT_THAT(messageOf("{} {}", 0), HasSubstr("not valid JSON"));
-  EXPECT_THAT(messageOf("{\"\xff\":1}", 0), HasSubstr("not valid JSON"));
-  EXPECT_THAT(messageOf("{" + std::string(100000, '[')), HasSubstr("not valid JSON"));
+  EXPECT_THAT(messageOf("{"), HasSubstr("the header is not valid JSON: "));
+  EXPECT_THAT(messageOf(std::string_view("{}\0\0", 4), 0),
+              HasSubstr("the header is not valid JSON (a NUL byte)"));
+  EXPECT_THAT(messageOf("{} {}", 0), HasSubstr("the header is not valid JSON: "));
+  EXPECT_THAT(messageOf("{\"\xff\":1}", 0), HasSubstr("the header is not valid JSON: "));
+  EXPECT_THAT(messageOf("{" + std::string(100000, '[')),
+              HasSubstr("the header is not valid JSON: "));
+  EXPECT_THAT(messageOf("{\"a\":true}"), HasSubstr("key 'a' holds a boolean"));
+  EXPECT_THAT(messageOf("{\"a\\n\":{}}"), HasSubstr("is not visible ASCII"));
   EXPECT_THAT(messageOf("{\"a\":" + std::string(100000, '[')), HasSubstr("holds a list"));
   EXPECT_THAT(messageOf("{\"a\":{\"b\":{\"c\":{}}}}"), HasSubstr("holds an object"));
 }
@@ -69,20 +76,24 @@ TEST(Safetensors, RefusesTensors) {
   EXPECT_THAT(messageOf(tensor(type + "," + range)), HasSubstr("lacks its shape"));
   EXPECT_THAT(messageOf(tensor(type + "," + shape)), HasSubstr("lacks its data_offsets"));
   EXPECT_THAT(messageOf(tensor(type + "," + type)), HasSubstr("'dtype' twice"));
-  EXPECT_THAT(messageOf(tensor(type + ",\"x\":[1]")), HasSubstr("unknown field 'x'"));
-  EXPECT_THAT(messageOf(tensor(R"("dtype":"F99")")), HasSubstr("unknown dtype"));
+  EXPECT_THAT(messageOf(tensor(type + ",\"x\":[1]")),
+              HasSubstr("tensor 'w' has the unknown field 'x'"));
+  EXPECT_THAT(messageOf(tensor(R"("dtype":"F99")")),
+              HasSubstr("tensor 'w' has the unknown dtype 'F99'"));
   EXPECT_THAT(messageOf(tensor(R"("dtype":"F8_E5M2")")), HasSubstr("is stored as F8_E5M2"));
   EXPECT_THAT(messageOf(tensor(R"("shape":[-1])")), HasSubstr("a negative number"));
   EXPECT_THAT(messageOf(tensor(R"("shape":[1.5])")), HasSubstr("a fraction"));
   EXPECT_THAT(messageOf(tensor(R"("shape":[1e30])")), HasSubstr("a fraction"));
   EXPECT_THAT(messageOf(tensor(R"("shape":[99999999999999999999])")), HasSubstr("a fraction"));
-  EXPECT_THAT(messageOf(tensor(R"("shape":[0])")), HasSubstr("impossible dimension 0"));
+  EXPECT_THAT(messageOf(tensor(R"("shape":[0])")),
+              HasSubstr("tensor 'w' has an impossible dimension 0"));
   EXPECT_THAT(messageOf(tensor(R"("shape":[4294967296,4294967296])")), HasSubstr("impossible"));
-  EXPECT_THAT(messageOf(tensor(R"("shape":[1,1,1,1,1,1,1,1,1])")), HasSubstr("more than 8"));
+  EXPECT_THAT(messageOf(tensor(R"("shape":[1,1,1,1,1,1,1,1,1])")),
+              HasSubstr("tensor 'w' has a list of more than 8 numbers"));
   EXPECT_THAT(messageOf(tensor(type + "," + shape + R"(,"data_offsets":[8,0])")),
               HasSubstr("no range"));
   EXPECT_THAT(messageOf(tensor(type + "," + shape + R"(,"data_offsets":[0,4])")),
-              HasSubstr("need 8"));
+              HasSubstr("tensor 'w' has 4 bytes, but its shape and dtype need 8"));
   EXPECT_THAT(messageOf(tensor(type + "," + shape + "," + range), 4), HasSubstr("ends at byte 8"));
   EXPECT_THAT(messageOf(tensor(type + "," + shape + R"(,"data_offsets":[0,18446744073709551615])")),
               HasSubstr("ends at byte 18446744073709551615"));
@@ -93,9 +104,9 @@ TEST(Safetensors, RefusesWhatIsNotCovered) {
   auto with = [&](std::string other) { return "{" + w + "," + other + "}"; };
   EXPECT_THAT(messageOf(with(w), 16), HasSubstr("tensor 'w' is there twice"));
   EXPECT_THAT(messageOf(with(R"("v":{"dtype":"F32","shape":[2],"data_offsets":[4,12]})"), 12),
-              HasSubstr("overlaps"));
+              HasSubstr("tensor 'v' overlaps the tensor before it"));
   EXPECT_THAT(messageOf(with(R"("v":{"dtype":"F32","shape":[1],"data_offsets":[12,16]})"), 16),
-              HasSubstr("gap"));
+              HasSubstr("tensor 'v' leaves a gap to the tensor before it"));
   EXPECT_THAT(messageOf("{" + w + "}", 9), HasSubstr("1 bytes follow the last tensor"));
 }
 

@@ -77,11 +77,12 @@ TEST(HuggingFaceConfig, RopeScalingsOfBothGenerations) {
     EXPECT_EQ(config.rope.originalContext, 32);
   }
   EXPECT_THAT(unsupported(fields("llama", R"("rope_scaling":{"type":"dynamic","factor":2})")),
-              HasSubstr("rope scaling 'dynamic' is not supported"));
+              HasSubstr("rope scaling 'dynamic' is not supported: use a model with linear, llama3 "
+                        "or yarn scaling"));
   EXPECT_THAT(refused(fields("llama", R"("rope_scaling":{"type":"linear"})")),
               HasSubstr("no key 'rope_scaling.factor'"));
   EXPECT_THAT(refused(fields("llama", R"("rope_scaling":{"type":"linear","factor":0})")),
-              HasSubstr("rope scaling factor is 0"));
+              HasSubstr("rope scaling factor is 0.000000, not a number above 0"));
 }
 
 TEST(HuggingFaceConfig, Windows) {
@@ -97,6 +98,13 @@ TEST(HuggingFaceConfig, Windows) {
   EXPECT_THAT(unsupported(fields("qwen3", R"("use_sliding_window":true,"sliding_window":8,)"
                                           R"("layer_types":["x","x","x","x"])")),
               HasSubstr("layer type 'x'"));
+  EXPECT_THAT(
+      refused(fields("qwen3", R"("use_sliding_window":true,"sliding_window":8,"layer_types":[])")),
+      HasSubstr("key 'layer_types' is not a list with an entry for each layer"));
+  EXPECT_THAT(
+      refused(fields("qwen3",
+                     R"("use_sliding_window":true,"sliding_window":8,"layer_types":[1,2,3,4])")),
+      HasSubstr("key 'layer_types' is not a list of strings"));
 }
 
 TEST(HuggingFaceConfig, OtherTasks) {
@@ -275,7 +283,8 @@ TEST(HuggingFaceConfig, Gemma4) {
       {R"("enable_moe_block":true)", "a mixture of experts"},
       {R"("hidden_size_per_layer_input":8)", "'hidden_size_per_layer_input'"},
       {R"("num_kv_shared_layers":1)", "'num_kv_shared_layers'"},
-      {R"("per_layer_config":{"1":{"sliding_window":4}})", "another 'sliding_window'"}};
+      {R"("per_layer_config":{"1":{"sliding_window":4}})",
+       "a layer with another 'sliding_window' ('per_layer_config') is not supported"}};
   for (const auto &[keys, words] : refusals)
     EXPECT_THAT(unsupported(fields("gemma4_unified_text", sizes + keys)), HasSubstr(words));
   EXPECT_THAT(unsupported(fields("gemma4_text", R"("head_dim":16)")),
@@ -294,8 +303,10 @@ TEST(HuggingFaceConfig, StableLm) {
                                                     R"("rms_norm_eps":0.25)"));
   EXPECT_TRUE(other.qkvBias);
   EXPECT_EQ(other.normEps, 0.5);
-  EXPECT_THAT(unsupported(fields("stablelm", R"("use_parallel_residual":true)")),
-              HasSubstr("'use_parallel_residual'"));
+  EXPECT_THAT(
+      unsupported(fields("stablelm", R"("use_parallel_residual":true)")),
+      HasSubstr("attention and FFN that read the same norm ('use_parallel_residual') are not "
+                "supported: use a model whose FFN follows the attention"));
 }
 
 TEST(HuggingFaceConfig, EmbeddingScaleIsRoundedLikeTheModel) {
@@ -311,10 +322,47 @@ TEST(HuggingFaceConfig, EmbeddingScaleIsRoundedLikeTheModel) {
 
 TEST(HuggingFaceConfig, RefusesByName) {
   EXPECT_THAT(unsupported(fields("mamba")), HasSubstr("model_type 'mamba' is not supported"));
-  EXPECT_THAT(unsupported(fields("llama", R"("hidden_act":"relu")")),
-              HasSubstr("activation 'relu' is not supported"));
+  EXPECT_THAT(
+      unsupported(fields("llama", R"("hidden_act":"relu")")),
+      HasSubstr(
+          "activation 'relu' is not supported: use a model with silu, gelu or gelu_pytorch_tanh"));
   EXPECT_THAT(unsupported(fields("gemma2", R"("use_bidirectional_attention":true)")),
-              HasSubstr("use_bidirectional_attention"));
+              HasSubstr("attention in both directions ('use_bidirectional_attention') is not "
+                        "supported: use a causal model"));
+  EXPECT_THAT(unsupported(fields("qwen2", R"("num_experts":4)")),
+              HasSubstr("a mixture of experts is not supported: use a dense model"));
+}
+
+// One number of a config that is whole.
+TEST(ModelConfig, RefusesNumbersByName) {
+  const auto llama3 = [](RopeConfig &rope) {
+    rope.scaling = RopeConfig::Scaling::Llama3;
+    rope.factor = 2;
+    rope.originalContext = 32;
+  };
+  const std::pair<const char *, std::function<void(ModelConfig &)>> cases[] = {
+      {"has 1 rope factors for 8 rotated pairs",
+       [](auto &c) { c.rope.scaling = RopeConfig::Scaling::Factors, c.rope.factors = {1}; }},
+      {"rope scaling's original context is below 1",
+       [&](auto &c) { llama3(c.rope), c.rope.originalContext = 0.5; }},
+      {"rope scaling's high_freq_factor is not above its low_freq_factor",
+       [&](auto &c) { llama3(c.rope), c.rope.highFreqFactor = c.rope.lowFreqFactor = 2; }},
+      {"rope scaling's beta_fast is below its beta_slow",
+       [&](auto &c) { llama3(c.rope), c.rope.betaFast = 1, c.rope.betaSlow = 2; }},
+      {"rope scaling's mscale is not a finite number",
+       [&](auto &c) { llama3(c.rope), c.rope.mscale = NAN; }},
+      {"the norms' epsilon is 2.000000, not between 0 and 1", [](auto &c) { c.normEps = 2; }},
+      {"the epsilon of norms of what attention and FFN give is -1.000000, not between 0 and 1",
+       [](auto &c) { c.postNormEps = -1; }},
+      {"the embedding's scale is 0.000000, not a number above 0",
+       [](auto &c) { c.embedScale = 0; }},
+  };
+  for (const auto &[words, change] : cases) {
+    ModelConfig config = read(fields("llama"));
+    change(config);
+    EXPECT_THAT(errorOf([&] { checkModelConfig(config, "c"); }, ExitCode::BadInput),
+                HasSubstr(words));
+  }
 }
 
 TEST(HuggingFaceConfig, RefusesNumbersOutOfRange) {
@@ -329,6 +377,8 @@ TEST(HuggingFaceConfig, RefusesNumbersOutOfRange) {
     for (const char *value : {"0", "-1", "4000000000", "9223372036854775807",
                               "18446744073709551615", "1.5", "\"4\"", "[]", "{}", "true"})
       EXPECT_NE(refused(with(key, value)), "") << key << " " << value;
+  EXPECT_THAT(refused(with("num_hidden_layers", "0")),
+              HasSubstr("key 'num_hidden_layers' is 0, not between 1 and 1024"));
 }
 
 TEST(HuggingFaceConfig, RefusesDocuments) {
@@ -376,17 +426,21 @@ protected:
   }
   ModelConfig read(const std::string &arch = "llama") {
     bytes_ = Bytes();
-    bytes_.header(1, values_.size() + 2).key("general.architecture", 8).string(arch);
+    bytes_.header(table_ ? 2 : 1, values_.size() + 2).key("general.architecture", 8).string(arch);
     bytes_.key(arch + ".attention.layer_norm_rms_epsilon", 6).put(1e-5f);
     for (const auto &value : values_)
       value(bytes_);
-    bytes_.tensor("token_embd.weight", {64, 100}, 1, 0).align().zeros(64 * 100 * 2);
+    bytes_.tensor("token_embd.weight", {64, 100}, 1, 0);
+    if (table_)
+      bytes_.tensor(table_, {8}, 0, 64 * 100 * 2);
+    bytes_.align().zeros(64 * 100 * 2 + 32);
     return readModelConfig(Checkpoint::of(GgufFile::parse(bytes_.data, "m.gguf")));
   }
   std::string refused(ExitCode code = ExitCode::BadInput, const std::string &arch = "llama") {
     return errorOf([&] { read(arch); }, code);
   }
   std::vector<std::function<void(Bytes &)>> values_;
+  const char *table_ = nullptr; ///< another tensor, of 8 numbers
 
 private:
   Bytes bytes_;
@@ -426,7 +480,18 @@ TEST_F(GgufConfig, RopeBeyondTheHead) {
 TEST_F(GgufConfig, UnknownNames) {
   EXPECT_THAT(refused(ExitCode::Unsupported, "mamba"), HasSubstr("architecture 'mamba'"));
   text("llama.rope.scaling.type", "longrope");
-  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("rope scaling 'longrope'"));
+  EXPECT_THAT(refused(ExitCode::Unsupported),
+              HasSubstr("rope scaling 'longrope' without its tables ('rope_factors_long.weight')"));
+}
+
+TEST_F(GgufConfig, Scalings) {
+  text("llama.rope.scaling.type", "yarn");
+  table_ = "rope_freqs.weight";
+  EXPECT_THAT(refused(ExitCode::Unsupported),
+              HasSubstr("'rope_freqs.weight' together with another rope scaling is not supported"));
+  values_.emplace_back([](Bytes &b) { b.key("llama.rope.scaling.yarn_ext_factor", 6).put(0.5f); });
+  EXPECT_THAT(refused(ExitCode::Unsupported),
+              HasSubstr("yarn with an extrapolation factor is not supported"));
 }
 
 TEST_F(GgufConfig, Experts) {
@@ -437,6 +502,10 @@ TEST_F(GgufConfig, Experts) {
 TEST_F(GgufConfig, OtherTasks) {
   set("llama.pooling_type", 3);
   EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("an embedding model"));
+  values_.pop_back();
+  table_ = "cls.weight";
+  EXPECT_THAT(refused(ExitCode::Unsupported),
+              HasSubstr("a classifier (tensor 'cls.*') is not supported: use a language model"));
 }
 
 TEST_F(GgufConfig, BothDirections) {
@@ -446,7 +515,10 @@ TEST_F(GgufConfig, BothDirections) {
 
 TEST_F(GgufConfig, ParallelResidual) {
   values_.emplace_back([](Bytes &b) { b.key("llama.use_parallel_residual", 7).put<uint8_t>(1); });
-  EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("'use_parallel_residual'"));
+  EXPECT_THAT(
+      refused(ExitCode::Unsupported),
+      HasSubstr("attention and FFN that read the same norm ('use_parallel_residual') are not "
+                "supported: use a model whose FFN follows the attention"));
 }
 
 TEST_F(GgufConfig, OtherHeadsAndLayers) {
@@ -457,6 +529,17 @@ TEST_F(GgufConfig, OtherHeadsAndLayers) {
   EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("'num_kv_shared_layers'"));
   set("llama.embedding_length_per_layer_input", 8);
   EXPECT_THAT(refused(ExitCode::Unsupported), HasSubstr("'hidden_size_per_layer_input'"));
+}
+
+TEST_F(GgufConfig, WithoutPositions) {
+  for (const char *key : {"embedding_length", "context_length", "block_count",
+                          "attention.head_count", "feed_forward_length"})
+    set(std::string("granite.") + key, 16);
+  values_.emplace_back(
+      [](Bytes &b) { b.key("granite.rope.scaling.finetuned", 7).put<uint8_t>(0); });
+  EXPECT_THAT(refused(ExitCode::Unsupported, "granite"),
+              HasSubstr("a model without rotary positions ('granite.rope.scaling.finetuned' is "
+                        "false) is not supported"));
 }
 
 TEST_F(GgufConfig, MissingKey) {

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Tokenizer/Regex.h"
 #include "compiler/Tokenizer/Internal.h"
+#include "test/unit/Tokenizer/Tiny.h"
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <random>
 #define PCRE2_CODE_UNIT_WIDTH 32
@@ -9,6 +11,8 @@
 
 namespace retort {
 namespace {
+using testing::EndsWith;
+using testing::StartsWith;
 
 /// A backtracking engine: matches at a place.
 class Pcre {
@@ -85,6 +89,49 @@ TEST(Regex, LiteralsAreNotPatterns) {
   EXPECT_EQ(matchAt(a, text, 0), 5u);
   text[1] = 'x';
   EXPECT_EQ(matchAt(a, text, 0), std::string::npos);
+}
+
+// One place in the code each.
+TEST(Regex, RefusesByName) {
+  std::string kinds = "a";
+  for (int i = 0; i < 300; ++i)
+    kinds += {'|', char(0xE4), char(0xB8 + i / 64), char(0x80 + i % 64)};
+  const std::pair<std::string, const char *> cases[] = {
+      {"a)", "an unmatched ')'"},
+      {std::string(8193, 'a'), "a pattern of more than 8192 bytes"},
+      {"\xFF", "text that is not UTF-8"},
+      {"\\", "a pattern that ends too early"},
+      {std::string(60, '('), "nesting this deep"},
+      {"(?=a)+", "a repeated lookahead"},
+      {"a++", "a possessive or doubled quantifier"},
+      {"a{257}", "a repetition of more than 256"},
+      {"a{x}", "this use of '{'"},
+      {"a{2,1}", "this use of '{'"},
+      {"(?>a)", "this kind of group"},
+      {"(a", "a group that is not closed"},
+      {"(?=a", "a group that is not closed"},
+      {"(?=ab)", "a lookahead at more than one character"},
+      {"(?i:\u00E9)", "ignoring the case of a character outside ASCII"},
+      {"^a", "'^' here"},
+      {"\\pL", "a property without braces"},
+      {"\\p{Greek}", "the property \\p{Greek}"},
+      {"\\xg", "this \\x escape"},
+      {"\\b", "the escape \\b"},
+      {"[[:alpha:]]", "this inside brackets"},
+      {"[\\s-a]", "this range"},
+      {"[b-a]", "this range"},
+      {"[a", "a bracket that is not closed"},
+      {"a*", "a pattern that matches the empty text"},
+      {kinds, "a pattern with so many kinds of characters"},
+      {"(?:a{256}){256}", "a pattern of this size"},
+      {"(?:a|b)*a(?:a|b){14}", "a pattern with so many states"},
+  };
+  for (const auto &[pattern, what] : cases) {
+    const std::string error = test::errorOf([&] { compilePattern(pattern, true); });
+    EXPECT_THAT(error, StartsWith("4 pre-tokeniser pattern '")) << pattern.substr(0, 80);
+    EXPECT_THAT(error, EndsWith(std::string(": ") + what + " is not known to Retort"))
+        << pattern.substr(0, 80);
+  }
 }
 
 TEST(Regex, StaysSmall) { EXPECT_LT(compilePattern(tokspec::kGpt2Pattern, true).states(), 64u); }

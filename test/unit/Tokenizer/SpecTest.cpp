@@ -3,6 +3,8 @@
 #include "compiler/Tokenizer/GgufTokenizer.h"
 #include "runtime/src/chat/Chat.h"
 #include "test/unit/Tokenizer/Tiny.h"
+#include <cmath>
+#include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -32,6 +34,17 @@ TEST(TokenizerJson, SameSpecSameBytes) {
   EXPECT_EQ(compileTokenizer(tinyByteLevel()), compileTokenizer(tinyByteLevel()));
 }
 
+/// A TemplateProcessing of these tokens; "" is the text.
+json processor(std::initializer_list<const char *> pieces) {
+  json single = json::array();
+  for (const std::string piece : pieces)
+    single.push_back(piece.empty() ? json{{"Sequence", {{"id", "A"}, {"type_id", 0}}}}
+                                   : json{{"SpecialToken", {{"id", piece}, {"type_id", 0}}}});
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {260}}, {"tokens", {"<s>"}}}}}}};
+}
+
 // One change each, and what the message must hold; the first digit is the exit code.
 TEST(TokenizerJson, RefusesByName) {
   struct Case {
@@ -41,7 +54,9 @@ TEST(TokenizerJson, RefusesByName) {
   };
   const Case cases[] = {
       {"/model/type", "WordPiece", "4 t.json: model: the model 'WordPiece' is not known to Retort"},
-      {"/model/merges/0", "t", "3 t.json: model.merges[0] is 't', not two tokens"},
+      {"/model/merges/0", "t",
+       "3 t.json: model.merges[0] is 't', not two tokens with a space between"},
+      {"/model/merges/0", {"t", "h", "e"}, "3 t.json: model.merges[0] does not have two parts"},
       {"/model/merges/0", "t q", "names 'tq', which is not in the vocabulary"},
       {"/model/merges/1", "t h", "merge 1 of token"},
       {"/model/vocab/th", 255, "gives the id 255 to"},
@@ -63,6 +78,34 @@ TEST(TokenizerJson, RefusesByName) {
       {"/post_processor", json{{"type", "BertProcessing"}}, "the post-processor 'BertProcessing'"},
       {"/decoder", json{{"type", "WordPiece"}}, "the decoder [WordPiece]"},
       {"/decoder", nullptr, "a tokenizer without a decoder"},
+      {"/normalizer",
+       {{"type", "Replace"}, {"pattern", {{"Regex", "a"}}}, {"content", ""}},
+       "4 t.json: normalizer: the normaliser Replace with a regular expression"},
+      {"/pre_tokenizer",
+       {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Odd"}},
+       "4 t.json: pre_tokenizer.behavior: the behaviour 'Odd'"},
+      {"/pre_tokenizer",
+       {{"type", "Metaspace"}, {"replacement", "_"}, {"add_prefix_space", false}},
+       "3 t.json: pre_tokenizer has add_prefix_space false, but its prepend_scheme is 'always'"},
+      {"/pre_tokenizer",
+       {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "odd"}},
+       "4 t.json: pre_tokenizer: the prepend_scheme 'odd'"},
+      {"/post_processor",
+       {{"type", "Sequence"}, {"processors", {processor({"<s>", ""}), processor({"<s>", ""})}}},
+       "4 t.json: post_processor.processors[1]: more than one TemplateProcessing"},
+      {"/post_processor", processor({"", ""}),
+       "4 t.json: post_processor.single[1]: this sequence in 'single'"},
+      {"/post_processor", processor({"<s>"}),
+       "4 t.json: post_processor: a template without the text"},
+      {"/decoder",
+       {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", " "}},
+       "4 t.json: decoder: a decoder that replaces anything but U+2581 by a space"},
+      {"/decoder",
+       {{"type", "Strip"}, {"content", "a"}, {"start", 1}, {"stop", 0}},
+       "4 t.json: decoder: a decoder that strips anything but one leading space"},
+      {"/decoder",
+       {{"type", "Metaspace"}, {"replacement", "_"}},
+       "4 t.json: decoder: the decoder Metaspace with another replacement"},
   };
   for (const Case &c : cases) {
     json root = tinyJson();
@@ -89,6 +132,57 @@ TEST(TokenizerJson, RefusesUnknownPatterns) {
   }
 }
 
+// What no reader lets through, one change each to a tokenizer that is whole.
+TEST(TokenizerSpec, RefusesByName) {
+  const auto unigram = [](TokenizerSpec &s) {
+    s.model = TokenizerSpec::Model::Unigram;
+    s.scores.assign(s.tokens.size(), 0);
+    s.unknown = 0;
+  };
+  const auto before = [](TokenizerSpec &s, PreTokenizerStep::Kind kind, const char *replacement) {
+    PreTokenizerStep step{};
+    step.kind = kind;
+    step.replacement = replacement;
+    s.preTokenizers.insert(s.preTokenizers.begin(), step);
+  };
+  const std::pair<const char *, std::function<void(TokenizerSpec &)>> cases[] = {
+      {"3 tiny: tokenizer: the vocabulary is empty", [](auto &s) { s.tokens.clear(); }},
+      {"3 tiny: tokenizer: the vocabulary's lists have different lengths",
+       [](auto &s) { s.inModel.pop_back(); }},
+      {" stands twice in the vocabulary: also as 7", [](auto &s) { s.tokens[8] = s.tokens[7]; }},
+      {"3 tiny: tokenizer: a listed token is -1", [](auto &s) { s.stop = {-1}; }},
+      {"3 tiny: tokenizer: added token '<end>' is out of order or repeats an id",
+       [](auto &s) { s.added[1].id = 260; }},
+      {"3 tiny: tokenizer: added token '<s>' has the id 300, but there are 262 tokens",
+       [](auto &s) { s.added[0].id = 300; }},
+      {" do not make token 257", [](auto &s) { s.merges[0][2] = 257; }},
+      {"3 tiny: tokenizer: 0 scores for 262 tokens",
+       [&](auto &s) { unigram(s), s.scores.clear(); }},
+      {"3 tiny: tokenizer: the score of token 3 ('\u0103') is no finite number",
+       [&](auto &s) { unigram(s), s.scores[3] = INFINITY; }},
+      {"3 tiny: tokenizer: a unigram model without an unknown token",
+       [&](auto &s) { unigram(s), s.unknown = -1; }},
+      {"4 tiny: tokenizer: a byte-level unigram model is", unigram},
+      {"4 tiny: tokenizer: a sequence of more than 32 steps is",
+       [](auto &s) { s.normalizers.resize(33, {NormalizerStep::Nfc, "", ""}); }},
+      {"4 tiny: tokenizer: the normaliser Replace of the empty text is",
+       [](auto &s) { s.normalizers.push_back({NormalizerStep::Replace, "", "x"}); }},
+      {"4 tiny: tokenizer: a pre-tokeniser after ByteLevel is",
+       [](auto &s) { s.preTokenizers.push_back(s.preTokenizers[0]); }},
+      {"4 tiny: tokenizer: the pre-tokeniser Split at the empty text is",
+       [&](auto &s) { before(s, PreTokenizerStep::Split, ""); }},
+      {"4 tiny: tokenizer: the pre-tokeniser Metaspace with the replacement 'x' is",
+       [&](auto &s) { before(s, PreTokenizerStep::Metaspace, "x"); }},
+      {"4 tiny: tokenizer: a decoder that strips 2 spaces is",
+       [](auto &s) { s.decoder.stripSpaces = 2; }},
+  };
+  for (const auto &[says, change] : cases) {
+    TokenizerSpec spec = tinyByteLevel();
+    change(spec);
+    EXPECT_THAT(errorOf([&] { compileTokenizer(spec); }), HasSubstr(says));
+  }
+}
+
 TEST(TokenizerJson, RefusesBrokenJson) {
   auto error = [](const std::string &text) {
     return errorOf([&] { parseTokenizerJson(text, "", "", {}, "t.json"); });
@@ -98,6 +192,8 @@ TEST(TokenizerJson, RefusesBrokenJson) {
   EXPECT_THAT(error(std::string(100, '[') + std::string(100, ']')),
               HasSubstr("nested deeper than 64"));
   EXPECT_THAT(error("[]"), HasSubstr("has no 'model'"));
+  EXPECT_EQ(error(R"({"model": {"type": "Unigram", "vocab": [["a"]]}})"),
+            "3 t.json: model.vocab[0] is not a piece and its score");
 }
 
 GgufTokenizer tinyGguf() {
@@ -148,7 +244,9 @@ TEST(TokenizerGguf, ReadsAndRefuses) {
   };
   EXPECT_THAT(error([](auto &g) { g.pre = "deepseek-v9"; }),
               HasSubstr("4 m.gguf: the pre-tokeniser 'deepseek-v9'"));
-  EXPECT_THAT(error([](auto &g) { g.merges.clear(); }), HasSubstr("without tokenizer.ggml.merges"));
+  EXPECT_THAT(
+      error([](auto &g) { g.merges.clear(); }),
+      HasSubstr("3 m.gguf: tokenizer: a byte-level vocabulary without tokenizer.ggml.merges"));
   for (const char *pre : {"", "default", "tekken", "gpt-4o", "qwen35", "smaug-bpe", "deepseek-llm",
                           "deepseek-coder", "hunyuan-dense", "seed-coder", "glm4"})
     EXPECT_EQ(error([&](auto &g) { g.pre = pre; }), "") << pre;
@@ -162,8 +260,39 @@ TEST(TokenizerGguf, ReadsAndRefuses) {
   EXPECT_THAT(error([](auto &g) { g.tokens[7] = g.tokens[8]; }), HasSubstr("stands twice"));
   EXPECT_THAT(error([](auto &g) { g.tokens[7] = "\xFF"; }), HasSubstr("is not UTF-8"));
   EXPECT_THAT(error([](auto &g) { g.merges = {"a zz"}; }), HasSubstr("merge 0 names 'zz'"));
-  EXPECT_THAT(error([](auto &g) { g.merges = {"ab"}; }), HasSubstr("not two tokens"));
+  EXPECT_THAT(error([](auto &g) { g.merges = {"ab"}; }),
+              HasSubstr("merge 0 is 'ab', not two tokens with a space between"));
   EXPECT_THAT(error([](auto &g) { g.tokens.clear(), g.types.clear(); }), HasSubstr("3 m.gguf"));
+  // Those that SentencePiece made
+  for (const char *model : {"llama", "t5"}) {
+    auto pieces = [&](auto change) {
+      return error([&](auto &g) {
+        g.model = model;
+        g.pre = "";
+        g.scores.assign(g.tokens.size(), 0);
+        change(g);
+      });
+    };
+    EXPECT_THAT(pieces([](auto &g) { g.charsMap = true; }),
+                StartsWith("4 m.gguf: a precompiled normaliser is not known"));
+    EXPECT_EQ(pieces([](auto &g) { g.scores.clear(); }),
+              "3 m.gguf: tokenizer: 0 scores for 262 tokens");
+  }
+  auto pieces = [&](auto change) {
+    return error([&](auto &g) {
+      g.model = "llama";
+      g.scores.assign(g.tokens.size(), 0);
+      g.pre = "";
+      change(g);
+    });
+  };
+  EXPECT_THAT(pieces([](auto &g) { g.pre = "odd"; }),
+              StartsWith("4 m.gguf: the pre-tokeniser 'odd' of a SentencePiece tokenizer is"));
+  const std::string piece(1025, 'a');
+  EXPECT_EQ(pieces([&](auto &g) { g.tokens[7] = piece; }),
+            "3 m.gguf: tokenizer: token 7 has 1025 bytes: at most 1024 are allowed");
+  EXPECT_EQ(pieces([](auto &g) { g.scores[7] = INFINITY; }),
+            "3 m.gguf: tokenizer: a score that is no finite number");
 }
 
 /// A conversation of one message, with tools or without.
@@ -258,9 +387,9 @@ TEST(Prune, KeepsMergesClosed) {
   EXPECT_EQ(with({256, 257}), "");
   EXPECT_THAT(with({257}), HasSubstr("none of the merges that make it has both its parts"));
   EXPECT_THAT(errorOf([&] { pruneVocabulary(spec, std::vector<int32_t>{0, 1}); }),
-              HasSubstr("cannot go"));
+              HasSubstr("cannot go: keep what keepAlways lists"));
   EXPECT_THAT(errorOf([&] { pruneVocabulary(spec, std::vector<int32_t>{0, 9999}); }),
-              HasSubstr("out of range"));
+              HasSubstr("is out of range or out of order"));
 }
 
 TEST(Prune, ChatWordsStay) {
