@@ -22,7 +22,7 @@
 #include "runtime/base/Error.h"
 #include "runtime/base/SmallFloat.h"
 #include "runtime/base/SystemError.h"
-#include "runtime/src/engine/Model.h"
+#include "runtime/src/tokenizer/Tokenizer.h"
 #include <cmath>
 #include <filesystem>
 #include <unistd.h>
@@ -37,7 +37,7 @@ constexpr const char *kRopeTable = "rope_freqs.weight";
 
 /// The numbers in a checkpoint's type, little-endian.
 std::vector<uint8_t> inType(std::span<const float> values, DType type, const std::string &tensor) {
-  std::vector<uint8_t> bytes(values.size() * (type == DType::F32 ? 4 : 2));
+  std::vector<uint8_t> bytes(values.size() * blockBytes(type));
   if (type == DType::F32) {
     std::memcpy(bytes.data(), values.data(), bytes.size());
     return bytes;
@@ -58,6 +58,7 @@ class Source {
 public:
   Source(const ExportOptions &options, CompilerContext &context)
       : bundle(engine::BundleReader::open(options.bundle)) {
+    bundle.verify(0);
     const std::string text = readBundlePart(options.bundle, "program.mlir");
     module_ = context.parseText(text, options.bundle + ": program.mlir");
     findModel(options.bundle);
@@ -98,15 +99,14 @@ private:
   }
 
   void readTokenizer(const std::string &path) {
-    const engine::Manifest::Part *part = bundle.manifest().findPart("tokenizer.json");
-    if (!part)
+    const engine::Manifest::Part *part = bundle.manifest().findPart("tokenizer.bin");
+    if (!part || !bundle.manifest().findPart("tokenizer.json"))
       return;
     hasTokenizer = true;
     tokenizerJson = readBundlePart(path, "tokenizer.json");
     tokenizer = parseTokenizerJson(tokenizerJson, "", "", {}, path + ": tokenizer.json");
     // What tokenizer.json has no place for.
-    const auto opened = engine::Model::open(path);
-    const Tokenizer &tables = opened->tokenizer();
+    const Tokenizer tables = Tokenizer::open(bundle.bytes(*part), path + ": tokenizer.bin");
     tokenizer.bos = tables.bos();
     tokenizer.eos = tables.eos();
     tokenizer.stop.assign(tables.stopIds().begin(), tables.stopIds().end());
@@ -130,22 +130,17 @@ public:
     if (gguf_) {
       folder.write("model.gguf", "");
       OutputFile file(folder.file(""), options_.output);
-      uint64_t bytes = 0;
       GgufWriter writer = ggufWriter(file);
-      for (const ExportedTensor &tensor : source_.model.tensors)
-        bytes += sizeOf(tensor);
       writeRopeTable(writer);
       file.closeAs(path);
-      grow(path, file.bytes() + bytes);
+      grow(path, file.bytes() + sizeOfAll());
     } else {
       writeSmallFiles(folder.file(""));
       SafetensorsWriter writer(folder.file("model.safetensors"));
       addTensors(writer);
       writer.begin();
-      uint64_t bytes = fs::file_size(folder.file("model.safetensors"));
-      for (const ExportedTensor &tensor : source_.model.tensors)
-        bytes += sizeOf(tensor);
-      grow(folder.file("model.safetensors"), bytes);
+      grow(folder.file("model.safetensors"),
+           fs::file_size(folder.file("model.safetensors")) + sizeOfAll());
     }
     std::string difference;
     try {
@@ -166,9 +161,8 @@ public:
 
   uint64_t write(Progress &progress) const {
     const BundleWeights weights(source_.bundle, source_.weightsPart);
-    uint64_t all = 0, done = 0;
-    for (const ExportedTensor &tensor : source_.model.tensors)
-      all += sizeOf(tensor);
+    const uint64_t all = sizeOfAll();
+    uint64_t done = 0;
     auto each = [&](const ExportedTensor &tensor,
                     const std::function<void(std::span<const uint8_t>)> &sink) {
       stream(tensor, weights, [&](std::span<const uint8_t> bytes) {
@@ -204,11 +198,16 @@ private:
     return gguf_ && tensor.shape.size() == 1 ? DType::F32 : type_; // llama.cpp adds vectors as f32
   }
 
-  uint64_t sizeOf(const ExportedTensor &tensor) const {
-    uint64_t bytes = typeOf(tensor) == DType::F32 ? 4 : 2;
-    for (const int64_t size : tensor.shape)
-      bytes *= static_cast<uint64_t>(size);
-    return bytes;
+  /// Bytes of the tensors, without what stands between them.
+  uint64_t sizeOfAll() const {
+    uint64_t all = 0;
+    for (const ExportedTensor &tensor : source_.model.tensors) {
+      uint64_t bytes = blockBytes(typeOf(tensor));
+      for (const int64_t size : tensor.shape)
+        bytes *= static_cast<uint64_t>(size);
+      all += bytes;
+    }
+    return all;
   }
 
   static void grow(const std::string &path, uint64_t bytes) {
@@ -263,28 +262,20 @@ private:
       writer.addTensor(nameOf(tensor), type_, tensor.shape);
   }
 
-  /// The row of the bundle that is row `row` of the format: some files have each rotated pair side by side.
-  int64_t storedRow(const ExportedTensor &tensor, int64_t row) const {
-    const bool interleaved = gguf_ ? family_.interleavedRows : family_.interleavedHuggingFace;
-    if (!interleaved || tensor.heads == 0)
-      return row;
-    const int64_t dims = source_.model.config.rope.dims, size = tensor.shape[0] / tensor.heads;
-    const int64_t head = row / size, at = row % size;
-    return head * size + (at >= dims ? at : at % 2 == 0 ? at / 2 : dims / 2 + at / 2);
-  }
-
   void stream(const ExportedTensor &tensor, const BundleWeights &weights,
               const std::function<void(std::span<const uint8_t>)> &sink) const {
     const int64_t rows = tensor.shape[0], cols = tensor.shape.size() == 2 ? tensor.shape[1] : 1;
-    // Rows change places within a head only.
+    const bool interleaved = gguf_ ? family_.interleavedRows : family_.interleavedHuggingFace;
+    const bool moves = interleaved && tensor.heads != 0; // within a head
     const int64_t chunk = tensor.heads != 0 ? rows / tensor.heads : cols == 1 ? rows : kChunkRows;
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const std::vector<float> read = weights.read(tensor.param, tensor.begin + begin, count, cols);
       std::vector<float> values(read.size());
-      for (int64_t row = 0; row < count; ++row)
-        std::copy_n(read.data() + (storedRow(tensor, begin + row) - begin) * cols, cols,
-                    values.data() + row * cols);
+      for (int64_t row = 0; row < count; ++row) {
+        const int64_t to = moves ? pairedRow(row, source_.model.config.rope.dims) : row;
+        std::copy_n(read.data() + row * cols, cols, values.data() + to * cols);
+      }
       const bool lessOne = family_.normOffset && !gguf_; // GGUF stores gains whole
       if (tensor.gain != ExportedTensor::NoGain)
         for (float &value : values)

@@ -11,8 +11,8 @@ namespace retort {
 /// Reads parameters of one target of a bundle back from its packed weights. Thread-safe.
 class BundleWeights {
 public:
-  /// `part` is the target's weights ("weights.bin"), which are checked against their hash here. `bundle`
-  /// is kept. Throws Error (BadInput).
+  /// `part` is the target's weights ("weights.bin"). `bundle`, which is verified, is kept. Throws Error
+  /// (BadInput).
   BundleWeights(const engine::BundleReader &bundle, const std::string &part);
 
   /// Rows [begin, begin + rows) of a matrix of `cols` columns, or that many numbers of a vector (`cols` is

@@ -85,7 +85,7 @@ void GgufWriter::add(const std::string &name, const std::vector<int32_t> &values
 }
 
 void GgufWriter::addTensor(const std::string &name, DType type, std::span<const int64_t> shape) {
-  uint64_t bytes = type == DType::F32 ? 4 : 2;
+  uint64_t bytes = blockBytes(type);
   for (const int64_t size : shape)
     bytes *= static_cast<uint64_t>(size);
   tensors_.push_back({name, type, {shape.begin(), shape.end()}, bytes, offset_});

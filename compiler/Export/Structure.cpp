@@ -128,7 +128,7 @@ private:
     ModelConfig &config = result_.config;
     const bool isFirst = config.layers.empty();
     ModelConfig::Layer layer;
-    std::optional<RopeConfig> rope;
+    lm::RopeOp rope; // the key's and the query's turn alike
     int attentions = 0, units = 0;
     for (Operation &op : block.getBody()->without_terminator()) {
       if (auto norm = dyn_cast<lm::NormOp>(op)) {
@@ -136,7 +136,9 @@ private:
       } else if (auto linear = dyn_cast<lm::LinearOp>(op)) {
         readLinear(linear);
       } else if (auto turn = dyn_cast<lm::RopeOp>(op)) {
-        rope = ropeOf(turn);
+        if (turn.getLengthScale())
+          refuse("its queries grow with their position, which export does not write");
+        rope = turn;
       } else if (auto attention = dyn_cast<lm::AttentionOp>(op)) {
         ++attentions;
         readAttention(attention, layer, isFirst);
@@ -154,8 +156,9 @@ private:
              std::to_string(units) +
              " gated units, and the format has one of each a layer: drop whole "
              "blocks where a part is pruned away");
-    layer.rotates = rope.has_value();
-    readRope(layer, rope);
+    layer.rotates = bool(rope);
+    if (rope)
+      readRope(layer, rope);
     if (!isFirst) {
       const ModelConfig::Layer &first = config.layers.front();
       sameSize(first.heads, layer.heads, "query heads", "prune all layers alike");
@@ -207,21 +210,31 @@ private:
     flag = flag || hasBias;
   }
 
-  void readRope(ModelConfig::Layer &layer, const std::optional<RopeConfig> &rope) {
+  void readRope(ModelConfig::Layer &layer, lm::RopeOp op) {
     ModelConfig &config = result_.config;
-    if (!rope)
-      return;
     layer.localRope = config.family->localRope && layer.window != 0;
     RopeConfig &common = layer.localRope ? config.ropeLocal : config.rope;
-    if (common.dims == 0)
-      common = *rope;
-    else if (common.base != rope->base || common.dims != rope->dims)
+    const RopeConfig rope = ropeOf(op);
+    if (common.dims == 0) {
+      common = rope;
+      if (!layer.localRope)
+        result_.ropeFactors = factorsOf(op);
+    } else if (common.base != rope.base || common.dims != rope.dims) {
       refuse("its layers differ in rotary embeddings");
+    }
   }
 
-  RopeConfig ropeOf(lm::RopeOp op) {
-    if (op.getLengthScale())
-      refuse("its queries grow with their position, which export does not write");
+  /// What the scaling divides each pair's frequency by.
+  static std::vector<double> factorsOf(lm::RopeOp op) {
+    std::vector<double> factors;
+    const double dims = static_cast<double>(op.getDims());
+    const SmallVector<double> frequencies = op.getInverseFrequencies();
+    for (auto [i, frequency] : llvm::enumerate(frequencies))
+      factors.push_back(std::pow(op.getBase(), -2.0 * static_cast<double>(i) / dims) / frequency);
+    return factors;
+  }
+
+  static RopeConfig ropeOf(lm::RopeOp op) {
     RopeConfig rope;
     rope.base = op.getBase();
     rope.dims = static_cast<int64_t>(op.getDims());
@@ -254,12 +267,6 @@ private:
       rope.factors.assign(scaling.getFactors().begin(), scaling.getFactors().end());
       break;
     }
-    const SmallVector<double> frequencies = op.getInverseFrequencies();
-    result_.ropeFactors.clear();
-    for (auto [i, frequency] : llvm::enumerate(frequencies))
-      result_.ropeFactors.push_back(
-          std::pow(rope.base, -2.0 * static_cast<double>(i) / static_cast<double>(rope.dims)) /
-          frequency);
     return rope;
   }
 

@@ -18,12 +18,6 @@ constexpr TensorName kSandwichNorms[] = {
     {"post_attention_norm", "post_attention_layernorm"},
     {"post_ffw_norm", "post_feedforward_layernorm"},
 };
-constexpr TensorName kGemma4Names[] = {
-    {"ffn_norm", "pre_feedforward_layernorm"},
-    {"post_attention_norm", "post_attention_layernorm"},
-    {"post_ffw_norm", "post_feedforward_layernorm"},
-    {"layer_output_scale", "layer_scalar", "", true},
-};
 constexpr TensorName kNormsAfter[] = {
     {"post_attention_norm", "post_attention_layernorm"},
     {"post_ffw_norm", "post_feedforward_layernorm"},
@@ -64,14 +58,13 @@ constexpr Family laterGemma(Family row) {
 
 /// What the forms of Gemma 4 have in common.
 constexpr Family gemma4(Family row) {
-  row.architecture = "gemma4";
   row.defaults.vocab = 262144;
   row.defaults.heads = 8;
   row.defaults.kvHeads = 4;
   row.defaults.headDim = 256;
   row.defaults.wideHeadDim = 512;
   row.defaults.ropeBase = 1e6;
-  row.tensorNames = kGemma4Names;
+  row.tensorNames = kSandwichNorms;
   row.windows = Windows::Pattern;
   row.windowPattern = 6;
   row.lastIsWide = true;
@@ -186,9 +179,11 @@ constexpr Family kFamilies[] = {
                 .qkNorms = QueryKeyNorms::Heads,
                 .ggufWideLayers = 62}),
     gemma4({.name = "gemma4",
+            .architecture = "gemma4",
             .textModelType = "gemma4_text",
             .defaults = {.context = 131072, .perLayerInputs = 256, .window = 512}}),
     gemma4({.name = "gemma4_unified",
+            .architecture = "gemma4",
             .textModelType = "gemma4_unified_text",
             .defaults = {.context = 262144, .window = 1024}}),
     {.name = "stablelm",

@@ -255,14 +255,12 @@ private:
     return FileLineColLoc::get(builder_.getStringAttr(file), 0, 0);
   }
 
-  /// Row `indices[i]` of the checkpoint is row i in half-split order: of each head, the firsts of
-  /// all rotated pairs, then the seconds, then what is not rotated.
+  /// Row `indices[i]` of the checkpoint is row i in half-split order.
   SmallVector<int32_t> halfSplitRows(int64_t heads) {
     SmallVector<int32_t> indices;
     for (int64_t head = 0; head < heads; ++head)
       for (int64_t i = 0; i < config_.headDim; ++i) {
-        const int64_t half = config_.rope.dims / 2;
-        const int64_t row = i < half ? 2 * i : i < config_.rope.dims ? 2 * (i - half) + 1 : i;
+        const int64_t row = pairedRow(i, config_.rope.dims);
         indices.push_back(static_cast<int32_t>(head * config_.headDim + row));
       }
     return indices;

@@ -31,6 +31,13 @@ struct LengthScale {
   double every = 0; ///< positions
 };
 
+/// Of a head whose rotated pairs are stored side by side, the row that is row `row` in half-split order:
+/// the firsts of all pairs, then the seconds, then what is not rotated. `dims` are rotated.
+inline int64_t pairedRow(int64_t row, int64_t dims) {
+  const int64_t half = dims / 2;
+  return row < half ? 2 * row : row < dims ? 2 * (row - half) + 1 : row;
+}
+
 struct Family;
 
 /// What a model's IR is built from: its family's row and the numbers of one checkpoint, all

@@ -25,6 +25,7 @@ constexpr TensorName kCommonNames[] = {
     {"ffn_gate_up", "mlp.gate_up_proj"},
     {"attn_gate", "self_attn.gate_proj"},
     {"attn_sinks", "self_attn.sinks", "", true},
+    {"layer_output_scale", "layer_scalar", "", true},
 };
 
 /// Parts of checkpoints that are not imported, by a word of their tensors' names.

@@ -60,8 +60,6 @@ Json behindMark(const ToolSyntax &syntax, const ToolUse &tools) {
   return parts;
 }
 
-constexpr std::string_view kSpaces = " \t\r\n";
-
 } // namespace
 
 Constraint callsGrammar(const ToolSyntax &syntax, const ToolUse &tools,

@@ -17,7 +17,6 @@ constexpr const char *kNames[] = {"probe_alpha", "probe_beta", "probe_gamma"};
 constexpr const char *kIds[] = {"callid001", "callid002",
                                 "callid003"}; // Mistral wants nine characters
 constexpr const char *kArguments[] = {"one", "two", "three"};
-constexpr std::string_view kSpaces = " \t\r\n";
 
 bool isDigit(char c) { return c >= '0' && c <= '9'; }
 bool isIdCharacter(char c) {

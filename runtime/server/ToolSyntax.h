@@ -10,6 +10,9 @@
 
 namespace retort::server {
 
+inline constexpr std::string_view kSpaces =
+    " \t\r\n"; ///< that answers and templates put around calls
+
 /// What stands around the names and the arguments of calls.
 class ToolText {
 public:
