@@ -202,10 +202,11 @@ FatBinary compileFatBinary(const std::string &text, const NvccOptions &options) 
                         ".cubin");
   }
   fatbinary.push_back("--image3=kind=ptx,sm=" + std::to_string(newest.number) + ",file=newest.ptx");
-  std::vector<codegen::Job> last = {{fatbinary, folder.file("fatbinary.txt")}};
+  const std::string said = "fatbinary.txt";
+  std::vector<codegen::Job> last = {{fatbinary, folder.file(said)}};
   codegen::runJobs(last, folder.file("."), 1, options.interrupted);
   if (last[0].exitCode != 0)
-    explain(last[0], folder.read("fatbinary.txt"));
+    explain(last[0], folder.read(said));
   result.bytes = folder.read("program.fatbin");
   return result;
 }

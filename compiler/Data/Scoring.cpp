@@ -153,7 +153,7 @@ void checkSameText(std::span<const DocumentScore> a, std::span<const DocumentSco
 EvalWindows evalWindows(std::span<const Document *const> documents, const TokenizeFn &tokenize,
                         int32_t startToken, uint32_t windowTokens, uint64_t maxTextBytes) {
   if (windowTokens == 0)
-    fail(ExitCode::Usage, "a window to score needs at least one token");
+    fail(ExitCode::Internal, "a window to score needs at least one token");
   EvalWindows result;
   result.startToken = startToken;
   for (const Document *document : hearingOrder(documents)) {

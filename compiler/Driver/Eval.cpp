@@ -40,6 +40,9 @@ public:
                Scored *referenceScored) {
     const uint32_t most = reference ? std::min(scorer.windowTokens(), reference->windowTokens())
                                     : scorer.windowTokens();
+    if (most == 0)
+      fail(ExitCode::Unsupported,
+           "'" + name + "' has a context of one token, so none can be predicted");
     const EvalWindows windows =
         evalWindows(documents_, scorer.tokenize(), scorer.startToken(), most, options_.textBytes);
     Scored scored = begin(windows);

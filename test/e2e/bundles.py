@@ -3,6 +3,7 @@
 """Session(library, bundle, device) runs steps; Sim(library) is the simulated GPU's controls."""
 import ctypes
 import json
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -195,6 +196,26 @@ def retort(command, *arguments, check=True, fake_nvcc=True, **environment):
         environment["CUDACXX"] = str(FAKE_NVCC)
     return subprocess.run([command, *map(str, arguments)], check=check, capture_output=True,
                           text=True, env=os.environ | environment)
+
+
+def rehashed(folder, **changes):
+    """Makes the manifest of a bundle that is a folder fit small parts that were changed or removed; `changes` are keys of it."""
+    folder = pathlib.Path(folder)
+    before = (folder / "manifest.json").read_bytes()
+    manifest = json.loads(before) | changes
+    parts = manifest["parts"]
+    for name in list(parts):
+        if not (folder / name).exists():
+            del parts[name]
+        elif len(parts[name]["chunks"]) == 1:
+            content = (folder / name).read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            parts[name] |= {"bytes": len(content), "sha256": digest, "chunks": [digest]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    sums = (folder / "manifest.sha256").read_text()
+    old, new = (hashlib.sha256(text).hexdigest() for text in (before, (folder / "manifest.json").read_bytes()))
+    assert old in sums
+    (folder / "manifest.sha256").write_text(sums.replace(old, new))
 
 
 def executor_logits(tool, library, checkpoint, sequences, vocab, folder, pipeline=None):

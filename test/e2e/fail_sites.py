@@ -26,14 +26,10 @@ def call(text, begin):
     return text[begin:at - 1]
 
 
-# Where calls of helpers are counted.
-COUNTED = ("runtime/src/chat/", "compiler/Tokenizer/")
-
-
 def sources():
     """The code's text by file."""
     return {path.relative_to(ROOT).as_posix(): path.read_text()
-            for folder in ("compiler", "runtime/base", "runtime/src", "tools/retort")
+            for folder in ("compiler", "dialects", "passes", "runtime", "tools")
             for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".cpp", ".h")}
 
 
@@ -94,7 +90,7 @@ def sites():
         for match in pattern.finditer(text):
             arguments = call(text, match.end())
             codes = set(re.findall(r"ExitCode::(\w+)", arguments))
-            if not codes and file.startswith(COUNTED):
+            if not codes:
                 codes = helpers.codes(file, match[1])
             fragments = ["".join(re.findall(LITERAL, joined[0])).replace('\\"', '"')
                          for joined in re.finditer(rf"(?:{LITERAL}\s*)+", arguments)]

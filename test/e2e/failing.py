@@ -12,8 +12,9 @@ OK, INTERNAL, USAGE, BAD_INPUT, UNSUPPORTED, RESOURCES, IO, DEVICE, GATE, INTERR
 
 
 class Bench:
-    def __init__(self, retort, broken_executor, work):
+    def __init__(self, retort, broken_executor, failing_calls, failing_driver, work):
         self.retort, self.broken_executor, self.work, self.failures = retort, broken_executor, work, 0
+        self.failing_calls, self.failing_driver = failing_calls, failing_driver
         self.seen, self.lines = set(), []
         tiny.write_all(work)
         self.out = work / "out.retort"
@@ -27,7 +28,7 @@ class Bench:
     def expect(self, what, code, pattern, *arguments, **options):
         process = self.run(*arguments, **options)
         errors = [l for l in process.stderr.splitlines()
-                  if l.startswith("retort: ") and not l.startswith("retort: note:")]
+                  if l.startswith(("retort: ", "retort serve: ")) and not l.startswith("retort: note:")]
         good = process.returncode == code and (
             code in (OK, INTERRUPTED) or len(errors) == 1 and re.search(pattern, errors[0])
             and (code == INTERNAL or "a bug" not in errors[0]) and "exception" not in errors[0])

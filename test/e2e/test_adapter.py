@@ -145,7 +145,7 @@ def check_refusals(tool, retort, root):
         (4, {"rename": lambda key: key.replace("lora_A.weight", "lora_embedding_A")}, "of a variant of LoRA"),
         (4, {"rename": lambda key: key.removeprefix("base_model.model.")}, "is not named as PEFT"),
         (3, {"config": {"r": 5}}, "is not of the rank that adapter_config.json says, 5"),
-        (3, {"config": {"lora_alpha": "12"}}, "key 'lora_alpha' is no number above 0"),
+        (3, {"config": {"lora_alpha": "12"}}, "key 'lora_alpha' is no number above 0: the file is damaged"),
         (3, {"drop": ["layers.0.self_attn.q_proj.lora_A.weight"]}, "lora_A.weight', a part of an update"),
         (3, {"change": longer}, "q_proj.lora_B.weight' is for a weight of 128x64, but 'layers.0.self_attn.q_proj.weight'"),
         (3, {"rename": lambda key: key.replace("layers.1.", "layers.7.")}, "layers.7.self_attn.q_proj.lora_A.weight' has no place in the llama model"),

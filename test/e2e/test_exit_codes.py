@@ -5,7 +5,7 @@ what its one line says. The page, the enum and `retort --help` list the same cod
 row. Every place where the code fails (fail_sites.py) is made to fail here or named by another test, or
 stands among those that no test reaches, with why.
 
-    test_exit_codes.py RETORT BROKEN_EXECUTOR [PART ...]
+    test_exit_codes.py RETORT BROKEN_EXECUTOR FAILING_CALLS FAILING_DRIVER [PART ...]
 """
 import json
 import os
@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import fail_sites
 import failing_files
+import failing_system
 import test_plans
 import tiny
 from bundles import FAKE_NVCC
@@ -52,7 +53,6 @@ UNREACHED = {
     "is no chat program: compile": "likewise", "program.so cannot be loaded": "ManifestTest, by its code",
     "the bundle's code cannot be loaded": "needs a driver that knows no such code",
     "compile the model again, with --target cuda": "a manifest that names code for GPUs has its part",
-    "the CUDA driver is too old": "needs such a driver",
     "has no cooperative launch": "needs such a GPU", "the driver has no use for the bundle's code": "needs such a driver",
     "bytes of shared memory for a CTA": "CudaTest, by the number that is needed",
     "allowed: the bundle is damaged": "the reader of a file's end refuses it before",
@@ -67,13 +67,15 @@ UNREACHED = {
     "the models' vocabularies differ": "eval compares models of two vocabularies by bits alone",
     "was interrupted at step": "which step a signal meets is chance: test_resume.py",
     "the GPUs failed in another session": "CudaTest, by its code",
-    "the driver finds no NVIDIA GPU": "needs a driver without a GPU",
     "no memory for": "needs a machine without memory for the smallest buffer",
     "positions, fewer than": "SessionTest, by its code", "indices must ascend": "SessionTest, by its code",
+    "logits is a number above": "SamplerTest, in the words of retort.hpp",
+    "gives nothing": "needs a kernel without random numbers, and fails one request alone",
+    "Safetensors.cpp: lists more than": "needs a header of more tensors than the tests' files have bytes",
+    "Safetensors.cpp: binary data": "JSON in text has none: the parser's interface asks for it",
     "logits or tokens is NULL": "SessionTest, by its code", "has no part": "CApiTest, by its code",
     "threads could be made": "root has no limit of threads",
     "the workspace needs": "the plan's sizes exceed no disk here", "the bundle needs": "likewise",
-    "has no recipe for a compile": "the recipes that are installed have a default",
     "these losses need a teacher": "insert-distillation names one", "are beyond 16-bit scales": "PackTest, by its code",
     "variables: is no object": "ChatTest, by its code",
     "a value is undefined": "each undefined value says what is missing",
@@ -206,7 +208,8 @@ def bad_input(b):
     (b.work / "short.retort").write_bytes(b"RETORTB1\0")
     b.expect("a bundle that is cut", BAD_INPUT, "less than a bundle's header", "run", b.work / "short.retort", "-p", "x")
     metadata = tiny.gguf_metadata(hf / "tokenizer.json")
-    for key, pattern in (("llama.block_count", "has no key"), ("general.architecture", "has no key 'general.architecture'")):
+    for key, pattern in (("llama.block_count", "has no key"), ("general.architecture", "has no key 'general.architecture'"),
+                         ("tokenizer.ggml.model", "no tokenizer.ggml.model: the file has no tokenizer")):
         path = b.work / "lacking.gguf"
         tiny.write_gguf(path, {k: v for k, v in metadata.items() if k != key})
         b.compile(f"a GGUF file without {key}", BAD_INPUT, pattern, path, "--recipe", "int8")
@@ -238,12 +241,20 @@ def unsupported(b):
     test_plans.model(b.work / "one", max_position_embeddings=1)
     b.compile("a context of one token", UNSUPPORTED, "none can be predicted", b.work / "one", "--recipe", "specialist",
               "--corpus", b.work / "corpus", "--small-corpus")
+    b.compile("a bundle with a context of one token", OK, "", b.work / "one", "--recipe", "int8")
+    b.out.rename(b.work / "one.retort")
+    for model in ("one", "one.retort"):
+        b.expect(f"a score by {model}", UNSUPPORTED, f"{model}' has a context of one token, so none can be predicted", "eval",
+                 b.work / model, "--corpus", b.work / "corpus")
     adapter = b.work / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
     b.compile("an adapter", UNSUPPORTED, "LoRA", adapter, "--recipe", "int8")
     tiny.write_gguf(b.work / "nine.gguf", tiny.gguf_metadata(b.work / "hf" / "tokenizer.json"), version=9)
     b.compile("a later GGUF", UNSUPPORTED, "GGUF version 9", b.work / "nine.gguf", "--recipe", "int8")
+    embeds = b.teacher("embeds")
+    (embeds / "modules.json").write_text("[]")
+    b.compile("an embedding model", UNSUPPORTED, r"is an embedding model \('modules.json'\), not a language model", embeds, "--recipe", "int8")
     sentence = b.teacher("sentencepiece")
     (sentence / "tokenizer.json").unlink()
     (sentence / "tokenizer.model").write_bytes(b"x")
@@ -331,6 +342,8 @@ def io(b):
     (adapter / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     b.compile("an adapter without weights", IO, "has no adapter_model.safetensors: save", b.work / "hf", "--adapter", adapter)
     b.expect("a task that is a folder", IO, "is a folder", "eval", b.work / "good.retort", "--task", b.work / "corpus")
+    b.expect("a task that is not there", IO, "none.jsonl: the task cannot be read", "eval", b.work / "good.retort", "--task",
+             b.work / "none there" / "none.jsonl")
     b.expect("a bundle that is a device", IO, "is not a regular file", "run", "/dev/null", "-p", "x")
     b.expect("a corpus that is a device", IO, "is neither a file nor a folder: name files", "corpus", "/dev/null")
     b.compile("a library that is no executor", IO, "it is not Retort's executor", b.work / "hf", "--corpus", b.work / "corpus",
@@ -413,10 +426,11 @@ def every_place_is_known(b):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="retort-codes-") as folder:
-        b = Bench(sys.argv[1], sys.argv[2], pathlib.Path(folder))
-        for part in (good, usage, numbers_that_are_none, bad_input, failing_files.checkpoints, failing_files.tokenizers, failing_files.bundles, failing_files.conversations, unsupported, resources, internal, device, io, gates,
+        b = Bench(*sys.argv[1:5], pathlib.Path(folder))
+        for part in (good, usage, numbers_that_are_none, bad_input, failing_files.checkpoints, failing_files.tokenizers, failing_files.bundles, failing_files.conversations, unsupported, resources, internal, device, failing_system.drivers,
+                     failing_system.calls, failing_system.installations, failing_system.servers, io, gates,
                      interrupted, the_lists_agree, every_place_is_known):
-            if len(sys.argv) < 4 or part is good or part.__name__ in sys.argv[3:]:
+            if len(sys.argv) < 6 or part is good or part.__name__ in sys.argv[5:]:
                 print(part.__name__, flush=True)
                 part(b)
         print(f"{b.failures} failures")

@@ -11,10 +11,10 @@
 2. A pruned vocabulary, heads and FFN; a head of its own; f16 and bf16; ids by tokenizers and by transformers from GGUF.
 3. Refusals.
 """
-import hashlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import make_models
 import make_sparse_model
 import tiny
-from bundles import FAKE_NVCC, executor_logits
+from bundles import FAKE_NVCC, executor_logits, rehashed
 from thorough import often
 
 RETORT, TOOL, TORCH = sys.argv[1:]
@@ -160,8 +160,6 @@ def check_lies(work):
     folder = work / "lies"
     run("compile", work / "hf", "--recipe", "int8", "--target", tiny.HOST_TARGET, "-q", "-o", f"{folder}/")
     manifest = json.loads((folder / "manifest.json").read_text())
-    sums = (folder / "manifest.sha256").read_text()
-    old = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
     norm = next(i for i, p in enumerate(manifest["params"]) if p["name"] == "blk.0.attn_norm.weight")
     down = next(i for i, p in enumerate(manifest["params"]) if p["name"] == "blk.0.ffn_down.weight")
     for at, change, words in ((down, {"shape": [tiny.HIDDEN, tiny.FFN // 2]}, "has another shape in its program.mlir than in its manifest"),
@@ -169,11 +167,46 @@ def check_lies(work):
                               (down, {"format": "i4g32s"}, "bytes, which is no i4g32s in the layout 'rows16' of its shape"),
                               (down, {"layout": "rows99"}, ""),
                               (norm, {"name": "other"}, "of its program.mlir is not in weights.bin")):
-        told = manifest | {"params": [p | change if i == at else p for i, p in enumerate(manifest["params"])]}
-        (folder / "manifest.json").write_text(json.dumps(told))
-        new = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-        (folder / "manifest.sha256").write_text(sums.replace(old, new))
+        rehashed(folder, params=[p | change if i == at else p for i, p in enumerate(manifest["params"])])
         refused(BAD_INPUT, words, work / "export-out", folder)
+
+
+def check_programs(work):
+    """Programs that say what the formats cannot."""
+    folder = work / "programs"
+    run("compile", work / "hf", "--recipe", "int8", "--target", tiny.HOST_TARGET, "-q", "-o", f"{folder}/")
+    program = (folder / "program.mlir").read_text()
+    second = program.index('lm.block "blk.1"')
+    first_line = program.rindex("\n", 0, second) + 1
+    blocks = program[program.index("      %0 = lm.block"):program.index("      %output_norm")]
+    last = re.search(r"%output_norm = lm.norm (%\w+),", program)[1]
+    wide = "tensor<?x256xf32>"
+    product = f"@blk.1.attn_qkv.weight : tensor<?x128xf32> -> {wide}\n"
+    for where, old, new, words in (
+            (0, 'family "llama"', 'family "other"', "its family 'other' has no checkpoints that Retort knows"),
+            (first_line, "", "      %sum = lm.residual %0, %0 : tensor<?x128xf32>\n", "lm.residual stands outside of the layers"),
+            (0, blocks, "", "it has no layers"),
+            (second, "act silu", "act gelu", "its layers differ in their activation"),
+            (second, "heads 2 dims 32 base 1.000000e+04", "heads 2 dims 32 base 2.000000e+04", "its layers differ in rotary embeddings"),
+            (second, "1.000000e+04", "1.000000e+04 length_scale 0.1 every 64", "its queries grow with their position, which export"),
+            (second, "eps 1.000000e-05", "eps 1.000000e-06", "its norms differ in epsilon"),
+            (second, "        %7 = lm.rope", f"        %gate = lm.gate %attn_qkv by %attn_qkv act sigmoid : {wide}\n        %7 = lm.rope",
+             "it has a split that is no fused product"),
+            (second, "        %8 = lm.rope", "        %gate = lm.gate %7 by %7 act sigmoid : tensor<?x128xf32>\n        %8 = lm.rope",
+             "blk.1 has a lm.gate, which the format does not know")):
+        assert program.find(old, where) >= 0, old
+        text = program[:where] + program[where:].replace(old, new, 1)
+        if not new:
+            text = text.replace(f"lm.norm {last}, @output_norm", "lm.norm %token_embd, @output_norm")
+        (folder / "program.mlir").write_text(text)
+        rehashed(folder)
+        refused(UNSUPPORTED, words, work / "export-out", folder)
+    sinks = work / "sinks"
+    sinks.mkdir()
+    make_models.make("granite_swa", sinks)
+    make_sparse_model.write_tokenizer(sinks, make_models.VOCAB)
+    run("compile", sinks, "--recipe", "none", "--target", tiny.HOST_TARGET, "-q", "-o", work / "sinks.retort")
+    refused(UNSUPPORTED, "it has attention sinks, which export does not write", work / "export-out", work / "sinks.retort")
 
 
 def check_refusals(work, bundle):
@@ -220,6 +253,7 @@ def check_refusals(work, bundle):
     assert names[0].keys() == names[1].keys() and all(np.array_equal(names[0][k], names[1][k]) for k in names[0]), \
         "weights packed for a GPU and for a CPU mean other numbers"
     check_lies(work)
+    check_programs(work)
     damaged = bytearray(bundle.read_bytes())
     damaged[8192] ^= 1
     (work / "damaged.retort").write_bytes(damaged)

@@ -93,7 +93,7 @@ def check_files(work):
                        ("// s\n// parameter a = 1: hole from 0 to 1: x\nbuiltin.module()", ["mine.pipeline:2", "write parameter NAME"]),
                        ("// s\n// parameter a = 1\nbuiltin.module()", ["mine.pipeline:2", "write parameter NAME"]),
                        ("// s\n// parameter a = 2: whole from 0 to 1: x\nbuiltin.module()", ["default of 'a'", "from 0 to 1"]),
-                       ("// s\n// minutes: a\nbuiltin.module()", ["mine.pipeline:2", "write minutes: NAME"]),
+                       ("// s\n// minutes: a\nbuiltin.module()", ["mine.pipeline:2", "write minutes: NAME, NAME, ..., after the whole parameters"]),
                        ("// s\n// budget: a in steps of 1\nbuiltin.module()", ["mine.pipeline:2", "write budget: NAME"])):
         path.write_text(bad)
         refused(work, words, "--recipe", path)

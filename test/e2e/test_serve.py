@@ -580,26 +580,43 @@ def refused_to_start(t):
     open_keys = t.work / "open"
     open_keys.write_text("secret\n")
     open_keys.chmod(0o644)
+    none = t.work / "no keys"
+    none.write_text("# none yet\n")
+    none.chmod(0o600)
     tls = ["--tls-cert", f"{good}.pem", "--tls-key"]
     old = subprocess.run(["openssl", "req", "-x509", *NEW_KEY, "-nodes", "-keyout", t.work / "old.key",
                           "-out", t.work / "old.pem", "-days", "-1", "-subj", "/CN=localhost"], capture_output=True)
+    young = t.work / "young"
+    young.mkdir()
+    (young / "index").touch()
+    (young / "serial").write_text("01\n")
+    (young / "ca.cnf").write_text(f"[ca]\ndefault_ca=c\n[c]\ndatabase={young}/index\nserial={young}/serial\nnew_certs_dir={young}\n"
+                                  "default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
+    subprocess.run(["openssl", "req", "-new", "-key", f"{good}.key", "-out", young / "request", "-subj", "/CN=localhost"],
+                   check=True, capture_output=True)
+    subprocess.run(["openssl", "ca", "-batch", "-config", young / "ca.cnf", "-selfsign", "-keyfile", f"{good}.key", "-notext", "-in",
+                    young / "request", "-out", young / "pem", "-startdate", "20900101000000Z", "-enddate", "20910101000000Z"],
+                   check=True, capture_output=True)
     cases = [
+        (3, "not yet", ["--tls-cert", young / "pem", "--tls-key", f"{good}.key"], "the certificate is not valid yet"),
         (2, "gives no key", ["--host", "0.0.0.0"], "--api-key-file, or --insecure"),
         (2, "keys that all may read", ["--api-key-file", open_keys], "every user of this machine"),
         (6, "no keys", ["--api-key-file", t.work / "none"], "none: cannot be read"),
-        (2, "half a pair", ["--tls-cert", f"{good}.pem"], "go together"),
+        (2, "half a pair", ["--tls-cert", f"{good}.pem"], "--tls-cert and --tls-key go together"),
         (3, "no pair", [*tls, f"{other}.key"], "other.key: "),
         (3, "no key", [*tls, keys], "keys: is no private key"),
-        (2, "no address", ["--host", "example.test", "--insecure"], "is no address"),
+        (3, "no certificate", ["--tls-cert", keys, "--tls-key", f"{good}.key"], "keys: is no certificate in PEM"),
+        (3, "an empty list of keys", ["--api-key-file", none], "holds no key: write one a line"),
+        (2, "no address", ["--host", "example.test", "--insecure"], "is no address: write for example"),
         (2, "slots", ["--slots", "1000"], "a step of this model holds"),
         (2, "a number", ["--queue", "-1"], "--queue"),
-        (2, "an option", ["--quque", "1"], "retort serve --help"),
+        (2, "an option", ["--quque", "1"], "see `retort serve --help`"),
     ]
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most <= 1 << 20:
-        cases.append((5, "files", ["--connections", str(most)], "open files"))
+        cases.append((5, "files", ["--connections", str(most)], "open files, and the limit is"))
     if old.returncode == 0:
-        cases.append((3, "out of date", ["--tls-cert", t.work / "old.pem", "--tls-key", t.work / "old.key"], "expired"))
+        cases.append((3, "out of date", ["--tls-cert", t.work / "old.pem", "--tls-key", t.work / "old.key"], "the certificate has expired"))
     for code, what, options, words in cases:
         process = t.command("serve", t.bundle, "--port", "0", *options)
         t.check(what, process.returncode == code and words in process.stderr and process.stderr.count("\n") == 1,
@@ -613,7 +630,8 @@ def refused_to_start(t):
     shutil.copy(t.retort, alone)
     process = subprocess.run([alone, "serve", t.bundle], capture_output=True, text=True, timeout=60,
                              env=dict(os.environ, LD_LIBRARY_PATH=str(pathlib.Path(t.retort).parent.parent / "lib")))
-    t.check("no server", process.returncode == 6 and "retort-serve: cannot be run" in process.stderr, process)
+    t.check("no server", process.returncode == 6 and "retort-serve: cannot be run: " in process.stderr
+            and "install the server beside retort" in process.stderr, process)
 
 
 def the_log(t):

@@ -152,10 +152,8 @@ Program Program::load(std::span<const uint8_t> sharedObject, const std::string &
   Program program;
   program.isa_ = entry.isa;
   program.handle_ = ::dlopen(pathOf(file.fd).c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!program.handle_) {
-    const char *reason = ::dlerror();
-    failLoading(reason ? reason : "unknown reason", where);
-  }
+  if (!program.handle_)
+    failLoading(::dlerror(), where);
   program.entry_ =
       reinterpret_cast<retort_cpu_entry>(::dlsym(program.handle_, entry.symbol.c_str()));
   if (!program.entry_)

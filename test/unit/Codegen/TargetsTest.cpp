@@ -52,7 +52,7 @@ TEST(Targets, RefusesWhatIsNoTarget) {
                            "cpu:", "cpu:x86-64-v2", "cpu:x86-64-v3,sm_80", "cuda:sm_80,x86-64-v3"})
     EXPECT_EQ(errorOf(text).code, ExitCode::Usage) << text << ": " << errorOf(text).message;
   EXPECT_THAT(errorOf("cuda:sm_90,gpu").message,
-              testing::HasSubstr("'gpu' is no GPU architecture"));
+              testing::HasSubstr("'gpu' is no GPU architecture: write for example sm_90"));
   EXPECT_THAT(errorOf("cpu:neon").message, testing::HasSubstr("'neon' is no instruction set"));
 }
 

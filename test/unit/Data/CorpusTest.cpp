@@ -198,6 +198,11 @@ TEST_F(CorpusTest, RefusesMoreTextThanItMayHold) {
   options.containment = 0;
   EXPECT_EQ(errorOf([&] { read(options); }).message,
             "the share of contained shingles must be above 0");
+  for (double threshold : {0.0, 1.5}) {
+    options.nearDuplicateJaccard = threshold;
+    EXPECT_EQ(errorOf([&] { read(options); }).message,
+              "the near-duplicate threshold must be above 0 and at most 1");
+  }
   options.heldOutShare = 1;
   EXPECT_EQ(errorOf([&] { read(options); }).code, ExitCode::Usage);
 }

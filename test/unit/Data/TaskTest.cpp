@@ -65,7 +65,7 @@ TEST(Task, ABadLineIsRefusedByItsNumber) {
       {"{\"answer\": \"c\"}", "either \"prompt\" or"},
       {"{\"prompt\": \"\", \"answer\": \"c\"}", "needs \"prompt\""},
       {"{\"prompt\": \"a\", \"answer\": 1}", "needs \"answer\""},
-      {"{\"text\": \"word\"}", "nothing before"},
+      {"{\"text\": \"word\"}", "has a \"text\" with nothing before what is to be predicted"},
       {"{\"text\": \"a b\", \"answer\": \"c\"}", "does not end with"},
       {"{\"text\": 1}", "needs \"text\""},
       {"{\"prompt\": \"\xff\", \"answer\": \"b\"}", "not UTF-8"}};

@@ -3,8 +3,10 @@
 #include "dialects/Distill/Statistics.h"
 #include "runtime/base/Error.h"
 
+#include <cmath>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <limits>
 
 namespace retort {
 namespace {
@@ -50,6 +52,22 @@ TEST(StatisticsTest, WhatIsWrittenIsRead) {
     EXPECT_EQ(read.blocks.at("blk.0")[info.statistic], made.blocks.at("blk.0")[info.statistic])
         << info.name;
   EXPECT_EQ(read.toJson(), made.toJson());
+}
+
+TEST(StatisticsTest, NumbersThatAreNoneAreNotWritten) {
+  for (const double value : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    Statistics made;
+    made.blocks["blk.3"][kStatistics[0].statistic] = {value};
+    try {
+      made.toJson();
+      ADD_FAILURE() << value;
+    } catch (const Error &error) {
+      EXPECT_EQ(error.code, ExitCode::BadInput);
+      EXPECT_THAT(error.message, HasSubstr("block blk.3: what was observed of its"));
+      EXPECT_THAT(error.message,
+                  HasSubstr("is no finite number: the weights are damaged or extreme"));
+    }
+  }
 }
 
 TEST(StatisticsTest, WhatIsNoStatisticsFile) {

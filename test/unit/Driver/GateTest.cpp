@@ -43,13 +43,14 @@ TEST(Gate, ReadsEachForm) {
 
 TEST(Gate, SaysWhatIsWrong) {
   EXPECT_THAT(refusal("bits_per_byte"), HasSubstr("compares nothing"));
-  EXPECT_THAT(refusal("perplexity <= 3"), HasSubstr("'perplexity' is no figure"));
+  EXPECT_THAT(refusal("perplexity <= 3"),
+              HasSubstr("'perplexity' is no figure: there are bits_per_byte"));
   EXPECT_THAT(refusal("bits_per_byte >= 1"), HasSubstr("the limit is <="));
   EXPECT_THAT(refusal("task:a <= 0.5"), HasSubstr("the limit of an accuracy is >="));
   EXPECT_THAT(refusal("bits_per_byte = 1"), HasSubstr("'=' is no limit"));
   EXPECT_THAT(refusal("task: >= 0.5"), HasSubstr("names no task file"));
   EXPECT_THAT(refusal("task:a >= 1.5"), HasSubstr("no accuracy is above 1"));
-  EXPECT_THAT(refusal("bits_per_byte <= 0.85 teacher"), HasSubstr("expected '*'"));
+  EXPECT_THAT(refusal("bits_per_byte <= 0.85 teacher"), HasSubstr("expected '*' before teacher"));
   EXPECT_THAT(refusal("bits_per_byte <= x * teacher"), HasSubstr("'x' is no number above 0"));
   for (const char *number : {"", "nan", "inf", "-1", "0", "1e999", "1 2"})
     EXPECT_THAT(refusal(std::string("bits_per_byte <= ") + number), HasSubstr("no number above 0"));

@@ -161,9 +161,19 @@ TEST_F(ManifestTest, NumbersOutOfRange) {
 TEST_F(ManifestTest, PartsThatOverlapOrLeaveGaps) {
   EXPECT_THAT(openWith("/parts/report.json/offset", manifest["parts"]["program.so"]["offset"]),
               HasSubstr("not where the part before it ends"));
+  // The last part has the length of another: its hashes are as many.
+  json shorter = manifest;
+  std::string last;
+  for (const auto &[name, part] : manifest["parts"].items())
+    if (last.empty() || part["offset"] > manifest["parts"][last]["offset"])
+      last = name;
+  shorter["parts"].erase(last);
+  EXPECT_THAT(openWith(shorter.dump()), HasSubstr("not at the manifest, byte"));
   EXPECT_THAT(openWith("/parts/weights.bin/offset", 1u << 20), HasSubstr("not where the part"));
   EXPECT_THAT(openWith("/parts/weights.bin/bytes", uint64_t(1) << 47), HasSubstr("hashes for"));
   EXPECT_THAT(openWith("/parts/weights.bin/bytes", UINT64_MAX), HasSubstr("not a whole number"));
+  EXPECT_THAT(openWith("/parts/weights.bin/chunks/0", 5),
+              HasSubstr("parts.weights.bin.chunks holds 5, which is no text"));
   EXPECT_THAT(openWith("/parts/..~1x", manifest["parts"]["report.json"]),
               HasSubstr("which is no part's name"));
   for (const char *part : {"weights.bin", "program.so"}) {
@@ -186,7 +196,7 @@ TEST_F(ManifestTest, MissingKeysAndWrongTypes) {
               HasSubstr("not an object: the bundle is damaged, make or copy it again"));
   EXPECT_THAT(openWith("{\"format\":"), HasSubstr("byte 11: is not valid JSON"));
   EXPECT_THAT(openWith("{\"format\":1e999}"), HasSubstr("number that is out of range"));
-  EXPECT_THAT(openWith(std::string(100'000, '[')), HasSubstr("nested deeper than 64"));
+  EXPECT_THAT(openWith(std::string(100'000, '[')), HasSubstr("JSON is nested deeper than 64"));
   EXPECT_THAT(openWith(std::string(17 << 20, ' ')), HasSubstr("should end with a manifest"));
 }
 
@@ -309,7 +319,7 @@ TEST_F(CudaManifestTest, EntriesThatDoNotGoTogether) {
   EXPECT_THAT(entryWith("logits", {{"begin", 100}, {"count", 161}}, 4), HasSubstr("logits.begin"));
   EXPECT_THAT(entryWith("logits", {{"begin", 100}, {"count", 1}}, 4),
               HasSubstr("entries write 101 of 260 logits"));
-  EXPECT_THAT(entryWith("page_rows", 32, 3), HasSubstr("another cache"));
+  EXPECT_THAT(entryWith("page_rows", 32, 3), HasSubstr("have another cache than its other entry"));
   changed = manifest;
   changed["entries"][3]["logits"]["count"] = 110; // prefill of both GPUs, still whole
   changed["entries"][5]["logits"] = {{"begin", 110}, {"count", 150}};

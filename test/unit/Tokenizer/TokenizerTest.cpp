@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/tokenizer/TableFormat.h"
 #include "test/unit/Tokenizer/Tiny.h"
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <gmock/gmock.h>
@@ -181,6 +182,33 @@ TEST(Tokenizer, DamagedTables) {
     }
   }
   EXPECT_GT(refused, 1000);
+}
+
+TEST(Tokenizer, SectionsThatAreElsewhereOrCut) {
+  using namespace tok;
+  const std::vector<uint8_t> good = compileTokenizer(tinyByteLevel());
+  const auto with = [&](auto change) {
+    std::vector<uint8_t> bytes = good;
+    uint32_t sections;
+    std::memcpy(&sections, bytes.data() + offsetof(FileHeader, sections), sizeof sections);
+    for (uint32_t i = 0; i < sections; ++i) {
+      SectionHeader section;
+      uint8_t *at = bytes.data() + sizeof(FileHeader) + i * sizeof section;
+      std::memcpy(&section, at, sizeof section);
+      if (section.kind != kTokenOffsets)
+        continue;
+      change(section);
+      std::memcpy(at, &section, sizeof section);
+    }
+    return errorOf([&] { Tokenizer::open(bytes, "t.bin"); });
+  };
+  EXPECT_EQ(with([](SectionHeader &) {}), "");
+  EXPECT_THAT(with([&](SectionHeader &s) { s.offset = (good.size() + 8) / 8 * 8; }),
+              HasSubstr("section 2 lies outside the file"));
+  EXPECT_THAT(with([](SectionHeader &s) { s.offset += 4; }),
+              HasSubstr("section 2 lies outside the file"));
+  EXPECT_THAT(with([](SectionHeader &s) { s.bytes -= 1; }),
+              HasSubstr("section 2 has a broken last entry"));
 }
 
 TEST(Tokenizer, OpeningNamesWhatIsWrong) {
