@@ -72,6 +72,7 @@ struct RunOptions {
   std::string device; ///< as in retort.h; empty: the best there is
   bool chat = false, json = false;
   unsigned maxTokens = 256, threads = 0, topK = 40;
+  unsigned speculate = 8; ///< most tokens guessed at a time
   double temperature = 0.7, topP = 0.95, minP = 0, repetitionPenalty = 1;
   uint64_t seed = 0;
   std::vector<std::string> stops;

@@ -37,6 +37,7 @@ retort_generation generate(Session &session, std::span<const int32_t> prompt,
   generation.maxTokens = options.maxTokens;
   generation.stop = options.stops;
   generation.cancel = &cancelled;
+  generation.speculate = options.speculate;
   generation.onText = [&](std::string_view piece) {
     text += piece;
     if (print) {
@@ -66,6 +67,8 @@ nlohmann::json describe(const retort_generation &result, const std::string &text
           {"finish", finishName(result.finish)},
           {"prompt_tokens", result.prompt_tokens},
           {"tokens", result.tokens},
+          {"guessed_tokens", result.guessed_tokens},
+          {"right_tokens", result.right_tokens},
           {"prefill_seconds", result.prefill_seconds},
           {"decode_seconds", result.decode_seconds}};
 }

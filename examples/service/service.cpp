@@ -30,6 +30,7 @@ void answer(retort::Session &session, const std::string &question) {
   retort::GenerateOptions options;
   options.sampling = {.temperature = 0.7f, .topP = 0.95f, .topK = 40, .seed = 1};
   options.maxTokens = 200;
+  options.speculate = 8; // the same answer, sooner where it repeats what was said
   options.cancel = &cancel;
   options.onText = [](std::string_view text) { return bool(std::cout << text << std::flush); };
   session.reset(0);

@@ -12,6 +12,7 @@
  *   retort_grammar   what an answer may be: a JSON Schema, a pattern. Immutable, as a model.
  *   retort_matcher   follows an answer in its grammar. One thread at a time.
  *   retort_decoder   turns tokens into text piece by piece. One thread at a time.
+ *   retort_drafter   guesses how a text goes on, to be verified in one step. One thread at a time.
  *
  * The library has no global state, prints nothing, never aborts or exits, and installs no signal
  * handlers. A bundle holds native code, so open only bundles that you would run; a bundle that is
@@ -84,6 +85,7 @@ typedef struct retort_sampler retort_sampler;
 typedef struct retort_decoder retort_decoder;
 typedef struct retort_grammar retort_grammar;
 typedef struct retort_matcher retort_matcher;
+typedef struct retort_drafter retort_drafter;
 
 /** The library's version, "0.1.0". Static. */
 RETORT_API const char *retort_version(void);
@@ -406,6 +408,12 @@ RETORT_API retort_status retort_session_get_info(const retort_session *session,
                                                  retort_session_info *info);
 
 /**
+ * What a step of so many rows is expected to take, by those that this session has run; the last ones count
+ * most. In seconds; 0 before the first step. For decisions such as how much to guess (retort_drafter_guess()).
+ */
+RETORT_API double retort_session_expected_seconds(const retort_session *session, size_t rows);
+
+/**
  * What the device counted since the last call of this function, as JSON: on a simulated GPU that
  * was told to count (docs/cuda.md) bytes moved, sectors, bank conflicts, waits and what its checks
  * found; "" on devices that count nothing. Lives until the session's next call of this function.
@@ -458,6 +466,32 @@ RETORT_API retort_status retort_step_sample(retort_session *session, const retor
                                             size_t num_rows, const size_t *wanted,
                                             size_t num_wanted, retort_sampler *const *samplers,
                                             int32_t *tokens);
+
+/** What retort_step_verify() gives in the place of a token. */
+enum {
+  RETORT_TOKEN_NONE = -1,    /**< no logit is a number */
+  RETORT_TOKEN_UNPICKED = -2 /**< the row was a wrong guess */
+};
+
+/**
+ * Runs one step as retort_step_sample() does, in which rows may be guesses at what is picked: several tokens
+ * of an answer for one step (arXiv:2211.17192, for guesses that are sure of themselves). A wanted row is a
+ * guess if the wanted row before it is of the same slot at the position before. If the token picked there is the
+ * guess's, the slot goes on and the guess's own row picks the next one; if it is another, or the sampler's grammar
+ * allows nothing more, this guess and those that follow it are taken back: their tokens are
+ * RETORT_TOKEN_UNPICKED, no sampler moves for them, and the slot ends before them. So each pick is the one
+ * that single steps make, by the same draw from the same logits, whatever was guessed and at any temperature:
+ * on a CPU to the bit, on a GPU as chunks may change logits (docs/runtime.md).
+ *
+ * @param tokens  [num_wanted], the caller's; NULL if num_wanted is 0.
+ * @param logits  [num_wanted][vocab] as from retort_step(), of wrong guesses too; NULL: not wanted. A GPU
+ *                then sends them all.
+ * @return as retort_step_sample().
+ */
+RETORT_API retort_status retort_step_verify(retort_session *session, const retort_row *rows,
+                                            size_t num_rows, const size_t *wanted,
+                                            size_t num_wanted, retort_sampler *const *samplers,
+                                            int32_t *tokens, float *logits);
 
 /**
  * Appends tokens to a slot in steps of at most max_rows rows.
@@ -657,6 +691,38 @@ RETORT_API int retort_matcher_complete(const retort_matcher *matcher);
 /** 1 if nothing can follow: the text is complete, or a token has ended it. */
 RETORT_API int retort_matcher_done(const retort_matcher *matcher);
 
+/*===--- Guessing ---------------------------------------------------------------------------===*/
+
+/**
+ * Makes a drafter of one answer. It guesses that what followed the longest earlier occurrence of the text's
+ * end follows again, and learns how often that is so in this text: where it is not, guesses take at most
+ * some 2 % of the time (docs/runtime.md). Memory: 16 bytes a token. @return RETORT_OK.
+ */
+RETORT_API retort_status retort_drafter_create(retort_drafter **drafter, retort_error *error);
+RETORT_API void retort_drafter_destroy(retort_drafter *drafter);
+
+/**
+ * The text goes on with these tokens: first the prompt, then what was picked, at once or one by one. What
+ * the last guess says of them is right until the first that differs. @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_drafter_see(retort_drafter *drafter, const int32_t *tokens,
+                                            size_t num_tokens);
+
+/**
+ * Guesses what the text goes on with. Call it once before each step, and verify all of the guess: behind
+ * the row of the text's last token, a row for each of `tokens`, by retort_step_verify().
+ *
+ * @param sampler     of the answer: what its grammar forbids is not guessed; NULL: none.
+ * @param least       0 to 1: how likely a token must be to be worth its row, the time that a row more takes
+ *                    over the time that a token takes without guesses. Less than 0.1 counts as that.
+ * @param tokens      [capacity], the caller's, written up to *num_tokens.
+ * @param num_tokens  [out] 0 to capacity.
+ * @return RETORT_OK, RETORT_E_ARGUMENT.
+ */
+RETORT_API retort_status retort_drafter_guess(retort_drafter *drafter,
+                                              const retort_sampler *sampler, double least,
+                                              int32_t *tokens, size_t capacity, size_t *num_tokens);
+
 /*===--- Generating -------------------------------------------------------------------------===*/
 
 /** Why a generation ended. */
@@ -697,6 +763,8 @@ typedef struct retort_generate_options {
   void *user;                 /**< for on_text and on_token */
   retort_on_token on_token;   /**< may be NULL */
   const retort_grammar *grammar; /**< that the answer meets unless it is cut; NULL: any answer */
+  uint32_t speculate; /**< most tokens that are guessed at a time from the prompt and the answer and
+                           verified in one step: the same answer, sooner where texts repeat; 0: none */
 } retort_generate_options;
 
 typedef struct retort_generation {
@@ -707,6 +775,8 @@ typedef struct retort_generation {
   double prefill_seconds; /**< from the call to the first logits */
   double decode_seconds;  /**< from there to the end; about as many steps as tokens */
   size_t cached_tokens;   /**< of the prompt, that were in the prefix cache */
+  size_t guessed_tokens;  /**< that were verified because of `speculate` */
+  size_t right_tokens;    /**< of those, that became the answer's */
 } retort_generation;
 
 /**

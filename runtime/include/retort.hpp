@@ -336,6 +336,34 @@ private:
   std::unique_ptr<retort_sampler, detail::Deleter<retort_sampler_destroy>> handle_;
 };
 
+/// Guesses how an answer goes on, for Session::stepVerify().
+class Drafter {
+public:
+  Drafter() {
+    retort_drafter *drafter = nullptr;
+    retort_error error;
+    detail::check(retort_drafter_create(&drafter, &error), error);
+    handle_.reset(drafter);
+  }
+  /// As retort_drafter_see().
+  void see(std::span<const int32_t> tokens) {
+    if (retort_drafter_see(handle_.get(), tokens.data(), tokens.size()) != RETORT_OK)
+      throw Failure(RETORT_E_RESOURCES, "no memory");
+  }
+  /// As retort_drafter_guess(): how many of `tokens` are guessed.
+  size_t guess(const Sampler &sampler, double least, std::span<int32_t> tokens) {
+    size_t count = 0;
+    const retort_status status = retort_drafter_guess(handle_.get(), sampler.get(), least,
+                                                      tokens.data(), tokens.size(), &count);
+    if (status != RETORT_OK)
+      throw Failure(status, "least is not 0 to 1");
+    return count;
+  }
+
+private:
+  std::unique_ptr<retort_drafter, detail::Deleter<retort_drafter_destroy>> handle_;
+};
+
 /// The natural log-probability of each of `tokens`, by logits as a step gives them.
 inline std::vector<float> logprobs(std::span<const float> logits, std::span<const int32_t> tokens) {
   std::vector<float> result(tokens.size());
@@ -373,6 +401,7 @@ struct GenerateOptions {
   std::function<bool(std::string_view)> onText = {};
   std::function<bool(int32_t)> onToken = {};
   const Grammar *grammar = nullptr; ///< of the answer
+  uint32_t speculate = 0;           ///< most tokens guessed at a time
 };
 
 /// A model at work. One thread at a time.
@@ -411,14 +440,24 @@ public:
   /// null or `samplers` empty, the one with the largest logit.
   void stepSample(std::span<const retort_row> rows, std::span<const size_t> wanted,
                   std::span<int32_t> tokens, std::span<Sampler *const> samplers = {}) {
-    if (tokens.size() < wanted.size() || (!samplers.empty() && samplers.size() < wanted.size()))
-      throw Failure(RETORT_E_ARGUMENT, "tokens or samplers has no room for the rows wanted");
-    std::vector<retort_sampler *> handles;
-    for (Sampler *sampler : samplers)
-      handles.push_back(sampler ? sampler->get() : nullptr);
+    const std::vector<retort_sampler *> handles = handlesOf(wanted, tokens, samplers);
     check(retort_step_sample(get(), rows.data(), rows.size(), wanted.data(), wanted.size(),
                              handles.empty() ? nullptr : handles.data(), tokens.data()));
   }
+  /// As stepSample(), where rows may be guesses: retort_step_verify(). `logits` is empty, or holds
+  /// wanted.size() * vocab floats.
+  void stepVerify(std::span<const retort_row> rows, std::span<const size_t> wanted,
+                  std::span<int32_t> tokens, std::span<Sampler *const> samplers,
+                  std::span<float> logits = {}) {
+    if (!logits.empty() && logits.size() < wanted.size() * size_t(model_.info().vocab))
+      throw Failure(RETORT_E_ARGUMENT, "logits has no room for the rows wanted");
+    const std::vector<retort_sampler *> handles = handlesOf(wanted, tokens, samplers);
+    check(retort_step_verify(get(), rows.data(), rows.size(), wanted.data(), wanted.size(),
+                             handles.empty() ? nullptr : handles.data(), tokens.data(),
+                             logits.empty() ? nullptr : logits.data()));
+  }
+  /// Seconds that a step of so many rows is expected to take; 0: none has run.
+  double expectedSeconds(size_t rows) const { return retort_session_expected_seconds(get(), rows); }
   /// `logits` is empty, or holds vocab floats for the last token.
   void prefill(int32_t slot, std::span<const int32_t> tokens, std::span<float> logits = {}) {
     if (!logits.empty() && logits.size() < size_t(model_.info().vocab))
@@ -459,6 +498,7 @@ public:
     given.on_token = options.onToken ? onToken<Call> : nullptr;
     given.user = &call;
     given.grammar = options.grammar ? options.grammar->get() : nullptr;
+    given.speculate = options.speculate;
     retort_generation result = {};
     result.struct_bytes = sizeof result;
     retort_status status =
@@ -472,6 +512,16 @@ public:
   retort_session *get() const { return handle_.get(); }
 
 private:
+  static std::vector<retort_sampler *> handlesOf(std::span<const size_t> wanted,
+                                                 std::span<int32_t> tokens,
+                                                 std::span<Sampler *const> samplers) {
+    if (tokens.size() < wanted.size() || (!samplers.empty() && samplers.size() < wanted.size()))
+      throw Failure(RETORT_E_ARGUMENT, "tokens or samplers has no room for the rows wanted");
+    std::vector<retort_sampler *> handles;
+    for (Sampler *sampler : samplers)
+      handles.push_back(sampler ? sampler->get() : nullptr);
+    return handles;
+  }
   template <class Call> static int onText(void *user, const char *text, size_t bytes) {
     return kept<Call>(user, [&](Call &call) { return call.options.onText({text, bytes}); });
   }

@@ -33,6 +33,7 @@ struct Scheduler::Task {
     if (job.goesOn)
       decoder.follow(job.prompt);
     sampler.see(job.prompt);
+    drafter.see(job.prompt);
     if (job.grammar)
       sampler.constrain(*job.grammar, job.goesOn ? std::span<const int32_t>(job.prompt)
                                                  : std::span<const int32_t>());
@@ -46,12 +47,14 @@ struct Scheduler::Task {
   uint64_t arrival;
   Clock::time_point arrived = Clock::now(), lastToken = {};
   std::vector<int32_t> tokens;            ///< the prompt and the answer so far
-  size_t answered = 0, ran = 0, rows = 0; ///< rows: of the step that is planned
+  size_t answered = 0, ran = 0, rows = 0; ///< rows: of the step that is planned, without guesses
+  std::vector<int32_t> guess;             ///< rows of the step behind those
   int32_t slot = -1;
   size_t scored = 1; ///< tokens of the prompt whose score is known, if they are wanted
   bool started = false, ended = false;
   Update news; ///< that nobody was told yet
   Sampler sampler;
+  Drafter drafter;
   Decoder decoder;
 };
 
@@ -59,7 +62,7 @@ Scheduler::Scheduler(const Model &model, const SchedulerOptions &options, ModelM
     : model_(model), metrics_(metrics), session_(model, options.session), info_(session_.info()),
       slots_(info_.slots), capacity_(slots_ + options.queue), maxRows_(info_.max_rows),
       prefillRows_(options.prefillRows ? std::min(options.prefillRows, maxRows_) : maxRows_),
-      pageRows_(info_.page_rows),
+      speculate_(options.speculate), pageRows_(info_.page_rows),
       context_(size_t(std::min<uint64_t>(info_.max_context, info_.pages * info_.page_rows))),
       freePages_(info_.free_pages) {
   if (slots_ > maxRows_) // then prompts might wait for ever for a row
@@ -245,7 +248,7 @@ size_t Scheduler::rowsFor(size_t index, size_t wanted) {
 /// Rows of the next step: one for each answer that is being written, then prompts by arrival.
 void Scheduler::planRows() {
   rows_.clear(), wanted_.clear(), planned_.clear(), wantedTasks_.clear(), samplers_.clear();
-  wantsLogits_ = false;
+  wantsLogits_ = scoresPrompts_ = false;
   const size_t writing = size_t(std::count_if(
       running_.begin(), running_.end(), [](const auto &task) { return task->pending() == 1; }));
   size_t reading = maxRows_ - writing;
@@ -260,34 +263,89 @@ void Scheduler::planRows() {
     const size_t rows = rowsFor(i, pending == 1 ? 1 : std::min(pending, most));
     if (pending > 1)
       reading -= rows;
-    if (rows > 0)
-      planTask(task, rows);
+    if (rows == 0)
+      continue;
+    task.rows = rows;
+    task.guess.clear();
+    planned_.push_back(&task);
+    scoresPrompts_ |= task.scoresPrompt() && task.scored < task.job.prompt.size();
+  }
+  // Rows of a prompt whose scores are wanted look like guesses to the session: they go without.
+  if (speculate_ > 0 && !scoresPrompts_)
+    planGuesses();
+  for (Task *task : planned_)
+    planTask(*task);
+}
+
+/// Guesses fill rows and pages that nobody else needs, those of the oldest answers first.
+void Scheduler::planGuesses() {
+  size_t rows = 0, writing = 0;
+  for (const Task *task : planned_) {
+    rows += task->rows;
+    writing += task->pending() == 1;
+  }
+  for (Task *task : planned_) {
+    if (task->pending() != 1 || task->job.maxTokens == 0)
+      continue;
+    // The last token that is wanted is never guessed, so the context holds what is.
+    const size_t pages = size_t((pagesFor(task->ran + 1) + freePages_) * pageRows_);
+    const size_t most =
+        std::min({speculate_, maxRows_ - rows, task->job.maxTokens - task->answered - 1,
+                  pages - (task->ran + 1)});
+    if (most == 0)
+      continue;
+    // A row more makes this step longer; a token more spares its share of a step without guesses.
+    const double now = session_.expectedSeconds(rows), then = session_.expectedSeconds(rows + most);
+    const double share = session_.expectedSeconds(writing) / double(writing);
+    const double least = share > 0 ? (then - now) / double(most) / share : 1;
+    task->guess.resize(most);
+    task->guess.resize(
+        task->drafter.guess(task->sampler, std::clamp(least, 0.0, 1.0), task->guess));
+    rows += task->guess.size();
+    freePages_ -= pagesFor(task->ran + 1 + task->guess.size()) - pagesFor(task->ran + 1);
+    metrics_.guessedTokens += task->guess.size();
   }
 }
 
-void Scheduler::planTask(Task &task, size_t rows) {
-  const size_t pending = task.pending();
-  task.rows = rows;
-  planned_.push_back(&task);
+void Scheduler::planTask(Task &task) {
+  const size_t pending = task.pending(), rows = task.rows;
+  const auto want = [&] {
+    wanted_.push_back(rows_.size() - 1);
+    wantedTasks_.push_back(&task);
+    samplers_.push_back(&task.sampler);
+  };
   for (size_t j = task.ran; j < task.ran + rows; ++j) {
     rows_.push_back({task.tokens[j], task.slot, int32_t(j)});
     const bool last = j + 1 == task.tokens.size();
     const bool scores =
         task.scoresPrompt() && j + 1 < task.job.prompt.size() && j + 1 >= task.scored;
-    if (!last && !scores)
-      continue;
-    wanted_.push_back(rows_.size() - 1);
-    wantedTasks_.push_back(&task);
-    samplers_.push_back(&task.sampler);
+    if (last || scores)
+      want();
+  }
+  for (size_t i = 0; i < task.guess.size(); ++i) {
+    rows_.push_back({task.guess[i], task.slot, int32_t(task.ran + rows + i)});
+    want();
   }
   wantsLogits_ |= task.job.top >= 0 && (rows == pending || task.scoresPrompt());
 }
 
 /// Runs the planned step, and picks from its logits where a task wants to see them.
 void Scheduler::sampleRows() {
-  tokens_.assign(wanted_.size(), -1);
-  if (!wantsLogits_)
-    return session_.stepSample(rows_, wanted_, tokens_, samplers_);
+  tokens_.assign(wanted_.size(), RETORT_TOKEN_NONE);
+  if (scoresPrompts_)
+    return scoreRows();
+  const size_t vocab = size_t(model_.info().vocab);
+  logits_.resize(wantsLogits_ ? wanted_.size() * vocab : 0);
+  session_.stepVerify(rows_, wanted_, tokens_, samplers_, logits_);
+  for (size_t i = 0; wantsLogits_ && i < wanted_.size(); ++i) {
+    Task &task = *wantedTasks_[i];
+    if (task.job.top >= 0 && tokens_[i] >= 0)
+      task.news.scores.push_back(scoreOf(task, tokens_[i], {&logits_[i * vocab], vocab}));
+  }
+}
+
+/// The same where rows score tokens of prompts, for which nothing is picked.
+void Scheduler::scoreRows() {
   const size_t vocab = size_t(model_.info().vocab);
   const size_t text = size_t(model_.info().tokenizer_vocab);
   logits_.resize(wanted_.size() * vocab);
@@ -304,7 +362,7 @@ void Scheduler::sampleRows() {
     try {
       tokens_[i] = task.sampler.sample(row.first(text ? text : vocab));
     } catch (const Failure &) {
-      continue; // no logit is a number: -1, as stepSample() has it
+      continue; // no logit is a number: RETORT_TOKEN_NONE, as stepVerify() has it
     }
     if (task.job.top >= 0)
       task.news.scores.push_back(scoreOf(task, tokens_[i], row));
@@ -349,14 +407,32 @@ void Scheduler::runStep() {
       metrics_.promptTokens += std::min(unread, task->rows);
     task->ran += task->rows;
   }
-  for (size_t i = 0; i < wantedTasks_.size(); ++i)
-    if (wantedTasks_[i]->pending() == 0 &&
-        size_t(rows_[wanted_[i]].position) + 1 == wantedTasks_[i]->ran)
-      take(*wantedTasks_[i], tokens_[i]);
+  takePicked();
 }
 
-/// The next token of an answer has come.
-void Scheduler::take(Task &task, int32_t token) {
+/// Gives the step's tokens to their answers: several to one whose guesses were right.
+void Scheduler::takePicked() {
+  for (size_t i = 0; i < wantedTasks_.size(); ++i) {
+    Task &task = *wantedTasks_[i];
+    const size_t position = size_t(rows_[wanted_[i]].position);
+    if (task.ended || tokens_[i] == RETORT_TOKEN_UNPICKED)
+      continue;
+    if (position == task.ran && position + 1 == task.tokens.size()) { // a right guess's row
+      ++task.ran;
+      ++metrics_.rightTokens;
+    }
+    if (task.pending() > 0 || position + 1 != task.ran)
+      continue; // of the prompt
+    const bool last = i + 1 == wantedTasks_.size() || wantedTasks_[i + 1] != &task ||
+                      tokens_[i + 1] == RETORT_TOKEN_UNPICKED;
+    if (tokens_[i] >= 0)
+      task.drafter.see({&tokens_[i], 1});
+    take(task, tokens_[i], last);
+  }
+}
+
+/// The next token of an answer has come, the last of this step's or not.
+void Scheduler::take(Task &task, int32_t token, bool last) {
   if (token < 0)
     return end(task, serverError("the model gives no token a finite probability: its weights are "
                                  "damaged, or its arithmetic overflows",
@@ -385,7 +461,7 @@ void Scheduler::take(Task &task, int32_t token) {
       ++task.answered;
       ++metrics_.answerTokens;
     }
-    news.finished |= task.sampler.done();
+    news.finished |= last && task.sampler.done();
     if (!news.finished && task.answered == task.job.maxTokens)
       news.finished = news.length = true;
   }

@@ -6,6 +6,9 @@
 // younger one, which gives its pages back when they run out and is computed again later, to the same
 // text. So the oldest always goes on, nobody waits for ever, and no answer fails for want of pages.
 //
+// Rows that are left in a step verify guesses at how answers go on (Drafter), where those are likely enough
+// to be worth their time.
+//
 //===----------------------------------------------------------------------===//
 #pragma once
 #include "retort.hpp"
@@ -69,7 +72,8 @@ struct SchedulerOptions {
   SessionOptions session; ///< its slots: answers written at a time
   size_t queue = 256;     ///< answers that may wait beyond those
   size_t prefillRows =
-      0; ///< most rows of prompts in a step while answers are written; 0: what fits
+      0;                ///< most rows of prompts in a step while answers are written; 0: what fits
+  size_t speculate = 0; ///< most tokens of an answer that are guessed for a step; 0: none
 };
 
 class Scheduler {
@@ -107,11 +111,14 @@ private:
   void admit();
   void runStep();
   void sampleRows();
+  void scoreRows();
+  void takePicked();
   void planRows();
-  void planTask(Task &task, size_t rows);
+  void planGuesses();
+  void planTask(Task &task);
   size_t rowsFor(size_t index, size_t wanted);
   void preemptYoungest();
-  void take(Task &task, int32_t token);
+  void take(Task &task, int32_t token, bool last);
   void end(Task &task);
   void end(Task &task, const ApiError &error);
   void failRunning(const ApiError &error);
@@ -126,7 +133,7 @@ private:
   ModelMetrics &metrics_;
   Session session_;
   retort_session_info info_;
-  size_t slots_, capacity_, maxRows_, prefillRows_, pageRows_, context_;
+  size_t slots_, capacity_, maxRows_, prefillRows_, speculate_, pageRows_, context_;
 
   // Of the scheduler's thread.
   Tasks waiting_, running_; ///< by arrival
@@ -140,6 +147,7 @@ private:
   std::vector<size_t> wanted_;
   std::vector<Task *> planned_, wantedTasks_; ///< wantedTasks_: of the row that is wanted
   bool wantsLogits_ = false;                  ///< a row of the step is for a task that wants scores
+  bool scoresPrompts_ = false;                ///< a row of the step scores a token of a prompt
   std::vector<int32_t> tokens_;
   std::vector<Sampler *> samplers_;
   std::vector<float> logits_;

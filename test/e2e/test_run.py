@@ -93,6 +93,13 @@ def options(t):
     likeliest = t.text("--temperature", "0")["text"]
     t.check("--min-p 1 leaves the likeliest", t.text(*hot, "--min-p", "1")["text"] == likeliest != t.text(*hot)["text"])
     t.check("--repetition-penalty", t.text("--temperature", "0", "--repetition-penalty", "5")["text"] != likeliest)
+    long = ["run", t.bundle, "-p", "The process", "-n", "80", "--temperature", "0", "--json", "--speculate"]
+    repeated = [json.loads(t.command(*long, n).stdout) for n in (0, 8)]
+    t.check("--speculate gives the same text", repeated[0]["text"] == repeated[1]["text"], repeated)
+    t.check("--speculate guesses", repeated[1]["guessed_tokens"] > 0 == repeated[0]["guessed_tokens"]
+            and repeated[1]["right_tokens"] <= repeated[1]["guessed_tokens"], repeated)
+    process = t.command("run", t.bundle, "-p", "x", "--speculate", "65")
+    t.check("--speculate 65", process.returncode == 2 and "--speculate" in process.stderr, process)
     process = t.command("run", t.bundle, "-p", "x", "-n", "0", "--json")
     answer = json.loads(process.stdout)
     t.check("-n 0 goes on until the context is full", answer["finish"] in ("context", "stop"), answer)

@@ -24,6 +24,7 @@ import time
 import openai
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import thorough
 import tiny
 
 TEMPLATE = ("{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
@@ -309,10 +310,12 @@ def curl(t):
 
 
 def the_same_bytes(t):
-    """60 requests alone, then together in random order, among clients that go away, with too few pages."""
+    """Requests alone, without guesses, then with them together in random order, among clients that go away, with too
+    few pages."""
+    count = thorough.often(60, 200)
     rng = random.Random(5)
     requests = []
-    for i in range(60):
+    for i in range(count):
         prompt = " ".join(rng.choice(tiny.NOUNS + tiny.VERBS) for _ in range(rng.randrange(1, 60)))
         fields = {"max_tokens": rng.randrange(1, 25), "seed": i, "temperature": rng.choice([0, 0.7, 1.5]),
                   "top_p": rng.choice([1, 0.9]), "extra_body": {"top_k": rng.choice([0, 40]), "ignore_eos": i % 2 == 0}}
@@ -322,10 +325,10 @@ def the_same_bytes(t):
         prompt, fields = requests[i]
         return s.client.completions.create(model="m", prompt=prompt, **fields).choices[0].to_dict()
 
-    with Server(t, "--slots", 8) as s:
-        alone = [ask(s, i) for i in range(60)]
+    with Server(t, "--slots", 8, "--speculate", 0) as s:
+        alone = [ask(s, i) for i in range(count)]
     with Server(t, "--slots", 8, "--cache", "800kB", RETORT_SERVE_QUEUE="200") as s:
-        order = list(range(60))
+        order = list(range(count))
         rng.shuffle(order)
 
         def leave(i):
@@ -339,14 +342,28 @@ def the_same_bytes(t):
             together = {i: pool.submit(ask, s, i) for i in order}
             for thread in leavers:
                 thread.start()
-            together = [together[i].result() for i in range(60)]
+            together = [together[i].result() for i in range(count)]
         for thread in leavers:
             thread.join()
-        for i in range(60):
+        for i in range(count):
             t.check(f"request {i} alone and together", alone[i] == together[i], (alone[i], together[i]))
         t.check("pages ran out", s.metric("num_preemptions_total") > 0)
         t.check("those who left are gone", s.await_metric("num_requests_running", lambda n: n == 0))
         t.check("every page is free", s.metric("kv_cache_usage_perc") == 0)
+
+
+def speculation(t):
+    """An answer that repeats itself takes fewer steps and says the same."""
+    fields = {"prompt": "The process", "max_tokens": 80, "temperature": 0.8, "seed": 3,
+              "extra_body": {"structured_outputs": {"regex": "(open the file; ){12}"}}}
+    texts, steps = [], []
+    for most in (0, 8):
+        with Server(t, RETORT_SERVE_SPECULATE=str(most)) as s:
+            texts.append([s.client.completions.create(model="m", n=2, **fields).choices[k].text for k in range(2)])
+            steps.append(s.metric("engine_steps_total"))
+            guessed, right = (s.metric(f"spec_decode_num_{what}_tokens_total") for what in ("draft", "accepted"))
+    t.check("the same with guesses", texts[0] == texts[1] and "open the file; " * 2 in texts[0][0], texts)
+    t.check("guesses save steps", steps[1] < 0.8 * steps[0] and 0 < right <= guessed, (steps, guessed, right))
 
 
 def clients_that_go(t):
@@ -610,6 +627,7 @@ def refused_to_start(t):
         (2, "no address", ["--host", "example.test", "--insecure"], "is no address: write for example"),
         (2, "slots", ["--slots", "1000"], "a step of this model holds"),
         (2, "a number", ["--queue", "-1"], "--queue"),
+        (2, "guesses", ["--speculate", "65"], "--speculate"),
         (2, "an option", ["--quque", "1"], "see `retort serve --help`"),
     ]
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -653,7 +671,7 @@ def the_log(t):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="retort-serve-") as work:
         test = Test(sys.argv[1], pathlib.Path(work))
-        for part in (openai_package, responses, log_probabilities, prefixes, retries, curl, the_same_bytes, clients_that_go, draining, operated, weights, several_models, framing, slow_clients,
+        for part in (openai_package, responses, log_probabilities, prefixes, retries, curl, the_same_bytes, speculation, clients_that_go, draining, operated, weights, several_models, framing, slow_clients,
                      refused_to_start, the_log):
             start = time.time()
             part(test)

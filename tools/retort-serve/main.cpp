@@ -127,6 +127,9 @@ struct CommandLine {
           group, nullptr);
     number("--prefill-rows", options.scheduler.prefillRows, 0, 1 << 20, group,
            "Most tokens of prompts in a step while answers are written; 0: what fits");
+    options.scheduler.speculate = 8;
+    number("--speculate", options.scheduler.speculate, 0, 64, group,
+           "Most tokens of an answer guessed for a step, where it repeats itself; 0: none");
   }
 
   void addLimits() {

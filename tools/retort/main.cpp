@@ -300,6 +300,10 @@ struct CommandLine {
         ->type_name("S")
         ->default_str("")
         ->allow_extra_args(false);
+    c->add_option("--speculate", run.speculate,
+                  "Most tokens guessed for a step, where the text repeats itself; 0: none")
+        ->type_name("N")
+        ->check(whole(0, 64));
     c->add_option("--threads", run.threads, "Threads; 0: one a core")
         ->type_name("N")
         ->check(whole(0, kMostThreads));

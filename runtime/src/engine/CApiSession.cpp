@@ -1,6 +1,7 @@
 //===- CApiSession.cpp - retort.h: sessions, sampling, generating ---------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/src/engine/CApi.h"
+#include "runtime/src/engine/Drafter.h"
 #include "runtime/src/engine/Generate.h"
 
 using namespace retort;
@@ -9,6 +10,9 @@ using namespace retort::engine::capi;
 
 struct retort_sampler {
   Sampler sampler;
+};
+struct retort_drafter {
+  Drafter drafter;
 };
 
 namespace {
@@ -29,6 +33,13 @@ SamplerOptions readSampling(const retort_sampling *options) {
   return sampling;
 }
 
+std::vector<Sampler *> samplersOf(retort_sampler *const *samplers, size_t count) {
+  std::vector<Sampler *> list;
+  for (size_t i = 0; samplers && i < count; ++i)
+    list.push_back(samplers[i] ? &samplers[i]->sampler : nullptr);
+  return list;
+}
+
 GenerateOptions readGenerate(const retort_generate_options *given) {
   auto values = optionsOr(given, "retort_generate_options.struct_bytes is not set");
   GenerateOptions options;
@@ -44,6 +55,7 @@ GenerateOptions readGenerate(const retort_generate_options *given) {
   options.onText = values.on_text;
   options.onToken = values.on_token;
   options.user = values.user;
+  options.speculate = values.speculate;
   if (values.grammar)
     options.grammar = values.grammar->grammar;
   return options;
@@ -111,11 +123,57 @@ retort_status retort_step_sample(retort_session *session, const retort_row *rows
                                  retort_sampler *const *samplers, int32_t *tokens) {
   return guard(session, [&] {
     require(session && (rows || num_rows == 0) && (wanted || num_wanted == 0), "a pointer is NULL");
-    std::vector<Sampler *> list;
-    for (size_t i = 0; samplers && i < num_wanted; ++i)
-      list.push_back(samplers[i] ? &samplers[i]->sampler : nullptr);
+    const std::vector<Sampler *> list = samplersOf(samplers, num_wanted);
     session->session.step({rows, num_rows}, {wanted, num_wanted},
                           {.tokens = tokens, .samplers = list});
+  });
+}
+
+retort_status retort_step_verify(retort_session *session, const retort_row *rows, size_t num_rows,
+                                 const size_t *wanted, size_t num_wanted,
+                                 retort_sampler *const *samplers, int32_t *tokens, float *logits) {
+  return guard(session, [&] {
+    require(session && (rows || num_rows == 0) && (num_wanted == 0 || (wanted && tokens)),
+            "a pointer is NULL");
+    const std::vector<Sampler *> list = samplersOf(samplers, num_wanted);
+    session->session.step({rows, num_rows}, {wanted, num_wanted},
+                          {.logits = logits, .tokens = tokens, .samplers = list, .verifies = true});
+  });
+}
+
+double retort_session_expected_seconds(const retort_session *session, size_t rows) {
+  return session && rows > 0 ? session->session.expectedSeconds(rows) : 0;
+}
+
+retort_status retort_drafter_create(retort_drafter **drafter, retort_error *error) {
+  if (drafter)
+    *drafter = nullptr;
+  return guard(error, [&] {
+    require(drafter, "drafter is NULL");
+    *drafter = new retort_drafter{};
+  });
+}
+
+void retort_drafter_destroy(retort_drafter *drafter) { delete drafter; }
+
+retort_status retort_drafter_see(retort_drafter *drafter, const int32_t *tokens,
+                                 size_t num_tokens) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(drafter && (tokens || num_tokens == 0), "a pointer is NULL");
+    drafter->drafter.see({tokens, num_tokens});
+  });
+}
+
+retort_status retort_drafter_guess(retort_drafter *drafter, const retort_sampler *sampler,
+                                   double least, int32_t *tokens, size_t capacity,
+                                   size_t *num_tokens) {
+  return guard(static_cast<retort_error *>(nullptr), [&] {
+    require(drafter && num_tokens && (tokens || capacity == 0), "a pointer is NULL");
+    require(least >= 0 && least <= 1, "least is not 0 to 1");
+    const std::span<const int32_t> guess =
+        drafter->drafter.guess(least, capacity, sampler ? &sampler->sampler : nullptr);
+    std::copy(guess.begin(), guess.end(), tokens);
+    *num_tokens = guess.size();
   });
 }
 

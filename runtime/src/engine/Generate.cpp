@@ -3,6 +3,7 @@
 #include "runtime/src/engine/Generate.h"
 #include "runtime/base/Error.h"
 #include "runtime/base/Utf8.h"
+#include "runtime/src/engine/Drafter.h"
 
 #include <algorithm>
 #include <chrono>
@@ -54,16 +55,19 @@ public:
   Generation(Session &session, int32_t slot, std::span<const int32_t> prompt,
              const GenerateOptions &options, retort_generation &result)
       : session_(session), slot_(slot), options_(options), result_(result),
-        sampler_(options.sampling), output_(session.model(), options, prompt) {
+        sampler_(options.sampling), output_(session.model(), options, prompt),
+        picked_(1, RETORT_TOKEN_NONE), pickers_(1, &sampler_) {
     sampler_.constrain(options.grammar, prompt);
   }
 
   void run(std::span<const int32_t> prompt) {
     auto start = Clock::now();
     sampler_.see(prompt);
+    if (options_.speculate)
+      drafter_.see(prompt);
     result_.prompt_tokens = result_.cached_tokens;
     if (!prefill(prompt.subspan(result_.cached_tokens)))
-      return end(RETORT_FINISH_CANCELLED);
+      return void(end(RETORT_FINISH_CANCELLED));
     result_.prefill_seconds = secondsSince(start);
     start = Clock::now();
     struct Timer { // also when a step throws
@@ -85,13 +89,13 @@ private:
   }
 
   /// Steps give tokens: the device picks them itself, if it can.
-  StepOutputs outputs() { return {.tokens = &token_, .samplers = {&picker_, 1}}; }
-  /// The token that follows the last step.
-  int32_t pick() {
-    if (token_ < 0)
+  StepOutputs outputs() {
+    return {.tokens = picked_.data(), .samplers = pickers_, .verifies = true};
+  }
+  static void require(int32_t token) {
+    if (token < 0)
       fail(ExitCode::BadInput, "the model gives no token a finite probability: its weights are "
                                "damaged, or its arithmetic overflows");
-    return token_;
   }
 
   /// In steps of max_rows, so that cancelling does not wait for a long prompt.
@@ -110,26 +114,73 @@ private:
 
   void decode() {
     while (true) {
-      const int32_t token = pick();
-      if (output_.isStop(token) || (!options_.ignoreStopTokens && session_.model().isStop(token)))
-        return end(RETORT_FINISH_STOP);
-      ++result_.tokens;
-      if (!output_.push(token))
-        return end(output_.stopped() ? RETORT_FINISH_STOP : RETORT_FINISH_CANCELLED);
-      if (sampler_.done())
-        return end(RETORT_FINISH_STOP);
-      if (result_.tokens == options_.maxTokens) {
-        keep(token);
-        return end(RETORT_FINISH_LENGTH);
-      }
-      if (session_.length(slot_) == session_.cache().maxContext())
-        return end(RETORT_FINISH_CONTEXT);
-      if (cancelled())
-        return end(RETORT_FINISH_CANCELLED);
-      const retort_row row = {token, slot_, int32_t(session_.length(slot_))};
-      const size_t wanted = 0;
-      session_.step({&row, 1}, {&wanted, 1}, outputs());
+      for (size_t i = 0; i < picked_.size(); ++i)
+        if (!take(picked_[i], i + 1 == picked_.size())) {
+          // What was guessed behind the answer's end leaves the slot.
+          session_.truncate(slot_, session_.length(slot_) - (picked_.size() - 1 - i));
+          return;
+        }
+      step(picked_.back());
     }
+  }
+
+  /// Takes the answer's next token, the last that is picked so far or not. False: the answer ends.
+  bool take(int32_t token, bool last) {
+    require(token);
+    if (output_.isStop(token) || (!options_.ignoreStopTokens && session_.model().isStop(token)))
+      return end(RETORT_FINISH_STOP);
+    ++result_.tokens;
+    if (!output_.push(token))
+      return end(output_.stopped() ? RETORT_FINISH_STOP : RETORT_FINISH_CANCELLED);
+    if (!last)
+      return true;
+    if (sampler_.done())
+      return end(RETORT_FINISH_STOP);
+    if (result_.tokens == options_.maxTokens) {
+      keep(token);
+      return end(RETORT_FINISH_LENGTH);
+    }
+    if (session_.length(slot_) == session_.cache().maxContext())
+      return end(RETORT_FINISH_CONTEXT);
+    if (cancelled())
+      return end(RETORT_FINISH_CANCELLED);
+    return true;
+  }
+
+  /// Runs the answer's last token, and behind it what may follow.
+  void step(int32_t token) {
+    rows_ = {{token, slot_, int32_t(session_.length(slot_))}};
+    wanted_ = {0};
+    for (const int32_t next : guess()) {
+      wanted_.push_back(rows_.size());
+      rows_.push_back({next, slot_, rows_.back().position + 1});
+    }
+    picked_.resize(rows_.size());
+    pickers_.resize(rows_.size(), &sampler_);
+    session_.step(rows_, wanted_, outputs());
+    std::erase(picked_, RETORT_TOKEN_UNPICKED);
+    if (options_.speculate)
+      drafter_.see(picked_);
+    result_.guessed_tokens += rows_.size() - 1;
+    result_.right_tokens += picked_.size() - 1;
+  }
+
+  /// As many tokens as there is room for, in the step, the context, the cache and the answer.
+  std::span<const int32_t> guess() {
+    const size_t length = session_.length(slot_);
+    size_t most = std::min(
+        {options_.speculate, session_.maxRows() - 1, session_.cache().maxContext() - length - 1});
+    if (options_.maxTokens)
+      most = std::min(most, options_.maxTokens - result_.tokens - 1);
+    // One page stays free, so that an answer that ends within a guess can be cut there.
+    while (most > 0 &&
+           session_.cache().missingPages(slot_, most + 1) + 1 > session_.cache().freePages())
+      --most;
+    if (most == 0)
+      return {};
+    const double one = session_.expectedSeconds(1), all = session_.expectedSeconds(1 + most);
+    const double least = one > 0 && all > one ? (all - one) / double(most) / one : 1;
+    return drafter_.guess(std::min(least, 1.0), most, &sampler_);
   }
 
   /// Runs a token of which nobody wants to know what follows, so that the slot holds the answer whole;
@@ -143,13 +194,14 @@ private:
     session_.step({&row, 1}, {}, {});
   }
 
-  void end(retort_finish finish) {
+  bool end(retort_finish finish) {
     result_.finish = finish;
     const bool wanted = finish == RETORT_FINISH_CANCELLED || output_.finish();
     if (!wanted)
       result_.finish = RETORT_FINISH_CANCELLED;
     else if (output_.stopped())
       result_.finish = RETORT_FINISH_STOP;
+    return false;
   }
 
   Session &session_;
@@ -157,9 +209,12 @@ private:
   const GenerateOptions &options_;
   retort_generation &result_;
   Sampler sampler_;
-  Sampler *const picker_ = &sampler_;
   TextOutput output_;
-  int32_t token_ = -1; ///< that follows the last step; -1: none can
+  Drafter drafter_;
+  std::vector<int32_t> picked_; ///< by the last step: a token, and one more for each right guess
+  std::vector<Sampler *> pickers_;
+  std::vector<retort_row> rows_;
+  std::vector<size_t> wanted_;
 };
 
 } // namespace

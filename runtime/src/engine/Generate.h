@@ -58,6 +58,7 @@ struct GenerateOptions {
   SamplerOptions sampling;
   std::shared_ptr<const grammar::Grammar> grammar; ///< of the answer; null: any
   size_t maxTokens = 0;
+  size_t speculate = 0; ///< most tokens guessed at a time; 0: none
   std::vector<std::string> stops;
   bool ignoreStopTokens = false;
   const int *cancel = nullptr;

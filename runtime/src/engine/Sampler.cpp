@@ -262,6 +262,16 @@ void Sampler::constrain(std::shared_ptr<const grammar::Grammar> grammar,
     matcher_.emplace(std::move(grammar), before);
 }
 
+size_t Sampler::allowed(std::span<const int32_t> tokens) const {
+  if (!matcher_ || tokens.empty())
+    return tokens.size();
+  grammar::Matcher ahead = *matcher_;
+  size_t count = 0;
+  while (count < tokens.size() && !ahead.done() && ahead.accept(tokens[count]))
+    ++count;
+  return count;
+}
+
 void Sampler::took(int32_t token) {
   if (penalises_)
     ++counts_[token];
@@ -306,7 +316,7 @@ retort_choice Sampler::next() {
   if (greedy())
     return choice_;
   retort_choice choice = choice_;
-  choice.random = mix64(state_ += 0x9E3779B97F4A7C15ull);
+  choice.random = mix64(state_ += kStride);
   return choice;
 }
 

@@ -59,6 +59,8 @@ public:
                  std::span<const int32_t> before = {});
   /// A grammar allows nothing to follow the tokens taken.
   bool done() const { return matcher_ && matcher_->done(); }
+  /// How many of these tokens the answer may go on with: all, without a grammar.
+  size_t allowed(std::span<const int32_t> tokens) const;
   /// A token of the answer.
   void took(int32_t token);
   /// Biases, then penalties: those of repetition divide a positive logit and multiply another
@@ -67,10 +69,13 @@ public:
   void adjust(std::span<float> logits);
   /// The next draw, for whoever has the logits. A greedy sampler spends no random number.
   retort_choice next();
+  /// The last draw was not made: the next one is the same.
+  void giveBack() { state_ -= greedy() ? 0 : kStride; }
   /// Throws Error (Usage) if no logit is a number above -infinity; then nothing is spent.
   int32_t pick(std::span<const float> logits);
 
 private:
+  static constexpr uint64_t kStride = 0x9E3779B97F4A7C15ull; ///< of SplitMix64
   SamplerOptions options_;
   bool penalises_;
   retort_choice choice_ = {}; ///< all but the random number

@@ -4,6 +4,7 @@
 #include "runtime/base/Error.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace retort::engine {
 namespace {
@@ -147,7 +148,8 @@ bool Session::draws(const StepOutputs &outputs) {
 
 /// Whether the device gives the tokens, and the host needs no logits.
 bool Session::isOnDevice(const StepOutputs &outputs) const {
-  return outputs.tokens && (draws(outputs) ? device_->draws() : device_->samples()) &&
+  return outputs.tokens && !outputs.logits &&
+         (draws(outputs) ? device_->draws() : device_->samples()) &&
          std::none_of(outputs.samplers.begin(), outputs.samplers.end(),
                       [](const Sampler *sampler) { return sampler && sampler->adjusts(); });
 }
@@ -155,7 +157,7 @@ bool Session::isOnDevice(const StepOutputs &outputs) const {
 /// Memory for a step's results; throws before anything changes.
 void Session::reserve(size_t wanted, const StepOutputs &outputs) {
   if (outputs.tokens && !isOnDevice(outputs))
-    logits_.resize(wanted * size_t(model_->manifest().vocab));
+    logits_.resize((outputs.logits ? 1 : wanted) * size_t(model_->manifest().vocab));
   if (!isOnDevice(outputs) || draws(outputs))
     device_->reserve(wanted);
 }
@@ -208,31 +210,94 @@ void Session::prefill(int32_t slot, std::span<const int32_t> tokens, const StepO
   }
 }
 
-void Session::run(const StepOutputs &outputs) {
+/// Whether a wanted row guesses what the wanted row before it picks.
+bool Session::isGuess(size_t wanted) const {
+  if (wanted == 0)
+    return false;
+  const size_t row = size_t(wanted_[wanted]), before = size_t(wanted_[wanted - 1]);
+  return slots_[row] == slots_[before] && positions_[row] == positions_[before] + 1;
+}
+
+void Session::takeChoices(const StepOutputs &outputs) {
   choices_.clear();
   if (draws(outputs))
     for (size_t i = 0; i < wanted_.size(); ++i)
       choices_.push_back(outputs.samplers[i] ? outputs.samplers[i]->next() : retort_choice{});
+}
+
+void Session::run(const StepOutputs &outputs) {
+  const auto start = std::chrono::steady_clock::now();
+  takeChoices(outputs);
   const bool pick = outputs.tokens && !isOnDevice(outputs);
-  const StepResults results = pick ? StepResults{.logits = logits_.data()}
-                              : outputs.tokens
-                                  ? StepResults{.tokens = outputs.tokens, .choices = choices_}
-                                  : StepResults{.logits = outputs.logits};
+  const StepResults results =
+      pick             ? StepResults{.logits = outputs.logits ? outputs.logits : logits_.data()}
+                  : outputs.tokens ? StepResults{.tokens = outputs.tokens, .choices = choices_}
+                       : StepResults{.logits = outputs.logits};
   onDevice([&] { device_->run(cache_, {tokens_, slots_, positions_, wanted_}, results); });
-  for (size_t i = 0; i < tokens_.size(); ++i)
-    cache_.wrote(slots_[i], size_t(positions_[i]), tokens_[i]);
+  stays_.assign(wanted_.size(), true);
+  for (size_t i = 0; outputs.verifies && i < wanted_.size(); ++i)
+    stays_[i] = !isGuess(i);
+  for (size_t row = 0, i = 0; row < tokens_.size(); ++row) {
+    const bool wanted = i < wanted_.size() && size_t(wanted_[i]) == row;
+    if (!wanted || stays_[i])
+      rowWritten(row);
+    i += wanted;
+  }
+  struct Guard { // also where there is no memory to pick
+    Session &session;
+    ~Guard() { session.takeBackGuesses(); }
+  } guard{*this};
+  if (outputs.tokens)
+    pickTokens(outputs, pick);
+  times_.add(tokens_.size(),
+             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+}
+
+/// The step's tokens, from logits or as the device gave them. Each guess is looked at once the row before it
+/// has its token: if it is another, or ends what a grammar allows, what follows was never picked.
+void Session::pickTokens(const StepOutputs &outputs, bool fromLogits) {
   const size_t vocab = size_t(model_->manifest().vocab);
-  for (size_t i = 0; outputs.tokens && i < wanted_.size(); ++i) {
+  float *const logits = outputs.logits ? outputs.logits : logits_.data();
+  for (size_t i = 0; i < wanted_.size(); ++i) {
     Sampler *const sampler = outputs.samplers.empty() ? nullptr : outputs.samplers[i];
-    if (pick) {
-      const std::span<float> logits(&logits_[i * vocab], size_t(model_->pickable()));
-      if (sampler)
-        sampler->adjust(logits);
-      outputs.tokens[i] =
-          drawToken(logits, choices_.empty() ? retort_choice{} : choices_[i], candidates_);
+    int32_t &token = outputs.tokens[i];
+    if (!stays_[i]) {
+      if (outputs.tokens[i - 1] != tokens_[size_t(wanted_[i])] || (sampler && sampler->done())) {
+        token = RETORT_TOKEN_UNPICKED;
+        if (sampler && !choices_.empty())
+          sampler->giveBack();
+        continue;
+      }
+      rowWritten(size_t(wanted_[i]));
+      stays_[i] = true;
     }
-    if (sampler && outputs.tokens[i] >= 0)
-      sampler->took(outputs.tokens[i]);
+    if (fromLogits)
+      token = pickFrom({&logits[i * vocab], size_t(model_->pickable())}, sampler, i,
+                       outputs.logits != nullptr);
+    if (sampler && token >= 0)
+      sampler->took(token);
+  }
+}
+
+int32_t Session::pickFrom(std::span<float> logits, Sampler *sampler, size_t wanted,
+                          bool keepsLogits) {
+  if (sampler && sampler->adjusts()) {
+    if (keepsLogits) {
+      logits_.assign(logits.begin(), logits.end());
+      logits = logits_;
+    }
+    sampler->adjust(logits);
+  }
+  return drawToken(logits, choices_.empty() ? retort_choice{} : choices_[wanted], candidates_);
+}
+
+/// The rows of wrong guesses leave their slots. Their pages were not shared yet, so none is copied.
+void Session::takeBackGuesses() {
+  for (size_t i = 0; i < wanted_.size(); ++i) {
+    const int32_t slot = slots_[size_t(wanted_[i])];
+    const size_t position = size_t(positions_[size_t(wanted_[i])]);
+    if (!stays_[i] && position < cache_.length(slot))
+      cache_.truncate(slot, position);
   }
 }
 

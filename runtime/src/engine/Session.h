@@ -6,6 +6,7 @@
 #include "runtime/src/engine/KvCache.h"
 #include "runtime/src/engine/Model.h"
 #include "runtime/src/engine/Sampler.h"
+#include "runtime/src/engine/StepTimes.h"
 #include <memory>
 #include <span>
 #include <string>
@@ -30,12 +31,14 @@ struct PagesError {
   std::string message;
 };
 
-/// What a step is to give: one of the two, where rows are wanted.
+/// What a step is to give: one of the two, where rows are wanted, or both to verify guesses.
 struct StepOutputs {
   float *logits = nullptr;   ///< [wanted][vocab]
-  int32_t *tokens = nullptr; ///< [wanted]; -1 where no logit is a number
+  int32_t *tokens = nullptr; ///< [wanted]; RETORT_TOKEN_NONE where no logit is a number
   std::span<Sampler *const> samplers =
       {}; ///< of tokens: [wanted], null for greedy; empty: all greedy
+  /// Rows may be guesses, as retort_step_verify() has it: those that are wrong are taken back.
+  bool verifies = false;
 };
 
 /// Slots, their cache and the device that runs their steps. One thread at a time.
@@ -70,6 +73,9 @@ public:
   /// Throws Error (Usage) if a token is not in the vocabulary or there is no such slot.
   void requireTokens(int32_t slot, std::span<const int32_t> tokens) const;
 
+  /// retort_session_expected_seconds()
+  double expectedSeconds(size_t rows) const { return times_.expected(rows); }
+
   size_t length(int32_t slot) const { return cache_.hasSlot(slot) ? cache_.length(slot) : 0; }
   void truncate(int32_t slot, size_t length);
   /// retort_slot_reuse(). Throws Error (Usage).
@@ -84,6 +90,12 @@ private:
   bool isOnDevice(const StepOutputs &outputs) const;
   void reserve(size_t wanted, const StepOutputs &outputs);
   void run(const StepOutputs &outputs);
+  bool isGuess(size_t wanted) const;
+  void takeChoices(const StepOutputs &outputs);
+  void pickTokens(const StepOutputs &outputs, bool fromLogits);
+  int32_t pickFrom(std::span<float> logits, Sampler *sampler, size_t wanted, bool keepsLogits);
+  void rowWritten(size_t row) { cache_.wrote(slots_[row], size_t(positions_[row]), tokens_[row]); }
+  void takeBackGuesses();
   template <class Call> void onDevice(Call &&call);
   void requireDevice() const;
 
@@ -97,6 +109,8 @@ private:
   std::vector<retort_choice> choices_; ///< of the step's wanted rows, if any is drawn
   std::vector<float> logits_;          ///< of steps that want tokens that the device cannot give
   std::vector<Candidate> candidates_;
+  std::vector<char> stays_; ///< [wanted] of a step that verifies: no guess, or a right one
+  StepTimes times_;
 };
 
 } // namespace retort::engine

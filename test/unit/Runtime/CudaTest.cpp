@@ -220,6 +220,57 @@ TEST_P(CudaForms, DrawnTokensOfAnyChunks) {
   }
 }
 
+/// Guesses, right and wrong, are verified as on a CPU: whoever draws, a wrong one costs no draw.
+TEST_P(CudaForms, GuessesAreVerified) {
+  for (bool draws : {true, false}) {
+    writeCudaBundle(path, {.form = GetParam().form,
+                           .devices = {GetParam().devices},
+                           .tokenizer = true,
+                           .argmax = true,
+                           .draws = draws});
+    Session session(Model(path), {.device = "sim", .prefixCache = true});
+    Sampler sampler({.temperature = 2, .topP = 0.95f, .seed = 6}), twin({2, 0.95f, 0, 6});
+    std::vector<int32_t> text = {1, 2, 3};
+    for (size_t held = 0, round = 0; text.size() < 40; ++round) {
+      std::vector<int32_t> expected = text;
+      for (int i = 0; i < 4; ++i) {
+        auto logits = expectedLogits(expected);
+        logits.resize(kTokens);
+        expected.push_back(twin.sample(logits));
+      }
+      // One right guess in the first round, two in the second, ...: then a wrong one.
+      std::vector<retort_row> rows;
+      for (size_t i = held; i < text.size(); ++i)
+        rows.push_back({text[i], 0, int32_t(i)});
+      std::vector<size_t> wanted = {rows.size() - 1};
+      const size_t right = round % 3 + 1;
+      for (size_t i = 0; i <= right; ++i) {
+        wanted.push_back(rows.size());
+        rows.push_back(
+            {expected[text.size() + i] ^ int32_t(i == right), 0, int32_t(text.size() + i)});
+      }
+      std::vector<int32_t> got(wanted.size());
+      std::vector<Sampler *> samplers(wanted.size(), &sampler);
+      session.stepVerify(rows, wanted, got, samplers);
+      EXPECT_EQ(got.back(), RETORT_TOKEN_UNPICKED);
+      got.pop_back();
+      EXPECT_THAT(got, testing::ElementsAreArray(&expected[text.size()], right + 1)) << round;
+      held = text.size() + right;
+      EXPECT_EQ(session.length(0), held);
+      text.insert(text.end(), got.begin(), got.end());
+      // The twin draws anew what was not picked.
+      twin = Sampler({2, 0.95f, 0, 6});
+      for (size_t i = 3; i < text.size(); ++i) {
+        auto logits = expectedLogits({text.data(), i});
+        logits.resize(kTokens);
+        ASSERT_EQ(twin.sample(logits), text[i]);
+      }
+    }
+    session.reset(0);
+    EXPECT_EQ(session.info().free_pages, session.info().pages);
+  }
+}
+
 /// The same text from a GPU and from the CPU: both have the test program's logits.
 TEST_P(CudaForms, GeneratesAsTheCpuDoes) {
   writeCudaBundle(path, {.form = GetParam().form,

@@ -145,6 +145,7 @@ TEST_F(Scheduling, AnswersDoNotDependOnOthers) {
   std::vector<Outcome> alone(kJobs);
   Session session(*model, {2, 1, 0, 0, "cpu"});
   const Grammar grammars[] = {
+      Grammar(*model, RETORT_GRAMMAR_REGEX, "(abcde-){3,12}x"),
       Grammar(*model, RETORT_GRAMMAR_REGEX, "([a-m]{2}-){3,12}x"),
       Grammar(*model, RETORT_GRAMMAR_JSON_SCHEMA,
               R"({"type": "array", "items": {"type": "integer"}})"),
@@ -166,8 +167,12 @@ TEST_F(Scheduling, AnswersDoNotDependOnOthers) {
     alone[i].last.tokens = result.tokens;
     alone[i].last.length = result.finish == RETORT_FINISH_LENGTH;
   }
-  for (uint64_t pages : {0, 9, 5}) {
-    start(options(8, pages));
+  for (const auto [pages, speculate] :
+       {std::pair(0u, 0u), {9u, 0u}, {5u, 0u}, {0u, 5u}, {9u, 5u}, {5u, 5u}}) {
+    SchedulerOptions given = options(8, pages);
+    given.speculate = speculate;
+    const uint64_t preempted = metrics.preemptions, right = metrics.rightTokens;
+    start(given);
     Outcomes outcomes(2 * kJobs);
     std::vector<size_t> order(2 * kJobs); // the second half: to be cancelled
     for (size_t i = 0; i < order.size(); ++i)
@@ -188,20 +193,27 @@ TEST_F(Scheduling, AnswersDoNotDependOnOthers) {
     for (auto &cancel : cancels)
       *cancel = true;
     for (size_t i = 0; i < kJobs; ++i)
-      EXPECT_EQ(outcomes.finished(i), alone[i]) << "job " << i << ", pages " << pages;
+      EXPECT_EQ(outcomes.finished(i), alone[i])
+          << "job " << i << ", pages " << pages << ", speculate " << speculate;
     while (scheduler->inFlight() > 0)
       std::this_thread::sleep_for(1ms);
-    EXPECT_EQ(metrics.preemptions > 0, pages != 0) << pages;
+    EXPECT_EQ(metrics.preemptions > preempted, pages != 0) << pages;
+    EXPECT_EQ(metrics.rightTokens > right, speculate != 0) << pages;
+    EXPECT_GE(metrics.guessedTokens, metrics.rightTokens);
     scheduler->stop();
     EXPECT_EQ(metrics.freePages, metrics.pages);
   }
 }
 
 // Scores are those of the logits that a session gives for the same tokens.
-TEST_F(Scheduling, Scores) {
+struct ScoringWith : Scheduling, testing::WithParamInterface<size_t> {};
+INSTANTIATE_TEST_SUITE_P(Speculate, ScoringWith, testing::Values(0, 6));
+TEST_P(ScoringWith, Scores) {
   std::mt19937 random(11);
   const size_t vocab = size_t(model->info().vocab);
-  start(options(4, 7)); // too few pages for all
+  SchedulerOptions given = options(4, 7); // too few pages for all
+  given.speculate = GetParam();
+  start(given);
   constexpr size_t kJobs = 24;
   Outcomes outcomes(kJobs);
   std::vector<Job> jobs;
@@ -210,6 +222,8 @@ TEST_F(Scheduling, Scores) {
     job.stops.clear(), job.ignoreEos = true;
     job.top = int(i % 5) - 1;
     job.scoresPrompt = i % 2;
+    if (i % 4 == 0)
+      job.sampling.bias = {{'x', 40}}; // a text that repeats itself
     if (i % 6 == 5)
       job.maxTokens = 0;
     jobs.push_back(job);
@@ -252,6 +266,38 @@ TEST_F(Scheduling, Scores) {
   }
   scheduler->stop();
   EXPECT_EQ(metrics.freePages, metrics.pages);
+  EXPECT_EQ(metrics.rightTokens > 20, GetParam() > 0) << metrics.rightTokens;
+}
+
+// Where nothing is accepted, few rows are spent on guesses: for each answer two, and then what a fiftieth of its
+// time holds, of rows that are thought to take no less than a tenth of a token's.
+TEST_F(Scheduling, WrongGuessesAreFew) {
+  SchedulerOptions given = options(4);
+  given.speculate = 7;
+  start(given);
+  constexpr size_t kJobs = 200;
+  Outcomes outcomes(kJobs);
+  std::mt19937 random(2);
+  for (size_t i = 0; i < kJobs; ++i) {
+    Job job = simple({}, 40);
+    for (int k = 0; k < 20; ++k)
+      job.prompt.push_back(int32_t(random() % 3));
+    // Equally likely are three tokens that the prompt holds in every order: a guess is seldom right.
+    job.sampling = {.temperature = 100, .topK = 3, .seed = i};
+    for (int32_t token : {0, 1, 2})
+      job.sampling.bias.push_back({token, 100});
+    job.onUpdate = outcomes.of(i);
+    ASSERT_TRUE(submit(std::move(job)));
+  }
+  size_t tokens = 0;
+  for (size_t i = 0; i < kJobs; ++i)
+    tokens += outcomes.finished(i).last.tokens;
+  EXPECT_EQ(tokens, 40 * kJobs);
+  scheduler->stop();
+  const uint64_t wrong = metrics.guessedTokens - metrics.rightTokens;
+  EXPECT_GT(wrong, 0u);
+  // A third of the guesses is right by chance, and lets others be tried.
+  EXPECT_LE(wrong, 2 * kJobs + tokens / 5 + 3 * metrics.rightTokens);
 }
 
 // A prompt that begins like an earlier one computes only what is new, with the same answer.
