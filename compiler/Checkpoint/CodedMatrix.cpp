@@ -155,7 +155,9 @@ void CodedReader::readScales(int64_t row) {
     if (!zeros)
       continue;
     const uint32_t code = zeros->at(row / m.rowsPerScale, group);
-    zero_[at] = (m.zerosAreSigned ? float(int8_t(code)) : float(code)) + m.zeroOffset;
+    const uint32_t sign = 1u << (m.zeros->bits - 1);
+    const float zero = m.zerosAreSigned ? float(int(code ^ sign) - int(sign)) : float(code);
+    zero_[at] = zero + m.zeroOffset;
   }
 }
 

@@ -53,9 +53,9 @@ struct CodedMatrix {
   float scaleFactor = 1, scaleDivisor = 1; ///< of every scale
   std::optional<NestedScales> nested;
 
-  std::optional<Codes> zeros; ///< a zero point for each scale
-  float zeroOffset = 0;       ///< what a zero point's code 0 stands for
-  bool zerosAreSigned = false;
+  std::optional<Codes> zeros;                    ///< a zero point for each scale
+  float zeroOffset = 0;                          ///< what a zero point's code 0 stands for
+  bool zerosAreSigned = false;                   ///< in two's complement
   std::optional<CheckpointTensor> groupOfColumn; ///< int32, where groups are not runs of columns
 
   /// Groups of columns that a row has.

@@ -53,9 +53,9 @@ RETORT_FAILING int fsync(int fd) {
 }
 
 RETORT_FAILING int linkat(int from, const char *old, int to, const char *name, int flags) noexcept {
-  return fails("linkat", name)
-             ? -1
-             : next<int(int, const char *, int, const char *, int)>("linkat")(from, old, to, name, flags);
+  return fails("linkat", name) ? -1
+                               : next<int(int, const char *, int, const char *, int)>("linkat")(
+                                     from, old, to, name, flags);
 }
 
 RETORT_FAILING int rename(const char *old, const char *name) noexcept {
@@ -64,26 +64,29 @@ RETORT_FAILING int rename(const char *old, const char *name) noexcept {
 
 RETORT_FAILING int renameat2(int from, const char *old, int to, const char *name,
                              unsigned flags) noexcept {
-  return fails("renameat2", name)
-             ? -1
-             : next<int(int, const char *, int, const char *, unsigned)>("renameat2")(from, old, to, name,
-                                                                                     flags);
+  return fails("renameat2", name) ? -1
+                                  : next<int(int, const char *, int, const char *, unsigned)>(
+                                        "renameat2")(from, old, to, name, flags);
 }
 
 RETORT_FAILING int statvfs(const char *path, struct statvfs *result) noexcept {
-  return fails("statvfs", path) ? -1
-                                : next<int(const char *, struct statvfs *)>("statvfs")(path, result);
+  return fails("statvfs", path)
+             ? -1
+             : next<int(const char *, struct statvfs *)>("statvfs")(path, result);
 }
 
 RETORT_FAILING int memfd_create(const char *name, unsigned flags) noexcept {
-  return fails("memfd_create", name) ? -1
-                                     : next<int(const char *, unsigned)>("memfd_create")(name, flags);
+  return fails("memfd_create", name)
+             ? -1
+             : next<int(const char *, unsigned)>("memfd_create")(name, flags);
 }
 
-RETORT_FAILING void *mmap(void *at, size_t size, int access, int flags, int fd, off_t offset) noexcept {
+RETORT_FAILING void *mmap(void *at, size_t size, int access, int flags, int fd,
+                          off_t offset) noexcept {
   if (fd >= 0 && fails("mmap", nameOf(fd)))
     return MAP_FAILED;
-  return next<void *(void *, size_t, int, int, int, off_t)>("mmap")(at, size, access, flags, fd, offset);
+  return next<void *(void *, size_t, int, int, int, off_t)>("mmap")(at, size, access, flags, fd,
+                                                                    offset);
 }
 
 RETORT_FAILING int fcntl(int fd, int command, ...) {

@@ -209,6 +209,54 @@ def fp4(kind):
                       encode)  # fmt: skip
 
 
+def quark(type, scheme, reorder=True, zeros=True, older=False, group=16, by_layer=False):
+    """As Quark lays integers out: by groups, the transposed matrix; 4 bits in words of eight, reordered or not."""
+    bits, signed = int(type[-1]), type[0] == "i"
+
+    def packed(numbers):
+        """Along the last axis."""
+        if bits == 8:
+            return torch.from_numpy(numbers.astype(np.int8 if signed else np.uint8))
+        if numbers.ndim == 0:
+            return torch.tensor(int(numbers), dtype=torch.int32)
+        columns = numbers.shape[-1]
+        wide = np.zeros((*numbers.shape[:-1], -(-columns // 8) * 8), np.uint32)
+        wide[..., :columns] = numbers & 15
+        eights = wide.reshape(*wide.shape[:-1], -1, 8)
+        words = np.zeros(eights.shape[:-1], np.uint32)
+        for place, which in enumerate((0, 2, 4, 6, 1, 3, 5, 7) if reorder else range(8)):
+            words |= eights[..., which] << np.uint32(4 * place)
+        return torch.from_numpy(words.view(np.int32))
+
+    def encode(stem, shape, rng):
+        rows, columns = shape
+        least = -(1 << bits - 1) if signed else 0
+        codes = rng.integers(least, least + (1 << bits), shape)
+        at = {"per_group": (rows, columns // group), "per_channel": (rows, 1), "per_tensor": (1, 1)}[scheme]
+        scales = torch.from_numpy(((rng.random(at) * 0.05 + 0.02) / (1 << bits - 4)).astype(np.float32)).bfloat16()
+        zero = rng.integers(least, least + (1 << bits), at) if zeros else np.zeros(at, int)
+        width = group if scheme == "per_group" else columns
+        repeated = [np.broadcast_to(np.repeat(a, width, 1), shape) for a in (scales.float().numpy(), zero.astype(np.float32))]
+        weights = (codes.astype(np.float32) - repeated[1]) * repeated[0]
+        if scheme == "per_group":
+            codes, zero = codes.T, zero.T
+            scales = scales if older else scales.T.contiguous()
+        else:
+            shape = {"per_channel": (rows,), "per_tensor": ()}[scheme]
+            scales, zero = scales.reshape(shape), zero.reshape(shape)
+        made = {f"{stem}.weight": packed(codes), f"{stem}.weight_scale": scales}
+        if zeros:
+            made[f"{stem}.weight_zero_point"] = packed(zero)
+        return made, weights
+
+    axis = {"per_group": -1, "per_channel": 0, "per_tensor": None}[scheme]
+    layer = {"weight": {"dtype": type, "qscheme": scheme, "group_size": group, "ch_axis": axis}, "input_tensors": None}
+    every = {"global_quant_config": {"weight": {"dtype": "fp8_e4m3"}}, "layer_quant_config": {"model.layers.?.*_proj": layer}} \
+        if by_layer else {"global_quant_config": layer, "layer_quant_config": {}}
+    return {"quant_method": "quark", "exclude": ["lm_head"], "layer_type_quant_config": {}, **every,
+            "export": {"weight_format": "real_quantized", "pack_method": "reorder" if reorder else "order"}}, encode  # fmt: skip
+
+
 def bitsandbytes(kind="nf4", nested=False, block=64, storage=torch.uint8):
     numbers = NF4 if kind == "nf4" else FP4
 
@@ -300,4 +348,12 @@ METHODS = {
                                    export={"weight_format": "real_quantized"}),
     "quark-int8": bytes_with_scales("", "quark", lambda rows, columns: (rows,), type="int"),
     "quark-mxfp4": fp4("quark"),
+    "quark-int4": quark("int4", "per_group"),
+    "quark-int4-older": quark("int4", "per_group", older=True, zeros=False),
+    "quark-int4-rows": quark("int4", "per_channel"),
+    "quark-int4-whole": quark("int4", "per_tensor"),
+    "quark-uint4": quark("uint4", "per_group", reorder=False, by_layer=True),
+    "quark-uint4-rows": quark("uint4", "per_channel", reorder=False),
+    "quark-int8-groups": quark("int8", "per_group"),
+    "quark-uint8-rows": quark("uint8", "per_channel"),
 }  # fmt: skip
