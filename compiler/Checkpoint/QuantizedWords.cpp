@@ -189,8 +189,9 @@ const json *Joiner::quarkSpec(const std::string &stem) const {
     for (const auto &[pattern, entry] : layers->items())
       if (fits(pattern, stem)) {
         if (layer && *layer != entry)
-          unsupported("matrix " + quote(stem + ".weight") +
-                      ", which two entries of Quark's 'layer_quant_config' fit, is not supported");
+          unsupported(
+              "matrix " + quote(stem + ".weight") +
+              ", which fits more than one name in Quark's 'layer_quant_config', is not supported");
         layer = &entry;
       }
   if (!layer) {

@@ -156,7 +156,7 @@ def check_refusals(dump, dump_params, work):
         ("quark-int4", 4, {"config": {"export": {"pack_method": "shuffle"}}}, "Quark's codes packed by 'shuffle' are not supported"),
         ("quark-int4", 4, {"config": {"layer_quant_config": {"*": {"weight": [{}, {}]}}}}, "that Quark quantised in several steps"),
         ("quark-int4", 4, {"config": {"layer_quant_config": {"*a*": {}, "*b*": {"weight": None}, "*mlp*": {"weight": {}}}}},
-         "two entries of Quark's 'layer_quant_config' fit, is not"),
+         "fits more than one name in Quark's 'layer_quant_config'"),
         ("quark-int4", 4, {"config": {"layer_type_quant_config": {"Linear": {}}}}, "Quark's 'layer_type_quant_config' is not"),
         ("quark-int4", 4, {"config": {"layer_quant_config": {"*": {"weight": {"dtype": "int3"}}}}}, "Quark's codes of 'int3' are not supported"),
         ("quark-int4", 4, {"config": {"layer_quant_config": {"*": {"weight": {"dtype": "int4", "qscheme": "per_block"}}}}},
