@@ -392,16 +392,28 @@ static std::shared_ptr<const ToolSyntax> useTools(Served &model, ToolUse &tools,
   return syntax;
 }
 
-/// Whether a request may have grammars compiled, which takes up to seconds.
-static bool mayCompile(const Generation &generation, const ToolUse &tools) {
-  return generation.constraint || !tools.functions.empty();
+/// Whether grammars have to be compiled for a request, which takes up to seconds. Those of the last requests
+/// are at hand.
+static bool mustCompile(Served &model, const Generation &generation, const ToolUse &tools) {
+  const auto isKnown = [&](const Constraint &constraint) {
+    return model.grammars.knows(constraint);
+  };
+  if (tools.functions.empty())
+    return generation.constraint && !isKnown(*generation.constraint);
+  const std::shared_ptr<const ToolSyntax> syntax = model.knownToolSyntax();
+  return !syntax ||
+         !std::all_of(tools.functions.begin(), tools.functions.end(),
+                      [&](const ToolFunction &function) {
+                        return isKnown({RETORT_GRAMMAR_JSON_SCHEMA, function.schema, {}});
+                      }) ||
+         !isKnown(callsGrammar(*syntax, tools, generation.constraint));
 }
 
 void Api::chat(const std::shared_ptr<Exchange> &exchange) {
   ChatRequest request = parseChat(exchange->request.body, limitsOf(models_));
   const ServedModel model = models_.find(request.generation.model);
   std::vector<int32_t> tokens = chatTokens(*model, "messages", request.conversation);
-  const bool compiles = mayCompile(request.generation, request.tools);
+  const bool compiles = mustCompile(*model, request.generation, request.tools);
   auto rest = [this, exchange, model, request = std::move(request),
                tokens = std::move(tokens)]() mutable {
     std::shared_ptr<const ToolSyntax> syntax = useTools(*model, request.tools, request.generation);
@@ -414,7 +426,7 @@ void Api::responses(const std::shared_ptr<Exchange> &exchange) {
   ResponseRequest request = parseResponse(exchange->request.body);
   const ServedModel model = models_.find(request.generation.model);
   std::vector<int32_t> tokens = chatTokens(*model, "input", request.conversation);
-  const bool compiles = mayCompile(request.generation, request.tools);
+  const bool compiles = mustCompile(*model, request.generation, request.tools);
   auto rest = [this, exchange, model, request = std::move(request),
                tokens = std::move(tokens)]() mutable {
     std::shared_ptr<const ToolSyntax> syntax = useTools(*model, request.tools, request.generation);
@@ -442,7 +454,7 @@ void Api::completions(const std::shared_ptr<Exchange> &exchange) {
   std::vector<std::vector<int32_t>> prompts;
   for (const Prompt &prompt : request.prompts)
     prompts.push_back(promptTokens(*model, prompt));
-  const bool compiles = mayCompile(request.generation, {});
+  const bool compiles = mustCompile(*model, request.generation, {});
   auto rest = [this, exchange, model, generation = std::move(request.generation),
                prompts = std::move(prompts)]() mutable {
     answer(model, exchange, generation, false, nullptr, std::move(prompts));

@@ -14,6 +14,8 @@ class Grammars {
 public:
   /// Throws Failure as Grammar.
   Grammar find(const Model &model, const Constraint &constraint);
+  /// Whether find() has it at hand.
+  bool knows(const Constraint &constraint) { return known(constraint).has_value(); }
 
 private:
   struct Entry {

@@ -120,6 +120,15 @@ constexpr Counter kCounters[] = {
     {"failed_reloads_total", "Bundles that were refused in the place of another.",
      &M::failedReloads},
 };
+struct Time {
+  const char *name, *help;
+  std::atomic<uint64_t> M::*value;
+};
+constexpr Time kTimes[] = {
+    {"engine_step_seconds_total", "In steps of the model, picking tokens included.", &M::stepTime},
+    {"engine_scheduler_seconds_total", "Of the scheduler itself, between steps.",
+     &M::schedulerTime},
+};
 struct Distribution {
   const char *name, *help;
   Histogram M::*value;
@@ -153,6 +162,12 @@ std::string Metrics::text(uint64_t droppedLogs) const {
     head(out, prefix + counter.name, counter.type, counter.help);
     forEach([&](const M &m, const std::string &labels) {
       line(counter.name, labels, std::to_string((m.*counter.value).load()));
+    });
+  }
+  for (const Time &time : kTimes) {
+    head(out, prefix + time.name, "counter", time.help);
+    forEach([&](const M &m, const std::string &labels) {
+      line(time.name, labels, spelled(double(m.*time.value) * 1e-9));
     });
   }
   head(out, prefix + "kv_cache_usage_perc", "gauge", "Share of the cache's pages in use, 0 to 1.");

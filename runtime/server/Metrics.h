@@ -43,6 +43,7 @@ struct ModelMetrics {
   std::atomic<uint64_t> promptTokens{0}, answerTokens{0}, preemptions{0}, cancelled{0};
   std::atomic<uint64_t> prefixQueries{0}, prefixHits{0}; ///< tokens of prompts
   std::atomic<uint64_t> guessedTokens{0}, rightTokens{0};
+  std::atomic<uint64_t> stepTime{0}, schedulerTime{0}; ///< nanoseconds: in steps, and between them
   std::atomic<uint64_t> finishedStop{0}, finishedLength{0}, failed{0};
   std::atomic<uint64_t> reloads{0}, failedReloads{0};
   Histogram firstToken, tokenGap, latency, queueTime, stepRows;

@@ -11,6 +11,9 @@ namespace retort::server {
 namespace {
 
 double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+uint64_t nanoseconds(Clock::duration duration) {
+  return uint64_t(std::chrono::nanoseconds(duration).count());
+}
 
 /// Rows of a prompt whose scores are wanted, in a step: a row of logits is 4 bytes a token of the
 /// vocabulary.
@@ -122,6 +125,8 @@ void Scheduler::stop() {
 
 void Scheduler::loop() {
   while (await()) {
+    const Clock::time_point begin = Clock::now();
+    const uint64_t steps = metrics_.stepTime;
     report();
     dropEnded(running_);
     dropEnded(waiting_);
@@ -131,6 +136,9 @@ void Scheduler::loop() {
       runStep();
     dropEnded(running_);
     report();
+    // A model that takes another's place counts there too, so this may be a little off then.
+    const uint64_t all = nanoseconds(Clock::now() - begin);
+    metrics_.schedulerTime += all - std::min(all, metrics_.stepTime - steps);
   }
   report();
   const ApiError stopped = serverError("the server stops: ask another");
@@ -383,6 +391,7 @@ TokenScore Scheduler::scoreOf(const Task &task, int32_t token,
 
 void Scheduler::runStep() {
   planRows();
+  const Clock::time_point begin = Clock::now();
   try {
     sampleRows();
   } catch (const Failure &failure) {
@@ -398,6 +407,7 @@ void Scheduler::runStep() {
       onLost();
     return;
   }
+  metrics_.stepTime += nanoseconds(Clock::now() - begin);
   countPages();
   ++metrics_.steps;
   metrics_.stepRows.observe(double(rows_.size()));

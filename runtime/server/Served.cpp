@@ -28,6 +28,7 @@ std::shared_ptr<const ToolSyntax> Served::toolSyntax() {
   std::call_once(toolsAsked_, [&] {
     if (std::optional<ToolSyntax> found = findToolSyntax(model))
       toolSyntax_ = std::make_shared<const ToolSyntax>(std::move(*found));
+    toolsLearned_ = true;
   });
   return toolSyntax_;
 }

@@ -25,6 +25,10 @@ public:
   /// How it writes the calls of functions; null: in no way that is known here. Learned when it is first
   /// asked for.
   std::shared_ptr<const ToolSyntax> toolSyntax();
+  /// The same; null, too, as long as nobody has asked for it.
+  std::shared_ptr<const ToolSyntax> knownToolSyntax() {
+    return toolsLearned_ ? toolSyntax() : nullptr;
+  }
 
   const std::string name;
   const Model model;
@@ -36,6 +40,7 @@ public:
 
 private:
   std::once_flag toolsAsked_;
+  std::atomic<bool> toolsLearned_{false};
   std::shared_ptr<const ToolSyntax> toolSyntax_;
 };
 

@@ -56,10 +56,11 @@ private:
   void judge(int32_t token);
 
   std::vector<int32_t> tokens_;
-  std::vector<int32_t> heads_, before_; ///< by hash the last position; by position the one before; -1: none
-  std::vector<int32_t> guess_;          ///< that see() is to judge
-  size_t matched_ = 0;                  ///< by guess_
-  size_t judged_ = 0;                   ///< of guess_
+  std::vector<int32_t> heads_,
+      before_;                 ///< by hash the last position; by position the one before; -1: none
+  std::vector<int32_t> guess_; ///< that see() is to judge
+  size_t matched_ = 0;         ///< by guess_
+  size_t judged_ = 0;          ///< of guess_
   /// How likely guesses were right lately, by the length of the match: 2, to 4, to 8, more. Not falling.
   std::array<double, 4> likely_ = {};
   double allowed_ = kFirst; ///< rows that may be tried

@@ -340,7 +340,8 @@ TEST_F(Endpoints, ModelsAreChosen) {
   ASSERT_EQ(list.size(), 2u);
   EXPECT_EQ(list[1]["id"], "other");
   EXPECT_EQ(get("/v1/models/other").status, 200);
-  const HttpReply reply = post("/v1/completions", R"({"model": "other", "prompt": "a"})");
+  const HttpReply reply =
+      post("/v1/completions", R"({"model": "other", "prompt": "a", "ignore_eos": true})");
   EXPECT_EQ(Json::parse(reply.body)["model"], "other");
   const std::string names = "'test', 'other'";
   EXPECT_THAT(
@@ -501,8 +502,12 @@ std::vector<std::shared_ptr<Client>> askSlowly(Api &api) {
 
 /// Schemas that take long, also to be refused, keep nobody waiting who has none.
 TEST_F(Endpoints, GrammarsAreCompiledAside) {
+  const char *const known =
+      R"({"prompt": "a", "max_tokens": 1, "structured_outputs": {"regex": "a+"}})";
+  EXPECT_EQ(post("/v1/completions", known).status, 200);
   const std::vector<std::shared_ptr<Client>> slow = askSlowly(*api);
   EXPECT_EQ(post("/v1/completions", R"({"prompt": "a", "max_tokens": 1})").status, 200);
+  EXPECT_EQ(post("/v1/completions", known).status, 200) << "one that is known is not behind others";
   EXPECT_FALSE(slow.back()->done());
   for (const auto &client : slow) {
     client->await();
