@@ -15,6 +15,14 @@ def Retort_Float : FloatAttrBase<F64, "a number"> {
   let convertFromStorage = "$_self.getValueAsDouble()";
 }
 
+/// How a matrix is stored.
+def Retort_Format : Attr<CPred<"::llvm::isa<::retort::weight::FormatAttr>($_self)">,
+                         "a weight format"> {
+  let storageType = "::retort::weight::FormatAttr";
+  let returnType = "::retort::weight::FormatAttr";
+  let convertFromStorage = "$_self";
+}
+
 /// A value that runtime/base/Names.h knows by name, as an attribute's parameter: prints as its
 /// name.
 class Retort_Named<string type, string desc> : AttrParameter<type, desc> {

@@ -40,6 +40,17 @@ inline uint64_t parseSize(const std::string &text) {
   fail(ExitCode::Usage, "'" + text + "' is not a size: write for example 100MB or 1.5GiB");
 }
 
+/// "2ms", "800us", "0.01s": in microseconds.
+inline double parseTime(const std::string &text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string unit(end, text.data() + text.size());
+  for (const auto &[name, factor] : {std::pair("us", 1.0), {"ms", 1e3}, {"s", 1e6}})
+    if (error == std::errc() && unit == name && value > 0 && value * factor < 1e12)
+      return value * factor;
+  fail(ExitCode::Usage, "'" + text + "' is no time: write for example 2ms or 800us");
+}
+
 /// A whole number from `least` to `most`, in decimal: CLI11 alone takes "-5" for an unsigned one and
 /// the largest for one that is too large.
 inline CLI::Validator whole(uint64_t least, uint64_t most) {

@@ -3,6 +3,7 @@
 // One function a command. Each prints its result on stdout, progress on stderr, and throws Error;
 // tools/retort only parses options, calls these and turns an Error into its line and exit code.
 #pragma once
+#include "compiler/Driver/Limits.h"
 #include "compiler/Driver/Predict.h"
 #include "compiler/Driver/Recipe.h"
 #include "compiler/Tokenizer/Spec.h"
@@ -27,12 +28,13 @@ struct CompileOptions {
   std::vector<std::string> gates; ///< what the specialist must reach, as Gate::parse() reads it
   bool printPipeline = false;
   ChatSource chat;
-  uint64_t budgetBytes = 0; ///< most bytes of the bundle; 0: the recipe decides
-  double minutes = 0;       ///< that the compile may take; 0: the recipe decides
-  std::string workspace;    ///< empty: Workspace::defaultDir()
-  unsigned threads = 0;     ///< threads of data work; 0: one a core
+  Limits limits;         ///< what the bundle must keep within; none: the recipe decides
+  double minutes = 0;    ///< that the compile may take; 0: the recipe decides
+  std::string workspace; ///< empty: Workspace::defaultDir()
+  unsigned threads = 0;  ///< threads of data work; 0: one a core
   bool dryRun = false;
-  bool force = false; ///< replace OUT if it exists
+  bool explain = false; ///< print what was chosen for each layer, and why
+  bool force = false;   ///< replace OUT if it exists
   bool quiet = false;
 };
 void compileCommand(const CompileOptions &options);

@@ -5,9 +5,11 @@
 #include "compiler/Codegen/Nvcc.h"
 #include "compiler/Data/Task.h"
 #include "compiler/Driver/Assemble.h"
+#include "compiler/Driver/Explain.h"
 #include "compiler/Driver/Gate.h"
 #include "compiler/Driver/Inputs.h"
 #include "compiler/Driver/Layers.h"
+#include "compiler/Driver/Limits.h"
 #include "compiler/Driver/Plan.h"
 #include "compiler/Driver/Predict.h"
 #include "compiler/Import/Import.h"
@@ -63,35 +65,6 @@ std::string mostWeights(const Checkpoint &checkpoint) {
   return bf16 * 2 > all ? "bf16" : f16 * 2 > all ? "f16" : "";
 }
 
-/// The names of the recipes that come with Retort and that `have` is true of: "a, b".
-std::string recipesThat(llvm::function_ref<bool(const Recipe &)> have) {
-  std::string names;
-  for (const Recipe &recipe : Recipe::all())
-    if (have(recipe))
-      names += (names.empty() ? "" : ", ") + recipe.name();
-  return names;
-}
-
-/// What a budget is met by: ", or choose a recipe that prunes: specialist".
-std::string recipesWithBudget() {
-  return ", or choose a recipe that prunes: " +
-         recipesThat([](const Recipe &recipe) { return !recipe.budgetParameter().empty(); });
-}
-
-/// The largest number from `low` to `high` that fits, by bisection; `low` does. `fits` is called with
-/// it last.
-int64_t largestThat(llvm::function_ref<bool(int64_t)> fits, int64_t low, int64_t high) {
-  while (low < high) {
-    const int64_t middle = (low + high + 1) / 2;
-    if (fits(middle))
-      low = middle;
-    else
-      high = middle - 1;
-  }
-  fits(low);
-  return low;
-}
-
 /// A score's result; null if it has none.
 nlohmann::json resultOf(distill::ScoreOp op, const Workspace &workspace) {
   if (!op.getResult())
@@ -131,6 +104,8 @@ std::optional<ModelFigures> figuresOf(distill::ScoreOp op, const Workspace &work
     figures.scores.push_back({document.at("text_bytes"), document.at("nll")});
   }
   figures.bitsPerByte = bitsPerByte(figures.scores);
+  if (auto kl = score.find("kl"); kl != score.end())
+    figures.kl = kl->get<double>();
   if (first && sameText(*first, figures)) {
     figures.difference = bitsPerByteDifference(figures.scores, first->scores);
     figures.ratio = bitsPerByteRatio(figures.scores, first->scores);
@@ -228,9 +203,14 @@ public:
     tokenizerBytesPerToken_ =
         static_cast<double>(writeTokenizerJson(tokenizer.spec).size() + tokenizer.tables.size()) /
         std::max(1, tokenizer.spec.vocabSize());
-    planned_ = plan();
-    if (options_.budgetBytes)
-      fitBudget();
+    if (options_.limits.any()) {
+      const std::string note =
+          fitLimits(options_.limits, recipe_, [&]() -> const Plan & { return planned_ = plan(); });
+      if (!note.empty())
+        progress_.note(note);
+    } else {
+      planned_ = plan();
+    }
     if (options_.minutes > 0)
       fitMinutes();
     if (options_.dryRun)
@@ -261,9 +241,11 @@ public:
       report.corpus = corpus->counts();
     report.gates = work.gates();
     checkGates(report);
-    if (options_.form.empty() && !targets_.cuda.empty())
+    if (options_.form.empty() && options_.limits.on.empty() && !targets_.cuda.empty())
       form_ = fasterForm(lowered.targets.back().programs, targets_.cuda);
     teacher_.checkUnchanged();
+    if (options_.explain)
+      output::print("%s", explain(*module, model, workspace_).c_str());
     writeBundle(options_.output, lowered, teacher_, targets_, form_, info, progress_);
     return report;
   }
@@ -276,8 +258,19 @@ private:
     if (targets_.cuda.empty() && (options_.devices != 1 || !options_.form.empty()))
       fail(ExitCode::Usage, std::string(options_.form.empty() ? "--devices" : "--form") +
                                 " is about GPUs: name one with --target, for example cuda:sm_90");
+    if (!options_.limits.on.empty())
+      checkOn(deviceNamed(options_.limits.on));
     if (options_.devices < 1 || options_.devices > 2)
       fail(ExitCode::Usage, "--devices " + std::to_string(options_.devices) + ": write 1 or 2");
+  }
+
+  /// Refuses a device that the bundle will have no code for.
+  void checkOn(const kernel::Device &device) const {
+    const std::string arch = "sm_" + std::to_string(device.arch);
+    if (std::ranges::none_of(targets_.cuda,
+                             [&](const CudaArch &a) { return a.number == device.arch; }))
+      fail(ExitCode::Usage, "--on " + options_.limits.on + ": its code is " + arch +
+                                ", which --target does not name: give --target cuda:" + arch);
   }
 
   /// Everything that the compile reads.
@@ -305,38 +298,25 @@ private:
     LoweredModel lowered = lowerModel(context_, model, targets_, options_.devices);
     const double tokens = std::min<double>(static_cast<double>(model.getVocab()),
                                            teacher_.tokenizer().spec.vocabSize());
-    return planOf(work.plan(), lowered, targets_,
-                  static_cast<uint64_t>(tokens * tokenizerBytesPerToken_));
+    Plan plan = planOf(work.plan(), lowered, targets_,
+                       static_cast<uint64_t>(tokens * tokenizerBytesPerToken_));
+    if (!options_.limits.on.empty())
+      plan.decodeUs = predictedDecode(lowered);
+    return plan;
   }
 
-  bool meetsBudget() const { return planned_.bundleBytes() <= options_.budgetBytes; }
-
-  /// Chooses the largest bundle that the budget holds, or explains why there is none.
-  void fitBudget() {
-    const std::string budget = formatBytes(options_.budgetBytes);
-    const std::optional<Recipe::Budget> free = recipe_.budget();
-    if (!free && meetsBudget())
-      return;
-    if (!free)
-      fail(ExitCode::Resources, "the bundle will take " + formatBytes(planned_.bundleBytes()) +
-                                    ", over the budget of " + budget + ": raise --budget" +
-                                    (recipe_.budgetParameter().empty()
-                                         ? recipesWithBudget()
-                                         : ", or leave " + recipe_.budgetParameter() + " to it"));
-    auto fits = [&](int64_t steps) {
-      std::ostringstream value;
-      value << free->least + static_cast<double>(steps) * free->step;
-      recipe_.vary(free->parameter, value.str());
-      planned_ = plan();
-      return meetsBudget();
-    };
-    if (!fits(0))
-      fail(ExitCode::Resources, "no shape meets the budget of " + budget +
-                                    ": the smallest bundle of this teacher takes " +
-                                    formatBytes(planned_.bundleBytes()) + ": raise --budget");
-    largestThat(fits, 0, std::llround((free->most - free->least) / free->step));
-    progress_.note("the budget sets " + free->parameter + "=" +
-                   recipe_.valueOr(free->parameter, ""));
+  /// Microseconds to decode a token on the device of --on, by the cost model.
+  double predictedDecode(const LoweredModel &lowered) {
+    std::vector<kernel::ProgramOp> together;
+    for (const LoweredTarget &target : lowered.targets)
+      for (kernel::ProgramOp program : target.programs)
+        if (program.isCuda() && program.isDecode())
+          together.push_back(program);
+    const nlohmann::json predicted = predictionOf(together, {.on = options_.limits.on});
+    const double persistent = predicted["us"], graph = predicted["graph_us"];
+    if (options_.form.empty())
+      form_ = graph < persistent ? CudaForm::Graph : CudaForm::Persistent;
+    return form_ == CudaForm::Graph ? graph : persistent;
   }
 
   /// Multiplies the recipe's numbers of tokens by the largest factor with which the compile takes no

@@ -80,11 +80,11 @@ void DataWork::run(mlir::ModuleOp module) {
     if (Progress::interrupted())
       fail(ExitCode::Interrupted, "stopped: run the same command again to go on from here");
     llvm::TypeSwitch<mlir::Operation *>(&op)
-        .Case<distill::ObserveOp, distill::FitOp, distill::TrainOp, distill::ScoreOp>(
-            [&](auto work) {
-              if (!work.getResult())
-                runOp(work);
-            })
+        .Case<distill::ObserveOp, distill::ProbeOp, distill::FitOp, distill::TrainOp,
+              distill::ScoreOp>([&](auto work) {
+          if (!work.getResult())
+            runOp(work);
+        })
         .Case([&](distill::GateOp gate) { judge(gate); });
   }
 }

@@ -67,6 +67,7 @@ public:
 
 private:
   void runOp(distill::ObserveOp op);
+  void runOp(distill::ProbeOp op);
   void runOp(distill::FitOp op);
   void runOp(distill::TrainOp op);
   void runOp(distill::ScoreOp op);

@@ -22,15 +22,21 @@ constexpr uint64_t kBytesPerScoredToken = 4;
 
 void DataWork::runOp(distill::ScoreOp op) {
   lm::ModelOp scored = model(op, op.getModel());
-  const std::string key = keyOf(op, scored);
+  llvm::SmallVector<lm::ModelOp> models{scored};
+  if (op.getAgainst())
+    models.push_back(model(op, *op.getAgainst()));
+  const std::string key = keyOf(op, models);
   const std::string name = "score the " + wordsOf(op.getSymName());
   exec::checkModel(exec::graphFromModel(scored));
   if (!op.getTask())
     checkDocuments(scored, Split::HeldOut);
   if (const std::optional<uint64_t> bytes = storedBytesPerToken(scored))
     weightBytes_[op.getSymName().str()] = *bytes;
-  plan_.push_back(
-      estimateScore(scored, op.getTokens().value_or(0), name, workspace_.has(key, "json")));
+  PlannedWork work =
+      estimateScore(scored, op.getTokens().value_or(0), name, workspace_.has(key, "json"));
+  if (op.getAgainst())
+    work.seconds += estimateScore(models[1], op.getTokens().value_or(0), name, false).seconds;
+  plan_.push_back(std::move(work));
   if (!options_.planOnly)
     workspace_.getOrMake(key, "json", [&](const std::string &path) {
       progress_.begin(name);
@@ -55,10 +61,17 @@ nlohmann::json DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
     progress_.note("scored on " + formatBytes(windows.totalBytes) + " of the " +
                    formatBytes(asked) + " of text asked for: the corpus holds out no more");
   const exec::Graph graph = exec::graphFromModel(scored);
+  std::optional<exec::Graph> otherGraph;
+  std::optional<exec::Model> other;
+  if (op.getAgainst()) {
+    lm::ModelOp against = model(op, *op.getAgainst());
+    otherGraph = exec::graphFromModel(against);
+    other = exec::Model{&*otherGraph, teacher_.readRows(against, *otherGraph)};
+  }
   exec::Scores scores;
-  exec::check(executor().score({&graph, teacher_.readRows(scored, graph)}, nullptr,
-                               windowSequences(windows), {.precision = exec::Precision::F32},
-                               onProgress(), scores));
+  exec::check(executor().score({&graph, teacher_.readRows(scored, graph)},
+                               other ? &*other : nullptr, windowSequences(windows),
+                               {.precision = exec::Precision::F32}, onProgress(), scores));
   std::vector<double> nll;
   for (const exec::SequenceScore &sequence : scores.sequences)
     nll.push_back(sequence.nll);
@@ -67,6 +80,8 @@ nlohmann::json DataWork::score(distill::ScoreOp op, lm::ModelOp scored) {
                            {"text_bytes", windows.totalBytes},
                            {"tokens", windows.tokens},
                            {"documents", nlohmann::json::array()}};
+  if (scores.kl)
+    result["kl"] = scores.kl->mean;
   for (size_t d = 0; d < documents.size(); ++d)
     result["documents"].push_back({{"sha256", windows.documents[d].sha256},
                                    {"text_bytes", documents[d].textBytes},

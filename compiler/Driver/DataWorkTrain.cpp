@@ -7,7 +7,9 @@
 #include "compiler/Torch/FromIR.h"
 #include "passes/Quantize/Matrices.h"
 #include "runtime/base/Machine.h"
+#include "runtime/base/Sha256.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace retort {
@@ -27,7 +29,7 @@ template <typename OpT> exec::Graph quantisedGraph(lm::ModelOp model, OpT op) {
       return matrix.param.getSymName() == param.name;
     });
     if (param != graph.params.end())
-      param->format = formats.of(matrix.kind).getValue();
+      param->format = formats.of(matrix).getValue();
   }
   return graph;
 }
@@ -40,6 +42,48 @@ std::vector<std::string> paramsOf(distill::FitOp op) {
 }
 
 } // namespace
+
+void DataWork::runOp(distill::ProbeOp op) {
+  lm::ModelOp probed = model(op, op.getModel());
+  std::string key = keyOf(op, probed);
+  const exec::Graph graph = exec::graphFromModel(probed);
+  exec::checkModel(graph);
+  checkDocuments(probed, Split::Train);
+  std::vector<std::vector<std::string>> groups;
+  for (const std::vector<exec::ParamId> &group : exec::probeGroups(graph)) {
+    groups.emplace_back();
+    for (const exec::ParamId id : group)
+      groups.back().push_back(graph.params[size_t(id)].name);
+  }
+  const std::string name = "probe the " + wordsOf(op.getModel());
+  const bool cached = workspace_.has(key, "json");
+  plan_.push_back(estimateProbe(probed, op, groups.size(), name, cached));
+  if (options_.planOnly && !cached) {
+    // A stand-in under a key of its own, so that it is never taken for the real thing.
+    key = sha256Hex(std::string_view("plan " + key));
+    workspace_.put(key, "json", plannedCosts(probed, op, groups).toJson());
+  } else {
+    workspace_.getOrMake(key, "json", [&](const std::string &path) {
+      progress_.begin(name);
+      exec::ProbeOptions options;
+      for (auto format : op.getFormats().getAsRange<weight::FormatAttr>())
+        options.formats.push_back(format.getValue());
+      const std::vector<exec::Sequence> sequences =
+          packTrain(op, probed, op.getTokens() + op.getMeasured(), op.getSequenceLength(), 0);
+      // Whole sequences, as near as can be to the share that was asked for.
+      const int64_t count = static_cast<int64_t>(sequences.size());
+      options.measured = std::clamp<int64_t>((count * op.getMeasured() + op.getTokens()) /
+                                                 (op.getTokens() + op.getMeasured()),
+                                             1, std::max<int64_t>(1, count - 1));
+      RoundingCosts costs;
+      exec::check(executor().probe({&graph, teacher_.readRows(probed, graph)}, sequences, options,
+                                   onProgress(), costs));
+      writeFileAtomically(path, costs.toJson());
+      progress_.end(std::to_string(costs.groups.size()) + " groups of matrices");
+    });
+  }
+  setResult(op, key);
+}
 
 void DataWork::runOp(distill::FitOp op) {
   lm::ModelOp student = model(op, op.getStudent()), teacher = model(op, op.getTeacher());

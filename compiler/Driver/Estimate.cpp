@@ -5,6 +5,7 @@
 #include "runtime/base/Machine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace retort {
@@ -79,6 +80,30 @@ PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string
   // Block by block: one block's weights, and the residual stream of all rows.
   work.memoryBytes =
       kBaseBytes + readBytes() * largestBlockElements(model) + 4 * model.getHidden() * tokens;
+  return work;
+}
+
+PlannedWork estimateProbe(lm::ModelOp model, distill::ProbeOp op, size_t groups,
+                          const std::string &name, bool cached) {
+  PlannedWork work{name, cached, 0, 0, 100'000};
+  // A group's stream goes through half of the blocks, on average, and the logits; GPTQ to each format.
+  const double parameters = double(parameterCount(model)),
+               logits = double(model.getVocab() * model.getHidden());
+  work.seconds = (2 * parameters * double(op.getTokens()) +
+                  double(groups) * (parameters + logits) * double(op.getMeasured())) /
+                 f32FlopsPerSecond();
+  for (lm::ParamOp param : model.getBody()->getOps<lm::ParamOp>())
+    if (param.getShape().size() == 2) {
+      const double rows = double(param.getShape()[0]), columns = double(param.getShape()[1]);
+      work.seconds += (2.0 * columns * columns * double(op.getTokens()) +
+                       8.0 / 3 * columns * columns * columns +
+                       4.0 * double(op.getFormats().size()) * rows * columns * columns) /
+                      f32FlopsPerSecond();
+    }
+  work.memoryBytes = kBaseBytes + 4 * (op.getFormats().size() + 2) * largestBlockElements(model) +
+                     32 * model.getHidden() * op.getTokens() +
+                     4 * model.getHidden() * op.getMeasured() * (groups + 2) +
+                     4 * model.getVocab() * model.getHidden();
   return work;
 }
 
@@ -173,6 +198,23 @@ Statistics plannedStatistics(lm::ModelOp model) {
       values[info.statistic].assign(sizeOf(info.each), 1.0);
   }
   return result;
+}
+
+RoundingCosts plannedCosts(lm::ModelOp model, distill::ProbeOp op,
+                           const std::vector<std::vector<std::string>> &groups) {
+  RoundingCosts costs;
+  for (auto format : op.getFormats().getAsRange<weight::FormatAttr>())
+    costs.formats.push_back(format.getValue());
+  for (const std::vector<std::string> &names : groups) {
+    RoundingCosts::Group &group = costs.groups.emplace_back();
+    group.params = names;
+    double weights = 0;
+    for (const std::string &name : names)
+      weights += double(elementCount(model.lookupParam(name)));
+    for (const NumberFormat &format : costs.formats)
+      group.kl.push_back(weights * std::exp2(-2 * format.bitsPerWeight()));
+  }
+  return costs;
 }
 
 exec::TrainOptions trainOptions(distill::TrainOp op) {

@@ -10,6 +10,8 @@ namespace retort {
 /// sequences is small beside them. docs/recipes.md says how far they were off when measured.
 PlannedWork estimateObserve(lm::ModelOp model, int64_t tokens, const std::string &name,
                             bool cached);
+PlannedWork estimateProbe(lm::ModelOp model, distill::ProbeOp op, size_t groups,
+                          const std::string &name, bool cached);
 /// `tokens` 0: unknown until the corpus is cut; counted as 50,000.
 PlannedWork estimateScore(lm::ModelOp model, int64_t tokens, const std::string &name, bool cached);
 PlannedWork estimateFit(lm::ModelOp student, lm::ModelOp teacher, distill::FitOp op,
@@ -23,6 +25,10 @@ int64_t parameterCount(lm::ModelOp model);
 
 /// Statistics that find every channel and block equally important.
 Statistics plannedStatistics(lm::ModelOp model);
+
+/// Costs of rounding by which every weight is as sensitive as another.
+RoundingCosts plannedCosts(lm::ModelOp model, distill::ProbeOp op,
+                           const std::vector<std::vector<std::string>> &groups);
 
 /// The executor's options for a distill.train, but for paths and seed.
 exec::TrainOptions trainOptions(distill::TrainOp op);

@@ -14,6 +14,7 @@ struct Plan {
   uint64_t codeBytes = 0;     ///< of the bundle, and all else in it that is no weight
   uint64_t emitMemory = 0;    ///< to emit code and write the bundle
   double emitSeconds = 0;
+  double decodeUs = 0; ///< to decode a token, predicted; 0: not asked
 
   uint64_t bundleBytes() const { return weightBytes + codeBytes; }
   uint64_t peakMemory() const;

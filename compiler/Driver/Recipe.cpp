@@ -229,11 +229,11 @@ void Recipe::set(const Setting &setting) {
 }
 
 std::optional<Recipe::Budget> Recipe::budget() const {
-  const RecipeParameter *parameter = find(budgetParameter_);
-  if (!parameter || parameter->isSet)
-    return std::nullopt;
-  return Budget{parameter->name, *numberOf<double>(parameter->least),
-                *numberOf<double>(parameter->most), budgetStep_};
+  for (const auto &[name, step] : budgets_)
+    if (const RecipeParameter *parameter = find(name); !parameter->isSet)
+      return Budget{name, *numberOf<double>(parameter->least), *numberOf<double>(parameter->most),
+                    step};
+  return std::nullopt;
 }
 
 //===----------------------------------------------------------------------===//
@@ -288,9 +288,8 @@ void Recipe::readParameter(const std::string &text, const std::string &at) {
     if (!isNumber(parameter.least) || !isNumber(parameter.most))
       badHeader(at, text, form);
   }
-  const bool isChoiceOfNothing =
-      parameter.kind == RecipeParameter::Kind::Choice && parameter.value.empty();
-  if (auto why = parameter.refuse(parameter.value); why && !isChoiceOfNothing)
+  const bool isLeftOpen = parameter.kind != RecipeParameter::Kind::Flag && parameter.value.empty();
+  if (auto why = parameter.refuse(parameter.value); why && !isLeftOpen)
     fail(ExitCode::Usage, at + ": the default of '" + parameter.name + "' is " + *why);
   parameters_.push_back(std::move(parameter));
 }
@@ -303,8 +302,7 @@ void Recipe::readBudget(const std::string &text, const std::string &at) {
   const std::optional<double> step = numberOf<double>(rest);
   if (!parameter || parameter->kind != RecipeParameter::Kind::Real || !step || !(*step > 0))
     badHeader(at, text, "budget: NAME in steps of STEP, after the real parameter NAME");
-  budgetParameter_ = name;
-  budgetStep_ = *step;
+  budgets_.emplace_back(name, *step);
 }
 
 /// NAME, NAME, ...

@@ -67,18 +67,18 @@ public:
   /// Throws Error (Usage) for a name that the recipe does not declare, or a value out of bounds.
   void set(const Setting &setting);
 
-  /// A number that makes the bundle larger, which --budget may therefore choose, and in which
-  /// steps.
+  /// A number that makes the bundle larger and slower, which --budget and --latency may therefore
+  /// choose, and in which steps.
   struct Budget {
     std::string parameter;
     double least, most, step;
   };
-  /// Empty if the recipe has none, or if the user has set it.
+  /// The first that the recipe declares and the user has not set; empty if there is none.
   std::optional<Budget> budget() const;
   /// Gives a parameter another value, as --budget does.
   void vary(const std::string &name, const std::string &value) { find(name)->value = value; }
-  /// Its name, whoever sets it; empty if the recipe declares none.
-  const std::string &budgetParameter() const { return budgetParameter_; }
+  /// The name of the first, whoever sets it; empty if the recipe declares none.
+  std::string budgetParameter() const { return budgets_.empty() ? "" : budgets_[0].first; }
 
   /// Whether it has numbers of tokens which --minutes may choose.
   bool hasMinutes() const { return !minutes_.empty(); }
@@ -103,8 +103,7 @@ private:
   std::string name_, where_; ///< `where_` names it in messages: its path, or --passes
   std::string summary_, description_, text_, usualFor_;
   std::vector<RecipeParameter> parameters_;
-  std::string budgetParameter_;
-  double budgetStep_ = 0;
+  std::vector<std::pair<std::string, double>> budgets_; ///< parameters and steps
   std::vector<std::pair<std::string, double>> minutes_; ///< parameters and their defaults
 };
 

@@ -117,13 +117,14 @@ void sweepCommand(const SweepOptions &options) {
   std::vector<Point> points;
   for (const auto &[text, bytes] : options.budgets) {
     CompileOptions each = options.compile;
-    each.budgetBytes = bytes;
+    each.limits.bundleBytes = bytes;
     each.output = (fs::path(options.compile.output) / (text + ".retort")).string();
     points.push_back({text, std::move(each)});
   }
-  std::ranges::sort(points, {}, [](const Point &point) { return point.options.budgetBytes; });
+  std::ranges::sort(points, {},
+                    [](const Point &point) { return point.options.limits.bundleBytes; });
   for (size_t i = 1; i < points.size(); ++i)
-    if (points[i].options.budgetBytes == points[i - 1].options.budgetBytes)
+    if (points[i].options.limits.bundleBytes == points[i - 1].options.limits.bundleBytes)
       fail(ExitCode::Usage, "--budgets: " + points[i - 1].budget + " and " + points[i].budget +
                                 " are the same: name each once");
   const Folder folder(options.compile.output);

@@ -29,6 +29,7 @@ Json modelJson(const ModelFigures &model) {
                {"effective_documents", nullptr},
                {"documents", Json::array()},
                {"weight_bytes_per_token", orNull(model.weightBytesPerToken)},
+               {"kl", orNull(model.kl)},
                {"text_bytes_per_token", orNull(model.textBytesPerToken)},
                {"weight_bytes_per_text_byte", orNull(model.weightBytesPerTextByte())}};
   addEstimate(json, "bits_per_byte", model.bitsPerByte);

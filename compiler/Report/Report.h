@@ -18,8 +18,9 @@ struct ModelFigures {
   std::optional<Estimate> bitsPerByte = {}; ///< on held-out documents
   /// Less the first model's, and over it, where both were scored on the same text.
   std::optional<Estimate> difference = {}, ratio = {};
-  std::vector<std::string> documents = {};          ///< SHA-256 of the held-out documents
-  std::vector<DocumentScore> scores = {};           ///< of `documents`
+  std::vector<std::string> documents = {}; ///< SHA-256 of the held-out documents
+  std::vector<DocumentScore> scores = {};  ///< of `documents`
+  std::optional<double> kl = {}; ///< from the model that it was compared with, nats a token
   std::optional<uint64_t> weightBytesPerToken = {}; ///< read from memory to decode one token
   std::optional<double> textBytesPerToken = {};     ///< mean, on held-out documents
 

@@ -2,22 +2,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/Torch/Checks.h"
 #include <algorithm>
-#include <span>
+#include <map>
 
 namespace retort::exec {
 namespace {
 
-std::span<const Node> nodesOf(const Graph &graph, const Block &block) {
-  return std::span(graph.nodes).subspan(size_t(block.firstNode), size_t(block.numNodes));
-}
-
 size_t additionsOf(const Graph &graph, const Block &block) {
-  return size_t(std::ranges::count(nodesOf(graph, block), OpKind::Residual, &Node::op));
+  return size_t(std::ranges::count(graph.nodesOf(block), OpKind::Residual, &Node::op));
 }
 
 /// Whether a linear layer of the block reads a matrix of this name and makes as many features.
 bool hasLayer(const Graph &graph, const Block &block, const Param &like) {
-  return std::ranges::any_of(nodesOf(graph, block), [&](const Node &node) {
+  return std::ranges::any_of(graph.nodesOf(block), [&](const Node &node) {
     if (node.op != OpKind::Linear)
       return false;
     const Param &param = graph.params[size_t(node.param("weight"))];
@@ -55,7 +51,7 @@ Addition additionOf(const Graph &student, const Block &block, const Node &linear
                     const Graph &teacher) {
   const size_t ours = additionsOf(student, block);
   size_t index = 0;
-  for (const Node &node : nodesOf(student, block)) {
+  for (const Node &node : student.nodesOf(block)) {
     if (node.op != OpKind::Residual)
       continue;
     if (node.ins[1] == linear.outs[0]) {
@@ -90,7 +86,7 @@ void checkFit(const Graph &student, const Graph &teacher, const std::vector<std:
       fail(ExitCode::Usage,
            "fit: the teacher has no block '" + block.label + "' where the student has");
     last = same;
-    for (const Node &node : nodesOf(student, block)) {
+    for (const Node &node : student.nodesOf(block)) {
       if (node.op != OpKind::Linear || !isWanted(node.param("weight")))
         continue;
       const Param &param = student.params[size_t(node.param("weight"))];
@@ -142,6 +138,24 @@ std::vector<int32_t> teacherTokens(const Graph &student, const Graph &teacher) {
                               std::to_string(student.vocab) +
                               ": prune the vocabulary before the student is derived");
   return kept;
+}
+
+std::vector<std::vector<ParamId>> probeGroups(const Graph &graph) {
+  std::vector<std::vector<ParamId>> groups;
+  for (const Block &block : graph.blocks) {
+    std::map<ValueId, size_t> readers; // groups, by what they read
+    for (const Node &node : graph.nodesOf(block)) {
+      if (node.op != OpKind::Linear || !isReadOnce(graph, node.param("weight")))
+        continue;
+      const auto [group, isNew] = readers.try_emplace(node.ins[0], groups.size());
+      if (isNew)
+        groups.emplace_back();
+      groups[group->second].push_back(node.param("weight"));
+    }
+  }
+  if (const ParamId logits = graph.nodes.back().param("weight"); isReadOnce(graph, logits))
+    groups.push_back({logits});
+  return groups;
 }
 
 } // namespace retort::exec

@@ -19,6 +19,10 @@ void checkFit(const Graph &student, const Graph &teacher, const std::vector<std:
 /// Usage unless Executor::train() can compute these losses; `teacher` may be null.
 void checkTraining(const Graph &student, const Graph *teacher, const Losses &losses);
 
+/// What Executor::probe() rounds together: the matrices of a block's linear layers that read the same
+/// value, by block, then the logits' matrix; none that another node reads too.
+std::vector<std::vector<ParamId>> probeGroups(const Graph &graph);
+
 /// What the student's tokens are to the teacher: empty if they are the same. Throws Usage if the
 /// teacher has not all of them.
 std::vector<int32_t> teacherTokens(const Graph &student, const Graph &teacher);

@@ -3,6 +3,7 @@
 #include "compiler/Torch/Executor.h"
 #include "compiler/Torch/Fit.h"
 #include "compiler/Torch/Kernels.h"
+#include "compiler/Torch/Probe.h"
 #include "compiler/Torch/Streaming.h"
 #include "compiler/Torch/Train.h"
 #include <ATen/Parallel.h>
@@ -46,6 +47,11 @@ public:
   Status observe(const Model &model, const std::vector<Sequence> &sequences,
                  const OnProgress &progress, Statistics &statistics) override {
     return with([&] { exec::observe(model, sequences, progress, statistics); });
+  }
+  Status probe(const Model &model, const std::vector<Sequence> &sequences,
+               const ProbeOptions &options, const OnProgress &progress,
+               RoundingCosts &costs) override {
+    return with([&] { exec::probe(model, sequences, options, progress, costs); });
   }
   Status fit(const Model &student, const Model &teacher, const std::vector<Sequence> &sequences,
              const FitOptions &options, const OnProgress &progress, FitResult &result) override {

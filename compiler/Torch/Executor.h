@@ -10,6 +10,7 @@
 //===-----------------------------------------------------------------------------------------===//
 #pragma once
 #include "compiler/Torch/Graph.h"
+#include "dialects/Distill/RoundingCosts.h"
 #include "dialects/Distill/Schedule.h"
 #include "dialects/Distill/Statistics.h"
 #include "runtime/base/SystemError.h"
@@ -181,6 +182,16 @@ struct FitResult {
   std::vector<double> lacking;
 };
 
+struct ProbeOptions {
+  std::vector<NumberFormat> formats; ///< to round to, quantised; at least one
+  /// How many of the last sequences divergences are measured on; by the others matrices are rounded,
+  /// since GPTQ does better on what it has seen.
+  int64_t measured = 1;
+  double damping = 1e-2; ///< as of FitOptions
+  /// In bf16 the noise of activations is as large as what rounding costs.
+  Precision precision = Precision::F32;
+};
+
 /// What an Executor needs to know of the machine.
 struct ExecutorOptions {
   int threads = 0; ///< 0: as many as CPUs this process may use; the library gets the number
@@ -210,6 +221,14 @@ public:
   /// Every statistic of blocks, in fastPrecision(), block by block as `score`.
   virtual Status observe(const Model &model, const std::vector<Sequence> &sequences,
                          const OnProgress &progress, Statistics &statistics) = 0;
+
+  /// What rounding each group of matrices alone costs at the output (distill.probe): of linear layers
+  /// of blocks that read the same value, and of the logits' matrix; those that are read twice are left
+  /// out. Works block by block; memory holds one block of the model and of a rounded copy, what a fit
+  /// holds and, of each group, a residual stream of the measured sequences (4 * hidden bytes a token).
+  virtual Status probe(const Model &model, const std::vector<Sequence> &sequences,
+                       const ProbeOptions &options, const OnProgress &progress,
+                       RoundingCosts &costs) = 0;
 
   /// Solves layers of `student` by least squares, block by block, so that its residual stream is
   /// the teacher's (distill.fit). Memory holds one block of both, their streams and what the

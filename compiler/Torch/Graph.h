@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -94,6 +95,9 @@ struct Graph {
   std::vector<Block> blocks;
   std::vector<int64_t> features; ///< of each value
 
+  std::span<const Node> nodesOf(const Block &block) const {
+    return std::span(nodes).subspan(size_t(block.firstNode), size_t(block.numNodes));
+  }
   ValueId addValue(int64_t count) {
     features.push_back(count);
     return ValueId(features.size()) - 1;

@@ -271,10 +271,6 @@ int64_t packedBytes(const NumberFormat &format, int64_t rows, int64_t cols) {
   return multiply(rows / kBlockRows + (rows % kBlockRows != 0), blockBytes(format, cols));
 }
 
-double bitsPerWeight(const NumberFormat &format) {
-  return format.bits() + (format.quantised() ? 8.0 * format.scaleBytes() / format.group : 0);
-}
-
 void quantiseRow(const NumberFormat &format, std::span<const float> row, std::span<uint8_t> codes,
                  std::span<float> scales, std::span<float> minima) {
   check(format);

@@ -38,9 +38,6 @@ int64_t blockBytes(const NumberFormat &format, int64_t cols);
 /// Bytes of a matrix of rows x cols: ceil(rows / 16) blocks.
 int64_t packedBytes(const NumberFormat &format, int64_t rows, int64_t cols);
 
-/// Bits of storage per element with scales, without padding: 4.5 for I4 symmetric, group 32.
-double bitsPerWeight(const NumberFormat &format);
-
 /// Packs one block. `rows` is [numRows][cols] float32, row-major, 1 <= numRows <= 16; rows missing
 /// are stored as zeros. `out` is blockBytes(format, cols) long; every byte of it is written.
 void packBlock(const NumberFormat &format, const float *rows, int64_t numRows, int64_t cols,

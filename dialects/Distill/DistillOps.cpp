@@ -136,6 +136,23 @@ static LogicalResult verifyCount(Operation *op, StringRef what, int64_t count) {
   return success();
 }
 
+//===- Results ------------------------------------------------------------===//
+
+FailureOr<std::string> retort::distill::resultFile(Operation *op, FileAttr result, StringRef pass) {
+  std::string found =
+      op->getContext()->getLoadedDialect<DistillDialect>()->resolveFile(result.getSha256());
+  if (found.empty())
+    return op->emitOpError() << "result is not in the workspace, needed by " << pass;
+  return found;
+}
+
+InFlightDiagnostic retort::distill::badFile(Operation *op) {
+  // Where nothing is observed the dialect may not be there, nor anybody who asks.
+  if (auto *dialect = op->getContext()->getLoadedDialect<DistillDialect>())
+    dialect->noteBadFile();
+  return op->emitError();
+}
+
 //===- observe, fit, train ------------------------------------------------===//
 
 LogicalResult ObserveOp::verifySymbolUses(SymbolTableCollection &symbols) {
@@ -151,6 +168,26 @@ LogicalResult ObserveOp::verifySymbolUses(SymbolTableCollection &symbols) {
     if (llvm::is_contained(all.drop_front(i + 1), statistic))
       return emitOpError() << "observes " << infoOf(cast<StatisticAttr>(statistic).getValue()).name
                            << " twice"; // (C3)
+  return success();
+}
+
+LogicalResult ProbeOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr()))) // (C1)
+    return failure();
+  if (failed(verifyCount(*this, "tokens", getTokens())) ||
+      failed(verifyCount(*this, "measured", getMeasured())) ||
+      failed(verifyCount(*this, "sequence_length", getSequenceLength()))) // (C2)
+    return failure();
+  if (getFormats().empty())
+    return emitOpError("rounds to no format"); // (C3)
+  ArrayRef<Attribute> all = getFormats().getValue();
+  for (auto [i, attribute] : llvm::enumerate(all)) {
+    const NumberFormat format = cast<weight::FormatAttr>(attribute).getValue();
+    if (!format.quantised())
+      return emitOpError() << "rounds to " << nameOf(format) << ", which is not quantised"; // (C3)
+    if (llvm::is_contained(all.drop_front(i + 1), attribute))
+      return emitOpError() << "rounds to " << nameOf(format) << " twice"; // (C3)
+  }
   return success();
 }
 
@@ -286,8 +323,18 @@ bool TrainOp::isFrozen(StringRef name) {
 //===- score, gate --------------------------------------------------------===//
 
 LogicalResult ScoreOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  if (failed(lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr()))) // (C1)
+  auto model = lookup<lm::ModelOp>(*this, symbols, "model", getModelAttr());
+  if (failed(model)) // (C1)
     return failure();
+  if (getAgainstAttr()) {
+    auto other = lookup<lm::ModelOp>(*this, symbols, "against", getAgainstAttr());
+    if (failed(other))
+      return failure(); // (C3)
+    if (other->getVocab() != model->getVocab() || other->getVocabKept() != model->getVocabKept())
+      return emitOpError() << "compares models of different vocabularies"; // (C3)
+    if (getTask())
+      return emitOpError("compares answers to a task, which have no divergence"); // (C3)
+  }
   if (getTask() && getTokens())
     return emitOpError("asks a task, of which tokens are no part");            // (C2)
   return getTokens() ? verifyCount(*this, "tokens", *getTokens()) : success(); // (C2)

@@ -15,3 +15,10 @@
 #include "dialects/Distill/DistillAttrs.h.inc"
 #define GET_OP_CLASSES
 #include "dialects/Distill/DistillOps.h.inc"
+
+namespace retort::distill {
+/// The path of a finished work's result; fails with a diagnostic at `op` that says that `pass` needs it.
+mlir::FailureOr<std::string> resultFile(mlir::Operation *op, FileAttr result, llvm::StringRef pass);
+/// An error at `op` that a file which data work made is to blame for.
+mlir::InFlightDiagnostic badFile(mlir::Operation *op);
+} // namespace retort::distill

@@ -9,14 +9,7 @@ include "mlir/IR/SymbolInterfaces.td"
 
 def Distill_Losses : TypedArrayAttrBase<Distill_LossAttr, "losses">;
 def Distill_Statistics : TypedArrayAttrBase<Distill_StatisticAttr, "statistics">;
-/// The format that weights are rounded to.
-def Distill_Format : Attr<CPred<"::llvm::isa<::retort::weight::FormatAttr>($_self)">,
-                          "a weight format"> {
-  let storageType = "::retort::weight::FormatAttr";
-  let returnType = "::retort::weight::FormatAttr";
-  let convertFromStorage = "$_self";
-}
-
+def Distill_Formats : TypedArrayAttrBase<Retort_Format, "weight formats">;
 /// Work on models and the corpus. Its symbols are looked up.
 class Distill_Work<string mnemonic>
     : Op<Distill_Dialect, mnemonic,
@@ -43,6 +36,35 @@ def Distill_ObserveOp : Distill_Work<"observe"> {
   let assemblyFormat = [{
     $sym_name `model` $model `tokens` $tokens
     (`sequence_length` $sequence_length^)? `statistics` $statistics (`result` $result^)? attr-dict
+  }];
+}
+
+def Distill_ProbeOp : Distill_Work<"probe"> {
+  let summary = "Measure what rounding each group of matrices costs at the output";
+  let description = [{
+    The matrices of blocks that read the same value, as query, key and value, are a group; the
+    logits' matrix is one where it is not the embedding. Each group alone is rounded, to the one of
+    `formats` that has the largest error, by GPTQ on `tokens` tokens of the train documents; the
+    layer that ends its unit is solved for, as `distill.fit` does, since it makes up for much of
+    what is lost before it. The rest of the model is then run over `measured` more tokens, since
+    GPTQ does better on those that it has seen. The cost is KL(model || rounded model) in nats a
+    token; another format's is as much less as its error is, in squares: the KL is of second order
+    in a small change (arXiv:1911.03852, section 3). So a group is run once. The result is a JSON
+    file (docs/ir.md), which `choose-formats` reads.
+    ```mlir
+    distill.probe @costs model @teacher tokens 8192 measured 512
+        formats [#weight.format<i3g64s>, #weight.format<i4g64s>, #weight.format<i8g64>]
+    ```
+    - (C1) `model` is an `lm.model`.
+    - (C2) `tokens`, `measured` and `sequence_length` are at least 1.
+    - (C3) There is at least one format, each is quantised, none is there twice.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model, Retort_Int:$tokens,
+                       Retort_Int:$measured, DefaultValuedAttr<Retort_Int, "512">:$sequence_length,
+                       Distill_Formats:$formats, OptionalAttr<Distill_FileAttr>:$result);
+  let assemblyFormat = [{
+    $sym_name `model` $model `tokens` $tokens `measured` $measured
+    (`sequence_length` $sequence_length^)? `formats` $formats (`result` $result^)? attr-dict
   }];
 }
 
@@ -90,9 +112,9 @@ def Distill_FitOp : Distill_Work<"fit"> {
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$teacher,
                        FlatSymbolRefAttr:$student, Retort_Int:$tokens,
                        DefaultValuedAttr<Retort_Int, "512">:$sequence_length, StrArrayAttr:$params,
-                       Retort_Float:$damping, OptionalAttr<Distill_Format>:$quantize,
-                       OptionalAttr<Distill_Format>:$embedding,
-                       OptionalAttr<Distill_Format>:$logits,
+                       Retort_Float:$damping, OptionalAttr<Retort_Format>:$quantize,
+                       OptionalAttr<Retort_Format>:$embedding,
+                       OptionalAttr<Retort_Format>:$logits,
                        OptionalAttr<Distill_FileAttr>:$result,
                        UnitAttr:$applied);
   let assemblyFormat = [{
@@ -149,9 +171,9 @@ def Distill_TrainOp : Distill_Work<"train"> {
                        Retort_Float:$learning_rate, Retort_Float:$warmup,
                        DefaultValuedAttr<Distill_ScheduleAttr, "Schedule::Cosine">:$schedule,
                        Retort_Float:$weight_decay, Retort_Float:$clip, Retort_Int:$seed,
-                       OptionalAttr<Distill_Format>:$quantize,
-                       OptionalAttr<Distill_Format>:$embedding,
-                       OptionalAttr<Distill_Format>:$logits, UnitAttr:$freeze_codes,
+                       OptionalAttr<Retort_Format>:$quantize,
+                       OptionalAttr<Retort_Format>:$embedding,
+                       OptionalAttr<Retort_Format>:$logits, UnitAttr:$freeze_codes,
                        OptionalAttr<StrArrayAttr>:$frozen,
                        OptionalAttr<Distill_FileAttr>:$result, UnitAttr:$applied);
   let assemblyFormat = [{
@@ -179,22 +201,26 @@ def Distill_ScoreOp : Distill_Work<"score"> {
     Runs the model over the held-out documents (about `tokens` tokens of them, where given),
     or asks it the questions of `task`, a file of the workspace with the name that people know it
     by; docs/eval.md says how. Writes a JSON file: `bits_per_byte`, `text_bytes`, `tokens` and
-    `documents` (`sha256`, `text_bytes`, `nll` in nats); or `acc`, `acc_norm` and, a number a
+    `documents` (`sha256`, `text_bytes`, `nll` in nats), and `kl`, the mean of KL(against || model)
+    in nats a token, where there is a model to compare with; or `acc`, `acc_norm` and, a number a
     question, `correct` and `correct_norm`.
     ```mlir
     distill.score @before model @teacher tokens 20000
+    distill.score @after model @student against @teacher tokens 20000
     distill.score @answers model @teacher task "faq.jsonl"
         <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
     ```
     - (C1) `model` is an `lm.model`.
     - (C2) `tokens` is at least 1, and there is no `task`.
+    - (C3) `against` is an `lm.model` of the same vocabulary, and there is no `task`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$model,
-                       OptionalAttr<StrAttr>:$task_name, OptionalAttr<Distill_FileAttr>:$task,
+                       OptionalAttr<FlatSymbolRefAttr>:$against, OptionalAttr<StrAttr>:$task_name,
+                       OptionalAttr<Distill_FileAttr>:$task,
                        OptionalAttr<Retort_Int>:$tokens, OptionalAttr<Distill_FileAttr>:$result);
   let assemblyFormat = [{
-    $sym_name `model` $model (`task` $task_name^ $task)? (`tokens` $tokens^)? (`result` $result^)?
-    attr-dict
+    $sym_name `model` $model (`against` $against^)? (`task` $task_name^ $task)?
+    (`tokens` $tokens^)? (`result` $result^)? attr-dict
   }];
 }
 

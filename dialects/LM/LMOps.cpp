@@ -188,6 +188,9 @@ LogicalResult ParamOp::verifyRegions() {
   for (Operation &op : block)
     if (!isa_and_nonnull<weight::WeightDialect>(op.getDialect()))
       return op.emitOpError("does not belong into a weight program"); // (C3)
+  if (getRoundsToAttr() && (!weight::isWeightTensor(getType()) || getShape().size() != 2))
+    return emitOpError() << "rounds to " << nameOf(getRoundsToAttr().getValue()) << ", but is "
+                         << getType(); // (C4)
   return success();
 }
 

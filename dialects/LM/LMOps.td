@@ -115,8 +115,12 @@ def LM_ParamOp : LM_Op<"param", [
       bytes.
     - (C2) The body ends in a `weight.yield` of that type.
     - (C3) The body has only ops of the `weight` dialect.
+    - (C4) `rounds_to`, the format that this matrix is rounded to where it is not that of its kind
+      (`choose-formats` sets it, `distill.fit` and `distill.train` read it, `quantize-weights` obeys
+      and removes it), is of a matrix that is not quantised.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, LM_ParamType:$type,
+                       OptionalAttr<Retort_Format>:$rounds_to,
                        OptionalAttr<StrAttr>:$sym_visibility);
   let regions = (region SizedRegion<1>:$bodyRegion);
   let assemblyFormat = "$sym_name `:` $type attr-dict-with-keyword $bodyRegion";

@@ -37,6 +37,7 @@ struct InsertScore : impl::InsertScoreBase<InsertScore> {
     builder.create<distill::ScoreOp>(
         model->getLoc(), builder.getStringAttr(uniqueSymbol(getOperation(), symbol)),
         FlatSymbolRefAttr::get(model->getSymNameAttr()),
+        against.empty() ? FlatSymbolRefAttr() : FlatSymbolRefAttr::get(&getContext(), against),
         file ? builder.getStringAttr(taskName) : StringAttr(), file,
         tokens == 0 ? IntegerAttr() : builder.getI64IntegerAttr(tokens), distill::FileAttr());
   }

@@ -24,6 +24,21 @@ def InsertObservation : DistillPass<"insert-observation"> {
   ];
 }
 
+def InsertProbe : DistillPass<"insert-probe"> {
+  let summary = "Ask for what rounding each matrix costs";
+  let description = [{
+    Appends a `distill.probe`, whose result `choose-formats` reads.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">,
+    Option<"tokens", "tokens", "int64_t", "4096", "Tokens of the corpus to round by">,
+    Option<"measured", "measured", "int64_t", "512", "More tokens, to measure divergences on">,
+    Option<"sequenceLength", "sequence-length", "int64_t", "512", "Tokens of a packed sequence">,
+    ListOption<"formats", "formats", "::retort::NumberFormat", "Formats to round to">
+  ];
+}
+
 def InsertFit : DistillPass<"insert-fit"> {
   let summary = "Ask for a student's layers to be solved for";
   let description = [{
@@ -143,6 +158,8 @@ def InsertScore : DistillPass<"insert-score"> {
            "The model's symbol (default: student, or the only one)">,
     Option<"name", "name", "std::string", "", "The score's symbol (default: score_MODEL)">,
     Option<"tokens", "tokens", "int64_t", "0", "Most tokens to score (0: all that are held out)">,
+    Option<"against", "against", "std::string", "",
+           "Symbol of a model whose distributions to compare with (default: none)">,
     Option<"task", "task", "std::string", "",
            "SHA-256 of a task file (default: held-out documents)">,
     Option<"taskName", "task-name", "std::string", "", "What the task is called">

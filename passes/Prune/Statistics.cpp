@@ -24,19 +24,7 @@ FailureOr<std::string> findFile(ModuleOp module, StringRef pass, StringRef path,
     return module.emitError() << pass << ": no finished distill.observe of " << infoOf(wanted).name
                               << ": give stats=FILE, or run "
                               << "insert-observation and execute it first";
-  auto *dialect = module.getContext()->getLoadedDialect<distill::DistillDialect>();
-  std::string found = dialect->resolveFile(last.getResult()->getSha256());
-  if (found.empty())
-    return last.emitOpError() << "result is not in the workspace, needed by " << pass;
-  return found;
-}
-
-/// An error at `op` that the statistics are to blame for.
-InFlightDiagnostic badFile(Operation *op) {
-  // Where nothing is observed the dialect may not be there, nor anybody who asks.
-  if (auto *dialect = op->getContext()->getLoadedDialect<distill::DistillDialect>())
-    dialect->noteBadFile();
-  return op->emitError();
+  return distill::resultFile(last, *last.getResult(), pass);
 }
 
 } // namespace
@@ -52,7 +40,7 @@ FailureOr<Statistics> readStatistics(ModuleOp module, StringRef pass, StringRef 
   try {
     return Statistics::fromJson((*buffer)->getBuffer(), *file);
   } catch (const Error &error) {
-    return badFile(module) << pass << ": " << error.message;
+    return distill::badFile(module) << pass << ": " << error.message;
   }
 }
 
@@ -64,14 +52,14 @@ FailureOr<std::vector<double>> importances(Operation *op, const Statistics &stat
   if (found != statistics.blocks.end())
     values = found->second[what];
   if (infoOf(what).each == Observed::Block && values.empty())
-    return badFile(op) << pass << ": the statistics have no " << infoOf(what).name << " of block \""
-                       << label << "\"";
+    return distill::badFile(op) << pass << ": the statistics have no " << infoOf(what).name
+                                << " of block \"" << label << "\"";
   if (int64_t(values.size()) != count)
-    return badFile(op) << pass << ": block \"" << label << "\" has " << count << " "
-                       << infoOf(what).noun << ", the statistics have " << values.size();
+    return distill::badFile(op) << pass << ": block \"" << label << "\" has " << count << " "
+                                << infoOf(what).noun << ", the statistics have " << values.size();
   if (!llvm::all_of(values, [](double v) { return std::isfinite(v) && v >= 0; }))
-    return badFile(op) << pass << ": block \"" << label
-                       << "\" has an importance that is negative or not finite";
+    return distill::badFile(op) << pass << ": block \"" << label
+                                << "\" has an importance that is negative or not finite";
   return values;
 }
 

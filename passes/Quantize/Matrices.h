@@ -17,14 +17,17 @@ struct Matrix {
   Kind kind;
 };
 
-/// The formats that a model's matrices are rounded to; those that are null are as the one before.
+/// The formats that a model's matrices are rounded to, but for those that say so themselves; those that
+/// are null are as the one before.
 struct MatrixFormats {
   weight::FormatAttr layers, embedding, logits;
 
-  weight::FormatAttr of(Matrix::Kind kind) const {
-    if (kind == Matrix::Kind::Logits && logits)
+  weight::FormatAttr of(Matrix matrix) const {
+    if (weight::FormatAttr own = matrix.param.getRoundsToAttr())
+      return own;
+    if (matrix.kind == Matrix::Kind::Logits && logits)
       return logits;
-    return kind != Matrix::Kind::Layer && embedding ? embedding : layers;
+    return matrix.kind != Matrix::Kind::Layer && embedding ? embedding : layers;
   }
 };
 

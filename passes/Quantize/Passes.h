@@ -1,6 +1,7 @@
 //===- Passes.h - Passes that choose number formats for weights ------------===//
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "dialects/Distill/DistillOps.h"
 #include "dialects/LM/LMOps.h"
 #include "dialects/Weight/WeightOps.h"
 #include "mlir/IR/BuiltinOps.h"

@@ -15,8 +15,8 @@ def QuantizeWeights : QuantizePass<"quantize-weights"> {
     the embedding or the logits read. Gains and biases stay as they are, and so do matrices that are
     quantised already. An embedding table that is also the logits' matrix is made once, as
     `embedding` says; `untie-embedding` gives the logits a matrix of their own. docs/formats.md
-    lists the formats. With `only`, the matrices of some blocks or of one kind: run it several times
-    for layers that differ.
+    lists the formats. A matrix with `rounds_to` gets that format. With `only`, the matrices of some
+    blocks or of one kind: run it several times for layers that differ.
   }];
   let options = [
     Option<"model", "model", "std::string", "",
@@ -33,6 +33,26 @@ def QuantizeWeights : QuantizePass<"quantize-weights"> {
                "all)">
   ];
   let statistics = [Statistic<"numQuantized", "params-quantized", "Parameters quantised">];
+}
+
+def ChooseFormats : QuantizePass<"choose-formats"> {
+  let summary = "Give each group of matrices the format that it needs, within an average of bits";
+  let description = [{
+    Sets `rounds_to` of the matrices that a `distill.probe` rounded: of all ways to give each group
+    one of the probe's formats with at most `bits` bits a weight on average (scales and columns that
+    fill groups included), or where none is so small with the fewest, the one whose costs have the
+    least sum. It is the best solution of that multiple-choice knapsack, to a
+    16,384th of its size. `insert-fit`, `insert-distillation` and `quantize-weights` round these
+    matrices so, whatever format they give others.
+  }];
+  let options = [
+    Option<"model", "model", "std::string", "",
+           "The model's symbol (default: student, or the only one)">,
+    Option<"costs", "costs", "std::string", "",
+           "Path of a probe's file (default: of the last finished distill.probe)">,
+    Option<"bits", "bits", "double", "4.25", "Most bits a weight on average">
+  ];
+  let statistics = [Statistic<"numChosen", "formats-chosen", "Matrices given a format">];
 }
 
 def UntieEmbedding : QuantizePass<"untie-embedding"> {

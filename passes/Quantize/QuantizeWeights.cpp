@@ -34,7 +34,7 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
       return signalPassFailure();
     for (Matrix matrix : *matrices)
       if (weight::isWeightTensor(matrix.param.getType()) && wanted(matrix.param.getSymName()))
-        quantize(matrix.param, formats.of(matrix.kind));
+        quantize(matrix.param, formats.of(matrix));
   }
 
 private:
@@ -45,6 +45,7 @@ private:
   void quantize(lm::ParamOp param, weight::FormatAttr format) {
     Value value = param.getProgramValue();
     Type type = format.typeOf(param.getShape()[0], param.getShape()[1]);
+    param.removeRoundsToAttr(); // it is done
     param.setProgramValue(param.getProgramBuilder().create<weight::QuantizeOp>(type, value));
     ++numQuantized;
   }

@@ -70,6 +70,10 @@ struct NumberFormat {
   }
   /// Bytes of the scale of a row's group, and its minimum.
   RETORT_HOST_DEVICE constexpr int scaleBytes() const { return !quantised() ? 0 : minima ? 4 : 2; }
+  /// Of a weight with its share of the scales, where columns fill whole groups: 4.5 for i4g32s.
+  RETORT_HOST_DEVICE constexpr double bitsPerWeight() const {
+    return bits() + (quantised() ? 8.0 * scaleBytes() / group : 0);
+  }
   /// Whether kernels have it: what does not pass is no format anywhere.
   RETORT_HOST_DEVICE constexpr bool isKnown() const {
     const Traits t = traits();

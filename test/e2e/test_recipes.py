@@ -103,10 +103,12 @@ def check_budget(work):
     """--budget chooses what the recipe says that it varies, unless the user has set it."""
     command = ("compile", work / "teacher.gguf", "--corpus", work / "corpus", "--small-corpus", "--dry-run",
                "--budget", "1kB")
-    line = run(RETORT, *command, "--set", "ffn-keep=0.5", check=False).stderr.splitlines()[-1]
+    line = run(RETORT, *command, "--set", "ffn-keep=0.5", "--set", "bits=4", check=False).stderr.splitlines()[-1]
     assert "raise --budget, or leave ffn-keep to it" in line, line
+    line = run(RETORT, *command, "--set", "ffn-keep=0.5", check=False).stderr.splitlines()[-1]  # the bits are free
+    assert "no shape meets the budget of 1.0 kB" in line, line
     line = run(RETORT, *command, "--recipe", "int8", check=False).stderr.splitlines()[-1]
-    assert "or choose a recipe that prunes: specialist" in line, line
+    assert "or choose a recipe that makes models smaller: quantize, specialist" in line, line
 
 
 def check_minutes(work):

@@ -148,7 +148,9 @@ class Runner:
     def __init__(self, tools, observers):
         self.tools, self.observers = tools, observers
         objects = tools.work / "objects"
-        self.places = {"work": tools.work, "stats": objects / STATISTICS, "other-stats": objects / OTHER_STATISTICS}
+        self.places = {"work": tools.work, "stats": objects / STATISTICS, "other-stats": objects / OTHER_STATISTICS,
+                       "costs": ROOT / "test/passes/Quantize/Inputs/costs.json",
+                       "other-costs": ROOT / "test/passes/Quantize/Inputs/costs-one.json", "costs-work": tools.work / "costs"}
         self.shown = {}  # by command and input: bases are shared
 
     def run(self, command, text):
@@ -199,6 +201,10 @@ def write_workspace(folder):
             data += struct.pack("<4f", *values)
         text = json.dumps(header).encode()
         (objects / (name * 64 + ".safetensors")).write_bytes(struct.pack("<Q", len(text)) + text + data)
+    probes = folder / "costs/objects"
+    probes.mkdir(parents=True)
+    for name, source in ((STATISTICS, "costs.json"), (OTHER_STATISTICS, "costs-one.json")):
+        shutil.copy(ROOT / "test/passes/Quantize/Inputs" / source, probes / name)
     statistics = json.loads((ROOT / "test/passes/Prune/Inputs/stats.json").read_text())
     (objects / STATISTICS).write_text(json.dumps(statistics))
     statistics["blocks"] = dict(zip(statistics["blocks"], reversed(statistics["blocks"].values())))

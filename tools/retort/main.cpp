@@ -46,7 +46,7 @@ struct CommandLine {
   ImportOptions import;
   ExportOptions exported;
   std::vector<std::string> budgets;
-  std::string budget, described;
+  std::string budget, latency, described;
 
   CommandLine() {
     app.require_subcommand(1);
@@ -94,11 +94,26 @@ struct CommandLine {
     c->add_option("--budget", budget, "Most bytes of the bundle, for example 40MB (default: none)")
         ->type_name("SIZE")
         ->default_str("");
+    c->add_option(
+         "--latency", latency,
+         "Longest time to decode a token on the GPU that --on names, by the cost model, for "
+         "example 2ms (default: none)")
+        ->type_name("TIME")
+        ->default_str("");
+    c->add_option("--on", compile.limits.on, "The GPU of --latency, for example h100 or rtx4090")
+        ->type_name("DEVICE")
+        ->default_str("");
     c->add_flag("--dry-run", compile.dryRun,
                 "Print stages, cache, memory, disk and time, and stop");
     c->callback([this] {
       if (!budget.empty())
-        compile.budgetBytes = parseSize(budget);
+        compile.limits.bundleBytes = parseSize(budget);
+      if (!latency.empty())
+        compile.limits.decodeUs = parseTime(latency);
+      if (latency.empty() != compile.limits.on.empty())
+        fail(ExitCode::Usage, latency.empty()
+                                  ? "--on says where --latency is meant: give both"
+                                  : "--latency needs the GPU that it is meant for: give --on");
       compileCommand(compile);
     });
   }
@@ -190,6 +205,8 @@ struct CommandLine {
         "--baselines",
         [this] { compile.settings.push_back({"--baselines", "baselines", "true", {}}); },
         "Also train the honest baselines, for the report (doubles the time)");
+    c->add_flag("--explain", compile.explain,
+                "Print what was chosen for each layer by measured costs, and why");
     c->add_flag("--force", compile.force, "Replace the output if it exists");
     c->add_flag("-q,--quiet", compile.quiet, "No progress");
   }

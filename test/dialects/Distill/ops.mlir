@@ -86,3 +86,12 @@ distill.score @answers model @student task "faq.jsonl" <"9f86d081884c7d659a2feaa
 distill.gate @better score @after reaches bits_per_byte 0.85 of @before strictly
 // CHECK: distill.gate @knows score @answers reaches acc_norm 8.000000e-01{{$}}
 distill.gate @knows score @answers reaches acc_norm 0.8
+// CHECK: distill.probe @costs model @teacher tokens 8192 measured 512 formats [#weight.format<i3g64s>, #weight.format<i8g64>]
+distill.probe @costs model @teacher tokens 8192 measured 512
+    formats [#weight.format<i3g64s>, #weight.format<i8g64>]
+// CHECK: distill.probe @costs2 model @teacher tokens 1 measured 2 sequence_length 3 formats [#weight.format<i4g64s>]
+// CHECK-SAME: result <"{{9f86.*}}">
+distill.probe @costs2 model @teacher tokens 1 measured 2 sequence_length 3 formats [#weight.format<i4g64s>]
+    result <"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08">
+// CHECK: distill.score @compared model @student against @teacher tokens 5
+distill.score @compared model @student against @teacher tokens 5

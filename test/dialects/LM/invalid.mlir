@@ -825,3 +825,26 @@ lm.model @m family "llama" context 64 vocab 16 hidden 8 {
 // rope_scaling
 // expected-error @below {{scaling factors must be finite and above 0}}
 "test.op"() {scaling = #lm.rope_scaling<factors, factors = [1.0, -1.0]>} : () -> ()
+
+// -----
+
+// param (C4)
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  // expected-error @below {{rounds to i4g64s, but is 'tensor<8xf32>'}}
+  lm.param @norm.weight : tensor<8xf32> attributes {rounds_to = #weight.format<i4g64s>} {
+    %0 = weight.load "norm.weight" stored "F32" : tensor<8xf32>
+    weight.yield %0 : tensor<8xf32>
+  }
+}
+
+// -----
+
+// param (C4)
+lm.model @m family "llama" context 64 vocab 16 hidden 8 {
+  // expected-error @below {{rounds to i8g32, but is 'tensor<16x8xi4, #weight.format<i4g64s>>'}}
+  lm.param @w : tensor<16x8xi4, #weight.format<i4g64s>> attributes {rounds_to = #weight.format<i8g32>} {
+    %0 = weight.load "w" stored "F32" : tensor<16x8xf32>
+    %1 = weight.quantize %0 : tensor<16x8xf32> -> tensor<16x8xi4, #weight.format<i4g64s>>
+    weight.yield %1 : tensor<16x8xi4, #weight.format<i4g64s>>
+  }
+}

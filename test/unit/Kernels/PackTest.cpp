@@ -88,7 +88,7 @@ TEST(Pack, Mma16TakesTheBytesThatItsFormatNeeds) {
   EXPECT_FALSE(named<MatrixLayout>("rows8"));
   for (const NumberFormat &format : kFormats) {
     // Whole pieces: no padding. A piece of 128 columns at most is added.
-    EXPECT_EQ(double(packedBytes(mma, format, 32, 1536)) * 8 / (32 * 1536), bitsPerWeight(format));
+    EXPECT_EQ(double(packedBytes(mma, format, 32, 1536)) * 8 / (32 * 1536), format.bitsPerWeight());
     EXPECT_EQ(packedBytes(mma, format, 17, 80), packedBytes(mma, format, 32, 128));
     EXPECT_EQ(packedBytes(gated, format, 34, 128), packedBytes(mma, format, 64, 128));
     EXPECT_EQ(blockBytes(mma, format, 1536) % 32, 0) << "sectors are not shared between blocks";
@@ -190,7 +190,7 @@ TEST(Pack, SizesAreBlocksOf64Bytes) {
   EXPECT_EQ(nameOf({Kind::I4, 64, true}), "i4g64a");
   EXPECT_EQ(nameOf({Kind::F8, 128}), "f8g128");
   EXPECT_EQ(blockBytes({Kind::F8, 128}, 200), 64 + 16 * 256);
-  EXPECT_DOUBLE_EQ(bitsPerWeight({Kind::I4, 32}), 4.5);
+  EXPECT_DOUBLE_EQ(NumberFormat{Kind::I4, 32}.bitsPerWeight(), 4.5);
 }
 
 TEST(Pack, ConstantRowsAreExactWhereTheFormatAllows) {

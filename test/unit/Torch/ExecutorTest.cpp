@@ -255,8 +255,11 @@ TEST_F(ExecutorTest, ThreadsChangeNoBit) {
     fit.outputPath = path("fit");
     FitResult fitted;
     check(shared->fit(tiny.model(), tiny.model(), data(8), fit, {}, fitted));
+    RoundingCosts costs;
+    check(shared->probe(tiny.model(), data(8),
+                        {.formats = {{NumberFormat::Kind::I4, 32}}, .measured = 9}, {}, costs));
     results.push_back(slurp(path("out")) + slurp(path("fit")) + statistics.toJson() +
-                      std::to_string(scores.nll));
+                      costs.toJson() + std::to_string(scores.nll));
   }
   for (const std::string &result : results)
     EXPECT_TRUE(result == results.front());
@@ -614,6 +617,73 @@ TEST_F(ExecutorTest, FitsLogits) {
   load(rounded, path("fit"));
   EXPECT_LT(divergence(*executor, rounded.model(), teacher, sequences),
             divergence(*executor, nearest.model(), teacher, sequences));
+}
+
+// What the probe says of each group is what score() finds of the model with only that group rounded, as
+// fit() rounds it where the teacher is the student, with the layer that ends the unit solved for; by
+// another format it is less.
+TEST_F(ExecutorTest, ProbesEachGroupAlone) {
+  const TinyModel whole = untied(tiny);
+  const auto sequences = randomSequences({{40}, {40}, {40}, {40}, {40}, {30}, {20, 10}}, 37);
+  ProbeOptions options{.formats = {{NumberFormat::Kind::I8, 32}, {NumberFormat::Kind::I4, 32}},
+                       .measured = 2,
+                       .damping = 1e-2};
+  RoundingCosts costs;
+  check(executor->probe(whole.model(), sequences, options, {}, costs));
+  EXPECT_EQ(costs.formats, options.formats);
+  EXPECT_EQ(costs.tokens, 29 + 19 + 9);
+  std::vector<std::string> names;
+  const std::vector<Sequence> equations(sequences.begin(), sequences.end() - 2),
+      measured(sequences.end() - 2, sequences.end());
+  for (const RoundingCosts::Group &group : costs.groups) {
+    TinyModel rounded = whole;
+    for (const std::string &name : group.params) {
+      rounded.graph.params[size_t(rounded.find(name))].format = {NumberFormat::Kind::I4, 32};
+      names.push_back(name);
+    }
+    std::vector<std::string> params = group.params;
+    const std::string first = params[0], block = first.substr(0, 6);
+    if (first.find("attn_qkv") != std::string::npos)
+      params.push_back(block + "attn_output.weight");
+    if (first.find("ffn_gate") != std::string::npos)
+      params.push_back(block + "ffn_down.weight");
+    FitOptions fit{
+        .params = params, .damping = 1e-2, .precision = Precision::F32, .outputPath = path("fit")};
+    FitResult result;
+    check(executor->fit(rounded.model(), whole.model(), equations, fit, {}, result));
+    load(rounded, path("fit"));
+    const double kl = divergence(*executor, rounded.model(), whole.model(), measured);
+    EXPECT_NEAR(group.kl[1], kl, 2e-3 * kl + 1e-6) << group.params[0];
+    EXPECT_GT(group.kl[0], 0) << group.params[0];
+    EXPECT_LT(group.kl[0], group.kl[1] / 50) << group.params[0];
+  }
+  // Each matrix of a linear layer is in one group, and what reads one value is in the same.
+  size_t linears = 0;
+  for (const Node &node : whole.graph.nodes)
+    linears += node.op == OpKind::Linear || node.op == OpKind::Logits;
+  EXPECT_EQ(names.size(), linears);
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(std::unique(names.begin(), names.end()), names.end());
+  EXPECT_EQ(costs.groups.back().params, std::vector<std::string>{"output.weight"});
+  EXPECT_TRUE(std::any_of(costs.groups.begin(), costs.groups.end(),
+                          [](const auto &group) { return group.params.size() > 1; }));
+
+  // A matrix that is the embedding too is left out: rounding it would change what all read.
+  check(executor->probe(tiny.model(), sequences, options, {}, costs));
+  for (const RoundingCosts::Group &group : costs.groups)
+    EXPECT_NE(group.params[0], "token_embd.weight");
+}
+
+TEST_F(ExecutorTest, ProbeRefusesWhatSaysNothing) {
+  RoundingCosts costs;
+  const std::vector<NumberFormat> formats = {{NumberFormat::Kind::I4, 32}};
+  for (const ProbeOptions &options :
+       {ProbeOptions{.formats = {}, .measured = 1}, ProbeOptions{.formats = formats, .measured = 0},
+        ProbeOptions{.formats = formats, .measured = 6}}) {
+    const Status status = executor->probe(tiny.model(), data(), options, {}, costs);
+    EXPECT_EQ(status.code, ExitCode::Usage);
+    EXPECT_EQ(status.message.substr(0, 28), "probe: there must be formats");
+  }
 }
 
 // Rounded projections make up for what was rounded before them: they follow what their teacher's give.
