@@ -190,7 +190,7 @@ TEST(Pack, SizesAreBlocksOf64Bytes) {
   EXPECT_EQ(nameOf({Kind::I4, 64, true}), "i4g64a");
   EXPECT_EQ(nameOf({Kind::F8, 128}), "f8g128");
   EXPECT_EQ(blockBytes({Kind::F8, 128}, 200), 64 + 16 * 256);
-  EXPECT_DOUBLE_EQ(NumberFormat{Kind::I4, 32}.bitsPerWeight(), 4.5);
+  EXPECT_DOUBLE_EQ((NumberFormat{Kind::I4, 32}.bitsPerWeight()), 4.5);
 }
 
 TEST(Pack, ConstantRowsAreExactWhereTheFormatAllows) {
