@@ -6,6 +6,7 @@
 2. --simulate: tests, logits, decoding and prefill of a tiny model in both forms on one GPU and on two; the
    report has a row for each and the table shows them; exit code 0.
 3. A failure (a limit that logits cannot keep) is in the report and the exit code is 1.
+4. A part asks only for the files that it runs; a part that does not exist is refused.
 """
 import json
 import os
@@ -88,6 +89,24 @@ def check_nothing_measured(folder):
     assert "FAILED compile tiny-int4-persistent-1" in done.stdout and "retort: something is wrong" in done.stdout
 
 
+def check_what_is_needed(folder):
+    """A part asks for the files that it runs and for no others; a part that does not exist is refused."""
+    build = folder / "build"
+    (build / "bin").mkdir(parents=True)
+    for name in ("lib", "venv"):
+        os.symlink(pathlib.Path(BUILD) / name, build / name)
+    (build / "bin/retort").write_text("#!/bin/sh\necho 'retort: something is wrong' >&2\nexit 9\n")
+    (build / "bin/retort").chmod(0o755)
+
+    def only(part):
+        return subprocess.run([sys.executable, GPU_CHECK, "--build", build, "--out", folder / "out", *SIMULATE, "--only", part],
+                              capture_output=True, text=True)
+    speed, logits, unknown = only("speed"), only("logits"), only("speed,sped")
+    assert speed.returncode == 1 and "compile tiny-int4-persistent-1" in speed.stdout, speed
+    assert logits.returncode == 4 and "bin/executor-tool is not there" in logits.stderr, logits
+    assert unknown.returncode == 2 and "--only: sped: there are tests, logits" in unknown.stderr, unknown
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -95,6 +114,7 @@ def main():
         check_report(folder / "check")
         check_failure(folder / "check")
         check_nothing_measured(folder / "broken")
+        check_what_is_needed(folder / "partial")
 
 
 main()
