@@ -17,7 +17,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMaxConfigBytes = 16 << 20;
 constexpr std::string_view kPrefix = "base_model.model.";
 
 /// What adapter_config.json says of how updates are scaled.

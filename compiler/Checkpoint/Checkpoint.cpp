@@ -21,7 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kMaxConfigBytes = 16 << 20;
 constexpr uint64_t kMaxIndexBytes = 64 << 20;
 constexpr size_t kMaxShards = 4096;
 constexpr uint64_t kHashPiece = 8 << 20;

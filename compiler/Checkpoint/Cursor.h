@@ -31,6 +31,8 @@ std::string quote(std::string_view text);
 
 /// The whole of a small text file. Throws Error (Io; BadInput if it has more than `limit` bytes).
 std::string readTextFile(const std::string &path, uint64_t limit);
+/// Most bytes of a config.json, or of an adapter's.
+constexpr uint64_t kMaxConfigBytes = 16 << 20;
 
 /// Whether every character is visible ASCII, as tensor names and keys are.
 bool isVisibleAscii(std::string_view text);

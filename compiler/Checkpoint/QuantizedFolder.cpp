@@ -355,8 +355,6 @@ namespace {
 using nlohmann::json;
 using quantized::Joiner;
 
-constexpr uint64_t kMaxConfigBytes = 16 << 20;
-
 /// The description of the quantisation in config.json, wherever it stands; null if there is none.
 const json *quantization(const json &config) {
   if (!config.is_object())

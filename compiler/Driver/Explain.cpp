@@ -76,8 +76,8 @@ std::string neighbour(const RoundingCosts &costs, const RoundingCosts::Group &gr
   if (!best)
     return "-";
   const int64_t bytes = std::abs(chosen.bytes[*best] - chosen.bytes[chosen.format]);
-  std::string text = line("%s %s%s %+.5f", nameOf(costs.formats[*best]).c_str(), sign < 0 ? "-" : "+",
-                          formatBytes(static_cast<uint64_t>(bytes)).c_str(),
+  std::string text = line("%s %s%s %+.5f", nameOf(costs.formats[*best]).c_str(),
+                          sign < 0 ? "-" : "+", formatBytes(static_cast<uint64_t>(bytes)).c_str(),
                           group.kl[*best] - group.kl[chosen.format]);
   text.pop_back();
   return text;
@@ -96,8 +96,7 @@ std::string explainFormats(mlir::ModuleOp module, lm::ModelOp model, const Works
   auto probe = lastOf<distill::ProbeOp>(module, [](distill::ProbeOp) { return true; });
   if (!probe)
     return {};
-  const std::string path =
-      workspace.objectPath(probe.getResult()->getSha256().str(), "json");
+  const std::string path = workspace.objectPath(probe.getResult()->getSha256().str(), "json");
   const RoundingCosts costs = RoundingCosts::fromJson(readObject(path).dump(), path);
   std::string text = line("%-34s %-7s %9s %9s  %-26s %s", "matrices", "format", "bytes", "KL",
                           "one format smaller", "one format larger");
@@ -119,10 +118,11 @@ std::string explainFormats(mlir::ModuleOp module, lm::ModelOp model, const Works
       if (const double more = double(chosen->bytes[f]) - own; more > 0)
         best = std::max(best, (group.kl[chosen->format] - group.kl[f]) / more);
   }
-  text += line("\nthese matrices: %s, %.3f bits a weight; KL %.4f nats a token, the sum, and about "
-               "%.4f together; one MB more would save %.5f",
-               formatBytes(static_cast<uint64_t>(bytes)).c_str(), 8 * bytes / std::max(1.0, weights),
-               kl, kl * RoundingCosts::kTogether, best * 1e6 * RoundingCosts::kTogether);
+  text +=
+      line("\nthese matrices: %s, %.3f bits a weight; KL %.4f nats a token, the sum, and about "
+           "%.4f together; one MB more would save %.5f",
+           formatBytes(static_cast<uint64_t>(bytes)).c_str(), 8 * bytes / std::max(1.0, weights),
+           kl, kl * RoundingCosts::kTogether, best * 1e6 * RoundingCosts::kTogether);
   auto score = lastOf<distill::ScoreOp>(module, [&](distill::ScoreOp op) {
     return op.getAgainst() && op.getModel() == model.getSymName();
   });
@@ -143,10 +143,10 @@ std::string explainWidths(mlir::ModuleOp module, lm::ModelOp model, const Worksp
   });
   if (!observe)
     return {};
-  const std::string path =
-      workspace.objectPath(observe.getResult()->getSha256().str(), "json");
+  const std::string path = workspace.objectPath(observe.getResult()->getSha256().str(), "json");
   const Statistics statistics = Statistics::fromJson(readObject(path).dump(), path);
-  std::string text = line("%-10s %8s %8s  %s", "layer", "channels", "of", "lost of the stream's square");
+  std::string text =
+      line("%-10s %8s %8s  %s", "layer", "channels", "of", "lost of the stream's square");
   bool cut = false;
   for (const lm::GatedUnit &unit : lm::Units(model).gated()) {
     const llvm::StringRef label = lm::blockLabel(unit.core);
@@ -159,7 +159,8 @@ std::string explainWidths(mlir::ModuleOp module, lm::ModelOp model, const Worksp
       continue;
     cut = true;
     std::ranges::sort(importance);
-    text += line("%-10s %8zu %8zu  %.5f", label.str().c_str(), kept, all, importance[all - kept - 1]);
+    text +=
+        line("%-10s %8zu %8zu  %.5f", label.str().c_str(), kept, all, importance[all - kept - 1]);
   }
   return cut ? text : "";
 }

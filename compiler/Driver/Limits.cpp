@@ -93,17 +93,17 @@ std::string fitLimits(const Limits &limits, Recipe &recipe,
                           ": the smallest bundle of this teacher takes " +
                           formatBytes(last->bundleBytes())
                     : "latency of " + formatUs(limits.decodeUs) +
-                          ": the smallest model of this teacher takes " +
-                          formatUs(last->decodeUs) + " a token on " + limits.on +
-                          " by the cost model") +
+                          ": the smallest model of this teacher takes " + formatUs(last->decodeUs) +
+                          " a token on " + limits.on + " by the cost model") +
              ": raise " + option);
   }
   largestThat(fits, 0, std::llround((free->most - free->least) / free->step));
-  const char *whose = !limits.bundleBytes     ? "latency"
+  const char *whose = !limits.bundleBytes    ? "latency"
                       : limits.decodeUs <= 0 ? "budget"
                                              : "budget and the latency";
-  return std::string("the ") + whose + (limits.bundleBytes && limits.decodeUs > 0 ? " set " : " sets ") +
-         free->parameter + "=" + recipe.valueOr(free->parameter, "") +
+  return std::string("the ") + whose +
+         (limits.bundleBytes && limits.decodeUs > 0 ? " set " : " sets ") + free->parameter + "=" +
+         recipe.valueOr(free->parameter, "") +
          (limits.decodeUs > 0
               ? ": " + formatUs(last->decodeUs) + " a token on " + limits.on + ", predicted"
               : "");

@@ -24,7 +24,8 @@ struct Limits {
 /// Gives the recipe's parameter for budgets its largest value with which the plan keeps within `limits`.
 /// `plan` makes the plan of the recipe as it is then, and is called last with what is chosen. Returns a
 /// note for the user; empty where nothing had to be chosen. Throws Error (Resources) if no value does.
-std::string fitLimits(const Limits &limits, Recipe &recipe, llvm::function_ref<const Plan &()> plan);
+std::string fitLimits(const Limits &limits, Recipe &recipe,
+                      llvm::function_ref<const Plan &()> plan);
 
 /// The largest number from `low` to `high` that fits, by bisection; `low` does. `fits` is called with
 /// it last.

@@ -164,8 +164,7 @@ void BlockFit::fitLayer(const Block &block, size_t index) {
   std::vector<Tensor> inputs;
   for (size_t r = 0; r < runs_.size(); ++r)
     inputs.push_back(values_[r][size_t(linear.ins[0])].to(at::kFloat) * rowFactors_[r]);
-  Gram &gram =
-      grams_.try_emplace(linear.ins[0], inputs, damping_, param.name).first->second;
+  Gram &gram = grams_.try_emplace(linear.ins[0], inputs, damping_, param.name).first->second;
   Trained trained;
   trained.param = &param;
   trained.master = readParam(model_, weight);

@@ -144,9 +144,10 @@ std::vector<ParamId> Probe::closingLayers(const Block &block, const Group &group
     if (additionOf(graph_, block, node, graph_).residual) {
       if (own)
         return {}; // the group ends its unit
-      if (left < group.size() && std::ranges::any_of(groups_, [&](const Group &other) {
-            return std::ranges::find(other, id) != other.end();
-          }))
+      if (left < group.size() &&
+          std::ranges::any_of(
+              groups_,
+              [&](const Group &other) { return std::ranges::find(other, id) != other.end(); }))
         closing.push_back(id);
       if (left == 0)
         break;
@@ -228,8 +229,8 @@ double Probe::divergence(const Streams &hidden) {
   rule.temperature = 1;
   double sum = 0;
   for (size_t r = 0; r < runs_.size(); ++r)
-    for (const RowFigures &row : lossOfRows(forward_.head(hidden[r]), &asItIs_[r],
-                                            runs_[r].targets, rule, nullptr, nullptr))
+    for (const RowFigures &row : lossOfRows(forward_.head(hidden[r]), &asItIs_[r], runs_[r].targets,
+                                            rule, nullptr, nullptr))
       sum += double(row.kl);
   return std::max(0.0, sum / double(std::max<int64_t>(1, costs_.tokens)));
 }

@@ -19,8 +19,7 @@ bool isCost(double value) { return std::isfinite(value) && value >= 0; }
 RoundingCosts::Group readGroup(const json &object, size_t formats) {
   RoundingCosts::Group group{object.at("params").get<std::vector<std::string>>(),
                              object.at("kl").get<std::vector<double>>()};
-  if (group.params.empty() || group.kl.size() != formats ||
-      !std::ranges::all_of(group.kl, isCost))
+  if (group.params.empty() || group.kl.size() != formats || !std::ranges::all_of(group.kl, isCost))
     throw std::out_of_range("group");
   return group;
 }
@@ -28,14 +27,17 @@ RoundingCosts::Group readGroup(const json &object, size_t formats) {
 } // namespace
 
 std::string RoundingCosts::toJson() const {
-  json root = {
-      {"format", kFormat}, {"tokens", tokens}, {"formats", json::array()}, {"groups", json::array()}};
+  json root = {{"format", kFormat},
+               {"tokens", tokens},
+               {"formats", json::array()},
+               {"groups", json::array()}};
   for (const NumberFormat &format : formats)
     root["formats"].push_back(nameOf(format));
   for (const Group &group : groups) {
     if (!std::ranges::all_of(group.kl, isCost))
-      fail(ExitCode::BadInput, "what rounding " + group.params.front() +
-                                   " costs is no finite number: the weights are damaged or extreme");
+      fail(ExitCode::BadInput,
+           "what rounding " + group.params.front() +
+               " costs is no finite number: the weights are damaged or extreme");
     root["groups"].push_back({{"params", group.params}, {"kl", group.kl}});
   }
   return root.dump();

@@ -10,7 +10,7 @@ namespace retort {
 
 /// A way to do one thing.
 struct Choice {
-  double cost = 0; ///< finite
+  double cost = 0;  ///< finite
   int64_t size = 0; ///< at least 0
 };
 

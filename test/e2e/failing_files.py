@@ -51,6 +51,8 @@ def folders(b):
           {"weight_map": {str(n): f"{n}.safetensors" for n in range(5000)}})
     fails("an index of another model", BAD_INPUT, "which the index says it has: the files are of", index,
           {"weight_map": {"nothing": "a.safetensors"}})
+    fails("a config that is no config", BAD_INPUT, "bytes, more than the .* that such a file may have: check that it is the right file",
+          "config.json", bytes(20 << 20))
     fails("a config that is a list", BAD_INPUT, "the document is not a JSON object: the file is damaged", "config.json", [])
     fails("a config without a size", BAD_INPUT, "has no key '.*the file is damaged or not this model's", "config.json",
           {key: value for key, value in tiny.CONFIG.items() if key != "hidden_size"})

@@ -1,6 +1,7 @@
 //===- KnapsackTest.cpp - One choice of each group, within a size -----------===//
 // SPDX-License-Identifier: Apache-2.0
 #include "passes/Quantize/Knapsack.h"
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <limits>
 #include <random>
