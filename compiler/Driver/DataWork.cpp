@@ -119,6 +119,12 @@ std::string DataWork::keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> mod
   return sha256Hex(std::string_view(text));
 }
 
+std::string DataWork::putStandIn(const std::string &key, const std::string &text) {
+  const std::string own = sha256Hex(std::string_view("plan " + key));
+  workspace_.put(own, "json", text);
+  return own;
+}
+
 exec::OnProgress DataWork::onProgress() {
   return [this](const exec::Progress &at) {
     char note[64] = "";
@@ -178,9 +184,7 @@ void DataWork::runOp(distill::ObserveOp op) {
   if (models)
     plan_.push_back(estimateObserve(observed, op.getTokens(), name, workspace_.has(key, "json")));
   if (options_.planOnly && models && !workspace_.has(key, "json")) {
-    // A stand-in under a key of its own, so that it is never taken for the real thing.
-    key = sha256Hex(std::string_view("plan " + key));
-    workspace_.put(key, "json", plannedStatistics(observed).toJson());
+    key = putStandIn(key, plannedStatistics(observed).toJson());
   } else {
     workspace_.getOrMake(key, "json", [&](const std::string &path) {
       progress_.begin(name);

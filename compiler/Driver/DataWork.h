@@ -79,6 +79,9 @@ private:
   exec::Executor &executor();
   lm::ModelOp model(mlir::Operation *op, llvm::StringRef name);
   std::string keyOf(mlir::Operation *op, llvm::ArrayRef<lm::ModelOp> models);
+  /// Puts what stands for the result of `key` in a plan under a key of its own, which it returns: it is
+  /// never taken for the real thing.
+  std::string putStandIn(const std::string &key, const std::string &text);
   /// Throws what work on these documents with this model would throw in its middle.
   void checkDocuments(lm::ModelOp model, Split split);
   /// Training documents for `op`, drawn by its name too, so that no two stages see the same first.

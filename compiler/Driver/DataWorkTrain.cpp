@@ -7,7 +7,6 @@
 #include "compiler/Torch/FromIR.h"
 #include "passes/Quantize/Matrices.h"
 #include "runtime/base/Machine.h"
-#include "runtime/base/Sha256.h"
 
 #include <algorithm>
 #include <cstring>
@@ -59,9 +58,7 @@ void DataWork::runOp(distill::ProbeOp op) {
   const bool cached = workspace_.has(key, "json");
   plan_.push_back(estimateProbe(probed, op, groups.size(), name, cached));
   if (options_.planOnly && !cached) {
-    // A stand-in under a key of its own, so that it is never taken for the real thing.
-    key = sha256Hex(std::string_view("plan " + key));
-    workspace_.put(key, "json", plannedCosts(probed, op, groups).toJson());
+    key = putStandIn(key, plannedCosts(probed, op, groups).toJson());
   } else {
     workspace_.getOrMake(key, "json", [&](const std::string &path) {
       progress_.begin(name);
